@@ -1,0 +1,53 @@
+"""Packaging of xr2mri_jax."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+    "absl-py>=2.1",
+    "array-record>=0.8",
+    "flax>=0.10",
+    "grain>=0.2.10",
+    "jax>=0.10,<0.13",
+    "matplotlib>=3.8",
+    "ml-collections>=1.0",
+    "nibabel>=5.2",
+    "numpy>=1.26",
+    "optax>=0.2.4",
+    "orbax-checkpoint>=0.11",
+    "pillow>=10.0",
+    "pydicom>=3.0",
+    "pylibjpeg>=2.0",
+    "pylibjpeg-openjpeg>=2.3",
+    "pynrrd>=1.0",
+    "python-gdcm>=3.0",
+    "scikit-image>=0.24",
+    "scipy>=1.11",
+    "tensorboardX>=2.6",
+    "tensorflow-datasets>=4.9.7",
+    "tqdm>=4.66",
+]
+EXTRAS = {
+    "test": ["hypothesis>=6.100", "mypy>=1.11", "pytest>=8.0", "ruff>=0.6"],
+    "beam": ["apache-beam>=2.60"],
+    "bench": ["torch>=2.4"],
+    "gpu": ["jax[cuda12]>=0.10,<0.13"],
+    "tpu": ["jax[tpu]>=0.10,<0.13"],
+}
+
+setup(
+    name="xr2mri_jax",
+    version="0.1.0",
+    description="Knee MRI volumes from a single radiograph, with controls, in JAX and Flax",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["xr2mri_jax", "xr2mri_jax.*"]),
+    package_data={
+        "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"]
+    },
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)

@@ -1,0 +1,45 @@
+"""What every command line shares: the exit codes 0 done, 1 the work failed, 2 the input is wrong."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from absl import app, flags
+
+from xr2mri_jax.errors import InputError
+
+
+def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
+    """Parses the flags, runs `main()` and exits with the project's codes.
+
+    Args:
+      main: takes nothing and reads absl flags; an `InputError` that it raises is printed as one line on standard
+        error and ends the process with code 2, any other exception with its traceback and code 1.
+      required: names of flags that must be given and not be empty.
+    """
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = flags.FLAGS(argv)
+        except (flags.Error, InputError, ValueError) as error:
+            _refuse(str(error))
+        if len(rest) > 1:
+            _refuse(f"unexpected argument {rest[1]!r}: every input is given as --name=value")
+        for name in required:
+            if flags.FLAGS[name].value in (None, "", []):
+                _refuse(f"--{name} is missing: {flags.FLAGS[name].help}")
+        return rest
+
+    def guarded(_: list[str]) -> None:
+        try:
+            main()
+        except InputError as error:
+            _refuse(str(error))
+
+    app.run(guarded, flags_parser=parse)
+
+
+def _refuse(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(2)
