@@ -5,14 +5,14 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real files named by XR2MRI_REAL_DATA; without it the test is skipped and says so."""
+    """The folder of real files that XR2MRI_REAL_DATA names; unset, the test is skipped and says so."""
     value = os.environ.get("XR2MRI_REAL_DATA")
     if not value:
         pytest.skip("XR2MRI_REAL_DATA is not set: tests on real files are skipped")

@@ -1,4 +1,4 @@
-"""What every command line shares: the exit codes 0 done, 1 the work failed, 2 the input is wrong."""
+"""What every command line shares: exit code 0 done, 1 the work failed, 2 the input is wrong."""
 
 import sys
 from collections.abc import Callable
@@ -13,8 +13,9 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
     """Parses the flags, runs `main()` and exits with the project's codes.
 
     Args:
-      main: takes nothing and reads absl flags; an `InputError` that it raises is printed as one line on standard
-        error and ends the process with code 2, any other exception with its traceback and code 1.
+      main: takes nothing and reads absl flags; an `InputError` that it raises is printed as one
+        line on standard error and ends the process with code 2, any other exception with its
+        traceback and code 1.
       required: names of flags that must be given and not be empty.
     """
 

@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """Input that cannot be used; the message is one line that a user can act on.
 
-    The line names the file, tag or key, what was found there and what was expected. Command lines print it on
-    standard error and exit with code 2.
+    The line names the file, tag or key, what was found there and what was expected. Command lines
+    print it on standard error and exit with code 2.
     """

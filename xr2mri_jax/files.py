@@ -11,9 +11,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on success it replaces `path`, on an error it is removed.
+    """Gives a temporary path beside `path`: on success it replaces `path`, on an error it goes.
 
-    The temporary name ends like `path`, so that writers which look at the suffix choose the same format.
+    The temporary name ends like `path`, so that writers which look at the suffix choose the same
+    format.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +32,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Writes `content` as indented JSON, atomically; NaN and infinity are refused with ValueError."""
+    """Writes `content` as indented JSON, atomically; NaN and infinity raise ValueError."""
     text = json.dumps(content, indent=2, allow_nan=False)
     with atomic_path(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
