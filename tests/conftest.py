@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real files that XR2MRI_REAL_DATA names; unset, the test is skipped and says so."""
+    """The folder of real files in XR2MRI_REAL_DATA; unset, the test is skipped and says so."""
     value = os.environ.get("XR2MRI_REAL_DATA")
     if not value:
         pytest.skip("XR2MRI_REAL_DATA is not set: tests on real files are skipped")

@@ -1,0 +1,42 @@
+"""Tests of the exit codes that every command line shares."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+from absl import flags
+from xr2mri_jax import command_line
+from xr2mri_jax.errors import InputError
+flags.DEFINE_integer("n", 0, "a number")
+flags.DEFINE_string("name", None, "a name")
+def main():
+    if flags.FLAGS.n == 1:
+        raise InputError("file x: found\\n a, expected b")
+    if flags.FLAGS.n == 2:
+        raise RuntimeError("broken")
+command_line.run(main, required=("name",))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--name=a"], 0, ""),
+        (["--name=a", "--n=1"], 2, "error: file x: found a, expected b"),
+        (["--name=a", "--n=x"], 2, "error: flag --n=x"),
+        (["--name=a", "--m=1"], 2, "error: Unknown command line flag 'm'"),
+        ([], 2, "error: --name is missing: a name"),
+        (["--name=a", "more"], 2, "error: unexpected argument 'more'"),
+        (["--name=a", "--n=2"], 1, "RuntimeError: broken"),
+    ],
+)
+def test_exit_codes(arguments, code, said):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    if code == 2:
+        assert len(done.stderr.strip().splitlines()) == 1

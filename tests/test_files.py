@@ -1,0 +1,30 @@
+"""Tests of atomic writing."""
+
+import json
+
+import pytest
+
+from xr2mri_jax import files
+
+
+def test_atomic_path_replaces_only_on_success(tmp_path):
+    target = tmp_path / "a" / "x.json"
+    files.write_json(target, {"n": 1})
+    with pytest.raises(RuntimeError), files.atomic_path(target) as partial:
+        partial.write_text("half")
+        raise RuntimeError("interrupted")
+    assert json.loads(target.read_text()) == {"n": 1}
+    assert [p.name for p in target.parent.iterdir()] == ["x.json"]
+
+
+def test_atomic_path_keeps_the_suffix(tmp_path):
+    with files.atomic_path(tmp_path / "v.nii.gz") as partial:
+        assert partial.name.endswith(".nii.gz")
+        partial.write_bytes(b"1")
+    assert (tmp_path / "v.nii.gz").read_bytes() == b"1"
+
+
+def test_write_json_refuses_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        files.write_json(tmp_path / "x.json", float("nan"))
+    assert not list(tmp_path.iterdir())
