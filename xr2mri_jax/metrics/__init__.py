@@ -1,0 +1,1 @@
+"""Mergeable metrics: per-example values on the device, (sum, count) pairs between batches."""

@@ -1,0 +1,86 @@
+"""The mergeable mean: a (sum, count) pair that adds up over batches, devices and hosts."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """A mean that is not divided yet.
+
+    Attributes:
+      sum: f32 scalar, the sum of the values that count.
+      count: f32 scalar, how many values count.
+    """
+
+    sum: Any
+    count: Any
+
+    @classmethod
+    def empty(cls) -> "Mean":
+        """The neutral element of `merge`."""
+        return cls(0.0, 0.0)
+
+    @classmethod
+    def from_values(cls, values: Any, example_mask: Any = None) -> "Mean":
+        """Sums per-example values; works inside jit.
+
+        Args:
+          values: f32[b], one value per example.
+          example_mask: f32[b] or bool[b], 0 for an example that does not count (the padding of an
+            incomplete batch); its value may be anything, NaN too. None: all count.
+
+        Raises:
+          ValueError: where the shapes differ or `values` is not one-dimensional.
+        """
+        values = jnp.asarray(values, jnp.float32)
+        if values.ndim != 1:
+            raise ValueError(f"values have shape {values.shape}, expected one value per example")
+        if example_mask is None:
+            return cls(jnp.sum(values), jnp.asarray(values.size, jnp.float32))
+        if jnp.shape(example_mask) != values.shape:
+            raise ValueError(
+                f"example_mask has shape {jnp.shape(example_mask)}, expected {values.shape}"
+            )
+        weight = jnp.asarray(example_mask, jnp.float32)
+        return cls(jnp.sum(jnp.where(weight > 0, values * weight, 0.0)), jnp.sum(weight))
+
+    def merge(self, other: "Mean") -> "Mean":
+        """The mean over the values of both."""
+        return Mean(self.sum + other.sum, self.count + other.count)
+
+    def compute(self) -> float:
+        """The mean as a Python number (on the host, not inside jit).
+
+        Raises:
+          ValueError: where nothing was counted.
+        """
+        if float(self.count) == 0.0:
+            raise ValueError("the mean of no values was asked for")
+        return float(self.sum) / float(self.count)
+
+
+def from_batch(values: Mapping[str, Any], example_mask: Any = None) -> dict[str, Mean]:
+    """`Mean.from_values` for every entry of a dict of f32[b]."""
+    return {name: Mean.from_values(value, example_mask) for name, value in values.items()}
+
+
+def merge(first: Mapping[str, Mean], second: Mapping[str, Mean]) -> dict[str, Mean]:
+    """Merges two dicts of means by name.
+
+    Raises:
+      ValueError: where the names differ.
+    """
+    if set(first) != set(second):
+        raise ValueError(f"cannot merge metrics {sorted(first)} with {sorted(second)}")
+    return {name: first[name].merge(second[name]) for name in first}
+
+
+def compute(means: Mapping[str, Mean]) -> dict[str, float]:
+    """Every mean of the dict as a Python number."""
+    return {name: mean.compute() for name, mean in means.items()}
