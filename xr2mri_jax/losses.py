@@ -1,0 +1,150 @@
+"""Losses: one value per example, masked; the training step reduces them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from xr2mri_jax.metrics import image
+
+
+def l1(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Mean absolute difference inside the mask.
+
+    Args:
+      prediction: [b, ...], any float dtype; computed in f32.
+      target: [b, ...], the same shape.
+      mask: [b, ...], the same shape, the weight of each element; None: all count alike.
+
+    Returns:
+      f32[b]; 0 for an example whose mask is empty.
+
+    Raises:
+      ValueError: where shapes differ.
+    """
+    prediction, target, mask = _checked(prediction, target, mask)
+    return _masked_mean(jnp.abs(prediction - target), mask)
+
+
+def mse(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """Mean squared difference inside the mask: f32[b]; arguments as for `l1`."""
+    prediction, target, mask = _checked(prediction, target, mask)
+    return _masked_mean(jnp.square(prediction - target), mask)
+
+
+def gradient_difference(
+    prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None
+) -> jax.Array:
+    """Mean absolute difference of finite differences, averaged over the spatial axes.
+
+    It punishes blurred edges, which `l1` forgives. A variant of the gradient difference loss of
+    Mathieu et al. 2016 (arXiv 1511.05440, equation 6, alpha 1) that keeps the sign of the edge.
+
+    Args:
+      prediction: [b, *spatial, c]; one spatial axis or more, each of size 2 or more.
+      target: the same shape.
+      mask: the same shape or None; a difference counts with the product of its two ends' weights.
+
+    Returns:
+      f32[b]; 0 for an example whose mask is empty.
+
+    Raises:
+      ValueError: where shapes differ or there is no spatial axis of size 2.
+    """
+    prediction, target, mask = _checked(prediction, target, mask)
+    axes = range(1, prediction.ndim - 1)
+    if not axes or min(prediction.shape[axis] for axis in axes) < 2:
+        raise ValueError(
+            f"prediction has shape {prediction.shape}, expected batch, spatial axes of size 2 or "
+            "more, channel"
+        )
+    error = prediction - target
+    total = jnp.zeros(prediction.shape[0], jnp.float32)
+    for axis in axes:
+        size = error.shape[axis]
+        pair = None
+        if mask is not None:
+            pair = _part(mask, axis, 1, size) * _part(mask, axis, 0, size - 1)
+        total += _masked_mean(jnp.abs(jnp.diff(error, axis=axis)), pair)
+    return total / len(axes)
+
+
+def ssim_loss(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+    """One minus the structural similarity, in 2D for four axes and in 3D for five.
+
+    Args:
+      prediction: [b, h, w, c] or [b, d, h, w, c] in [0, 1].
+      target: the same shape.
+      mask: the same shape or None.
+
+    Returns:
+      f32[b] in [0, 2].
+
+    Raises:
+      ValueError: where shapes differ or there are neither four nor five axes.
+    """
+    prediction, target, mask = _checked(prediction, target, mask)
+    similarity = image.ssim3d if prediction.ndim == 5 else image.ssim2d
+    return 1.0 - similarity(prediction, target, mask)
+
+
+TERMS = {
+    "l1": l1,
+    "mse": mse,
+    "gradient_difference": gradient_difference,
+    "ssim": ssim_loss,
+}
+
+
+def weighted(
+    weights: dict[str, float],
+    prediction: jax.Array,
+    target: jax.Array,
+    mask: jax.Array | None = None,
+) -> jax.Array:
+    """The sum of the terms named in `weights`, each times its weight; weight 0 costs nothing.
+
+    Args:
+      weights: from a name in `TERMS` to its weight.
+      prediction: as the terms take it.
+      target: the same shape.
+      mask: the same shape or None.
+
+    Returns:
+      f32[b].
+
+    Raises:
+      ValueError: where shapes differ.
+      KeyError: where a name is no term.
+    """
+    total = jnp.zeros(jnp.shape(prediction)[0], jnp.float32)
+    for name, weight in sorted(weights.items()):
+        if weight:
+            total += weight * TERMS[name](prediction, target, mask)
+    return total
+
+
+def _checked(prediction: Any, target: Any, mask: Any) -> tuple[jax.Array, jax.Array, Any]:
+    shape = jnp.shape(prediction)
+    if len(shape) < 1:
+        raise ValueError("prediction is a scalar, expected a first axis of examples")
+    if jnp.shape(target) != shape:
+        raise ValueError(f"target has shape {jnp.shape(target)}, the prediction {shape}")
+    if mask is not None and jnp.shape(mask) != shape:
+        raise ValueError(f"mask has shape {jnp.shape(mask)}, the prediction {shape}")
+    prediction, target = (jnp.asarray(x, jnp.float32) for x in (prediction, target))
+    return prediction, target, None if mask is None else jnp.asarray(mask, jnp.float32)
+
+
+def _masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+    axes = tuple(range(1, values.ndim))
+    if mask is None:
+        return jnp.mean(values, axis=axes)
+    total = jnp.sum(mask, axis=axes)
+    # Outside the mask even a NaN of the target must not reach the sum.
+    kept = jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=axes)
+    return kept / jnp.where(total > 0, total, 1.0)
+
+
+def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:
+    return jax.lax.slice_in_dim(values, start, stop, axis=axis)
