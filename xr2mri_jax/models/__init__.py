@@ -1,0 +1,1 @@
+"""Models: pure Flax Linen modules and the classical baselines beside them."""

@@ -1,0 +1,150 @@
+"""The generator: a radiograph's hidden variables -> an MRI volume in the canonical frame.
+
+`vector`: the paper's form: the bottleneck, flattened to one global vector, becomes a small volume
+that is upsampled level by level. `pyramid`: the hidden variables of every level are lifted to 3D
+and merged from coarse to fine; radiograph and volume are aligned along d, so that a pixel's
+features belong to the column of voxels behind it.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.models import specification
+from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate
+
+FORMS = ("pyramid", "vector")
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorSpec:
+    """Sizes of the generator; tuples have one entry a level, finest (half resolution) first.
+
+    Attributes:
+      volume_shape: (d, h, w) of the volume, each a multiple of 2**len(channels).
+      form: "pyramid" or "vector".
+      channels: channels of the volume features.
+      widths: features of a column inside a residual block, and of an image before it is lifted.
+      blocks: residual blocks.
+      mean_level: value of the first volume before any training, in (0, 1).
+    """
+
+    volume_shape: tuple[int, ...]
+    form: str = "pyramid"
+    channels: tuple[int, ...] = (16, 24, 32, 48)
+    widths: tuple[int, ...] = (96, 128, 160, 192)
+    blocks: tuple[int, ...] = (1, 1, 1, 1)
+    mean_level: float = 0.2
+
+
+class Generator(nn.Module):
+    """Hidden variables by level, finest first -> volume f32[b, d, h, w, 1] in [0, 1].
+
+    The form `pyramid` needs one map [b, h / 2**(i+1), w / 2**(i+1), c] a level; the form `vector`
+    reads the last entry alone, of any shape. Computes in `dtype`; parameters float32.
+    """
+
+    spec: GeneratorSpec
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
+        spec = self.spec
+        if spec.form == "pyramid":
+            _require_maps(hidden, spec)
+        x: jax.Array | None = None
+        for level in reversed(range(len(spec.channels))):
+            if x is not None:
+                up = Upsample(spec.channels[level], dtype=self.dtype, name=f"up{level}")
+                x = up(activate(x))
+            x = self._enter(x, hidden, level)
+            for block in range(spec.blocks[level]):
+                name = f"level{level}_block{block}"
+                x = VolumeBlock(spec.widths[level], dtype=self.dtype, name=name)(x)
+        assert x is not None  # the spec has at least one level
+        return self._output(activate(x))
+
+    def _enter(self, x: jax.Array | None, hidden: tuple[jax.Array, ...], level: int) -> jax.Array:
+        """Adds what the hidden variables and the place say at this level: [b, h, w, d, c]."""
+        spec = self.spec
+        depth, height, width = (size >> level + 1 for size in spec.volume_shape)
+        features = spec.channels[level]
+        if spec.form == "pyramid":
+            name = f"lift{level}"
+            lift = Lift(depth, features, spec.widths[level], dtype=self.dtype, name=name)
+            lifted = lift(hidden[level].astype(self.dtype))
+            x = lifted if x is None else x + lifted
+        elif x is None:
+            vector = hidden[-1].reshape(hidden[-1].shape[0], -1).astype(self.dtype)
+            size = height * width * depth * features
+            x = nn.Dense(size, dtype=self.dtype, name="seed")(vector)
+            x = x.reshape(-1, height, width, depth, features)
+        shape = (height, width, depth, features)
+        place = self.param(f"place{level}", nn.initializers.normal(0.1), shape, jnp.float32)
+        return x + place.astype(self.dtype)
+
+    def _output(self, x: jax.Array) -> jax.Array:
+        """Columns of features at half resolution -> the volume, by 2x2x2 sub-pixel phases."""
+        batch, height, width, depth, _ = x.shape
+        level = self.spec.mean_level
+        logits = nn.Dense(
+            depth * 8,
+            kernel_init=nn.initializers.zeros,
+            bias_init=nn.initializers.constant(math.log(level / (1.0 - level))),
+            dtype=self.dtype,
+            name="output",
+        )(x.reshape(batch, height, width, -1))
+        phases = logits.reshape(batch, height, width, depth, 2, 2, 2)  # phases of d, h, w
+        volume = phases.transpose(0, 3, 4, 1, 5, 2, 6)
+        volume = volume.reshape(batch, 2 * depth, 2 * height, 2 * width, 1)
+        return jax.nn.sigmoid(volume.astype(jnp.float32))
+
+
+def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
+    """Checks a mapping with `volume_shape`, `form` and any override of the sizes.
+
+    Raises:
+      InputError: unknown form or key, wrong type, or sizes that do not fit each other.
+    """
+    checked = specification.read(GeneratorSpec, spec, "generator")
+    if checked.form not in FORMS:
+        raise InputError(f"generator.form: found {checked.form!r}, expected {' or '.join(FORMS)}")
+    levels = len(checked.channels)
+    for name in ("widths", "blocks"):
+        if len(getattr(checked, name)) != levels:
+            raise InputError(
+                f"generator.{name}: found {getattr(checked, name)}, expected {levels} entries, "
+                f"one a level of generator.channels"
+            )
+    if len(checked.volume_shape) != 3:
+        raise InputError(
+            f"generator.volume_shape: found {checked.volume_shape}, expected (d, h, w)"
+        )
+    specification.require_divisible(checked.volume_shape, levels, "generator.volume_shape")
+    if not 0.0 < checked.mean_level < 1.0:
+        raise InputError(
+            f"generator.mean_level: found {checked.mean_level}, expected it inside (0, 1)"
+        )
+    return checked
+
+
+def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator:
+    """The generator of `spec` (see `GeneratorSpec`), computing in `dtype`."""
+    return Generator(read_spec(spec), dtype)
+
+
+def _require_maps(hidden: tuple[jax.Array, ...], spec: GeneratorSpec) -> None:
+    _, height, width = spec.volume_shape
+    wanted = [(height >> i + 1, width >> i + 1) for i in range(len(spec.channels))]
+    found = [tuple(x.shape[1:3]) for x in hidden]
+    if found != wanted:
+        raise InputError(
+            f"generator: the encoder's maps are {found}, expected {wanted} for the volume "
+            f"{spec.volume_shape} (the radiograph must be as high and wide as the volume)"
+        )

@@ -1,0 +1,204 @@
+"""Layers that are fast on CPU and GPU: convolutions, sub-pixel upsampling, residual blocks.
+
+Layout: images are [b, h, w, c]. Inside the models volumes are [b, h, w, d, c] ("depth inside"):
+seen as [b, h, w, d * c] the same memory is an image, so that 3D work becomes 2D convolutions and
+matrix products, which both XLA and cuDNN run near the hardware's speed. `docs/performance.md`
+has the measurements behind this choice.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Dtype = Any
+_SLOPE = 0.2
+
+
+def activate(x: jax.Array) -> jax.Array:
+    """LeakyReLU with slope 0.2, the paper's; any shape, dtype kept."""
+    return jnp.where(x >= 0, x, _SLOPE * x)
+
+
+def depth_to_space(x: jax.Array, dims: int) -> jax.Array:
+    """Interleaves phases: [b, *n, 2**dims * c] -> [b, *(2 n), c], `dims` spatial axes.
+
+    The channel index is (phase of axis 1, ..., phase of axis `dims`, c), the last one fastest.
+    """
+    batch, space = x.shape[0], x.shape[1 : dims + 1]
+    channels = x.shape[-1] // 2**dims
+    x = x.reshape(batch, *space, *(2,) * dims, channels)
+    order = [0]
+    for axis in range(1, dims + 1):
+        order += [axis, axis + dims]
+    x = x.transpose(*order, 2 * dims + 1)
+    return x.reshape(batch, *(2 * size for size in space), channels)
+
+
+def transposed_convolution(
+    x: jax.Array, kernel: jax.Array, crop: tuple[tuple[int, int], ...]
+) -> jax.Array:
+    """Transposed convolution with stride 2 as one matrix product and an interleave.
+
+    Equal to `jax.lax.conv_transpose(x, kernel, strides=2)` without its dilated input, which has no
+    fast path on the CPU: every output phase sees only its own taps of the kernel (sub-pixel
+    phases), so that windows of 2 neighbours an axis times a matrix give all phases at once.
+
+    Args:
+      x: [b, *n, c], one to three spatial axes.
+      kernel: [*k, c, o], each k of 2, 3 or 4 (one size for all axes), in the orientation of
+        `jax.lax.conv_transpose` with `transpose_kernel=False`.
+      crop: (before, after) per spatial axis, in output pixels, taken off the full result, whose
+        size is 2 n for k = 2, else 2 n + 2. Padding "SAME" is (0, 0) for k = 2, (1, 1) for k = 4;
+        "VALID" is (0, 1) for k = 3.
+
+    Returns:
+      [b, *m, o], m = full size - before - after.
+    """
+    dims = x.ndim - 2
+    size = kernel.shape[0]
+    if kernel.ndim != x.ndim or size not in (2, 3, 4) or set(kernel.shape[:dims]) != {size}:
+        raise ValueError(f"kernel {kernel.shape} for input {x.shape}: one size of 2, 3 or 4")
+    taps = 1 if size == 2 else 2
+    scatter = jnp.flip(kernel, tuple(range(dims)))  # out[2 i + k] += x[i] * scatter[k]
+    scatter = jnp.pad(scatter, [(0, 2 * taps - size)] * dims + [(0, 0)] * 2)
+    matrix = _phase_matrix(scatter, taps, dims)
+    full = depth_to_space(_windows(x, taps, dims) @ matrix, dims)
+    window = [slice(None)]
+    for axis, (before, after) in enumerate(crop):
+        window.append(slice(before, full.shape[axis + 1] - after))
+    return full[tuple(window)]
+
+
+def _phase_matrix(scatter: jax.Array, taps: int, dims: int) -> jax.Array:
+    """[*(2 taps), c, o] -> [taps**dims * c, 2**dims * o]; rows ordered as in `_windows`."""
+    inputs, outputs = scatter.shape[-2:]
+    split = scatter.reshape(*(taps, 2) * dims, inputs, outputs)
+    split = jnp.flip(split, tuple(range(0, 2 * dims, 2)))  # the left neighbour has the later taps
+    tap_axes, phase_axes = range(0, 2 * dims, 2), range(1, 2 * dims, 2)
+    split = split.transpose(*tap_axes, 2 * dims, *phase_axes, 2 * dims + 1)
+    return split.reshape(taps**dims * inputs, 2**dims * outputs)
+
+
+def _windows(x: jax.Array, taps: int, dims: int) -> jax.Array:
+    """Windows of `taps` neighbours an axis: [b, *n, c] -> [b, *(n + taps - 1), taps**dims * c]."""
+    if taps == 1:
+        return x
+    space = x.shape[1 : dims + 1]
+    padded = jnp.pad(x, [(0, 0), *[(1, 1)] * dims, (0, 0)])
+    parts = []
+    for corner in itertools.product((0, 1), repeat=dims):
+        window = [slice(c, c + n + 1) for c, n in zip(corner, space, strict=True)]
+        parts.append(padded[(slice(None), *window)])
+    return jnp.concatenate(parts, axis=-1)
+
+
+class Upsample(nn.Module):
+    """Learned upsampling by 2 (transposed convolution, kernel 4, stride 2, "SAME"), 2D or 3D.
+
+    [b, *n, c] -> [b, *(2 n), features]; computes in `dtype`, parameters float32.
+    """
+
+    features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        dims = x.ndim - 2
+        shape = (4,) * dims + (x.shape[-1], self.features)
+        # An output pixel sees 2**dims of the 4**dims taps: the variance is that of a dense layer.
+        init = nn.initializers.variance_scaling(2.0**dims, "fan_in", "truncated_normal")
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+        y = transposed_convolution(
+            x.astype(self.dtype), kernel.astype(self.dtype), ((1, 1),) * dims
+        )
+        return y + bias.astype(self.dtype)
+
+
+class Convolution(nn.Module):
+    """3x3 convolution of an image, "SAME" unless told, [b, h, w, c] -> [b, h', w', features]."""
+
+    features: int
+    stride: int = 1
+    padding: str = "SAME"
+    kernel_init: Callable[..., jax.Array] = nn.initializers.he_normal()
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Conv(
+            self.features,
+            (3, 3),
+            strides=self.stride,
+            padding=self.padding,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(activate(conv(activate(x)))), 3x3, [b, h, w, c] kept; starts as the identity.
+
+    The last kernel starts at zero in place of a normalisation, which would cost the CPU a pass
+    over memory and tie the examples' statistics to the compute precision.
+    """
+
+    width: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = Convolution(self.width, dtype=self.dtype, name="first")(activate(x))
+        y = Convolution(
+            x.shape[-1], kernel_init=nn.initializers.zeros, dtype=self.dtype, name="second"
+        )(activate(y))
+        return x + y
+
+
+class VolumeBlock(nn.Module):
+    """Residual block on a volume: [b, h, w, d, c] kept; starts as the identity.
+
+    A (2+1)D bottleneck in the canonical frame, where a depth index always means the same place:
+    a matrix product takes all depths and channels of a column to `width` features, a 3x3
+    convolution mixes them in the plane, a matrix product takes them back to depths and channels.
+    """
+
+    width: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        column = x.reshape(*x.shape[:3], -1)
+        dense = nn.Dense(
+            self.width, kernel_init=nn.initializers.he_normal(), dtype=self.dtype, name="down"
+        )
+        y = activate(dense(activate(column)))
+        y = activate(Convolution(self.width, dtype=self.dtype, name="plane")(y))
+        y = nn.Dense(
+            column.shape[-1], kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up"
+        )(y)
+        return (column + y).reshape(x.shape)
+
+
+class Lift(nn.Module):
+    """An image's features lifted to a volume: [b, h, w, c] -> [b, h, w, depth, features].
+
+    The canonical frame aligns radiograph and volume along d, so that each pixel owns the column
+    behind it: a 3x3 convolution to `width`, then a matrix product to all depths of the column.
+    """
+
+    depth: int
+    features: int
+    width: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = activate(Convolution(self.width, dtype=self.dtype, name="plane")(x))
+        y = nn.Dense(self.depth * self.features, dtype=self.dtype, name="column")(y)
+        return y.reshape(*y.shape[:3], self.depth, self.features)
