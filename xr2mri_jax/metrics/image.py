@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+
+Array = jax.Array | np.ndarray
 
 WINDOW = 11
 SIGMA = 1.5
@@ -36,7 +37,7 @@ CONVENTION: dict[str, Any] = {
 }
 
 
-def mae(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def mae(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Mean absolute error inside the mask.
 
     Args:
@@ -54,13 +55,13 @@ def mae(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None)
     return _masked_mean(jnp.abs(prediction - target), mask)
 
 
-def mse(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def mse(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Mean squared error inside the mask: f32[b]; arguments as for `mae`."""
     prediction, target, mask = _checked(prediction, target, mask)
     return _masked_mean(jnp.square(prediction - target), mask)
 
 
-def psnr(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def psnr(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Peak signal-to-noise ratio in dB for a peak of 1: f32[b]; arguments as for `mae`.
 
     The mean squared error is taken per example and floored at 1e-10, so that equal images give
@@ -70,7 +71,7 @@ def psnr(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None
     return -10.0 / math.log(10.0) * jnp.log(jnp.maximum(error, LEAST_MSE))
 
 
-def ssim2d(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def ssim2d(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Structural similarity of 2D images, averaged inside the mask.
 
     Wang et al. 2004 (doi 10.1109/TIP.2003.819861): Gaussian window of 11, sigma 1.5, K1 0.01,
@@ -93,7 +94,7 @@ def ssim2d(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = No
     return _ssim(prediction, target, mask, rank=4)
 
 
-def ssim3d(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def ssim3d(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Structural similarity of volumes with a 3D window; the rules are those of `ssim2d`.
 
     Args:
@@ -110,7 +111,7 @@ def ssim3d(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = No
     return _ssim(prediction, target, mask, rank=5)
 
 
-def ssim_map(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None) -> jax.Array:
+def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """The similarity at every voxel, before averaging.
 
     Args:
@@ -125,6 +126,7 @@ def ssim_map(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = 
       ValueError: where shapes differ.
     """
     prediction, target, mask = _checked(prediction, target, mask)
+    inside: Any
     c1, c2 = K1**2, K2**2
     if mask is None:
         mean_p, mean_t, pp, tt, pt = (
@@ -147,7 +149,7 @@ def ssim_map(prediction: ArrayLike, target: ArrayLike, mask: ArrayLike | None = 
     return inside * luminance * structure
 
 
-def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> jax.Array:
+def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
     if jnp.ndim(prediction) != rank:
         raise ValueError(
             f"prediction has shape {jnp.shape(prediction)}, expected {rank} axes: batch, "
@@ -167,7 +169,7 @@ def _checked(prediction: Any, target: Any, mask: Any) -> tuple[Any, Any, Any]:
     return prediction, target, None if mask is None else jnp.asarray(mask, jnp.float32)
 
 
-def _masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+def _masked_mean(values: Any, mask: Any) -> Any:
     axes = tuple(range(1, values.ndim))
     if mask is None:
         return jnp.mean(values, axis=axes)
@@ -175,7 +177,7 @@ def _masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
     return total / jnp.maximum(jnp.sum(mask, axis=axes), 1.0)
 
 
-def _blur(images: jax.Array) -> jax.Array:
+def _blur(images: Any) -> Any:
     """Gaussian window along every spatial axis of f32[b, *spatial, c], renormalised at the ends.
 
     One banded matrix product an axis: on the CPU this is the fast form (a grouped convolution with

@@ -1,0 +1,180 @@
+"""Random changes of a training pair on the host, that keep radiograph and volume aligned.
+
+Intensities change on the radiograph alone. Positions change on both by the same in-plane (h, w)
+map, so that the volume projected along d still falls on the radiograph pixel for pixel; the
+volume's mask loses what came from outside. Everything is drawn from the generator that is handed
+in, so that (seed, epoch, record) decides the result.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+
+STRENGTHS = {
+    "shift": "largest in-plane shift in pixels, along h and w each, whole pixels",
+    "rotate": "largest in-plane rotation in degrees",
+    "scale": "largest relative in-plane magnification, 0.05 for 0.95..1.05",
+    "gamma": "largest natural logarithm of the radiograph's gamma",
+    "contrast": "largest natural logarithm of the radiograph's contrast about its mean",
+    "brightness": "largest offset of the radiograph's intensity",
+    "noise": "largest standard deviation of the noise added to the radiograph",
+}
+VOLUMES = ("mri", "mask", "labels")
+_GEOMETRIC = ("shift", "rotate", "scale")
+
+
+def strengths(augment: Mapping[str, Any] | None) -> dict[str, float]:
+    """The strength of every change, 0 where it is not named.
+
+    Args:
+      augment: keys of `STRENGTHS` with numbers of at least 0; None: no change at all.
+
+    Raises:
+      InputError: for an unknown key or a value that is not a number of at least 0.
+    """
+    result = dict.fromkeys(STRENGTHS, 0.0)
+    for name, value in (augment or {}).items():
+        if name not in STRENGTHS:
+            raise InputError(
+                f"data.augment.{name}: unknown augmentation, expected one of "
+                + ", ".join(STRENGTHS)
+            )
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:
+            raise InputError(f"data.augment.{name}: {value!r} found, expected a number >= 0")
+        result[name] = float(value)
+    if result["shift"] != int(result["shift"]):
+        raise InputError(f"data.augment.shift: {result['shift']:g} found, expected whole pixels")
+    return result
+
+
+def apply(
+    example: Mapping[str, Any], rng: np.random.Generator, strength: Mapping[str, float]
+) -> dict[str, Any]:
+    """Changes one decoded example.
+
+    Args:
+      example: `xray` uint16[h, w, 1] (65535 is 1); any of `mri` uint16[d, h, w, 1], `mask`
+        uint8[d, h, w, 1], `labels` uint8[d, h, w]; other entries pass untouched.
+      rng: the example's own generator.
+      strength: from `strengths`.
+
+    Returns:
+      A new dict with the same shapes; `xray` is f32[h, w, 1] in [0, 1] where its intensities
+      changed, else uint16 as before. The border of a moved radiograph repeats its outermost
+      pixels; a moved volume is 0 there, and so is its mask.
+    """
+    changed = dict(example)
+    if any(strength[name] for name in _GEOMETRIC):
+        _move(changed, rng, strength)
+    if "xray" in changed and any(strength[n] for n in STRENGTHS if n not in _GEOMETRIC):
+        changed["xray"] = _intensities(changed["xray"], rng, strength)
+    return changed
+
+
+def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[str, float]) -> None:
+    limit = int(strength["shift"])
+    down, right = (int(v) for v in rng.integers(-limit, limit + 1, size=2))
+    angle = math.radians(rng.uniform(-1, 1) * strength["rotate"])
+    scale = 1.0 + rng.uniform(-1, 1) * strength["scale"]
+    whole = strength["rotate"] == 0 and strength["scale"] == 0
+    for name in ("xray", *VOLUMES):
+        if name not in example:
+            continue
+        array = np.asarray(example[name])
+        shape = array.shape
+        planes = array.reshape((-1, *(shape[:2] if name == "xray" else shape[1:3])))
+        zero_border = name != "xray"
+        if whole:
+            planes = _shifted(planes, down, right, zero_border)
+        else:
+            grid = _Grid(planes.shape[1:], down, right, angle, scale)
+            if name == "labels":
+                planes = grid.nearest(planes)
+            elif name == "mask":
+                planes = grid.linear(planes, zero_border) > 0.999
+            else:
+                planes = np.rint(grid.linear(planes, zero_border))
+        example[name] = planes.reshape(shape).astype(array.dtype, copy=False)
+
+
+def _shifted(planes: np.ndarray, down: int, right: int, zero_border: bool) -> np.ndarray:
+    """Moves [n, h, w] by whole pixels; the border is 0 or repeats the outermost pixels."""
+    height, width = planes.shape[1:]
+    down, right = max(-height, min(height, down)), max(-width, min(width, right))
+    if not zero_border:
+        rows = np.clip(np.arange(height) - down, 0, height - 1)
+        columns = np.clip(np.arange(width) - right, 0, width - 1)
+        return planes[:, rows[:, None], columns[None, :]]
+    moved = np.zeros_like(planes)
+    to_rows = slice(max(down, 0), height + min(down, 0))
+    to_columns = slice(max(right, 0), width + min(right, 0))
+    from_rows = slice(max(-down, 0), height + min(-down, 0))
+    from_columns = slice(max(-right, 0), width + min(-right, 0))
+    moved[:, to_rows, to_columns] = planes[:, from_rows, from_columns]
+    return moved
+
+
+class _Grid:
+    """Where each target pixel of an [h, w] plane comes from, for rotation, scale and shift."""
+
+    def __init__(
+        self, shape: tuple[int, ...], down: int, right: int, angle: float, scale: float
+    ) -> None:
+        self.height, self.width = shape
+        middle = (self.height - 1) / 2, (self.width - 1) / 2
+        y = np.arange(self.height)[:, None] - middle[0] - down
+        x = np.arange(self.width)[None, :] - middle[1] - right
+        cosine, sine = math.cos(angle) / scale, math.sin(angle) / scale
+        self.rows = (cosine * y + sine * x + middle[0]).ravel()
+        self.columns = (-sine * y + cosine * x + middle[1]).ravel()
+        self.inside = (
+            (self.rows >= 0)
+            & (self.rows <= self.height - 1)
+            & (self.columns >= 0)
+            & (self.columns <= self.width - 1)
+        )
+
+    def linear(self, planes: np.ndarray, zero_border: bool) -> np.ndarray:
+        """Bilinear values of [n, h, w]: f32[n, h * w]; the border is 0 or repeats the edge."""
+        flat = planes.reshape(len(planes), -1)
+        rows = np.clip(self.rows, 0, self.height - 1)
+        columns = np.clip(self.columns, 0, self.width - 1)
+        top = np.minimum(rows.astype(np.intp), max(self.height - 2, 0))
+        left = np.minimum(columns.astype(np.intp), max(self.width - 2, 0))
+        below, beside = min(1, self.height - 1), min(1, self.width - 1)
+        fy, fx = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
+        total = np.zeros(flat.shape, np.float32)
+        for step_y, weight_y in ((0, 1 - fy), (below, fy)):
+            for step_x, weight_x in ((0, 1 - fx), (beside, fx)):
+                place = (top + step_y) * self.width + left + step_x
+                total += np.take(flat, place, axis=1) * (weight_y * weight_x)
+        if zero_border:
+            total *= self.inside
+        return total
+
+    def nearest(self, planes: np.ndarray) -> np.ndarray:
+        """Nearest values of [n, h, w], 0 outside: [n, h * w]."""
+        rows = np.clip(np.rint(self.rows), 0, self.height - 1).astype(np.intp)
+        columns = np.clip(np.rint(self.columns), 0, self.width - 1).astype(np.intp)
+        flat = planes.reshape(len(planes), -1)
+        return np.take(flat, rows * self.width + columns, axis=1) * self.inside.astype(flat.dtype)
+
+
+def _intensities(
+    xray: np.ndarray, rng: np.random.Generator, strength: Mapping[str, float]
+) -> np.ndarray:
+    image = np.asarray(xray, np.float32) / np.float32(65535)
+    gamma, contrast, brightness = rng.uniform(-1, 1, size=3)
+    image = image ** np.float32(math.exp(gamma * strength["gamma"]))
+    mean = image.mean(dtype=np.float32)
+    image = (image - mean) * np.float32(math.exp(contrast * strength["contrast"])) + mean
+    image += np.float32(brightness * strength["brightness"])
+    if strength["noise"]:
+        sigma = np.float32(rng.uniform() * strength["noise"])
+        image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.clip(image, 0, 1)
