@@ -1,0 +1,74 @@
+"""Intensity windows: robust limits of an image, their application and their undoing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import binary_dilation
+from skimage.measure import label
+
+from xr2mri_jax.errors import InputError
+
+# A plateau at the image's border counts as a collimator shutter from this share of the pixels on.
+# It lies well above the share that a 1..99 percent window itself clips, so that an image which
+# was windowed before is not mistaken for a collimated one.
+SHUTTER_SHARE = 0.05
+# Resampling blurs a shutter's edge over this many pixels.
+SHUTTER_RIM = 3
+
+
+def exposed_area(image: np.ndarray) -> np.ndarray:
+    """Finds the pixels that X-rays reached: what is left without shutters and burnt-out margins.
+
+    A shutter is a connected area at the image's lowest or highest value that touches the image's
+    border and covers more than 5 percent of it; its blurred rim of 3 pixels belongs to it.
+
+    Args:
+      image: f32[h, w], finite, any range.
+
+    Returns:
+      bool[h, w]; all True where no shutter is found.
+    """
+    exposed = np.ones(image.shape, bool)
+    for value in (image.min(), image.max()):
+        plateaus = label(image == value, connectivity=1)
+        border = np.concatenate([plateaus[0], plateaus[-1], plateaus[:, 0], plateaus[:, -1]])
+        for plateau in np.unique(border[border > 0]):
+            area = plateaus == plateau
+            if area.mean() > SHUTTER_SHARE:
+                exposed &= ~binary_dilation(area, iterations=SHUTTER_RIM)
+    return exposed
+
+
+def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple[float, float]:
+    """Limits (low, high) of the values at two percentiles.
+
+    Args:
+      values: any shape, at least one finite value.
+      percentiles: (low, high) in percent, 0 <= low < high <= 100.
+
+    Raises:
+      InputError: the percentiles are no such pair, or the values are constant between them.
+    """
+    if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
+        raise InputError(
+            f"percentiles: found {list(percentiles)}, expected two rising numbers in 0..100"
+        )
+    if values.size == 0 or not np.isfinite(values).all():
+        raise InputError("intensities: found none or not finite ones, expected finite values")
+    low, high = (float(limit) for limit in np.percentile(values, percentiles))
+    if not high - low > 1e-6 * max(abs(low), abs(high)):
+        raise InputError(
+            f"intensities: found the constant {low:g} between the {percentiles[0]:g}th and the "
+            f"{percentiles[1]:g}th percentile, expected an image with contrast (is it blank?)"
+        )
+    return low, high
+
+
+def apply_window(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scales low..high to 0..1 and clips what lies outside; f32, same shape."""
+    return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def undo_window(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """The inverse of `apply_window`, but for what was clipped; f32, same shape."""
+    return (low + np.asarray(values, np.float64) * (high - low)).astype(np.float32)

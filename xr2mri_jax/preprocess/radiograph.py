@@ -1,0 +1,241 @@
+"""A radiograph of one knee to the canonical radiograph, with a record that leads back."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from skimage.exposure import equalize_adapthist
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import BOX_MM, Radiograph, radiograph_affine, resample_radiograph
+from xr2mri_jax.preprocess.intensity import (
+    apply_window,
+    exposed_area,
+    percentile_window,
+    undo_window,
+)
+
+# percentiles: limits of the window, percent of the exposed pixels in the box. clahe: None, or
+# {"clip_limit": 0..1, "kernel_mm": mm} of contrast-limited adaptive histogram equalisation.
+DEFAULT_CONTRAST: Mapping[str, Any] = MappingProxyType({"percentiles": (1.0, 99.0), "clahe": None})
+# Fewer pixels than this across the box, or less of the box covered by the image, mean a thumbnail
+# or a wrong spacing rather than a knee.
+SMALLEST_PIXELS = 32
+SMALLEST_COVER = 0.25
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StandardRadiograph:
+    """A canonical radiograph.
+
+    Attributes:
+      image: f32[h, w, 1] in [0, 1], bone bright, a left knee mirrored to a right one.
+      side: the original side, "left" or "right".
+      record: JSON-able; everything that was done, see `standardise_radiograph`.
+    """
+
+    image: np.ndarray
+    side: str
+    record: dict[str, Any]
+
+
+def standardise_radiograph(
+    radiograph: Radiograph,
+    shape: Sequence[int],
+    centre: Sequence[float] | None = None,
+    contrast: Mapping[str, Any] = DEFAULT_CONTRAST,
+) -> StandardRadiograph:
+    """Cuts the canonical box out of a radiograph of one knee and scales it to [0, 1].
+
+    Pixels of the box outside the image repeat the image's nearest border pixel: a black frame
+    would be an edge that no training radiograph has. They take no part in the window.
+
+    Args:
+      radiograph: f32[H, W], any range, bone bright, with spacing and side.
+      shape: pixels (h, w) of the canonical grid over BOX_MM[1] x BOX_MM[2].
+      centre: (row, col) of the joint's centre in pixels of the radiograph, whole numbers at the
+        pixels' centres; None takes the image's middle, right for a crop around one knee.
+      contrast: keys as in DEFAULT_CONTRAST; keys left out keep their default.
+
+    Returns:
+      The canonical radiograph. Its record has source_shape, shape, spacing_mm, side, mirrored,
+      centre_px, box_mm, canonical_to_source (3x3, see `source_pixels`), outside (share of the box
+      without image, filled with "edge"), window {low, high, percentiles} and clahe.
+
+    Raises:
+      InputError: side or spacing unknown, image too small, blank or not finite, the centre not in
+        the image, too little of the box covered, unknown keys in `contrast`.
+    """
+    settings = _checked_contrast(contrast)
+    centre_px = _checked_place(radiograph, centre)
+    to_source = radiograph_affine(radiograph, centre_px, shape)
+    inside = _inside(to_source, shape, radiograph.shape)
+    _require_cover(radiograph, inside)
+    values = _cut(radiograph, centre_px, shape)
+    exposed = inside & exposed_area(values)
+    low, high = percentile_window(
+        values[exposed if exposed.any() else inside], settings["percentiles"]
+    )
+    image = apply_window(values, low, high)
+    if settings["clahe"] is not None:
+        image = _equalise(image, settings["clahe"])
+    record = {
+        "source_shape": list(radiograph.shape),
+        "shape": [int(n) for n in shape],
+        "spacing_mm": list(radiograph.spacing or ()),
+        "side": radiograph.side,
+        "mirrored": radiograph.side == "left",
+        "centre_px": list(centre_px),
+        "box_mm": list(BOX_MM[1:]),
+        "canonical_to_source": to_source.tolist(),
+        "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
+        "window": {"low": low, "high": high, "percentiles": list(settings["percentiles"])},
+        "clahe": settings["clahe"],
+    }
+    return StandardRadiograph(image[..., None], str(radiograph.side), record)
+
+
+def spread_over_box(radiograph: Radiograph) -> Radiograph:
+    """Gives a crop without spacing the one with which its pixel grid fills the canonical box.
+
+    For datasets of ready crops whose scale is unknown: the joint fills the frame, no millimetre is
+    claimed. Array and side are kept.
+    """
+    rows, columns = radiograph.shape
+    spacing = (BOX_MM[1] / rows, BOX_MM[2] / columns)
+    return Radiograph(radiograph.array, spacing, radiograph.side)
+
+
+def source_pixels(record: Mapping[str, Any], pixels: Any) -> np.ndarray:
+    """Where canonical pixels lie in the source image, mirroring undone.
+
+    Args:
+      record: of a `StandardRadiograph`.
+      pixels: (row, col) of canonical pixels [..., 2], may be broken.
+
+    Returns:
+      f64[..., 2], (row, col) in the source.
+    """
+    matrix = np.asarray(record["canonical_to_source"], np.float64)
+    return np.asarray(pixels, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def source_values(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
+    """Canonical intensities as values of the source image, but for what the window clipped.
+
+    Args:
+      record: of a `StandardRadiograph`.
+      image: f32, any shape, in [0, 1].
+
+    Raises:
+      InputError: the contrast was equalised adaptively, which cannot be undone.
+    """
+    if record["clahe"] is not None:
+        raise InputError("clahe: found settings in the record, expected none: it cannot be undone")
+    return undo_window(image, record["window"]["low"], record["window"]["high"])
+
+
+def _checked_contrast(contrast: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(contrast) - set(DEFAULT_CONTRAST))
+    if unknown:
+        raise InputError(
+            f"contrast: found the key {unknown[0]!r}, expected {', '.join(DEFAULT_CONTRAST)}"
+        )
+    settings = {**DEFAULT_CONTRAST, **contrast}
+    clahe = settings["clahe"]
+    if clahe is not None:
+        if set(clahe) != {"clip_limit", "kernel_mm"} or min(clahe.values()) <= 0:
+            raise InputError(
+                f"contrast.clahe: found {dict(clahe)}, expected positive clip_limit and kernel_mm"
+            )
+        settings["clahe"] = {key: float(value) for key, value in clahe.items()}
+    return settings
+
+
+def _checked_place(radiograph: Radiograph, centre: Sequence[float] | None) -> tuple[float, float]:
+    """Checks side, spacing and size; returns the joint's centre as (row, col)."""
+    if radiograph.side is None:
+        raise InputError(
+            "the side of the knee is unknown: the file does not say it, give --side=right or "
+            "--side=left"
+        )
+    if radiograph.spacing is None:
+        raise InputError(
+            "the pixel spacing is unknown: the file does not say it, give --spacing=MM "
+            "(millimetres a pixel)"
+        )
+    rows, columns = radiograph.shape
+    if min(rows, columns) < SMALLEST_PIXELS:
+        raise InputError(
+            f"found an image of {rows} x {columns} pixels, expected at least {SMALLEST_PIXELS} "
+            "each way"
+        )
+    if not np.isfinite(radiograph.array).all():
+        raise InputError("found pixels that are not finite, expected finite values")
+    if centre is None:
+        return (rows - 1) / 2, (columns - 1) / 2
+    row, column = (float(value) for value in centre)
+    if not (0 <= row <= rows - 1 and 0 <= column <= columns - 1):
+        raise InputError(
+            f"--centre: found row {row:g}, column {column:g}, expected a pixel of the "
+            f"{rows} x {columns} image"
+        )
+    return row, column
+
+
+def _inside(to_source: np.ndarray, shape: Sequence[int], source_shape: Sequence[int]) -> np.ndarray:
+    """bool[h, w]: canonical pixels whose centre lies in the source image."""
+    index = [
+        to_source[axis, axis] * np.arange(n) + to_source[axis, 2] for axis, n in enumerate(shape)
+    ]
+    rows, columns = (
+        (where > -0.5 - 1e-6) & (where < n - 0.5 + 1e-6)
+        for where, n in zip(index, source_shape, strict=True)
+    )
+    return rows[:, None] & columns[None, :]
+
+
+def _require_cover(radiograph: Radiograph, inside: np.ndarray) -> None:
+    spacing = radiograph.spacing or (1.0, 1.0)
+    box = f"{BOX_MM[1]:g} x {BOX_MM[2]:g} mm box around the joint"
+    pixels = min(BOX_MM[1] / spacing[0], BOX_MM[2] / spacing[1])
+    if pixels < SMALLEST_PIXELS:
+        raise InputError(
+            f"found {pixels:.0f} pixels across the {box} at a spacing of {spacing[0]:g} mm, "
+            f"expected at least {SMALLEST_PIXELS}: is the spacing right?"
+        )
+    if inside.mean() < SMALLEST_COVER:
+        raise InputError(
+            f"the image covers {inside.mean():.0%} of the {box} at a spacing of {spacing[0]:g} mm, "
+            f"expected at least {SMALLEST_COVER:.0%}: are spacing and centre right?"
+        )
+
+
+def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[int]) -> np.ndarray:
+    """f32[h, w]: the box resampled, with the border repeated where the image ends.
+
+    Only the box and a margin for smoothing and interpolation are taken from the source, which may
+    show both legs at a tenth of a millimetre a pixel.
+    """
+    spacing = radiograph.spacing or (1.0, 1.0)
+    indices, moved = [], []
+    for axis in range(2):
+        step = BOX_MM[1 + axis] / shape[axis] / spacing[axis]
+        reach = BOX_MM[1 + axis] / 2 / spacing[axis] + 3 * step + 2
+        first, last = int(np.floor(centre[axis] - reach)), int(np.ceil(centre[axis] + reach))
+        indices.append(np.clip(np.arange(first, last + 1), 0, radiograph.shape[axis] - 1))
+        moved.append(centre[axis] - first)
+    part = Radiograph(radiograph.array[np.ix_(*indices)], spacing, radiograph.side)
+    return resample_radiograph(part, moved, shape)[0]
+
+
+def _equalise(image: np.ndarray, clahe: Mapping[str, float]) -> np.ndarray:
+    """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) by scikit-image."""
+    kernel = [
+        max(2, round(clahe["kernel_mm"] * n / box))
+        for n, box in zip(image.shape, BOX_MM[1:], strict=True)
+    ]
+    equalised = equalize_adapthist(image, kernel_size=kernel, clip_limit=clahe["clip_limit"])
+    return equalised.astype(np.float32)
