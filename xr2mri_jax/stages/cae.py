@@ -1,0 +1,74 @@
+"""The first stage: an auto-encoder learns the radiographs, unpaired ones too."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import losses
+from xr2mri_jax.metrics import image
+from xr2mri_jax.models import cae
+from xr2mri_jax.stages import base
+
+COMMAND = "python launch/train.py --config=configs/cae.py --workdir=DIR"
+
+
+class CaeStage:
+    """Reconstructs radiographs; parameters {"encoder", "decoder"}."""
+
+    name = "cae"
+    fields = ("xray",)
+
+    def __init__(self, config: Any):
+        """Takes config.model.cae, config.loss.xray (weights by term) and config.precision."""
+        self.spec = dict(config["model"]["cae"])
+        self.weights = dict(config["loss"]["xray"])
+        self.model = cae.make(self.spec).clone(dtype=base.compute_dtype(config["precision"]))
+
+    def create(self, rng: jax.Array) -> tuple[Any, Any]:
+        """See `base.Stage`."""
+        height, width = self.spec["image_shape"]
+        variables = self.model.init(rng, np.zeros((1, height, width, 1), np.float32))
+        return variables["params"], {}
+
+    def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
+        """See `base.Stage`."""
+        base.require_shape(batch, "xray", (*self.spec["image_shape"], 1), "model.cae.image_shape")
+        return jax.jit(self.create)(rng)
+
+    def trainable(self, params: Any) -> Any:
+        """All of it."""
+        return base.constant(params, True)
+
+    def reconstruct(self, params: Any, xray: Any) -> Any:
+        """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape."""
+        return self.model.apply({"params": params}, xray)
+
+    def loss(
+        self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[Any, base.Values]]:
+        """See `base.Stage`: the weighted terms of config.loss.xray."""
+        del rng, train
+        found = self.reconstruct(params, batch["xray"])
+        value = losses.weighted(self.weights, found, batch["xray"])
+        return value, (model_state, {"mse": losses.mse(found, batch["xray"])})
+
+    def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
+        """PSNR in dB, SSIM, MAE of the reconstruction, and the loss."""
+        xray, found = batch["xray"], self.reconstruct(params, batch["xray"])
+        return {
+            "loss": losses.weighted(self.weights, found, xray),
+            "psnr": image.psnr(found, xray),
+            "ssim": image.ssim2d(found, xray),
+            "mae": image.mae(found, xray),
+        }
+
+    def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
+        """One row a radiograph: as it is, reconstructed, absolute difference."""
+        xray = np.asarray(batch["xray"][: base.PICTURED])
+        found = np.asarray(self.reconstruct(params, xray), np.float32)
+        rows = [
+            base.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
+            for x, f in zip(xray, found, strict=True)
+        ]
+        return {"radiograph, reconstruction, difference": np.concatenate(rows)}

@@ -1,0 +1,131 @@
+"""The third stage: encoder, decoder and generator together, with the hybrid loss."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import losses, workdir
+from xr2mri_jax.metrics import image
+from xr2mri_jax.models import cae, generator
+from xr2mri_jax.stages import base
+from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
+from xr2mri_jax.stages.generator import COMMAND as GENERATOR_COMMAND
+from xr2mri_jax.stages.generator import require_pair, volume_metrics, volume_pictures
+
+
+def resolve(config: dict[str, Any]) -> dict[str, Any]:
+    """The config with both models' specs as the generator's workdir has them.
+
+    The decoder comes from `cae_workdir`; left empty, from where the generator's own encoder came.
+
+    Raises:
+      InputError: where a workdir is missing or a spec that is given disagrees with it.
+    """
+    source = base.earlier_workdir(
+        "generator_workdir", config["generator_workdir"], GENERATOR_COMMAND
+    )
+    specs = {
+        name: base.model_spec(source, name, config["model"][name]) for name in ("cae", "generator")
+    }
+    inherited = workdir.read_config(source).get("cae_workdir", "")
+    decoder = base.earlier_workdir("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
+    base.model_spec(decoder, "cae", specs["cae"])
+    return {
+        **config,
+        "model": {**config["model"], **specs},
+        "generator_workdir": str(source.resolve()),
+        "cae_workdir": str(decoder.resolve()),
+    }
+
+
+class JointStage:
+    """Fine-tunes all parts; parameters {"encoder", "decoder", "generator"}."""
+
+    name = "joint"
+    fields = ("xray", "mri", "mask")
+
+    def __init__(self, config: Any):
+        """Takes a resolved config's model, loss {xray, mri, mri_weight}, precision, workdirs."""
+        self.cae_spec = dict(config["model"]["cae"])
+        self.spec = dict(config["model"]["generator"])
+        self.xray_weights = dict(config["loss"]["xray"])
+        self.mri_weights = dict(config["loss"]["mri"])
+        self.mri_weight = float(config["loss"]["mri_weight"])
+        self.cae_workdir = config["cae_workdir"]
+        self.generator_workdir = config["generator_workdir"]
+        dtype = base.compute_dtype(config["precision"])
+        self.cae = cae.make(self.cae_spec).clone(dtype=dtype)
+        self.generator = generator.make(self.spec).clone(dtype=dtype)
+
+    def create(self, rng: jax.Array) -> tuple[Any, Any]:
+        """See `base.Stage`."""
+        height, width = self.cae_spec["image_shape"]
+        xray = np.zeros((1, height, width, 1), np.float32)
+        cae_rng, generator_rng = (jax.random.fold_in(rng, i) for i in range(2))
+        variables = self.cae.init(cae_rng, xray)
+        hidden = self.cae.apply(variables, xray, method="encode")
+        made = self.generator.init(generator_rng, hidden)
+        return {**variables["params"], "generator": made["params"]}, {}
+
+    def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
+        """See `base.Stage`: encoder and generator of one workdir, the decoder of the other."""
+        require_pair(batch, self.cae_spec, self.spec)
+        params, model_state = jax.jit(self.create)(rng)
+        source = base.earlier_workdir(
+            "generator_workdir", self.generator_workdir, GENERATOR_COMMAND
+        )
+        loaded = base.averaged_params(source)
+        for name in ("encoder", "generator"):
+            params = base.replaced(params, name, loaded[name], source)
+        source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
+        loaded = base.averaged_params(source)
+        return base.replaced(params, "decoder", loaded["decoder"], source), model_state
+
+    def trainable(self, params: Any) -> Any:
+        """All of it."""
+        return base.constant(params, True)
+
+    def outputs(self, params: Any, xray: Any) -> tuple[Any, Any]:
+        """xray f32[b, h, w, 1] to its reconstruction and f32[b, d, h, w, 1], both in [0, 1]."""
+        variables = {"params": {name: params[name] for name in ("encoder", "decoder")}}
+        hidden = self.cae.apply(variables, xray, method="encode")
+        decoded = self.cae.apply(variables, hidden[-1], method="decode")
+        return decoded, self.generator.apply({"params": params["generator"]}, hidden)
+
+    def predict(self, params: Any, model_state: Any, xray: Any) -> Any:
+        """See `base.Predicts`."""
+        return self.outputs(params, xray)[1]
+
+    def loss(
+        self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[Any, base.Values]]:
+        """See `base.Stage`: L = L_radiograph + lambda L_mri, lambda in config.loss.mri_weight."""
+        del rng, train
+        decoded, found = self.outputs(params, batch["xray"])
+        xray_loss = losses.weighted(self.xray_weights, decoded, batch["xray"])
+        mri_loss = losses.weighted(self.mri_weights, found, batch["mri"], batch["mask"])
+        value = xray_loss + self.mri_weight * mri_loss
+        return value, (model_state, {"loss_xray": xray_loss, "loss_mri": mri_loss})
+
+    def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
+        """The volumes' metrics as in the generator stage, the radiographs' PSNR, and the loss."""
+        decoded, found = self.outputs(params, batch["xray"])
+        xray_loss = losses.weighted(self.xray_weights, decoded, batch["xray"])
+        mri_loss = losses.weighted(self.mri_weights, found, batch["mri"], batch["mask"])
+        return {
+            "loss": xray_loss + self.mri_weight * mri_loss,
+            "xray_psnr": image.psnr(decoded, batch["xray"]),
+            **volume_metrics(found, batch),
+        }
+
+    def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
+        """The generator stage's pictures, and radiographs with their reconstructions."""
+        xray = np.asarray(batch["xray"][: base.PICTURED])
+        decoded, found = (np.asarray(x, np.float32) for x in self.outputs(params, xray))
+        true = np.asarray(batch["mri"][: base.PICTURED])
+        rows = [base.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
+        return {
+            **volume_pictures(xray, true, found),
+            "radiograph, reconstruction": np.concatenate(rows),
+        }

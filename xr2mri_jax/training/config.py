@@ -1,0 +1,177 @@
+"""The recipe of a run: its keys, their defaults, and what may stand in them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_collections
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.losses import TERMS
+
+# What may change between the parts of a run that is continued: none of it enters a step's numbers,
+# except `steps`, which stretches the learning rate's schedule.
+FREE_ON_RESUME = (
+    "steps",
+    "log_every",
+    "eval_every",
+    "checkpoint_every",
+    "keep",
+    "parallel",
+    "data.data_dir",
+    "cae_workdir",
+    "generator_workdir",
+)
+CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
+LEAST = {
+    "seed": 0,
+    "steps": 1,
+    "log_every": 1,
+    "eval_every": 1,
+    "checkpoint_every": 1,
+    "keep": 1,
+    "data.batch_size": 1,
+    "optimizer.learning_rate": 0.0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.weight_decay": 0.0,
+    "optimizer.clip_norm": 0.0,
+    "optimizer.ema_decay": 0.0,
+    "loss.mri_weight": 0.0,
+}
+# Their keys belong to the models and to the input, which check them themselves.
+OPEN = ("model.cae", "model.generator", "data.augment")
+
+
+def default(stage: str) -> ml_collections.ConfigDict:
+    """The config of a stage with every key that it may have.
+
+    Args:
+      stage: "cae", "generator" or "joint".
+
+    Raises:
+      InputError: where the stage is unknown.
+    """
+    if stage not in ("cae", "generator", "joint"):
+        raise InputError(f"config.stage is {stage!r}, expected one of cae, generator, joint")
+    config: dict[str, Any] = {
+        "stage": stage,
+        "seed": 0,
+        "data": {
+            "dataset": "knee_phantom/default",
+            "data_dir": "workdir/data",
+            "train_split": "train",
+            "eval_split": "validation",
+            "batch_size": 16,
+            "augment": {},
+        },
+        "model": {"cae": {}},
+        "loss": {},
+        "optimizer": {
+            "learning_rate": 1e-3,
+            "warmup_steps": 100,
+            "weight_decay": 1e-4,
+            "clip_norm": 1.0,
+            "ema_decay": 0.999,
+        },
+        "steps": 1000,
+        "log_every": 20,
+        "eval_every": 500,
+        "checkpoint_every": 500,
+        "keep": 2,
+        "parallel": "pmap",
+        "precision": "auto",
+    }
+    no_weights = dict.fromkeys(TERMS, 0.0)
+    if stage in ("cae", "joint"):
+        config["loss"]["xray"] = {**no_weights, "l1": 1.0}
+    if stage in ("generator", "joint"):
+        config["loss"]["mri"] = {**no_weights, "l1": 1.0}
+        config["model"]["generator"] = {}
+        config["cae_workdir"] = ""
+    if stage == "joint":
+        config["loss"]["mri_weight"] = 1.0
+        config["generator_workdir"] = ""
+    return ml_collections.ConfigDict(config)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """The config as JSON holds it: dicts, lists, numbers, text."""
+    return _plain(config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config)
+
+
+def validate(config: Mapping[str, Any]) -> None:
+    """Holds a plain config to the keys, types and ranges of its stage.
+
+    Overrides on the command line take the type of the field that they replace, so that
+    `--config.parallel=3` arrives as text; here it is refused.
+
+    Raises:
+      InputError: naming the first key that is unknown, missing or wrong.
+    """
+    wanted = dict(_leaves(plain(default(config.get("stage", "")))))
+    found = dict(_leaves(config))
+    for key in sorted(found.keys() | wanted.keys()):
+        if key.startswith(tuple(f"{place}." for place in OPEN)) or key in OPEN:
+            continue
+        if key not in wanted:
+            raise InputError(f"config.{key} is not a key of the stage {config['stage']}")
+        if key not in found:
+            raise InputError(f"config.{key} is missing")
+        _check_value(key, found[key], wanted[key])
+    for place in OPEN:
+        _check_open(config, place)
+
+
+def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workdir: Any) -> None:
+    """Refuses to continue a run with a config that gives other numbers.
+
+    Args:
+      stored: the plain config in the workdir.
+      config: the plain, resolved config that is asked for.
+      workdir: its path, for the message.
+
+    Raises:
+      InputError: naming the first key that differs and is not in FREE_ON_RESUME.
+    """
+    before, now = dict(_leaves(stored)), dict(_leaves(config))
+    for key in sorted(before.keys() | now.keys()):
+        if key not in FREE_ON_RESUME and before.get(key) != now.get(key):
+            raise InputError(
+                f"{workdir} holds a run with config.{key}={before.get(key)!r}, asked for is "
+                f"{now.get(key)!r}: choose another --workdir or the same value"
+            )
+
+
+def _check_value(key: str, found: Any, wanted: Any) -> None:
+    kind = type(wanted)
+    number = kind is float and isinstance(found, int | float) and not isinstance(found, bool)
+    if not number and type(found) is not kind:
+        raise InputError(f"config.{key} is {found!r}, expected {kind.__name__}")
+    if key in CHOICES and found not in CHOICES[key]:
+        raise InputError(f"config.{key} is {found!r}, expected one of {', '.join(CHOICES[key])}")
+    weight = key.startswith("loss.") and kind is float
+    if (key in LEAST or weight) and not found >= LEAST.get(key, 0.0):
+        raise InputError(f"config.{key} is {found!r}, expected at least {LEAST.get(key, 0.0)}")
+    if key == "optimizer.ema_decay" and found >= 1:
+        raise InputError(f"config.{key} is {found!r}, expected less than 1")
+
+
+def _check_open(config: Mapping[str, Any], place: str) -> None:
+    first, second = place.split(".")
+    if second in config[first] and not isinstance(config[first][second], Mapping):
+        raise InputError(f"config.{place} is {config[first][second]!r}, expected keys with values")
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,221 @@
+"""The only file that knows about devices: how a step runs on all of them, on one host or many."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics.base import Mean
+from xr2mri_jax.training.state import TrainState
+from xr2mri_jax.training.step import AXIS, Steps
+
+Batch = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """The two steps over all devices, and the way of arrays to the devices and back.
+
+    Attributes:
+      train_step: (state, batch, rng) -> (state, metrics); the state's buffers are donated.
+      eval_step: (params, model_state, batch) -> {name: Mean}.
+      prepare_batch: this host's numpy batch to the devices, padded to a multiple of them.
+      replicate: a host's pytree to every device.
+      device_count: over all hosts.
+    """
+
+    train_step: Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, Any]]]
+    eval_step: Callable[[Any, Any, Any], dict[str, Mean]]
+    prepare_batch: Callable[[Batch], dict[str, jax.Array]]
+    replicate: Callable[[Any], Any]
+    device_count: int
+
+
+def make_parallel(
+    strategy: str, steps: Steps, devices: Sequence[jax.Device] | None = None
+) -> Parallel:
+    """The steps over devices.
+
+    Args:
+      strategy: "pmap" (replicated state, a slice of the batch a device, sums over the axis) or
+        "jit" (one program on a batch sharded over a mesh; the compiler places the sums).
+      steps: the pure steps.
+      devices: all devices of all hosts if None.
+
+    Raises:
+      InputError: where the strategy is unknown.
+    """
+    makers = {"pmap": _make_pmap, "jit": _make_jit}
+    if strategy not in makers:
+        raise InputError(f"config.parallel is {strategy!r}, expected pmap or jit")
+    return makers[strategy](steps, list(devices or jax.devices()))
+
+
+def unreplicate(tree: Any) -> Any:
+    """A replicated pytree as numpy arrays on this host."""
+    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+
+
+def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
+    mesh = Mesh(np.array(devices), (AXIS,))
+    local = sum(device.process_index == jax.process_index() for device in devices)
+
+    def train_step(state: TrainState, batch: Any, rng: Any) -> Any:
+        return steps.train_step(state, batch, rng, AXIS)
+
+    def eval_step(params: Any, model_state: Any, batch: Any) -> Any:
+        return steps.eval_step(params, model_state, batch, AXIS)
+
+    def prepare_batch(batch: Batch) -> dict[str, jax.Array]:
+        split = {
+            name: value.reshape(local, -1, *value.shape[1:])
+            for name, value in _padded(batch, local).items()
+        }
+        return _to_devices(split, NamedSharding(mesh, PartitionSpec(AXIS)))
+
+    options: dict[str, Any] = {"axis_name": AXIS, "out_axes": None, "devices": devices}
+    return Parallel(
+        train_step=jax.pmap(train_step, in_axes=(None, 0, None), donate_argnums=(0,), **options),
+        eval_step=jax.pmap(eval_step, in_axes=(None, None, 0), **options),
+        prepare_batch=prepare_batch,
+        replicate=lambda tree: _replicated(tree, mesh),
+        device_count=len(devices),
+    )
+
+
+def _make_jit(steps: Steps, devices: list[jax.Device]) -> Parallel:
+    mesh = Mesh(np.array(devices), (AXIS,))
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    local = sum(device.process_index == jax.process_index() for device in devices)
+
+    def prepare_batch(batch: Batch) -> dict[str, jax.Array]:
+        return _to_devices(_padded(batch, local), NamedSharding(mesh, PartitionSpec(AXIS)))
+
+    return Parallel(
+        train_step=jax.jit(steps.train_step, out_shardings=everywhere, donate_argnums=(0,)),
+        eval_step=jax.jit(steps.eval_step, out_shardings=everywhere),
+        prepare_batch=prepare_batch,
+        replicate=lambda tree: _replicated(tree, mesh),
+        device_count=len(devices),
+    )
+
+
+def _padded(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
+    """Numeric entries, the last example repeated up to a multiple, with example_mask 0.
+
+    Repeated and not zero, so that nothing that divides by an image's content meets an empty one.
+    """
+    size = len(batch["example_mask"])
+    more = -size % multiple
+    arrays = {name: np.asarray(value) for name, value in batch.items()}
+    arrays = {name: value for name, value in arrays.items() if value.dtype.kind in "biuf"}
+    if more:
+        arrays = {
+            name: np.concatenate([value, np.repeat(value[-1:], more, axis=0)])
+            for name, value in arrays.items()
+        }
+        arrays["example_mask"][size:] = 0
+    return arrays
+
+
+def _to_devices(arrays: Batch, sharding: NamedSharding) -> dict[str, jax.Array]:
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in arrays.items()
+    }
+
+
+def _replicated(tree: Any, mesh: Mesh) -> Any:
+    """Through numpy, so that donated buffers are never the caller's own."""
+    everywhere = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf: Any) -> jax.Array:
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            data = put(np.asarray(jax.random.key_data(leaf)))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        value = np.array(leaf)
+        return jax.make_array_from_callback(value.shape, everywhere, lambda index: value[index])
+
+    return jax.tree.map(put, tree)
+
+
+def start_distributed(asked: bool | None = None) -> None:
+    """Joins the other hosts of the run, before any device is touched.
+
+    SLURM, Kubernetes, Open MPI and Cloud TPU pods are found by JAX itself; elsewhere the variables
+    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
+
+    Args:
+      asked: True: join or fail; False: stay alone; None: join where several tasks of a scheduler
+        or the variables are seen.
+    """
+    if asked is None:
+        asked = _several_processes(os.environ)
+    if not asked or jax.distributed.is_initialized():
+        return
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS")
+    if address is None:
+        jax.distributed.initialize()
+        return
+    numbers = {}
+    for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
+        if not os.environ.get(name, "").isdecimal():
+            raise InputError(
+                f"{name} is {os.environ.get(name)!r}, expected a number beside "
+                f"JAX_COORDINATOR_ADDRESS={address}"
+            )
+        numbers[name] = int(os.environ[name])
+    jax.distributed.initialize(address, numbers["JAX_NUM_PROCESSES"], numbers["JAX_PROCESS_ID"])
+
+
+def _several_processes(environment: Mapping[str, str]) -> bool:
+    if "JAX_COORDINATOR_ADDRESS" in environment:
+        return True
+    tasks = environment.get("SLURM_NTASKS", "1")
+    inside_step = "SLURM_STEP_ID" in environment or "SLURM_PROCID" in environment
+    if inside_step and tasks.isdecimal() and int(tasks) > 1:
+        return True
+    return "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+
+
+def host_index() -> int:
+    """This host's number among the run's."""
+    return jax.process_index()
+
+
+def host_count() -> int:
+    """How many hosts the run has."""
+    return jax.process_count()
+
+
+def any_host(flag: bool) -> bool:
+    """True where the flag is set on any host; all hosts must call it at the same point."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def wait_for_hosts(name: str) -> None:
+    """Returns when every host has come to this point."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
+def gather_text(text: str) -> list[str]:
+    """The text of every host, in their order, on every host."""
+    if jax.process_count() == 1:
+        return [text]
+    raw = np.frombuffer(text.encode("utf-8"), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(raw.size, np.int32))
+    padded = np.zeros(int(np.max(sizes)), np.uint8)
+    padded[: raw.size] = raw
+    rows = multihost_utils.process_allgather(padded)
+    return [
+        bytes(row[:size]).decode("utf-8") for row, size in zip(rows, np.ravel(sizes), strict=True)
+    ]

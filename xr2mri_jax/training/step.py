@@ -1,0 +1,117 @@
+"""The pure steps: one update of the state, one evaluation of a batch; no device is known here."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from xr2mri_jax.metrics.base import Mean, from_batch
+from xr2mri_jax.stages.base import Batch, Stage
+from xr2mri_jax.training.optimizer import ema_decay
+from xr2mri_jax.training.state import TrainState
+
+AXIS = "batch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The steps of a stage under an optimizer.
+
+    Attributes:
+      stage: what is trained.
+      optimizer: gives the updates of the trainable parameters.
+      learning_rate: the schedule, for the record.
+      ema_decay: of the moving average, in [0, 1).
+      trainable: pytree of bool like the parameters.
+    """
+
+    stage: Stage
+    optimizer: optax.GradientTransformation
+    learning_rate: optax.Schedule
+    ema_decay: float
+    trainable: Any
+
+    def train_step(
+        self, state: TrainState, batch: Batch, rng: jax.Array, axis_name: str | None = None
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """One update.
+
+        The loss is the sum over examples, each times its example_mask, divided by their count over
+        all devices. A loss or gradient that is not finite leaves the state as it was.
+
+        Args:
+          state: before the step.
+          batch: arrays [b, ...] with index i32[b] and example_mask f32[b].
+          rng: the run's key of training noise.
+          axis_name: the axis over which devices share the batch; None: this is the whole batch.
+
+        Returns:
+          The new state; {"means": {name: Mean}, "grad_norm", "learning_rate": f32 scalars,
+          "finite": bool scalar}, the same on every device.
+        """
+        keys = example_keys(rng, state.step, batch["index"])
+        weight = batch["example_mask"]
+
+        def total(params: Any) -> tuple[jax.Array, tuple[Any, dict[str, Any]]]:
+            loss, (model_state, metrics) = self.stage.loss(
+                params, state.model_state, batch, keys, True
+            )
+            kept = jnp.where(weight > 0, loss * weight, 0.0)
+            return jnp.sum(kept), (model_state, {**metrics, "loss": loss})
+
+        (_, (model_state, metrics)), gradient = jax.value_and_grad(total, has_aux=True)(
+            state.params
+        )
+        means, gradient = _over_devices((from_batch(metrics, weight), gradient), axis_name)
+        gradient = jax.tree.map(lambda g: g / jnp.maximum(means["loss"].count, 1.0), gradient)
+        if axis_name is not None:
+            model_state = jax.lax.pmean(model_state, axis_name)
+        grad_norm = optax.global_norm(gradient)
+        finite = jnp.isfinite(means["loss"].sum) & jnp.isfinite(grad_norm)
+        updated = self._updated(state, gradient, model_state)
+        new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, state)
+        return new_state, {
+            "means": means,
+            "grad_norm": grad_norm,
+            "learning_rate": jnp.asarray(self.learning_rate(state.step), jnp.float32),
+            "finite": finite,
+        }
+
+    def eval_step(
+        self, params: Any, model_state: Any, batch: Batch, axis_name: str | None = None
+    ) -> dict[str, Mean]:
+        """The stage's metrics over a batch as (sum, count), summed over devices."""
+        values = self.stage.evaluate(params, model_state, batch)
+        return _over_devices(from_batch(values, batch["example_mask"]), axis_name)
+
+    def _updated(self, state: TrainState, gradient: Any, model_state: Any) -> TrainState:
+        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+        decay = ema_decay(self.ema_decay, state.step)
+
+        # A frozen parameter is passed on and not added to: even -0.0 + 0.0 would change its bits.
+        def moved(free: bool, param: jax.Array, update: jax.Array) -> jax.Array:
+            return param + update if free else param
+
+        def averaged(free: bool, average: jax.Array, param: jax.Array) -> jax.Array:
+            return average + (1.0 - decay) * (param - average) if free else average
+
+        params = jax.tree.map(moved, self.trainable, state.params, updates)
+        return TrainState(
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            ema_params=jax.tree.map(averaged, self.trainable, state.ema_params, params),
+        )
+
+
+def example_keys(rng: jax.Array, step: Any, index: jax.Array) -> jax.Array:
+    """A key for every example from the step and its index, whichever device holds it: key[b]."""
+    at_step = jax.random.fold_in(rng, step)
+    return jax.vmap(lambda i: jax.random.fold_in(at_step, i))(index)
+
+
+def _over_devices(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)
