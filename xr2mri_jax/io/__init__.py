@@ -1,0 +1,63 @@
+"""Files on one side, `Radiograph` and `Volume` on the other."""
+
+import os
+from pathlib import Path
+
+from xr2mri_jax import geometry
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import dicom, dicom_series, formats, image, nifti, nrrd
+from xr2mri_jax.io.nifti import write_nifti
+
+__all__ = ["read_radiograph", "read_volume", "write_nifti"]
+
+
+def read_radiograph(
+    path: str | os.PathLike[str],
+    spacing: float | tuple[float, float] | None = None,
+    side: str | None = None,
+) -> geometry.Radiograph:
+    """Reads one radiograph; the file's content tells its format, not its name.
+
+    Args:
+      path: DICOM, PNG, TIFF, JPEG, or NIfTI of one picture.
+      spacing: mm a pixel, one number or (row, col); overrides what the file says.
+      side: "left" or "right"; overrides what the file says.
+
+    Returns:
+      The radiograph, f32[h, w], bone bright; spacing and side are None where neither the file nor
+      the caller gives them. What each format's reader does stands in its own module.
+
+    Raises:
+      InputError: one line for a file that is missing, broken, of another kind, or a volume.
+    """
+    kind = formats.sniff(path)
+    if kind == "dicom":
+        return dicom.read_radiograph(path, spacing, side)
+    if kind == "nifti":
+        return nifti.read_nifti_radiograph(path, spacing, side)
+    if kind == "nrrd":
+        raise InputError(f"{path}: NRRD, expected a radiograph as DICOM, PNG, TIFF, JPEG or NIfTI")
+    return image.read_image(path, spacing, side)
+
+
+def read_volume(path: str | os.PathLike[str]) -> geometry.Volume:
+    """Reads one MRI volume: the folder of a DICOM series, or a NIfTI or NRRD file.
+
+    Returns:
+      The volume with its affine in RAS mm; voxels and dtype as stored, unless the file scales them.
+
+    Raises:
+      InputError: one line for a path that is missing, broken, of another kind, or whose geometry is
+        incomplete or irregular.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return dicom_series.read_series(path)
+    kind = formats.sniff(path)
+    if kind == "nifti":
+        return nifti.read_nifti(path)
+    if kind == "nrrd":
+        return nrrd.read_nrrd(path)
+    if kind == "dicom":
+        raise InputError(f"{path}: one DICOM file, expected the folder of an MRI series")
+    raise InputError(f"{path}: {formats.NAMES[kind]}, expected an MRI volume")

@@ -1,0 +1,117 @@
+"""What kind of file it is, told by its content, and one kind of error for every file that is bad.
+
+Names are not trusted: the Osteoarthritis Initiative's files have no extension at all.
+"""
+
+import contextlib
+import gzip
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+
+MAX_PIXELS = 100_000_000  # one image; the largest flat-panel radiographs have about 20 million
+MAX_VOXELS = 1_000_000_000
+
+NAMES = {
+    "dicom": "DICOM",
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "tiff": "TIFF",
+    "nifti": "NIfTI",
+    "nrrd": "NRRD",
+}
+
+
+def sniff(path: str | os.PathLike[str]) -> str:
+    """Tells a file's format from its first bytes.
+
+    Returns:
+      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped) or
+      "nrrd".
+
+    Raises:
+      InputError: the file is missing, a folder, empty, unreadable, or none of these formats.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, expected one file")
+    with reading(path, "a file"):
+        head = _head(path)
+    if not head:
+        raise InputError(f"{path}: the file is empty")
+    if head[128:132] == b"DICM":
+        return "dicom"
+    for magic, kind in (
+        (b"\x89PNG\r\n\x1a\n", "png"),
+        (b"\xff\xd8\xff", "jpeg"),
+        (b"II*\0", "tiff"),
+        (b"MM\0*", "tiff"),
+        (b"II+\0", "tiff"),
+        (b"MM\0+", "tiff"),
+        (b"NRRD000", "nrrd"),
+    ):
+        if head.startswith(magic):
+            return kind
+    if is_nifti(head):
+        return "nifti"
+    if _starts_like_bare_dicom(head):
+        return "dicom"
+    raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turns whatever a decoder raises within into an `InputError` that names the file.
+
+    Decoders meet bad files with errors of every class (OSError, struct.error, SyntaxError, ...).
+    Warnings about odd but readable headers stay unheard, those about huge images are errors.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except InputError as error:
+        if str(path) in str(error):
+            raise
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        raise InputError(f"{path}: cannot be read as {kind} ({said})") from error
+
+
+def is_nifti(head: bytes) -> bool:
+    """True where the (unzipped) first 348 bytes or more are a NIfTI-1 or -2 header."""
+    if len(head) < 348:
+        return False
+    little, big = struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0]
+    if 348 in (little, big):
+        return head[344:348] in (b"n+1\0", b"ni1\0")
+    return 540 in (little, big) and head[4:8] in (b"n+2\0", b"ni2\0")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        head = stream.read(600)
+    if head[:2] != b"\x1f\x8b":
+        return head
+    try:
+        with gzip.open(path, "rb") as unzipped:
+            return unzipped.read(600)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: broken gzip file ({error})") from error
+
+
+def _starts_like_bare_dicom(head: bytes) -> bool:
+    """DICOM without preamble begins with an element of group 0002 or 0008, little endian."""
+    if len(head) < 12 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
+        return False
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return explicit or struct.unpack("<I", head[4:8])[0] <= 1024

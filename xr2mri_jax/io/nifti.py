@@ -1,0 +1,155 @@
+"""NIfTI files: volumes in and out, and radiographs in."""
+
+import gzip
+import os
+from io import IOBase
+from pathlib import Path
+from typing import Any, cast
+
+import nibabel as nib
+import numpy as np
+
+from xr2mri_jax import files, geometry
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import formats
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_SCANNER = 1
+
+
+def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
+    """Reads a single-file NIfTI-1 or -2 volume, gzipped or not, under any name.
+
+    The affine is the sform, else the qform. Voxels keep their dtype unless the header scales them
+    (then f32).
+
+    Raises:
+      InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
+        units other than mm, or neither sform nor qform (left and right would be a guess).
+    """
+    path = Path(path)
+    with formats.reading(path, "NIfTI"), _open(path) as stream:
+        image = _image(stream, path)
+        shape = image.shape[:3] + tuple(n for n in image.shape[3:] if n != 1)
+        if len(shape) != 3:
+            raise InputError(f"{path}: NIfTI of shape {image.shape}, expected three axes")
+        if not _has_form(image):
+            raise InputError(f"{path}: has neither sform nor qform, so its orientation is unknown")
+        return geometry.Volume(_voxels(image).reshape(shape, order="A"), image.affine)
+
+
+def read_nifti_radiograph(
+    path: str | os.PathLike[str],
+    spacing: float | tuple[float, float] | None = None,
+    side: str | None = None,
+) -> geometry.Radiograph:
+    """Reads a NIfTI of one picture: one of its three axes has one voxel.
+
+    Where the affine says that the picture lies in the coronal plane, it is turned as radiographs
+    are displayed: rows from superior to inferior, columns from the patient's right to left.
+    Otherwise (2D images that were merely stored as NIfTI) the first axis is taken as the column
+    from left to right and the second as the row from top to bottom, as ITK writes them.
+
+    Args:
+      path: the file.
+      spacing: mm a pixel, one number or (row, col); None takes the header's, which counts as
+        unknown where there is no sform or qform and the voxel size is 1.
+      side: "left", "right" or None.
+
+    Raises:
+      InputError: broken, or a volume.
+    """
+    path = Path(path)
+    with formats.reading(path, "NIfTI"), _open(path) as stream:
+        image = _image(stream, path)
+        shape = image.shape[:3] + (1,) * (3 - len(image.shape))
+        single = [axis for axis, n in enumerate(shape) if n == 1]
+        if not single or any(n != 1 for n in image.shape[3:]):
+            raise InputError(f"{path}: a volume of shape {image.shape}, expected a radiograph")
+        axes = [axis for axis in range(3) if axis != single[-1]]
+        array = _voxels(image).reshape(shape, order="A").squeeze(single[-1])
+        sizes = np.linalg.norm(image.affine[:3, :3], axis=0)[axes]
+        codes = nib.orientations.aff2axcodes(image.affine)
+        if _has_form(image) and {codes[a] for a in axes} in _CORONAL:
+            rows = 0 if codes[axes[0]] in "SI" else 1
+            array = array if rows == 0 else array.T
+            array = array if codes[axes[rows]] == "I" else array[::-1]
+            array = array if codes[axes[1 - rows]] == "L" else array[:, ::-1]
+            own = sizes[[rows, 1 - rows]]
+        else:
+            array, own = array.T, sizes[::-1]
+        if spacing is None and (_has_form(image) or not np.all(sizes == 1)):
+            spacing = (float(own[0]), float(own[1]))
+        pixels = np.ascontiguousarray(array, dtype=np.float32)
+        return geometry.Radiograph(pixels, spacing, side)  # type: ignore[arg-type]
+
+
+_CORONAL = tuple({x, z} for x in "LR" for z in "SI")
+
+
+def write_nifti(path: str | os.PathLike[str], volume: geometry.Volume) -> None:
+    """Writes a volume atomically, dtype kept, sform and qform set (code 1, scanner), units mm.
+
+    A qform cannot hold a sheared affine: it is left unset (code 0) where it would be off by more
+    than 0.01 mm.
+
+    Args:
+      path: ends with .nii or .nii.gz.
+      volume: uint8, int8, uint16, int16, uint32, int32, float32 or float64.
+
+    Raises:
+      InputError: another ending or dtype.
+    """
+    path = Path(path)
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise InputError(f"{path}: expected a name that ends with .nii or .nii.gz")
+    if volume.array.dtype.name not in _DTYPES:
+        raise InputError(f"{path}: cannot hold {volume.array.dtype}, expected {', '.join(_DTYPES)}")
+    image = nib.Nifti1Image(volume.array, volume.affine)
+    image.set_sform(volume.affine, _SCANNER)
+    image.set_qform(volume.affine, _SCANNER)
+    image.header.set_xyzt_units("mm")
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in volume.shape), [1])).reshape(4, -1)
+    if np.abs((image.get_qform() - volume.affine) @ corners).max() > 0.01:
+        image.set_qform(None, 0)
+    with files.atomic_path(path) as partial:
+        nib.save(image, partial)
+
+
+def _open(path: Path) -> IOBase:
+    with path.open("rb") as stream:
+        zipped = stream.read(2) == b"\x1f\x8b"
+    return cast(IOBase, gzip.open(path, "rb") if zipped else path.open("rb"))
+
+
+def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
+    """The image with its header checked; its voxels are still in the stream."""
+    head = stream.read(540)
+    stream.seek(0)
+    if not formats.is_nifti(head):
+        raise InputError(f"{path}: no NIfTI header")
+    two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
+    if (head[4:6] if two else head[344:346]) == b"ni":
+        raise InputError(f"{path}: header of a .hdr/.img pair, expected one .nii file")
+    image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
+    if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
+        raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
+    units = image.header.get_xyzt_units()[0]
+    if units not in ("mm", "unknown"):
+        raise InputError(f"{path}: lengths in {units}, expected mm")
+    return image
+
+
+def _has_form(image: nib.Nifti1Image) -> bool:
+    return image.header["sform_code"] > 0 or image.header["qform_code"] > 0
+
+
+def _voxels(image: nib.Nifti1Image) -> np.ndarray:
+    stored = image.get_data_dtype()
+    if stored.kind not in "iuf":
+        raise InputError(f"voxels of type {stored}, expected real numbers")
+    stored_voxels = cast(Any, image.dataobj)
+    if (stored_voxels.slope, stored_voxels.inter) != (1.0, 0.0):
+        return np.asarray(image.get_fdata(dtype=np.float32))
+    voxels = np.asarray(stored_voxels)
+    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
