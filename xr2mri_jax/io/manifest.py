@@ -1,0 +1,139 @@
+"""A CSV manifest: the general layout for collections other than the OAI's."""
+
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.oai.names import sequence_of
+from xr2mri_jax.io.records import Grade, Knee, MriSeries, RadiographFile, Source
+from xr2mri_jax.io.tables import Row, read_table
+
+COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl")
+OPTIONAL_COLUMNS = ("view", "sequence")
+_SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
+_VIEWS = {"", "single", "bilateral"}
+_NO_GRADE = {"", "-1", "na", "n/a", "nan", "."}
+
+
+def read_manifest(path: str | Path) -> Source:
+    """Reads a manifest: one row a knee and visit, paths relative to the manifest's folder.
+
+    Columns (any case, any order): `subject` and `side` (left, right, L, R); `visit` (a code like
+    V03, months like 24 or 24m, or any name; may be empty); `xray` and `mri` (a file, or for an MRI
+    also a folder or archive of slices; may be empty); `kl` (0..4, empty for unknown). Also
+    understood: `view` ("single": the knee alone, "bilateral": both knees in the radiograph; empty:
+    bilateral where rows of both sides name the same file, else single) and `sequence` (the MRI's,
+    for choosing by sequence; empty: not told). Commas, semicolons or tabs part the cells.
+
+    Returns:
+      A Source; a row's file that does not exist becomes a record with a `problem`, so that one
+      missing file among thousands is reported and does not end the run. The `grades` hold every
+      row, those without a grade too: a row without any file is still a knee that was seen.
+
+    Raises:
+      InputError: names the row and the column of the first wrong cell: no subject, an unknown side,
+        view or sequence, a grade outside 0..4, a path out of reach, two rows of one knee and visit
+        that contradict each other in the grade.
+    """
+    path = Path(path)
+    required = COLUMNS[:2]
+    rows = read_table(path, required=required, delimiters=",;\t")
+    if rows and not {"xray", "mri"} & set(rows[0].cells):
+        raise InputError(f"{path}: columns 'xray' and 'mri' are missing, expected at least one")
+    if not rows:
+        raise InputError(f"{path}: found a header and no rows, expected one row for each knee")
+    both_sides = _shared_radiographs(rows)
+    radiographs: dict[RadiographFile, None] = {}
+    series: dict[MriSeries, None] = {}
+    grades: dict[Knee, tuple[Grade, Row]] = {}
+    problems: list[str] = []
+    for row in rows:
+        grade = _grade(row)
+        _add_grade(grades, grade, row, problems)
+        subject, side, visit = grade.knee
+        if row.get("xray"):
+            file, problem = _locate(row, "xray")
+            single = None if _is_bilateral(row, both_sides) else side
+            record = RadiographFile(subject, visit, file, single, problem=problem)
+            radiographs[record] = None
+        if row.get("mri"):
+            file, problem = _locate(row, "mri")
+            name, exact = _sequence(row)
+            series[MriSeries(subject, visit, side, file, name, exact, problem=problem)] = None
+    found = tuple(grade for grade, _ in grades.values())
+    return Source(tuple(radiographs), tuple(series), found, tuple(problems))
+
+
+def _grade(row: Row) -> Grade:
+    if not row["subject"]:
+        raise row.error("subject", "", "a subject")
+    side = _SIDES.get(row["side"].lower())
+    if side is None:
+        raise row.error("side", row["side"], "left or right")
+    text = row.get("kl").lower()
+    kl = None
+    if text not in _NO_GRADE:
+        if text not in {"0", "1", "2", "3", "4", "0.0", "1.0", "2.0", "3.0", "4.0"}:
+            raise row.error("kl", row["kl"], "a Kellgren-Lawrence grade 0..4, or nothing")
+        kl = int(text[0])
+    return Grade(row["subject"], side, row.get("visit"), kl, raw=row.get("kl"))
+
+
+def _add_grade(
+    grades: dict[Knee, tuple[Grade, Row]], grade: Grade, row: Row, problems: list[str]
+) -> None:
+    """Keeps one grade for a knee and visit; a second row may repeat or complete it."""
+    known = grades.get(grade.knee)
+    if known is None:
+        grades[grade.knee] = grade, row
+        return
+    first, first_row = known
+    problems.append(
+        f"{row.table}, row {row.number}: subject {grade.subject}, {grade.side}, visit "
+        f"{grade.visit or '(none)'} is in row {first_row.number} too"
+    )
+    if first.kl is None:
+        grades[grade.knee] = grade, row
+    elif grade.kl is not None and grade.kl != first.kl:
+        expected = f"{first.kl} as in row {first_row.number} for the same knee and visit"
+        raise row.error("kl", row["kl"], expected)
+
+
+def _shared_radiographs(rows: tuple[Row, ...]) -> set[tuple[str, str]]:
+    """(subject, xray) of the radiographs that rows of both sides name."""
+    sides: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        side = _SIDES.get(row["side"].lower(), row["side"])
+        sides.setdefault((row["subject"], row.get("xray")), set()).add(side)
+    return {key for key, found in sides.items() if found >= {"left", "right"}}
+
+
+def _is_bilateral(row: Row, both_sides: set[tuple[str, str]]) -> bool:
+    view = row.get("view").lower()
+    if view not in _VIEWS:
+        raise row.error("view", row["view"], "single, bilateral or nothing")
+    shared = (row["subject"], row["xray"]) in both_sides
+    if view == "single" and shared:
+        raise row.error("view", row["view"], "bilateral: the other side's row names the same file")
+    return view == "bilateral" or shared
+
+
+def _sequence(row: Row) -> tuple[str | None, bool]:
+    """The sequence that the row tells; names of other sequences than ours count as "other"."""
+    text = row.get("sequence")
+    if not text:
+        return None, False
+    return sequence_of(text)
+
+
+def _locate(row: Row, column: str) -> tuple[Path, str]:
+    text = row[column]
+    try:
+        path = row.table.parent / Path(text).expanduser()
+        exists = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise row.error(column, text, f"a path ({error})") from error
+    if exists and column == "xray" and path.is_dir():
+        return path, f"{row.table}, row {row.number}, column xray: {text} is a folder, not a file"
+    if exists:
+        return path, ""
+    return path, f"{row.table}, row {row.number}, column {column}: {text} does not exist"

@@ -1,0 +1,159 @@
+"""Archives of one series (tar, usually gzipped): extracted when needed, checked, and given back."""
+
+import contextlib
+import gzip
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.records import MriSeries, RadiographFile
+
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+MAX_BYTES = 4 * 1024**3  # a series has 0.05 GB: more is a broken or hostile archive
+_BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name is that of a tar archive."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+@contextlib.contextmanager
+def opened(record: RadiographFile | MriSeries, scratch: str | Path) -> Iterator[Path]:
+    """Gives the path to read a record from; an archive is extracted and removed afterwards.
+
+    Args:
+      record: a radiograph or a series.
+      scratch: a folder for extracted files; every call uses a new folder of its own in it, so
+        that workers do not meet.
+
+    Yields:
+      For a radiograph the file, for a series the folder of its slices or the volume's file.
+
+    Raises:
+      InputError: the record has a `problem`, or its archive cannot be used (see `extract`).
+    """
+    if record.problem:
+        raise InputError(record.problem)
+    if not is_archive(record.path):
+        yield record.path
+        return
+    scratch = Path(scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="series-", dir=scratch))
+    try:
+        files = extract(record.path, folder)
+        if isinstance(record, MriSeries):
+            yield files[0] if len(files) == 1 else files[0].parent
+        elif len(files) == 1:
+            yield files[0]
+        else:
+            raise InputError(f"{record.path}: found {len(files)} files, expected one radiograph")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES) -> list[Path]:
+    """Extracts an archive's files into `folder`, which must exist, in one pass.
+
+    Only plain files and folders are taken; a member that leads out of `folder`, a link or a device
+    refuses the whole archive. The files' modes and owners are not kept. On an error the files
+    written so far are removed.
+
+    Args:
+      archive: a .tar.gz, .tgz or .tar file.
+      folder: where to.
+      max_bytes: refuse archives whose files are larger together.
+
+    Returns:
+      The files, sorted; all in one folder.
+
+    Raises:
+      InputError: the archive is missing, truncated or no tar, is empty, has a member that is not
+        taken, files in several folders, or is too large.
+    """
+    archive, folder = Path(archive), Path(folder)
+    files: list[Path] = []
+    try:
+        _extract(archive, folder, max_bytes, files)
+        if not files:
+            raise InputError(f"{archive}: found no file in it, expected the files of one series")
+        folders = {file.parent for file in files}
+        if len(folders) > 1:
+            raise InputError(f"{archive}: found files in {len(folders)} folders, expected one")
+    except BaseException:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+    return sorted(files)
+
+
+def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> None:
+    """Writes the archive's files and appends their paths to `files`; errors as InputError."""
+    total = 0
+    try:
+        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            for member in tar:
+                _check_member(archive, member)
+                total += member.size
+                if total > max_bytes:
+                    raise InputError(f"{archive}: holds more than {max_bytes} bytes")
+                if member.isfile():
+                    _write(tar, member, folder, files)
+            _check_end(archive, stream, tar.offset)
+    except _BROKEN as error:
+        reason = str(error) or type(error).__name__
+        raise InputError(f"{archive}: truncated or no tar archive ({reason})") from error
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be extracted ({error.strerror or error})") from error
+
+
+@contextlib.contextmanager
+def _stream(archive: Path) -> Iterator[IO[bytes]]:
+    with archive.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        if zipped:
+            with gzip.GzipFile(fileobj=raw) as stream:
+                yield stream  # type: ignore[misc]
+        else:
+            yield raw
+
+
+def _check_end(archive: Path, stream: IO[bytes], offset: int) -> None:
+    """Refuses an archive that stops before the zero block that ends a tar.
+
+    tarfile takes a file that was cut between two members for a whole one: it has then read less
+    than a block behind the last member. Reading on to the end makes gzip compare its checksum.
+    """
+    if stream.tell() - offset < tarfile.BLOCKSIZE:
+        raise InputError(f"{archive}: truncated (the end of the tar archive is missing)")
+    while stream.read(1 << 20):
+        continue
+
+
+def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
+    name = member.name
+    if name.startswith("/") or ".." in Path(name).parts or "\\" in name or "\0" in name:
+        raise InputError(f"{archive}: member {name!r} leads out of the archive's folder")
+    if not (member.isfile() or member.isdir()):
+        raise InputError(f"{archive}: member {name!r} is a link or device, expected a plain file")
+
+
+def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, files: list[Path]) -> None:
+    source = tar.extractfile(member)
+    if source is None:
+        raise tarfile.ReadError(f"member {member.name!r} has no content")
+    target = folder / member.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as sink:
+        files.append(target)
+        shutil.copyfileobj(source, sink, 1 << 20)
+        written = sink.tell()
+    if written != member.size:
+        raise tarfile.ReadError(f"member {member.name!r} has {written} of {member.size} bytes")

@@ -1,0 +1,149 @@
+"""What the readers of file collections give: radiographs, MRI series and grades, as records."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from xr2mri_jax.geometry import SIDES
+
+# Months after enrolment by visit code. The visits with images are V00, V01, V03, V05, V06, V08 and
+# V10; V02 and V04 are interim visits of a part of the cohort, V07, V09 and V11 telephone contacts.
+VISIT_MONTHS = {
+    "V00": 0,
+    "V01": 12,
+    "V02": 18,
+    "V03": 24,
+    "V04": 30,
+    "V05": 36,
+    "V06": 48,
+    "V07": 60,
+    "V08": 72,
+    "V09": 84,
+    "V10": 96,
+    "V11": 108,
+}
+_MONTHS = re.compile(r"(\d{1,3})\s*(?:m|mo|month|months)?", re.IGNORECASE)
+
+Knee = tuple[str, str, str]  # subject, side, visit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RadiographFile:
+    """One radiograph: `side` "left" or "right", or None where both knees are in the image.
+
+    `problem` is empty, or the reason why the file cannot be used (such a file still counts as
+    seen). `barcode` is text: leading zeros belong to it.
+    """
+
+    subject: str
+    visit: str
+    path: Path
+    side: str | None = None
+    description: str = ""
+    barcode: str = ""
+    date: str = ""
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        if self.side is not None:
+            _check_side(self.side)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MriSeries:
+    """One MRI series of one knee: a folder of slices, a volume file, or an archive of slices.
+
+    `sequence` is a name of `names.SEQUENCES`, "other" for a series of the knee that is none of
+    them, or None where the source does not tell (its word is taken then). `exact` says that the
+    name is the one of the OAI protocol. `files` counts the slices where that is known.
+    """
+
+    subject: str
+    visit: str
+    side: str
+    path: Path
+    sequence: str | None = None
+    exact: bool = False
+    description: str = ""
+    barcode: str = ""
+    date: str = ""
+    files: int | None = None
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        _check_side(self.side)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Grade:
+    """One knee's Kellgren-Lawrence grade at one visit: `kl` 0..4, or None where it is missing.
+
+    `project` is the reading project (READPRJ), `raw` the text of the table's cell.
+    """
+
+    subject: str
+    side: str
+    visit: str
+    kl: int | None
+    project: str = ""
+    barcode: str = ""
+    raw: str = ""
+
+    def __post_init__(self) -> None:
+        _check_side(self.side)
+        if self.kl is not None and self.kl not in range(5):
+            raise ValueError(f"kl is {self.kl}, expected 0..4 or None")
+
+    @property
+    def knee(self) -> Knee:
+        return self.subject, self.side, self.visit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """Everything that one collection of files lists.
+
+    `problems` are lines on what was noticed and could not be used or was decided; `ignored` counts
+    the series that show no knee (hands, hips, thighs, ...) by their description.
+    """
+
+    radiographs: tuple[RadiographFile, ...] = ()
+    series: tuple[MriSeries, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    problems: tuple[str, ...] = ()
+    ignored: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __add__(self, other: "Source") -> "Source":
+        """Both collections together; records are not compared."""
+        return Source(
+            self.radiographs + other.radiographs,
+            self.series + other.series,
+            self.grades + other.grades,
+            self.problems + other.problems,
+            dict(Counter(self.ignored) + Counter(other.ignored)),
+        )
+
+
+def visit_months(visit: str) -> int | None:
+    """Months after enrolment: of a visit code ("V03"), of a number ("24", "24m"), else None."""
+    if visit.upper() in VISIT_MONTHS:
+        return VISIT_MONTHS[visit.upper()]
+    match = _MONTHS.fullmatch(visit)
+    return int(match[1]) if match else None
+
+
+def visit_gap(first: str, second: str) -> int | None:
+    """Months between two visits (0 for equal names), None where they cannot be compared."""
+    if first == second:
+        return 0
+    months = visit_months(first), visit_months(second)
+    if months[0] is None or months[1] is None:
+        return None
+    return abs(months[0] - months[1])
+
+
+def _check_side(side: str) -> None:
+    if side not in SIDES:
+        raise ValueError(f"side is {side!r}, expected one of {SIDES}")

@@ -1,0 +1,118 @@
+"""Delimited text tables as rows of text: encoding, header case, ragged and broken rows."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One row: `number` counts from 1 at the header's line; `cells` by lower-case column name."""
+
+    table: Path
+    number: int
+    cells: Mapping[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def get(self, column: str, default: str = "") -> str:
+        """The cell's text, or `default` where the table has no such column."""
+        return self.cells.get(column, default)
+
+    def error(self, column: str, found: str, expected: str) -> InputError:
+        """The error that names this row and a column."""
+        return InputError(
+            f"{self.table}, row {self.number}, column {column}: found {found!r}, "
+            f"expected {expected}"
+        )
+
+
+def read_text(path: Path) -> str:
+    """A table's text: UTF-8 (a byte order mark is dropped), and Latin-1 where it is not UTF-8.
+
+    Latin-1 gives every byte a character, so nothing is lost where a comment was typed with an old
+    encoding; the columns that are read here are ASCII either way.
+
+    Raises:
+      InputError: the file cannot be read, or holds NUL bytes (it is no text table).
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a table") from error
+    if b"\0" in raw:
+        raise InputError(f"{path}: found NUL bytes, expected a text table")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def read_table(
+    path: Path,
+    *,
+    required: Iterable[str],
+    delimiters: str = ",",
+    header_rows: int = 1,
+) -> tuple[Row, ...]:
+    """Reads a table with a header; names become lower case, cells lose blanks at both ends.
+
+    Args:
+      path: the file.
+      required: column names (lower case) that must be there.
+      delimiters: one character, or several of which the header line's most frequent one is taken.
+      header_rows: 2 where a row of descriptions follows the names (NIMH Data Archive).
+
+    Returns:
+      The rows in file order; blank lines are left out.
+
+    Raises:
+      InputError: no readable table, a column missing or twice, a row with too few or too many
+        cells, or a quote that never closes.
+    """
+    text = read_text(path)
+    line = text.splitlines()[0] if text.strip() else ""
+    delimiter = max(delimiters, key=line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    numbered = []
+    try:
+        for cells in reader:
+            numbered.append((reader.line_num, cells))
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: no valid table row ({error})") from error
+    if not numbered:
+        raise InputError(f"{path}: found an empty file, expected a header with columns")
+    names = _column_names(path, numbered[0][1], required)
+    return tuple(
+        _row(path, number, names, cells)
+        for number, cells in numbered[header_rows:]
+        if any(cell.strip() for cell in cells)
+    )
+
+
+def _column_names(path: Path, header: Sequence[str], required: Iterable[str]) -> list[str]:
+    names = [name.strip().lower() for name in header]
+    while names and not names[-1]:
+        names.pop()
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: column {twice[0]!r} is there twice, expected each once")
+    missing = [name for name in required if name not in names]
+    if missing:
+        found = ", ".join(names[:12]) or "none"
+        raise InputError(f"{path}: column {missing[0]!r} is missing, found the columns {found}")
+    return names
+
+
+def _row(path: Path, number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
+    extra = any(cell.strip() for cell in cells[len(names) :])
+    if len(cells) < len(names) or extra:
+        raise InputError(
+            f"{path}, row {number}: found {len(cells)} cells, expected {len(names)} (the header's)"
+        )
+    return Row(path, number, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
