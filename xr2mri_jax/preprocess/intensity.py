@@ -30,7 +30,10 @@ def exposed_area(image: np.ndarray) -> np.ndarray:
     """
     exposed = np.ones(image.shape, bool)
     for value in (image.min(), image.max()):
-        plateaus = label(image == value, connectivity=1)
+        flat = image == value
+        if flat.mean() <= SHUTTER_SHARE:
+            continue
+        plateaus = label(flat, connectivity=1)
         border = np.concatenate([plateaus[0], plateaus[-1], plateaus[:, 0], plateaus[:, -1]])
         for plateau in np.unique(border[border > 0]):
             area = plateaus == plateau

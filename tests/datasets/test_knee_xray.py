@@ -1,0 +1,177 @@
+"""Tests of the knee_xray dataset: layout, preparation from made files, real files."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
+from xr2mri_jax.datasets.knee_xray.layout import find_knees
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import SIDES, Radiograph
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+
+KNEES = {
+    "train/0/100L.png": 1,
+    "train/0/100R.png": 2,
+    "train/3/101R.png": 3,
+    "val/2/200L.png": 4,
+}
+
+
+def write(root, name, seed):
+    """A file u8[48, 48] of rising rows with noise."""
+    rng = np.random.default_rng(seed)
+    rows = np.linspace(40, 200, 48)[:, None] + np.linspace(0, 20, 48)
+    pixels = np.clip(rows + rng.normal(0, 8, (48, 48)), 0, 255).astype(np.uint8)
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.fixture
+def source(tmp_path):
+    root = tmp_path / "source"
+    for name, seed in KNEES.items():
+        write(root, name, seed)
+    return root
+
+
+def prepare(source, data_dir, **settings):
+    config = KneeXrayConfig(name="made", image_shape=(32, 32), **settings)
+    builder = Builder(data_dir=data_dir, config=config)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=source),
+        file_format="array_record",
+    )
+    return builder
+
+
+def test_layout_with_splits(source):
+    listings = find_knees(source)
+    assert {s: [k.path.name for k in v.knees] for s, v in listings.items()} == {
+        "train": ["100L.png", "100R.png", "101R.png"],
+        "validation": ["200L.png"],
+    }
+    knee = listings["train"].knees[0]
+    assert (knee.subject, knee.side, knee.kl) == ("100", "left", 0)
+
+
+def test_layout_without_splits(source):
+    assert {s: len(v.knees) for s, v in find_knees(source / "train").items()} == {"train": 3}
+
+
+@pytest.mark.parametrize("name", ["100.png", "normaL.png", "100l.png", "100LR.txt"])
+def test_a_name_without_side_is_listed(source, name):
+    write(source, "train/1/7L.png", 0)
+    (source / "train/1/7L.png").rename(source / "train/1" / name)
+    listing = find_knees(source)["train"]
+    assert len(listing.knees) == 3
+    assert [path.name for path, _ in listing.broken] == [name]
+
+
+def test_a_patient_in_two_splits_is_refused(source):
+    write(source, "val/1/101L.png", 0)
+    with pytest.raises(InputError, match="patient 101 in validation and in train"):
+        find_knees(source)
+
+
+def test_a_knee_with_two_grades_is_refused(source):
+    write(source, "train/4/100L.png", 0)
+    with pytest.raises(InputError, match="left knee of 100 a second time"):
+        find_knees(source)
+
+
+def test_folders_of_another_layout_are_refused(tmp_path):
+    with pytest.raises(InputError, match="found neither train/ and val/"):
+        find_knees(tmp_path)
+    with pytest.raises(InputError, match="no folder"):
+        find_knees(tmp_path / "absent")
+    (tmp_path / "3").mkdir()
+    with pytest.raises(InputError, match="no radiograph named"):
+        find_knees(tmp_path)
+
+
+def test_prepared_examples_equal_the_standardised_files(source, tmp_path):
+    prepare(source, tmp_path / "data")
+    builder = Builder(
+        data_dir=tmp_path / "data", config=KneeXrayConfig(name="made", image_shape=(32, 32))
+    )
+    assert {s: i.num_examples for s, i in builder.info.splits.items()} == {
+        "train": 3,
+        "validation": 1,
+    }
+    found = {}
+    for split in builder.info.splits:
+        for example in builder.as_data_source(split=split):
+            side = SIDES[example["side"]]
+            found[(example["subject"].decode(), side, int(example["kl"]))] = example
+    assert set(found) == {
+        ("100", "left", 0),
+        ("100", "right", 0),
+        ("101", "right", 3),
+        ("200", "left", 2),
+    }
+    for name, seed in KNEES.items():
+        grade, subject, letter = re.search(r"/(\d)/(\d+)([LR])", name).groups()
+        side = "left" if letter == "L" else "right"
+        example = found[(subject, side, int(grade))]
+        pixels = write(tmp_path / "again", name, seed).astype(np.float32)
+        radiograph = spread_over_box(Radiograph(pixels, None, side))
+        expected = standardise_radiograph(radiograph, (32, 32)).image
+        assert example["xray"].dtype == np.uint16
+        np.testing.assert_allclose(example["xray"] / 65535, expected, atol=1e-5)
+        np.testing.assert_array_equal(example["spacing"], np.zeros(2, np.float32))
+
+
+def test_broken_files_are_listed_and_borne(source, tmp_path):
+    (source / "train/1").mkdir()
+    (source / "train/1/300L.png").write_bytes(b"no image")
+    builder = prepare(source, tmp_path / "data", max_broken=0.25)
+    assert builder.info.splits["train"].num_examples == 3
+    broken = json.loads((builder.data_path / "broken_files_train.json").read_text())
+    assert len(broken) == 1
+    assert broken[0]["file"].endswith("300L.png") and broken[0]["reason"]
+    assert not (builder.data_path / "broken_files_validation.json").exists()
+
+
+def test_too_many_broken_files_stop_and_leave_nothing(source, tmp_path):
+    (source / "train/1").mkdir()
+    (source / "train/1/300L.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"1 of 4 files unusable, expected at most 1.0%"):
+        prepare(source, tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("*.array_record*"))
+
+
+def test_configurations_have_their_sizes(tmp_path):
+    shapes = {
+        config: Builder(data_dir=tmp_path, config=config).info.features["xray"].shape
+        for config in ("square128", "square224")
+    }
+    assert shapes == {"square128": (128, 128, 1), "square224": (224, 224, 1)}
+
+
+def test_real_radiographs_are_all_found(real_data):
+    listings = find_knees(real_data / "knee_xray_kl")
+    counts = {
+        split: [sum(k.kl == grade for k in listing.knees) for grade in range(5)]
+        for split, listing in listings.items()
+    }
+    assert counts == {"train": [1200, 60, 1200, 60, 60], "validation": [328, 153, 212, 106, 27]}
+    assert sum(map(sum, counts.values())) == 3406
+
+
+def test_real_radiographs_are_standardised(real_data):
+    for listing in find_knees(real_data / "knee_xray_kl").values():
+        for knee in listing.knees[:: len(listing.knees) // 3]:
+            radiograph = spread_over_box(read_radiograph(knee.path, side=knee.side))
+            image = standardise_radiograph(radiograph, (128, 128)).image
+            assert image.shape == (128, 128, 1)
+            assert image.min() == 0 and image.max() == 1
+            assert 0.3 < image.mean() < 0.85
+            assert image.std() > 0.15

@@ -1,0 +1,112 @@
+"""The folder-per-grade layout of knee radiographs: which file is which knee, grade and split."""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from xr2mri_jax.errors import InputError
+
+GRADES = ("0", "1", "2", "3", "4")
+# Folder names of the splits and what the dataset calls them.
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+_KNEE = re.compile(r"(?P<subject>.*\d)[_-]?(?P<side>[LR])")
+_SIDES = {"L": "left", "R": "right"}
+
+
+class Knee(NamedTuple):
+    """One radiograph's file, its subject (the name without the side letter), side and grade."""
+
+    path: Path
+    subject: str
+    side: str
+    kl: int
+
+
+class Listing(NamedTuple):
+    """The knees of one split, and the files that are none with the reason."""
+
+    knees: tuple[Knee, ...]
+    broken: tuple[tuple[Path, str], ...]
+
+
+def find_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
+    """Lists SOURCE/{train,val,test}/{0..4}/<ID><L|R>.<ext>, or SOURCE/{0..4}/... as one split.
+
+    Args:
+      source: the folder. Files whose name begins with a dot are left out.
+
+    Returns:
+      {"train": ..., "validation": ..., "test": ...}, of these what is there, sorted by file name;
+      the layout without split folders gives "train" alone.
+
+    Raises:
+      InputError: the folder is not there, has neither layout, no radiograph at all, the same knee
+        twice in a split, or one patient in two splits.
+    """
+    root = Path(source)
+    if not root.is_dir():
+        raise InputError(f"--source: found no folder {root}, expected one with radiographs")
+    folders = {name: root / folder for folder, name in SPLITS.items() if (root / folder).is_dir()}
+    if not folders and any((root / grade).is_dir() for grade in GRADES):
+        folders = {"train": root}
+    if not folders:
+        raise InputError(
+            f"--source={root}: found neither train/ and val/ nor the grades 0/ to 4/, expected "
+            "SOURCE/{train,val}/{0..4}/<ID><L|R>.png or SOURCE/{0..4}/<ID><L|R>.png"
+        )
+    listings = {name: _list_split(folder) for name, folder in folders.items()}
+    for name, listing in listings.items():
+        if not listing.knees:
+            raise InputError(
+                f"{folders[name]}: found no radiograph named <ID>L or <ID>R in the folders 0 to 4"
+            )
+        _require_unique(listing.knees)
+    _require_apart(listings)
+    return listings
+
+
+def _list_split(folder: Path) -> Listing:
+    knees, broken = [], []
+    for path in _files(folder / grade for grade in GRADES):
+        named = _KNEE.fullmatch(path.stem)
+        if named is None:
+            broken.append((path, "the file name is not <ID>L or <ID>R: the side is unknown"))
+        else:
+            side = _SIDES[named["side"].upper()]
+            knees.append(Knee(path, named["subject"], side, int(path.parent.name)))
+    return Listing(tuple(knees), tuple(broken))
+
+
+def _files(folders: Iterable[Path]) -> list[Path]:
+    return [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.startswith(".")
+    ]
+
+
+def _require_unique(knees: Iterable[Knee]) -> None:
+    seen: dict[tuple[str, str], Path] = {}
+    for knee in knees:
+        first = seen.setdefault((knee.subject, knee.side), knee.path)
+        if first != knee.path:
+            raise InputError(
+                f"{knee.path}: found the {knee.side} knee of {knee.subject} a second time after "
+                f"{first}, expected each knee once in a split"
+            )
+
+
+def _require_apart(listings: dict[str, Listing]) -> None:
+    home: dict[str, str] = {}
+    for split, listing in listings.items():
+        for knee in listing.knees:
+            other = home.setdefault(knee.subject, split)
+            if other != split:
+                raise InputError(
+                    f"{knee.path}: found patient {knee.subject} in {split} and in {other}, "
+                    "expected each patient in one split only"
+                )
