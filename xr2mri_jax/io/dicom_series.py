@@ -187,7 +187,7 @@ def _affine(slices: list[_Slice]) -> np.ndarray:
 
 
 def _voxels(slices: list[_Slice]) -> np.ndarray:
-    """Every slice's pixels, [i = column, j = row, k = slice]; decoded one by one to spare memory."""
+    """The pixels of all slices [i = column, j = row, k = slice], decoded one by one."""
     header = slices[0].header
     shape = int(header.Rows), int(header.Columns)
     if shape[0] * shape[1] * len(slices) > formats.MAX_VOXELS:
