@@ -120,7 +120,7 @@ def make_iterator(
         raise InputError(f"data.batch_size: {batch_size} found, expected at least 1")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} found, expected 0..{2**32 - 1}")
-    records, fields = _records(source, split, fields)
+    records, fields = open_records(source, split, fields)
     strength = augmentation.strengths(augment)
     examples = len(records)
     dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
@@ -162,6 +162,34 @@ def example_shapes(builder: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
             shape = tuple(feature.shape)
             shapes[name] = shape, np.dtype(_batch_dtype(name))
     return shapes
+
+
+def open_records(
+    source: Any, split: str, fields: Sequence[str] | None = None
+) -> tuple[Sequence[Any], tuple[str, ...]]:
+    """The decoded examples of a split by position, and the fields that are asked for.
+
+    Args:
+      source: as for `make_iterator`.
+      split: as for `make_iterator`.
+      fields: as for `make_iterator`; other features stay undecoded bytes.
+
+    Returns:
+      A sequence of dicts with random access, and the names of the entries that count.
+
+    Raises:
+      InputError: as `make_iterator`.
+    """
+    if not hasattr(source, "as_data_source"):
+        if len(source) == 0:
+            raise InputError(f"split {split!r} is empty")
+        return source, _chosen(fields, source[0], "the examples")
+    name = source.info.full_name
+    _require_split(source, split)
+    chosen = _chosen(fields, source.info.features, name)
+    skip = _skip_decoding()
+    unwanted = {f: skip for f in source.info.features if f not in chosen}
+    return source.as_data_source(split=split, decoders=unwanted or None), chosen
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -243,21 +271,6 @@ class _Cached(Sequence):
             with self._lock:
                 self._kept[index] = found
         return found
-
-
-def _records(
-    source: Any, split: str, fields: Sequence[str] | None
-) -> tuple[Sequence[Any], tuple[str, ...]]:
-    if not hasattr(source, "as_data_source"):
-        if len(source) == 0:
-            raise InputError(f"split {split!r} is empty")
-        return source, _chosen(fields, source[0], "the examples")
-    name = source.info.full_name
-    _require_split(source, split)
-    chosen = _chosen(fields, source.info.features, name)
-    skip = _skip_decoding()
-    unwanted = {f: skip for f in source.info.features if f not in chosen}
-    return source.as_data_source(split=split, decoders=unwanted or None), chosen
 
 
 def _skip_decoding() -> Any:

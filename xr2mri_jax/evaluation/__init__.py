@@ -1,0 +1,1 @@
+"""Evaluation on held-out knees: metrics with intervals, controls, retrieval, a report."""

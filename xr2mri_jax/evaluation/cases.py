@@ -1,0 +1,89 @@
+"""The cases of a split: read batch by batch, described, measured in batches of one size."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax import input as pipeline
+from xr2mri_jax.geometry import SIDES
+
+UNKNOWN = "unknown"
+
+
+class CaseTable:
+    """Who the cases are: columns index, subject, side, kl, filled batch by batch."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {"index": [], "subject": [], "side": [], "kl": []}
+
+    def add(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Takes the real cases of a batch with index and subject, side and kl where known."""
+        real = batch["example_mask"] > 0
+        for name in ("index", "subject"):
+            self.columns[name] += batch[name][real].tolist()
+        sides = batch["side"][real] if "side" in batch else None
+        unknown = [UNKNOWN] * int(real.sum())
+        self.columns["side"] += unknown if sides is None else [SIDES[code] for code in sides]
+        grades = batch["kl"][real].tolist() if "kl" in batch else [-1] * int(real.sum())
+        self.columns["kl"] += [UNKNOWN if grade < 0 else str(grade) for grade in grades]
+
+
+def part(source: Any, split: str) -> Any:
+    """What `input` reads: a builder as it is, of a dict of sequences the split's entry."""
+    return source[split] if isinstance(source, Mapping) else source
+
+
+def count(source: Any, split: str) -> int:
+    """Number of cases in a split; raises InputError where it is unknown or empty."""
+    return len(pipeline.open_records(part(source, split), split)[0])
+
+
+def batches(
+    source: Any, split: str, fields: Sequence[str], batch_size: int, title: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """The split once, in its stored order, with subject, and side and kl where known.
+
+    Args:
+      source: a TFDS builder, or a dict of sequences of decoded examples by split.
+      split: which split.
+      fields: further entries.
+      batch_size: cases in a batch; the last is filled up with padding.
+      title: of the progress bar.
+
+    Raises:
+      InputError: where the split or a field is missing.
+    """
+    records = part(source, split)
+    _, have = pipeline.open_records(records, split)
+    optional = [name for name in ("side", "kl") if name in have]
+    iterator = pipeline.make_iterator(
+        records, split, batch_size=batch_size, epochs=1, fields=(*fields, "subject", *optional)
+    )
+    yield from tqdm(iterator, total=iterator.steps, desc=title, unit="batch", disable=None)
+    iterator.close()
+
+
+def measure(
+    metrics: Callable[[np.ndarray], Mapping[str, Any]], cases: int, batch_size: int, title: str
+) -> dict[str, np.ndarray]:
+    """Per-case metrics over all cases.
+
+    Args:
+      metrics: positions i[batch_size] to metrics f32[batch_size] by name; always the same size, so
+        that jitted work compiles once: the last batch repeats the last case.
+      cases: how many cases there are.
+      batch_size: how many are measured together.
+      title: of the progress bar.
+
+    Returns:
+      f64[cases] by name.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    starts = range(0, cases, batch_size)
+    for first in tqdm(starts, desc=f"measuring {title}", unit="batch", disable=None):
+        positions = np.minimum(np.arange(first, first + batch_size), cases - 1)
+        for name, value in metrics(positions).items():
+            found.setdefault(name, []).append(np.asarray(value, np.float64))
+    return {name: np.concatenate(values)[:cases] for name, values in found.items()}

@@ -1,0 +1,117 @@
+"""What a model must beat: predictions that use no radiograph, the wrong one, or only memory.
+
+mean_volume: the mean of the training volumes, the same for everybody. What it reaches is reached
+  without looking at any radiograph.
+nearest_neighbour: the MRI of the training case whose radiograph is nearest. What a look-up of a
+  similar knee reaches, without learning.
+shuffled_xray: the model, given the radiograph of another subject. If this is as good as the model,
+  the model ignores its input.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+
+SMALL = 32
+
+
+class TrainingSummary:
+    """What the controls keep of the training split; filled batch by batch."""
+
+    def __init__(self) -> None:
+        self._sum: np.ndarray | None = None
+        self._count: np.ndarray | None = None
+        self._small: list[np.ndarray] = []
+        self._subjects: list[str] = []
+        self._indices: list[int] = []
+
+    def add(self, batch: Mapping[str, np.ndarray]) -> None:
+        """Takes a batch with xray, mri, mask, subject, index and example_mask."""
+        real = batch["example_mask"] > 0
+        mri, mask = batch["mri"][real], batch["mask"][real] > 0
+        if self._sum is None:
+            self._sum = np.zeros(mri.shape[1:], np.float64)
+            self._count = np.zeros(mri.shape[1:], np.int64)
+        self._sum += np.sum(mri, axis=0, where=mask, dtype=np.float64)
+        self._count += mask.sum(axis=0)
+        self._small.append(shrink(batch["xray"][real]))
+        self._subjects += batch["subject"][real].tolist()
+        self._indices += batch["index"][real].tolist()
+
+    def mean_volume(self) -> np.ndarray:
+        """f32[d, h, w, 1]: voxel by voxel the mean over the cases that have it inside their mask.
+
+        A voxel that no case has is 0.
+        """
+        assert self._sum is not None and self._count is not None
+        return (self._sum / np.maximum(self._count, 1)).astype(np.float32)
+
+    def nearest(self, xrays: np.ndarray, subjects: Sequence[str]) -> np.ndarray:
+        """Position in the training split of the case with the nearest radiograph.
+
+        Distance: Euclidean, between radiographs averaged down to at most 32 x 32 pixels, so that
+        noise and a pixel's shift matter little. A case of the same subject is never chosen.
+
+        Args:
+          xrays: f32[n, h, w, 1] in [0, 1].
+          subjects: their n subjects.
+
+        Returns:
+          i64[n].
+
+        Raises:
+          InputError: where a subject owns the whole training split.
+        """
+        train = np.concatenate(self._small).astype(np.float64)
+        own = np.asarray(subjects)[:, None] == np.asarray(self._subjects)[None, :]
+        if own.all(axis=1).any():
+            raise InputError("the training split holds one subject only: no other knee is near")
+        test = shrink(xrays).astype(np.float64)
+        squares = (test**2).sum(1)[:, None] + (train**2).sum(1)[None] - 2 * test @ train.T
+        return np.asarray(self._indices)[np.argmin(np.where(own, np.inf, squares), axis=1)]
+
+
+def shrink(xrays: np.ndarray) -> np.ndarray:
+    """Radiographs f32[n, h, w, 1] averaged over equal blocks to at most 32 x 32: f32[n, h' * w'].
+
+    Rows and columns beyond the last whole block are left out.
+    """
+    count, height, width = xrays.shape[:3]
+    tall, wide = -(-height // SMALL), -(-width // SMALL)
+    whole = xrays[:, : height // tall * tall, : width // wide * wide, 0]
+    blocks = whole.reshape(count, height // tall, tall, width // wide, wide)
+    return blocks.mean(axis=(2, 4), dtype=np.float32).reshape(count, -1)
+
+
+def shuffled(subjects: Sequence[str], seed: int) -> np.ndarray:
+    """For every case another case, of another subject; every case is used once.
+
+    Subjects are put in random order, their cases one after the other, and the row is turned by
+    the size of the largest subject, so that nobody meets himself.
+
+    Args:
+      subjects: n names.
+      seed: of the order.
+
+    Returns:
+      i64[n]: case i is given the radiograph of case result[i].
+
+    Raises:
+      InputError: where one subject owns more than half of the cases, so that no such order exists.
+    """
+    names, membership, counts = np.unique(
+        np.asarray(subjects), return_inverse=True, return_counts=True
+    )
+    if 2 * counts.max() > len(subjects):
+        raise InputError(
+            f"the control with shuffled radiographs needs another subject for every case, but "
+            f"{counts.max()} of {len(subjects)} cases belong to {names[counts.argmax()]}"
+        )
+    rng = np.random.default_rng(seed)
+    rank = rng.permutation(len(names))[membership]
+    row = np.lexsort((rng.permutation(len(subjects)), rank))
+    result = np.empty(len(subjects), np.int64)
+    result[row] = np.roll(row, -int(counts.max()))
+    return result

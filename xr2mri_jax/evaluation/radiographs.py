@@ -1,0 +1,115 @@
+"""Evaluation of reconstructed radiographs: the auto-encoder, a PCA, the mean radiograph."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax.evaluation import cases
+from xr2mri_jax.evaluation.result import MODEL, Result, summarise, value_columns
+from xr2mri_jax.metrics import image
+from xr2mri_jax.models import baselines
+
+Images = Callable[[np.ndarray], Any]
+
+PCA_BYTES = 1 << 30
+
+CONTROLS = {
+    "mean_radiograph": "mean of the training radiographs, the same for every case",
+    "pca": "principal components of the training radiographs, as many as the auto-encoder has "
+    "hidden variables, or as many as the training radiographs allow",
+}
+
+
+def evaluate(
+    reconstruct: Images,
+    hidden_variables: int,
+    source: Any,
+    *,
+    split: str = "test",
+    train_split: str = "train",
+    batch_size: int = 16,
+    seed: int = 0,
+) -> Result:
+    """Evaluates an auto-encoder of radiographs.
+
+    Args:
+      reconstruct: f32[b, h, w, 1] in [0, 1] to the same shape; always called with b = batch_size,
+        the last batch filled up.
+      hidden_variables: how many numbers the bottleneck holds.
+      source: a TFDS builder with both splits, or a dict of sequences of decoded examples by split.
+      split: what is evaluated.
+      train_split: what the controls may know.
+      batch_size: radiographs at a time.
+      seed: of the bootstrap.
+
+    Returns:
+      metrics with the keys n, convention, model, controls, differences, per_group,
+      hidden_variables.
+
+    Raises:
+      InputError: where a split or a field is missing.
+    """
+    train, _ = _read(source, train_split, batch_size, "training radiographs")
+    xrays, about = _read(source, split, batch_size, "radiographs")
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    used = _within(train, PCA_BYTES)
+    components = min(hidden_variables, len(used) - 1, used[0].size)
+    sources: dict[str, Images] = {
+        MODEL: reconstruct,
+        "mean_radiograph": lambda batch: np.broadcast_to(mean, batch.shape),
+    }
+    if components > 0:
+        pca = baselines.PCA.fit(used, components)
+        sources["pca"] = lambda batch: pca.decode(pca.encode(batch))
+
+    def metrics_of(make: Images) -> Callable[[np.ndarray], dict[str, Any]]:
+        return lambda positions: _metrics(_cut(make(xrays[positions])), xrays[positions])
+
+    values = {
+        name: cases.measure(metrics_of(make), len(xrays), batch_size, name)
+        for name, make in sources.items()
+    }
+    convention = {**image.CONVENTION, "mask": "every pixel counts", "controls": CONTROLS}
+    metrics = summarise(values, about, convention, seed)
+    metrics["hidden_variables"] = {
+        MODEL: hidden_variables,
+        "pca": components,
+        "pca_training_radiographs": len(used),
+        "note": f"a PCA of {len(used)} radiographs has at most {len(used) - 1} components: "
+        + ("as many as the auto-encoder" if components == hidden_variables else "fewer here"),
+    }
+    return Result(metrics, {**about, **value_columns(values)}, values, xrays)
+
+
+def _read(
+    source: Any, split: str, batch_size: int, title: str
+) -> tuple[np.ndarray, dict[str, list[Any]]]:
+    """Every radiograph of a split, f32[n, h, w, 1], and the columns of its case table."""
+    table, xrays = cases.CaseTable(), []
+    for batch in cases.batches(source, split, ("xray",), batch_size, title):
+        table.add(batch)
+        xrays.append(batch["xray"][batch["example_mask"] > 0])
+    return np.concatenate(xrays), table.columns
+
+
+def _within(images: np.ndarray, limit: int) -> np.ndarray:
+    """All images, or evenly spaced ones of them where all are more than `limit` bytes."""
+    most = max(limit // images[0].nbytes, 2)
+    if len(images) <= most:
+        return images
+    return images[np.linspace(0, len(images) - 1, most).astype(np.int64)]
+
+
+def _cut(images: Any) -> np.ndarray:
+    return np.clip(np.asarray(images, np.float32), 0, 1)
+
+
+@jax.jit
+def _metrics(made: Any, real: Any) -> dict[str, Any]:
+    return {
+        "psnr": image.psnr(made, real),
+        "ssim": image.ssim2d(made, real),
+        "mae": image.mae(made, real),
+    }

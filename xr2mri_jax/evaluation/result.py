@@ -1,0 +1,97 @@
+"""What an evaluation hands on: the numbers for metrics.json, a table of cases, radiographs."""
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax import files
+from xr2mri_jax.evaluation import statistics
+
+MODEL = "model"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """An evaluation of n cases.
+
+    Attributes:
+      metrics: the content of metrics.json.
+      cases: columns of cases.csv by name, each of length n.
+      values: per-case metrics f64[n] by what predicted ("model" or a control's name) and metric.
+      xrays: f32[n, h, w, 1] in [0, 1], the radiographs of the cases.
+    """
+
+    metrics: dict[str, Any]
+    cases: dict[str, list[Any]]
+    values: dict[str, dict[str, np.ndarray]]
+    xrays: np.ndarray
+
+
+def write(result: Result, folder: Path) -> None:
+    """Writes metrics.json and cases.csv, each atomically."""
+    files.write_json(folder / "metrics.json", result.metrics)
+    with (
+        files.atomic_path(folder / "cases.csv") as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.writer(stream)
+        writer.writerow(result.cases)
+        writer.writerows(zip(*result.cases.values(), strict=True))
+
+
+def value_columns(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[float]]:
+    """Per-case metrics as columns: `psnr` for the model, `mean_volume_psnr` for a control."""
+    return {
+        metric if source == MODEL else f"{source}_{metric}": [round(float(v), 6) for v in numbers]
+        for source, metrics in values.items()
+        for metric, numbers in metrics.items()
+    }
+
+
+def summarise(
+    values: Mapping[str, Mapping[str, np.ndarray]],
+    about: Mapping[str, list[Any]],
+    convention: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """The part of metrics.json that every evaluation has.
+
+    Args:
+      values: as in `Result`.
+      about: columns subject, side, kl.
+      convention: what was measured and how.
+      seed: of the bootstrap.
+
+    Returns:
+      n, subjects, convention, model, controls, differences (model minus control, case by case) and
+      per_group (the model by grade and by side).
+    """
+    subjects, model = about["subject"], values[MODEL]
+    controls = {name: found for name, found in values.items() if name != MODEL}
+    interval = f"percentile bootstrap of the mean, {statistics.SAMPLES} samples, subjects resampled"
+    return {
+        "n": len(subjects),
+        "subjects": len(set(subjects)),
+        "convention": {
+            **convention,
+            "ci95": interval,
+            "differences": "model minus control, case by case",
+        },
+        MODEL: statistics.estimates(model, subjects, seed=seed),
+        "controls": {
+            name: statistics.estimates(found, subjects, seed=seed)
+            for name, found in controls.items()
+        },
+        "differences": {
+            name: statistics.differences(model, found, subjects, seed=seed)
+            for name, found in controls.items()
+        },
+        "per_group": {
+            group: statistics.by_group(model, subjects, about[group], seed=seed)
+            for group in ("kl", "side")
+        },
+    }

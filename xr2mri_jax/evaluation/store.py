@@ -1,0 +1,87 @@
+"""Predicted and real volumes of a split, kept in a file that memory maps, not in memory."""
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+SCALE = np.float32(65535)
+
+
+class VolumeStore:
+    """Room for n predictions, real volumes and masks, 5 bytes a voxel and case.
+
+    A context manager: the file goes when it closes. Intensities are kept as uint16, as the
+    datasets keep them: predictions are cut to [0, 1] and rounded to 1/65535 (0.000015).
+    """
+
+    def __init__(self, cases: int, folder: Path | str | None = None) -> None:
+        self.cases = cases
+        self.shape: tuple[int, ...] | None = None
+        self._folder = tempfile.TemporaryDirectory(prefix="xr2mri-volumes-", dir=folder)
+        self._arrays: dict[str, np.memmap] = {}
+
+    def __enter__(self) -> "VolumeStore":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._arrays.clear()
+        self._folder.cleanup()
+
+    def put(
+        self, cases: np.ndarray, predicted: np.ndarray, real: np.ndarray, mask: np.ndarray
+    ) -> None:
+        """Keeps a batch.
+
+        Args:
+          cases: i[b], positions 0..n-1.
+          predicted: f32[b, d, h, w, 1]; values outside [0, 1] are cut off.
+          real: f32[b, d, h, w, 1] in [0, 1].
+          mask: f32[b, d, h, w, 1], 1 inside the acquired field.
+
+        Raises:
+          ValueError: where the three shapes differ or the prediction is not finite.
+        """
+        if predicted.shape != real.shape or mask.shape != real.shape:
+            raise ValueError(
+                f"predicted {predicted.shape}, real {real.shape}, mask {mask.shape}: not one shape"
+            )
+        if not np.all(np.isfinite(predicted)):
+            raise ValueError(f"the prediction of cases {cases.tolist()} is not finite everywhere")
+        if self.shape is None:
+            self._open(real.shape[1:])
+        self._arrays["predicted"][cases] = np.rint(np.clip(predicted, 0, 1) * SCALE)
+        self._arrays["real"][cases] = np.rint(real * SCALE)
+        self._arrays["mask"][cases] = mask > 0
+
+    def predicted(self, cases: np.ndarray) -> np.ndarray:
+        """f32[b, d, h, w, 1] in [0, 1]."""
+        return self._arrays["predicted"][cases] / SCALE
+
+    def real(self, cases: np.ndarray) -> np.ndarray:
+        """f32[b, d, h, w, 1] in [0, 1]."""
+        return self._arrays["real"][cases] / SCALE
+
+    def mask(self, cases: np.ndarray) -> np.ndarray:
+        """f32[b, d, h, w, 1], 0 or 1."""
+        return self._arrays["mask"][cases].astype(np.float32)
+
+    def columns(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Voxels first..last-1 of every case in storage order: predicted, real, mask, f32[n, v]."""
+        parts = [
+            self._arrays[name].reshape(self.cases, -1)[:, first:last].astype(np.float32)
+            for name in ("predicted", "real", "mask")
+        ]
+        return parts[0] / SCALE, parts[1] / SCALE, parts[2]
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        for name, dtype in (("predicted", np.uint16), ("real", np.uint16), ("mask", np.uint8)):
+            path = Path(self._folder.name) / name
+            self._arrays[name] = np.memmap(path, dtype, "w+", shape=(self.cases, *shape))

@@ -1,0 +1,125 @@
+"""Evaluation of predicted volumes: the model, three controls, retrieval, groups of knees."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import input as pipeline
+from xr2mri_jax.evaluation import cases, controls, retrieval
+from xr2mri_jax.evaluation.result import MODEL, Result, summarise, value_columns
+from xr2mri_jax.evaluation.store import SCALE, VolumeStore
+from xr2mri_jax.metrics import image
+
+Predict = Callable[[np.ndarray], Any]
+Volumes = Callable[[np.ndarray], np.ndarray]
+
+CONTROLS = {
+    "mean_volume": "mean of the training volumes, voxel by voxel, the same for every case",
+    "nearest_neighbour": "MRI of the training case with the nearest radiograph (Euclidean, "
+    "averaged down to at most 32 x 32 pixels), never of the same subject; the mean volume where it "
+    "was not acquired",
+    "shuffled_xray": "the model given the radiograph of another subject, each used once",
+}
+CONVENTION = {
+    **image.CONVENTION,
+    "controls": CONTROLS,
+    "retrieval": "rank of the own volume among all real volumes of the split by mean squared error "
+    "inside both masks; ties count against the model",
+}
+FIELDS = ("xray", "mri", "mask")
+
+
+def evaluate(
+    predict: Predict,
+    source: Any,
+    store: VolumeStore,
+    *,
+    split: str = "test",
+    train_split: str = "train",
+    batch_size: int = 4,
+    seed: int = 0,
+) -> Result:
+    """Evaluates a model that turns radiographs into volumes.
+
+    Args:
+      predict: xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1]; always called with b =
+        batch_size, the last batch filled up.
+      source: a TFDS builder with both splits, or a dict of sequences of decoded examples by split.
+      store: room for `cases.count(source, split)` cases; holds the predictions afterwards.
+      split: what is evaluated.
+      train_split: what the controls may know.
+      batch_size: cases predicted and measured together.
+      seed: of the shuffled radiographs and of the bootstrap.
+
+    Returns:
+      metrics with the keys n, convention, model, controls, differences, per_group, retrieval.
+
+    Raises:
+      InputError: where a split or a field is missing or no control can be made.
+    """
+    training = controls.TrainingSummary()
+    for batch in cases.batches(source, train_split, FIELDS, batch_size, "training volumes"):
+        training.add(batch)
+    about, xrays = _predict_all(predict, source, split, batch_size, store)
+    partner = controls.shuffled(about["subject"], seed)
+    neighbour = training.nearest(xrays, about["subject"])
+    mean = training.mean_volume()
+    records, _ = pipeline.open_records(
+        cases.part(source, train_split), train_split, ("mri", "mask")
+    )
+    sources: dict[str, Volumes] = {
+        MODEL: store.predicted,
+        "mean_volume": lambda chosen: np.broadcast_to(mean, (len(chosen), *mean.shape)),
+        "nearest_neighbour": lambda chosen: _volumes(records, neighbour[chosen], mean),
+        "shuffled_xray": lambda chosen: store.predicted(partner[chosen]),
+    }
+    values = {
+        name: cases.measure(_metrics_of(volumes, store), store.cases, batch_size, name)
+        for name, volumes in sources.items()
+    }
+    rank = retrieval.ranks(retrieval.errors(store))
+    metrics = summarise(values, about, CONVENTION, seed)
+    metrics["retrieval"] = retrieval.summary(rank)
+    columns = {
+        **about,
+        **value_columns(values),
+        "retrieval_rank": rank.tolist(),
+        "nearest_training_index": neighbour.tolist(),
+        "shuffled_with_index": [about["index"][i] for i in partner],
+    }
+    return Result(metrics, columns, values, xrays)
+
+
+def _predict_all(
+    predict: Predict, source: Any, split: str, batch_size: int, store: VolumeStore
+) -> tuple[dict[str, list[Any]], np.ndarray]:
+    """Fills the store; returns the columns of the case table, and the radiographs."""
+    table, xrays = cases.CaseTable(), []
+    for batch in cases.batches(source, split, FIELDS, batch_size, "predicting"):
+        real = batch["example_mask"] > 0
+        predicted = np.asarray(predict(batch["xray"]), np.float32)
+        store.put(batch["index"][real], predicted[real], batch["mri"][real], batch["mask"][real])
+        xrays.append(batch["xray"][real])
+        table.add(batch)
+    return table.columns, np.concatenate(xrays)
+
+
+def _volumes(records: Any, positions: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Training volumes f32[b, d, h, w, 1]; the mean volume where a case was not acquired."""
+    chosen = [records[int(position)] for position in positions]
+    return np.stack([np.where(r["mask"] > 0, r["mri"] / SCALE, mean) for r in chosen])
+
+
+def _metrics_of(volumes: Volumes, store: VolumeStore) -> Callable[[np.ndarray], dict[str, Any]]:
+    return lambda chosen: _metrics(volumes(chosen), store.real(chosen), store.mask(chosen))
+
+
+@jax.jit
+def _metrics(predicted: Any, real: Any, mask: Any) -> dict[str, Any]:
+    return {
+        "psnr": image.psnr(predicted, real, mask),
+        "ssim3d": image.ssim3d(predicted, real, mask),
+        "mae": image.mae(predicted, real, mask),
+    }
