@@ -27,7 +27,7 @@ _MONTH_VISITS = {
     96: "V10",
 }
 _RELEASE = re.compile(r"(?<![\w.])(\d{1,2})\.?([A-Z])\.?(\d)(?![\w.])", re.IGNORECASE)
-_MONTHS = re.compile(r"(?<![a-z0-9])(\d{1,2})_?(?:m|month|months)(?![a-z0-9])", re.IGNORECASE)
+_MONTHS = re.compile(r"(?<![a-z0-9])(\d{1,2})[ _]?(?:m|month|months)(?![a-z0-9])", re.IGNORECASE)
 _VISIT = re.compile(r"(?<![a-z0-9])V(\d\d)(?![a-z0-9])", re.IGNORECASE)
 _SCREENING = re.compile(r"(?<![a-z0-9])(?:screening|p01)(?![a-z0-9])", re.IGNORECASE)
 
