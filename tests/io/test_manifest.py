@@ -1,0 +1,148 @@
+"""Tests of the CSV manifest."""
+
+import pytest
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.manifest import read_manifest
+from xr2mri_jax.io.sources import read_source
+
+HEADER = "subject,side,visit,xray,mri,kl"
+
+
+def manifest(tmp_path, *rows, header=HEADER, files=("x.png", "m.nii.gz", "n.nii.gz")):
+    for name in files:
+        (tmp_path / name).write_bytes(b"x")
+    path = tmp_path / "manifest.csv"
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_row_gives_radiograph_series_and_grade(tmp_path):
+    source = read_manifest(manifest(tmp_path, "007,R,V03,x.png,m.nii.gz,2"))
+    (film,), (scan,), (grade,) = source.radiographs, source.series, source.grades
+    assert (film.subject, film.side, film.visit, film.path) == (
+        "007",
+        "right",
+        "V03",
+        tmp_path / "x.png",
+    )
+    assert (scan.side, scan.path, scan.sequence, scan.problem) == (
+        "right",
+        tmp_path / "m.nii.gz",
+        None,
+        "",
+    )
+    assert (grade.knee, grade.kl) == (("007", "right", "V03"), 2)
+
+
+def test_paths_are_relative_to_the_manifest_or_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "x.png").write_bytes(b"x")
+    path = manifest(tmp_path / "deep", f"1,left,,../x.png,{tmp_path}/x.png,", files=())
+    source = read_manifest(path)
+    assert source.radiographs[0].problem == source.series[0].problem == ""
+
+
+def test_one_file_for_both_sides_is_bilateral(tmp_path):
+    path = manifest(tmp_path, "1,left,V00,x.png,m.nii.gz,1", "1,right,V00,x.png,n.nii.gz,3")
+    (film,) = read_manifest(path).radiographs
+    assert film.side is None
+
+
+def test_view_tells_what_the_rows_do_not(tmp_path):
+    header = HEADER + ",view"
+    path = manifest(tmp_path, "1,left,,x.png,,,bilateral", "2,left,,x.png,,,single", header=header)
+    assert [film.side for film in read_manifest(path).radiographs] == [None, "left"]
+    path = manifest(tmp_path, "1,left,,x.png,,,single", "1,right,,x.png,,,single", header=header)
+    with pytest.raises(InputError, match="row 2, column view"):
+        read_manifest(path)
+
+
+def test_sequence_column(tmp_path):
+    header = HEADER + ",sequence"
+    rows = ["1,left,,x.png,m.nii.gz,,DESS", "2,left,,x.png,m.nii.gz,,PD", "3,left,,,m.nii.gz,,"]
+    series = read_manifest(manifest(tmp_path, *rows, header=header)).series
+    assert [scan.sequence for scan in series] == ["dess", "other", None]
+
+
+def test_columns_in_any_order_and_case_with_semicolons(tmp_path):
+    path = manifest(tmp_path, "m.nii.gz;Left;5", header="MRI;Side;Subject")
+    source = read_manifest(path)
+    assert (source.series[0].subject, source.series[0].visit, source.radiographs) == ("5", "", ())
+    assert source.grades[0].kl is None
+
+
+@pytest.mark.parametrize("text", ["", "NA", "-1", ".", "nan"])
+def test_missing_grades(tmp_path, text):
+    source = read_manifest(manifest(tmp_path, f"1,left,,x.png,,{text}"))
+    assert source.grades[0].kl is None
+
+
+def test_missing_files_are_problems_that_name_row_and_column(tmp_path):
+    path = manifest(tmp_path, "1,left,,x.png,gone.nii,", "2,left,,gone.png,m.nii.gz,")
+    source = read_manifest(path)
+    assert source.series[0].problem.endswith("row 2, column mri: gone.nii does not exist")
+    assert source.radiographs[1].problem.endswith("row 3, column xray: gone.png does not exist")
+    assert source.radiographs[0].problem == source.series[1].problem == ""
+
+
+def test_folder_as_mri_is_fine_and_as_radiograph_a_problem(tmp_path):
+    (tmp_path / "slices").mkdir()
+    source = read_manifest(manifest(tmp_path, "1,left,,slices,slices,"))
+    assert source.series[0].problem == ""
+    assert "is a folder" in source.radiographs[0].problem
+
+
+def test_row_without_files_is_still_seen(tmp_path):
+    source = read_manifest(manifest(tmp_path, "1,left,V00,,,2"))
+    assert (source.radiographs, source.series) == ((), ())
+    assert source.grades[0].knee == ("1", "left", "V00")
+
+
+def test_repeated_knee_is_noted_and_contradicting_grades_refused(tmp_path):
+    path = manifest(tmp_path, "1,left,,x.png,m.nii.gz,", "1,left,,x.png,n.nii.gz,2")
+    source = read_manifest(path)
+    assert len(source.series) == 2 and len(source.radiographs) == 1
+    assert [grade.kl for grade in source.grades] == [2]
+    assert "row 3: subject 1, left, visit (none) is in row 2 too" in source.problems[0]
+    path = manifest(tmp_path, "1,left,,x.png,m.nii.gz,1", "1,left,,x.png,n.nii.gz,2")
+    with pytest.raises(InputError, match="row 3, column kl: found '2', expected 1 as in row 2"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (",left,,x.png,,", "row 2, column subject: found ''"),
+        ("1,both,,x.png,,", "row 2, column side: found 'both', expected left or right"),
+        ("1,,,x.png,,", "row 2, column side: found ''"),
+        ("1,left,,x.png,,5", "row 2, column kl: found '5', expected"),
+        ("1,left,,x.png,,2.5", "row 2, column kl: found '2.5'"),
+        ("1,left,,x.png", "row 2: found 4 cells, expected 6"),
+        ("1,left,,~nobody-of-this-name/x.png,,", "row 2, column xray"),
+        (f"1,left,,{'y' * 5000},,", "row 2, column xray"),
+    ],
+)
+def test_wrong_cells_name_row_and_column(tmp_path, row, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read_manifest(manifest(tmp_path, row))
+    assert "\n" not in str(caught.value)
+
+
+def test_header_problems(tmp_path):
+    with pytest.raises(InputError, match="column 'side' is missing"):
+        read_manifest(manifest(tmp_path, "1", header="subject"))
+    with pytest.raises(InputError, match="columns 'xray' and 'mri' are missing"):
+        read_manifest(manifest(tmp_path, "1,left", header="subject,side"))
+    with pytest.raises(InputError, match="a header and no rows"):
+        read_manifest(manifest(tmp_path))
+
+
+def test_found_as_a_folder_or_a_file_and_joined_with_a_table(tmp_path):
+    path = manifest(tmp_path, "9000099,left,V00,x.png,m.nii.gz,")
+    table = tmp_path / "grades.txt"
+    table.write_text("ID|SIDE|READPRJ|V00XRKL\n9000099|2|15|4\n")
+    for where in (path, tmp_path):
+        assert read_source(where).grades[0].kl is None
+        assert [grade.kl for grade in read_source(where, [table]).grades] == [4]
