@@ -155,23 +155,29 @@ def _refuse_unlike(first: _Slice, other: _Slice, keyword: str, a: object, b: obj
 
 def _require_regular(slices: list[_Slice], normal: np.ndarray) -> None:
     """Slices in their order must repeat no position and leave no gap, nor shift sideways."""
-    along = np.array([s.position @ normal for s in slices])
-    gaps = np.diff(along)
+    gaps = np.diff([s.position @ normal for s in slices])
     usual = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
-    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
     for k, gap in enumerate(gaps):
-        a, b = slices[k], slices[k + 1]
-        where = f"{a.path.parent}: slices {k} ({a.path.name}) and {k + 1} ({b.path.name})"
         if gap <= _TOLERANCE * usual:
-            raise InputError(f"{where} repeat the position {a.position.tolist()}, expected one")
+            place = slices[k].position.tolist()
+            raise InputError(f"{_between(slices, k)} repeat the position {place}, expected one")
         if abs(gap - usual) > _TOLERANCE * usual:
-            raise InputError(f"{where} are {gap:.4g} mm apart, expected {usual:.4g} mm")
-        shift = np.linalg.norm(b.position - slices[0].position - (k + 1) * step)
+            raise InputError(
+                f"{_between(slices, k)} are {gap:.4g} mm apart, expected {usual:.4g} mm"
+            )
+    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
+    for k in range(len(gaps)):
+        shift = np.linalg.norm(slices[k + 1].position - slices[0].position - (k + 1) * step)
         if shift > _TOLERANCE * usual:
             raise InputError(
-                f"{where}: the second is {shift:.4g} mm off the line through the first and the "
-                f"last slice, expected less than {_TOLERANCE * usual:.2g} mm"
+                f"{_between(slices, k)}: the second is {shift:.4g} mm off the line through the "
+                f"first and the last slice, expected less than {_TOLERANCE * usual:.2g} mm"
             )
+
+
+def _between(slices: list[_Slice], k: int) -> str:
+    a, b = slices[k].path, slices[k + 1].path
+    return f"{a.parent}: slices {k} ({a.name}) and {k + 1} ({b.name})"
 
 
 def _affine(slices: list[_Slice]) -> np.ndarray:
