@@ -37,7 +37,7 @@ def coordinate_fields(affine, shape):
 
 
 def test_volume_tells_spacing_orientation_and_world():
-    affine = [[0, 0, -1.5, 10], [-0.5, 0, 0, 20], [0, -0.25, 0, 30], [0, 0, 0, 1]]
+    affine = np.array([[0, 0, -1.5, 10], [-0.5, 0, 0, 20], [0, -0.25, 0, 30], [0, 0, 0, 1]])
     volume = geometry.Volume(np.zeros((4, 5, 6), np.int16), affine)
     assert volume.spacing == (0.5, 0.25, 1.5)
     assert volume.orientation == ("P", "I", "L")
@@ -80,9 +80,10 @@ def test_radiograph_refuses(spacing, side, said):
 
 
 def test_radiograph_becomes_f32_and_one_number_stands_for_both_spacings():
-    radiograph = geometry.Radiograph(np.ones((2, 3), np.uint16), 0.5)
+    radiograph = geometry.Radiograph(np.ones((2, 3), np.uint16))
     assert radiograph.array.dtype == np.float32
-    assert radiograph.spacing == (0.5, 0.5)
+    assert geometry.checked_spacing(0.5) == (0.5, 0.5)
+    assert geometry.checked_spacing([0.5, 2]) == (0.5, 2.0)
     assert radiograph.shape == (2, 3)
 
 
@@ -101,7 +102,8 @@ def test_canonical_affine_by_hand():
 @pytest.mark.parametrize("order", [0, 1])
 def test_resample_on_the_own_grid_is_exact(order):
     rng = np.random.default_rng(0)
-    affine = [[0.3, 0.1, 0, 7.3], [-0.1, 0.3, 0.05, 9.1], [0, -0.05, 1.5, -30.2], [0, 0, 0, 1]]
+    affine = np.eye(4)
+    affine[:3] = [[0.3, 0.1, 0, 7.3], [-0.1, 0.3, 0.05, 9.1], [0, -0.05, 1.5, -30.2]]
     volume = geometry.Volume(rng.integers(-999, 999, (7, 8, 9)).astype(np.int16), affine)
     same, mask = geometry.resample(volume, affine, volume.shape, order)
     np.testing.assert_array_equal(same.array, volume.array)
@@ -250,7 +252,7 @@ def test_fine_radiograph_is_smoothed_before_it_is_sampled():
     stripes = np.zeros((1280, 1280), np.float32)
     stripes[:, ::2] = 1
     image, _ = geometry.resample_radiograph(
-        geometry.Radiograph(stripes, 0.1, "left"), (639.5, 639.5), (64, 64)
+        geometry.Radiograph(stripes, (0.1, 0.1), "left"), (639.5, 639.5), (64, 64)
     )
     np.testing.assert_allclose(image[:, 1:-1], 0.5, atol=2e-3)
 
@@ -260,7 +262,7 @@ def test_unknown_spacing_or_side_of_a_radiograph_is_refused():
     with pytest.raises(InputError, match="spacing is unknown"):
         geometry.resample_radiograph(geometry.Radiograph(array, None, "left"), (2, 2), (4, 4))
     with pytest.raises(InputError, match="side"):
-        geometry.resample_radiograph(geometry.Radiograph(array, 1.0, None), (2, 2), (4, 4))
+        geometry.resample_radiograph(geometry.Radiograph(array, (1.0, 1.0), None), (2, 2), (4, 4))
     with pytest.raises(InputError, match="side"):
         geometry.from_canonical(np.zeros((2, 2, 2)), "l")
 

@@ -18,6 +18,8 @@ from xr2mri_jax.errors import InputError
 BOX_MM = (128.0, 128.0, 128.0)  # extent along (d, h, w), outer voxel edge to outer voxel edge
 SIDES = ("left", "right")
 
+Numbers = Sequence[float] | np.ndarray
+
 # Index arithmetic on affines leaves errors of about 1e-13; snapping makes whole steps whole, so
 # that resampling onto the own grid returns the own values.
 _SNAP = 1e-9
@@ -121,7 +123,7 @@ def checked_affine(affine: Any) -> np.ndarray:
     return matrix
 
 
-def checked_spacing(spacing: float | Sequence[float]) -> tuple[float, float]:
+def checked_spacing(spacing: float | Numbers) -> tuple[float, float]:
     """Returns (row_mm, col_mm) of one number or two; raises InputError unless both are > 0 mm."""
     values = np.atleast_1d(np.asarray(spacing, np.float64))
     if values.shape not in ((1,), (2,)) or not np.isfinite(values).all() or values.min() <= 0:
@@ -136,7 +138,7 @@ def checked_side(side: str | None) -> str:
     return side
 
 
-def canonical_affine(shape: Sequence[int], center: Sequence[float] = (0, 0, 0)) -> np.ndarray:
+def canonical_affine(shape: Sequence[int], center: Numbers = (0, 0, 0)) -> np.ndarray:
     """The affine of the canonical box around a joint, before any mirroring.
 
     Args:
@@ -192,7 +194,7 @@ def resample(
 
 
 def to_canonical(
-    volume: Volume, side: str, center: Sequence[float], shape: Sequence[int], order: int = 1
+    volume: Volume, side: str, center: Numbers, shape: Sequence[int], order: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Brings a knee into the canonical box; left knees are mirrored along w.
 
@@ -214,7 +216,7 @@ def to_canonical(
     return np.ascontiguousarray(array), np.ascontiguousarray(mask)
 
 
-def from_canonical(array: np.ndarray, side: str, center: Sequence[float] = (0, 0, 0)) -> Volume:
+def from_canonical(array: np.ndarray, side: str, center: Numbers = (0, 0, 0)) -> Volume:
     """The way back from `to_canonical`: undoes the mirroring and gives the box its place.
 
     Args:
@@ -253,7 +255,7 @@ def reorient_ras(volume: Volume) -> Volume:
 
 
 def radiograph_affine(
-    radiograph: Radiograph, center_px: Sequence[float], shape: Sequence[int]
+    radiograph: Radiograph, center_px: Numbers, shape: Sequence[int]
 ) -> np.ndarray:
     """Canonical pixel (row, col, 1) -> pixel of the radiograph (row, col, 1), f64[3, 3].
 
@@ -280,7 +282,7 @@ def radiograph_affine(
 
 
 def resample_radiograph(
-    radiograph: Radiograph, center_px: Sequence[float], shape: Sequence[int], order: int = 1
+    radiograph: Radiograph, center_px: Numbers, shape: Sequence[int], order: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Samples a radiograph on the canonical grid, smoothed against aliasing as in `resample`.
 

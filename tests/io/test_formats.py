@@ -75,6 +75,14 @@ def test_a_picture_is_no_volume(tmp_path):
         io.read_volume(saved(tmp_path / "x", "png"))
 
 
+def test_arguments_are_checked(tmp_path):
+    path = saved(tmp_path / "x", "png")
+    with pytest.raises(InputError, match="spacing -1"):
+        io.read_radiograph(path, spacing=-1)
+    with pytest.raises(InputError, match="'both'"):
+        io.read_radiograph(path, side="both")
+
+
 def test_every_error_while_reading_becomes_an_input_error():
     with (
         pytest.raises(

@@ -28,16 +28,19 @@ def read_radiograph(
       the caller gives them. What each format's reader does stands in its own module.
 
     Raises:
-      InputError: one line for a file that is missing, broken, of another kind, or a volume.
+      InputError: one line for a file that is missing, broken, of another kind, or a volume, and for
+        a spacing or side that is none.
     """
+    pixel = None if spacing is None else geometry.checked_spacing(spacing)
+    side = None if side is None else geometry.checked_side(side)
     kind = formats.sniff(path)
     if kind == "dicom":
-        return dicom.read_radiograph(path, spacing, side)
+        return dicom.read_radiograph(path, pixel, side)
     if kind == "nifti":
-        return nifti.read_nifti_radiograph(path, spacing, side)
+        return nifti.read_nifti_radiograph(path, pixel, side)
     if kind == "nrrd":
         raise InputError(f"{path}: NRRD, expected a radiograph as DICOM, PNG, TIFF, JPEG or NIfTI")
-    return image.read_image(path, spacing, side)
+    return image.read_image(path, pixel, side)
 
 
 def read_volume(path: str | os.PathLike[str]) -> geometry.Volume:

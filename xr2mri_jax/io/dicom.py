@@ -69,7 +69,7 @@ def require_single_frame(dataset: pydicom.Dataset, path: Path, expected: str) ->
 
 def read_radiograph(
     path: str | os.PathLike[str],
-    spacing: float | tuple[float, float] | None = None,
+    spacing: tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
     """Reads a DICOM radiograph as a viewer displays it, bone bright.
@@ -80,7 +80,7 @@ def read_radiograph(
 
     Args:
       path: the file.
-      spacing: mm a pixel, one number or (row, col), instead of the header's: ImagerPixelSpacing (at
+      spacing: mm a pixel (row, col), instead of the header's: ImagerPixelSpacing (at
         the detector, not corrected for magnification), else PixelSpacing; 0 counts as absent.
       side: instead of the header's ImageLaterality, else Laterality (L or R).
 
@@ -105,7 +105,7 @@ def read_radiograph(
         array = displayed(dataset)
         spacing = _spacing(dataset) if spacing is None else spacing
         side = _side(dataset) if side is None else side
-        return geometry.Radiograph(array, spacing, side)  # type: ignore[arg-type]
+        return geometry.Radiograph(array, spacing, side)
 
 
 def displayed(dataset: pydicom.Dataset) -> np.ndarray:

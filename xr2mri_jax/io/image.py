@@ -22,7 +22,7 @@ _MIN_IS_WHITE = 0
 
 def read_image(
     path: str | os.PathLike[str],
-    spacing: float | tuple[float, float] | None = None,
+    spacing: tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
     """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
@@ -31,7 +31,7 @@ def read_image(
 
     Args:
       path: a PNG, TIFF or JPEG file under any name.
-      spacing: mm a pixel, one number or (row, col); None leaves it unknown.
+      spacing: mm a pixel (row, col); None leaves it unknown.
       side: "left", "right" or None.
 
     Returns:
@@ -51,7 +51,7 @@ def read_image(
             array = _grey_array(ImageOps.exif_transpose(image))
         if inverted:
             array = 65535.0 - array
-        return geometry.Radiograph(array, spacing, side)  # type: ignore[arg-type]
+        return geometry.Radiograph(array, spacing, side)
 
 
 def grey(colours: np.ndarray, what: str = "image") -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.imageglobals import LoggingOutputSuppressor
 
 from xr2mri_jax import files, geometry
 from xr2mri_jax.errors import InputError
@@ -40,7 +41,7 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
 
 def read_nifti_radiograph(
     path: str | os.PathLike[str],
-    spacing: float | tuple[float, float] | None = None,
+    spacing: tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
     """Reads a NIfTI of one picture: one of its three axes has one voxel.
@@ -52,7 +53,7 @@ def read_nifti_radiograph(
 
     Args:
       path: the file.
-      spacing: mm a pixel, one number or (row, col); None takes the header's, which counts as
+      spacing: mm a pixel (row, col); None takes the header's, which counts as
         unknown where there is no sform or qform and the voxel size is 1.
       side: "left", "right" or None.
 
@@ -81,7 +82,7 @@ def read_nifti_radiograph(
         if spacing is None and (_has_form(image) or not np.all(sizes == 1)):
             spacing = (float(own[0]), float(own[1]))
         pixels = np.ascontiguousarray(array, dtype=np.float32)
-        return geometry.Radiograph(pixels, spacing, side)  # type: ignore[arg-type]
+        return geometry.Radiograph(pixels, spacing, side)
 
 
 _CORONAL = tuple({x, z} for x in "LR" for z in "SI")
@@ -131,7 +132,8 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     if (head[4:6] if two else head[344:346]) == b"ni":
         raise InputError(f"{path}: header of a .hdr/.img pair, expected one .nii file")
-    image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
+    with LoggingOutputSuppressor():  # nibabel writes its findings to standard error
+        image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
     units = image.header.get_xyzt_units()[0]
