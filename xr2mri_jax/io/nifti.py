@@ -1,14 +1,16 @@
 """NIfTI files: volumes in and out, and radiographs in."""
 
+import contextlib
 import gzip
 import os
+from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path
 from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
-from nibabel.imageglobals import LoggingOutputSuppressor
+from nibabel import imageglobals
 
 from xr2mri_jax import files, geometry
 from xr2mri_jax.errors import InputError
@@ -132,7 +134,7 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     if (head[4:6] if two else head[344:346]) == b"ni":
         raise InputError(f"{path}: header of a .hdr/.img pair, expected one .nii file")
-    with LoggingOutputSuppressor():  # nibabel writes its findings to standard error
+    with _unheard():
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
@@ -140,6 +142,17 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     if units not in ("mm", "unknown"):
         raise InputError(f"{path}: lengths in {units}, expected mm")
     return image
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """nibabel prints what it finds in a header on standard error, beside the error it raises."""
+    logger = imageglobals.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _has_form(image: nib.Nifti1Image) -> bool:
