@@ -116,31 +116,42 @@ def verify_step(folder: Path) -> None:
     raise InputError(f"checkpoint {folder} is broken: {fault}; {advice}")
 
 
-def read_step(folder: Path, like: Any = None) -> tuple[Any, dict[str, Any]]:
+def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a checkpoint after checking it.
 
     Args:
       folder: as `step_folder` gives it.
-      like: pytree whose structure, shapes and dtypes the state must have; None: nested dicts and
-        lists as they were stored.
 
     Returns:
-      The state as numpy arrays, and progress.json.
+      The state as nested dicts of numpy arrays, and progress.json.
 
     Raises:
-      InputError: where the folder is broken or does not fit `like`.
+      InputError: where the folder is broken.
     """
     verify_step(folder)
     place = folder.resolve() / "state"
     with _checkpointer() as reader:
         stored = reader.metadata(place).item_metadata.tree
-        if like is not None:
-            _require_like(folder, stored, like)
-        as_numpy = jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored if like is None else like
-        )
-        state = reader.restore(place, item=like, restore_args=as_numpy)
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+        state = reader.restore(place, restore_args=as_numpy)
     return state, _read_object(folder / "progress.json")
+
+
+def require_shapes(folder: Any, found: Any, wanted: Any) -> None:
+    """Holds a tree of nested dicts of arrays to the shapes and dtypes of another.
+
+    Raises:
+      InputError: naming the first entry that differs; `folder` tells where it is from.
+    """
+    ours, theirs = (
+        {jax.tree_util.keystr(path): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (found, wanted))
+    )
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            raise InputError(
+                f"{folder}: {key} is {ours.get(key)}, the config's model asks for {theirs.get(key)}"
+            )
 
 
 def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict[str, Any]:
@@ -171,28 +182,6 @@ def _checkpointer() -> ocp.Checkpointer:
         ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
         multiprocessing_options=options,
     )
-
-
-def _require_like(folder: Path, stored: Any, like: Any) -> None:
-    found, wanted = (
-        {_plain_path(path): tuple(leaf.shape) for path, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (stored, like))
-    )
-    for key in sorted(found.keys() | wanted.keys()):
-        if found.get(key) != wanted.get(key):
-            raise InputError(
-                f"checkpoint {folder}: {key} has shape {found.get(key)}, this config's model has "
-                f"{wanted.get(key)}"
-            )
-
-
-def _plain_path(path: tuple[Any, ...]) -> str:
-    """One spelling for the path of a leaf in dicts, tuples and dataclasses."""
-    keys = (
-        next(getattr(key, name) for name in ("key", "idx", "name") if hasattr(key, name))
-        for key in path
-    )
-    return "/".join(map(str, keys))
 
 
 def _fault(folder: Path) -> str | None:

@@ -1,6 +1,6 @@
 """The stages: what is trained, in the order auto-encoder, generator, joint."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xr2mri_jax.errors import InputError
@@ -12,8 +12,8 @@ STAGES: dict[str, Callable[[Any], Stage]] = {
     "generator": generator.GeneratorStage,
     "joint": joint.JointStage,
 }
-RESOLVERS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "cae": dict,
+RESOLVERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "cae": cae.resolve,
     "generator": generator.resolve,
     "joint": joint.resolve,
 }
@@ -31,15 +31,20 @@ def make_stage(config: Any) -> Stage:
     return STAGES[_known(config)](config)
 
 
-def resolve(config: Any) -> dict[str, Any]:
-    """The config as plain values, with all that earlier stages' workdirs determine written into it.
+def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The config with every size, and all that earlier stages' workdirs determine, written out.
 
     A workdir that holds the resolved config needs no other workdir to predict.
+
+    Args:
+      config: plain values, as `training.config.plain` gives them.
+      stored: the resolved config of the run that is continued: earlier stages' workdirs are then
+        not read again. None for a new run.
 
     Raises:
       InputError: where an earlier stage's workdir is missing or disagrees with the config.
     """
-    return RESOLVERS[_known(config)](config)
+    return RESOLVERS[_known(config)](config, stored)
 
 
 def _known(config: Any) -> str:

@@ -1,5 +1,6 @@
 """What a stage is: the protocol that training knows, and what the stages share."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -149,13 +150,30 @@ def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str
     found = workdir.read_config(directory).get("model", {}).get(name)
     if not found:
         raise InputError(f"{directory}/config.json: it has no model.{name}")
+    return agreed(found, name, given, directory)
+
+
+def agreed(
+    found: Mapping[str, Any], name: str, given: Mapping[str, Any], where: Any
+) -> dict[str, Any]:
+    """The spec `found`, after holding the keys of `given` to it.
+
+    Raises:
+      InputError: where a key of `given` is another in `found`, which comes from `where`.
+    """
     for key in sorted(given):
         if key not in found or given[key] != found[key]:
             raise InputError(
-                f"config.model.{name}.{key} is {given[key]!r}, but {directory} was trained with "
+                f"config.model.{name}.{key} is {given[key]!r}, but {where} was trained with "
                 f"{found.get(key)!r}: leave config.model.{name} empty to take it from there"
             )
     return dict(found)
+
+
+def plain_fields(spec: Any) -> dict[str, Any]:
+    """The fields of a frozen spec as JSON holds them, lists for tuples."""
+    fields = dataclasses.asdict(spec).items()
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 
 
 def averaged_params(directory: Path) -> dict[str, Any]:

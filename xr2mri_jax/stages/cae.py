@@ -1,5 +1,6 @@
 """The first stage: an auto-encoder learns the radiographs, unpaired ones too."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,17 +14,29 @@ from xr2mri_jax.stages import base
 COMMAND = "python launch/train.py --config=configs/cae.py --workdir=DIR"
 
 
+def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """An auto-encoder's spec with every size of its preset written out; wrong: InputError."""
+    return base.plain_fields(cae.read_spec(spec))
+
+
+def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The config with the full spec; nothing else is needed from elsewhere."""
+    del stored
+    return {**config, "model": {"cae": full_spec(config["model"]["cae"])}}
+
+
 class CaeStage:
     """Reconstructs radiographs; parameters {"encoder", "decoder"}."""
 
     name = "cae"
-    fields = ("xray",)
+    fields: tuple[str, ...] = ("xray",)
 
     def __init__(self, config: Any):
         """Takes config.model.cae, config.loss.xray (weights by term) and config.precision."""
         self.spec = dict(config["model"]["cae"])
         self.weights = dict(config["loss"]["xray"])
-        self.model = cae.make(self.spec).clone(dtype=base.compute_dtype(config["precision"]))
+        self.model = cae.make(self.spec, base.compute_dtype(config["precision"]))
+        self._reconstruct = jax.jit(self.reconstruct)
 
     def create(self, rng: jax.Array) -> tuple[Any, Any]:
         """See `base.Stage`."""
@@ -66,7 +79,7 @@ class CaeStage:
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """One row a radiograph: as it is, reconstructed, absolute difference."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
-        found = np.asarray(self.reconstruct(params, xray), np.float32)
+        found = np.asarray(self._reconstruct(params, xray))
         rows = [
             base.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
             for x, f in zip(xray, found, strict=True)

@@ -1,5 +1,6 @@
 """The second stage: a generator turns the frozen encoder's hidden variables into MRI volumes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,26 +15,38 @@ from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 COMMAND = "python launch/train.py --config=configs/generator.py --workdir=DIR"
 
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
+def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A generator's spec with every size written out; wrong: InputError."""
+    return base.plain_fields(generator.read_spec(spec))
+
+
+def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The config with the encoder's spec as the auto-encoder's workdir has it.
 
     Args:
       config: plain values; where `model.cae` is empty it is read from `cae_workdir`.
+      stored: the resolved config of the run that is continued, which then stands for the
+        auto-encoder's workdir; None for a new run.
 
     Raises:
       InputError: where the workdir is missing, or `model.cae` is given and disagrees with it.
     """
-    source = base.earlier_workdir("cae_workdir", config["cae_workdir"], CAE_COMMAND)
-    spec = base.model_spec(source, "cae", config["model"]["cae"])
-    model = {**config["model"], "cae": spec}
-    return {**config, "model": model, "cae_workdir": str(source.resolve())}
+    given = config["model"]["cae"]
+    if stored is None:
+        source = base.earlier_workdir("cae_workdir", config["cae_workdir"], CAE_COMMAND)
+        spec, folder = base.model_spec(source, "cae", given), str(source.resolve())
+    else:
+        spec = base.agreed(stored["model"]["cae"], "cae", given, "the run to continue")
+        folder = stored["cae_workdir"]
+    model = {"cae": spec, "generator": full_spec(config["model"]["generator"])}
+    return {**config, "model": model, "cae_workdir": folder}
 
 
 class GeneratorStage:
     """Volumes from radiographs; parameters {"encoder", "generator"}, the encoder frozen."""
 
     name = "generator"
-    fields = ("xray", "mri", "mask")
+    fields: tuple[str, ...] = ("xray", "mri", "mask")
 
     def __init__(self, config: Any):
         """Takes a resolved config's model, loss.mri (weights by term), precision, cae_workdir."""
@@ -42,8 +55,9 @@ class GeneratorStage:
         self.weights = dict(config["loss"]["mri"])
         self.cae_workdir = config["cae_workdir"]
         dtype = base.compute_dtype(config["precision"])
-        self.encoder = cae.make_encoder(self.cae_spec).clone(dtype=dtype)
-        self.generator = generator.make(self.spec).clone(dtype=dtype)
+        self.encoder = cae.make_encoder(self.cae_spec, dtype)
+        self.generator = generator.make(self.spec, dtype)
+        self._predict = jax.jit(self.predict)
 
     def create(self, rng: jax.Array) -> tuple[Any, Any]:
         """See `base.Stage`."""
@@ -92,7 +106,7 @@ class GeneratorStage:
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """Two rows a knee: its radiograph with the true, then with the predicted middle planes."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
-        found = np.asarray(self.predict(params, model_state, xray), np.float32)
+        found = np.asarray(self._predict(params, model_state, xray))
         return volume_pictures(xray, np.asarray(batch["mri"][: base.PICTURED]), found)
 
 

@@ -1,5 +1,6 @@
 """The third stage: encoder, decoder and generator together, with the hybrid loss."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -13,37 +14,43 @@ from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 from xr2mri_jax.stages.generator import COMMAND as GENERATOR_COMMAND
 from xr2mri_jax.stages.generator import require_pair, volume_metrics, volume_pictures
 
+MODELS = ("cae", "generator")
 
-def resolve(config: dict[str, Any]) -> dict[str, Any]:
+
+def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The config with both models' specs as the generator's workdir has them.
 
     The decoder comes from `cae_workdir`; left empty, from where the generator's own encoder came.
 
+    Args:
+      config: plain values.
+      stored: the resolved config of the run that is continued; None for a new run.
+
     Raises:
       InputError: where a workdir is missing or a spec that is given disagrees with it.
     """
+    given = config["model"]
+    if stored is not None:
+        where = "the run to continue"
+        model = {n: base.agreed(stored["model"][n], n, given[n], where) for n in MODELS}
+        folders = {key: stored[key] for key in ("generator_workdir", "cae_workdir")}
+        return {**config, "model": model, **folders}
     source = base.earlier_workdir(
         "generator_workdir", config["generator_workdir"], GENERATOR_COMMAND
     )
-    specs = {
-        name: base.model_spec(source, name, config["model"][name]) for name in ("cae", "generator")
-    }
+    model = {name: base.model_spec(source, name, given[name]) for name in MODELS}
     inherited = workdir.read_config(source).get("cae_workdir", "")
     decoder = base.earlier_workdir("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
-    base.model_spec(decoder, "cae", specs["cae"])
-    return {
-        **config,
-        "model": {**config["model"], **specs},
-        "generator_workdir": str(source.resolve()),
-        "cae_workdir": str(decoder.resolve()),
-    }
+    base.model_spec(decoder, "cae", model["cae"])
+    folders = {"generator_workdir": str(source.resolve()), "cae_workdir": str(decoder.resolve())}
+    return {**config, "model": model, **folders}
 
 
 class JointStage:
     """Fine-tunes all parts; parameters {"encoder", "decoder", "generator"}."""
 
     name = "joint"
-    fields = ("xray", "mri", "mask")
+    fields: tuple[str, ...] = ("xray", "mri", "mask")
 
     def __init__(self, config: Any):
         """Takes a resolved config's model, loss {xray, mri, mri_weight}, precision, workdirs."""
@@ -55,8 +62,9 @@ class JointStage:
         self.cae_workdir = config["cae_workdir"]
         self.generator_workdir = config["generator_workdir"]
         dtype = base.compute_dtype(config["precision"])
-        self.cae = cae.make(self.cae_spec).clone(dtype=dtype)
-        self.generator = generator.make(self.spec).clone(dtype=dtype)
+        self.cae = cae.make(self.cae_spec, dtype)
+        self.generator = generator.make(self.spec, dtype)
+        self._outputs = jax.jit(self.outputs)
 
     def create(self, rng: jax.Array) -> tuple[Any, Any]:
         """See `base.Stage`."""
@@ -122,7 +130,7 @@ class JointStage:
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """The generator stage's pictures, and radiographs with their reconstructions."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
-        decoded, found = (np.asarray(x, np.float32) for x in self.outputs(params, xray))
+        decoded, found = (np.asarray(x) for x in self._outputs(params, xray))
         true = np.asarray(batch["mri"][: base.PICTURED])
         rows = [base.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
         return {

@@ -5,6 +5,7 @@ from typing import Any
 
 import ml_collections
 
+from xr2mri_jax.augment import STRENGTHS
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.losses import TERMS
 
@@ -18,6 +19,7 @@ FREE_ON_RESUME = (
     "keep",
     "parallel",
     "data.data_dir",
+    "data.cache",
     "cae_workdir",
     "generator_workdir",
 )
@@ -37,8 +39,8 @@ LEAST = {
     "optimizer.ema_decay": 0.0,
     "loss.mri_weight": 0.0,
 }
-# Their keys belong to the models and to the input, which check them themselves.
-OPEN = ("model.cae", "model.generator", "data.augment")
+# Their keys belong to the models, which check them themselves.
+OPEN = ("model.cae", "model.generator")
 
 
 def default(stage: str) -> ml_collections.ConfigDict:
@@ -61,7 +63,8 @@ def default(stage: str) -> ml_collections.ConfigDict:
             "train_split": "train",
             "eval_split": "validation",
             "batch_size": 16,
-            "augment": {},
+            "cache": False,
+            "augment": dict.fromkeys(STRENGTHS, 0.0),
         },
         "model": {"cae": {}},
         "loss": {},
@@ -148,7 +151,7 @@ def _check_value(key: str, found: Any, wanted: Any) -> None:
         raise InputError(f"config.{key} is {found!r}, expected {kind.__name__}")
     if key in CHOICES and found not in CHOICES[key]:
         raise InputError(f"config.{key} is {found!r}, expected one of {', '.join(CHOICES[key])}")
-    weight = key.startswith("loss.") and kind is float
+    weight = key.startswith(("loss.", "data.augment.")) and kind is float
     if (key in LEAST or weight) and not found >= LEAST.get(key, 0.0):
         raise InputError(f"config.{key} is {found!r}, expected at least {LEAST.get(key, 0.0)}")
     if key == "optimizer.ema_decay" and found >= 1:

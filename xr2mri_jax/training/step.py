@@ -39,7 +39,8 @@ class Steps:
         """One update.
 
         The loss is the sum over examples, each times its example_mask, divided by their count over
-        all devices. A loss or gradient that is not finite leaves the state as it was.
+        all devices. A loss or gradient that is not finite leaves the state as it was; so a masked
+        example must hold finite values too (its gradient is multiplied by 0, not left out).
 
         Args:
           state: before the step.
@@ -65,10 +66,13 @@ class Steps:
             state.params
         )
         means, gradient = _over_devices((from_batch(metrics, weight), gradient), axis_name)
-        gradient = jax.tree.map(lambda g: g / jnp.maximum(means["loss"].count, 1.0), gradient)
+        count = jnp.maximum(means["loss"].count, 1.0)
+        gradient = jax.tree.map(
+            lambda free, g: g / count if free else jnp.zeros_like(g), self.trainable, gradient
+        )
         if axis_name is not None:
             model_state = jax.lax.pmean(model_state, axis_name)
-        grad_norm = optax.global_norm(gradient)
+        grad_norm = jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in jax.tree.leaves(gradient)))
         finite = jnp.isfinite(means["loss"].sum) & jnp.isfinite(grad_norm)
         updated = self._updated(state, gradient, model_state)
         new_state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), updated, state)

@@ -1,0 +1,31 @@
+"""Trains a stage or continues it: python launch/train.py --config=configs/STAGE.py --workdir=DIR"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from xr2mri_jax import command_line
+from xr2mri_jax.training import loop, parallel
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "the recipe, configs/STAGE.py or configs/STAGE.py:VARIANT", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; a run in it is continued")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", None, "join the run's other hosts; by default where a scheduler shows several"
+)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
+    parallel.start_distributed(_DISTRIBUTED.value)
+    try:
+        code = loop.train(_CONFIG.value, _WORKDIR.value)
+    except loop.NotFiniteError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    command_line.run(main, required=("config", "workdir"))

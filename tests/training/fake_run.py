@@ -1,0 +1,130 @@
+"""A stage of a few numbers and batches from memory, to test training without any dataset.
+
+Run as a script it trains in a folder: python fake_run.py FOLDER [KEY=VALUE ...]
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.training import config as recipe
+from xr2mri_jax.training import loop
+
+EXAMPLES = 24
+
+
+class FakeStage:
+    """prediction = scale * (x . w) + b + noise; scale is frozen; loss = its squared error."""
+
+    name = "fake"
+    fields = ("x", "y")
+
+    def __init__(self, noise=0.1):
+        self.noise = noise
+
+    def create(self, rng):
+        w = jax.random.normal(jax.random.fold_in(rng, 0), (3, 1))
+        scale = jnp.array([-0.0, 0.0, 1.5])
+        return {"frozen": {"scale": scale}, "trained": {"w": w, "b": jnp.zeros(1)}}, {}
+
+    def init(self, rng, batch):
+        assert batch["x"].shape[1:] == (3,)
+        return self.create(rng)
+
+    def trainable(self, params):
+        return {"frozen": {"scale": False}, "trained": {"w": True, "b": True}}
+
+    def error(self, params, batch):
+        found = params["frozen"]["scale"][2] * (batch["x"] @ params["trained"]["w"])[:, 0]
+        return found + params["trained"]["b"][0] - batch["y"]
+
+    def loss(self, params, model_state, batch, rng, train):
+        noise = jax.vmap(lambda key: jax.random.normal(key, ()))(rng)
+        value = jnp.square(self.error(params, batch) + self.noise * noise)
+        return value, (model_state, {"noise": noise})
+
+    def evaluate(self, params, model_state, batch):
+        return {"squared": jnp.square(self.error(params, batch))}
+
+    def pictures(self, params, model_state, batch):
+        assert len(batch["x"]) <= 4
+        return {"a row": np.linspace(0, 1, 60).reshape(1, 60).repeat(8, 0)}
+
+
+class FakeData:
+    """A new order of the examples every epoch, from the seed and the epoch alone."""
+
+    def __init__(self, batch_size=6, epochs=None, seed=0, bad_at=None, pause=0.0):
+        self.batch_size, self.epochs, self.seed, self.position = batch_size, epochs, seed, 0
+        self.bad_at, self.pause = bad_at, pause
+        rng = np.random.default_rng(1)
+        self.x = rng.normal(size=(EXAMPLES, 3)).astype(np.float32)
+        self.y = (self.x @ np.array([1.0, -2.0, 0.5])).astype(np.float32)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        time.sleep(self.pause)
+        a_pass = -(-EXAMPLES // self.batch_size)
+        epoch, at = divmod(self.position, a_pass)
+        if epoch == self.epochs:
+            raise StopIteration
+        order = np.random.default_rng((self.seed, epoch)).permutation(EXAMPLES)
+        index = order[at * self.batch_size :][: self.batch_size].astype(np.int32)
+        self.position += 1
+        x = self.x[index]
+        if self.position == self.bad_at:
+            x = np.full_like(x, np.nan)
+        mask = np.ones(len(index), np.float32)
+        return {"x": x, "y": self.y[index], "index": index, "example_mask": mask}
+
+    def get_state(self):
+        return {"position": self.position}
+
+    def set_state(self, state):
+        self.position = state["position"]
+
+
+def config(**changes):
+    """A plain config with the keys that the loop reads; keys like optimizer__ema_decay too."""
+    made = recipe.plain(recipe.default("cae"))
+    made.update(steps=20, log_every=3, eval_every=10, checkpoint_every=4)
+    made["optimizer"].update(learning_rate=0.3, warmup_steps=2)
+    for name, value in changes.items():
+        place = made
+        *parents, key = name.split("__")
+        for parent in parents:
+            place = place[parent]
+        assert key in place
+        place[key] = value
+    return made
+
+
+def fit(folder, stage=None, data=None, devices=None, **changes):
+    """Trains the fake stage in `folder`; returns the loop's exit code."""
+    example = {
+        "x": jax.ShapeDtypeStruct((1, 3), np.float32),
+        "y": jax.ShapeDtypeStruct((1,), np.float32),
+    }
+    return loop.fit(
+        config(**changes),
+        Path(folder),
+        stage or FakeStage(),
+        example,
+        data or FakeData(),
+        lambda: FakeData(batch_size=7, epochs=1),
+        devices or jax.devices()[:1],
+    )
+
+
+if __name__ == "__main__":
+    options = dict(argument.split("=") for argument in sys.argv[2:])
+    pause = float(options.pop("pause", 0))
+    changes = {key: json.loads(value) for key, value in options.items()}
+    sys.exit(fit(sys.argv[1], data=FakeData(pause=pause), **changes))

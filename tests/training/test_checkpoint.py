@@ -1,0 +1,65 @@
+"""Tests of checkpoints in the run: the state's round trip, other models and hosts refused."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from fake_run import FakeStage
+
+from xr2mri_jax import workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.training import checkpoint, optimizer, parallel, state, step
+
+VALUES = {"learning_rate": 0.05, "warmup_steps": 0, "weight_decay": 1e-3, "clip_norm": 1.0}
+CONFIG = {"keep": 2, "stage": "fake"}
+
+
+def make(change=lambda params: params):
+    stage = FakeStage()
+    params, model_state = stage.create(jax.random.key(3))
+    params = change(params)
+    trainable = jax.tree.map(lambda _: True, params)
+    tx = optimizer.make(VALUES, 20, trainable)
+    steps = step.Steps(stage, tx, optimizer.schedule(VALUES, 20), 0.9, trainable)
+    made = state.create(params, model_state, tx)
+    return parallel.make_parallel("jit", steps, jax.devices()[:2]).replicate(made)
+
+
+def test_state_position_and_sums_come_back(tmp_path):
+    made = make()
+    record = {"loss": [0.1, 3.0]}
+    checkpoint.save(tmp_path, made, '{"position": 5}', record, CONFIG)
+    restored = checkpoint.restore(tmp_path, jax.eval_shape(lambda: made))
+    assert restored is not None and restored[1:] == ('{"position": 5}', record)
+    assert jax.tree.structure(restored[0]) == jax.tree.structure(made)
+    for found, wanted in zip(jax.tree.leaves(restored[0]), jax.tree.leaves(made), strict=True):
+        assert isinstance(found, np.ndarray) and found.dtype == wanted.dtype
+        assert found.tobytes() == np.asarray(wanted).tobytes()
+
+
+def test_nothing_saved_is_nothing_restored(tmp_path):
+    assert checkpoint.restore(tmp_path, make()) is None
+
+
+def test_another_model_is_refused(tmp_path):
+    checkpoint.save(tmp_path, make(), "{}", {}, CONFIG)
+    other = make(lambda p: {**p, "trained": {**p["trained"], "b": np.zeros(2, np.float32)}})
+    with pytest.raises(InputError, match=r"\['b'\] is \(\(1,\), 'float32'\), .* asks for \(\(2,\)"):
+        checkpoint.restore(tmp_path, jax.eval_shape(lambda: other))
+    more = make(lambda p: {**p, "more": np.zeros(2, np.float32)})
+    with pytest.raises(InputError, match=r"\['more'\] is None"):
+        checkpoint.restore(tmp_path, jax.eval_shape(lambda: more))
+
+
+def test_another_number_of_hosts_is_refused(tmp_path):
+    made = make()
+    arrays = {"step": np.asarray(0, np.int32)}
+    checkpoint.save(tmp_path, made, "{}", {}, CONFIG)
+    folder = workdir.step_folder(tmp_path, 0)
+    stored, progress = workdir.read_step(folder)
+    assert set(arrays) < set(stored)
+    progress["input"] = progress["input"] * 2
+    workdir.write_step(tmp_path, 0, stored, json.loads(json.dumps(progress)), CONFIG, 2)
+    with pytest.raises(InputError, match="written by 2 hosts, this run has 1"):
+        checkpoint.restore(tmp_path, jax.eval_shape(lambda: made))

@@ -1,0 +1,99 @@
+"""Tests that one device and eight, pmap and sharded jit, give the same numbers."""
+
+import jax
+import numpy as np
+import pytest
+from fake_run import FakeData, FakeStage
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.training import optimizer, parallel, state, step
+
+VALUES = {"learning_rate": 0.05, "warmup_steps": 0, "weight_decay": 1e-3, "clip_norm": 1.0}
+
+
+def make(strategy, device_count):
+    stage = FakeStage(noise=0.5)
+    params, model_state = stage.create(jax.random.key(3))
+    trainable = stage.trainable(params)
+    tx = optimizer.make(VALUES, 20, trainable)
+    steps = step.Steps(stage, tx, optimizer.schedule(VALUES, 20), 0.9, trainable)
+    run = parallel.make_parallel(strategy, steps, jax.devices()[:device_count])
+    return run, run.replicate(state.create(params, model_state, tx))
+
+
+def losses(strategy, device_count, batch_size=6, count=10):
+    run, current = make(strategy, device_count)
+    rng, data = run.replicate(jax.random.key(7)), FakeData(batch_size)
+    found = []
+    for _ in range(count):
+        current, outcome = run.train_step(current, run.prepare_batch(next(data)), rng)
+        outcome = parallel.unreplicate(outcome)
+        assert outcome["finite"]
+        found.append(outcome["means"]["loss"].compute())
+    last = run.eval_step(current.ema_params, current.model_state, run.prepare_batch(next(data)))
+    return [*found, parallel.unreplicate(last)["squared"].compute()]
+
+
+def test_devices_and_strategies_agree_over_ten_steps():
+    wanted = losses("jit", 1)
+    assert len(jax.devices()) == 8
+    assert len(set(wanted)) == len(wanted)
+    for strategy, device_count in (("pmap", 1), ("pmap", 8), ("jit", 8)):
+        found = losses(strategy, device_count)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, err_msg=f"{strategy} {device_count}")
+
+
+@pytest.mark.parametrize("strategy", ["pmap", "jit"])
+def test_state_is_donated_and_the_hosts_copy_is_not(strategy):
+    run, current = make(strategy, 8)
+    rng, batch = run.replicate(jax.random.key(7)), run.prepare_batch(next(FakeData()))
+    again = run.replicate(parallel.unreplicate(current))
+    after, _ = run.train_step(current, batch, rng)
+    assert current.params["trained"]["w"].is_deleted()
+    assert not batch["x"].is_deleted() and not rng.is_deleted()
+    assert not again.params["trained"]["w"].is_deleted()
+    assert after.params["trained"]["w"].sharding.is_fully_replicated
+    assert len(after.params["trained"]["w"].sharding.device_set) == 8
+
+
+def test_batches_are_padded_with_examples_that_do_not_count():
+    run, _ = make("jit", 8)
+    batch = {**next(FakeData(batch_size=6)), "subject": np.array(list("abcdef"))}
+    placed = run.prepare_batch(batch)
+    assert "subject" not in placed and placed["x"].shape == (8, 3)
+    np.testing.assert_array_equal(placed["example_mask"], [1, 1, 1, 1, 1, 1, 0, 0])
+    np.testing.assert_array_equal(placed["x"][6:], np.repeat(batch["x"][5:], 2, 0))
+    assert batch["example_mask"].all()
+
+
+def test_unknown_strategy_is_refused():
+    with pytest.raises(InputError, match=r"config.parallel is 'threads', expected pmap or jit"):
+        make("threads", 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [
+        ({}, False),
+        ({"SLURM_NTASKS": "4"}, False),  # the batch script itself, outside srun
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1"}, True),
+        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
+        ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
+        ({"JAX_COORDINATOR_ADDRESS": "a:1234"}, True),
+    ],
+)
+def test_several_hosts_are_seen(environment, several):
+    assert parallel._several_processes(environment) is several
+
+
+def test_a_coordinator_without_numbers_is_refused(monkeypatch):
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", "localhost:1")
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
+    with pytest.raises(InputError, match="JAX_NUM_PROCESSES is 'two', expected a number"):
+        parallel.start_distributed()
+
+
+def test_one_host_gathers_its_own():
+    assert parallel.gather_text("here") == ["here"]
+    assert parallel.any_host(True) and not parallel.any_host(False)

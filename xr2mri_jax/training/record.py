@@ -1,0 +1,160 @@
+"""What a run leaves to look at: metrics.jsonl, TensorBoard files, sample pictures, progress."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tqdm
+from PIL import Image, ImageDraw
+from tensorboardX import SummaryWriter
+
+from xr2mri_jax import files
+
+CAPTION_ROWS = 14
+
+
+class Sums:
+    """Sums and counts of metrics since the last line of metrics.jsonl."""
+
+    def __init__(self, sums: Mapping[str, Any] | None = None):
+        """Goes on from what `to_json` gave."""
+        self._sums = {name: (float(s), float(n)) for name, (s, n) in (sums or {}).items()}
+
+    def add(self, name: str, total: float, count: float) -> None:
+        """Adds a sum over `count` values."""
+        before = self._sums.get(name, (0.0, 0.0))
+        self._sums[name] = (before[0] + float(total), before[1] + float(count))
+
+    def take(self) -> dict[str, float]:
+        """The means, by name; the sums start anew."""
+        means = {name: total / max(count, 1.0) for name, (total, count) in self._sums.items()}
+        self._sums = {}
+        return means
+
+    def to_json(self) -> dict[str, list[float]]:
+        """For the checkpoint, so that a continued run writes the same lines."""
+        return {name: list(pair) for name, pair in self._sums.items()}
+
+
+class Recorder:
+    """Writes one run's record; a context manager."""
+
+    def __init__(self, workdir: Path, first_step: int, steps: int):
+        """Starts or continues a record.
+
+        Args:
+          workdir: the run's folder.
+          first_step: the step that the run continues from; later lines of an earlier try go.
+          steps: the run's length.
+        """
+        self._workdir = workdir
+        self._steps = steps
+        _cut(workdir / "metrics.jsonl", first_step)
+        self._lines = (workdir / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self._bar = tqdm.tqdm(
+            total=steps, initial=first_step, unit="step", disable=not sys.stderr.isatty()
+        )
+        self._clock = (time.perf_counter(), first_step)
+        self._examples = 0.0
+        self.loss = float("nan")
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.close()
+        self._lines.close()
+        self._board.close()
+
+    def stepped(self, examples: float) -> None:
+        """One more step was taken, with so many examples."""
+        self._examples += examples
+        self._bar.update()
+
+    def restart_clock(self, step: int) -> None:
+        """Takes what was until now (compilation, evaluation) out of the speed."""
+        self._clock = (time.perf_counter(), step)
+        self._examples = 0.0
+
+    def train(self, step: int, means: Mapping[str, float]) -> None:
+        """Writes the means over the steps since the last line, and shows speed and time left."""
+        elapsed = time.perf_counter() - self._clock[0]
+        taken = step - self._clock[1]
+        speed = self._examples / elapsed if taken else float("nan")
+        self._write("train", step, {**means, **({"examples_per_s": speed} if taken else {})})
+        self._bar.set_postfix_str(f"loss {means['loss']:.4g}, {speed:.3g} examples/s")
+        if self._bar.disable:
+            left = (self._steps - step) * elapsed / taken if taken else float("nan")
+            print(
+                f"step {step}/{self._steps}  loss {means['loss']:.4g}  {speed:.3g} examples/s  "
+                f"{_clock_time(left)} left",
+                flush=True,
+            )
+        self.restart_clock(step)
+
+    def evaluation(self, step: int, means: Mapping[str, float]) -> None:
+        """Writes and shows the metrics of the evaluation split."""
+        self._write("eval", step, means)
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in sorted(means.items()))
+        self._bar.write(f"step {step}/{self._steps}  evaluation: {shown}", file=sys.stdout)
+        sys.stdout.flush()
+
+    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Writes samples/step_XXXXXX.png: every picture under its name as caption.
+
+        Args:
+          step: the step.
+          pictures: [h, w] or [h, w, 3] in [0, 1], by name.
+        """
+        sheet = contact_sheet(pictures)
+        with files.atomic_path(self._workdir / "samples" / f"step_{step:06d}.png") as path:
+            Image.fromarray(sheet).save(path)
+        self._board.add_image("samples", sheet, step, dataformats="HWC")
+
+    def _write(self, part: str, step: int, values: Mapping[str, float]) -> None:
+        line = {"step": step, "part": part, **{name: float(v) for name, v in values.items()}}
+        self._lines.write(json.dumps(line) + "\n")
+        self._lines.flush()
+        for name, value in values.items():
+            self._board.add_scalar(f"{part}/{name}", value, step)
+        self._board.flush()
+
+
+def contact_sheet(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Captioned pictures below each other: u8[h, w, 3]."""
+    width = max(picture.shape[1] for picture in pictures.values())
+    rows = []
+    for name, picture in pictures.items():
+        pixels = np.round(np.clip(picture, 0.0, 1.0) * 255).astype(np.uint8)
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[..., None], 3, axis=2)
+        caption = Image.new("RGB", (width, CAPTION_ROWS))
+        ImageDraw.Draw(caption).text((2, 1), name, fill=(255, 255, 255))
+        rows.append(np.asarray(caption))
+        rows.append(np.pad(pixels, ((0, 0), (0, width - pixels.shape[1]), (0, 0))))
+    return np.concatenate(rows)
+
+
+def _cut(path: Path, last_step: int) -> None:
+    """Drops lines after a step, and a line that a kill left half written."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n") and json.loads(line)["step"] <= last_step:
+            kept.append(line)
+    with files.atomic_path(path) as partial:
+        partial.write_text("".join(kept), encoding="utf-8")
+
+
+def _clock_time(seconds: float) -> str:
+    if not np.isfinite(seconds):
+        return "?:??"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
