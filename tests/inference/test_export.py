@@ -1,0 +1,82 @@
+"""Tests of the files of a prediction."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference import export
+from xr2mri_jax.inference.export import OutputFiles, write_prediction
+from xr2mri_jax.inference.predict import predict_volume
+
+
+@pytest.fixture
+def prediction(fake_model, knee_pixels):
+    return predict_volume(fake_model, Radiograph(knee_pixels, (1.0, 1.0), "left"))
+
+
+def test_names_beside_the_volume(tmp_path):
+    for suffix in (".nii", ".nii.gz"):
+        files = OutputFiles.beside(tmp_path / f"a.b{suffix}", tmp_path / "x.png")
+        assert [f.name for f in files] == [f"a.b{suffix}", "a.b.png", "a.b.json"]
+
+
+@pytest.mark.parametrize("name", ["out.mha", "out", ".nii.gz", "out.gz", "out.NII"])
+def test_other_endings_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"ending in \.nii\.gz or \.nii"):
+        OutputFiles.beside(tmp_path / name, tmp_path / "x.png")
+
+
+def test_the_radiograph_is_never_overwritten(tmp_path, knee_png):
+    with pytest.raises(InputError, match="would overwrite the radiograph"):
+        OutputFiles.beside(knee_png.with_name("knee.nii.gz"), knee_png)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="would overwrite the radiograph"):
+        OutputFiles.beside(tmp_path / "link" / "knee.nii.gz", knee_png)
+
+
+def test_folders_in_the_way_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        OutputFiles.beside(tmp_path / "file" / "o.nii.gz", "x.png")
+    (tmp_path / "o.png").mkdir()
+    with pytest.raises(InputError, match="is a folder"):
+        OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    def deny(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(export.tempfile, "TemporaryFile", deny)
+    with pytest.raises(InputError, match="Permission denied"):
+        OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
+
+
+def test_record_and_picture_are_written(tmp_path, prediction):
+    files = OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
+    write_prediction(files, prediction)
+    record = json.loads(files.record.read_text())
+    assert record == prediction.record
+    assert record["model"] == {"stage": "generator", "step": 7}
+    assert record["radiograph"]["side"] == "left"
+    assert record["volume"]["mirrored_back"] is True
+    assert "not for diagnosis" in record["statement"]
+    with Image.open(files.picture) as picture:
+        pixels = np.asarray(picture.convert("L"))
+    assert pixels.shape[0] > 800 and pixels.shape[1] > 1200
+    assert pixels.std() > 20
+
+
+def test_a_failure_leaves_nothing(tmp_path, prediction, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no space")
+
+    monkeypatch.setattr(export, "_write_picture", fail)
+    files = OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
+    with pytest.raises(RuntimeError):
+        write_prediction(files, prediction)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,106 @@
+"""Tests of launch/predict.py as a process: files, exit codes, one line on standard error."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import nibabel
+import numpy as np
+import pytest
+
+from xr2mri_jax import stages, workdir
+from xr2mri_jax.training import config as recipe
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "predict.py"
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    """A run's folder with an untrained small generator."""
+    config = recipe.plain(recipe.default("generator"))
+    config["model"] = {
+        "cae": {
+            "preset": "compact",
+            "image_shape": [32, 32],
+            "channels": [4, 4],
+            "hidden_channels": 4,
+            "blocks": 0,
+        },
+        "generator": {
+            "volume_shape": [16, 32, 32],
+            "form": "pyramid",
+            "channels": [4, 4],
+            "widths": [8, 8],
+            "blocks": [0, 0],
+        },
+    }
+    # Shapes alone, filled by numpy: compiling the initialisation takes longer than all else here.
+    shapes, _ = jax.eval_shape(stages.make_stage(config).create, jax.random.key(0))
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(x.dtype), shapes)
+    state = {"params": params, "ema_params": params, "model_state": {}, "step": np.asarray(3)}
+    folder = tmp_path_factory.mktemp("run")
+    workdir.write_config(folder, config)
+    workdir.write_step(folder, 3, state, {"input": [], "record": {}}, config, 1)
+    return folder
+
+
+def launch(*flags):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *flags], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_a_radiograph_becomes_a_volume(model_dir, knee_png, tmp_path):
+    output = tmp_path / "new" / "volume.nii.gz"
+    done = launch(
+        f"--model={model_dir}",
+        f"--xray={knee_png}",
+        f"--output={output}",
+        "--side=left",
+        "--spacing=1.0",
+        "--centre=63.5,63.5",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not for diagnosis" in done.stdout
+    image = nibabel.load(output)
+    assert image.shape == (32, 16, 32)
+    assert image.header.get_zooms() == (4.0, 8.0, 4.0)
+    names = sorted(path.name for path in output.parent.iterdir())
+    assert names == ["volume.json", "volume.nii.gz", "volume.png"]
+
+
+def refused(done, *expected):
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    for text in expected:
+        assert text in lines[0]
+
+
+def test_an_unknown_spacing_is_one_line_and_exit_2(model_dir, knee_png, tmp_path):
+    output = tmp_path / "o.nii.gz"
+    done = launch(f"--model={model_dir}", f"--xray={knee_png}", f"--output={output}", "--side=left")
+    refused(done, str(knee_png), "--spacing=MM")
+    assert sorted(tmp_path.iterdir()) == [knee_png]
+
+
+def test_a_folder_without_checkpoint_is_one_line_and_exit_2(knee_png, tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = launch(
+        f"--model={tmp_path / 'empty'}",
+        f"--xray={knee_png}",
+        f"--output={tmp_path / 'o.nii.gz'}",
+        "--side=right",
+        "--spacing=1",
+    )
+    refused(done, str(tmp_path / "empty"))
+    assert not list(tmp_path.glob("o.*"))
+
+
+def test_a_wrong_flag_is_one_line_and_exit_2():
+    refused(launch("--model=m", "--xray=x.png", "--output=o.nii", "--side=both"), "side")
+    refused(launch("--model=m", "--output=o.nii"), "--xray")
+    refused(launch("--model=m", "--xray=x.png", "--output=o.nii", "--centre=9"), "--centre")

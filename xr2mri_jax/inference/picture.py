@@ -1,0 +1,122 @@
+"""The picture beside a predicted volume: the radiograph and planes through the joint."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from xr2mri_jax.geometry import BOX_MM
+
+STATEMENT = "synthesised from one radiograph - research only, not for diagnosis"
+# Half the usual distance between the middles of the two tibial plateaus.
+COMPARTMENT_MM = 22.0
+SCALE_BAR_MM = 20
+_LINE_COLOUR = "#f2c14e"
+_DPI = 110
+_OUTLINE = (withStroke(linewidth=2.5, foreground="black"),)
+
+
+class Panel(NamedTuple):
+    """One image of the picture.
+
+    pixels: f32[rows, columns] in [0, 1]; size_mm: (height, width); letters: orientation at the
+    left, right, top and bottom edge; marks_mm: columns to mark, mm from the panel's middle.
+    """
+
+    title: str
+    pixels: np.ndarray
+    size_mm: tuple[float, float]
+    letters: tuple[str, str, str, str]
+    marks_mm: tuple[float, ...] = ()
+
+
+def panels(radiograph: np.ndarray, array: np.ndarray, side: str) -> list[Panel]:
+    """Radiograph, coronal, axial and three sagittal planes, displayed as radiologists expect.
+
+    Coronal and axial planes show the patient's right at the image's left, the axial one anterior
+    at the top, the sagittal ones anterior at the left.
+
+    Args:
+      radiograph: f32[h, w] in [0, 1], the patient's right at the image's left (no mirroring).
+      array: f32[d, h, w] in [0, 1] over the canonical box, same frame (no mirroring).
+      side: "left" or "right"; tells which compartment is the lateral one.
+    """
+    deep, high, wide = BOX_MM
+    lateral_mm = -COMPARTMENT_MM if side == "right" else COMPARTMENT_MM
+    columns = (lateral_mm, 0.0, -lateral_mm)
+    coronal_letters = ("R", "L", "S", "I")
+    shown = [
+        Panel("radiograph", radiograph, (high, wide), coronal_letters),
+        Panel("coronal", _plane(array, 0, 0.0), (high, wide), coronal_letters, columns),
+        Panel("axial", _plane(array, 1, 0.0), (deep, wide), ("R", "L", "A", "P")),
+    ]
+    names = ("lateral compartment", "middle", "medial compartment")
+    for name, column in zip(names, columns, strict=True):
+        pixels = _plane(array, 2, column).T
+        shown.append(Panel(f"sagittal, {name}", pixels, (high, deep), ("A", "P", "S", "I")))
+    return shown
+
+
+def draw(radiograph: np.ndarray, array: np.ndarray, side: str, caption: str) -> Figure:
+    """Draws the six panels; arguments as in `panels`, `caption` is a second line of the title."""
+    figure = Figure(figsize=(13.2, 9.4), facecolor="black", dpi=_DPI)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(2, 3)
+    figure.subplots_adjust(left=0.02, right=0.98, top=0.87, bottom=0.02, wspace=0.05, hspace=0.1)
+    figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=0.975)
+    figure.text(0.5, 0.925, caption, color="white", fontsize=11, ha="center", va="center")
+    for axes, panel in zip(grid.flat, panels(radiograph, array, side), strict=True):
+        _draw_panel(axes, panel)
+    return figure
+
+
+def _plane(array: np.ndarray, axis: int, offset_mm: float) -> np.ndarray:
+    """The plane at `offset_mm` from the box's middle, interpolated between its two neighbours."""
+    size = array.shape[axis]
+    position = (size - 1) / 2 + offset_mm * size / BOX_MM[axis]
+    position = min(max(position, 0.0), size - 1.0)
+    first = int(position)
+    second = min(first + 1, size - 1)
+    share = position - first
+    return (1 - share) * array.take(first, axis) + share * array.take(second, axis)
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    high, wide = panel.size_mm
+    extent = (-wide / 2, wide / 2, high / 2, -high / 2)
+    axes.imshow(
+        panel.pixels, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="equal",
+        interpolation="bilinear",
+    )  # fmt: skip
+    axes.set_axis_off()
+    axes.set_title(panel.title, color="white", fontsize=11, pad=4)
+    left, right, top, bottom = panel.letters
+    edges = (
+        (left, 0.02, 0.5, "left", "center"),
+        (right, 0.98, 0.5, "right", "center"),
+        (top, 0.5, 0.98, "center", "top"),
+        (bottom, 0.5, 0.02, "center", "bottom"),
+    )
+    for letter, x, y, across, along in edges:
+        axes.text(
+            x, y, letter, transform=axes.transAxes, ha=across, va=along,
+            color=_LINE_COLOUR, fontsize=13, fontweight="bold", path_effects=_OUTLINE,
+        )  # fmt: skip
+    for column in panel.marks_mm:
+        axes.axvline(column, color=_LINE_COLOUR, linewidth=0.6, linestyle=(0, (4, 6)), alpha=0.7)
+    _draw_scale_bar(axes, high, wide)
+
+
+def _draw_scale_bar(axes: Axes, high: float, wide: float) -> None:
+    start, level = -wide / 2 + 0.05 * wide, high / 2 - 0.05 * high
+    axes.plot(
+        [start, start + SCALE_BAR_MM], [level, level], color="white", linewidth=2.5,
+        solid_capstyle="butt", path_effects=_OUTLINE,
+    )  # fmt: skip
+    axes.text(
+        start + SCALE_BAR_MM / 2, level - 0.015 * high, f"{SCALE_BAR_MM} mm", color="white",
+        fontsize=8, ha="center", va="bottom", path_effects=_OUTLINE,
+    )  # fmt: skip
