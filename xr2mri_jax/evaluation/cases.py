@@ -10,6 +10,7 @@ from xr2mri_jax import input as pipeline
 from xr2mri_jax.geometry import SIDES
 
 UNKNOWN = "unknown"
+ORDER = ("psnr", "ssim3d", "ssim", "mae")
 
 
 class CaseTable:
@@ -86,4 +87,6 @@ def measure(
         positions = np.minimum(np.arange(first, first + batch_size), cases - 1)
         for name, value in metrics(positions).items():
             found.setdefault(name, []).append(np.asarray(value, np.float64))
-    return {name: np.concatenate(values)[:cases] for name, values in found.items()}
+    # jit hands dicts back in alphabetical order; readers expect the usual one.
+    names = sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    return {name: np.concatenate(found[name])[:cases] for name in names}

@@ -12,6 +12,14 @@ from xr2mri_jax import files
 from xr2mri_jax.evaluation import statistics
 
 MODEL = "model"
+LABELS = {
+    MODEL: "model",
+    "mean_volume": "mean volume",
+    "nearest_neighbour": "nearest neighbour",
+    "shuffled_xray": "shuffled radiographs",
+    "mean_radiograph": "mean radiograph",
+    "pca": "PCA",
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,34 @@
+"""Evaluates a trained stage on held-out cases, with controls, and writes a report.
+
+python launch/evaluate.py --workdir=DIR [--split=test] [--output=DIR/evaluation]
+"""
+
+from absl import flags
+
+from xr2mri_jax import command_line
+
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
+_SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")
+_OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
+_STEP = flags.DEFINE_integer("step", None, "checkpoint to evaluate; default the newest")
+
+
+def main() -> None:
+    """Reads the flags and evaluates."""
+    from xr2mri_jax.evaluation import run
+
+    report = run.evaluate_workdir(
+        _WORKDIR.value,
+        split=_SPLIT.value,
+        output=_OUTPUT.value,
+        data_dir=_DATA_DIR.value,
+        batch_size=_BATCH_SIZE.value,
+        step=_STEP.value,
+    )
+    print(f"report: {report}")
+
+
+if __name__ == "__main__":
+    command_line.run(main, required=("workdir",))

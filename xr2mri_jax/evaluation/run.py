@@ -1,0 +1,186 @@
+"""A trained stage evaluated: chooses what is measured, writes metrics, table and report."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import xr2mri_jax
+from xr2mri_jax import datasets
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import cases, figures, radiographs, report, result, volumes
+from xr2mri_jax.evaluation.report import Picture
+from xr2mri_jax.evaluation.result import MODEL, Result
+from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.models import cae
+from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+
+SEED = 0
+
+
+def evaluate_workdir(
+    workdir: str | os.PathLike[str],
+    split: str = "test",
+    output: str | os.PathLike[str] | None = None,
+    data_dir: str | None = None,
+    batch_size: int | None = None,
+    step: int | None = None,
+) -> Path:
+    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html.
+
+    Args:
+      workdir: the folder of a training run of an auto-encoder, generator or joint stage.
+      split: the split to evaluate on.
+      output: folder for the files; None: WORKDIR/evaluation.
+      data_dir: where the dataset is prepared; None: where the run read it.
+      batch_size: cases at a time; None: 4 volumes or 16 radiographs.
+      step: which checkpoint; None: the newest.
+
+    Returns:
+      The report, index.html.
+
+    Raises:
+      InputError: where the run, the dataset or the split cannot be used.
+    """
+    model = load_model(workdir, step=step)
+    stage: Any = model.stage
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
+    data = model.config["data"]
+    builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+    splits = {"split": split, "train_split": data["train_split"], "seed": SEED}
+    evaluated = {
+        "workdir": str(workdir),
+        "stage": stage.name,
+        "step": model.step,
+        "dataset": data["dataset"],
+        **splits,
+        "xr2mri_jax": xr2mri_jax.__version__,
+    }
+    folder = Path(workdir) / "evaluation" if output is None else Path(output)
+    if hasattr(stage, "predict"):
+        return _volumes(model, builder, folder, splits, batch_size or 4, evaluated)
+    if hasattr(stage, "reconstruct"):
+        return _radiographs(model, builder, folder, splits, batch_size or 16, evaluated)
+    raise InputError(
+        f"{workdir}: stage {stage.name!r} makes neither volumes nor radiographs, expected one of "
+        "cae, generator, joint"
+    )
+
+
+def _volumes(
+    model: LoadedModel,
+    builder: Any,
+    folder: Path,
+    splits: Mapping[str, Any],
+    batch_size: int,
+    evaluated: Mapping[str, Any],
+) -> Path:
+    stage: Any = model.stage
+    params, model_state = jax.device_put((model.params, model.model_state))
+    predict = jax.jit(stage.predict)
+    with VolumeStore(cases.count(builder, splits["split"])) as store:
+        found = volumes.evaluate(
+            lambda xray: predict(params, model_state, xray),
+            builder,
+            store,
+            batch_size=batch_size,
+            **splits,
+        )
+        shown = [
+            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i)))
+            for text, i in extremes(found)
+        ]
+    below = (
+        "From top to bottom: the real volume, the predicted one (both with white at the real "
+        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
+        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
+        "the lateral side at the left; outside the acquired field the real volume is black and "
+        "the difference is not counted."
+    )
+    pictures = [
+        Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
+        for text, png in shown
+    ]
+    rank = Picture(
+        figures.ranks(found.cases["retrieval_rank"]),
+        "Retrieval: all real volumes of the split are put in order of their distance to a "
+        "prediction; this is where the own one stood.",
+        "Histogram of the rank of the own volume",
+    )
+    return _write(found, folder, evaluated, [_bars(found), rank], pictures)
+
+
+def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
+    """The real and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
+    position = np.array([case])
+    mask = store.mask(position)[0, ..., 0]
+    real, predicted = store.real(position), store.predicted(position)
+    return real[0, ..., 0] * mask, predicted[0, ..., 0] * mask
+
+
+def _radiographs(
+    model: LoadedModel,
+    builder: Any,
+    folder: Path,
+    splits: Mapping[str, Any],
+    batch_size: int,
+    evaluated: Mapping[str, Any],
+) -> Path:
+    stage: Any = model.stage
+    params = jax.device_put(model.params)
+    reconstruct = jax.jit(stage.reconstruct)
+    hidden = math.prod(cae.hidden_shapes(model.config["model"]["cae"])[-1])
+    found = radiographs.evaluate(
+        lambda xray: reconstruct(params, xray), hidden, builder, batch_size=batch_size, **splits
+    )
+    pictures = []
+    for text, i in extremes(found):
+        xray = found.xrays[i]
+        made = np.asarray(reconstruct(params, xray[None]), np.float32)[0]
+        images = {"radiograph": xray, "reconstruction": made, "difference": np.abs(made - xray)}
+        png = figures.radiograph_case({name: shown[..., 0] for name, shown in images.items()})
+        pictures.append(Picture(png, f"{text}.", f"A radiograph and its reconstruction: {text}"))
+    return _write(found, folder, evaluated, [_bars(found)], pictures)
+
+
+def extremes(found: Result) -> list[tuple[str, int]]:
+    """What to say of the best, the median and the worst case by PSNR, and which they are."""
+    psnr = found.values[MODEL]["psnr"]
+    order = np.argsort(-psnr, kind="stable")
+    chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
+    return [
+        (
+            f"{name} case by PSNR, {psnr[i]:.2f} dB: number {found.cases['index'][i]}, "
+            f"{found.cases['side'][i]} knee, Kellgren-Lawrence grade {found.cases['kl'][i]}",
+            int(i),
+        )
+        for name, i in chosen.items()
+    ]
+
+
+def _bars(found: Result) -> Picture:
+    sources = {MODEL: found.metrics[MODEL], **found.metrics["controls"]}
+    return Picture(
+        figures.bars(sources),
+        "Means over the cases; black lines are 95 % intervals.",
+        "Bar chart of the table above",
+    )
+
+
+def _write(
+    found: Result,
+    folder: Path,
+    evaluated: Mapping[str, Any],
+    charts: Sequence[Picture],
+    pictures: Sequence[Picture],
+) -> Path:
+    found.metrics["evaluated"] = dict(evaluated)
+    result.write(found, folder)
+    for line in report.findings(found.metrics):
+        print(line)
+    return report.write(folder, found.metrics, evaluated, charts, pictures)
