@@ -8,6 +8,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
 from xr2mri_jax.datasets.knee_xray.layout import find_knees
 from xr2mri_jax.errors import InputError
@@ -146,6 +147,23 @@ def test_too_many_broken_files_stop_and_leave_nothing(source, tmp_path):
     with pytest.raises(InputError, match=r"1 of 4 files unusable, expected at most 1.0%"):
         prepare(source, tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.array_record*"))
+
+
+def test_prepared_and_loaded_by_name(source, tmp_path):
+    datasets.prepare("knee_xray/square128", tmp_path / "data", source=source)
+    builder = datasets.load_builder("knee_xray", tmp_path / "data")
+    examples = list(builder.as_data_source(split="validation"))
+    assert [e["xray"].shape for e in examples] == [(128, 128, 1)]
+    assert int(examples[0]["kl"]) == 2 and int(examples[0]["side"]) == SIDES.index("left")
+
+
+@pytest.mark.parametrize("given", [None, "absent", "empty"])
+def test_a_source_without_files_is_refused(tmp_path, given):
+    (tmp_path / "empty").mkdir()
+    source = None if given is None else tmp_path / given
+    with pytest.raises(InputError, match="--source: found no folder with files"):
+        datasets.prepare("knee_xray", tmp_path / "data", source=source)
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
 def test_configurations_have_their_sizes(tmp_path):

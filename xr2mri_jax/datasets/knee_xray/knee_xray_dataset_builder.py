@@ -60,7 +60,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        listings = find_knees(dl_manager.manual_dir)
+        try:
+            source = dl_manager.manual_dir
+        except AssertionError as error:  # TFDS's way to say: not given, not there, or empty
+            raise InputError(
+                "--source: found no folder with files, expected the one with the folders per grade"
+            ) from error
+        listings = find_knees(source)
         return {
             split: self._generate_examples(split, listing) for split, listing in listings.items()
         }
