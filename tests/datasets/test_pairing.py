@@ -284,7 +284,7 @@ def knees_seen(source):
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SOURCES, st.sampled_from([0, 12, 30, 200]), st.sampled_from(["choose", "reject"]))
 def test_nobody_is_lost_and_nobody_is_there_twice(source, tolerance, duplicates):
     pairing = pair_source(source, visit_tolerance=tolerance, duplicates=duplicates)
@@ -299,7 +299,7 @@ def test_nobody_is_lost_and_nobody_is_there_twice(source, tolerance, duplicates)
         assert max(Counter(knees).values(), default=1) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SOURCES, st.sampled_from([0, 12, 30]))
 def test_pairs_fit_together(source, tolerance):
     pairing = pair_source(source, visit_tolerance=tolerance)
@@ -312,7 +312,7 @@ def test_pairs_fit_together(source, tolerance):
         assert pair.series.sequence in ("dess", None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SOURCES, st.randoms())
 def test_the_order_of_the_records_does_not_matter(source, random):
     films, scans = list(source.radiographs), list(source.series)
@@ -325,7 +325,7 @@ def test_the_order_of_the_records_does_not_matter(source, random):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SOURCES, st.data())
 def test_pairs_that_fail_later_become_rejections(source, data):
     pairing = pair_source(source, visit_tolerance=12)

@@ -162,10 +162,10 @@ def test_refusals(tmp_path):
     root = package(tmp_path / "nda", [image("", "00000001", KNEES)])
     with pytest.raises(InputError, match="row 3, column src_subject_id"):
         read_archive(root)
-    entry = ("K", "1", "s3://bucket/../../etc/passwd", KNEES, "", "V00", "1")
-    package(tmp_path / "nda", [entry], present=False)
-    with pytest.raises(InputError, match="column image_file"):
-        read_archive(root)
+    for address in ("s3://bucket/../../etc/passwd", "", "s3://b/" + "y" * 300):
+        package(tmp_path / "nda", [("K", "1", address, KNEES, "", "V00", "1")], present=False)
+        with pytest.raises(InputError, match="column image_file"):
+            read_archive(root)
 
 
 def series(path):

@@ -1,13 +1,33 @@
 """Tests of the readers of Kellgren-Lawrence tables."""
 
+import base64
 import math
 import sys
+import zlib
 
 import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.oai import find_grade_tables, read_grades
 from xr2mri_jax.io.oai.grades import read_archive_grades, rows_from_columns
+
+# A SAS7BDAT table of six made rows (zlib, base 64), written with ReadStat's own SAS writer:
+# ID, SIDE, READPRJ, V00XRKL, v00BARCDBU = 0000099 1 15 2, 0000099 2 15 0, 0000099 2 37 1,
+# 9000100 1 15 .A, 9000100 1 42 3, 9000100 2 15 missing; barcodes 016600839603 and ...604.
+SAS_TABLE = zlib.decompress(
+    base64.b64decode(
+        "eNrtmc9rE0EUx2fzc1tWTWjAIkFD7aFCXWbcdO2C0GzNitEoJYmSQ8BcBAXRk9KbeNaTJxX/CMGboIgXvYl48ZC/wFNP"
+        "/qxdJ7tvNjvPxqZKisX5kGX2fffNmx+Z3bzJEjLg1cc73aeF/Nvn93Uy8Zrdmz6Uy1szxLK0BNNClwIhSU3SLe2wRQoF"
+        "UkpqIk7TbZZO1epe1W25Ta9VGgbZgn79mF/3yaP3bqyUyYWHhmTHpGXKzi3Ur16/uRrTLZNRkx5lzKYmYybD4VYX7Ut2"
+        "WZK69fM30uLA/g+e9TZQPxUKhUKhUCgUCoVCofhneDjYt0rcFTvcxBTZw4sPRmjOJWW/l6BPo/pXJsOynZB1A/SOEGDD"
+        "/mYC9vxI74B+DelF0CtI7+lIBx4P0TtD9OIQvZf9vY66A6wtwUmF9nEctlCizLYpXbQcm1qRYxR2NL+1JfCzjm/qB+2+"
+        "+HLb4W6Mf6R4Zdw/vQJ+5WOb+kG77+LxtvOPjkKhUCh2go3vfoCq/4f1w+r+PNizUKZJlv++iwQpxQ/f71tJXiNefx3q"
+        "t8HOQRmkCqlBYhSkGimN7Ac7Cdd1dP2AyKECUU6soCmfRsosCT3mgh4SMh+2S8pQniCTaLw/IMbpgVTA72yCdzotb6XG"
+        "E7Vmreo1PLe60jhDLlLabpytk1uULruNk9XlCyj4ujwXqfhcjAEjK38HIh/LoPwsg8auof5h20d+aeSXRmtHQ+PENizR"
+        "LdfotxH9vvp/t+Z3G5848XkXfOYEmS3Y+9D1PJ2Bu0NeBxgcVzwDDhJ0UwNH0Drx/7PvY1z70e0i7rMEsg1k70X2FLL1"
+        "sY1Uj54p/dfqg3aM4Lw4Yssp3lPtlyf55egsM3xqAn4C9acVkg=="
+    )
+)
 
 
 def table(tmp_path, lines, name="kxr_sq_bu00.txt"):
@@ -139,6 +159,8 @@ class FakePyreadstat:
     class PyreadstatError(Exception):
         """As the package's."""
 
+    ReadstatError = PyreadstatError
+
     def __init__(self, columns=None):
         self.columns = columns
 
@@ -160,6 +182,28 @@ def test_sas_columns_read_as_the_text_does(tmp_path, monkeypatch):
     path = table(tmp_path, ["x"], "kxr_sq_bu00.sas7bdat")
     grades = read_grades([path]).grades
     assert [(grade.side, grade.kl) for grade in grades] == [("right", 2), ("left", None)]
+
+
+def test_a_real_sas_table(tmp_path):
+    pytest.importorskip("pyreadstat")
+    path = tmp_path / "kxr_sq_bu00.sas7bdat"
+    path.write_bytes(SAS_TABLE)
+    grades = read_grades([path]).grades
+    assert [(grade.knee, grade.kl, grade.project, grade.barcode) for grade in grades] == [
+        (("0000099", "right", "V00"), 2, "15", "016600839603"),
+        (("0000099", "left", "V00"), 0, "15", "016600839603"),
+        (("9000100", "right", "V00"), 3, "42", "016600839604"),
+        (("9000100", "left", "V00"), None, "15", ""),
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 10, 1500, 5000, 8000])
+def test_a_truncated_sas_table(tmp_path, length):
+    pytest.importorskip("pyreadstat")
+    path = tmp_path / "kxr_sq_bu00.sas7bdat"
+    path.write_bytes(SAS_TABLE[:length])
+    with pytest.raises(InputError, match="cannot be read as SAS7BDAT"):
+        read_grades([path])
 
 
 def test_sas_errors_are_one_line(tmp_path, monkeypatch):

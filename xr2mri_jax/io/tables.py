@@ -96,7 +96,7 @@ def read_table(
 
 
 def _column_names(path: Path, header: Sequence[str], required: Iterable[str]) -> list[str]:
-    names = [name.strip().lower() for name in header]
+    names = [" ".join(name.split()).lower() for name in header]
     while names and not names[-1]:
         names.pop()
     twice = sorted({name for name in names if name and names.count(name) > 1})

@@ -140,7 +140,7 @@ def _locate(row: Row, root: Path) -> tuple[Path, str]:
     """
     text = row["image_file"].replace("\\", "/")
     parts = [part for part in text.rpartition("://")[2].split("/") if part]
-    if not parts or ".." in parts:
+    if not parts or ".." in parts or len(text.encode()) > names.LONGEST_PATH:
         raise row.error("image_file", row["image_file"], "the address of an archive")
     homes = [row.table.parent, row.table.parent / "image03", root, root / "image03"]
     for start in range(len(parts)):

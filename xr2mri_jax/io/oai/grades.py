@@ -163,7 +163,11 @@ def _sas_rows(path: Path) -> tuple[Row, ...]:
         raise InputError(f"{path}: no such file, expected a SAS7BDAT table")
     try:
         columns, _ = pyreadstat.read_sas7bdat(str(path), output_format="dict")
-    except (pyreadstat.PyreadstatError, UnicodeDecodeError) as error:
+    except (
+        pyreadstat.PyreadstatError,
+        pyreadstat.ReadstatError,
+        UnicodeDecodeError,
+    ) as error:
         raise InputError(f"{path}: cannot be read as SAS7BDAT ({error})") from error
     return rows_from_columns(path, columns)
 

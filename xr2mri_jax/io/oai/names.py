@@ -39,6 +39,7 @@ SEQUENCES = {
     "cor_flash": "COR_T1_3D_FLASH",
 }
 BILATERAL_KNEE = "bilateral pa fixed flexion knee"
+LONGEST_PATH = 255  # bytes; a listed path has 40 to 120, and a name of more is refused by disks
 _PROJECTIONS = {"pa", "ap", "flexion", "standing", "weightbearing", "rosenberg", "schuss"}
 _OTHER_VIEWS = {"lateral", "skyline", "sunrise", "merchant", "patella", "tunnel", "axial"}
 _SIDE_WORDS = {

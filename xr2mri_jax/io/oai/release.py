@@ -88,7 +88,7 @@ def visit_by_path(table: Path, root: Path) -> str | None:
 def _listed_folder(row: Row) -> PurePosixPath:
     text = row["folder"].replace("\\", "/").strip("/")
     folder = PurePosixPath(text)
-    if not text or ".." in folder.parts:
+    if not text or ".." in folder.parts or len(text.encode()) > names.LONGEST_PATH:
         raise row.error("folder", row["folder"], "a folder inside the release")
     if not row["participantid"]:
         raise row.error("participantid", "", "a participant")
@@ -148,10 +148,18 @@ def is_knee_series(description: str) -> bool:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The files of a series' folder (`001`, `002`, ..., without extension); [] if there is none."""
-    if not folder.is_dir():
+    """The files of a series' folder (`001`, `002`, ..., without extension); [] if there is none.
+
+    One listing of the folder and no look at each file: a collection has millions of them.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            files = [entry.name for entry in entries if entry.is_file()]
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
+    return [folder / name for name in sorted(files) if not name.startswith(".")]
 
 
 def _absence(row: Row, path: Path) -> str:
