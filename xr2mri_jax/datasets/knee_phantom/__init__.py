@@ -1,0 +1,1 @@
+"""knee_phantom: simulated pairs of knee radiograph and MRI."""

@@ -1,0 +1,97 @@
+"""TFDS builder of the phantom: simulated knees with radiograph, MRI, mask and labels."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from xr2mri_jax.datasets.knee_phantom.pool import simulate_cases
+
+
+@dataclasses.dataclass
+class KneePhantomConfig(tfds.core.BuilderConfig):
+    """Size of the volumes and of the splits.
+
+    Attributes:
+      volume_shape: (d, h, w) in voxels over the canonical box.
+      subjects: number of subjects in (train, validation, test); each has two knees.
+      seed: names the population.
+    """
+
+    volume_shape: tuple[int, int, int] = (64, 128, 128)
+    subjects: tuple[int, int, int] = (1000, 100, 100)
+    seed: int = 0
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Simulated knees in the canonical frame; nothing is downloaded.
+
+    Attributes:
+      num_workers: processes that simulate; set it before `download_and_prepare`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First version."}
+    BUILDER_CONFIGS = [
+        KneePhantomConfig(name="default", description="2400 knees of 64 x 128 x 128 voxels"),
+        KneePhantomConfig(
+            name="quickstart",
+            description="264 knees of 48 x 96 x 96 voxels",
+            volume_shape=(48, 96, 96),
+            subjects=(100, 12, 20),
+        ),
+        KneePhantomConfig(
+            name="smoke",
+            description="32 knees of 16 x 32 x 32 voxels, for tests",
+            volume_shape=(16, 32, 32),
+            subjects=(8, 4, 4),
+        ),
+    ]
+    num_workers = 1
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        d, h, w = self.builder_config.volume_shape
+
+        def zipped(shape: tuple[int, ...], dtype: Any) -> tfds.features.Tensor:
+            return tfds.features.Tensor(
+                shape=shape, dtype=dtype, encoding=tfds.features.Encoding.ZLIB
+            )
+
+        features = tfds.features.FeaturesDict(
+            {
+                "xray": zipped((h, w, 1), np.uint16),
+                "mri": zipped((d, h, w, 1), np.uint16),
+                "mask": zipped((d, h, w, 1), np.uint8),
+                "labels": zipped((d, h, w), np.uint8),
+                "side": tfds.features.Scalar(np.int32),
+                "kl": tfds.features.Scalar(np.int32),
+                "subject": tfds.features.Text(),
+                "spacing": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            }
+        )
+        return self.dataset_info_from_configs(features=features, disable_shuffling=False)
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        del dl_manager
+        generators, first = {}, 0
+        for split, subjects in zip(
+            ("train", "validation", "test"), self.builder_config.subjects, strict=True
+        ):
+            generators[split] = self._generate_examples(split, first, first + 2 * subjects)
+            first += 2 * subjects
+        return generators
+
+    def _generate_examples(
+        self, split: str, first: int, end: int
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the knees of a split: their numbers are `first` to `end` - 1."""
+        config = self.builder_config
+        cases = simulate_cases(
+            config.seed, range(first, end), config.volume_shape, self.num_workers
+        )
+        bar = tqdm(cases, total=end - first, desc=f"knees for {split}", unit="knee")
+        for index, case in zip(range(first, end), bar, strict=True):
+            yield f"knee_{index:07d}", case

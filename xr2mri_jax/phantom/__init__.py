@@ -1,0 +1,1 @@
+"""A procedural knee: seeded anatomy, its simulated MRI and its simulated radiograph."""

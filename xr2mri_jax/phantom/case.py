@@ -1,0 +1,72 @@
+"""One phantom case: everything that a dataset stores of one knee, from (seed, index) alone."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.geometry import BOX_MM, SIDES
+from xr2mri_jax.phantom.anatomy import voxelise
+from xr2mri_jax.phantom.mri import acquire, field_mask
+from xr2mri_jax.phantom.parameters import sample
+from xr2mri_jax.phantom.radiograph import expose
+
+
+def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Simulates knee `index` of the phantom population `seed`.
+
+    Knees 2 s and 2 s + 1 are the right and the left one of subject s: they share most of their
+    anatomy. All arrays are in the canonical frame, in which a left knee looks like a right one.
+
+    Args:
+      seed: names the population, 0 or more.
+      index: number of the knee, 0 or more.
+      shape: (d, h, w) in voxels over the canonical box.
+
+    Returns:
+      xray: u16[h, w, 1], value / 65535 in [0, 1], bone bright.
+      mri: u16[d, h, w, 1], the same scale, 0 outside the mask.
+      mask: u8[d, h, w, 1], 1 inside the acquired field.
+      labels: u8[d, h, w], codes of `tissues.TISSUES`, everywhere.
+      side, kl: int, index into SIDES and Kellgren-Lawrence grade.
+      subject: str.
+      spacing: f32[3], mm along d, h, w.
+    """
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed {seed} and index {index} must be 0 or more")
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        arrays = jax.device_get(_simulate(np.uint32(seed), np.uint32(index), tuple(shape)))
+    return {
+        **{name: np.asarray(value) for name, value in arrays.items() if name != "kl"},
+        "kl": int(arrays["kl"]),
+        "side": SIDES.index("right" if index % 2 == 0 else "left"),
+        "subject": f"phantom{seed}_{index // 2:06d}",
+        "spacing": np.array([b / n for b, n in zip(BOX_MM, shape, strict=True)], np.float32),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def _simulate(seed: jax.Array, index: jax.Array, shape: tuple[int, int, int]) -> dict[str, Any]:
+    subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
+    knee_key = jax.random.fold_in(knees, index)
+    parameters = sample(jax.random.fold_in(subjects, index // 2), knee_key)
+    surfaces, scan, field, exposure = (jax.random.fold_in(knee_key, part) for part in range(2, 6))
+    voxels = voxelise(parameters, surfaces, shape)
+    depth_mm, *pixel_mm = (extent / n for extent, n in zip(BOX_MM, shape, strict=True))
+    xray = expose(voxels.attenuation, depth_mm, pixel_mm, exposure)
+    mask = field_mask(field, shape)
+    mri = jnp.where(mask, acquire(voxels.signal, scan), 0.0)
+    return {
+        "xray": _to_uint16(xray),
+        "mri": _to_uint16(mri)[..., None],
+        "mask": mask.astype(jnp.uint8)[..., None],
+        "labels": voxels.labels,
+        "kl": parameters["kl"],
+    }
+
+
+def _to_uint16(image: jax.Array) -> jax.Array:
+    """[0, 1] -> whole numbers of 0 to 65535."""
+    return jnp.round(image * 65535.0).astype(jnp.uint16)

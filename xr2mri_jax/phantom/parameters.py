@@ -1,0 +1,137 @@
+"""The seeded parameters of one phantom knee and how they vary over subjects and knees."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Parameters = dict[str, jax.Array]
+
+
+class Spread(NamedTuple):
+    """How one parameter varies: normal, cut at two standard deviations.
+
+    Attributes:
+      mean: centre of the distribution.
+      deviation: standard deviation over all knees.
+      knee: share of the variance that differs between the two knees of one subject.
+    """
+
+    mean: float
+    deviation: float
+    knee: float
+
+
+# Lengths in mm before the overall size, angles in degrees. Bone sizes follow anthropometry of the
+# adult knee (epicondylar width about 80 mm, plateau about 74 x 50 mm, patella about 42 x 40 x 21 mm).
+SPREADS: dict[str, Spread] = {
+    "size": Spread(1.0, 0.055, 0.01),
+    "condyle_spacing": Spread(23.5, 1.1, 0.1),
+    "condyle_width": Spread(13.2, 0.7, 0.1),
+    "medial_condyle": Spread(20.0, 0.9, 0.1),
+    "lateral_condyle": Spread(19.6, 0.9, 0.1),
+    "condyle_length": Spread(21.5, 1.0, 0.1),
+    "notch_width": Spread(9.5, 1.3, 0.1),
+    "notch_height": Spread(21.0, 1.6, 0.1),
+    "groove_depth": Spread(5.0, 1.2, 0.1),
+    "femur_shaft": Spread(14.5, 1.2, 0.05),
+    "femur_flare": Spread(34.0, 1.4, 0.05),
+    "tibia_width": Spread(20.0, 0.8, 0.05),
+    "tibia_depth": Spread(24.0, 1.0, 0.05),
+    "tibia_shaft": Spread(10.5, 0.9, 0.05),
+    "plateau_slope": Spread(7.0, 2.0, 0.2),
+    "dish_depth": Spread(2.6, 0.5, 0.1),
+    "spine_height": Spread(8.5, 1.3, 0.2),
+    "patella_width": Spread(21.0, 1.4, 0.05),
+    "patella_height": Spread(20.0, 1.4, 0.05),
+    "patella_thickness": Spread(10.5, 0.8, 0.05),
+    "patella_level": Spread(-33.0, 3.5, 0.3),
+    "patella_offset": Spread(-2.0, 1.8, 0.5),
+    "patella_tilt": Spread(4.0, 4.0, 0.5),
+    "fibula_lateral": Spread(-33.0, 1.6, 0.1),
+    "fibula_posterior": Spread(20.0, 1.8, 0.1),
+    "fibula_level": Spread(25.0, 2.2, 0.1),
+    "fibula_radius": Spread(6.0, 0.6, 0.1),
+    "varus": Spread(0.0, 2.5, 0.2),
+    "flexion": Spread(17.0, 3.5, 0.3),
+    "beam_error": Spread(0.0, 2.0, 1.0),
+    "rotation_axial": Spread(0.0, 4.0, 1.0),
+    "rotation_frontal": Spread(0.0, 2.0, 1.0),
+    "shift_x": Spread(0.0, 2.5, 1.0),
+    "shift_y": Spread(4.0, 1.5, 1.0),
+    "shift_z": Spread(0.0, 2.5, 1.0),
+    "girth": Spread(1.0, 0.05, 0.05),
+    "fat": Spread(7.5, 2.6, 0.03),
+    "bulk": Spread(1.0, 0.08, 0.05),
+    "fat_in_muscle": Spread(0.5, 0.22, 0.05),
+    "femoral_cartilage": Spread(2.2, 0.25, 0.1),
+    "medial_cartilage": Spread(2.0, 0.25, 0.1),
+    "lateral_cartilage": Spread(2.4, 0.3, 0.1),
+    "patellar_cartilage": Spread(2.9, 0.4, 0.2),
+    "cortex": Spread(1.0, 0.14, 0.02),
+    "density": Spread(1.0, 0.13, 0.02),
+    "effusion": Spread(1.0, 0.6, 0.7),
+}
+
+# Shares of Kellgren-Lawrence grades 0 to 4.
+KL_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
+
+
+def sample(subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
+    """Draws the parameters of one knee.
+
+    Args:
+      subject_key: typed key shared by the subject's two knees.
+      knee_key: typed key of this knee.
+
+    Returns:
+      f32 scalars: every name of SPREADS, and those of osteoarthritis (see `_osteoarthritis`); `kl`
+      is an int32 scalar from 0 to 4.
+    """
+    names = tuple(SPREADS)
+    spread = jnp.array([SPREADS[name] for name in names], jnp.float32)
+    shared, own = (
+        jax.random.truncated_normal(jax.random.fold_in(key, 0), -2.0, 2.0, (len(names),))
+        for key in (subject_key, knee_key)
+    )
+    mix = jnp.sqrt(1.0 - spread[:, 2]) * shared + jnp.sqrt(spread[:, 2]) * own
+    values = spread[:, 0] + spread[:, 1] * jnp.clip(mix, -2.0, 2.0)
+    parameters = dict(zip(names, values, strict=True))
+    return parameters | _osteoarthritis(parameters, subject_key, knee_key)
+
+
+def _osteoarthritis(p: Parameters, subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
+    """What the grade changes.
+
+    The latent severity is a uniform number shared mostly by both knees; its quantile gives the
+    grade. Returns `kl`, `severity` (0 to 4, continuous), `medial_space` and `lateral_space` (bone to
+    bone, mm before size), `medial_loss` and `lateral_loss` (share of cartilage that is left),
+    `osteophyte` (mm), `sclerosis` (0 to 1) and `varus`, `effusion`, corrected for the grade.
+    """
+    shared = jax.random.normal(jax.random.fold_in(subject_key, 1))
+    own, jitter, lateral = jax.random.normal(jax.random.fold_in(knee_key, 1), (3,))
+    uniform = jax.scipy.stats.norm.cdf(0.85 * shared + 0.527 * own)
+    edges = jnp.cumsum(jnp.array(KL_SHARES[:-1], jnp.float32))
+    kl = jnp.sum(uniform >= edges).astype(jnp.int32)
+    lower = jnp.concatenate([jnp.zeros(1), edges])[kl]
+    within = (uniform - lower) / jnp.array(KL_SHARES, jnp.float32)[kl]
+    severity = jnp.clip(kl + 0.8 * (within - 0.5), 0.0, 4.2)
+    grades = jnp.arange(5.0)
+    left = jnp.interp(severity, grades, jnp.array([1.0, 0.93, 0.74, 0.42, 0.10]))
+    left = jnp.clip(left * (1.0 + 0.06 * jitter), 0.06, 1.05)
+    other = jnp.interp(severity, grades, jnp.array([1.0, 0.98, 0.95, 0.88, 0.78]))
+    is_lateral = lateral > 1.2
+    medial_loss = jnp.where(is_lateral, other, left)
+    lateral_loss = jnp.where(is_lateral, left, other)
+    return {
+        "kl": kl,
+        "severity": severity,
+        "medial_loss": medial_loss,
+        "lateral_loss": lateral_loss,
+        "medial_space": medial_loss * (p["femoral_cartilage"] + p["medial_cartilage"]) + 0.4,
+        "lateral_space": lateral_loss * (p["femoral_cartilage"] + p["lateral_cartilage"]) + 0.4,
+        "osteophyte": jnp.interp(severity, grades, jnp.array([0.0, 1.2, 2.6, 4.0, 5.6])),
+        "sclerosis": jnp.interp(severity, grades, jnp.array([0.0, 0.05, 0.2, 0.5, 0.9])),
+        "varus": p["varus"] + jnp.where(is_lateral, -0.6, 0.8) * severity,
+        "effusion": p["effusion"] + 0.35 * severity,
+    }

@@ -1,0 +1,90 @@
+"""Simulated radiograph: Beer-Lambert projection along d, detector, processing to [0, 1]."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.phantom.label_map import material_volume
+from xr2mri_jax.phantom.tissues import attenuation_table
+
+# Share of scattered photons behind the grid, and the width (mm) over which they spread.
+SCATTER, SCATTER_MM = 0.12, 18.0
+# Blur of focal spot, screen and pixel, mm.
+BLUR_MM = 0.5
+# The processing takes this share of the slow part (over TISSUE_MM) away, as harmonisation does.
+HARMONISED, TISSUE_MM = 0.55, 16.0
+# Percentiles of the processed image that become 0 and 1, with the room left above.
+WINDOW = (3.0, 99.7)
+
+
+def expose(attenuation: jax.Array, depth_mm: float, pixel_mm: Sequence[float], key: jax.Array):
+    """Takes the radiograph of an attenuation volume.
+
+    The detector counts I = N exp(-sum(mu) depth_mm) photons, blurred, with scatter; noise has a
+    Poisson count's variance (at these counts its normal limit is used); the logarithm is
+    harmonised and scaled by fixed percentiles.
+
+    Args:
+      attenuation: f32[d, h, w], 1/mm.
+      depth_mm: size of a voxel along d, mm.
+      pixel_mm: size of a pixel along (h, w), mm.
+      key: typed key of exposure and noise.
+
+    Returns:
+      f32[h, w, 1] in [0, 1], bone bright.
+    """
+    path = jnp.sum(attenuation, axis=0) * depth_mm
+    primary = gaussian_blur(jnp.exp(-path), BLUR_MM, pixel_mm)
+    scattered = gaussian_blur(primary, SCATTER_MM, pixel_mm)
+    photons = 10.0 ** jax.random.uniform(jax.random.fold_in(key, 0), minval=4.7, maxval=5.3)
+    counts = photons * (primary + SCATTER * scattered)
+    noise = jax.random.normal(jax.random.fold_in(key, 1), counts.shape)
+    counts = jnp.maximum(counts + jnp.sqrt(counts) * noise, 1.0)
+    return scale(jnp.log(photons) - jnp.log(counts), pixel_mm)
+
+
+def scale(line_integral: jax.Array, pixel_mm: Sequence[float]) -> jax.Array:
+    """The fixed processing: f32[h, w] line integrals -> f32[h, w, 1] in [0, 1], bone bright."""
+    slow = gaussian_blur(line_integral, TISSUE_MM, pixel_mm)
+    detail = line_integral - HARMONISED * slow
+    low, high = jnp.percentile(detail, jnp.array(WINDOW))
+    return jnp.clip((detail - low) / jnp.maximum(high - low, 1e-6), 0.0, 1.0)[..., None]
+
+
+def gaussian_blur(image: jax.Array, sigma_mm: float, pixel_mm: Sequence[float]) -> jax.Array:
+    """Gaussian blur of f32[h, w] by two matrix products; weights are normalised at the border."""
+    rows, columns = (
+        jnp.asarray(_weights(n, sigma_mm / size))
+        for n, size in zip(image.shape, pixel_mm, strict=True)
+    )
+    blurred = jnp.matmul(rows, image, precision="highest")
+    return jnp.matmul(blurred, columns.T, precision="highest")
+
+
+def _weights(n: int, sigma: float) -> np.ndarray:
+    index = np.arange(n)
+    weights = np.exp(-0.5 * ((index[:, None] - index[None, :]) / sigma) ** 2)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+def simulate_radiograph(
+    labels: np.ndarray, spacing: Sequence[float], key: jax.Array, surroundings: str = "background"
+) -> jax.Array:
+    """Radiograph of any label map, along d.
+
+    Args:
+      labels: u8[d, h, w], codes of `tissues.TISSUES`.
+      spacing: mm along d, h, w.
+      key: typed key of exposure and noise.
+      surroundings: tissue that label 0 stands for.
+
+    Returns:
+      f32[h, w, 1] in [0, 1], bone bright.
+
+    Raises:
+      InputError: a code is unknown, or the array has not three axes.
+    """
+    volume = material_volume(labels, spacing, attenuation_table(), surroundings)
+    return expose(jnp.asarray(volume), float(spacing[0]), tuple(spacing[1:]), key)

@@ -1,0 +1,89 @@
+"""Signed distances (negative inside) of simple shapes, and their smooth combinations.
+
+All arguments are f32 arrays or scalars that broadcast; lengths share one unit. The distances are
+approximate away from the surface and good to a few per cent near it, which is all that partial
+volume needs. Smooth minimum and ellipsoid: I. Quilez, "distance functions", iquilezles.org.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+
+
+def ellipsoid(x: Array, y: Array, z: Array, rx: Array, ry: Array, rz: Array) -> Array:
+    """Ellipsoid with radii (rx, ry, rz) at the origin."""
+    ax, ay, az = x / rx, y / ry, z / rz
+    k0 = jnp.sqrt(ax * ax + ay * ay + az * az + 1e-6)
+    bx, by, bz = ax / rx, ay / ry, az / rz
+    return k0 * (k0 - 1.0) * jax.lax.rsqrt(bx * bx + by * by + bz * bz + 1e-9)
+
+
+def ellipsoids(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
+    """Several ellipsoids at once, which compiles in a fraction of the time of one by one.
+
+    Args:
+      x, y, z: f32 of one shape.
+      rows: one (centre x, y, z, radius x, y, z) an ellipsoid.
+
+    Returns:
+      f32[n, *shape of x].
+    """
+    flat = jnp.stack([jnp.asarray(value, jnp.float32) for row in rows for value in row])
+    table = flat.reshape((len(rows), 6) + (1,) * x.ndim)
+    cx, cy, cz, rx, ry, rz = (table[:, column] for column in range(6))
+    return ellipsoid(x - cx, y - cy, z - cz, rx, ry, rz)
+
+
+def tube(x: Array, y: Array, rx: Array, ry: Array) -> Array:
+    """Infinite tube along the third axis with an elliptic section; radii may vary by voxel."""
+    ax, ay = x / rx, y / ry
+    k0 = jnp.sqrt(ax * ax + ay * ay + 1e-6)
+    bx, by = ax / rx, ay / ry
+    return k0 * (k0 - 1.0) * jax.lax.rsqrt(bx * bx + by * by + 1e-9)
+
+
+def capsules(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
+    """Several capsules at once.
+
+    Args:
+      x, y, z: f32 of one shape.
+      rows: one (start x, y, z, end x, y, z, radius) a capsule. A flat band is a capsule whose start,
+        end and points leave one coordinate out.
+
+    Returns:
+      f32[n, *shape of x].
+    """
+    flat = jnp.stack([jnp.asarray(value, jnp.float32) for row in rows for value in row])
+    table = flat.reshape((len(rows), 7) + (1,) * x.ndim)
+    ax, ay, az, bx, by, bz, radius = (table[:, column] for column in range(7))
+    dx, dy, dz = bx - ax, by - ay, bz - az
+    px, py, pz = x - ax, y - ay, z - az
+    t = jnp.clip((px * dx + py * dy + pz * dz) / (dx * dx + dy * dy + dz * dz), 0.0, 1.0)
+    px, py, pz = px - t * dx, py - t * dy, pz - t * dz
+    return jnp.sqrt(px * px + py * py + pz * pz + 1e-6) - radius
+
+
+def smooth_union(a: Array, b: Array, k: float) -> Array:
+    """Smooth minimum; the blend is `k` wide and swells the surface by at most k / 4."""
+    h = jnp.maximum(k - jnp.abs(a - b), 0.0)
+    return jnp.minimum(a, b) - h * h * (0.25 / k)
+
+
+def smooth_intersection(a: Array, b: Array, k: float) -> Array:
+    """Smooth maximum, the counterpart of `smooth_union`."""
+    h = jnp.maximum(k - jnp.abs(a - b), 0.0)
+    return jnp.maximum(a, b) + h * h * (0.25 / k)
+
+
+def smooth_step(low: Array | float, high: Array | float, t: Array) -> Array:
+    """0 where t is at `low` or beyond, 1 at `high` or beyond (low may exceed high)."""
+    s = jnp.clip((t - low) / (high - low), 0.0, 1.0)
+    return s * s * (3.0 - 2.0 * s)
+
+
+def bump(u: Array, v: Array, su: Array | float, sv: Array | float) -> Array:
+    """Bell of height 1 with standard deviations (su, sv)."""
+    return jnp.exp(-0.5 * ((u / su) ** 2 + (v / sv) ** 2))

@@ -1,0 +1,130 @@
+"""Signed distances of the soft tissues around the bones: muscles, tendons, ligaments, skin.
+
+Same coordinates and conventions as `bones`: the leg's frame has its origin in the joint's centre.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.phantom import sdf
+from xr2mri_jax.phantom.parameters import Parameters
+
+Array = jax.Array
+
+# Muscles that cross the box: centre (x, y, z) and radii in mm; long ones end outside the box.
+MUSCLES: dict[str, tuple[float, float, float, float, float, float]] = {
+    "vastus_medialis": (31.0, -20.0, -64.0, 19.0, 25.0, 44.0),
+    "vastus_lateralis": (-33.0, -20.0, -74.0, 18.0, 27.0, 44.0),
+    "vastus_intermedius": (-2.0, -36.0, -92.0, 24.0, 13.0, 36.0),
+    "biceps_femoris": (-36.0, 30.0, -54.0, 11.5, 16.0, 66.0),
+    "semimembranosus": (20.0, 36.0, -58.0, 16.0, 16.0, 56.0),
+    "semitendinosus": (24.0, 53.0, -66.0, 10.0, 9.0, 60.0),
+    "sartorius": (45.0, 18.0, -38.0, 6.5, 14.0, 62.0),
+    "gastrocnemius_medial": (20.0, 41.0, 44.0, 19.5, 16.0, 66.0),
+    "gastrocnemius_lateral": (-18.0, 42.0, 48.0, 17.0, 15.0, 66.0),
+    "soleus_popliteus": (-2.0, 27.0, 60.0, 30.0, 12.0, 42.0),
+    "tibialis_anterior": (-27.0, -8.0, 64.0, 13.0, 17.0, 44.0),
+    "peroneus": (-43.0, 14.0, 68.0, 9.0, 14.0, 40.0),
+}
+
+
+def muscles(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array:
+    """All muscles, kept inside the fascia and apart from each other by thin layers of fat.
+
+    Args:
+      fascia: distance to the deep fascia, negative inside.
+
+    Returns:
+      The distance to the nearest muscle.
+    """
+    table = np.array(list(MUSCLES.values()), np.float32)
+
+    def nearer(index: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:
+        cx, cy, cz, rx, ry, rz = jnp.asarray(table)[index]
+        muscle = sdf.ellipsoid(x - cx, y - cy, z - cz, rx * p["bulk"], ry * p["bulk"], rz)
+        nearest, second = two
+        return jnp.minimum(nearest, muscle), jnp.minimum(second, jnp.maximum(nearest, muscle))
+
+    far = jnp.full_like(fascia, 1e3)
+    nearest, second = jax.lax.fori_loop(0, len(table), nearer, (far, far))
+    septum = p["fat_in_muscle"] + 0.3 - 0.5 * (second - nearest)
+    return jnp.maximum(jnp.maximum(nearest, septum), fascia + 0.5)
+
+
+def skin(p: Parameters, x: Array, y: Array, z: Array, patella: Array) -> Array:
+    """Outer surface of the leg; it bulges over the patella."""
+    thigh = sdf.smooth_step(0.0, -70.0, z)
+    calf = jnp.exp(-0.5 * ((z - 55.0) / 30.0) ** 2)
+    grow = 0.45 * (p["fat"] - 7.5)
+    rx = p["girth"] * (49.5 + 8.0 * thigh + 3.5 * calf) + grow
+    ry = p["girth"] * (55.0 + 6.0 * thigh + 2.0 * calf) + grow
+    outline = sdf.tube(x, y - 4.0 - 3.0 * calf, rx, ry)
+    return sdf.smooth_union(outline, patella - 4.5 - 0.1 * p["fat"], 10.0)
+
+
+def fascia(p: Parameters, x: Array, y: Array, skin_distance: Array) -> Array:
+    """Deep fascia: the skin less subcutaneous fat, thicker medially and behind."""
+    thickness = p["fat"] * jnp.clip(1.0 + 0.006 * x + 0.003 * y, 0.5, 1.6)
+    return skin_distance + 1.6 + thickness
+
+
+def tendons(p: Parameters, x: Array, y: Array, z: Array, patella: tuple) -> Array:
+    """Quadriceps tendon, patella's tendon, collateral ligaments, in the leg's frame.
+
+    Args:
+      patella: its centre (x, y, z).
+    """
+    px, py, pz = patella
+    height = p["patella_height"]
+    fx, fy, fz = p["fibula_lateral"], p["fibula_posterior"], p["fibula_level"]
+    flat = jnp.zeros_like(x)
+    quadriceps, tendon = sdf.capsules(
+        flat,
+        y,
+        z,
+        (
+            (0.0, py - 3.0, pz - 0.7 * height, 0.0, py + 5.0, pz - height - 60.0, 3.3),
+            (0.0, py - 4.0, pz + 0.7 * height, 0.0, -27.0, 36.0, 2.6),
+        ),
+    )
+    width = jnp.abs(x - 0.5 * px)
+    sheet = jnp.minimum(jnp.maximum(quadriceps, width - 17.0), jnp.maximum(tendon, width - 13.0))
+    (medial,) = sdf.capsules(x, flat, z, ((39.0, 0.0, -26.0, 29.0, 0.0, 55.0, 1.3),))
+    medial = jnp.maximum(medial, jnp.abs(y + 2.0) - 9.0)
+    (lateral,) = sdf.capsules(x, y, z, ((-39.0, -1.0, -26.0, fx - 5.0, fy, fz - 6.0, 2.2),))
+    return jnp.minimum(jnp.minimum(sheet, medial), lateral)
+
+
+def cruciates(x: Array, y: Array, z: Array) -> Array:
+    """Anterior and posterior cruciate ligament, in the tibia's frame."""
+    anterior = (2.0, -11.0, 0.0, -8.0, 12.0, -26.0, 3.8)
+    posterior = (0.0, 25.0, 7.0, 7.0, 0.0, -21.0, 4.6)
+    return jnp.min(sdf.capsules(x, y, z, (anterior, posterior)), axis=0)
+
+
+def vessels(x: Array, y: Array, z: Array) -> Array:
+    """Popliteal artery and vein, in the leg's frame."""
+    artery = (2.0, 26.0, -80.0, -3.0, 31.0, 30.0, 3.0)
+    vein = (-5.0, 33.0, -80.0, -7.0, 37.0, 30.0, 3.6)
+    return jnp.min(sdf.capsules(x, y, z, (artery, vein)), axis=0)
+
+
+def meniscus(p: Parameters, x: Array, y: Array, depth: Array, medial: bool) -> Array:
+    """One meniscus: a ring open to the spines that rises outwards; bones and cartilage cut it.
+
+    Args:
+      depth: mm below the plateau's bone surface (negative above), from `bones.tibia`.
+    """
+    sign = 1.0 if medial else -1.0
+    u = sign * x - 18.5
+    rx, ry = (17.5, 23.0) if medial else (17.0, 20.0)
+    rx = rx + p["tibia_width"] - 20.0
+    v = y - (2.0 if medial else 1.5)
+    radius = jnp.sqrt((u / rx) ** 2 + (v / ry) ** 2 + 1e-6)
+    inner = 0.50 if medial else 0.46
+    wedge = (inner - radius) * rx + 0.55 * (-depth - 2.0)
+    outer = (radius - 1.06) * rx
+    opening = -u - (0.62 * rx if medial else 0.75 * rx)
+    block = jnp.maximum(-depth - 8.5, depth)
+    return jnp.maximum(jnp.maximum(wedge, outer), jnp.maximum(opening, block))
