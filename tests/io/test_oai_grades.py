@@ -219,7 +219,7 @@ def test_sas_errors_are_one_line(tmp_path, monkeypatch):
 
 
 def test_values_become_the_text_of_the_text_table(tmp_path):
-    columns = {"Id": [9000099.0], "SIDE": [None], "X": [1.5], "D": ["a "]}
+    columns: dict[str, list[object]] = {"Id": [9000099.0], "SIDE": [None], "X": [1.5], "D": ["a "]}
     (row,) = rows_from_columns(tmp_path / "t", columns)
     assert dict(row.cells) == {"id": "9000099", "side": "", "x": "1.5", "d": "a"}
     with pytest.raises(InputError, match="'side' is missing"):
