@@ -118,7 +118,7 @@ def fit(folder, stage=None, data=None, devices=None, **changes):
         stage or FakeStage(),
         example,
         data or FakeData(),
-        lambda: FakeData(batch_size=7, epochs=1),
+        lambda: FakeData(batch_size=8, epochs=1),
         devices or jax.devices()[:1],
     )
 

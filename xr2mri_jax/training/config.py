@@ -1,6 +1,6 @@
 """The recipe of a run: its keys, their defaults, and what may stand in them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -94,6 +94,27 @@ def default(stage: str) -> ml_collections.ConfigDict:
         config["loss"]["mri_weight"] = 1.0
         config["generator_workdir"] = ""
     return ml_collections.ConfigDict(config)
+
+
+def variant(
+    name: str, known: Mapping[str, Callable[[ml_collections.ConfigDict], None]], stage: str
+) -> ml_collections.ConfigDict:
+    """The stage's default config changed by one of its variants.
+
+    Args:
+      name: what stands behind the colon in --config=FILE:NAME; "" for nothing.
+      known: from a name to the function that changes the config in place.
+      stage: the stage's name.
+
+    Raises:
+      InputError: where the name is unknown.
+    """
+    if name not in known:
+        expected = ", ".join(repr(key) for key in known)
+        raise InputError(f"--config: found the variant {name!r}, expected one of {expected}")
+    config = default(stage)
+    known[name](config)
+    return config
 
 
 def plain(config: Any) -> dict[str, Any]:

@@ -18,12 +18,11 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
       steps: the run's length.
     """
     warmup = min(config["warmup_steps"], steps // 10)
-    return optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if warmup else config["learning_rate"],
-        peak_value=config["learning_rate"],
-        warmup_steps=warmup,
-        decay_steps=max(steps, warmup + 1),
-    )
+    cosine = optax.cosine_decay_schedule(config["learning_rate"], steps - warmup)
+    if warmup == 0:
+        return cosine
+    rise = optax.linear_schedule(0.0, config["learning_rate"], warmup)
+    return optax.join_schedules([rise, cosine], [warmup])
 
 
 def make(config: Mapping[str, Any], steps: int, trainable: Any) -> optax.GradientTransformation:

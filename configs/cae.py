@@ -1,0 +1,73 @@
+"""The auto-encoder of radiographs, the first stage.
+
+    python launch/prepare.py --dataset=knee_phantom/default --data_dir=DATA
+    python launch/train.py --config=configs/cae.py --workdir=WORKDIR/cae --config.data.data_dir=DATA
+
+Variants, as --config=configs/cae.py:VARIANT:
+    quickstart  knees of 96 x 96 pixels, for two CPU cores; what launch/quickstart.sh trains
+    smoke       a few steps on 32 x 32 pixels, for tests
+    paper       the authors' encoder of stride-2 convolutions; their seventh, to 2048 channels,
+                needs 255 pixels or more: at 128 there are six, and 1024 hidden variables
+    real        unpaired real radiographs, a folder per grade:
+                python launch/prepare.py --dataset=knee_xray/square128 --data_dir=DATA --source=DIR
+
+Every size in config.model.cae can be overridden, as in --config.model.cae.hidden_channels=64.
+"""
+
+import ml_collections
+
+from xr2mri_jax.stages import cae
+from xr2mri_jax.training import config as recipe
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """The config of a variant; raises InputError where it is unknown."""
+    return recipe.variant(variant, VARIANTS, "cae")
+
+
+def _default(config: ml_collections.ConfigDict) -> None:
+    _model(config, preset="compact", image_shape=(128, 128))
+    config.loss.xray.update(l1=1.0, gradient_difference=0.25)
+    config.optimizer.update(learning_rate=2e-3, warmup_steps=100)
+    config.data.augment.update(shift=4.0, gamma=0.1, contrast=0.1, brightness=0.05)
+    config.data.batch_size = 32
+    config.update(steps=4000, log_every=50, eval_every=1000, checkpoint_every=500)
+
+
+def _quickstart(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(config, preset="compact", image_shape=(96, 96))
+    config.data.update(dataset="knee_phantom/quickstart", batch_size=16, cache=True)
+    config.optimizer.update(warmup_steps=20, ema_decay=0.98)
+    config.update(steps=300, log_every=25, eval_every=150, checkpoint_every=100)
+
+
+def _smoke(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(config, preset="compact", image_shape=(32, 32), channels=(4, 8, 8), hidden_channels=4)
+    config.data.update(dataset="knee_phantom/smoke", batch_size=4)
+    config.update(steps=4, log_every=2, eval_every=4, checkpoint_every=2)
+
+
+def _paper(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    channels = (32, 64, 128, 256, 512, 1024)
+    _model(config, preset="paper", image_shape=(128, 128), channels=channels)
+
+
+def _real(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    config.data.update(dataset="knee_xray/square128", eval_split="val", cache=True)
+
+
+def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
+    config.model.cae = ml_collections.ConfigDict(cae.full_spec(spec))
+
+
+VARIANTS = {
+    "": _default,
+    "quickstart": _quickstart,
+    "smoke": _smoke,
+    "paper": _paper,
+    "real": _real,
+}

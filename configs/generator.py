@@ -1,0 +1,61 @@
+"""The generator of MRI volumes from a trained auto-encoder's hidden variables, the second stage.
+
+    python launch/train.py --config=configs/generator.py --workdir=WORKDIR/generator \
+        --config.data.data_dir=DATA --config.cae_workdir=WORKDIR/cae
+
+The encoder is the auto-encoder's and stays as it is; its sizes are read from config.cae_workdir.
+
+Variants, as --config=configs/generator.py:VARIANT:
+    quickstart  volumes of 48 x 96 x 96 voxels, for two CPU cores; what launch/quickstart.sh trains
+    smoke       a few steps on 16 x 32 x 32 voxels, for tests
+    vector      the paper's form: the bottleneck alone, as one global vector
+
+Every size in config.model.generator can be overridden on the command line.
+"""
+
+import ml_collections
+
+from xr2mri_jax.stages import generator
+from xr2mri_jax.training import config as recipe
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    """The config of a variant; raises InputError where it is unknown."""
+    return recipe.variant(variant, VARIANTS, "generator")
+
+
+def _default(config: ml_collections.ConfigDict) -> None:
+    _model(config, form="pyramid", volume_shape=(64, 128, 128))
+    config.loss.mri.update(l1=1.0, gradient_difference=0.25)
+    config.optimizer.update(learning_rate=2e-3, warmup_steps=100)
+    config.data.augment.update(shift=4.0, gamma=0.1, contrast=0.1, brightness=0.05)
+    config.data.batch_size = 8
+    config.update(steps=10000, log_every=50, eval_every=1000, checkpoint_every=500)
+
+
+def _quickstart(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(config, form="pyramid", volume_shape=(48, 96, 96))
+    config.data.update(dataset="knee_phantom/quickstart", batch_size=4, cache=True)
+    config.optimizer.update(warmup_steps=20, ema_decay=0.98)
+    config.update(steps=300, log_every=25, eval_every=150, checkpoint_every=100)
+
+
+def _smoke(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    sizes = {"channels": (4, 4, 8), "widths": (8, 8, 8), "blocks": (1, 0, 1)}
+    _model(config, form="pyramid", volume_shape=(16, 32, 32), **sizes)
+    config.data.update(dataset="knee_phantom/smoke", batch_size=4)
+    config.update(steps=4, log_every=2, eval_every=4, checkpoint_every=2)
+
+
+def _vector(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(config, form="vector", volume_shape=(64, 128, 128))
+
+
+def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
+    config.model.generator = ml_collections.ConfigDict(generator.full_spec(spec))
+
+
+VARIANTS = {"": _default, "quickstart": _quickstart, "smoke": _smoke, "vector": _vector}
