@@ -65,4 +65,12 @@ def test_the_figure_says_what_it_is_and_keeps_proportions():
         assert (right - left, bottom - top) == (128, 128)
         assert axes.get_aspect() == 1
         texts = [text.get_text() for text in axes.texts]
+        assert axes.images[0].get_clim() == (0, 1)
         assert "20 mm" in texts and len(texts) == 5
+
+
+def test_dim_volumes_are_shown_brighter_and_say_so():
+    array = np.full(SHAPE, 0.5, np.float32)
+    figure = draw(np.zeros((64, 64), np.float32), array, "left", "caption")
+    assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1.0] + [0.5] * 5
+    assert "caption; planes shown from 0 to 0.50" in [t.get_text() for t in figure.texts]

@@ -202,3 +202,19 @@ def test_files_that_are_no_radiograph_are_refused(loaded, tmp_path, knee_pixels)
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(blank)
     for path in (text, broken, volume, mri, blank, tmp_path / "absent.png", tmp_path):
         refused(str(path), tmp_path, path, "right", 1.0)
+
+
+@pytest.mark.parametrize(("letter", "side"), [("L", "left"), ("R", "right")])
+def test_a_real_radiograph_lies_as_its_file_shows_it(loaded, real_data, tmp_path, letter, side):
+    path = sorted((real_data / "knee_xray_kl" / "val" / "2").glob(f"*{letter}.png"))[0]
+    predict.predict_file("m", path, tmp_path / "o.nii.gz", side, 128 / 224)
+    image = nibabel.load(tmp_path / "o.nii.gz")
+    np.testing.assert_allclose(np.multiply(image.shape, image.header.get_zooms()), BOX_MM)
+    # The fake's rear half is the radiograph; displayed from superior down and from right to left.
+    shown = image.get_fdata()[::-1, 0, ::-1].T
+    with Image.open(path) as source:
+        small = np.asarray(source.resize((32, 32), Image.Resampling.BOX), np.float64)
+    straight, mirrored = (
+        np.corrcoef(shown.ravel(), s.ravel())[0, 1] for s in (small, small[:, ::-1])
+    )
+    assert straight > 0.98 > mirrored

@@ -67,9 +67,12 @@ def draw(radiograph: np.ndarray, array: np.ndarray, side: str, caption: str) -> 
     grid = figure.subplots(2, 3)
     figure.subplots_adjust(left=0.02, right=0.98, top=0.87, bottom=0.02, wspace=0.05, hspace=0.1)
     figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=0.975)
+    # The brightest tenth of a percent would leave bone and muscle too dark to tell apart.
+    white = max(float(np.percentile(array, 99.9)), 0.1)
+    caption = f"{caption}; planes shown from 0 to {white:.2f}"
     figure.text(0.5, 0.925, caption, color="white", fontsize=11, ha="center", va="center")
     for axes, panel in zip(grid.flat, panels(radiograph, array, side), strict=True):
-        _draw_panel(axes, panel)
+        _draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
     return figure
 
 
@@ -84,11 +87,11 @@ def _plane(array: np.ndarray, axis: int, offset_mm: float) -> np.ndarray:
     return (1 - share) * array.take(first, axis) + share * array.take(second, axis)
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _draw_panel(axes: Axes, panel: Panel, white: float) -> None:
     high, wide = panel.size_mm
     extent = (-wide / 2, wide / 2, high / 2, -high / 2)
     axes.imshow(
-        panel.pixels, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="equal",
+        panel.pixels, cmap="gray", vmin=0, vmax=white, extent=extent, aspect="equal",
         interpolation="bilinear",
     )  # fmt: skip
     axes.set_axis_off()
