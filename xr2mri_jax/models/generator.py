@@ -14,6 +14,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
@@ -92,18 +93,22 @@ class Generator(nn.Module):
     def _output(self, x: jax.Array) -> jax.Array:
         """Columns of features at half resolution -> the volume, by 2x2x2 sub-pixel phases."""
         batch, height, width, depth, _ = x.shape
-        level = self.spec.mean_level
-        logits = nn.Dense(
+        column = x.reshape(batch, height, width, -1)
+        phases = nn.Dense(
             depth * 8,
+            use_bias=False,
             kernel_init=nn.initializers.zeros,
-            bias_init=nn.initializers.constant(math.log(level / (1.0 - level))),
             dtype=self.dtype,
             name="output",
-        )(x.reshape(batch, height, width, -1))
-        phases = logits.reshape(batch, height, width, depth, 2, 2, 2)  # phases of d, h, w
+        )(column)
+        phases = phases.reshape(batch, height, width, depth, 2, 2, 2)  # phases of d, h, w
         volume = phases.transpose(0, 3, 4, 1, 5, 2, 6)
-        volume = volume.reshape(batch, 2 * depth, 2 * height, 2 * width, 1)
-        return jax.nn.sigmoid(volume.astype(jnp.float32))
+        volume = volume.reshape(batch, *self.spec.volume_shape)
+        template = self.param(
+            "template", nn.initializers.zeros, self.spec.volume_shape, jnp.float32
+        )
+        logits = volume.astype(jnp.float32) + template + _logit(self.spec.mean_level)
+        return jax.nn.sigmoid(logits)[..., None]
 
 
 def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
@@ -137,6 +142,35 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
 def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator:
     """The generator of `spec` (see `GeneratorSpec`), computing in `dtype`."""
     return Generator(read_spec(spec), dtype)
+
+
+def with_mean_volume(
+    params: Mapping[str, Any], spec: Mapping[str, Any], mean: np.ndarray
+) -> dict[str, Any]:
+    """The generator's parameters with a template that makes the untrained output `mean`.
+
+    Training then starts from the mean volume's error and learns what departs from it.
+
+    Args:
+      params: the generator's own parameters (the tree under "generator").
+      spec: the mapping given to `make`.
+      mean: f32[d, h, w] or [d, h, w, 1] in [0, 1], the mean of the training volumes; kept inside
+        [0.005, 0.995], where the sigmoid still has a gradient.
+
+    Raises:
+      InputError: the mean has another shape than the volume.
+    """
+    checked = read_spec(spec)
+    level = np.asarray(mean, np.float32).reshape(np.shape(mean)[:3])
+    if level.shape != checked.volume_shape:
+        raise InputError(f"mean volume: found {np.shape(mean)}, expected {checked.volume_shape}")
+    level = np.clip(level, 0.005, 0.995)
+    template = np.log(level / (1.0 - level)) - _logit(checked.mean_level)
+    return {**params, "template": jnp.asarray(template, jnp.float32)}
+
+
+def _logit(level: float) -> float:
+    return math.log(level / (1.0 - level))
 
 
 def _require_maps(hidden: tuple[jax.Array, ...], spec: GeneratorSpec) -> None:

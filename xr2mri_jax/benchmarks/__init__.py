@@ -1,0 +1,1 @@
+"""Measured comparisons: a suite a file; PyTorch is imported only where a suite runs it."""

@@ -1,0 +1,57 @@
+"""Runs a benchmark suite by its name: checks the flags, prints the table, writes the JSON."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import write_json
+
+NAMES = ("generator",)
+
+
+def run(
+    suite: str | None,
+    output: str | os.PathLike[str] | None,
+    *,
+    repeats: int,
+    batch_size: int,
+    volume_shape: Sequence[str | int],
+) -> dict[str, Any]:
+    """Runs `suite` and writes its report to `output`.
+
+    Args:
+      suite: one of `NAMES`.
+      output: path of the JSON file, written atomically.
+      repeats: timed calls of each function, 1 or more.
+      batch_size: of the training step, 1 or more.
+      volume_shape: (d, h, w) in voxels, as numbers or their text.
+
+    Raises:
+      InputError: an unknown suite, or a number that cannot be used.
+    """
+    if not output:
+        raise InputError("--output is missing: expected the path of a JSON file")
+    if suite not in NAMES:
+        raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
+    for name, value in (("repeats", repeats), ("batch_size", batch_size)):
+        if value < 1:
+            raise InputError(f"--{name}: found {value}, expected 1 or more")
+    shape = _shape(volume_shape)
+    from xr2mri_jax.benchmarks import generator
+
+    report = generator.run(shape, repeats, batch_size)
+    print(generator.table(report))
+    write_json(output, report)
+    return report
+
+
+def _shape(words: Sequence[str | int]) -> tuple[int, int, int]:
+    try:
+        depth, height, width = (int(word) for word in words)
+    except ValueError:
+        found = ",".join(str(word) for word in words)
+        raise InputError(
+            f"--volume_shape: found {found}, expected d,h,w such as 64,128,128"
+        ) from None
+    return depth, height, width
