@@ -52,7 +52,12 @@ def test_two_components_hold_two_patterns(source):
 
 
 def test_components_are_limited_by_the_radiographs_and_it_is_said(source):
-    found = radiographs.evaluate(lambda xray: xray, 100, source)
+    rng = np.random.default_rng(3)
+    noise = [
+        {**example, "xray": rng.integers(0, 65536, (*SHAPE, 1), dtype=np.uint16)}
+        for example in source["train"]
+    ]
+    found = radiographs.evaluate(lambda xray: xray, 100, {**source, "train": noise})
     sizes = found.metrics["hidden_variables"]
     assert sizes["model"] == 100 and sizes["pca"] == 6
     assert "at most 6 components: fewer here" in sizes["note"]

@@ -61,8 +61,9 @@ def evaluate(
         "mean_radiograph": lambda batch: np.broadcast_to(mean, batch.shape),
     }
     if components > 0:
-        pca = baselines.PCA.fit(used, components)
-        sources["pca"] = lambda batch: pca.decode(pca.encode(batch))
+        pca = baselines.fit_pca(used, components)
+        components = len(pca.components)
+        sources["pca"] = pca.reconstruct
 
     def metrics_of(make: Images) -> Callable[[np.ndarray], dict[str, Any]]:
         return lambda positions: _metrics(_cut(make(xrays[positions])), xrays[positions])
