@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from xr2mri_jax.errors import InputError
 
@@ -32,6 +32,8 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
         return rest
 
     def guarded(_: list[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:  # libraries would tell of every file they open
+            logging.set_verbosity(logging.WARNING)
         try:
             main()
         except InputError as error:

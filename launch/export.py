@@ -1,0 +1,28 @@
+"""Writes cases of a prepared dataset as files: radiograph PNG, MRI NIfTI, and a table of them.
+
+python launch/export.py --dataset=knee_phantom/quickstart --data_dir=DIR --split=test \
+    --cases=0,1 --output=DIR
+"""
+
+from absl import flags
+
+from xr2mri_jax import command_line
+
+_DATASET = flags.DEFINE_string("dataset", None, "name of the dataset, with its configuration")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "folder the dataset was prepared in")
+_SPLIT = flags.DEFINE_string("split", "test", "train, validation or test")
+_CASES = flags.DEFINE_list("cases", ["0"], "positions in the split, separated by commas")
+_OUTPUT = flags.DEFINE_string("output", None, "folder for the files")
+
+
+def main() -> None:
+    """Reads the flags and writes the cases."""
+    from xr2mri_jax.datasets import cases
+
+    chosen = cases.parse_positions(_CASES.value)
+    for row in cases.write_cases(_DATASET.value, _DATA_DIR.value, _SPLIT.value, chosen, _OUTPUT.value):
+        print(f"{row.name}: {row.side} knee, KL {row.kl}, {row.spacing:g} mm a pixel")
+
+
+if __name__ == "__main__":
+    command_line.run(main, required=("dataset", "data_dir", "output"))

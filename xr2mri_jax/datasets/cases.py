@@ -1,0 +1,101 @@
+"""Cases of a prepared dataset written back as files: radiograph PNG, MRI NIfTI, a table."""
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from xr2mri_jax import datasets
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.geometry import SIDES, from_canonical
+from xr2mri_jax.io import write_nifti
+
+
+class CaseRow(NamedTuple):
+    """One line of cases.csv; `spacing` in mm a pixel."""
+
+    name: str
+    side: str
+    spacing: float
+    kl: int
+    subject: str
+
+
+def parse_positions(words: Iterable[str]) -> tuple[int, ...]:
+    """Positions in a split from words such as "0"; anything else raises InputError."""
+    chosen = []
+    for word in words:
+        if not word.strip().isdecimal():
+            raise InputError(f"--cases: found {word!r}, expected positions such as 0,3")
+        chosen.append(int(word))
+    return tuple(chosen)
+
+
+def write_cases(
+    dataset: str,
+    data_dir: str | os.PathLike[str],
+    split: str,
+    positions: Sequence[int],
+    output: str | os.PathLike[str],
+) -> list[CaseRow]:
+    """Writes chosen cases as a user would have them: left knees are left knees again.
+
+    For case N of a split: `<split>_N.png` (uint16 grey, bone bright), `<split>_N_mri.nii.gz`
+    (float32 in [0, 1], world origin at the joint's centre), and one row in `cases.csv`.
+
+    Args:
+      dataset: name with configuration, for example "knee_phantom/quickstart".
+      data_dir: folder it was prepared in.
+      split: name of the split.
+      positions: positions in the split.
+      output: folder for the files; made where it is missing.
+
+    Returns:
+      The rows of the table.
+
+    Raises:
+      InputError: the dataset is not there, the split is unknown or has no such position.
+    """
+    builder = datasets.load_builder(dataset, data_dir)
+    if split not in builder.info.splits:
+        known = ", ".join(sorted(builder.info.splits))
+        raise InputError(f"{dataset}: found no split {split!r}, expected one of {known}")
+    source = builder.as_data_source(split=split)
+    folder = Path(output)
+    rows = []
+    for position in positions:
+        if position >= len(source):
+            raise InputError(
+                f"{dataset} {split}: found no case {position}, expected 0..{len(source) - 1}"
+            )
+        rows.append(_write_case(source[position], f"{split}_{position}", folder))
+    with atomic_path(folder / "cases.csv") as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", "side", "spacing", "kl", "subject"))
+        writer.writerows(rows)
+    return rows
+
+
+def _write_case(example: dict, name: str, folder: Path) -> CaseRow:
+    side = SIDES[int(example["side"])]
+    pixels = np.asarray(example["xray"])[..., 0]
+    if side == "left":
+        pixels = pixels[:, ::-1]
+    with atomic_path(folder / f"{name}.png") as partial:
+        Image.fromarray(np.ascontiguousarray(pixels, np.uint16)).save(partial, format="PNG")
+    if "mri" in example:
+        volume = np.asarray(example["mri"])[..., 0].astype(np.float32) / 65535.0
+        write_nifti(folder / f"{name}_mri.nii.gz", from_canonical(volume, side))
+    subject = example["subject"]
+    return CaseRow(
+        name,
+        side,
+        round(float(example["spacing"][-1]), 6),
+        int(example["kl"]),
+        subject.decode() if isinstance(subject, bytes) else str(subject),
+    )
