@@ -1,6 +1,6 @@
-"""One knee on the voxel grid: pose, seating of the bones, and tissues composited by priority."""
+"""One knee on the voxel grid: tissues composited by priority, with partial volume."""
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -8,48 +8,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.geometry import BOX_MM
-from xr2mri_jax.phantom import bones, sdf, soft_tissue
+from xr2mri_jax.phantom import bones, joint, sdf, soft_tissue
 from xr2mri_jax.phantom.mri import signal_table
 from xr2mri_jax.phantom.parameters import Parameters
+from xr2mri_jax.phantom.pose import Pose
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
 
 Array = jax.Array
-Point = tuple[Array, Array, Array]
 
-
-class Frame(NamedTuple):
-    """A rigid frame: local = rotation @ (outer - origin); f32[3, 3] and f32[3], (x, y, z) in mm."""
-
-    rotation: Array
-    origin: Array
-
-    def local(self, x: Array, y: Array, z: Array) -> Point:
-        """Coordinates of outer points in this frame."""
-        x, y, z = x - self.origin[0], y - self.origin[1], z - self.origin[2]
-        r = self.rotation
-        return (
-            r[0, 0] * x + r[0, 1] * y + r[0, 2] * z,
-            r[1, 0] * x + r[1, 1] * y + r[1, 2] * z,
-            r[2, 0] * x + r[2, 1] * y + r[2, 2] * z,
-        )
-
-    def outer(self, x: Array, y: Array, z: Array) -> Point:
-        """The inverse of `local`."""
-        r, o = self.rotation, self.origin
-        return (
-            r[0, 0] * x + r[1, 0] * y + r[2, 0] * z + o[0],
-            r[0, 1] * x + r[1, 1] * y + r[2, 1] * z + o[1],
-            r[0, 2] * x + r[1, 2] * y + r[2, 2] * z + o[2],
-        )
-
-
-class Pose(NamedTuple):
-    """Where the parts lie: the leg in the box; femur, tibia and patella in the leg."""
-
-    leg: Frame
-    femur: Frame
-    tibia: Frame
-    patella: Frame
+BONES = ("patella", "femur", "tibia", "fibula")
+# What follows the bones, highest priority first, with the weight of the fine and of the coarse
+# noise in its MRI signal: muscle has streaks, fat has strands of connective tissue.
+SOFT: dict[str, tuple[float, float]] = {
+    "patellar_cartilage": (0.05, 0.0),
+    "medial_tibial_cartilage": (0.05, 0.0),
+    "lateral_tibial_cartilage": (0.05, 0.0),
+    "femoral_cartilage": (0.05, 0.0),
+    "ligament": (0.1, 0.0),
+    "medial_meniscus": (0.05, 0.0),
+    "lateral_meniscus": (0.05, 0.0),
+    "fluid": (0.0, 0.0),
+    "vessel": (0.1, 0.0),
+    "muscle": (0.07, 0.05),
+    "fat": (0.3, 0.25),
+    "skin": (0.0, 0.0),
+}
 
 
 class Voxels(NamedTuple):
@@ -66,75 +49,83 @@ class Voxels(NamedTuple):
     attenuation: Array
 
 
-def _rotation(axis: int, angle: Array) -> Array:
-    """Rotation matrix by `angle` (radians) about axis 0 (x), 1 (y) or 2 (z)."""
-    c, s = jnp.cos(angle), jnp.sin(angle)
-    i, j = [k for k in range(3) if k != axis]
-    matrix = jnp.eye(3)
-    return matrix.at[i, i].set(c).at[j, j].set(c).at[i, j].set(s).at[j, i].set(-s)
+@functools.partial(jax.jit, static_argnames="shape")
+def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int]) -> Voxels:
+    """Evaluates one knee on the canonical grid, one coronal slab after the other.
 
-
-def place(p: Parameters) -> Pose:
-    """Poses the leg and seats the bones on each other.
-
-    The tibia stands so that the beam runs along its plateau, as fixed flexion intends, up to an
-    error; the femur takes the rest of the flexion and is then moved and tilted until the narrowest
-    distance between the bones equals each compartment's joint space; the patella is moved until it
-    lies in its groove with room for the cartilages.
+    Args:
+      p: from `parameters.sample`.
+      pose: from `pose.place`.
+      key: typed key of the textures and of the roughness of surfaces.
+      shape: (d, h, w) in voxels over the canonical box.
     """
-    leg = Frame(
-        _rotation(2, jnp.deg2rad(p["rotation_axial"]))
-        @ _rotation(1, jnp.deg2rad(p["rotation_frontal"])),
-        jnp.stack([p["shift_x"], p["shift_y"], p["shift_z"]]),
+    spacing = [extent / n for extent, n in zip(BOX_MM, shape, strict=True)]
+    y, z, x = (
+        ((jnp.arange(n) + 0.5) * step - 0.5 * extent) / p["size"]
+        for n, step, extent in zip(shape, spacing, BOX_MM, strict=True)
     )
-    tibial_tilt = jnp.deg2rad(p["plateau_slope"] + p["beam_error"])
-    space = 0.5 * (p["medial_space"] + p["lateral_space"])
-    tibia = Frame(_rotation(0, -tibial_tilt), jnp.stack([0.0 * space, 0.0 * space, 0.5 * space]))
-    flexion = jnp.deg2rad(p["flexion"]) - tibial_tilt
-    femur = _seat_femur(p, tibia, _rotation(0, flexion))
-    return Pose(leg, femur, tibia, _seat_patella(p, femur))
+    voxel = float(np.mean(spacing)) / p["size"]
+    cells = 1.6 * jax.random.normal(key, (32, 36, 72))
+    # The coarse field is a corner of the fine one, stretched: no value meets itself again.
+    rough, grain = _stretch(cells[:14, :14, :14], shape), _stretch(cells, shape)
+    x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
+
+    def slab(inputs: tuple[Array, Array, Array]) -> Voxels:
+        depth, rough_slab, grain_slab = inputs
+        box = (x, jnp.full_like(x, depth), z)
+        return _slab(p, pose, box, rough_slab, grain_slab, voxel)
+
+    return jax.lax.map(slab, (y, rough, grain))
 
 
-def _seat_femur(p: Parameters, tibia: Frame, flexed: Array) -> Frame:
-    x, y = np.meshgrid(np.array([14.0, 18.0, 22.0, 26.0]), np.linspace(-12.0, 18.0, 9))
-    targets = jnp.stack([p["medial_space"], p["lateral_space"]])
-    contact = []
-    for sign in (1.0, -1.0):
-        px, py = sign * x.astype(np.float32), y.astype(np.float32)
-        contact.append(tibia.outer(px, py, bones.plateau_height(p, px, py)))
-    points = tuple(jnp.stack(axis) for axis in zip(*contact, strict=True))
+def _slab(
+    p: Parameters, pose: Pose, box: tuple, rough: Array, grain: Array, voxel: Array
+) -> Voxels:
+    """Tissues of one coronal slab.
 
-    def frame(state: Array) -> Frame:
-        return Frame(_rotation(1, state[1]) @ flexed, jnp.array([0.0, -3.0, 0.0]) + state[0] * UP)
-
-    def improve(_: int, state: Array) -> Array:
-        distance, _notch = bones.femur(p, *frame(state).local(*points))
-        error = targets - jnp.min(distance, axis=(1, 2))
-        step = jnp.stack([0.5 * (error[0] + error[1]), (error[0] - error[1]) / 44.0])
-        return state + 0.9 * step
-
-    return frame(jax.lax.fori_loop(0, 6, improve, jnp.array([22.0, 0.0])))
-
-
-UP = np.array([0.0, 0.0, -1.0], np.float32)
-
-
-def _seat_patella(p: Parameters, femur: Frame) -> Frame:
-    x, z = np.meshgrid(np.linspace(-14.0, 14.0, 7), np.linspace(-12.0, 12.0, 5))
-    x, z = x.astype(np.float32), z.astype(np.float32)
-    y = 0.62 * p["patella_thickness"] - 0.36 * jnp.sqrt(x * x + 6.0)
-    target = p["patellar_cartilage"] + p["femoral_cartilage"] + 0.3
-    tilt = _rotation(2, jnp.deg2rad(p["patella_tilt"]))
-
-    def frame(forward: Array) -> Frame:
-        origin = jnp.stack([p["patella_offset"], -forward, p["patella_level"]])
-        return Frame(tilt, origin)
-
-    def improve(_: int, forward: Array) -> Array:
-        distance, _notch = bones.femur(p, *femur.local(*frame(forward).outer(x, y, z)))
-        return forward + 0.9 * (target - jnp.min(distance))
-
-    return frame(jax.lax.fori_loop(0, 6, improve, jnp.float32(46.0)))
+    Args:
+      box: coordinates (x, y, z) in the box over the overall size, each f32[h, w].
+      rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
+      voxel: width over which surfaces are blurred, in the same unit.
+    """
+    leg = pose.leg.local(*box)
+    in_femur, in_tibia, in_patella = (
+        frame.local(*leg) for frame in (pose.femur, pose.tibia, pose.patella)
+    )
+    femur, notch = bones.femur(p, *in_femur)
+    tibia, depth = bones.tibia(p, *in_tibia)
+    fibula, patella = bones.fibula(p, *in_tibia), bones.patella(p, *in_patella)
+    medial = sdf.smooth_step(-4.0, 4.0, in_tibia[0])
+    centre = tuple(pose.patella.origin)
+    parts = joint.cartilages(
+        p, (femur, notch, tibia, depth, patella), in_femur, in_tibia, in_patella, medial
+    )
+    parts |= {
+        "ligament": jnp.minimum(
+            soft_tissue.tendons(p, *leg, patella=centre), joint.cruciates(*in_tibia)
+        ),
+        "medial_meniscus": joint.meniscus(p, in_tibia[0], in_tibia[1], depth, True) + 0.2 * rough,
+        "lateral_meniscus": joint.meniscus(p, in_tibia[0], in_tibia[1], depth, False) + 0.2 * rough,
+        "fluid": joint.fluid(p, leg, in_femur, femur, notch, centre) + 0.5 * rough,
+        "vessel": soft_tissue.vessels(*leg),
+        "skin": soft_tissue.skin(p, *leg, patella=patella),
+    }
+    parts["fat"] = parts["skin"] + 1.6
+    fascia = soft_tissue.fascia(p, leg[0], leg[1], parts["skin"])
+    parts["muscle"] = soft_tissue.muscles(p, *leg, fascia=fascia) + 1.2 * rough
+    soft = jnp.stack([parts[name] for name in SOFT])
+    hard = jnp.stack([patella, femur, tibia, fibula]) + 0.22 * rough
+    sclerosis = _sclerosis(p, medial, depth, femur, in_femur[2])
+    return _composite(
+        tuple(
+            jnp.concatenate(pair)
+            for pair in zip(
+                _bone_layers(p, hard, sclerosis, jnp.abs(leg[2]), grain, voxel),
+                _soft_layers(soft, rough, grain, voxel),
+                strict=True,
+            )
+        )
+    )
 
 
 def _cover(distance: Array, voxel: Array) -> Array:
@@ -142,202 +133,84 @@ def _cover(distance: Array, voxel: Array) -> Array:
     return jnp.clip(0.5 - distance / voxel, 0.0, 1.0)
 
 
-class _Layers:
-    """Composites tissues from the highest priority to the lowest, keeping only running sums."""
-
-    def __init__(self, like: Array):
-        zero = jnp.zeros_like(like)
-        self.left, self.signal, self.attenuation = zero + 1.0, zero, zero
-        self.best, self.label = zero, jnp.zeros(like.shape, jnp.uint8)
-
-    def add(self, code: int, cover: Array, signal: Array, attenuation: Array) -> None:
-        """Adds one tissue that takes `cover` of what is left of each voxel."""
-        share = cover * self.left
-        self.signal = self.signal + share * signal
-        self.attenuation = self.attenuation + share * attenuation
-        self.label = jnp.where(share > self.best, jnp.uint8(code), self.label)
-        self.best = jnp.maximum(share, self.best)
-        self.left = self.left - share
-
-    def finish(self) -> Voxels:
-        label = jnp.where(self.left > self.best, jnp.uint8(0), self.label)
-        return Voxels(label, self.signal, self.attenuation)
+def _column(values: list[float] | np.ndarray) -> Array:
+    return jnp.asarray(np.asarray(values, np.float32))[:, None, None]
 
 
-def _slab(
-    p: Parameters, pose: Pose, x: Array, y: Array, z: Array, rough: Array, grain: Array, voxel: Array
-) -> Voxels:
-    """Tissues of one coronal slab.
+def _sclerosis(p: Parameters, medial: Array, depth: Array, femur: Array, z: Array) -> Array:
+    """Share of the marrow under the joint's surface that has hardened: f32[4, h, w] by bone."""
+    left = p["lateral_left"] + (p["medial_left"] - p["lateral_left"]) * medial
+    amount = p["sclerosis"] * (1.0 - left)
+    none = jnp.zeros_like(amount)
+    in_femur = amount * sdf.smooth_step(9.0, 2.0, -femur) * sdf.smooth_step(6.0, 12.0, z)
+    return jnp.stack([none, in_femur, amount * sdf.smooth_step(11.0, 2.0, depth), none])
+
+
+def _bone_layers(
+    p: Parameters, distance: Array, sclerosis: Array, away: Array, grain: Array, voxel: Array
+) -> tuple[Array, Array, Array]:
+    """Bones: a cortical shell, thick at the shaft, around spongy bone with texture.
 
     Args:
-      x, y, z: coordinates in the box over the overall size: f32[1, w], f32[], f32[h, 1].
-      rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
-      voxel: width over which surfaces are blurred, in the same unit.
+      distance, sclerosis: f32[4, h, w] in the order of BONES.
+      away: f32[h, w], distance from the joint along the leg: marrow opens, the shell thickens.
+
+    Returns:
+      Cover, MRI signal and attenuation, each f32[4, h, w].
     """
     signals, mus = signal_table(), attenuation_table()
-    leg = pose.leg.local(x, y, z)
-    in_femur, in_tibia = pose.femur.local(*leg), pose.tibia.local(*leg)
-    in_patella = pose.patella.local(*leg)
-    femur, notch = bones.femur(p, *in_femur)
-    tibia, depth = bones.tibia(p, *in_tibia)
-    fibula, patella = bones.fibula(p, *in_tibia), bones.patella(p, *in_patella)
-    wobble = 0.22 * rough
-    # Without the barrier XLA fuses the shapes into every layer that reads them, many times over.
-    femur, notch, tibia, depth, fibula, patella = jax.lax.optimization_barrier(
-        (femur, notch, tibia, depth, fibula, patella)
-    )
-    layers = _Layers(femur + 0.0 * tibia)
-
-    def plain(name: str, distance: Array, texture: Array | float = 1.0) -> None:
-        code = CODES[name]
-        layers.add(code, _cover(distance, voxel), signals[code] * texture, mus[code])
-
-    medial = sdf.smooth_step(-4.0, 4.0, in_tibia[0])
-    sclerosis = p["sclerosis"] * (medial * p["medial_loss"] + (1 - medial) * p["lateral_loss"])
-    sclerosis = p["sclerosis"] - sclerosis
-    shafts = sdf.smooth_step(24.0, 58.0, jnp.abs(leg[2]))
-    _bone(layers, p, "patella", patella + wobble, 0.0 * shafts, grain, voxel, 0.0 * sclerosis)
-    tibial_sclerosis = sclerosis * sdf.smooth_step(11.0, 2.0, depth)
-    femoral_sclerosis = sclerosis * sdf.smooth_step(9.0, 2.0, -femur) * (in_femur[2] > 8.0)
-    _bone(layers, p, "femur", femur + wobble, shafts, grain, voxel, femoral_sclerosis)
-    _bone(layers, p, "tibia", tibia + wobble, shafts, grain, voxel, tibial_sclerosis)
-    _bone(layers, p, "fibula", fibula + wobble, 0.6 * shafts + 0.1, grain, voxel, 0.0 * sclerosis)
-
-    cartilage_texture = 1.0 + 0.05 * grain
-    for name, distance in _cartilages(
-        p, (femur, notch, tibia, depth, patella), in_femur, in_tibia, in_patella, medial
-    ):
-        plain(name, distance + 0.15 * rough, cartilage_texture)
-    centre = tuple(pose.patella.origin)
-    bands = soft_tissue.tendons(p, *leg, patella=centre)
-    plain("ligament", jnp.minimum(bands, soft_tissue.cruciates(*in_tibia)))
-    for name, is_medial in (("medial_meniscus", True), ("lateral_meniscus", False)):
-        ring = soft_tissue.meniscus(p, in_tibia[0], in_tibia[1], depth, is_medial)
-        plain(name, ring + wobble)
-    plain("fluid", _fluid(p, leg, in_femur, femur, notch, centre) + 0.5 * rough)
-    plain("vessel", soft_tissue.vessels(*leg))
-    outer = soft_tissue.skin(p, *leg, patella=patella)
-    fascia = soft_tissue.fascia(p, leg[0], leg[1], outer)
-    muscle = soft_tissue.muscles(p, *leg, fascia=fascia) + 1.2 * rough
-    streaks = jnp.clip(1.0 + 0.07 * grain + 0.05 * rough, 0.4, 1.6)
-    plain("muscle", muscle, streaks)
-    plain("fat", outer + 1.6, jnp.clip(1.0 + 0.5 * grain + 0.3 * rough, 0.3, 3.0))
-    plain("skin", outer)
-    return layers.finish()
-
-
-def _bone(
-    layers: _Layers,
-    p: Parameters,
-    name: str,
-    distance: Array,
-    shaft: Array,
-    grain: Array,
-    voxel: Array,
-    sclerosis: Array,
-) -> None:
-    """Adds a bone: cortical shell (thick at the shaft) around spongy bone with texture.
-
-    Args:
-      shaft: 0 at the joint, 1 at the diaphysis: marrow opens and the shell thickens.
-      sclerosis: 0 to 1, share of the marrow that has hardened.
-    """
-    signals, mus = signal_table(), attenuation_table()
-    code, cortical = CODES[name], CODES["cortical_bone"]
+    code, cortical, fat = CODES["femur"], CODES["cortical_bone"], CODES["fat"]
+    shaft = sdf.smooth_step(24.0, 58.0, away) * _column([0.0, 1.0, 1.0, 0.6])
     cover = _cover(distance, voxel)
     shell = p["cortex"] * (0.9 + 3.2 * shaft)
     inside = _cover(distance + shell, voxel) / jnp.maximum(cover, 1e-3)
-    spongy = p["density"] * (1.0 - 0.75 * shaft) * (1.0 + 0.45 * grain)
-    marrow_mu = mus[CODES["fat"]] + (mus[code] - mus[CODES["fat"]]) * jnp.maximum(spongy, 0.0)
+    spongy = jnp.maximum(p["density"] * (1.0 - 0.75 * shaft) * (1.0 + 0.45 * grain), 0.0)
+    marrow_mu = mus[fat] + (mus[code] - mus[fat]) * spongy
     hard = jnp.clip(1.0 - inside + 0.5 * sclerosis * inside, 0.0, 1.0)
     marrow = signals[code] * (1.0 + 0.2 * grain)
-    layers.add(
-        code,
-        cover,
-        marrow + (signals[cortical] - marrow) * hard,
-        marrow_mu + (mus[cortical] - marrow_mu) * hard,
-    )
+    signal = marrow + (signals[cortical] - marrow) * hard
+    return cover, signal, marrow_mu + (mus[cortical] - marrow_mu) * hard
 
 
-def _cartilages(
-    p: Parameters, surfaces: tuple, in_femur: Point, in_tibia: Point, in_patella: Point, medial: Array
-) -> list[tuple[str, Array]]:
-    """Distances of the four cartilages: layers on the bones where these articulate.
+def _soft_layers(
+    distance: Array, rough: Array, grain: Array, voxel: Array
+) -> tuple[Array, Array, Array]:
+    """Cover, MRI signal and attenuation of the tissues of SOFT, each f32[n, h, w]."""
+    codes = [CODES[name] for name in SOFT]
+    fine, coarse = (_column([weights[i] for weights in SOFT.values()]) for i in range(2))
+    texture = jnp.clip(1.0 + fine * grain + coarse * rough, 0.3, 3.0)
+    signal = _column(signal_table()[codes]) * texture
+    mu = jnp.broadcast_to(_column(attenuation_table()[codes]), distance.shape)
+    return _cover(distance, voxel), signal, mu
 
-    A layer of thickness t is the bone grown by t; where a weight falls to 0 it retreats under the
-    bone's surface, so that no film is left. Bones come first and cut what overlaps.
+
+def _composite(layers: tuple[Array, ...]) -> Voxels:
+    """Gives every layer its cover of what the layers before it left of each voxel."""
+    cover, signal, attenuation = layers
+    codes = jnp.array([CODES[name] for name in (*BONES, *SOFT)], jnp.uint8)
+
+    def add(state: tuple, layer: tuple) -> tuple[tuple, None]:
+        left, total, mu, best, label = state
+        cover, signal, attenuation, code = layer
+        share = cover * left
+        label = jnp.where(share > best, code, label)
+        best = jnp.maximum(share, best)
+        return (left - share, total + share * signal, mu + share * attenuation, best, label), None
+
+    zero = jnp.zeros_like(cover[0])
+    start = (zero + 1.0, zero, zero, zero, zero.astype(jnp.uint8))
+    (left, total, mu, best, label), _ = jax.lax.scan(add, start, (cover, signal, attenuation, codes))
+    return Voxels(jnp.where(left > best, jnp.uint8(0), label), total, mu)
+
+
+def _stretch(field: Array, shape: tuple[int, int, int]) -> Array:
+    """Linear interpolation of noise f32[i, j, k] to [d, h, w], one field at every grid size.
+
+    Cells fill the box; the factor 1.6 at the call makes up for what interpolation averages out.
     """
-    femur, notch, tibia, depth, patella = surfaces
-    x, y, z = in_femur
-    loss = p["lateral_loss"] + (p["medial_loss"] - p["lateral_loss"]) * medial
-    weight = sdf.smooth_step(-15.0, -10.0, z + 0.35 * y + 6.0 * sdf.smooth_step(-5.0, -25.0, y))
-    weight *= sdf.smooth_step(36.0, 32.0, jnp.abs(x)) * sdf.smooth_step(0.5, 3.0, notch)
-    thickness = p["femoral_cartilage"] * (loss + (1.0 - loss) * sdf.smooth_step(2.0, -20.0, y))
-    femoral = femur - _layer(thickness, weight)
-    tx, ty, _ = in_tibia
-    layers = []
-    for name, sign, t in (
-        ("medial_tibial_cartilage", 1.0, p["medial_cartilage"] * p["medial_loss"]),
-        ("lateral_tibial_cartilage", -1.0, p["lateral_cartilage"] * p["lateral_loss"]),
-    ):
-        r2 = ((sign * tx - 20.0) / 14.5) ** 2 + ((ty - 1.0) / 20.0) ** 2
-        distance = -depth - _layer(t * jnp.clip(1.1 - 0.4 * r2, 0.0, 1.0), r2 < 1.1)
-        layers.append((name, jnp.maximum(distance, tibia - 3.5)))
-    px, py, pz = in_patella
-    r2 = (px / 18.0) ** 2 + ((pz + 2.0) / 15.0) ** 2
-    weight = sdf.smooth_step(1.05, 0.85, r2) * (py > 0.0)
-    thickness = p["patellar_cartilage"] * jnp.clip(1.1 - 0.5 * r2, 0.0, 1.0)
-    layers.insert(0, ("patellar_cartilage", patella - _layer(thickness, weight)))
-    layers.append(("femoral_cartilage", femoral))
-    return layers
-
-
-def _layer(thickness: Array, weight: Array) -> Array:
-    return thickness * weight - 1.5 * (1.0 - weight)
-
-
-def _fluid(
-    p: Parameters, leg: Point, in_femur: Point, femur: Array, notch: Array, patella: tuple
-) -> Array:
-    """Distance of the synovial fluid: a film around the condyles and the suprapatellar pouch."""
-    x, y, z = in_femur
-    weight = sdf.smooth_step(-18.0, -8.0, z + 0.2 * y) * sdf.smooth_step(38.0, 33.0, jnp.abs(x))
-    weight *= sdf.smooth_step(-3.0, 2.0, notch)
-    film = femur - _layer(p["femoral_cartilage"] + 0.5 + 0.3 * p["effusion"], weight)
-    swell = 1.2 + 1.6 * jnp.maximum(p["effusion"], 0.0)
-    pouch = sdf.ellipsoid(
-        leg[0] - patella[0], leg[1] - patella[1] - 9.0, leg[2] + 55.0, 17.0, swell, 17.0
-    )
-    gutter = sdf.ellipsoid(jnp.abs(x) - 33.0, y + 14.0, z + 2.0, 1.0 + 0.8 * swell, 9.0, 12.0)
-    return jnp.minimum(film, jnp.minimum(pouch, gutter))
-
-
-def voxelise(
-    p: Parameters, key: Array, shape: tuple[int, int, int]
-) -> Voxels:
-    """Evaluates one knee on the canonical grid, one coronal slab after the other.
-
-    Args:
-      p: from `parameters.sample`.
-      key: typed key of the textures and of the roughness of surfaces.
-      shape: (d, h, w) in voxels over the canonical box.
-    """
-    pose = place(p)
-    spacing = [extent / n for extent, n in zip(BOX_MM, shape, strict=True)]
-    y, z, x = (
-        ((jnp.arange(n) + 0.5) * step - 0.5 * extent) / p["size"]
-        for n, step, extent in zip(shape, spacing, BOX_MM, strict=True)
-    )
-    voxel = float(np.mean(spacing)) / p["size"]
-    rough = _noise(jax.random.fold_in(key, 0), (14, 14, 14), shape)
-    grain = _noise(jax.random.fold_in(key, 1), (32, 36, 72), shape)
-    one_slab: Callable = lambda slab: _slab(  # noqa: E731
-        p, pose, x[None, :], slab[0], z[:, None], slab[1], slab[2], voxel
-    )
-    return jax.lax.map(one_slab, (y, rough, grain))
-
-
-def _noise(key: Array, cells: tuple[int, int, int], shape: tuple[int, int, int]) -> Array:
-    """Smooth noise f32[d, h, w] with deviation about 1, the same field at every grid size."""
-    field = jax.random.normal(key, cells)
-    return 1.6 * jax.image.resize(field, shape, "linear")
+    for n, size in zip(field.shape, shape, strict=True):
+        place = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0.0, n - 1.0)
+        weights = np.maximum(1.0 - np.abs(place[:, None] - np.arange(n)), 0.0).astype(np.float32)
+        # Contracts the first axis and puts the new one last: after three axes the order is back.
+        field = jnp.tensordot(field, weights, axes=(0, 1), precision="highest")
+    return field

@@ -42,12 +42,12 @@ def femur(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
         z,
         (
             (31.0, -2.0, -5.0, 8.0, 11.0, 11.0),
-            (c + width + 0.35 * spur, -4.0, 11.0, 0.9 * spur + 0.1, 14.0, 4.5),
+            (c + width - 3.5 + 0.8 * spur, -4.0, 11.0, 3.0 + 0.5 * spur, 14.0, 4.5),
         ),
     )
     medial = sdf.smooth_union(medial, medial_front, 3.0)
     lateral = sdf.smooth_union(lateral, lateral_front, 3.0)
-    flare = sdf.smooth_step(-50.0, 0.0, z)
+    flare = sdf.smooth_step(-82.0, 2.0, z)
     rx = p["femur_shaft"] + (p["femur_flare"] - p["femur_shaft"]) * flare
     ry = p["femur_shaft"] + (21.0 - p["femur_shaft"]) * flare
     valgus = jnp.tan(jnp.deg2rad(5.0 - 0.5 * p["varus"])) * (z + 10.0)
@@ -55,7 +55,7 @@ def femur(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     body = sdf.smooth_intersection(body, z - 3.0, 6.0)
     bone = sdf.smooth_union(sdf.smooth_union(medial, lateral, 5.0), body, 8.0)
     bone = sdf.smooth_union(bone, epicondyles, 7.0)
-    bone = sdf.smooth_union(bone, margins + 1.5 - jnp.minimum(spur, 1.5), 4.0)
+    bone = sdf.smooth_union(bone, margins, 4.0)
     anterior = sdf.smooth_step(-12.0, -28.0, y)
     bone = bone + p["groove_depth"] * anterior * jnp.exp(-0.5 * ((x + 1.0) / 8.5) ** 2)
     return sdf.smooth_intersection(bone, -notch, 4.0), notch
@@ -66,8 +66,8 @@ def plateau_height(p: Parameters, x: Array, y: Array) -> Array:
     slope = jnp.tan(jnp.deg2rad(p["plateau_slope"])) * y
     dishes = p["dish_depth"] * sdf.bump(x - 20.0, y, 10.0, 14.0)
     dishes += 0.55 * p["dish_depth"] * sdf.bump(x + 20.0, y - 1.0, 9.0, 11.0)
-    spines = p["spine_height"] * sdf.bump(x - 5.5, y, 2.9, 7.5)
-    spines += 0.88 * p["spine_height"] * sdf.bump(x + 5.5, y - 3.0, 2.9, 6.5)
+    spines = p["spine_height"] * sdf.bump(x - 5.5, y, 3.1, 8.5)
+    spines += 0.88 * p["spine_height"] * sdf.bump(x + 5.5, y - 3.0, 3.1, 8.0)
     return slope + dishes - spines - 0.5 * p["dish_depth"]
 
 
@@ -77,7 +77,7 @@ def tibia(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     Returns:
       The distance to the bone, and the depth below the plateau's surface (mm, positive inside).
     """
-    taper = sdf.smooth_step(5.0, 50.0, z)
+    taper = sdf.smooth_step(4.0, 72.0, z)
     rx = p["tibia_width"] + (p["tibia_shaft"] - p["tibia_width"]) * taper
     ry = p["tibia_depth"] + (p["tibia_shaft"] + 2.0 - p["tibia_depth"]) * taper
     away = 17.0 - 13.5 * taper
@@ -95,14 +95,14 @@ def tibia(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     bone = sdf.smooth_union(bone, tuberosity, 8.0)
     spur = p["osteophyte"]
     margin = sdf.ellipsoid(
-        jnp.abs(x) - 17.0 - p["tibia_width"] - 0.25 * spur,
+        jnp.abs(x) - 13.5 - p["tibia_width"] - 0.75 * spur,
         y,
         z - 4.0 + 0.3 * spur,
-        0.9 * spur + 0.1,
+        3.0 + 0.5 * spur,
         13.0,
         2.5 + 0.3 * spur,
     )
-    bone = sdf.smooth_union(bone, margin + 1.5 - jnp.minimum(spur, 1.5), 4.0)
+    bone = sdf.smooth_union(bone, margin, 4.0)
     return bone, depth
 
 

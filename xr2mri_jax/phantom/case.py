@@ -1,6 +1,5 @@
 """One phantom case: everything that a dataset stores of one knee, from (seed, index) alone."""
 
-import functools
 from typing import Any
 
 import jax
@@ -11,6 +10,7 @@ from xr2mri_jax.geometry import BOX_MM, SIDES
 from xr2mri_jax.phantom.anatomy import voxelise
 from xr2mri_jax.phantom.mri import acquire, field_mask
 from xr2mri_jax.phantom.parameters import sample
+from xr2mri_jax.phantom.pose import place
 from xr2mri_jax.phantom.radiograph import expose
 
 
@@ -37,7 +37,7 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must be 0 or more")
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        arrays = jax.device_get(_simulate(np.uint32(seed), np.uint32(index), tuple(shape)))
+        arrays = jax.device_get(_simulate(seed, index, tuple(shape)))
     return {
         **{name: np.asarray(value) for name, value in arrays.items() if name != "kl"},
         "kl": int(arrays["kl"]),
@@ -47,23 +47,28 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
     }
 
 
-@functools.partial(jax.jit, static_argnames="shape")
-def _simulate(seed: jax.Array, index: jax.Array, shape: tuple[int, int, int]) -> dict[str, Any]:
+def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+    # Several compiled parts: in one, XLA computes shared scalars anew for every use, which makes
+    # compilation several times longer.
     subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
     knee_key = jax.random.fold_in(knees, index)
     parameters = sample(jax.random.fold_in(subjects, index // 2), knee_key)
-    surfaces, scan, field, exposure = (jax.random.fold_in(knee_key, part) for part in range(2, 6))
-    voxels = voxelise(parameters, surfaces, shape)
-    depth_mm, *pixel_mm = (extent / n for extent, n in zip(BOX_MM, shape, strict=True))
-    xray = expose(voxels.attenuation, depth_mm, pixel_mm, exposure)
-    mask = field_mask(field, shape)
-    mri = jnp.where(mask, acquire(voxels.signal, scan), 0.0)
+    surfaces, measurement = (jax.random.fold_in(knee_key, part) for part in (2, 3))
+    voxels = voxelise(parameters, place(parameters), surfaces, shape)
+    arrays = _measure(voxels.signal, voxels.attenuation, measurement)
+    return arrays | {"labels": voxels.labels, "kl": parameters["kl"]}
+
+
+@jax.jit
+def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+    """MRI, its mask and the radiograph, as they are stored."""
+    scan, field, exposure = (jax.random.fold_in(key, part) for part in range(3))
+    depth_mm, *pixel_mm = (extent / n for extent, n in zip(BOX_MM, signal.shape, strict=True))
+    mask = field_mask(field, signal.shape)
     return {
-        "xray": _to_uint16(xray),
-        "mri": _to_uint16(mri)[..., None],
+        "xray": _to_uint16(expose(attenuation, depth_mm, pixel_mm, exposure)),
+        "mri": _to_uint16(jnp.where(mask, acquire(signal, scan), 0.0))[..., None],
         "mask": mask.astype(jnp.uint8)[..., None],
-        "labels": voxels.labels,
-        "kl": parameters["kl"],
     }
 
 

@@ -1,11 +1,14 @@
 """The seeded parameters of one phantom knee and how they vary over subjects and knees."""
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
-Parameters = dict[str, jax.Array]
+# f32 scalars by name, of numpy or traced.
+Parameters = Mapping[str, Any]
 
 
 class Spread(NamedTuple):
@@ -33,7 +36,7 @@ SPREADS: dict[str, Spread] = {
     "condyle_length": Spread(21.5, 1.0, 0.1),
     "notch_width": Spread(9.5, 1.3, 0.1),
     "notch_height": Spread(21.0, 1.6, 0.1),
-    "groove_depth": Spread(5.0, 1.2, 0.1),
+    "groove_depth": Spread(4.2, 1.2, 0.1),
     "femur_shaft": Spread(14.5, 1.2, 0.05),
     "femur_flare": Spread(34.0, 1.4, 0.05),
     "tibia_width": Spread(20.0, 0.8, 0.05),
@@ -41,7 +44,7 @@ SPREADS: dict[str, Spread] = {
     "tibia_shaft": Spread(10.5, 0.9, 0.05),
     "plateau_slope": Spread(7.0, 2.0, 0.2),
     "dish_depth": Spread(2.6, 0.5, 0.1),
-    "spine_height": Spread(8.5, 1.3, 0.2),
+    "spine_height": Spread(10.0, 1.4, 0.2),
     "patella_width": Spread(21.0, 1.4, 0.05),
     "patella_height": Spread(20.0, 1.4, 0.05),
     "patella_thickness": Spread(10.5, 0.8, 0.05),
@@ -61,8 +64,8 @@ SPREADS: dict[str, Spread] = {
     "shift_y": Spread(4.0, 1.5, 1.0),
     "shift_z": Spread(0.0, 2.5, 1.0),
     "girth": Spread(1.0, 0.05, 0.05),
-    "fat": Spread(7.5, 2.6, 0.03),
-    "bulk": Spread(1.0, 0.08, 0.05),
+    "fat": Spread(7.0, 2.4, 0.03),
+    "bulk": Spread(1.14, 0.08, 0.05),
     "fat_in_muscle": Spread(0.5, 0.22, 0.05),
     "femoral_cartilage": Spread(2.2, 0.25, 0.1),
     "medial_cartilage": Spread(2.0, 0.25, 0.1),
@@ -78,7 +81,7 @@ KL_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
 
 
 def sample(subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
-    """Draws the parameters of one knee.
+    """Draws the parameters of one knee, on the host: only the normal numbers come from JAX.
 
     Args:
       subject_key: typed key shared by the subject's two knees.
@@ -86,52 +89,56 @@ def sample(subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
 
     Returns:
       f32 scalars: every name of SPREADS, and those of osteoarthritis (see `_osteoarthritis`); `kl`
-      is an int32 scalar from 0 to 4.
+      is a whole number from 0 to 4.
     """
-    names = tuple(SPREADS)
-    spread = jnp.array([SPREADS[name] for name in names], jnp.float32)
-    shared, own = (
-        jax.random.truncated_normal(jax.random.fold_in(key, 0), -2.0, 2.0, (len(names),))
-        for key in (subject_key, knee_key)
-    )
-    mix = jnp.sqrt(1.0 - spread[:, 2]) * shared + jnp.sqrt(spread[:, 2]) * own
-    values = spread[:, 0] + spread[:, 1] * jnp.clip(mix, -2.0, 2.0)
-    parameters = dict(zip(names, values, strict=True))
-    return parameters | _osteoarthritis(parameters, subject_key, knee_key)
+    shared, own = (np.asarray(_normals(key), np.float64) for key in (subject_key, knee_key))
+    spread = np.array(list(SPREADS.values()))
+    n = len(spread)
+    mix = np.sqrt(1.0 - spread[:, 2]) * shared[:n] + np.sqrt(spread[:, 2]) * own[:n]
+    values = spread[:, 0] + spread[:, 1] * np.clip(mix, -2.0, 2.0)
+    parameters = dict(zip(SPREADS, values.tolist(), strict=True))
+    parameters |= _osteoarthritis(parameters, shared[n:], own[n:])
+    return {name: np.float32(value) for name, value in parameters.items()}
 
 
-def _osteoarthritis(p: Parameters, subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
+@jax.jit
+def _normals(key: jax.Array) -> jax.Array:
+    return jax.random.normal(key, (len(SPREADS) + 3,))
+
+
+def _osteoarthritis(
+    p: dict[str, float], shared: np.ndarray, own: np.ndarray
+) -> dict[str, float]:
     """What the grade changes.
 
     The latent severity is a uniform number shared mostly by both knees; its quantile gives the
     grade. Returns `kl`, `severity` (0 to 4, continuous), `medial_space` and `lateral_space` (bone to
-    bone, mm before size), `medial_loss` and `lateral_loss` (share of cartilage that is left),
+    bone, mm before size), `medial_left` and `lateral_left` (share of cartilage that is left),
     `osteophyte` (mm), `sclerosis` (0 to 1) and `varus`, `effusion`, corrected for the grade.
     """
-    shared = jax.random.normal(jax.random.fold_in(subject_key, 1))
-    own, jitter, lateral = jax.random.normal(jax.random.fold_in(knee_key, 1), (3,))
-    uniform = jax.scipy.stats.norm.cdf(0.85 * shared + 0.527 * own)
-    edges = jnp.cumsum(jnp.array(KL_SHARES[:-1], jnp.float32))
-    kl = jnp.sum(uniform >= edges).astype(jnp.int32)
-    lower = jnp.concatenate([jnp.zeros(1), edges])[kl]
-    within = (uniform - lower) / jnp.array(KL_SHARES, jnp.float32)[kl]
-    severity = jnp.clip(kl + 0.8 * (within - 0.5), 0.0, 4.2)
-    grades = jnp.arange(5.0)
-    left = jnp.interp(severity, grades, jnp.array([1.0, 0.93, 0.74, 0.42, 0.10]))
-    left = jnp.clip(left * (1.0 + 0.06 * jitter), 0.06, 1.05)
-    other = jnp.interp(severity, grades, jnp.array([1.0, 0.98, 0.95, 0.88, 0.78]))
-    is_lateral = lateral > 1.2
-    medial_loss = jnp.where(is_lateral, other, left)
-    lateral_loss = jnp.where(is_lateral, left, other)
+    uniform = 0.5 * (1.0 + math.erf((0.85 * shared[0] + 0.527 * own[0]) / math.sqrt(2.0)))
+    edges = np.concatenate([[0.0], np.cumsum(KL_SHARES)])
+    kl = int(np.clip(np.searchsorted(edges, uniform, side="right") - 1, 0, 4))
+    within = (uniform - edges[kl]) / KL_SHARES[kl]
+    severity = min(max(kl + 0.8 * (within - 0.5), 0.0), 4.2)
+
+    def by_grade(*values: float) -> float:
+        return float(np.interp(severity, range(5), values))
+
+    left = by_grade(1.0, 0.93, 0.74, 0.42, 0.10) * (1.0 + 0.06 * float(np.clip(own[1], -2, 2)))
+    left = min(max(left, 0.06), 1.05)
+    other = by_grade(1.0, 0.98, 0.95, 0.88, 0.78)
+    lateral = own[2] > 1.2
+    medial_left, lateral_left = (other, left) if lateral else (left, other)
     return {
         "kl": kl,
         "severity": severity,
-        "medial_loss": medial_loss,
-        "lateral_loss": lateral_loss,
-        "medial_space": medial_loss * (p["femoral_cartilage"] + p["medial_cartilage"]) + 0.4,
-        "lateral_space": lateral_loss * (p["femoral_cartilage"] + p["lateral_cartilage"]) + 0.4,
-        "osteophyte": jnp.interp(severity, grades, jnp.array([0.0, 1.2, 2.6, 4.0, 5.6])),
-        "sclerosis": jnp.interp(severity, grades, jnp.array([0.0, 0.05, 0.2, 0.5, 0.9])),
-        "varus": p["varus"] + jnp.where(is_lateral, -0.6, 0.8) * severity,
+        "medial_left": medial_left,
+        "lateral_left": lateral_left,
+        "medial_space": medial_left * (p["femoral_cartilage"] + p["medial_cartilage"]) + 0.4,
+        "lateral_space": lateral_left * (p["femoral_cartilage"] + p["lateral_cartilage"]) + 0.4,
+        "osteophyte": by_grade(0.0, 1.2, 2.6, 4.0, 5.6),
+        "sclerosis": by_grade(0.0, 0.05, 0.2, 0.5, 0.9),
+        "varus": p["varus"] + (-0.6 if lateral else 0.8) * severity,
         "effusion": p["effusion"] + 0.35 * severity,
     }

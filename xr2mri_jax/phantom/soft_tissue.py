@@ -14,15 +14,15 @@ Array = jax.Array
 
 # Muscles that cross the box: centre (x, y, z) and radii in mm; long ones end outside the box.
 MUSCLES: dict[str, tuple[float, float, float, float, float, float]] = {
-    "vastus_medialis": (31.0, -20.0, -64.0, 19.0, 25.0, 44.0),
-    "vastus_lateralis": (-33.0, -20.0, -74.0, 18.0, 27.0, 44.0),
-    "vastus_intermedius": (-2.0, -36.0, -92.0, 24.0, 13.0, 36.0),
-    "biceps_femoris": (-36.0, 30.0, -54.0, 11.5, 16.0, 66.0),
-    "semimembranosus": (20.0, 36.0, -58.0, 16.0, 16.0, 56.0),
-    "semitendinosus": (24.0, 53.0, -66.0, 10.0, 9.0, 60.0),
-    "sartorius": (45.0, 18.0, -38.0, 6.5, 14.0, 62.0),
-    "gastrocnemius_medial": (20.0, 41.0, 44.0, 19.5, 16.0, 66.0),
-    "gastrocnemius_lateral": (-18.0, 42.0, 48.0, 17.0, 15.0, 66.0),
+    "vastus_medialis": (30.0, -17.0, -66.0, 22.0, 29.0, 50.0),
+    "vastus_lateralis": (-33.0, -17.0, -76.0, 21.0, 31.0, 52.0),
+    "vastus_intermedius": (-2.0, -36.0, -96.0, 28.0, 16.0, 44.0),
+    "biceps_femoris": (-34.0, 33.0, -52.0, 14.0, 21.0, 78.0),
+    "semimembranosus": (20.0, 38.0, -56.0, 20.0, 19.0, 66.0),
+    "semitendinosus": (24.0, 56.0, -66.0, 13.0, 11.0, 70.0),
+    "sartorius": (46.0, 20.0, -38.0, 7.5, 18.0, 76.0),
+    "gastrocnemius_medial": (21.0, 42.0, 44.0, 21.0, 18.0, 76.0),
+    "gastrocnemius_lateral": (-19.0, 43.0, 48.0, 19.0, 17.0, 74.0),
     "soleus_popliteus": (-2.0, 27.0, 60.0, 30.0, 12.0, 42.0),
     "tibialis_anterior": (-27.0, -8.0, 64.0, 13.0, 17.0, 44.0),
     "peroneus": (-43.0, 14.0, 68.0, 9.0, 14.0, 40.0),
@@ -56,9 +56,9 @@ def skin(p: Parameters, x: Array, y: Array, z: Array, patella: Array) -> Array:
     """Outer surface of the leg; it bulges over the patella."""
     thigh = sdf.smooth_step(0.0, -70.0, z)
     calf = jnp.exp(-0.5 * ((z - 55.0) / 30.0) ** 2)
-    grow = 0.45 * (p["fat"] - 7.5)
-    rx = p["girth"] * (49.5 + 8.0 * thigh + 3.5 * calf) + grow
-    ry = p["girth"] * (55.0 + 6.0 * thigh + 2.0 * calf) + grow
+    grow = 0.45 * (p["fat"] - 7.0)
+    rx = p["girth"] * (48.0 + 8.5 * thigh + 4.0 * calf) + grow
+    ry = p["girth"] * (53.0 + 8.0 * thigh + 3.0 * calf) + grow
     outline = sdf.tube(x, y - 4.0 - 3.0 * calf, rx, ry)
     return sdf.smooth_union(outline, patella - 4.5 - 0.1 * p["fat"], 10.0)
 
@@ -96,35 +96,8 @@ def tendons(p: Parameters, x: Array, y: Array, z: Array, patella: tuple) -> Arra
     return jnp.minimum(jnp.minimum(sheet, medial), lateral)
 
 
-def cruciates(x: Array, y: Array, z: Array) -> Array:
-    """Anterior and posterior cruciate ligament, in the tibia's frame."""
-    anterior = (2.0, -11.0, 0.0, -8.0, 12.0, -26.0, 3.8)
-    posterior = (0.0, 25.0, 7.0, 7.0, 0.0, -21.0, 4.6)
-    return jnp.min(sdf.capsules(x, y, z, (anterior, posterior)), axis=0)
-
-
 def vessels(x: Array, y: Array, z: Array) -> Array:
     """Popliteal artery and vein, in the leg's frame."""
     artery = (2.0, 26.0, -80.0, -3.0, 31.0, 30.0, 3.0)
     vein = (-5.0, 33.0, -80.0, -7.0, 37.0, 30.0, 3.6)
     return jnp.min(sdf.capsules(x, y, z, (artery, vein)), axis=0)
-
-
-def meniscus(p: Parameters, x: Array, y: Array, depth: Array, medial: bool) -> Array:
-    """One meniscus: a ring open to the spines that rises outwards; bones and cartilage cut it.
-
-    Args:
-      depth: mm below the plateau's bone surface (negative above), from `bones.tibia`.
-    """
-    sign = 1.0 if medial else -1.0
-    u = sign * x - 18.5
-    rx, ry = (17.5, 23.0) if medial else (17.0, 20.0)
-    rx = rx + p["tibia_width"] - 20.0
-    v = y - (2.0 if medial else 1.5)
-    radius = jnp.sqrt((u / rx) ** 2 + (v / ry) ** 2 + 1e-6)
-    inner = 0.50 if medial else 0.46
-    wedge = (inner - radius) * rx + 0.55 * (-depth - 2.0)
-    outer = (radius - 1.06) * rx
-    opening = -u - (0.62 * rx if medial else 0.75 * rx)
-    block = jnp.maximum(-depth - 8.5, depth)
-    return jnp.maximum(jnp.maximum(wedge, outer), jnp.maximum(opening, block))

@@ -40,8 +40,8 @@ class Tissue(NamedTuple):
 
 
 _CARTILAGE = (1240.0, 37.0, 0.78, 0.0, 0.0249)
-_SPONGY_BONE = (365.0, 60.0, 0.62, 0.90, 0.0293, True)
-_MENISCUS = (960.0, 9.0, 0.62, 0.0, 0.0249)
+_SPONGY_BONE = (365.0, 40.0, 0.62, 0.99, 0.0293, True)
+_MENISCUS = (960.0, 6.0, 0.55, 0.0, 0.0249)
 
 # Codes 1 to 10 are those of the public knee label maps in the Osteoarthritis Initiative's geometry.
 TISSUES: dict[str, Tissue] = {
@@ -58,11 +58,11 @@ TISSUES: dict[str, Tissue] = {
     "medial_meniscus": Tissue(10, *_MENISCUS),
     "muscle": Tissue(11, 1420.0, 32.0, 0.79, 0.02, 0.0238),
     "fat": Tissue(12, 371.0, 90.0, 0.90, 0.95, 0.0202),
-    "skin": Tissue(13, 1100.0, 20.0, 0.72, 0.15, 0.0247),
-    "ligament": Tissue(14, 700.0, 5.0, 0.50, 0.0, 0.0245),
+    "skin": Tissue(13, 1100.0, 15.0, 0.60, 0.2, 0.0247),
+    "ligament": Tissue(14, 700.0, 3.5, 0.45, 0.0, 0.0245),
     "fluid": Tissue(15, 3620.0, 767.0, 1.0, 0.0, 0.0228),
     "cortical_bone": Tissue(16, 250.0, 0.6, 0.20, 0.0, 0.0814),
-    "vessel": Tissue(17, 1930.0, 120.0, 0.85, 0.0, 0.0240),
+    "vessel": Tissue(17, 1930.0, 60.0, 0.85, 0.0, 0.0240),
 }
 
 CODES: dict[str, int] = {name: tissue.code for name, tissue in TISSUES.items()}
