@@ -23,9 +23,10 @@ MEANINGS = {
     "pca": "A linear method, principal components, with as many hidden variables where the number "
     "of training radiographs allows it.",
 }
-STATEMENT = (
-    "For research only, not for diagnosis. A predicted volume is what the model thinks likely; "
-    "what a radiograph does not show, it cannot know."
+STATEMENT = "For research only, not for diagnosis."
+GUESSED = (
+    "A predicted volume is what the model thinks likely; what a radiograph does not show, it "
+    "cannot know."
 )
 SIMULATED = (
     "These knees are simulated. The numbers tell how well the method works on the simulation; "
@@ -92,7 +93,7 @@ def page(
 ) -> str:
     """The page as text; arguments as for `write`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    notices = [STATEMENT]
+    notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
     if str(evaluated["dataset"]).startswith("knee_phantom"):
         notices.append(SIMULATED)
     parts = [
