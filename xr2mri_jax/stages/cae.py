@@ -47,7 +47,7 @@ class CaeStage:
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`."""
         base.require_shape(batch, "xray", (*self.spec["image_shape"], 1), "model.cae.image_shape")
-        return jax.jit(self.create)(rng)
+        return base.created(self, rng)
 
     def trainable(self, params: Any) -> Any:
         """All of it."""

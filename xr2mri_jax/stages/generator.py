@@ -72,7 +72,7 @@ class GeneratorStage:
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`: the encoder is the (averaged) one of the auto-encoder's workdir."""
         require_pair(batch, self.cae_spec, self.spec)
-        params, model_state = jax.jit(self.create)(rng)
+        params, model_state = base.created(self, rng)
         source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
         loaded = base.averaged_params(source)
         return base.replaced(params, "encoder", loaded["encoder"], source), model_state

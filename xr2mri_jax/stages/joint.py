@@ -79,7 +79,7 @@ class JointStage:
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`: encoder and generator of one workdir, the decoder of the other."""
         require_pair(batch, self.cae_spec, self.spec)
-        params, model_state = jax.jit(self.create)(rng)
+        params, model_state = base.created(self, rng)
         source = base.earlier_workdir(
             "generator_workdir", self.generator_workdir, GENERATOR_COMMAND
         )
