@@ -1,4 +1,4 @@
-"""Builds a TFDS dataset: python launch/prepare.py --dataset=knee_phantom/quickstart --data_dir=DIR."""
+"""Builds a TFDS dataset: prepare.py --dataset=knee_phantom/quickstart --data_dir=DIR."""
 
 import os
 
@@ -16,7 +16,8 @@ NUM_WORKERS = flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "number o
 
 def main() -> None:
     """Prepares the dataset and says where it is and how large its splits are."""
-    builder = datasets.prepare(DATASET.value, DATA_DIR.value, NUM_WORKERS.value, SOURCE.value)
+    name, data_dir = str(DATASET.value), str(DATA_DIR.value)
+    builder = datasets.prepare(name, data_dir, NUM_WORKERS.value or 1, SOURCE.value)
     sizes = ", ".join(f"{name} {split.num_examples}" for name, split in builder.info.splits.items())
     print(f"{builder.info.full_name} is in {builder.data_dir}: {sizes}")
 

@@ -98,6 +98,8 @@ def prepare(
     config = tfds.download.DownloadConfig(
         manual_dir=None if source is None else os.fspath(source), try_download_gcs=False
     )
+    if getattr(builder, "own_progress", False):
+        tfds.disable_progress_bar()
     with _termination_as_interrupt():
         builder.download_and_prepare(
             download_dir=os.fspath(root / "downloads"),

@@ -98,7 +98,7 @@ def _slab(
     medial = sdf.smooth_step(-4.0, 4.0, in_tibia[0])
     centre = tuple(pose.patella.origin)
     parts = joint.cartilages(
-        p, (femur, notch, tibia, depth, patella), in_femur, in_tibia, in_patella, medial
+        p, (femur, notch, depth, patella), in_femur, in_tibia, in_patella, medial
     )
     parts |= {
         "ligament": jnp.minimum(
@@ -199,7 +199,9 @@ def _composite(layers: tuple[Array, ...]) -> Voxels:
 
     zero = jnp.zeros_like(cover[0])
     start = (zero + 1.0, zero, zero, zero, zero.astype(jnp.uint8))
-    (left, total, mu, best, label), _ = jax.lax.scan(add, start, (cover, signal, attenuation, codes))
+    (left, total, mu, best, label), _ = jax.lax.scan(
+        add, start, (cover, signal, attenuation, codes)
+    )
     return Voxels(jnp.where(left > best, jnp.uint8(0), label), total, mu)
 
 

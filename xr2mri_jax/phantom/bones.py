@@ -1,9 +1,9 @@
 """Signed distances of the four bones, each in its own frame.
 
-Coordinates of a canonical right knee, in mm before the overall size: x lateral to medial (+ medial),
-y anterior to posterior (+ posterior), z superior to inferior (+ inferior). The femur's frame has its
-origin on the condylar axis, the tibia's in the middle of the plateau, the patella's in its centre.
-Every function takes the parameters of `parameters.sample` and f32 coordinates that broadcast, and
+Coordinates of a canonical right knee, in mm before the overall size: x lateral to medial
+(+ medial), y anterior to posterior (+ posterior), z superior to inferior (+ inferior). The femur's
+frame has its origin on the condylar axis, the tibia's in the middle of the plateau, the patella's
+in its centre. Every function takes the parameters of `parameters.sample` and f32 coordinates that broadcast, and
 returns f32 distances, negative inside.
 """
 

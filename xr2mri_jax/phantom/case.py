@@ -37,7 +37,7 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must be 0 or more")
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        arrays = jax.device_get(_simulate(seed, index, tuple(shape)))
+        arrays = jax.device_get(_simulate(seed, index, shape))
     return {
         **{name: np.asarray(value) for name, value in arrays.items() if name != "kl"},
         "kl": int(arrays["kl"]),
@@ -62,9 +62,10 @@ def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, A
 @jax.jit
 def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
     """MRI, its mask and the radiograph, as they are stored."""
-    scan, field, exposure = (jax.random.fold_in(key, part) for part in range(3))
+    scan, field, exposure = jax.random.split(key, 3)
     depth_mm, *pixel_mm = (extent / n for extent, n in zip(BOX_MM, signal.shape, strict=True))
-    mask = field_mask(field, signal.shape)
+    d, h, w = signal.shape
+    mask = field_mask(field, (d, h, w))
     return {
         "xray": _to_uint16(expose(attenuation, depth_mm, pixel_mm, exposure)),
         "mri": _to_uint16(jnp.where(mask, acquire(signal, scan), 0.0))[..., None],

@@ -14,14 +14,19 @@ Array = jax.Array
 
 
 def cartilages(
-    p: Parameters, surfaces: tuple, in_femur: Point, in_tibia: Point, in_patella: Point, medial: Array
+    p: Parameters,
+    surfaces: tuple,
+    in_femur: Point,
+    in_tibia: Point,
+    in_patella: Point,
+    medial: Array,
 ) -> dict[str, Array]:
     """Distances of the four cartilages: layers on the bones where these articulate.
 
     A layer of thickness t is the bone grown by t; where a weight falls to 0 it retreats under the
     bone's surface, so that no film is left. Bones come first and cut what overlaps.
     """
-    femur, notch, tibia, depth, patella = surfaces
+    femur, notch, depth, patella = surfaces
     x, y, z = in_femur
     loss = p["lateral_left"] + (p["medial_left"] - p["lateral_left"]) * medial
     weight = sdf.smooth_step(-15.0, -10.0, z + 0.35 * y + 6.0 * sdf.smooth_step(-5.0, -25.0, y))
@@ -45,7 +50,7 @@ def cartilages(
     return layers | {"femoral_cartilage": femoral}
 
 
-def _layer(thickness: Array, weight: Array) -> Array:
+def _layer(thickness: Array, weight: Array | float) -> Array:
     return thickness * weight - 1.5 * (1.0 - weight)
 
 
@@ -59,7 +64,12 @@ def fluid(
     film = femur - _layer(p["femoral_cartilage"] - 0.5 + 0.22 * p["effusion"], weight)
     swell = 0.6 + 0.6 * jnp.maximum(p["effusion"], 0.0)
     pouch = sdf.ellipsoid(
-        leg[0] - patella[0], leg[1] - patella[1] - 9.0, leg[2] - patella[2] + 20.0, 15.0, swell, 14.0
+        leg[0] - patella[0],
+        leg[1] - patella[1] - 9.0,
+        leg[2] - patella[2] + 20.0,
+        15.0,
+        swell,
+        14.0,
     )
     gutter = sdf.ellipsoid(jnp.abs(x) - 34.0, y + 14.0, z + 2.0, 1.0 + 1.2 * swell, 9.0, 11.0)
     return jnp.minimum(film, jnp.minimum(pouch, gutter))

@@ -27,8 +27,8 @@ def material_volume(
       surroundings: tissue that label 0 stands for; a map of bones alone is best put into "muscle".
 
     Returns:
-      f32[d, h, w]: the property; bones have a cortical shell, and edges are softened by about half a
-      voxel.
+      f32[d, h, w]: the property; bones have a cortical shell, and edges are softened by about half
+      a voxel.
 
     Raises:
       InputError: a code or the surroundings are unknown, or the array has not three axes.

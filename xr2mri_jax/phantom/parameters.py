@@ -26,7 +26,7 @@ class Spread(NamedTuple):
 
 
 # Lengths in mm before the overall size, angles in degrees. Bone sizes follow anthropometry of the
-# adult knee (epicondylar width about 80 mm, plateau about 74 x 50 mm, patella about 42 x 40 x 21 mm).
+# adult knee (epicondylar width about 80 mm, plateau 74 x 50 mm, patella 42 x 40 x 21 mm).
 SPREADS: dict[str, Spread] = {
     "size": Spread(1.0, 0.055, 0.01),
     "condyle_spacing": Spread(23.5, 1.1, 0.1),
@@ -106,14 +106,12 @@ def _normals(key: jax.Array) -> jax.Array:
     return jax.random.normal(key, (len(SPREADS) + 3,))
 
 
-def _osteoarthritis(
-    p: dict[str, float], shared: np.ndarray, own: np.ndarray
-) -> dict[str, float]:
+def _osteoarthritis(p: dict[str, float], shared: np.ndarray, own: np.ndarray) -> dict[str, float]:
     """What the grade changes.
 
     The latent severity is a uniform number shared mostly by both knees; its quantile gives the
-    grade. Returns `kl`, `severity` (0 to 4, continuous), `medial_space` and `lateral_space` (bone to
-    bone, mm before size), `medial_left` and `lateral_left` (share of cartilage that is left),
+    grade. Returns `kl`, `severity` (0 to 4, continuous), `medial_space` and `lateral_space` (bone
+    to bone, mm before size), `medial_left` and `lateral_left` (share of cartilage that is left),
     `osteophyte` (mm), `sclerosis` (0 to 1) and `varus`, `effusion`, corrected for the grade.
     """
     uniform = 0.5 * (1.0 + math.erf((0.85 * shared[0] + 0.527 * own[0]) / math.sqrt(2.0)))

@@ -105,8 +105,8 @@ def _seat_femur(p: Parameters, tibia: Frame, flexed: Array) -> Frame:
 
 
 def _seat_patella(p: Parameters, femur: Frame) -> Frame:
-    x, z = np.meshgrid(np.linspace(-14.0, 14.0, 7), np.linspace(-12.0, 12.0, 5))
-    x, z = x.astype(np.float32), z.astype(np.float32)
+    x, z = jnp.meshgrid(np.linspace(-14.0, 14.0, 7), np.linspace(-12.0, 12.0, 5))
+    x, z = jnp.asarray(x, jnp.float32), jnp.asarray(z, jnp.float32)
     y = 0.62 * p["patella_thickness"] - 0.36 * jnp.sqrt(x * x + 6.0)
     target = p["patellar_cartilage"] + p["femoral_cartilage"] + 0.3
     tilt = _rotation(2, jnp.deg2rad(p["patella_tilt"]))
@@ -120,5 +120,3 @@ def _seat_patella(p: Parameters, femur: Frame) -> Frame:
         return forward + 0.9 * (target - jnp.min(distance))
 
     return frame(jax.lax.fori_loop(0, 6, improve, jnp.float32(46.0)))
-
-

@@ -9,6 +9,8 @@ import numpy as np
 from xr2mri_jax.phantom.label_map import material_volume
 from xr2mri_jax.phantom.tissues import attenuation_table
 
+# Photons counted by a pixel in the open beam, median over exposures.
+PHOTONS = 1e5
 # Share of scattered photons behind the grid, and the width (mm) over which they spread.
 SCATTER, SCATTER_MM = 0.12, 18.0
 # Blur of focal spot, screen and pixel, mm.
@@ -19,7 +21,9 @@ HARMONISED, TISSUE_MM = 0.55, 16.0
 WINDOW = (3.0, 99.7)
 
 
-def expose(attenuation: jax.Array, depth_mm: float, pixel_mm: Sequence[float], key: jax.Array):
+def expose(
+    attenuation: jax.Array, depth_mm: float, pixel_mm: Sequence[float], key: jax.Array
+) -> jax.Array:
     """Takes the radiograph of an attenuation volume.
 
     The detector counts I = N exp(-sum(mu) depth_mm) photons, blurred, with scatter; noise has a
@@ -38,9 +42,10 @@ def expose(attenuation: jax.Array, depth_mm: float, pixel_mm: Sequence[float], k
     path = jnp.sum(attenuation, axis=0) * depth_mm
     primary = gaussian_blur(jnp.exp(-path), BLUR_MM, pixel_mm)
     scattered = gaussian_blur(primary, SCATTER_MM, pixel_mm)
-    photons = 10.0 ** jax.random.uniform(jax.random.fold_in(key, 0), minval=4.7, maxval=5.3)
+    exposure, quantum = jax.random.split(key)
+    photons = PHOTONS * jnp.exp(0.4 * jnp.clip(jax.random.normal(exposure), -2.0, 2.0))
     counts = photons * (primary + SCATTER * scattered)
-    noise = jax.random.normal(jax.random.fold_in(key, 1), counts.shape)
+    noise = jax.random.normal(quantum, counts.shape)
     counts = jnp.maximum(counts + jnp.sqrt(counts) * noise, 1.0)
     return scale(jnp.log(photons) - jnp.log(counts), pixel_mm)
 

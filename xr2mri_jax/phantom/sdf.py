@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
+Value = jax.Array | float
 
 
-def ellipsoid(x: Array, y: Array, z: Array, rx: Array, ry: Array, rz: Array) -> Array:
+def ellipsoid(x: Array, y: Array, z: Array, rx: Value, ry: Value, rz: Value) -> Array:
     """Ellipsoid with radii (rx, ry, rz) at the origin."""
     ax, ay, az = x / rx, y / ry, z / rz
     k0 = jnp.sqrt(ax * ax + ay * ay + az * az + 1e-6)
@@ -37,7 +38,7 @@ def ellipsoids(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
     return ellipsoid(x - cx, y - cy, z - cz, rx, ry, rz)
 
 
-def tube(x: Array, y: Array, rx: Array, ry: Array) -> Array:
+def tube(x: Array, y: Array, rx: Value, ry: Value) -> Array:
     """Infinite tube along the third axis with an elliptic section; radii may vary by voxel."""
     ax, ay = x / rx, y / ry
     k0 = jnp.sqrt(ax * ax + ay * ay + 1e-6)
@@ -50,8 +51,8 @@ def capsules(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
 
     Args:
       x, y, z: f32 of one shape.
-      rows: one (start x, y, z, end x, y, z, radius) a capsule. A flat band is a capsule whose start,
-        end and points leave one coordinate out.
+      rows: one (start x, y, z, end x, y, z, radius) a capsule. A flat band is a capsule whose
+        start, end and points leave one coordinate out.
 
     Returns:
       f32[n, *shape of x].

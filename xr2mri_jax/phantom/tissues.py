@@ -6,10 +6,10 @@ Sources:
   Meniscus, ligament, tendon, cortical bone, skin and blood: typical values of the ultrashort-echo
     and 3 T literature (Du et al., Magn Reson Imaging 29:470-482, 2011; Stanisz et al., Magn Reson
     Med 54:507-512, 2005); they are dark in DESS whatever the exact number.
-  Linear attenuation: mass attenuation coefficients at 50 keV of ICRU-44 tissues times density, from
-    NIST's tables (Hubbell and Seltzer, NISTIR 5632): cortical bone 0.4242 cm2/g x 1.92 g/cm3, muscle
-    0.2264 x 1.05, adipose 0.2123 x 0.95, water 0.2269 x 1.00. Spongy bone: 15 % cortical bone by
-    volume in yellow marrow. 50 keV is about the effective energy of a 70 to 80 kVp knee exposure
+  Linear attenuation: mass attenuation coefficients at 50 keV of ICRU-44 tissues times density,
+    from NIST's tables (Hubbell and Seltzer, NISTIR 5632): cortical bone 0.4242 cm2/g x 1.92 g/cm3,
+    muscle 0.2264 x 1.05, adipose 0.2123 x 0.95, water 0.2269 x 1.00. Spongy bone: 15 % cortical
+    bone by volume in yellow marrow. 50 keV is about the effective energy of a 70 to 80 kVp knee exposure
     behind its filter and the leg.
 """
 

@@ -1,14 +1,17 @@
 """TFDS builder of the phantom: simulated knees with radiograph, MRI, mask and labels."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from xr2mri_jax.datasets.knee_phantom.pool import simulate_cases
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass
@@ -31,11 +34,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     Attributes:
       num_workers: processes that simulate; set it before `download_and_prepare`.
+      own_progress: this builder shows its own progress bar.
     """
 
     VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First version."}
-    BUILDER_CONFIGS = [
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
+    BUILDER_CONFIGS: ClassVar = [
         KneePhantomConfig(name="default", description="2400 knees of 64 x 128 x 128 voxels"),
         KneePhantomConfig(
             name="quickstart",
@@ -51,6 +55,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ),
     ]
     num_workers = 1
+    own_progress = True
 
     def _info(self) -> tfds.core.DatasetInfo:
         d, h, w = self.builder_config.volume_shape
@@ -76,22 +81,20 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         del dl_manager
-        generators, first = {}, 0
-        for split, subjects in zip(
-            ("train", "validation", "test"), self.builder_config.subjects, strict=True
-        ):
-            generators[split] = self._generate_examples(split, first, first + 2 * subjects)
-            first += 2 * subjects
-        return generators
+        config = self.builder_config
+        # One stream for all splits, which TFDS reads in this order: the workers compile only once.
+        knees = range(2 * sum(config.subjects))
+        cases = simulate_cases(config.seed, knees, config.volume_shape, self.num_workers)
+        bar = tqdm(total=len(knees), desc=f"simulating {self.name}/{config.name}", unit="knee")
+        return {
+            split: self._generate_examples(itertools.islice(cases, 2 * subjects), bar)
+            for split, subjects in zip(SPLITS, config.subjects, strict=True)
+        }
 
     def _generate_examples(
-        self, split: str, first: int, end: int
+        self, cases: Iterator[tuple[int, dict[str, Any]]], bar: tqdm
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the knees of a split: their numbers are `first` to `end` - 1."""
-        config = self.builder_config
-        cases = simulate_cases(
-            config.seed, range(first, end), config.volume_shape, self.num_workers
-        )
-        bar = tqdm(cases, total=end - first, desc=f"knees for {split}", unit="knee")
-        for index, case in zip(range(first, end), bar, strict=True):
+        """Yields the knees of a split under keys made of their numbers."""
+        for index, case in cases:
+            bar.update()
             yield f"knee_{index:07d}", case

@@ -1,0 +1,177 @@
+"""Phantom cases: determined by (seed, index), shaped like a knee, radiograph above the volume."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.phantom import anatomy, bones, mri, parameters, pose
+from xr2mri_jax.phantom.case import simulate_case
+from xr2mri_jax.phantom.tissues import CODES
+
+SHAPE = (32, 64, 64)
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[dict]:
+    return [simulate_case(5, index, SHAPE) for index in range(8)]
+
+
+def _with_grade(severity: float) -> dict:
+    """A knee whose every normal number is 0, at the quantile of a grade: nothing else varies."""
+    values = {name: spread.mean for name, spread in parameters.SPREADS.items()}
+    edges = np.concatenate([[0.0], np.cumsum(parameters.KL_SHARES)])
+    quantile = 0.5 * (edges[int(severity)] + edges[int(severity) + 1])
+    from scipy.stats import norm
+
+    shared = np.array([norm.ppf(quantile) / 0.85, 0.0, 0.0])
+    values |= parameters._osteoarthritis(values, shared, np.zeros(3))
+    return {name: np.float32(value) for name, value in values.items()}
+
+
+def test_features(cases):
+    d, h, w = SHAPE
+    for index, case in enumerate(cases):
+        assert case["xray"].shape == (h, w, 1) and case["xray"].dtype == np.uint16
+        assert case["mri"].shape == (d, h, w, 1) and case["mri"].dtype == np.uint16
+        assert case["mask"].shape == (d, h, w, 1) and case["mask"].dtype == np.uint8
+        assert case["labels"].shape == (d, h, w) and case["labels"].dtype == np.uint8
+        assert SIDES[case["side"]] == ("right", "left")[index % 2]
+        assert case["kl"] in range(5)
+        np.testing.assert_allclose(case["spacing"], (4.0, 2.0, 2.0))
+    assert cases[0]["subject"] == cases[1]["subject"] != cases[2]["subject"]
+
+
+def test_every_tissue_is_there(cases):
+    assert set(np.unique(cases[0]["labels"])) >= set(range(16))
+    for case in cases:
+        volumes = np.bincount(case["labels"].ravel(), minlength=18) * 16.0 / 1000.0
+        assert 80 < volumes[CODES["femur"]] < 260
+        assert 60 < volumes[CODES["tibia"]] < 220
+        assert 7 < volumes[CODES["patella"]] < 30
+        assert 3 < volumes[CODES["fibula"]] < 25
+
+
+def test_same_numbers_again_and_no_two_cases_alike(cases):
+    again = simulate_case(5, 3, SHAPE)
+    for name in ("xray", "mri", "mask", "labels"):
+        np.testing.assert_array_equal(again[name], cases[3][name])
+    other = simulate_case(6, 3, SHAPE)
+    assert not np.array_equal(other["labels"], cases[3]["labels"])
+    assert not np.array_equal(cases[2]["labels"], cases[3]["labels"])
+
+
+def test_same_numbers_in_another_process():
+    program = (
+        "import hashlib, numpy as np\n"
+        "from xr2mri_jax.phantom.case import simulate_case\n"
+        "case = simulate_case(2, 7, (16, 32, 32))\n"
+        "names = ('xray', 'mri', 'mask', 'labels', 'spacing')\n"
+        "print(hashlib.sha256(b''.join(case[n].tobytes() for n in names)).hexdigest(), case['kl'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
+    import hashlib
+
+    case = simulate_case(2, 7, (16, 32, 32))
+    arrays = (case[n].tobytes() for n in ("xray", "mri", "mask", "labels", "spacing"))
+    expected = hashlib.sha256(b"".join(arrays)).hexdigest()
+    assert done.stdout.split() == [expected, str(case["kl"])]
+
+
+def test_voxels_outside_the_field_are_zero(cases):
+    for case in cases:
+        mask = case["mask"].astype(bool)
+        assert set(np.unique(case["mask"])) == {0, 1}
+        assert 0.7 < mask.mean() < 0.95
+        assert not case["mri"][~mask].any()
+        assert case["mri"][mask].mean() > 1000
+
+
+def test_field_is_as_wide_as_the_acquisition():
+    mask = np.asarray(mri.field_mask(jax.random.key(1), (8, 8, 256)))
+    assert mask[4, 4].sum() * 0.5 == pytest.approx(112.0, abs=1.5)
+
+
+def test_fibula_is_lateral_and_patella_in_front(cases):
+    for case in cases:
+        place = {
+            name: np.argwhere(case["labels"] == CODES[name]).mean(0)
+            for name in ("fibula", "tibia", "patella", "femur")
+        }
+        assert place["fibula"][2] < place["tibia"][2] - 8
+        assert place["fibula"][0] > place["tibia"][0]
+        assert place["patella"][0] < place["femur"][0] - 4
+        assert place["femur"][1] < place["tibia"][1]
+        medial, lateral = (
+            np.argwhere(case["labels"] == CODES[f"{side}_meniscus"])[:, 2].mean()
+            for side in ("medial", "lateral")
+        )
+        assert medial > lateral + 10
+
+
+def test_bones_projected_along_d_align_with_the_radiograph(cases):
+    for case in cases:
+        bone = np.isin(case["labels"], [CODES[n] for n in ("femur", "tibia", "patella", "fibula")])
+        projection = bone.sum(0).astype(float)
+        image = case["xray"][..., 0].astype(float)
+        aligned = np.corrcoef(projection.ravel(), image.ravel())[0, 1]
+        assert aligned > 0.75
+        for axis, step in ((0, 6), (0, -6), (1, 6), (1, -6)):
+            moved = np.roll(projection, step, axis=axis)
+            assert np.corrcoef(moved.ravel(), image.ravel())[0, 1] < aligned
+
+
+def test_grade_changes_joint_space_width():
+    widths = []
+    for grade in (0, 2, 3, 4):
+        p = _with_grade(grade)
+        assert p["kl"] == grade
+        placed = pose.place(p)
+        y = np.linspace(-12.0, 18.0, 25, dtype=np.float32)
+        x = np.full_like(y, 20.0)
+        points = placed.tibia.outer(x, y, bones.plateau_height(p, x, y))
+        femur, _ = bones.femur(p, *placed.femur.local(*points))
+        widths.append(float(np.min(femur)))
+        # Seating leaves the narrowest distance at the joint space that was asked for.
+        assert widths[-1] == pytest.approx(float(p["medial_space"]), abs=0.35)
+    assert widths[0] > widths[1] > widths[2] > widths[3]
+    assert widths[0] > 4.0 > 1.2 > widths[3]
+
+
+def test_grade_changes_volumes_of_cartilage_and_osteophytes():
+    volumes = {}
+    for grade in (0, 4):
+        p = _with_grade(grade)
+        voxels = anatomy.voxelise(p, pose.place(p), jax.random.key(0), SHAPE)
+        volumes[grade] = np.bincount(np.asarray(voxels.labels).ravel(), minlength=18)
+    medial = CODES["medial_tibial_cartilage"]
+    assert volumes[4][medial] < 0.5 * volumes[0][medial]
+    assert volumes[4][CODES["tibia"]] > volumes[0][CODES["tibia"]]
+
+
+def test_grades_have_their_shares_and_knees_of_a_subject_are_alike():
+    key = jax.random.key(11)
+    drawn = [
+        parameters.sample(jax.random.fold_in(key, i // 2), jax.random.fold_in(key, 10_000 + i))
+        for i in range(400)
+    ]
+    grades = np.array([p["kl"] for p in drawn])
+    np.testing.assert_allclose(
+        np.bincount(grades.astype(int), minlength=5) / 400, parameters.KL_SHARES, atol=0.09
+    )
+    size = np.array([p["size"] for p in drawn])
+    assert np.corrcoef(size[::2], size[1::2])[0, 1] > 0.95
+    assert size.std() == pytest.approx(parameters.SPREADS["size"].deviation, rel=0.2)
+    assert np.corrcoef(grades[::2], grades[1::2])[0, 1] > 0.4
+
+
+def test_negative_numbers_raise():
+    with pytest.raises(ValueError, match="index -1"):
+        simulate_case(0, -1, SHAPE)
