@@ -42,7 +42,7 @@ def run(
     model = generator.make(spec)
     hidden = _hidden(volume_shape, batch_size)
     target = np.random.default_rng(1).random((batch_size, *volume_shape, 1), np.float32)
-    params = _perturbed(model.init(jax.random.key(0), tuple(h[:1] for h in hidden))["params"])
+    params = _noise(model, hidden)
     functions = _jax_functions(model, params, hidden, target)
     report: dict[str, Any] = {
         "suite": "generator",
@@ -95,12 +95,16 @@ def _hidden(volume_shape: tuple[int, int, int], batch: int) -> tuple[np.ndarray,
     return tuple(random.standard_normal((batch, *shape), np.float32) for shape in shapes)
 
 
-def _perturbed(params: Mapping[str, Any]) -> Any:
-    """Parameters with noise: those that start at zero would hide a difference."""
-    leaves, tree = jax.tree.flatten(params)
+def _noise(model: generator.Generator, hidden: Any) -> Any:
+    """Noise as parameters, at an initialisation's scale: zeros would hide a difference."""
     random = np.random.default_rng(2)
-    noisy = [p + 0.02 * random.standard_normal(p.shape).astype(np.float32) for p in leaves]
-    return jax.tree.unflatten(tree, noisy)
+
+    def values(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        fan_in = max(int(np.prod(leaf.shape[:-1])), 100)
+        return random.standard_normal(leaf.shape, np.float32) / np.float32(fan_in**0.5)
+
+    shapes = jax.eval_shape(model.init, jax.random.key(0), hidden)["params"]
+    return jax.device_put(jax.tree.map(values, shapes))
 
 
 def _loss(model: generator.Generator, params: Any, hidden: Any, target: Any) -> jax.Array:
@@ -174,8 +178,9 @@ def _agreement(
     model: generator.Generator, params: Any, hidden: Any, target: np.ndarray, twin: _Twin
 ) -> dict[str, float]:
     """Largest difference of the outputs, and of the gradients relative to each one's largest."""
-    output = np.asarray(model.apply({"params": params}, hidden))
-    grads = twin.from_flax(jax.grad(lambda p: _loss(model, p, hidden, target))(params))
+    output = np.asarray(jax.jit(model.apply)({"params": params}, hidden))
+    gradient = jax.jit(jax.grad(lambda p: _loss(model, p, hidden, target)))
+    grads = twin.from_flax(gradient(params))
     reference = np.moveaxis(twin.gradients().detach().numpy(), 1, -1)
     worst = 0.0
     for name, parameter in twin.model.named_parameters():

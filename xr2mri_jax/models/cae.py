@@ -215,7 +215,9 @@ def read_spec(spec: Mapping[str, Any]) -> CAESpec:
         raise InputError(f"cae.image_shape: found {checked.image_shape}, expected (h, w)")
     if not 0.0 < checked.mean_level < 1.0:
         raise InputError(f"cae.mean_level: found {checked.mean_level}, expected it inside (0, 1)")
+    specification.require_positive(checked.channels, "cae.channels")
     if isinstance(checked, CompactSpec):
+        specification.require_positive((checked.hidden_channels,), "cae.hidden_channels")
         specification.require_divisible(
             checked.image_shape, len(checked.channels), "cae.image_shape"
         )

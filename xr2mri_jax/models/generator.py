@@ -127,6 +127,8 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
                 f"generator.{name}: found {getattr(checked, name)}, expected {levels} entries, "
                 f"one a level of generator.channels"
             )
+    specification.require_positive(checked.channels, "generator.channels")
+    specification.require_positive(checked.widths, "generator.widths")
     if len(checked.volume_shape) != 3:
         raise InputError(
             f"generator.volume_shape: found {checked.volume_shape}, expected (d, h, w)"

@@ -62,3 +62,9 @@ def require_divisible(shape: tuple[int, ...], levels: int, where: str) -> None:
         raise InputError(
             f"{where}: found {shape}, expected multiples of {step} for {levels} levels of stride 2"
         )
+
+
+def require_positive(sizes: tuple[int, ...], where: str) -> None:
+    """Raises InputError unless every size is 1 or more."""
+    if any(size < 1 for size in sizes):
+        raise InputError(f"{where}: found {sizes}, expected every entry to be 1 or more")
