@@ -1,0 +1,252 @@
+"""Tests that every recipe trains, and that every module and launch script can be imported."""
+
+import functools
+import importlib.util
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from xr2mri_jax import datasets, workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.training import config as recipe
+from xr2mri_jax.training import loop
+
+ROOT = Path(__file__).parent.parent
+COMPILATION_CACHE = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
+SMALL_CAE = {"image_shape": (16, 16), "channels": (4, 4)}
+SMALL_GENERATOR = {
+    "volume_shape": (8, 16, 16),
+    "channels": (4, 4),
+    "widths": (8, 8),
+    "blocks": (0, 0),
+}
+
+
+def load(stage):
+    spec = importlib.util.spec_from_file_location(stage, ROOT / "configs" / f"{stage}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RECIPES = [
+    (path.stem, variant)
+    for path in sorted((ROOT / "configs").glob("*.py"))
+    for variant in load(path.stem).VARIANTS
+]
+
+
+class MadeBuilder:
+    """Stands for a prepared dataset: radiographs and volumes of noise, some splits."""
+
+    def __init__(self, count=5):
+        rng = np.random.default_rng(0)
+        shapes = {"xray": (16, 16, 1), "mri": (8, 16, 16, 1), "mask": (8, 16, 16, 1)}
+        self.examples = [
+            {
+                "xray": rng.integers(0, 65536, shapes["xray"], np.uint16),
+                "mri": rng.integers(0, 65536, shapes["mri"], np.uint16),
+                "mask": np.ones(shapes["mask"], np.uint8),
+            }
+            for _ in range(count)
+        ]
+        split = types.SimpleNamespace(num_examples=count)
+        self.info = types.SimpleNamespace(
+            full_name="made",
+            features={name: types.SimpleNamespace(shape=shape) for name, shape in shapes.items()},
+            splits=dict.fromkeys(("train", "validation", "val", "test"), split),
+        )
+
+    def as_data_source(self, split, decoders=None):
+        assert split in self.info.splits
+        return self.examples
+
+
+def shrunk(stage, variant):
+    """The recipe with its own settings, but tiny models and two steps."""
+    config = load(stage).get_config(variant)
+    config.update(steps=2, log_every=1, eval_every=2, checkpoint_every=2)
+    config.data.batch_size = 2
+    config.optimizer.update(learning_rate=0.002, ema_decay=0.9)
+    if stage == "cae":
+        config.model.cae.update(SMALL_CAE)
+        if "hidden_channels" in config.model.cae:
+            config.model.cae.update(hidden_channels=4, blocks=0)
+    if stage == "generator":
+        config.model.generator.update(SMALL_GENERATOR)
+    return config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, request):
+    """The folders of an auto-encoder and a generator for the later stages to start from."""
+    patch = pytest.MonkeyPatch()
+    # Shrunk recipes of a stage are the same program: it is compiled once.
+    cache = {**COMPILATION_CACHE, "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
+    for name, value in cache.items():
+        before = getattr(jax.config, name)
+        jax.config.update(
+            name, value if value is not None else str(tmp_path_factory.mktemp("compiled"))
+        )
+        request.addfinalizer(functools.partial(jax.config.update, name, before))
+    compilation_cache.reset_cache()
+    request.addfinalizer(compilation_cache.reset_cache)
+    patch.setattr(datasets, "load_builder", lambda name, data_dir: MadeBuilder())
+    root = tmp_path_factory.mktemp("trained")
+    assert loop.train(shrunk("cae", "smoke"), root / "cae") == 0
+    generator = shrunk("generator", "smoke")
+    generator.cae_workdir = str(root / "cae")
+    assert loop.train(generator, root / "generator") == 0
+    yield root
+    patch.undo()
+
+
+def test_every_stage_has_a_smoke_variant():
+    assert [stage for stage, variant in RECIPES if variant == "smoke"] == [
+        "cae",
+        "generator",
+        "joint",
+    ]
+    assert [stage for stage, variant in RECIPES if variant == ""] == ["cae", "generator", "joint"]
+
+
+@pytest.mark.parametrize(("stage", "variant"), RECIPES)
+def test_every_recipe_is_valid_and_trains_two_steps(stage, variant, trained, tmp_path):
+    recipe.validate(recipe.plain(load(stage).get_config(variant)))
+    config = shrunk(stage, variant)
+    if stage == "generator":
+        config.cae_workdir = str(trained / "cae")
+    if stage == "joint":
+        config.generator_workdir = str(trained / "generator")
+    assert loop.train(config, tmp_path) == 0
+    assert workdir.steps(tmp_path) == [2]
+    assert (tmp_path / "samples" / "step_000002.png").is_file()
+
+
+def test_a_run_is_continued_with_its_own_config_only(trained):
+    config = shrunk("generator", "smoke")
+    config.cae_workdir = "/moved"
+    config.log_every = 2
+    assert loop.train(config, trained / "generator") == 0
+    config.optimizer.learning_rate = 0.5
+    with pytest.raises(InputError, match=r"config.optimizer.learning_rate=0.002, asked for is 0.5"):
+        loop.train(config, trained / "generator")
+    with pytest.raises(InputError, match="holds a run of the stage 'generator'"):
+        loop.train(shrunk("cae", "smoke"), trained / "generator")
+
+
+def test_the_folder_of_an_earlier_stage_is_asked_for(tmp_path):
+    with pytest.raises(InputError, match=r"config.cae_workdir is empty: train that stage first"):
+        loop.train(shrunk("generator", "smoke"), tmp_path)
+    with pytest.raises(InputError, match=r"config.generator_workdir is empty"):
+        loop.train(shrunk("joint", "smoke"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"parallel": "3"}, "config.parallel is '3', expected one of pmap, jit"),
+        ({"steps": 0}, "config.steps is 0, expected at least 1"),
+        ({"steps": True}, "config.steps is True, expected int"),
+        ({"steps": "many"}, "config.steps is 'many', expected int"),
+        ({"optimizer": {"learning_rate": float("nan")}}, "learning_rate is nan, expected at least"),
+        ({"optimizer": {"ema_decay": 1.0}}, "ema_decay is 1.0, expected less than 1"),
+        ({"loss": {"xray": {"l1": -1.0}}}, "config.loss.xray.l1 is -1.0, expected at least 0.0"),
+        ({"loss": {"xray": {"l2": 1.0}}}, "config.loss.xray.l2 is not a key of the stage cae"),
+        ({"colour": 1}, "config.colour is not a key of the stage cae"),
+        ({"model": {"cae": 3}}, "config.model.cae is 3, expected keys with values"),
+        ({"stage": "gan"}, "config.stage is 'gan', expected one of cae, generator, joint"),
+        ({"data": {"augment": {"shift": "4"}}}, "config.data.augment.shift is '4', expected float"),
+    ],
+)
+def test_wrong_values_are_refused(change, said):
+    config = recipe.plain(recipe.default("cae"))
+
+    def merge(into, new):
+        for key, value in new.items():
+            if isinstance(value, dict) and isinstance(into.get(key), dict):
+                merge(into[key], value)
+            else:
+                into[key] = value
+
+    merge(config, change)
+    with pytest.raises(InputError) as caught:
+        recipe.validate(config)
+    assert said in str(caught.value)
+
+
+def test_a_missing_key_and_an_unknown_variant_are_refused():
+    config = recipe.plain(recipe.default("cae"))
+    del config["optimizer"]["clip_norm"]
+    with pytest.raises(InputError, match=r"config.optimizer.clip_norm is missing"):
+        recipe.validate(config)
+    with pytest.raises(InputError, match=r"variant 'tiny', expected one of '', 'quickstart'"):
+        load("cae").get_config("tiny")
+
+
+IMPORTS = """
+import importlib, importlib.util, pkgutil, sys
+from pathlib import Path
+import xr2mri_jax
+from absl import flags
+for module in pkgutil.walk_packages(xr2mri_jax.__path__, "xr2mri_jax."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        # The PyTorch side of the benchmarks belongs to the extra `bench`.
+        if error.name != "torch" or not module.name.startswith("xr2mri_jax.benchmarks."):
+            raise
+for path in sorted(Path("launch").glob("*.py")):
+    before = set(flags.FLAGS)
+    spec = importlib.util.spec_from_file_location("launch_" + path.stem, path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+from jax._src import xla_bridge
+assert not xla_bridge._backends, "importing started a JAX backend"
+assert "tensorflow" not in sys.modules, "importing needs TensorFlow"
+"""
+
+
+def test_every_module_and_launch_script_is_imported():
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config=configs/none.py", "--workdir=w"], "--config=configs/none.py: no such file"),
+        (["--config=configs/cae.py:smoke"], "--workdir is missing"),
+        (["--workdir=w"], "--config is missing"),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.steps=few"],
+            "flag --config.steps=few",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.parallel=3"],
+            "config.parallel is '3', expected one of pmap, jit",
+        ),
+    ],
+)
+def test_wrong_commands_end_with_one_line_and_code_2(arguments, said):
+    done = subprocess.run(
+        [sys.executable, "launch/train.py", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
