@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import loop
+from xr2mri_jax.training import loop, parallel
 
 EXAMPLES = 24
 
@@ -59,9 +59,9 @@ class FakeStage:
 class FakeData:
     """A new order of the examples every epoch, from the seed and the epoch alone."""
 
-    def __init__(self, batch_size=6, epochs=None, seed=0, bad_at=None, pause=0.0):
+    def __init__(self, batch_size=6, epochs=None, seed=0, bad_at=None, pause=0.0, shard=(0, 1)):
         self.batch_size, self.epochs, self.seed, self.position = batch_size, epochs, seed, 0
-        self.bad_at, self.pause = bad_at, pause
+        self.bad_at, self.pause, self.shard = bad_at, pause, shard
         rng = np.random.default_rng(1)
         self.x = rng.normal(size=(EXAMPLES, 3)).astype(np.float32)
         self.y = (self.x @ np.array([1.0, -2.0, 0.5])).astype(np.float32)
@@ -77,6 +77,7 @@ class FakeData:
             raise StopIteration
         order = np.random.default_rng((self.seed, epoch)).permutation(EXAMPLES)
         index = order[at * self.batch_size :][: self.batch_size].astype(np.int32)
+        index = index[self.shard[0] :: self.shard[1]]
         self.position += 1
         x = self.x[index]
         if self.position == self.bad_at:
@@ -108,6 +109,7 @@ def config(**changes):
 
 def fit(folder, stage=None, data=None, devices=None, **changes):
     """Trains the fake stage in `folder`; returns the loop's exit code."""
+    shard = (parallel.host_index(), parallel.host_count())
     example = {
         "x": jax.ShapeDtypeStruct((1, 3), np.float32),
         "y": jax.ShapeDtypeStruct((1,), np.float32),
@@ -117,8 +119,8 @@ def fit(folder, stage=None, data=None, devices=None, **changes):
         Path(folder),
         stage or FakeStage(),
         example,
-        data or FakeData(),
-        lambda: FakeData(batch_size=8, epochs=1),
+        data or FakeData(shard=shard),
+        lambda: FakeData(batch_size=8, epochs=1, shard=shard),
         devices or jax.devices()[:1],
     )
 
@@ -127,4 +129,7 @@ if __name__ == "__main__":
     options = dict(argument.split("=") for argument in sys.argv[2:])
     pause = float(options.pop("pause", 0))
     changes = {key: json.loads(value) for key, value in options.items()}
+    parallel.start_distributed()
+    if parallel.host_count() > 1:
+        sys.exit(fit(sys.argv[1], devices=jax.devices(), **changes))
     sys.exit(fit(sys.argv[1], data=FakeData(pause=pause), **changes))

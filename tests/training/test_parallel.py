@@ -76,8 +76,9 @@ def test_unknown_strategy_is_refused():
     [
         ({}, False),
         ({"SLURM_NTASKS": "4"}, False),  # the batch script itself, outside srun
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "1"}, True),
-        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, False),
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}, True),
+        ({"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, True),
         ({"TPU_WORKER_HOSTNAMES": "localhost"}, False),
         ({"TPU_WORKER_HOSTNAMES": "a,b"}, True),
         ({"JAX_COORDINATOR_ADDRESS": "a:1234"}, True),

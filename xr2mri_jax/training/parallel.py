@@ -148,8 +148,8 @@ def _replicated(tree: Any, mesh: Mesh) -> Any:
 def start_distributed(asked: bool | None = None) -> None:
     """Joins the other hosts of the run, before any device is touched.
 
-    SLURM, Kubernetes, Open MPI and Cloud TPU pods are found by JAX itself; elsewhere the variables
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
+    Slurm, Open MPI and Cloud TPU pods are found by JAX itself; elsewhere, as on Kubernetes, the
+    variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
 
     Args:
       asked: True: join or fail; False: stay alone; None: join where several tasks of a scheduler
@@ -175,12 +175,12 @@ def start_distributed(asked: bool | None = None) -> None:
 
 
 def _several_processes(environment: Mapping[str, str]) -> bool:
+    """Whether this process is one of several: Slurm inside srun, Open MPI, a Cloud TPU pod."""
     if "JAX_COORDINATOR_ADDRESS" in environment:
         return True
-    tasks = environment.get("SLURM_NTASKS", "1")
-    inside_step = "SLURM_STEP_ID" in environment or "SLURM_PROCID" in environment
-    if inside_step and tasks.isdecimal() and int(tasks) > 1:
-        return True
+    for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"):
+        if int(environment.get(name) or "1") > 1:
+            return True
     return "," in environment.get("TPU_WORKER_HOSTNAMES", "")
 
 
