@@ -8,10 +8,9 @@ from xr2mri_jax.phantom.tissues import CODES, TISSUES, attenuation_table
 
 
 def test_codes_are_those_of_the_public_label_maps_and_unique():
-    names = (
-        "femoral_cartilage medial_tibial_cartilage lateral_tibial_cartilage patellar_cartilage "
-        "femur tibia patella fibula lateral_meniscus medial_meniscus"
-    ).split()
+    cartilages = [f"{place}_cartilage" for place in ("femoral", "medial_tibial", "lateral_tibial")]
+    names = [*cartilages, "patellar_cartilage", "femur", "tibia", "patella", "fibula"]
+    names += ["lateral_meniscus", "medial_meniscus"]
     assert [CODES[name] for name in names] == list(range(1, 11))
     assert len(set(CODES.values())) == len(CODES)
 

@@ -54,7 +54,7 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
     """Evaluates one knee on the canonical grid, one coronal slab after the other.
 
     Args:
-      p: from `parameters.sample`.
+      p: from `parameters.sample`, with the rows of `bones.with_rows`.
       pose: from `pose.place`.
       key: typed key of the textures and of the roughness of surfaces.
       shape: (d, h, w) in voxels over the canonical box.
@@ -72,26 +72,23 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
 
     def slab(inputs: tuple[Array, Array, Array]) -> Voxels:
         depth, rough_slab, grain_slab = inputs
-        box = (x, jnp.full_like(x, depth), z)
+        box = jnp.stack([x, jnp.full_like(x, depth), z])
         return _slab(p, pose, box, rough_slab, grain_slab, voxel)
 
     return jax.lax.map(slab, (y, rough, grain))
 
 
 def _slab(
-    p: Parameters, pose: Pose, box: tuple, rough: Array, grain: Array, voxel: Array
+    p: Parameters, pose: Pose, box: Array, rough: Array, grain: Array, voxel: Array
 ) -> Voxels:
     """Tissues of one coronal slab.
 
     Args:
-      box: coordinates (x, y, z) in the box over the overall size, each f32[h, w].
+      box: f32[3, h, w], coordinates (x, y, z) in the box over the overall size.
       rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
       voxel: width over which surfaces are blurred, in the same unit.
     """
-    leg = pose.leg.local(*box)
-    in_femur, in_tibia, in_patella = (
-        frame.local(*leg) for frame in (pose.femur, pose.tibia, pose.patella)
-    )
+    leg, in_femur, in_tibia, in_patella = pose.locals(box)
     femur, notch = bones.femur(p, *in_femur)
     tibia, depth = bones.tibia(p, *in_tibia)
     fibula, patella = bones.fibula(p, *in_tibia), bones.patella(p, *in_patella)

@@ -3,17 +3,65 @@
 Coordinates of a canonical right knee, in mm before the overall size: x lateral to medial
 (+ medial), y anterior to posterior (+ posterior), z superior to inferior (+ inferior). The femur's
 frame has its origin on the condylar axis, the tibia's in the middle of the plateau, the patella's
-in its centre. Every function takes the parameters of `parameters.sample` and f32 coordinates that broadcast, and
-returns f32 distances, negative inside.
+in its centre. Every shape takes the parameters of `parameters.sample` with the rows of `with_rows`
+and f32 coordinates of one shape, and returns f32 distances, negative inside.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xr2mri_jax.phantom import sdf
 from xr2mri_jax.phantom.parameters import Parameters
 
 Array = jax.Array
+
+
+def with_rows(p: Parameters) -> Parameters:
+    """Adds the ellipsoids and capsules of the bones, computed on the host.
+
+    Rows of centre and radii f32[n, 6], or of start, end and radius f32[n, 7]; inside a compiled
+    function XLA would build these small tables again for every use.
+
+    Args:
+      p: from `parameters.sample`.
+
+    Returns:
+      `p` and femur_rows (condyles, notch), femur_side_rows (epicondyle and osteophyte, for |x|),
+      tibia_side_rows (osteophyte, for |x|), fibula_rows, fibula_shaft_rows.
+    """
+    c, width, length = p["condyle_spacing"], p["condyle_width"], p["condyle_length"]
+    rm, rl, spur = p["medial_condyle"], p["lateral_condyle"], p["osteophyte"]
+    fx, fy, fz = p["fibula_lateral"], p["fibula_posterior"], p["fibula_level"]
+    rows = {
+        "femur_rows": (
+            (c, 2.0, 0.0, width, length, rm),
+            (c - 3.0, -10.0, -2.0, width + 1.0, length + 1.0, rm + 1.2),
+            (-c, 1.0, 0.0, width, length - 0.5, rl),
+            (3.0 - c, -12.0, -3.0, width + 1.5, length + 2.5, rl + 2.2),
+            (0.5, 19.0, 17.0, p["notch_width"], 29.0, p["notch_height"]),
+        ),
+        "femur_side_rows": (
+            (31.0, -2.0, -5.0, 8.0, 11.0, 11.0),
+            (c + width - 3.5 + 0.8 * spur, -4.0, 11.0, 3.0 + 0.5 * spur, 14.0, 4.5),
+        ),
+        "tibia_side_rows": (
+            (
+                13.5 + p["tibia_width"] + 0.75 * spur,
+                0.0,
+                4.0 - 0.3 * spur,
+                3.0 + 0.5 * spur,
+                13.0,
+                2.5 + 0.3 * spur,
+            ),
+        ),
+        "fibula_rows": (
+            (fx, fy, fz, 9.5, 10.5, 12.0),
+            (fx - 2.5, fy + 4.0, fz - 9.0, 4.5, 4.5, 6.0),
+        ),
+        "fibula_shaft_rows": ((fx, fy, fz, fx - 1.0, fy - 5.0, fz + 70.0, p["fibula_radius"]),),
+    }
+    return {**p, **{name: np.array(row, np.float32) for name, row in rows.items()}}
 
 
 def femur(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
@@ -22,29 +70,8 @@ def femur(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     Returns:
       The distance to the bone, and to the intercondylar notch (negative inside the notch).
     """
-    c, width, length = p["condyle_spacing"], p["condyle_width"], p["condyle_length"]
-    rm, rl, spur = p["medial_condyle"], p["lateral_condyle"], p["osteophyte"]
-    medial, medial_front, lateral, lateral_front, notch = sdf.ellipsoids(
-        x,
-        y,
-        z,
-        (
-            (c, 2.0, 0.0, width, length, rm),
-            (c - 3.0, -10.0, -2.0, width + 1.0, length + 1.0, rm + 1.2),
-            (-c, 1.0, 0.0, width, length - 0.5, rl),
-            (3.0 - c, -12.0, -3.0, width + 1.5, length + 2.5, rl + 2.2),
-            (0.5, 19.0, 17.0, p["notch_width"], 29.0, p["notch_height"]),
-        ),
-    )
-    epicondyles, margins = sdf.ellipsoids(
-        jnp.abs(x),
-        y,
-        z,
-        (
-            (31.0, -2.0, -5.0, 8.0, 11.0, 11.0),
-            (c + width - 3.5 + 0.8 * spur, -4.0, 11.0, 3.0 + 0.5 * spur, 14.0, 4.5),
-        ),
-    )
+    medial, medial_front, lateral, lateral_front, notch = sdf.ellipsoids(x, y, z, p["femur_rows"])
+    epicondyles, margins = sdf.ellipsoids(jnp.abs(x), y, z, p["femur_side_rows"])
     medial = sdf.smooth_union(medial, medial_front, 3.0)
     lateral = sdf.smooth_union(lateral, lateral_front, 3.0)
     flare = sdf.smooth_step(-82.0, 2.0, z)
@@ -91,35 +118,18 @@ def tibia(p: Parameters, x: Array, y: Array, z: Array) -> tuple[Array, Array]:
     )
     depth = z - plateau_height(p, x, y)
     bone = sdf.smooth_intersection(sides, -0.9 * depth, 3.5)
-    tuberosity = sdf.ellipsoid(x + 2.0, y + 18.0, z - 36.0, 10.0, 10.0, 17.0)
-    bone = sdf.smooth_union(bone, tuberosity, 8.0)
-    spur = p["osteophyte"]
-    margin = sdf.ellipsoid(
-        jnp.abs(x) - 13.5 - p["tibia_width"] - 0.75 * spur,
-        y,
-        z - 4.0 + 0.3 * spur,
-        3.0 + 0.5 * spur,
-        13.0,
-        2.5 + 0.3 * spur,
+    (tuberosity,) = sdf.ellipsoids(
+        x, y, z, np.array([[-2.0, -18.0, 36.0, 10.0, 10.0, 17.0]], np.float32)
     )
-    bone = sdf.smooth_union(bone, margin, 4.0)
-    return bone, depth
+    bone = sdf.smooth_union(bone, tuberosity, 8.0)
+    (margins,) = sdf.ellipsoids(jnp.abs(x), y, z, p["tibia_side_rows"])
+    return sdf.smooth_union(bone, margins, 4.0), depth
 
 
 def fibula(p: Parameters, x: Array, y: Array, z: Array) -> Array:
     """Fibular head, neck and shaft, in the tibia's frame."""
-    fx, fy, fz = p["fibula_lateral"], p["fibula_posterior"], p["fibula_level"]
-    head, styloid = sdf.ellipsoids(
-        x,
-        y,
-        z,
-        (
-            (fx, fy, fz, 9.5, 10.5, 12.0),
-            (fx - 2.5, fy + 4.0, fz - 9.0, 4.5, 4.5, 6.0),
-        ),
-    )
-    end = (fx - 1.0, fy - 5.0, fz + 70.0)
-    (shaft,) = sdf.capsules(x, y, z, ((fx, fy, fz, *end, p["fibula_radius"]),))
+    head, styloid = sdf.ellipsoids(x, y, z, p["fibula_rows"])
+    (shaft,) = sdf.capsules(x, y, z, p["fibula_shaft_rows"])
     return sdf.smooth_union(sdf.smooth_union(head, styloid, 4.0), shaft, 7.0)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from xr2mri_jax.geometry import BOX_MM, SIDES
 from xr2mri_jax.phantom.anatomy import voxelise
+from xr2mri_jax.phantom.bones import with_rows
 from xr2mri_jax.phantom.mri import acquire, field_mask
 from xr2mri_jax.phantom.parameters import sample
 from xr2mri_jax.phantom.pose import place
@@ -52,7 +53,7 @@ def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, A
     # compilation several times longer.
     subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
     knee_key = jax.random.fold_in(knees, index)
-    parameters = sample(jax.random.fold_in(subjects, index // 2), knee_key)
+    parameters = with_rows(sample(jax.random.fold_in(subjects, index // 2), knee_key))
     surfaces, measurement = (jax.random.fold_in(knee_key, part) for part in (2, 3))
     voxels = voxelise(parameters, place(parameters), surfaces, shape)
     arrays = _measure(voxels.signal, voxels.attenuation, measurement)

@@ -5,6 +5,7 @@ Same coordinates and conventions as `bones`.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xr2mri_jax.phantom import sdf
 from xr2mri_jax.phantom.parameters import Parameters
@@ -62,14 +63,14 @@ def fluid(
     weight = sdf.smooth_step(-18.0, -8.0, z + 0.2 * y) * sdf.smooth_step(38.0, 33.0, jnp.abs(x))
     weight *= sdf.smooth_step(0.5, 3.0, notch)
     film = femur - _layer(p["femoral_cartilage"] - 0.5 + 0.22 * p["effusion"], weight)
-    swell = 0.6 + 0.6 * jnp.maximum(p["effusion"], 0.0)
+    swell = 0.4 + 0.55 * jnp.maximum(p["effusion"], 0.0)
     pouch = sdf.ellipsoid(
         leg[0] - patella[0],
         leg[1] - patella[1] - 9.0,
-        leg[2] - patella[2] + 20.0,
-        15.0,
-        swell,
+        leg[2] - patella[2] + 19.0,
         14.0,
+        swell,
+        10.0,
     )
     gutter = sdf.ellipsoid(jnp.abs(x) - 34.0, y + 14.0, z + 2.0, 1.0 + 1.2 * swell, 9.0, 11.0)
     return jnp.minimum(film, jnp.minimum(pouch, gutter))
@@ -79,7 +80,7 @@ def cruciates(x: Array, y: Array, z: Array) -> Array:
     """Anterior and posterior cruciate ligament, in the tibia's frame."""
     anterior = (2.0, -11.0, 0.0, -8.0, 12.0, -26.0, 3.8)
     posterior = (0.0, 25.0, 7.0, 7.0, 0.0, -21.0, 4.6)
-    return jnp.min(sdf.capsules(x, y, z, (anterior, posterior)), axis=0)
+    return jnp.min(sdf.capsules(x, y, z, np.array([anterior, posterior], np.float32)), axis=0)
 
 
 def meniscus(p: Parameters, x: Array, y: Array, depth: Array, medial: bool) -> Array:

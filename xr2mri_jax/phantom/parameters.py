@@ -135,7 +135,7 @@ def _osteoarthritis(p: dict[str, float], shared: np.ndarray, own: np.ndarray) ->
         "lateral_left": lateral_left,
         "medial_space": medial_left * (p["femoral_cartilage"] + p["medial_cartilage"]) + 0.4,
         "lateral_space": lateral_left * (p["femoral_cartilage"] + p["lateral_cartilage"]) + 0.4,
-        "osteophyte": by_grade(0.0, 1.2, 2.6, 4.0, 5.6),
+        "osteophyte": by_grade(0.0, 0.9, 2.0, 3.2, 4.6),
         "sclerosis": by_grade(0.0, 0.05, 0.2, 0.5, 0.9),
         "varus": p["varus"] + (-0.6 if lateral else 0.8) * severity,
         "effusion": p["effusion"] + 0.35 * severity,

@@ -47,6 +47,33 @@ class Pose(NamedTuple):
     tibia: Frame
     patella: Frame
 
+    def locals(self, box: Array) -> tuple[Point, Point, Point, Point]:
+        """Coordinates in all four frames by one matrix product.
+
+        The product also ends XLA's fusion, which would else transform points anew in every shape.
+
+        Args:
+          box: f32[3, h, w], (x, y, z) in the box.
+
+        Returns:
+          (x, y, z) in the frames of leg, femur, tibia and patella, each f32[h, w].
+        """
+        leg = self.leg.rotation
+        matrices, shifts = [leg], [-_times(leg, self.leg.origin)]
+        for part in (self.femur, self.tibia, self.patella):
+            matrices.append(_times(part.rotation, leg))
+            shifts.append(_times(part.rotation, shifts[0] - part.origin))
+        points = jnp.tensordot(jnp.concatenate(matrices), box, axes=1, precision="highest")
+        x, y, z = jnp.moveaxis(
+            (points + jnp.concatenate(shifts)[:, None, None]).reshape(4, 3, *box.shape[1:]), 1, 0
+        )
+        leg_points, femur, tibia, patella = ((x[i], y[i], z[i]) for i in range(4))
+        return leg_points, femur, tibia, patella
+
+
+def _times(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision="highest")
+
 
 def _rotation(axis: int, angle: Array) -> Array:
     """Rotation matrix by `angle` (radians) about axis 0 (x), 1 (y) or 2 (z)."""
@@ -70,8 +97,10 @@ def place(p: Parameters) -> Pose:
     lies in its groove with room for the cartilages.
     """
     leg = Frame(
-        _rotation(2, jnp.deg2rad(p["rotation_axial"]))
-        @ _rotation(1, jnp.deg2rad(p["rotation_frontal"])),
+        _times(
+            _rotation(2, jnp.deg2rad(p["rotation_axial"])),
+            _rotation(1, jnp.deg2rad(p["rotation_frontal"])),
+        ),
         jnp.stack([p["shift_x"], p["shift_y"], p["shift_z"]]),
     )
     tibial_tilt = jnp.deg2rad(p["plateau_slope"] + p["beam_error"])
@@ -93,7 +122,7 @@ def _seat_femur(p: Parameters, tibia: Frame, flexed: Array) -> Frame:
 
     def frame(state: Array) -> Frame:
         origin = jnp.stack([0.0 * state[0], 0.0 * state[0] - 3.0, -state[0]])
-        return Frame(jnp.matmul(_rotation(1, state[1]), flexed, precision="highest"), origin)
+        return Frame(_times(_rotation(1, state[1]), flexed), origin)
 
     def improve(_: int, state: Array) -> Array:
         distance, _notch = bones.femur(p, *frame(state).local(*points))

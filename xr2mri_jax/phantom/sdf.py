@@ -5,7 +5,7 @@ approximate away from the surface and good to a few per cent near it, which is a
 volume needs. Smooth minimum and ellipsoid: I. Quilez, "distance functions", iquilezles.org.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +22,17 @@ def ellipsoid(x: Array, y: Array, z: Array, rx: Value, ry: Value, rz: Value) -> 
     return k0 * (k0 - 1.0) * jax.lax.rsqrt(bx * bx + by * by + bz * bz + 1e-9)
 
 
-def ellipsoids(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
+def ellipsoids(x: Array, y: Array, z: Array, rows: Any) -> Array:
     """Several ellipsoids at once, which compiles in a fraction of the time of one by one.
 
     Args:
       x, y, z: f32 of one shape.
-      rows: one (centre x, y, z, radius x, y, z) an ellipsoid.
+      rows: f32[n, 6], centre x, y, z and radius x, y, z of each.
 
     Returns:
       f32[n, *shape of x].
     """
-    flat = jnp.stack([jnp.asarray(value, jnp.float32) for row in rows for value in row])
-    table = flat.reshape((len(rows), 6) + (1,) * x.ndim)
+    table = jnp.asarray(rows).reshape((-1, 6) + (1,) * x.ndim)
     cx, cy, cz, rx, ry, rz = (table[:, column] for column in range(6))
     return ellipsoid(x - cx, y - cy, z - cz, rx, ry, rz)
 
@@ -46,19 +45,18 @@ def tube(x: Array, y: Array, rx: Value, ry: Value) -> Array:
     return k0 * (k0 - 1.0) * jax.lax.rsqrt(bx * bx + by * by + 1e-9)
 
 
-def capsules(x: Array, y: Array, z: Array, rows: Sequence[Sequence]) -> Array:
+def capsules(x: Array, y: Array, z: Array, rows: Any) -> Array:
     """Several capsules at once.
 
     Args:
       x, y, z: f32 of one shape.
-      rows: one (start x, y, z, end x, y, z, radius) a capsule. A flat band is a capsule whose
+      rows: f32[n, 7], start x, y, z, end x, y, z and radius of each. A flat band is a capsule whose
         start, end and points leave one coordinate out.
 
     Returns:
       f32[n, *shape of x].
     """
-    flat = jnp.stack([jnp.asarray(value, jnp.float32) for row in rows for value in row])
-    table = flat.reshape((len(rows), 7) + (1,) * x.ndim)
+    table = jnp.asarray(rows).reshape((-1, 7) + (1,) * x.ndim)
     ax, ay, az, bx, by, bz, radius = (table[:, column] for column in range(7))
     dx, dy, dz = bx - ax, by - ay, bz - az
     px, py, pz = x - ax, y - ay, z - az

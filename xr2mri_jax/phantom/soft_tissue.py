@@ -77,22 +77,23 @@ def tendons(p: Parameters, x: Array, y: Array, z: Array, patella: tuple) -> Arra
     """
     px, py, pz = patella
     height = p["patella_height"]
-    fx, fy, fz = p["fibula_lateral"], p["fibula_posterior"], p["fibula_level"]
     flat = jnp.zeros_like(x)
-    quadriceps, tendon = sdf.capsules(
-        flat,
-        y,
-        z,
-        (
-            (0.0, py - 3.0, pz - 0.7 * height, 0.0, py + 5.0, pz - height - 60.0, 3.3),
-            (0.0, py - 4.0, pz + 0.7 * height, 0.0, -27.0, 36.0, 2.6),
-        ),
+    # Relative to the patella's centre for what hangs on it, so that the rows stay constant.
+    above, below = pz - 0.8 * height, pz + 0.7 * height
+    (quadriceps,) = sdf.capsules(
+        flat, y - py, z - above, np.array([[0.0, -3.0, 0.0, 0.0, 5.0, -65.0, 3.3]], np.float32)
     )
+    u = jnp.clip((z - below) / (36.0 - below), 0.0, 1.0)
+    tendon = jnp.hypot(y - (py - 4.0) * (1.0 - u) + 27.0 * u, z - below - u * (36.0 - below)) - 2.6
     width = jnp.abs(x - 0.5 * px)
     sheet = jnp.minimum(jnp.maximum(quadriceps, width - 17.0), jnp.maximum(tendon, width - 13.0))
-    (medial,) = sdf.capsules(x, flat, z, ((39.0, 0.0, -26.0, 29.0, 0.0, 55.0, 1.3),))
+    (medial,) = sdf.capsules(
+        x, flat, z, np.array([[39.0, 0.0, -26.0, 29.0, 0.0, 55.0, 1.3]], np.float32)
+    )
     medial = jnp.maximum(medial, jnp.abs(y + 2.0) - 9.0)
-    (lateral,) = sdf.capsules(x, y, z, ((-39.0, -1.0, -26.0, fx - 5.0, fy, fz - 6.0, 2.2),))
+    (lateral,) = sdf.capsules(
+        x, y, z, np.array([[-39.0, -1.0, -26.0, -38.0, 20.0, 19.0, 2.2]], np.float32)
+    )
     return jnp.minimum(jnp.minimum(sheet, medial), lateral)
 
 
@@ -100,4 +101,4 @@ def vessels(x: Array, y: Array, z: Array) -> Array:
     """Popliteal artery and vein, in the leg's frame."""
     artery = (2.0, 26.0, -80.0, -3.0, 31.0, 30.0, 3.0)
     vein = (-5.0, 33.0, -80.0, -7.0, 37.0, 30.0, 3.6)
-    return jnp.min(sdf.capsules(x, y, z, (artery, vein)), axis=0)
+    return jnp.min(sdf.capsules(x, y, z, np.array([artery, vein], np.float32)), axis=0)

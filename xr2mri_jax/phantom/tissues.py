@@ -9,8 +9,8 @@ Sources:
   Linear attenuation: mass attenuation coefficients at 50 keV of ICRU-44 tissues times density,
     from NIST's tables (Hubbell and Seltzer, NISTIR 5632): cortical bone 0.4242 cm2/g x 1.92 g/cm3,
     muscle 0.2264 x 1.05, adipose 0.2123 x 0.95, water 0.2269 x 1.00. Spongy bone: 15 % cortical
-    bone by volume in yellow marrow. 50 keV is about the effective energy of a 70 to 80 kVp knee exposure
-    behind its filter and the leg.
+    bone by volume in yellow marrow. 50 keV is about the effective energy of a 70 to 80 kVp knee
+    exposure behind its filter and the leg.
 """
 
 from typing import NamedTuple
