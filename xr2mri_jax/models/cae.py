@@ -23,6 +23,7 @@ from xr2mri_jax.models.layers import (
     Upsample,
     activate,
     depth_to_space,
+    initialiser,
     transposed_convolution,
 )
 
@@ -83,7 +84,9 @@ class CompactEncoder(nn.Module):
                 x = ResidualBlock(channels, dtype=self.dtype, name=name)(x)
             x = activate(x)
             levels.append(x)
-        hidden = nn.Dense(spec.hidden_channels, dtype=self.dtype, name="bottleneck")(x)
+        hidden = nn.Dense(
+            spec.hidden_channels, kernel_init=initialiser(1.0), dtype=self.dtype, name="bottleneck"
+        )(x)
         return (*levels[:-1], hidden)
 
 
@@ -140,8 +143,8 @@ class PaperDecoder(nn.Module):
         x = hidden
         for level in reversed(range(len(self.spec.channels))):
             shape = (3, 3, features[level + 1], features[level])
-            init = nn.initializers.variance_scaling(4.0, "fan_in", "truncated_normal")
-            kernel = self.param(f"up{level}_kernel", init, shape, jnp.float32)
+            # A 3x3 kernel's taps over four phases: an output pixel sees 9/4 of them on average.
+            kernel = self.param(f"up{level}_kernel", initialiser(8.0), shape, jnp.float32)
             start = 0.0 if level else _logit(self.spec.mean_level)
             bias = self.param(
                 f"up{level}_bias", nn.initializers.constant(start), shape[-1:], jnp.float32

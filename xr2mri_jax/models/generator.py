@@ -18,7 +18,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
-from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate
+from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
 
 FORMS = ("pyramid", "vector")
 
@@ -84,10 +84,10 @@ class Generator(nn.Module):
         elif x is None:
             vector = hidden[-1].reshape(hidden[-1].shape[0], -1).astype(self.dtype)
             size = height * width * depth * features
-            x = nn.Dense(size, dtype=self.dtype, name="seed")(vector)
+            x = nn.Dense(size, kernel_init=initialiser(1.0), dtype=self.dtype, name="seed")(vector)
             x = x.reshape(-1, height, width, depth, features)
         shape = (height, width, depth, features)
-        place = self.param(f"place{level}", nn.initializers.normal(0.1), shape, jnp.float32)
+        place = self.param(f"place{level}", initialiser(0.01, added=True), shape, jnp.float32)
         return x + place.astype(self.dtype)
 
     def _output(self, x: jax.Array) -> jax.Array:
