@@ -80,11 +80,12 @@ def test_an_added_file_and_a_missing_manifest_are_seen(tmp_path):
 
 def test_half_steps_are_not_steps(tmp_path):
     write(tmp_path, 3)
-    (tmp_path / "checkpoints" / ".partial-4").mkdir()
+    (tmp_path / "checkpoints" / ".partial-5").mkdir()
     (tmp_path / "checkpoints" / ".removed-2").mkdir()
     assert workdir.steps(tmp_path) == [3]
     write(tmp_path, 4)
     assert workdir.steps(tmp_path) == [3, 4]
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["3", "4"]
 
 
 def test_what_is_absent_is_said(tmp_path):

@@ -82,7 +82,9 @@ def write_step(
     """
     folder = step_folder(workdir, step)
     partial = folder.with_name(f".partial-{step}")
-    shutil.rmtree(partial, ignore_errors=True)
+    # What a kill left behind, of whichever step.
+    for left in (*folder.parent.glob(".partial-*"), *folder.parent.glob(".removed-*")):
+        shutil.rmtree(left)
     partial.mkdir(parents=True)
     with _checkpointer() as writer:
         writer.save(partial.resolve() / "state", state)
