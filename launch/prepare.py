@@ -17,9 +17,10 @@ NUM_WORKERS = flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "number o
 def main() -> None:
     """Prepares the dataset and says where it is and how large its splits are."""
     name, data_dir = str(DATASET.value), str(DATA_DIR.value)
+    state = "already" if datasets.is_prepared(name, data_dir) else "now"
     builder = datasets.prepare(name, data_dir, NUM_WORKERS.value or 1, SOURCE.value)
     sizes = ", ".join(f"{name} {split.num_examples}" for name, split in builder.info.splits.items())
-    print(f"{builder.info.full_name} is in {builder.data_dir}: {sizes}")
+    print(f"{builder.info.full_name} is {state} prepared in {builder.data_dir}: {sizes}")
 
 
 if __name__ == "__main__":

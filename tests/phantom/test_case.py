@@ -7,11 +7,18 @@ import pytest
 from scipy.stats import norm
 
 from xr2mri_jax.geometry import SIDES
-from xr2mri_jax.phantom import anatomy, bones, mri, parameters, pose
-from xr2mri_jax.phantom.case import simulate_case
+from xr2mri_jax.phantom import bones, mri, parameters
+from xr2mri_jax.phantom.case import compiled_parts, simulate_case
 from xr2mri_jax.phantom.tissues import CODES
 
 SHAPE = (16, 32, 32)  # that of knee_phantom/smoke, so that a test run compiles it once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_cpu():
+    """The device of `simulate_case`; under another one its parts would be compiled again."""
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +34,10 @@ def _with_grade(grade: int) -> parameters.Parameters:
     shared = np.array([norm.ppf(quantile) / 0.85, 0.0, 0.0])
     values |= parameters._osteoarthritis(values, shared, np.zeros(3))
     return bones.with_rows({name: np.float32(value) for name, value in values.items()})
+
+
+def pose_of(p):
+    return compiled_parts(SHAPE).place(p)
 
 
 def test_features(cases):
@@ -110,7 +121,7 @@ def test_grade_changes_joint_space_width():
     for grade in (0, 2, 3, 4):
         p = _with_grade(grade)
         assert p["kl"] == grade
-        placed = pose.place(p)
+        placed = pose_of(p)
         x, y = jnp.meshgrid(jnp.linspace(13.0, 27.0, 15), jnp.linspace(-13.0, 19.0, 33))
         points = placed.tibia.outer(x, y, bones.plateau_height(p, x, y))
         femur, _ = bones.femur(p, *placed.femur.local(*points))
@@ -125,7 +136,7 @@ def test_grade_changes_volumes_of_cartilage_and_osteophytes():
     volumes = {}
     for grade in (0, 4):
         p = _with_grade(grade)
-        voxels = anatomy.voxelise(p, pose.place(p), jax.random.key(0), SHAPE)
+        voxels = compiled_parts(SHAPE).voxelise(p, pose_of(p), jax.random.key(0))
         volumes[grade] = np.bincount(np.asarray(voxels.labels).ravel(), minlength=18)
     medial = CODES["medial_tibial_cartilage"]
     assert volumes[4][medial] < 0.5 * volumes[0][medial]

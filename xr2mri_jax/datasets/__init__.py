@@ -43,6 +43,11 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
     )
 
 
+def is_prepared(name: str, data_dir: str | os.PathLike[str]) -> bool:
+    """Whether the dataset is already there; InputError where its name is unknown."""
+    return bool(make_builder(name, data_dir).info.splits)
+
+
 def load_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
     """The TFDS builder of a prepared dataset; `as_data_source(split)` reads it.
 
@@ -87,7 +92,6 @@ def prepare(
     root = Path(data_dir)
     builder = make_builder(name, root)
     if builder.info.splits:
-        logging.info("%s is already prepared in %s", name, builder.data_dir)
         return builder
     _require_writable(root)
     _remove_leftovers(Path(builder.data_dir))

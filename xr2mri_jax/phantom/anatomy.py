@@ -1,6 +1,5 @@
 """One knee on the voxel grid: tissues composited by priority, with partial volume."""
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -49,7 +48,6 @@ class Voxels(NamedTuple):
     attenuation: Array
 
 
-@functools.partial(jax.jit, static_argnames="shape")
 def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int]) -> Voxels:
     """Evaluates one knee on the canonical grid, one coronal slab after the other.
 

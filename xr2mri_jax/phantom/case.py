@@ -1,18 +1,24 @@
 """One phantom case: everything that a dataset stores of one knee, from (seed, index) alone."""
 
-from typing import Any
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.geometry import BOX_MM, SIDES
-from xr2mri_jax.phantom.anatomy import voxelise
+from xr2mri_jax.phantom.anatomy import Voxels, voxelise
 from xr2mri_jax.phantom.bones import with_rows
 from xr2mri_jax.phantom.mri import acquire, field_mask
-from xr2mri_jax.phantom.parameters import sample
-from xr2mri_jax.phantom.pose import place
+from xr2mri_jax.phantom.parameters import Parameters, sample
+from xr2mri_jax.phantom.pose import Pose, place
 from xr2mri_jax.phantom.radiograph import expose
+
+# Up to this many voxels a case costs less than better code for it.
+SMALL = 40_000
 
 
 def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -37,8 +43,9 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must be 0 or more")
+    d, h, w = shape
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        arrays = jax.device_get(_simulate(seed, index, shape))
+        arrays = jax.device_get(_simulate(seed, index, (d, h, w)))
     return {
         **{name: np.asarray(value) for name, value in arrays.items() if name != "kl"},
         "kl": int(arrays["kl"]),
@@ -48,19 +55,48 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
     }
 
 
+class Parts(NamedTuple):
+    """The compiled parts of the simulation for one shape.
+
+    Several, because in one XLA computes shared scalars anew for every use, which makes compilation
+    several times longer.
+    """
+
+    place: Callable[[Parameters], Pose]
+    voxelise: Callable[[Parameters, Pose, jax.Array], Voxels]
+    measure: Callable[[jax.Array, jax.Array, jax.Array], dict[str, jax.Array]]
+
+
+@functools.lru_cache(maxsize=8)
+def compiled_parts(shape: tuple[int, int, int]) -> Parts:
+    """`pose.place`, `anatomy.voxelise` and the measurement, compiled at their first call.
+
+    Compilation takes most of the time of a small dataset: LLVM's effort is chosen by the number of
+    voxels (level 1 runs as fast as the highest here; level 0 is ten times slower to run).
+    """
+    level = 0 if math.prod(shape) <= SMALL else 1
+
+    def compiled(function: Callable, level: int) -> Callable:
+        return jax.jit(function, compiler_options={"xla_backend_optimization_level": level})
+
+    return Parts(
+        compiled(place, 0),
+        compiled(functools.partial(voxelise, shape=shape), level),
+        compiled(_measure, level),
+    )
+
+
 def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-    # Several compiled parts: in one, XLA computes shared scalars anew for every use, which makes
-    # compilation several times longer.
+    parts = compiled_parts(shape)
     subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
     knee_key = jax.random.fold_in(knees, index)
     parameters = with_rows(sample(jax.random.fold_in(subjects, index // 2), knee_key))
     surfaces, measurement = (jax.random.fold_in(knee_key, part) for part in (2, 3))
-    voxels = voxelise(parameters, place(parameters), surfaces, shape)
-    arrays = _measure(voxels.signal, voxels.attenuation, measurement)
+    voxels = parts.voxelise(parameters, parts.place(parameters), surfaces)
+    arrays = parts.measure(voxels.signal, voxels.attenuation, measurement)
     return arrays | {"labels": voxels.labels, "kl": parameters["kl"]}
 
 
-@jax.jit
 def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
     """MRI, its mask and the radiograph, as they are stored."""
     scan, field, exposure = jax.random.split(key, 3)

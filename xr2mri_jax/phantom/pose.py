@@ -87,7 +87,6 @@ def _rotation(axis: int, angle: Array) -> Array:
     return jnp.stack(rows[axis]).reshape(3, 3)
 
 
-@jax.jit
 def place(p: Parameters) -> Pose:
     """Poses the leg and seats the bones on each other.
 
