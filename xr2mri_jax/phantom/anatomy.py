@@ -29,7 +29,7 @@ SOFT: dict[str, tuple[float, float]] = {
     "fluid": (0.0, 0.0),
     "vessel": (0.1, 0.0),
     "muscle": (0.07, 0.05),
-    "fat": (0.3, 0.25),
+    "fat": (0.18, 0.15),
     "skin": (0.0, 0.0),
 }
 
@@ -101,13 +101,13 @@ def _slab(
         ),
         "medial_meniscus": joint.meniscus(p, in_tibia[0], in_tibia[1], depth, True) + 0.2 * rough,
         "lateral_meniscus": joint.meniscus(p, in_tibia[0], in_tibia[1], depth, False) + 0.2 * rough,
-        "fluid": joint.fluid(p, leg, in_femur, femur, notch, centre) + 0.5 * rough,
+        "fluid": joint.fluid(p, leg, in_femur, femur, notch, centre) + 0.3 * rough,
         "vessel": soft_tissue.vessels(*leg),
         "skin": soft_tissue.skin(p, *leg, patella=patella),
     }
     parts["fat"] = parts["skin"] + 1.6
     fascia = soft_tissue.fascia(p, leg[0], leg[1], parts["skin"])
-    parts["muscle"] = soft_tissue.muscles(p, *leg, fascia=fascia) + 1.2 * rough
+    parts["muscle"] = soft_tissue.muscles(p, *leg, fascia=fascia) + 0.7 * rough
     soft = jnp.stack([parts[name] for name in SOFT])
     hard = jnp.stack([patella, femur, tibia, fibula]) + 0.22 * rough
     sclerosis = _sclerosis(p, medial, depth, femur, in_femur[2])

@@ -63,7 +63,7 @@ def fluid(
     weight = sdf.smooth_step(-18.0, -8.0, z + 0.2 * y) * sdf.smooth_step(38.0, 33.0, jnp.abs(x))
     weight *= sdf.smooth_step(0.5, 3.0, notch)
     film = femur - _layer(p["femoral_cartilage"] - 0.5 + 0.22 * p["effusion"], weight)
-    swell = 0.4 + 0.55 * jnp.maximum(p["effusion"], 0.0)
+    swell = 0.3 + 0.4 * jnp.maximum(p["effusion"], 0.0)
     pouch = sdf.ellipsoid(
         leg[0] - patella[0],
         leg[1] - patella[1] - 9.0,

@@ -120,7 +120,7 @@ def coil_sensitivity(draws: jax.Array, shape: Sequence[int]) -> jax.Array:
       draws: f32[6], standard normal: linear and square terms along d, h, w.
       shape: (d, h, w).
     """
-    linear, square = 0.09 * draws[:3], 0.09 * draws[3:]
+    linear, square = 0.05 * draws[:3], 0.05 * draws[3:]
     square = square + jnp.array([0.08, -0.22, 0.08])
     total = jnp.zeros((1, 1, 1))
     for axis, n in enumerate(shape):

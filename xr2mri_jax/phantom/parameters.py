@@ -28,7 +28,7 @@ class Spread(NamedTuple):
 # Lengths in mm before the overall size, angles in degrees. Bone sizes follow anthropometry of the
 # adult knee (epicondylar width about 80 mm, plateau 74 x 50 mm, patella 42 x 40 x 21 mm).
 SPREADS: dict[str, Spread] = {
-    "size": Spread(1.0, 0.055, 0.01),
+    "size": Spread(1.0, 0.06, 0.01),
     "condyle_spacing": Spread(23.5, 1.1, 0.1),
     "condyle_width": Spread(13.2, 0.7, 0.1),
     "medial_condyle": Spread(20.0, 0.9, 0.1),
@@ -60,9 +60,10 @@ SPREADS: dict[str, Spread] = {
     "beam_error": Spread(0.0, 2.0, 1.0),
     "rotation_axial": Spread(0.0, 4.0, 1.0),
     "rotation_frontal": Spread(0.0, 2.0, 1.0),
-    "shift_x": Spread(0.0, 2.5, 1.0),
-    "shift_y": Spread(4.0, 1.5, 1.0),
-    "shift_z": Spread(0.0, 2.5, 1.0),
+    "shift_x": Spread(0.0, 3.2, 1.0),
+    # Along the beam the radiograph says nothing; the box is centred on the joint.
+    "shift_y": Spread(4.0, 0.4, 1.0),
+    "shift_z": Spread(0.0, 3.2, 1.0),
     "girth": Spread(1.0, 0.05, 0.05),
     "fat": Spread(7.0, 2.4, 0.03),
     "bulk": Spread(1.14, 0.08, 0.05),
@@ -73,7 +74,7 @@ SPREADS: dict[str, Spread] = {
     "patellar_cartilage": Spread(2.9, 0.4, 0.2),
     "cortex": Spread(1.0, 0.14, 0.02),
     "density": Spread(1.0, 0.13, 0.02),
-    "effusion": Spread(1.0, 0.6, 0.7),
+    "effusion": Spread(1.0, 0.5, 0.7),
 }
 
 # Shares of Kellgren-Lawrence grades 0 to 4.
