@@ -29,7 +29,14 @@ REQUIRES = [
     "tqdm>=4.66",
 ]
 EXTRAS = {
-    "test": ["hypothesis>=6.100", "mypy>=1.11", "pyreadstat>=1.3", "pytest>=8.0", "ruff>=0.6"],
+    "test": [
+        "hypothesis>=6.100",
+        "mypy>=1.11",
+        "pyreadstat>=1.3",
+        "pytest>=8.0",
+        "pytest-xdist>=3.5",
+        "ruff>=0.6",
+    ],
     "sas": ["pyreadstat>=1.3"],
     "beam": ["apache-beam>=2.60"],
     "bench": ["torch>=2.4"],

@@ -4,7 +4,7 @@
     python launch/train.py --config=configs/cae.py --workdir=WORKDIR/cae --config.data.data_dir=DATA
 
 Variants, as --config=configs/cae.py:VARIANT:
-    quickstart  knees of 96 x 96 pixels, for two CPU cores; what launch/quickstart.sh trains
+    quickstart  knees of 64 x 64 pixels, for two CPU cores; what launch/quickstart.sh trains
     smoke       a few steps on 32 x 32 pixels, for tests
     paper       the authors' encoder of stride-2 convolutions; their seventh, to 2048 channels,
                 needs 255 pixels or more: at 128 there are six, and 1024 hidden variables
@@ -36,10 +36,11 @@ def _default(config: ml_collections.ConfigDict) -> None:
 
 def _quickstart(config: ml_collections.ConfigDict) -> None:
     _default(config)
-    _model(config, preset="compact", image_shape=(96, 96))
+    _model(config, preset="compact", image_shape=(64, 64), channels=(16, 32, 64))
     config.data.update(dataset="knee_phantom/quickstart", batch_size=16, cache=True)
-    config.optimizer.update(warmup_steps=20, ema_decay=0.98)
-    config.update(steps=300, log_every=25, eval_every=150, checkpoint_every=100)
+    config.data.augment.update(shift=0.0)
+    config.optimizer.update(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98)
+    config.update(steps=500, log_every=50, eval_every=250, checkpoint_every=250)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:
@@ -57,7 +58,7 @@ def _paper(config: ml_collections.ConfigDict) -> None:
 
 def _real(config: ml_collections.ConfigDict) -> None:
     _default(config)
-    config.data.update(dataset="knee_xray/square128", eval_split="val", cache=True)
+    config.data.update(dataset="knee_xray/square128", eval_split="validation", cache=True)
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:

@@ -6,7 +6,7 @@
 The encoder is the auto-encoder's and stays as it is; its sizes are read from config.cae_workdir.
 
 Variants, as --config=configs/generator.py:VARIANT:
-    quickstart  volumes of 48 x 96 x 96 voxels, for two CPU cores; what launch/quickstart.sh trains
+    quickstart  volumes of 32 x 64 x 64 voxels, for two CPU cores; what launch/quickstart.sh trains
     smoke       a few steps on 16 x 32 x 32 voxels, for tests
     vector      the paper's form: the bottleneck alone, as one global vector
 
@@ -35,10 +35,13 @@ def _default(config: ml_collections.ConfigDict) -> None:
 
 def _quickstart(config: ml_collections.ConfigDict) -> None:
     _default(config)
-    _model(config, form="pyramid", volume_shape=(48, 96, 96))
+    sizes = {"channels": (8, 12, 16), "widths": (64, 96, 128), "blocks": (1, 1, 1)}
+    _model(config, form="pyramid", volume_shape=(32, 64, 64), **sizes)
+    config.loss.mri.update(l1=0.0, mse=1.0, gradient_difference=0.0)
     config.data.update(dataset="knee_phantom/quickstart", batch_size=4, cache=True)
-    config.optimizer.update(warmup_steps=20, ema_decay=0.98)
-    config.update(steps=300, log_every=25, eval_every=150, checkpoint_every=100)
+    config.data.augment.update(shift=0.0)
+    config.optimizer.update(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98)
+    config.update(steps=1400, log_every=50, eval_every=700, checkpoint_every=350)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:

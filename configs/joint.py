@@ -8,7 +8,7 @@ from config.generator_workdir; the decoder is the one of the auto-encoder that t
 from, unless config.cae_workdir names another.
 
 Variants, as --config=configs/joint.py:VARIANT:
-    quickstart  volumes of 48 x 96 x 96 voxels, for two CPU cores
+    quickstart  volumes of 32 x 64 x 64 voxels, for two CPU cores
     smoke       a few steps on 16 x 32 x 32 voxels, for tests
 """
 

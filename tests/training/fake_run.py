@@ -36,6 +36,9 @@ class FakeStage:
         assert batch["x"].shape[1:] == (3,)
         return self.create(rng)
 
+    def fitted(self, params, batches):
+        return params
+
     def trainable(self, params):
         return {"frozen": {"scale": False}, "trained": {"w": True, "b": True}}
 

@@ -17,8 +17,9 @@ SCATTER, SCATTER_MM = 0.12, 18.0
 BLUR_MM = 0.5
 # The processing takes this share of the slow part (over TISSUE_MM) away, as harmonisation does.
 HARMONISED, TISSUE_MM = 0.55, 16.0
-# Percentiles of the processed image that become 0 and 1, with the room left above.
-WINDOW = (3.0, 99.7)
+# Percentiles of the processed image that become 0 and 1: those of `preprocess.radiograph`, so that
+# a simulated radiograph that comes back as a file is not changed by them again.
+WINDOW = (1.0, 99.0)
 
 
 def expose(

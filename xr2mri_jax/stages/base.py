@@ -1,7 +1,7 @@
 """What a stage is: the protocol that training knows, and what the stages share."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -48,6 +48,15 @@ class Stage(Protocol):
 
         Raises:
           InputError: where the batch does not fit the config or an earlier stage is missing.
+        """
+        ...
+
+    def fitted(self, params: Params, batches: Iterable[Batch]) -> Params:
+        """What `init` gave, with what is set from training examples before the first step.
+
+        Args:
+          params: from `init`.
+          batches: a pass over training examples without augmentation; padding has mask 0.
         """
         ...
 

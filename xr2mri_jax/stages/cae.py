@@ -1,6 +1,6 @@
 """The first stage: an auto-encoder learns the radiographs, unpaired ones too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -48,6 +48,11 @@ class CaeStage:
         """See `base.Stage`."""
         base.require_shape(batch, "xray", (*self.spec["image_shape"], 1), "model.cae.image_shape")
         return base.created(self, rng)
+
+    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        """Nothing is set from the data."""
+        del batches
+        return params
 
     def trainable(self, params: Any) -> Any:
         """All of it."""

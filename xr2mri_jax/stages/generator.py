@@ -1,6 +1,6 @@
 """The second stage: a generator turns the frozen encoder's hidden variables into MRI volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -76,6 +76,18 @@ class GeneratorStage:
         source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
         loaded = base.averaged_params(source)
         return base.replaced(params, "encoder", loaded["encoder"], source), model_state
+
+    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        """The generator's template becomes the mean training volume inside the acquired field."""
+        shape = (*self.spec["volume_shape"], 1)
+        total, count = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+        for batch in batches:
+            kept = batch["mask"] * batch["example_mask"][:, None, None, None, None]
+            total += np.sum(batch["mri"] * kept, axis=0, dtype=np.float64)
+            count += np.sum(kept, axis=0, dtype=np.float64)
+        mean = (total / np.maximum(count, 1.0)).astype(np.float32)
+        part = generator.with_mean_volume(params["generator"], self.spec, mean)
+        return {**params, "generator": part}
 
     def trainable(self, params: Any) -> Any:
         """The generator alone."""

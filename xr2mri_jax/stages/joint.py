@@ -1,6 +1,6 @@
 """The third stage: encoder, decoder and generator together, with the hybrid loss."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
@@ -89,6 +89,11 @@ class JointStage:
         source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
         loaded = base.averaged_params(source)
         return base.replaced(params, "decoder", loaded["decoder"], source), model_state
+
+    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        """Nothing: the generator's workdir has all of it."""
+        del batches
+        return params
 
     def trainable(self, params: Any) -> Any:
         """All of it."""

@@ -12,6 +12,7 @@ the config names, else random parameters.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -32,6 +33,9 @@ from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
 
 Batches = Callable[[], Iterator[dict[str, np.ndarray]]]
+
+# A mean over so many volumes is as good as over all, and costs seconds with any dataset.
+FITTED = 512
 
 
 class NotFiniteError(RuntimeError):
@@ -90,16 +94,26 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
     builder = datasets.load_builder(data["dataset"], data["data_dir"])
 
     def batches(split: str, **options: Any) -> Any:
+        return whole_split(
+            split,
+            batch_size=data["batch_size"] // hosts,
+            shard_index=parallel.host_index(),
+            shard_count=hosts,
+            **options,
+        )
+
+    def whole_split(split: str = "train_split", **options: Any) -> Any:
         return input.make_iterator(
             builder,
             data[split],
-            batch_size=data["batch_size"] // hosts,
             seed=resolved["seed"],
-            shard_index=parallel.host_index(),
-            shard_count=hosts,
             fields=stage.fields,
-            **options,
+            **{"batch_size": data["batch_size"], **options},
         )
+
+    def first_examples() -> Iterator[dict[str, np.ndarray]]:
+        with contextlib.closing(whole_split()) as every:
+            yield from itertools.islice(every, -(-FITTED // data["batch_size"]))
 
     shapes = input.example_shapes(builder)
     example = {
@@ -111,7 +125,15 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
         "train_split", shuffle=True, augment=data["augment"], epochs=None, cache=data["cache"]
     )
     with contextlib.closing(training):
-        return fit(resolved, folder, stage, example, training, lambda: batches("eval_split"))
+        return fit(
+            resolved,
+            folder,
+            stage,
+            example,
+            training,
+            lambda: batches("eval_split"),
+            first_examples,
+        )
 
 
 def fit(
@@ -121,6 +143,7 @@ def fit(
     example: Mapping[str, Any],
     training: Data,
     evaluation: Batches,
+    examples: Batches = lambda: iter(()),
     devices: Any = None,
 ) -> int:
     """Trains a stage on batches.
@@ -132,6 +155,7 @@ def fit(
       example: abstract shapes of a batch of one.
       training: endless batches.
       evaluation: makes one pass over the evaluation split, equally many batches on every host.
+      examples: makes a pass over training examples, the same on every host, for `Stage.fitted`.
       devices: all if None.
 
     Returns:
@@ -140,7 +164,7 @@ def fit(
     Raises:
       InputError, NotFiniteError: see `train`.
     """
-    run = _Run(config, folder, stage, example, training, devices)
+    run = _Run(config, folder, stage, example, training, examples, devices)
     start, steps = run.step, config["steps"]
     if start >= steps:
         _say(f"{folder} has its {start} steps already: nothing to train")
@@ -180,6 +204,7 @@ class _Run:
         stage: Stage,
         example: Mapping[str, Any],
         training: Data,
+        examples: Batches,
         devices: Any,
     ):
         """Infers shapes, then continues from a checkpoint or starts the state anew."""
@@ -201,7 +226,8 @@ class _Run:
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices)
         restored = checkpoint.restore(folder, like)
         if restored is None:
-            state = states.create(*stage.init(init_rng, example), tx)
+            params, model_state = stage.init(init_rng, example)
+            state = states.create(stage.fitted(params, examples()), model_state, tx)
             sums: Mapping[str, Any] = {}
         else:
             state, position, sums = restored

@@ -43,9 +43,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         KneePhantomConfig(name="default", description="2400 knees of 64 x 128 x 128 voxels"),
         KneePhantomConfig(
             name="quickstart",
-            description="264 knees of 48 x 96 x 96 voxels",
-            volume_shape=(48, 96, 96),
-            subjects=(100, 12, 20),
+            description="664 knees of 32 x 64 x 64 voxels",
+            volume_shape=(32, 64, 64),
+            subjects=(300, 12, 20),
         ),
         KneePhantomConfig(
             name="smoke",
