@@ -58,7 +58,16 @@ def _paper(config: ml_collections.ConfigDict) -> None:
 
 def _real(config: ml_collections.ConfigDict) -> None:
     _default(config)
-    config.data.update(dataset="knee_xray/square128", eval_split="validation", cache=True)
+    _model(config, preset="compact", image_shape=(128, 128), hidden_channels=8)
+    config.loss.xray.update(l1=0.0, mse=1.0, gradient_difference=0.0)
+    config.optimizer.update(
+        learning_rate=3e-3, muon_learning_rate=0.03, warmup_steps=50, ema_decay=0.99
+    )
+    config.data.update(
+        dataset="knee_xray/square128", eval_split="validation", batch_size=16, cache=True
+    )
+    config.data.augment.update(shift=2.0)
+    config.update(steps=2000, eval_every=500, checkpoint_every=250)
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:

@@ -40,8 +40,10 @@ def _quickstart(config: ml_collections.ConfigDict) -> None:
     config.loss.mri.update(l1=0.0, mse=1.0, gradient_difference=0.0)
     config.data.update(dataset="knee_phantom/quickstart", batch_size=4, cache=True)
     config.data.augment.update(shift=0.0)
-    config.optimizer.update(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98)
-    config.update(steps=1400, log_every=50, eval_every=700, checkpoint_every=350)
+    config.optimizer.update(
+        learning_rate=5e-3, muon_learning_rate=0.05, warmup_steps=20, ema_decay=0.98
+    )
+    config.update(steps=1000, log_every=50, eval_every=500, checkpoint_every=250)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:

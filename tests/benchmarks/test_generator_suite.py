@@ -83,6 +83,7 @@ def test_functions_take_turns():
     times = seconds["a"]
     assert times["minimum_s"] == min(times["seconds"])
     assert times["median_s"] == sorted(times["seconds"])[1]
+    assert 0 <= times["processor_s"] < 1
 
 
 def test_the_two_upsamplings_are_the_same_operation():

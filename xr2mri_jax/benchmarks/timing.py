@@ -24,19 +24,28 @@ def interleaved(
       warmup: calls before that, for compilation and caches.
 
     Returns:
-      name -> {"median_s", "minimum_s", "seconds": every time in order}.
+      name -> {"median_s", "minimum_s", "seconds": every time in order, "processor_s": the least
+      processor time of a call, summed over the process's threads, which other work on the machine
+      does not lengthen (threads that wait actively count too)}.
     """
     for function in functions.values():
         for _ in range(warmup):
             function()
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    processor = dict.fromkeys(functions, float("inf"))
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             function()
             seconds[name].append(time.perf_counter() - start)
+            processor[name] = min(processor[name], time.process_time() - used)
     return {
-        name: {"median_s": statistics.median(all_s), "minimum_s": min(all_s), "seconds": all_s}
+        name: {
+            "median_s": statistics.median(all_s),
+            "minimum_s": min(all_s),
+            "processor_s": processor[name],
+            "seconds": all_s,
+        }
         for name, all_s in seconds.items()
     }
 

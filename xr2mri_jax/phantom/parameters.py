@@ -60,10 +60,10 @@ SPREADS: dict[str, Spread] = {
     "beam_error": Spread(0.0, 2.0, 1.0),
     "rotation_axial": Spread(0.0, 4.0, 1.0),
     "rotation_frontal": Spread(0.0, 2.0, 1.0),
-    "shift_x": Spread(0.0, 3.2, 1.0),
+    "shift_x": Spread(0.0, 4.0, 1.0),
     # Along the beam the radiograph says nothing; the box is centred on the joint.
     "shift_y": Spread(4.0, 0.4, 1.0),
-    "shift_z": Spread(0.0, 3.2, 1.0),
+    "shift_z": Spread(0.0, 4.0, 1.0),
     "girth": Spread(1.0, 0.05, 0.05),
     "fat": Spread(7.0, 2.4, 0.03),
     "bulk": Spread(1.14, 0.08, 0.05),

@@ -33,6 +33,7 @@ LEAST = {
     "keep": 1,
     "data.batch_size": 1,
     "optimizer.learning_rate": 0.0,
+    "optimizer.muon_learning_rate": 0.0,
     "optimizer.warmup_steps": 0,
     "optimizer.weight_decay": 0.0,
     "optimizer.clip_norm": 0.0,
@@ -70,6 +71,7 @@ def default(stage: str) -> ml_collections.ConfigDict:
         "loss": {},
         "optimizer": {
             "learning_rate": 1e-3,
+            "muon_learning_rate": 0.0,
             "warmup_steps": 100,
             "weight_decay": 1e-4,
             "clip_norm": 1.0,

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW with warm-up and cosine decay, clipped, for the trainable part alone."""
+"""The optimizer: AdamW, or Muon for kernels, with warm-up and cosine decay, clipped."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from optax import contrib
 
 
 def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
@@ -26,27 +27,55 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
 
 
 def make(config: Mapping[str, Any], steps: int, trainable: Any) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) on the trainable parameters.
+    """AdamW or Muon on the trainable parameters.
 
-    Weight decay spares vectors (biases, scales). Frozen parameters get no update and no memory.
+    AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101; weight decay spares vectors (biases,
+    scales). Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks")
+    makes the momentum of every kernel, seen as a matrix of inputs by outputs, orthogonal; all other
+    parameters keep Adam. Frozen parameters get no update and no memory.
 
     Args:
-      config: learning_rate, warmup_steps, weight_decay, clip_norm (0: no clipping).
+      config: learning_rate, warmup_steps, weight_decay, clip_norm (0: no clipping),
+        muon_learning_rate (0: AdamW for all).
       steps: the run's length.
       trainable: pytree of bool like the parameters.
     """
-    parts = [
-        optax.adamw(
-            schedule(config, steps),
-            weight_decay=config["weight_decay"],
-            mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
-        )
-    ]
+    parts = [_muon(config, steps) if config["muon_learning_rate"] else _adamw(config, steps)]
     if config["clip_norm"]:
         parts.insert(0, optax.clip_by_global_norm(config["clip_norm"]))
     labels = jax.tree.map(lambda free: "trained" if free else "frozen", trainable)
     return optax.multi_transform(
         {"trained": optax.chain(*parts), "frozen": optax.set_to_zero()}, labels
+    )
+
+
+def _adamw(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+    return optax.adamw(
+        schedule(config, steps),
+        weight_decay=config["weight_decay"],
+        mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+    )
+
+
+def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
+    kernels = {**config, "learning_rate": config["muon_learning_rate"]}
+
+    def matrices(params: Any) -> Any:
+        def matrix(path: Any, param: jax.Array) -> contrib.MuonDimensionNumbers | None:
+            if "kernel" not in jax.tree_util.keystr(path[-1:]):
+                return None
+            last = param.ndim - 1
+            return contrib.MuonDimensionNumbers(tuple(range(last)), last)
+
+        return jax.tree_util.tree_map_with_path(matrix, params)
+
+    return contrib.muon(
+        schedule(kernels, steps),
+        beta=0.9,
+        weight_decay=config["weight_decay"],
+        adam_weight_decay=0.0,
+        adam_learning_rate=schedule(config, steps),
+        muon_weight_dimension_numbers=matrices,
     )
 
 
