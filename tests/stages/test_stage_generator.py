@@ -10,7 +10,13 @@ from xr2mri_jax import stages
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import checkpoint, optimizer, state, step
 
-VALUES = {"learning_rate": 1e-2, "warmup_steps": 0, "weight_decay": 0.1, "clip_norm": 1.0}
+VALUES = {
+    "learning_rate": 1e-2,
+    "warmup_steps": 0,
+    "weight_decay": 0.1,
+    "clip_norm": 1.0,
+    "muon_learning_rate": 0.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -133,3 +139,17 @@ def test_an_encoder_of_another_shape_is_refused(cae, made):
     stage = stages.make_stage({**resolved, "model": model})
     with pytest.raises(InputError, match=r"its encoder.* has shape .*, this config's has"):
         stage.init(jax.random.key(0), batch())
+
+
+def test_untrained_output_is_the_mean_volume_of_the_acquired_field(made):
+    _, stage, params, model_state = made
+    first, second = batch(seed=1), batch(seed=2)
+    second["example_mask"][-1] = 0
+    kept = np.concatenate([first["mask"], second["mask"][:-1]]).astype(np.float64)
+    volumes = np.concatenate([first["mri"], second["mri"][:-1]])
+    mean = (volumes * kept).sum(0) / np.maximum(kept.sum(0), 1)
+    fitted = stage.fitted(params, [first, second])
+    found = stage.predict(fitted, model_state, first["xray"])
+    expected = np.broadcast_to(np.clip(mean, 0.005, 0.995), found.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert_same(fitted["encoder"], params["encoder"])

@@ -11,7 +11,13 @@ from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import checkpoint, optimizer, parallel, state, step
 
-VALUES = {"learning_rate": 0.05, "warmup_steps": 0, "weight_decay": 1e-3, "clip_norm": 1.0}
+VALUES = {
+    "learning_rate": 0.05,
+    "warmup_steps": 0,
+    "weight_decay": 1e-3,
+    "clip_norm": 1.0,
+    "muon_learning_rate": 0.0,
+}
 CONFIG = {"keep": 2, "stage": "fake"}
 
 

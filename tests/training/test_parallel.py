@@ -8,7 +8,13 @@ from fake_run import FakeData, FakeStage
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import optimizer, parallel, state, step
 
-VALUES = {"learning_rate": 0.05, "warmup_steps": 0, "weight_decay": 1e-3, "clip_norm": 1.0}
+VALUES = {
+    "learning_rate": 0.05,
+    "warmup_steps": 0,
+    "weight_decay": 1e-3,
+    "clip_norm": 1.0,
+    "muon_learning_rate": 0.0,
+}
 
 
 def make(strategy, device_count):

@@ -115,7 +115,13 @@ def test_schedule_and_ema_decay():
 def test_weight_decay_spares_vectors_and_clipping_limits_the_update():
     params = {"w": np.ones((2, 2), np.float32), "b": np.ones(2, np.float32)}
     trainable = {"w": True, "b": True}
-    values = {"learning_rate": 0.1, "warmup_steps": 0, "weight_decay": 0.5, "clip_norm": 1.0}
+    values = {
+        "learning_rate": 0.1,
+        "warmup_steps": 0,
+        "weight_decay": 0.5,
+        "clip_norm": 1.0,
+        "muon_learning_rate": 0.0,
+    }
     tx = optimizer.make(values, 10, trainable)
     zero = jax.tree.map(np.zeros_like, params)
     update, _ = tx.update(zero, tx.init(params), params)
@@ -125,3 +131,28 @@ def test_weight_decay_spares_vectors_and_clipping_limits_the_update():
     _, moments = tx.update(large, tx.init(params), params)
     means = [leaf for leaf in jax.tree.leaves(moments) if np.shape(leaf) == (2, 2)]
     np.testing.assert_allclose(means[0], 0.1 / np.sqrt(6), rtol=1e-4)
+
+
+def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
+    rng = np.random.default_rng(0)
+    params = {
+        "conv": {"kernel": rng.normal(size=(3, 2, 4)).astype(np.float32), "bias": np.ones(4)},
+        "frozen": {"kernel": np.ones((2, 2), np.float32)},
+    }
+    trainable = {"conv": {"kernel": True, "bias": True}, "frozen": {"kernel": False}}
+    values = {
+        "learning_rate": 0.01,
+        "muon_learning_rate": 0.5,
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+    }
+    tx = optimizer.make(values, 10, trainable)
+    gradient = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
+    update, _ = tx.update(gradient, tx.init(params), params)
+    singular = np.linalg.svd(np.reshape(update["conv"]["kernel"], (6, 4)), compute_uv=False)
+    assert singular.max() / singular.min() < 2  # five Newton-Schulz steps bring them near one
+    first = 0.01 * (1.0 + 0.9 * 0.1 / (1.0 - 0.9**2))  # Adam with Nesterov's momentum, corrected
+    signs = np.sign(gradient["conv"]["bias"])
+    np.testing.assert_allclose(update["conv"]["bias"], -first * signs, rtol=1e-3)
+    np.testing.assert_array_equal(update["frozen"]["kernel"], 0.0)
