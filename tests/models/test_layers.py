@@ -118,3 +118,8 @@ def test_lift_gives_each_pixel_its_column():
     assert output.shape == (1, 5, 5, 3, 2)
     reached = np.abs(np.asarray(apply(params, changed) - output))[0].max(axis=(2, 3)) > 1e-6
     assert reached[:2, :2].any() and not reached[2:].any() and not reached[:, 2:].any()
+
+
+def test_the_gradient_of_activate_is_one_or_the_slope():
+    gradient = jax.grad(lambda x: jnp.sum(jnp.array([1.0, 2.0, 3.0]) * layers.activate(x)))
+    np.testing.assert_allclose(gradient(jnp.array([-1.0, 0.0, 2.0])), [0.2, 2.0, 3.0])
