@@ -40,7 +40,7 @@ def _quickstart(config: ml_collections.ConfigDict) -> None:
     config.data.update(dataset="knee_phantom/quickstart", batch_size=16, cache=True)
     config.data.augment.update(shift=0.0)
     config.optimizer.update(learning_rate=4e-3, warmup_steps=20, ema_decay=0.98)
-    config.update(steps=500, log_every=50, eval_every=250, checkpoint_every=250)
+    config.update(steps=300, log_every=50, eval_every=300, checkpoint_every=150)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:

@@ -35,7 +35,7 @@ step "4/5 evaluation on the test knees, with controls"
 
 step "5/5 held-out radiographs become volumes"
 "$PYTHON" launch/export.py --dataset=knee_phantom/quickstart --data_dir="$workdir/data" --split=test \
-  --cases=0,1,2 --output="$workdir/radiographs"
+  --cases=0,1 --output="$workdir/radiographs"
 while IFS=, read -r name side spacing _; do
   "$PYTHON" launch/predict.py --model="$workdir/generator" --xray="$workdir/radiographs/$name.png" \
     --side="$side" --spacing="$spacing" --output="$workdir/predictions/$name.nii.gz"

@@ -132,7 +132,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             example,
             training,
             lambda: batches("eval_split"),
-            first_examples,
+            examples=first_examples,
         )
 
 
@@ -143,8 +143,8 @@ def fit(
     example: Mapping[str, Any],
     training: Data,
     evaluation: Batches,
-    examples: Batches = lambda: iter(()),
     devices: Any = None,
+    examples: Batches = lambda: iter(()),
 ) -> int:
     """Trains a stage on batches.
 
@@ -155,8 +155,8 @@ def fit(
       example: abstract shapes of a batch of one.
       training: endless batches.
       evaluation: makes one pass over the evaluation split, equally many batches on every host.
-      examples: makes a pass over training examples, the same on every host, for `Stage.fitted`.
       devices: all if None.
+      examples: makes a pass over training examples, the same on every host, for `Stage.fitted`.
 
     Returns:
       0, or 128 + the number of the signal that ended the run early.
