@@ -1,4 +1,4 @@
-"""Holds what a quickstart left behind to its promises: margins over the controls, retrieval, volumes.
+"""Holds what a quickstart left behind to its promises: margins over controls, retrieval, volumes.
 
 python .ci/check_quickstart.py WORKDIR
 """
