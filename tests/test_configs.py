@@ -228,6 +228,10 @@ def test_every_module_and_launch_script_is_imported():
     ("arguments", "said"),
     [
         (["--config=configs/none.py", "--workdir=w"], "--config=configs/none.py: no such file"),
+        (
+            ["--config=configs/cae.py:none", "--workdir=w"],
+            "error: --config: found the variant 'none', expected one of ",
+        ),
         (["--config=configs/cae.py:smoke"], "--workdir is missing"),
         (["--workdir=w"], "--config is missing"),
         (

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -21,9 +22,11 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
 
     def parse(argv: list[str]) -> list[str]:
         try:
+            _refuse_missing_recipe(argv[1:])
             rest = flags.FLAGS(argv)
         except (flags.Error, InputError, ValueError) as error:
-            _refuse(str(error))
+            # A recipe's error reaches here as text with its traceback; the error is its last part.
+            _refuse(str(error).rpartition(f"{InputError.__name__}: ")[2])
         if len(rest) > 1:
             _refuse(f"unexpected argument {rest[1]!r}: every input is given as --name=value")
         for name in required:
@@ -40,6 +43,17 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
             _refuse(str(error))
 
     app.run(guarded, flags_parser=parse)
+
+
+def _refuse_missing_recipe(arguments: list[str]) -> None:
+    """Refuses --config=FILE[:VARIANT] without such a file, which ml_collections tells too late."""
+    given = iter(arguments)
+    for argument in given:
+        name, equals, value = argument.partition("=")
+        if name.lstrip("-") == "config":
+            path = (value if equals else next(given, "")).partition(":")[0]
+            if path and not Path(path).is_file():
+                _refuse(f"--config={path}: no such file, expected configs/STAGE.py[:VARIANT]")
 
 
 def _refuse(message: str) -> None:

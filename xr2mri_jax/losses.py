@@ -1,11 +1,10 @@
 """Losses: one value per example, masked; the training step reduces them."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from xr2mri_jax.metrics import image
+from xr2mri_jax.metrics.masked import checked, masked_mean
 
 
 def l1(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
@@ -22,14 +21,14 @@ def l1(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) 
     Raises:
       ValueError: where shapes differ.
     """
-    prediction, target, mask = _checked(prediction, target, mask)
-    return _masked_mean(jnp.abs(prediction - target), mask)
+    prediction, target, mask = checked(prediction, target, mask)
+    return masked_mean(jnp.abs(prediction - target), mask)
 
 
 def mse(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     """Mean squared difference inside the mask: f32[b]; arguments as for `l1`."""
-    prediction, target, mask = _checked(prediction, target, mask)
-    return _masked_mean(jnp.square(prediction - target), mask)
+    prediction, target, mask = checked(prediction, target, mask)
+    return masked_mean(jnp.square(prediction - target), mask)
 
 
 def gradient_difference(
@@ -51,7 +50,7 @@ def gradient_difference(
     Raises:
       ValueError: where shapes differ or there is no spatial axis of size 2.
     """
-    prediction, target, mask = _checked(prediction, target, mask)
+    prediction, target, mask = checked(prediction, target, mask)
     axes = range(1, prediction.ndim - 1)
     if not axes or min(prediction.shape[axis] for axis in axes) < 2:
         raise ValueError(
@@ -65,7 +64,7 @@ def gradient_difference(
         pair = None
         if mask is not None:
             pair = _part(mask, axis, 1, size) * _part(mask, axis, 0, size - 1)
-        total += _masked_mean(jnp.abs(jnp.diff(error, axis=axis)), pair)
+        total += masked_mean(jnp.abs(jnp.diff(error, axis=axis)), pair)
     return total / len(axes)
 
 
@@ -83,7 +82,7 @@ def ssim_loss(prediction: jax.Array, target: jax.Array, mask: jax.Array | None =
     Raises:
       ValueError: where shapes differ or there are neither four nor five axes.
     """
-    prediction, target, mask = _checked(prediction, target, mask)
+    prediction, target, mask = checked(prediction, target, mask)
     similarity = image.ssim3d if prediction.ndim == 5 else image.ssim2d
     return 1.0 - similarity(prediction, target, mask)
 
@@ -122,28 +121,6 @@ def weighted(
         if weight:
             total += weight * TERMS[name](prediction, target, mask)
     return total
-
-
-def _checked(prediction: Any, target: Any, mask: Any) -> tuple[jax.Array, jax.Array, Any]:
-    shape = jnp.shape(prediction)
-    if len(shape) < 1:
-        raise ValueError("prediction is a scalar, expected a first axis of examples")
-    if jnp.shape(target) != shape:
-        raise ValueError(f"target has shape {jnp.shape(target)}, the prediction {shape}")
-    if mask is not None and jnp.shape(mask) != shape:
-        raise ValueError(f"mask has shape {jnp.shape(mask)}, the prediction {shape}")
-    prediction, target = (jnp.asarray(x, jnp.float32) for x in (prediction, target))
-    return prediction, target, None if mask is None else jnp.asarray(mask, jnp.float32)
-
-
-def _masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
-    axes = tuple(range(1, values.ndim))
-    if mask is None:
-        return jnp.mean(values, axis=axes)
-    total = jnp.sum(mask, axis=axes)
-    # Outside the mask even a NaN of the target must not reach the sum.
-    kept = jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=axes)
-    return kept / jnp.where(total > 0, total, 1.0)
 
 
 def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:

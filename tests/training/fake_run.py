@@ -16,6 +16,13 @@ from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop, parallel
 
 EXAMPLES = 24
+OPTIMIZER = {
+    "learning_rate": 0.05,
+    "warmup_steps": 0,
+    "weight_decay": 1e-3,
+    "clip_norm": 1.0,
+    "muon_learning_rate": 0.0,
+}
 
 
 class FakeStage:

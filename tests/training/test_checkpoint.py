@@ -5,19 +5,12 @@ import json
 import jax
 import numpy as np
 import pytest
-from fake_run import FakeStage
+from fake_run import OPTIMIZER, FakeStage
 
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import checkpoint, optimizer, parallel, state, step
 
-VALUES = {
-    "learning_rate": 0.05,
-    "warmup_steps": 0,
-    "weight_decay": 1e-3,
-    "clip_norm": 1.0,
-    "muon_learning_rate": 0.0,
-}
 CONFIG = {"keep": 2, "stage": "fake"}
 
 
@@ -26,8 +19,8 @@ def make(change=lambda params: params):
     params, model_state = stage.create(jax.random.key(3))
     params = change(params)
     trainable = jax.tree.map(lambda _: True, params)
-    tx = optimizer.make(VALUES, 20, trainable)
-    steps = step.Steps(stage, tx, optimizer.schedule(VALUES, 20), 0.9, trainable)
+    tx = optimizer.make(OPTIMIZER, 20, trainable)
+    steps = step.Steps(stage, tx, optimizer.schedule(OPTIMIZER, 20), 0.9, trainable)
     made = state.create(params, model_state, tx)
     return parallel.make_parallel("jit", steps, jax.devices()[:2]).replicate(made)
 

@@ -3,26 +3,18 @@
 import jax
 import numpy as np
 import pytest
-from fake_run import FakeData, FakeStage
+from fake_run import OPTIMIZER, FakeData, FakeStage
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import optimizer, parallel, state, step
-
-VALUES = {
-    "learning_rate": 0.05,
-    "warmup_steps": 0,
-    "weight_decay": 1e-3,
-    "clip_norm": 1.0,
-    "muon_learning_rate": 0.0,
-}
 
 
 def make(strategy, device_count):
     stage = FakeStage(noise=0.5)
     params, model_state = stage.create(jax.random.key(3))
     trainable = stage.trainable(params)
-    tx = optimizer.make(VALUES, 20, trainable)
-    steps = step.Steps(stage, tx, optimizer.schedule(VALUES, 20), 0.9, trainable)
+    tx = optimizer.make(OPTIMIZER, 20, trainable)
+    steps = step.Steps(stage, tx, optimizer.schedule(OPTIMIZER, 20), 0.9, trainable)
     run = parallel.make_parallel(strategy, steps, jax.devices()[:device_count])
     return run, run.replicate(state.create(params, model_state, tx))
 

@@ -1,5 +1,6 @@
 """A trained stage evaluated: chooses what is measured, writes metrics, table and report."""
 
+import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,18 @@ from xr2mri_jax.models import cae
 from xr2mri_jax.training.checkpoint import LoadedModel, load_model
 
 SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What is evaluated, on what, and where the files go; `splits` are keywords of `evaluate`."""
+
+    model: LoadedModel
+    builder: Any
+    folder: Path
+    splits: Mapping[str, Any]
+    batch_size: int | None
+    evaluated: Mapping[str, Any]
 
 
 def evaluate_workdir(
@@ -62,34 +75,29 @@ def evaluate_workdir(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
+    request = _Request(model, builder, folder, splits, batch_size, evaluated)
     if hasattr(stage, "predict"):
-        return _volumes(model, builder, folder, splits, batch_size or 4, evaluated)
+        return _volumes(request)
     if hasattr(stage, "reconstruct"):
-        return _radiographs(model, builder, folder, splits, batch_size or 16, evaluated)
+        return _radiographs(request)
     raise InputError(
         f"{workdir}: stage {stage.name!r} makes neither volumes nor radiographs, expected one of "
         "cae, generator, joint"
     )
 
 
-def _volumes(
-    model: LoadedModel,
-    builder: Any,
-    folder: Path,
-    splits: Mapping[str, Any],
-    batch_size: int,
-    evaluated: Mapping[str, Any],
-) -> Path:
+def _volumes(request: _Request) -> Path:
+    model = request.model
     stage: Any = model.stage
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
-    with VolumeStore(cases.count(builder, splits["split"])) as store:
+    with VolumeStore(cases.count(request.builder, request.splits["split"])) as store:
         found = volumes.evaluate(
             lambda xray: predict(params, model_state, xray),
-            builder,
+            request.builder,
             store,
-            batch_size=batch_size,
-            **splits,
+            batch_size=request.batch_size or 4,
+            **request.splits,
         )
         shown = [
             (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i)))
@@ -112,7 +120,7 @@ def _volumes(
         "prediction; this is where the own one stood.",
         "Histogram of the rank of the own volume",
     )
-    return _write(found, folder, evaluated, [_bars(found), rank], pictures)
+    return _write(found, request, [_bars(found), rank], pictures)
 
 
 def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
@@ -123,20 +131,18 @@ def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
     return real[0, ..., 0] * mask, predicted[0, ..., 0] * mask
 
 
-def _radiographs(
-    model: LoadedModel,
-    builder: Any,
-    folder: Path,
-    splits: Mapping[str, Any],
-    batch_size: int,
-    evaluated: Mapping[str, Any],
-) -> Path:
+def _radiographs(request: _Request) -> Path:
+    model = request.model
     stage: Any = model.stage
     params = jax.device_put(model.params)
     reconstruct = jax.jit(stage.reconstruct)
     hidden = math.prod(cae.hidden_shapes(model.config["model"]["cae"])[-1])
     found = radiographs.evaluate(
-        lambda xray: reconstruct(params, xray), hidden, builder, batch_size=batch_size, **splits
+        lambda xray: reconstruct(params, xray),
+        hidden,
+        request.builder,
+        batch_size=request.batch_size or 16,
+        **request.splits,
     )
     pictures = []
     for text, i in extremes(found):
@@ -145,7 +151,7 @@ def _radiographs(
         images = {"radiograph": xray, "reconstruction": made, "difference": np.abs(made - xray)}
         png = figures.radiograph_case({name: shown[..., 0] for name, shown in images.items()})
         pictures.append(Picture(png, f"{text}.", f"A radiograph and its reconstruction: {text}"))
-    return _write(found, folder, evaluated, [_bars(found)], pictures)
+    return _write(found, request, [_bars(found)], pictures)
 
 
 def extremes(found: Result) -> list[tuple[str, int]]:
@@ -173,14 +179,10 @@ def _bars(found: Result) -> Picture:
 
 
 def _write(
-    found: Result,
-    folder: Path,
-    evaluated: Mapping[str, Any],
-    charts: Sequence[Picture],
-    pictures: Sequence[Picture],
+    found: Result, request: _Request, charts: Sequence[Picture], pictures: Sequence[Picture]
 ) -> Path:
-    found.metrics["evaluated"] = dict(evaluated)
-    result.write(found, folder)
+    found.metrics["evaluated"] = dict(request.evaluated)
+    result.write(found, request.folder)
     for line in report.findings(found.metrics):
         print(line)
-    return report.write(folder, found.metrics, evaluated, charts, pictures)
+    return report.write(request.folder, found.metrics, request.evaluated, charts, pictures)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xr2mri_jax.metrics.masked import checked, masked_mean
+
 Array = jax.Array | np.ndarray
 
 WINDOW = 11
@@ -51,14 +53,14 @@ def mae(prediction: Array, target: Array, mask: Array | None = None) -> jax.Arra
     Raises:
       ValueError: where shapes differ.
     """
-    prediction, target, mask = _checked(prediction, target, mask)
-    return _masked_mean(jnp.abs(prediction - target), mask)
+    prediction, target, mask = checked(prediction, target, mask)
+    return masked_mean(jnp.abs(prediction - target), mask)
 
 
 def mse(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Mean squared error inside the mask: f32[b]; arguments as for `mae`."""
-    prediction, target, mask = _checked(prediction, target, mask)
-    return _masked_mean(jnp.square(prediction - target), mask)
+    prediction, target, mask = checked(prediction, target, mask)
+    return masked_mean(jnp.square(prediction - target), mask)
 
 
 def psnr(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
@@ -125,7 +127,7 @@ def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax
     Raises:
       ValueError: where shapes differ.
     """
-    prediction, target, mask = _checked(prediction, target, mask)
+    prediction, target, mask = checked(prediction, target, mask)
     inside: Any
     c1, c2 = K1**2, K2**2
     if mask is None:
@@ -156,25 +158,7 @@ def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
             f"{rank - 2} spatial axes, channel"
         )
     similarity = ssim_map(prediction, target, mask)
-    return _masked_mean(similarity, None if mask is None else jnp.asarray(mask, jnp.float32))
-
-
-def _checked(prediction: Any, target: Any, mask: Any) -> tuple[Any, Any, Any]:
-    shape = jnp.shape(prediction)
-    if jnp.shape(target) != shape:
-        raise ValueError(f"target has shape {jnp.shape(target)}, the prediction {shape}")
-    if mask is not None and jnp.shape(mask) != shape:
-        raise ValueError(f"mask has shape {jnp.shape(mask)}, the prediction {shape}")
-    prediction, target = (jnp.asarray(x, jnp.float32) for x in (prediction, target))
-    return prediction, target, None if mask is None else jnp.asarray(mask, jnp.float32)
-
-
-def _masked_mean(values: Any, mask: Any) -> Any:
-    axes = tuple(range(1, values.ndim))
-    if mask is None:
-        return jnp.mean(values, axis=axes)
-    total = jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=axes)
-    return total / jnp.maximum(jnp.sum(mask, axis=axes), 1.0)
+    return masked_mean(similarity, None if mask is None else jnp.asarray(mask, jnp.float32))
 
 
 def _blur(images: Any) -> Any:
