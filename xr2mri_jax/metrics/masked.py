@@ -23,7 +23,7 @@ def checked(prediction: Any, target: Any, mask: Any) -> tuple[jax.Array, jax.Arr
     return prediction, target, None if mask is None else jnp.asarray(mask, jnp.float32)
 
 
-def masked_mean(values: jax.Array, mask: jax.Array | None) -> jax.Array:
+def masked_mean(values: Any, mask: Any) -> jax.Array:
     """Mean of f32[b, ...] weighted by the mask, f32[b]; 0 for an example whose mask is empty."""
     axes = tuple(range(1, values.ndim))
     if mask is None:
