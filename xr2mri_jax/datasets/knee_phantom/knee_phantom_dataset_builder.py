@@ -37,8 +37,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       own_progress: this builder shows its own progress bar.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.0.0": "First version.",
+        "1.1.0": "The quickstart has a population of its own, on which no choice was made.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         KneePhantomConfig(name="default", description="2400 knees of 64 x 128 x 128 voxels"),
         KneePhantomConfig(
@@ -46,6 +49,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             description="664 knees of 32 x 64 x 64 voxels",
             volume_shape=(32, 64, 64),
             subjects=(300, 12, 20),
+            seed=1,
         ),
         KneePhantomConfig(
             name="smoke",
