@@ -1,6 +1,7 @@
 """One radiograph of a knee to one synthesised MRI volume, with a picture and a record beside it.
 
 python launch/predict.py --model=DIR --xray=FILE --output=OUT.nii.gz [--side=right] [--spacing=MM]
+    [--dicom_dir=DIR [--keep_identity]]
 """
 
 from absl import flags
@@ -15,6 +16,10 @@ SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the file 
 SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the file does not say it")
 CENTRE = flags.DEFINE_string(
     "centre", None, "pixel row,column of the joint's centre; the image's middle where not given"
+)
+DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as DICOM series")
+KEEP_IDENTITY = flags.DEFINE_bool(
+    "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
 )
 
 
@@ -31,6 +36,8 @@ def main() -> None:
         SIDE.value,
         SPACING.value,
         centre,
+        DICOM_DIR.value,
+        KEEP_IDENTITY.value,
     )
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
 

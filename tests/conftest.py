@@ -1,6 +1,8 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
+import subprocess
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight simulated devices; and less effort in compiling, which costs the tests more than running.
@@ -9,6 +11,7 @@ os.environ.setdefault(
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
 )
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,32 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.fail(f"XR2MRI_REAL_DATA={value} is not a folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def dicom_errors() -> Callable[[Iterable[Path]], list[str]]:
+    """Validates DICOM files by dicom3tools (Debian): the errors of each, and between them.
+
+    Where the programs are not installed the test is skipped and says so, or fails if
+    XR2MRI_DCIODVFY is "required", as it is in continuous integration.
+    """
+    missing = [name for name in ("dciodvfy", "dcentvfy") if shutil.which(name) is None]
+    if missing:
+        said = f"{missing[0]} is not installed (Debian: apt-get install dicom3tools)"
+        if os.environ.get("XR2MRI_DCIODVFY") == "required":
+            pytest.fail(said)
+        pytest.skip(said)
+
+    def errors(paths: Iterable[Path]) -> list[str]:
+        paths = [str(path) for path in paths]
+        commands = [["dciodvfy", "-new", path] for path in paths] + [["dcentvfy", *paths]]
+        found = []
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            lines = (done.stdout + done.stderr).splitlines()
+            found += [line for line in lines if "Error" in line]
+            if done.returncode != 0:
+                found.append(f"Error: {command[0]} ended with {done.returncode}: {lines[-3:]}")
+        return found
+
+    return errors

@@ -1,4 +1,4 @@
-"""The files of a prediction: NIfTI volume, picture and record, written together or not at all."""
+"""The files of a prediction: volume, picture, record, DICOM series: all together or none."""
 
 import contextlib
 import json
@@ -7,11 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pydicom import Dataset
+
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.files import atomic_folder, atomic_path
 from xr2mri_jax.geometry import from_canonical
-from xr2mri_jax.inference.picture import draw
-from xr2mri_jax.io import write_nifti
+from xr2mri_jax.inference.picture import STATEMENT, draw
+from xr2mri_jax.io import dicom, dicom_write, write_nifti
+from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity
+from xr2mri_jax.io.formats import sniff
 
 if TYPE_CHECKING:
     from xr2mri_jax.inference.predict import Prediction
@@ -19,23 +23,44 @@ if TYPE_CHECKING:
 SUFFIXES = (".nii.gz", ".nii")
 
 
+class DicomOutput(NamedTuple):
+    """Where the DICOM series goes, and whether it carries the radiograph's patient and study.
+
+    `source` is the radiograph's header, or None where it was no DICOM file.
+    """
+
+    folder: Path
+    source: Dataset | None
+    keep_identity: bool
+
+
 class OutputFiles(NamedTuple):
-    """Where a prediction goes."""
+    """Where a prediction goes; `dicom` is None where no series is wanted."""
 
     volume: Path
     picture: Path
     record: Path
+    dicom: DicomOutput | None = None
 
     @classmethod
-    def beside(cls, output: str | os.PathLike[str], xray: str | os.PathLike[str]) -> "OutputFiles":
+    def beside(
+        cls,
+        output: str | os.PathLike[str],
+        xray: str | os.PathLike[str],
+        dicom_dir: str | os.PathLike[str] | None = None,
+        keep_identity: bool = False,
+    ) -> "OutputFiles":
         """OUT.nii.gz with OUT.png and OUT.json beside it, checked before any work is done.
 
         Args:
           output: the volume's file.
           xray: the input, which none of the three may overwrite.
+          dicom_dir: folder for a DICOM series; None for no such series.
+          keep_identity: whether the series carries patient and study of `xray`, a DICOM file then.
 
         Raises:
-          InputError: another ending, a folder that cannot be written to, the input in the way.
+          InputError: another ending, a folder that cannot be written to, the input in the way, a
+            folder for DICOM that is not empty, no patient to keep.
         """
         path = Path(output)
         suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
@@ -43,26 +68,76 @@ class OutputFiles(NamedTuple):
             raise InputError(f"--output: found {path}, expected a name ending in .nii.gz or .nii")
         stem = path.name.removesuffix(suffix)
         files = cls(path, path.with_name(stem + ".png"), path.with_name(stem + ".json"))
-        for file in files:
+        for file in (path, files.picture, files.record):
             if file.is_dir():
                 raise InputError(f"--output: {file} is a folder, expected a file's name")
             if file.exists() and Path(xray).exists() and file.samefile(xray):
                 raise InputError(
                     f"--output: {file} would overwrite the radiograph, expected another name"
                 )
-        _require_writable(path.parent)
-        return files
+        _require_writable(path.parent, "--output")
+        if dicom_dir is None and keep_identity:
+            raise InputError("--keep_identity: found no --dicom_dir, expected one that carries it")
+        if dicom_dir is None:
+            return files
+        if Path(dicom_dir).resolve() in path.resolve().parents:
+            raise InputError(
+                f"--dicom_dir: found {dicom_dir}, which {path} goes into, expected a folder of "
+                "its own"
+            )
+        return files._replace(dicom=_dicom_output(Path(dicom_dir), Path(xray), keep_identity))
 
 
 def write_prediction(files: OutputFiles, prediction: "Prediction") -> None:
-    """Writes the three files; the volume appears last, so that where it is the others are."""
+    """Writes all files; the volume appears last, so that where it is the others are."""
     with contextlib.ExitStack() as stack:
         # The stack closes in reverse order, and closing puts a file in its place.
-        volume, picture, record = (stack.enter_context(atomic_path(file)) for file in files)
+        volume, picture, record = (stack.enter_context(atomic_path(file)) for file in files[:3])
+        if files.dicom is not None:
+            _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
         write_nifti(volume, prediction.volume)
         _write_picture(picture, prediction)
         text = json.dumps(prediction.record, indent=2, allow_nan=False)
         record.write_text(text + "\n", encoding="utf-8")
+
+
+def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
+    """Checks folder and patient before any work is done."""
+    try:
+        dicom_write.require_free(folder)
+    except InputError as error:
+        raise InputError(f"--dicom_dir: {error}") from error
+    _require_writable(folder.parent, "--dicom_dir")
+    source = dicom.read_header(xray) if sniff(xray) == "dicom" else None
+    if keep_identity:
+        require_identity(source)
+    return DicomOutput(folder, source, keep_identity)
+
+
+def _write_dicom(folder: Path, files: OutputFiles, prediction: "Prediction") -> None:
+    """The series in sagittal slices, as knees are read; the scale 0..1 is the same for all."""
+    assert files.dicom is not None
+    model = prediction.record["model"]
+    label = SeriesLabel(
+        series="SYNTHETIC MRI from radiograph - NOT FOR DIAGNOSIS",
+        derivation=(
+            "Synthesised from one radiograph by a neural network "
+            f"(xr2mri_jax, {model['stage']} model, step {model['step']}). No MRI was acquired. "
+            "The frame's origin is the joint's centre in the radiograph."
+        ),
+        comment=(f"{STATEMENT}. Shows what a training population makes likely, not this patient."),
+        synthetic=True,
+    )
+    dicom_write.write_series(
+        folder,
+        prediction.volume,
+        side=prediction.radiograph.side,
+        label=label,
+        source=files.dicom.source,
+        keep_identity=files.dicom.keep_identity,
+        plane="sagittal",
+        value_range=(0.0, 1.0),
+    )
 
 
 def _write_picture(path: Path, prediction: "Prediction") -> None:
@@ -82,7 +157,7 @@ def _write_picture(path: Path, prediction: "Prediction") -> None:
     draw(pixels, array, standard.side, caption).savefig(path, format="png", facecolor="black")
 
 
-def _require_writable(folder: Path) -> None:
+def _require_writable(folder: Path, flag: str) -> None:
     """Tries the folder, or the one that it would be made in; makes nothing."""
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
@@ -90,6 +165,6 @@ def _require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise InputError(
-            f"--output: the folder {nearest} cannot be written to ({error.strerror}), expected one "
+            f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
             "that can"
         ) from error

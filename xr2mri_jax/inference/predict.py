@@ -125,8 +125,10 @@ def predict_file(
     side: str | None = None,
     spacing: float | None = None,
     centre: Sequence[float] | None = None,
+    dicom_dir: str | os.PathLike[str] | None = None,
+    keep_identity: bool = False,
 ) -> Prediction:
-    """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png and OUT.json.
+    """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png, OUT.json, and a DICOM series.
 
     Args:
       model_dir: workdir of a trained generator or joint stage.
@@ -135,11 +137,14 @@ def predict_file(
       side: "left" or "right"; needed where the file does not say it, may not contradict it.
       spacing: mm a pixel; needed where the file does not say it, else goes before it.
       centre: (row, col) of the joint's centre; None takes the image's middle.
+      dicom_dir: folder for a DICOM series of the volume, new or empty; None for no such series.
+      keep_identity: whether the series carries patient and study of the radiograph, which must be
+        a DICOM file then; else it is anonymous.
 
     Raises:
       InputError: anything of this cannot be used; nothing has been written then.
     """
-    files = OutputFiles.beside(output, xray)
+    files = OutputFiles.beside(output, xray, dicom_dir, keep_identity)
     read = radiograph = read_radiograph(xray)
     try:
         radiograph = _with_flags(radiograph, side, spacing)
@@ -154,6 +159,11 @@ def predict_file(
         "side_in_file": read.side,
         "spacing_mm_in_file": None if read.spacing is None else list(read.spacing),
     }
+    if files.dicom is not None:
+        prediction.record["dicom"] = {
+            "folder": os.fspath(files.dicom.folder),
+            "keep_identity": keep_identity,
+        }
     prediction.record["warnings"] = _warnings(Path(xray), radiograph.side)
     write_prediction(files, prediction)
     return prediction

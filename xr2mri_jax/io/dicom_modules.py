@@ -1,0 +1,221 @@
+"""The DICOM modules of a derived MR series that all of its slices share (PS3.3 A.4, MR Image).
+
+MR Image Storage is the class that viewers reformat in three planes and that carries the geometry
+slice by slice: Secondary Capture has no place for it, and the enhanced multi-frame classes are read
+by few programs. Image Type DERIVED, SECONDARY, SYNTHETIC, research mode as scanning sequence and
+the descriptions say that no scanner made these pixels. The attribute Synthetic Data (0008,001C) is
+younger than most programs, dciodvfy of 2022 among them, which takes it for an error: left out.
+"""
+
+import dataclasses
+import datetime
+
+from pydicom import Dataset, uid
+
+import xr2mri_jax
+from xr2mri_jax.errors import InputError
+
+SOFTWARE = "xr2mri_jax"
+# Far from the numbers that scanners and workstations give to their series.
+SERIES_NUMBER = 9001
+
+# What --keep_identity copies: the Patient and Patient Study modules, and the General Study module,
+# since a derived series belongs to the study of its source (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1).
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "OtherPatientIDsSequence",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "IssuerOfAccessionNumberSequence",
+    "ReferringPhysicianName",
+)
+_EMPTY_ALLOWED = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+_CODES = {"left": "L", "right": "R"}
+
+
+@dataclasses.dataclass(frozen=True)
+class SeriesLabel:
+    """What the headers of a series say about it.
+
+    Attributes:
+      series: Series Description, at most 64 characters.
+      derivation: Derivation Description, at most 1024 characters: how the pixels were made.
+      comment: Image Comments.
+      synthetic: whether the content was made up rather than acquired.
+    """
+
+    series: str = "Derived volume - not for diagnosis"
+    derivation: str = "Resampled or processed from another series."
+    comment: str = "Research only, not for diagnosis."
+    synthetic: bool = False
+
+
+def shared_header(
+    label: SeriesLabel, side: str | None, source: Dataset | None, keep_identity: bool
+) -> Dataset:
+    """Everything but pixels, place and number of a slice, with fresh UIDs.
+
+    Args:
+      label: what the headers say.
+      side: "left", "right", or None where it is unknown.
+      source: header of the DICOM image that this was derived from, if it was.
+      keep_identity: copies patient and study from `source` and refers to it; else nothing of it is
+        taken over, not even its UID, which would lead back to the patient.
+
+    Raises:
+      InputError: identity is to be kept and there is no source, or one without a study.
+    """
+    header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"
+    now = datetime.datetime.now()
+    _add_identity(header, now, source if keep_identity else None, keep_identity)
+    _add_series(header, now, label, side)
+    _add_equipment(header, now)
+    _add_image(header, now, label)
+    _add_scan(header)
+    if source is not None:
+        if keep_identity:
+            _add_reference(header, source)
+        if str(source.get("LossyImageCompression") or "") == "01":
+            header.LossyImageCompression = "01"  # once lossy, said for ever (PS3.3 C.7.6.1.1.5)
+    return header
+
+
+def require_identity(source: Dataset | None) -> Dataset:
+    """Returns `source`; raises InputError where it is None or belongs to no study."""
+    if source is None:
+        raise InputError("--keep_identity: the radiograph is no DICOM file, expected one")
+    if not source.get("StudyInstanceUID"):
+        raise InputError(
+            "--keep_identity: StudyInstanceUID (0020,000D) is absent in the radiograph, expected "
+            "a file with patient and study"
+        )
+    return source
+
+
+def _add_identity(
+    header: Dataset, now: datetime.datetime, source: Dataset | None, keep: bool
+) -> None:
+    if keep:
+        source = require_identity(source)
+        for keyword in IDENTITY:
+            if source.get(keyword):
+                element = source[keyword]
+                setattr(
+                    header, keyword, str(element.value) if element.VR == "PN" else element.value
+                )
+            elif keyword in _EMPTY_ALLOWED:
+                setattr(header, keyword, "")
+        return
+    header.StudyInstanceUID = uid.generate_uid()
+    header.PatientName = "Anonymous^Derived"
+    # Archives file by the ID: two anonymous patients must not fall together.
+    header.PatientID = "ANON" + header.StudyInstanceUID[-12:].replace(".", "0")
+    header.PatientBirthDate = header.PatientSex = ""
+    header.StudyID = "1"
+    header.AccessionNumber = header.ReferringPhysicianName = ""
+    header.PatientIdentityRemoved = "YES"
+    header.DeidentificationMethod = "Nothing copied from the source's header"
+    header.StudyDate, header.StudyTime = _date(now), _time(now)
+
+
+def _add_series(
+    header: Dataset, now: datetime.datetime, label: SeriesLabel, side: str | None
+) -> None:
+    header.Modality = "MR"
+    header.SeriesInstanceUID = uid.generate_uid()
+    header.FrameOfReferenceUID = uid.generate_uid()
+    header.SeriesNumber = SERIES_NUMBER
+    header.SeriesDescription = label.series
+    header.SeriesDate, header.SeriesTime = _date(now), _time(now)
+    header.BodyPartExamined = "KNEE"
+    header.PatientPosition = ""
+    header.PositionReferenceIndicator = ""
+    if side is not None:
+        header.Laterality = _CODES[side]
+
+
+def _add_equipment(header: Dataset, now: datetime.datetime) -> None:
+    header.Manufacturer = header.ManufacturerModelName = SOFTWARE
+    header.SoftwareVersions = xr2mri_jax.__version__
+    item = Dataset()
+    item.Manufacturer = item.ManufacturerModelName = SOFTWARE
+    item.SoftwareVersions = xr2mri_jax.__version__
+    item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    item.ContributionDescription = "Made this derived series; research software, no medical device"
+    item.PurposeOfReferenceCodeSequence = [_code("109102", "Processing Equipment")]
+    header.ContributingEquipmentSequence = [item]
+
+
+def _add_image(header: Dataset, now: datetime.datetime, label: SeriesLabel) -> None:
+    header.SOPClassUID = uid.MRImageStorage
+    header.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    if label.synthetic:
+        header.ImageType = [*header.ImageType, "SYNTHETIC"]
+    header.DerivationDescription = label.derivation
+    header.ImageComments = label.comment
+    header.BurnedInAnnotation = "NO"
+    header.LossyImageCompression = "00"
+    header.ContentDate = header.InstanceCreationDate = _date(now)
+    header.ContentTime = header.InstanceCreationTime = _time(now)
+    header.PatientOrientation = ""
+
+
+def _add_scan(header: Dataset) -> None:
+    """The MR Image module: no scan took place, so that what describes one stays empty."""
+    header.ScanningSequence = "RM"  # research mode
+    header.SequenceVariant = "NONE"
+    header.ScanOptions = ""
+    header.MRAcquisitionType = "3D"
+    for keyword in ("RepetitionTime", "EchoTime", "EchoTrainLength", "AcquisitionNumber"):
+        setattr(header, keyword, None)
+
+
+def _add_reference(header: Dataset, source: Dataset) -> None:
+    if not source.get("SOPInstanceUID") or not source.get("SOPClassUID"):
+        return
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    item.PurposeOfReferenceCodeSequence = [
+        _code("121322", "Source image for image processing operation")
+    ]
+    header.SourceImageSequence = [item]
+
+
+def _code(value: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
+    return code
+
+
+def _date(now: datetime.datetime) -> str:
+    return now.strftime("%Y%m%d")
+
+
+def _time(now: datetime.datetime) -> str:
+    return now.strftime("%H%M%S")
