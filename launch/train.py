@@ -5,7 +5,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from xr2mri_jax import command_line
+from xr2mri_jax import command_line, host_memory
 from xr2mri_jax.training import loop, parallel
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -19,6 +19,7 @@ DISTRIBUTED = flags.DEFINE_bool(
 
 def main() -> None:
     """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
+    host_memory.keep_freed_memory()
     parallel.start_distributed(DISTRIBUTED.value)
     try:
         code = loop.train(CONFIG.value, WORKDIR.value)
