@@ -30,6 +30,7 @@ REQUIRES = [
 ]
 EXTRAS = {
     "test": [
+        "apache-beam>=2.60",
         "hypothesis>=6.100",
         "mypy>=1.11",
         "pyreadstat>=1.3",

@@ -1,5 +1,6 @@
 """Tests of the knee_xray dataset: layout, preparation from made files, real files."""
 
+import csv
 import json
 import re
 
@@ -11,6 +12,7 @@ from PIL import Image
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
 from xr2mri_jax.datasets.knee_xray.layout import find_knees
+from xr2mri_jax.datasets.knee_xray.work import XrayOptions
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, Radiograph
 from xr2mri_jax.io import read_radiograph
@@ -43,9 +45,10 @@ def source(tmp_path):
     return root
 
 
-def prepare(source, data_dir, **settings):
-    config = KneeXrayConfig(name="made", image_shape=(32, 32), **settings)
+def prepare(source, data_dir, **options):
+    config = KneeXrayConfig(name="made", image_shape=(32, 32))
     builder = Builder(data_dir=data_dir, config=config)
+    builder.options = XrayOptions(**options)
     builder.download_and_prepare(
         download_config=tfds.download.DownloadConfig(manual_dir=source),
         file_format="array_record",
@@ -135,18 +138,47 @@ def test_broken_files_are_listed_and_borne(source, tmp_path):
     (source / "train/1/300L.png").write_bytes(b"no image")
     builder = prepare(source, tmp_path / "data", max_broken=0.25)
     assert builder.info.splits["train"].num_examples == 3
-    broken = json.loads((builder.data_path / "broken_files_train.json").read_text())
-    assert len(broken) == 1
-    assert broken[0]["file"].endswith("300L.png") and broken[0]["reason"]
-    assert not (builder.data_path / "broken_files_validation.json").exists()
+    with open(builder.data_path / "report.csv", newline="") as file:
+        (broken,) = csv.DictReader(file)
+    assert broken["key"].endswith("300L.png") and broken["reason"] == "radiograph_broken"
+    assert "unknown kind of file" in broken["detail"]
+    assert "1 of 5 files could not be used" in builder.report and "300L.png" in builder.report
+    made = json.loads((builder.data_path / "preparation.json").read_text())
+    assert made["options"] == {"clahe": None, "max_broken": 0.25}
+    assert (made["items"], made["unusable"]) == (5, 1)
 
 
 def test_too_many_broken_files_stop_and_leave_nothing(source, tmp_path):
     (source / "train/1").mkdir()
     (source / "train/1/300L.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"1 of 4 files unusable, expected at most 1.0%"):
+    with pytest.raises(InputError, match=r"1 of 5 files unusable, expected at most 1.0%"):
         prepare(source, tmp_path / "data")
     assert not list((tmp_path / "data").rglob("*.array_record*"))
+
+
+def test_several_processes_make_the_same_records(source, tmp_path):
+    alone = prepare(source, tmp_path / "alone")
+    many = datasets.prepare("knee_xray/square128", tmp_path / "many", num_workers=2, source=source)
+    one = datasets.prepare("knee_xray/square128", tmp_path / "one", source=source)
+    assert alone.info.splits["train"].num_examples == 3
+    for split in ("train", "validation"):
+        pairs = zip(many.as_data_source(split), one.as_data_source(split), strict=True)
+        for first, second in pairs:
+            assert first["subject"] == second["subject"]
+            np.testing.assert_array_equal(first["xray"], second["xray"])
+
+
+def test_equalisation_is_applied_and_other_options_need_another_place(source, tmp_path):
+    plain = datasets.prepare("knee_xray", tmp_path / "plain", source=source)
+    options = {"clahe": (0.02, 32.0)}
+    equal = datasets.prepare("knee_xray", tmp_path / "equal", source=source, options=options)
+    images = [next(iter(b.as_data_source("validation")))["xray"] for b in (plain, equal)]
+    assert np.abs(np.subtract(*images, dtype=float)).mean() > 500
+    datasets.prepare("knee_xray", tmp_path / "equal", source=source, options=options)
+    with pytest.raises(InputError, match=r"prepared with --clahe=\[0.02, 32.0\], asked for None"):
+        datasets.prepare("knee_xray", tmp_path / "equal", source=source)
+    with pytest.raises(InputError, match="--sequence: knee_xray has no such option"):
+        datasets.prepare("knee_xray", tmp_path / "equal", options={"sequence": "dess"})
 
 
 def test_prepared_and_loaded_by_name(source, tmp_path):

@@ -146,3 +146,18 @@ def test_found_as_a_folder_or_a_file_and_joined_with_a_table(tmp_path):
     for where in (path, tmp_path):
         assert read_source(where).grades[0].kl is None
         assert [grade.kl for grade in read_source(where, [table]).grades] == [4]
+
+
+def test_spacing_of_a_radiograph_is_told_in_its_row(tmp_path):
+    path = tmp_path / "manifest.csv"
+    path.write_text("subject,side,xray,spacing\n1,R,a.png,0.2\n2,L,b.png,\n")
+    spacings = {film.subject: film.spacing for film in read_manifest(path).radiographs}
+    assert spacings == {"1": 0.2, "2": None}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "wide", "nan", "inf"])
+def test_a_spacing_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "manifest.csv"
+    path.write_text(f"subject,side,xray,spacing\n1,R,a.png,{text}\n")
+    with pytest.raises(InputError, match=rf"row 2, column spacing: found '{text}'"):
+        read_manifest(path)

@@ -1,12 +1,13 @@
 """The datasets by name: preparing them once, loading them afterwards."""
 
 import contextlib
+import dataclasses
 import importlib
 import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,6 +70,10 @@ def prepare(
     data_dir: str | os.PathLike[str],
     num_workers: int = 1,
     source: str | os.PathLike[str] | None = None,
+    options: Mapping[str, Any] | None = None,
+    report: str | os.PathLike[str] | None = None,
+    beam_runner: str | None = None,
+    beam_options: Sequence[str] = (),
 ) -> Any:
     """Prepares a dataset as array_record files; returns at once where it is prepared already.
 
@@ -79,43 +84,109 @@ def prepare(
       name: "DATASET" or "DATASET/CONFIG".
       data_dir: folder of prepared datasets; made where it is missing.
       num_workers: processes, for datasets that use several.
-      source: folder of the raw files, for datasets that are made from files.
+      source: the raw files, for datasets that are made from files.
+      options: of the dataset, by the names of its `OPTIONS`; those left out keep their default.
+      report: CSV file for what became of every raw file, also where the preparation ends because
+        too many of them are broken; the dataset holds the same in report.csv.
+      beam_runner: prepare on Apache Beam by this runner, for example "DirectRunner".
+      beam_options: Beam's own options, "name=value".
 
     Returns:
-      The TFDS builder.
+      The TFDS builder; that of a dataset made from files has a `report` for the screen.
 
     Raises:
-      InputError: the dataset is unknown, `data_dir` cannot be written, or num_workers is below 1.
+      InputError: the dataset is unknown, `data_dir` cannot be written, num_workers is below 1, the
+        dataset has no such option or is prepared with others already, its files cannot be used.
     """
     if num_workers < 1:
         raise InputError(f"num_workers: found {num_workers}, expected 1 or more")
-    root = Path(data_dir)
-    builder = make_builder(name, root)
+    builder = make_builder(name, data_dir)
+    _configure(builder, source, dict(options or {}), report, beam_runner)
     if builder.info.splits:
+        if hasattr(builder, "require_same_preparation"):
+            builder.require_same_preparation()
         return builder
-    _require_writable(root)
-    _remove_leftovers(Path(builder.data_dir))
-    if hasattr(builder, "num_workers"):
-        builder.num_workers = num_workers
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(
         manual_dir=None if source is None else os.fspath(source), try_download_gcs=False
     )
+    if beam_runner is not None:
+        config.beam_runner, config.beam_options = _beam(beam_runner, num_workers, beam_options)
+    if hasattr(builder, "num_workers"):
+        builder.num_workers = num_workers
     if getattr(builder, "own_progress", False):
         tfds.disable_progress_bar()
-    with _termination_as_interrupt():
+    with _place_to_build(builder, os.fspath(data_dir)), _termination_as_interrupt():
         builder.download_and_prepare(
-            download_dir=os.fspath(root / "downloads"),
+            download_dir=os.path.join(os.fspath(data_dir), "downloads"),
             download_config=config,
             file_format="array_record",
         )
     return builder
 
 
+def _configure(
+    builder: Any,
+    source: str | os.PathLike[str] | None,
+    options: Mapping[str, Any],
+    report: str | os.PathLike[str] | None,
+    beam_runner: str | None,
+) -> None:
+    """Gives the builder what it is to do; refuses what it does not know."""
+    kind = getattr(builder, "OPTIONS", None)
+    known = [] if kind is None else [field.name for field in dataclasses.fields(kind)]
+    unknown = [name for name in options if name not in known]
+    if kind is None:
+        unknown += [
+            name
+            for name, value in (("report", report), ("beam_runner", beam_runner))
+            if value is not None
+        ]
+    if unknown:
+        expected = f"one of {', '.join(known)}" if known else "none"
+        raise InputError(f"--{unknown[0]}: {builder.name} has no such option, expected {expected}")
+    if kind is not None:
+        builder.options = kind(**options)
+        builder.source = source
+        builder.report_path = report
+        builder.on_beam = beam_runner is not None
+
+
+def _beam(runner: str, num_workers: int, options: Sequence[str]) -> tuple[str, Any]:
+    try:
+        from xr2mri_jax.datasets import on_beam
+    except ImportError as error:
+        raise InputError(
+            f"--beam_runner={runner} needs Apache Beam: pip install -e '.[beam]' ({error})"
+        ) from error
+    return on_beam.pipeline_options(runner, num_workers, options)
+
+
 def _known_datasets() -> tuple[str, ...]:
     here = Path(__file__).parent
     return tuple(name for name in DATASETS if (here / name / "__init__.py").is_file())
+
+
+@contextlib.contextmanager
+def _place_to_build(builder: Any, data_dir: str) -> Iterator[None]:
+    """A folder that can be written, without leftovers, and with a scratch folder beside it.
+
+    A remote place (gs://...) is left to TFDS: nothing half-made is moved there either.
+    """
+    if "://" in data_dir:
+        yield
+        return
+    _require_writable(Path(data_dir))
+    place = Path(builder.data_dir)
+    _remove_leftovers(place)
+    scratch = place.parent / f"incomplete.scratch_{place.name}"
+    if hasattr(builder, "scratch"):
+        builder.scratch = os.path.abspath(scratch)
+    try:
+        yield
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _require_writable(root: Path) -> None:

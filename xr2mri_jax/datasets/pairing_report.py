@@ -43,7 +43,11 @@ class Reason(enum.StrEnum):
     # Found only when the pixels are read, after the pairing (`Pairing.with_failures`):
     RADIOGRAPH_BROKEN = "radiograph_broken"
     MRI_BROKEN = "mri_broken"
+    SPACING_UNKNOWN = "spacing_unknown"
     KNEE_NOT_FOUND = "knee_not_found"
+    JOINT_NOT_FOUND = "joint_not_found"
+    MRI_FIELD = "mri_field"
+    NOT_REACHED = "not_reached"
 
 
 REASON_TEXTS: Mapping[Reason, str] = {
@@ -60,7 +64,11 @@ REASON_TEXTS: Mapping[Reason, str] = {
     Reason.AMBIGUOUS: "several candidates",
     Reason.RADIOGRAPH_BROKEN: "radiograph cannot be read",
     Reason.MRI_BROKEN: "MRI cannot be read",
+    Reason.SPACING_UNKNOWN: "radiograph without pixel spacing",
     Reason.KNEE_NOT_FOUND: "knee not found in the radiograph",
+    Reason.JOINT_NOT_FOUND: "joint not found in the MRI",
+    Reason.MRI_FIELD: "MRI shows too little of the joint",
+    Reason.NOT_REACHED: "the preparation ended before",
 }
 
 

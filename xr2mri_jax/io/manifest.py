@@ -1,5 +1,6 @@
 """A CSV manifest: the general layout for collections other than the OAI's."""
 
+import math
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
@@ -8,7 +9,7 @@ from xr2mri_jax.io.records import Grade, Knee, MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
 
 COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl")
-OPTIONAL_COLUMNS = ("view", "sequence")
+OPTIONAL_COLUMNS = ("view", "sequence", "spacing")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 _VIEWS = {"", "single", "bilateral"}
 _NO_GRADE = {"", "-1", "na", "n/a", "nan", "."}
@@ -22,7 +23,8 @@ def read_manifest(path: str | Path) -> Source:
     also a folder or archive of slices; may be empty); `kl` (0..4, empty for unknown). Also
     understood: `view` ("single": the knee alone, "bilateral": both knees in the radiograph; empty:
     bilateral where rows of both sides name the same file, else single) and `sequence` (the MRI's,
-    for choosing by sequence; empty: not told). Commas, semicolons or tabs part the cells.
+    for choosing by sequence; empty: not told) and `spacing` (mm a pixel of the radiograph, instead
+    of what its file says). Commas, semicolons or tabs part the cells.
 
     Returns:
       A Source; a row's file that does not exist becomes a record with a `problem`, so that one
@@ -31,8 +33,8 @@ def read_manifest(path: str | Path) -> Source:
 
     Raises:
       InputError: names the row and the column of the first wrong cell: no subject, an unknown side,
-        view or sequence, a grade outside 0..4, a path out of reach, two rows of one knee and visit
-        that contradict each other in the grade.
+        view, sequence or spacing, a grade outside 0..4, a path out of reach, two rows of one knee
+        and visit that contradict each other in the grade.
     """
     path = Path(path)
     required = COLUMNS[:2]
@@ -53,7 +55,9 @@ def read_manifest(path: str | Path) -> Source:
         if row.get("xray"):
             file, problem = _locate(row, "xray")
             single = None if _is_bilateral(row, both_sides) else side
-            record = RadiographFile(subject, visit, file, single, problem=problem)
+            record = RadiographFile(
+                subject, visit, file, single, problem=problem, spacing=_spacing(row)
+            )
             radiographs[record] = None
         if row.get("mri"):
             file, problem = _locate(row, "mri")
@@ -123,6 +127,19 @@ def _sequence(row: Row) -> tuple[str | None, bool]:
     if not text:
         return None, False
     return sequence_of(text)
+
+
+def _spacing(row: Row) -> float | None:
+    text = row.get("spacing")
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise row.error("spacing", text, "mm a pixel above 0, or nothing")
+    return value
 
 
 def _locate(row: Row, column: str) -> tuple[Path, str]:

@@ -34,7 +34,8 @@ class RadiographFile:
     """One radiograph: `side` "left" or "right", or None where both knees are in the image.
 
     `problem` is empty, or the reason why the file cannot be used (such a file still counts as
-    seen). `barcode` is text: leading zeros belong to it.
+    seen). `barcode` is text: leading zeros belong to it. `spacing` is the pixel size in mm that the
+    collection's table gives, None where only the file may tell it.
     """
 
     subject: str
@@ -45,6 +46,7 @@ class RadiographFile:
     barcode: str = ""
     date: str = ""
     problem: str = ""
+    spacing: float | None = None
 
     def __post_init__(self) -> None:
         if self.side is not None:

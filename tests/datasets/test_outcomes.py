@@ -1,0 +1,61 @@
+"""Tests of the count of usable and unusable items."""
+
+import pytest
+
+from xr2mri_jax.datasets.outcomes import SHOWN, Outcome, Tally, require_some, this_worker
+from xr2mri_jax.errors import InputError
+
+
+def broken(number):
+    return Outcome(f"item{number}", None, "file", f"detail {number}")
+
+
+def test_a_share_is_borne_and_one_more_ends_the_run_at_once():
+    tally = Tally(100, 0.02, "files")
+    for outcome in (broken(1), Outcome("good", {"x": 1}), broken(2)):
+        tally.add(outcome)
+    with pytest.raises(InputError, match=r"3 of 100 files unusable.*2.0%.*item1: detail 1"):
+        tally.add(broken(3))
+    assert tally.usable == {"good"}
+    assert [each["key"] for each in tally.rows()] == ["item1", "item2", "item3"]
+
+
+def test_no_share_bears_nothing():
+    with pytest.raises(InputError, match="1 of 1000 files"):
+        Tally(1000, 0.0, "files").add(broken(0))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_is_a_number_in_0_to_1(share):
+    with pytest.raises(InputError, match="--max_broken"):
+        Tally(1, share, "files")
+
+
+def test_the_screen_shows_the_first_and_counts_the_rest():
+    tally = Tally(50, 1.0, "files")
+    assert tally.summary() == ""
+    for number in range(SHOWN + 3):
+        tally.add(broken(number))
+    lines = tally.summary().splitlines()
+    assert lines[0] == f"{SHOWN + 3} of 50 files could not be used:"
+    assert lines[1] == "  item0: detail 0" and lines[-1] == "  and 3 more, see the report"
+    assert len(lines) == SHOWN + 2
+
+
+def test_costs_add_up_and_a_workers_peak_is_its_largest():
+    tally = Tally(3, 0.0, "files")
+    for cost, worker in (({"a": 1.0}, (7, 10)), ({"a": 2.0, "b": 1.0}, (7, 30)), ({}, (8, 5))):
+        tally.add(Outcome("k", {}, cost=cost, worker=worker))
+    assert dict(tally.costs) == {"a": 3.0, "b": 1.0}
+    assert tally.workers == {7: 30, 8: 5}
+
+
+def test_this_process_has_used_memory():
+    process, peak = this_worker()
+    assert process > 0 and 2**20 < peak < 2**36
+
+
+def test_a_split_of_unusable_items_is_refused():
+    require_some("train", 1, [1, 2])
+    with pytest.raises(InputError, match="split 'test': all of its 2 items are unusable"):
+        require_some("test", 0, [1, 2])

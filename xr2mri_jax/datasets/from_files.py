@@ -1,0 +1,255 @@
+"""What the builders of datasets from files share: processes or Beam, broken files, provenance."""
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+from tqdm import tqdm
+
+from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
+from xr2mri_jax.datasets.workers import ordered_map
+from xr2mri_jax.errors import InputError
+
+PROVENANCE, REPORT = "preparation.json", "report.csv"
+_PACKAGES = (
+    "xr2mri_jax",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pydicom",
+    "nibabel",
+    "pillow",
+    "tensorflow-datasets",
+    "array-record",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is to be done: `function(task)` gives the outcomes of one task's items.
+
+    Attributes:
+      function: can be pickled, with the tasks and the outcomes.
+      tasks: by split, none empty.
+      total: number of items in all tasks.
+      what: the items' name in messages, in the plural.
+    """
+
+    function: Callable[[Any], list[Outcome]]
+    tasks: Mapping[str, Sequence[Any]]
+    total: int
+    what: str
+
+
+class FilesBuilder(
+    tfds.core.GeneratorBasedBuilder,
+    skip_registration=True,  # type: ignore[call-arg]
+):
+    """Base of the builders that read files; a subclass says what work there is (`plan`).
+
+    Attributes:
+      OPTIONS: frozen dataclass of the dataset's options, with a field `max_broken`.
+      options: an instance of it.
+      source: path of the raw files; None takes the manual_dir of TFDS.
+      num_workers: processes; those of Beam where `on_beam` is set.
+      on_beam: return Beam transforms, which `download_config` names the runner for.
+      scratch: folder for temporary files; None takes the machine's.
+      report: text for the screen, "" before the preparation.
+      tally: the count of the preparation, None before.
+    """
+
+    OPTIONS: ClassVar[Any]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the raw files as --source=PATH."
+
+    options: Any = None
+    source: str | os.PathLike[str] | None = None
+    num_workers = 1
+    on_beam = False
+    scratch: str | None = None
+    own_progress = True
+    report = ""
+    report_path: str | os.PathLike[str] | None = None
+    tally: Tally | None = None
+
+    def plan(self, source: Path) -> Work:
+        """The work that the source's files make; called once, before anything is written."""
+        raise NotImplementedError
+
+    def write_report(self, path: Path, tally: Tally) -> str:
+        """Writes what became of every file as CSV and returns it in short, for the screen."""
+        raise NotImplementedError
+
+    def write_records(self, folder: Path) -> None:
+        """Writes further files that belong to the dataset (default: none)."""
+
+    def require_same_preparation(self) -> None:
+        """Refuses a prepared dataset that was made with other options, or from other files.
+
+        Raises:
+          InputError: names the first option that differs, with both values.
+        """
+        path = epath.Path(self.data_path) / PROVENANCE
+        made = json.loads(path.read_text())
+        wanted = recorded(self.options or self.OPTIONS())
+        differ = [
+            (name, made["options"].get(name), value)
+            for name, value in wanted.items()
+            if made["options"].get(name) != value
+        ]
+        if self.source is not None and os.path.abspath(self.source) != made["source"]:
+            differ.append(("source", made["source"], os.path.abspath(self.source)))
+        if differ:
+            name, before, now = differ[0]
+            raise InputError(
+                f"{self.data_dir}: is prepared with --{name}={before}, asked for {now}: remove the "
+                "folder, or prepare into another --data_dir"
+            )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
+        if self.options is None:
+            self.options = self.OPTIONS()
+        self.source = os.path.abspath(self._given_source(dl_manager))
+        work = self.plan(Path(self.source))
+        self.tally = Tally(work.total, self.options.max_broken, work.what)
+        if self.on_beam:
+            return self._beam_transforms(work)
+        outcomes = ordered_map(
+            work.function, itertools.chain.from_iterable(work.tasks.values()), self.num_workers
+        )
+        bar = tqdm(total=work.total, desc=f"preparing {self.name}", unit="item", mininterval=1.0)
+        # One stream for all splits, which TFDS reads in this order: the workers start only once.
+        return {
+            split: self._generate_examples(
+                split, tasks, itertools.islice(outcomes, len(tasks)), bar
+            )
+            for split, tasks in work.tasks.items()
+        }
+
+    def _given_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
+        """The raw files' place; InputError where it was not given, is not there, or is empty."""
+        try:
+            path = Path(dl_manager.manual_dir if self.source is None else self.source)
+        except AssertionError as error:  # TFDS's way to say so
+            raise InputError(
+                "--source: found no folder with files, expected the raw files"
+            ) from error
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            raise InputError(
+                f"--source: found no folder with files at {path}, expected the raw files"
+            )
+        return path
+
+    def _generate_examples(
+        self, split: str, tasks: Sequence[Any], outcomes: Iterator[list[Outcome]], bar: tqdm
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yields the split's examples under their keys; the others go to the tally."""
+        assert self.tally is not None
+        examples = 0
+        for outcome in itertools.chain.from_iterable(outcomes):
+            bar.update()
+            self.tally.add(outcome)
+            if outcome.example is not None:
+                examples += 1
+                yield outcome.key, outcome.example
+        require_some(split, examples, tasks)
+
+    def _beam_transforms(self, work: Work) -> dict[str, Any]:
+        from xr2mri_jax.datasets import on_beam
+
+        return {
+            split: on_beam.examples(tasks, work.function, os.fspath(self._failures(split)))
+            for split, tasks in work.tasks.items()
+        }
+
+    def _failures(self, split: str) -> epath.Path:
+        return epath.Path(self.data_path) / f"failures_{split}"
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
+        """Makes the splits, then checks and records what was done, before the dataset counts."""
+        try:
+            super()._download_and_prepare(dl_manager, download_config)
+            if self.on_beam:
+                self._count_failures()
+        except InputError:
+            if self.tally is not None and self.report_path is not None:
+                self.write_report(Path(self.report_path), self.tally)
+            raise
+        tally = self._tally()
+        made = sum(split.num_examples for split in self.info.splits.values())
+        if made + len(tally.unusable) != tally.total:
+            raise RuntimeError(
+                f"{made} examples and {len(tally.unusable)} unusable {tally.what}, expected "
+                f"{tally.total} together"
+            )
+        self._store(self.write_records)
+        self._store(self._write_provenance)
+        self._store(lambda folder: self.write_report(folder / REPORT, tally))
+        with tempfile.TemporaryDirectory() as folder:
+            self.report = self.write_report(Path(self.report_path or f"{folder}/{REPORT}"), tally)
+
+    def _tally(self) -> Tally:
+        assert self.tally is not None
+        return self.tally
+
+    def _count_failures(self) -> None:
+        """Reads the failures that Beam's workers wrote into the tally, and removes their files."""
+        for path in sorted(epath.Path(self.data_path).glob("failures_*")):
+            for line in path.read_text().splitlines():
+                self._tally().add(Outcome(**json.loads(line)))
+            path.unlink()
+
+    def _store(self, write: Callable[[Path], Any]) -> None:
+        """Calls `write` with a folder whose files then go into the dataset, wherever that lies."""
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder))
+            for file in sorted(Path(folder).iterdir()):
+                (epath.Path(self.data_path) / file.name).write_bytes(file.read_bytes())
+
+    def _write_provenance(self, folder: Path) -> None:
+        (folder / PROVENANCE).write_text(
+            json.dumps(
+                {
+                    "dataset": self.info.full_name,
+                    "source": os.fspath(self.source or ""),
+                    "options": recorded(self.options),
+                    "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "items": self._tally().total,
+                    "unusable": len(self._tally().unusable),
+                    "versions": _versions(),
+                },
+                indent=2,
+            )
+            + "\n"
+        )
+
+
+def recorded(options: Any) -> dict[str, Any]:
+    """A dataclass of options as JSON holds it."""
+    return json.loads(json.dumps(dataclasses.asdict(options), default=os.fspath))
+
+
+def zipped(shape: tuple[int, ...], dtype: Any) -> tfds.features.Tensor:
+    """A Tensor feature that is stored with zlib, the form that TFDS can do without TensorFlow."""
+    return tfds.features.Tensor(
+        shape=shape, dtype=np.dtype(dtype), encoding=tfds.features.Encoding.ZLIB
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

@@ -1,0 +1,75 @@
+"""One file of a radiograph to an example of knee_xray; runs in worker processes."""
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.datasets.knee_xray.layout import Knee
+from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+
+
+@dataclasses.dataclass(frozen=True)
+class XrayOptions:
+    """The options, recorded with the dataset; InputError where one cannot be.
+
+    Attributes:
+      clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
+      max_broken: share of the files that may be unusable.
+    """
+
+    clahe: tuple[float, float] | None = None
+    max_broken: float = 0.01
+
+    def __post_init__(self) -> None:
+        contrast_with_clahe(self.clahe)
+        checked_share(self.max_broken)
+
+    @property
+    def contrast(self) -> dict[str, Any]:
+        """The contrast as `standardise_radiograph` takes it."""
+        return contrast_with_clahe(self.clahe)
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedFile:
+    """A file of the source: the knee that it shows, or None with the reason."""
+
+    path: Path
+    knee: Knee | None
+    problem: str = ""
+
+
+def make_radiograph(
+    shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile
+) -> list[Outcome]:
+    """The outcome of one file, under the key SUBJECT_SIDE (of an unusable file: its path)."""
+    start = time.perf_counter()
+    knee = listed.knee
+    if knee is None:
+        return [Outcome(str(listed.path), None, "file_name", listed.problem)]
+    try:
+        radiograph = spread_over_box(read_radiograph(knee.path, side=knee.side))
+        standard = standardise_radiograph(radiograph, shape, contrast=contrast)
+    except Exception as error:  # one of thousands of files must not end the run: it is listed
+        text = " ".join(str(error).split())
+        if not isinstance(error, InputError):
+            text = f"{type(error).__name__}: {text}"
+        return [Outcome(str(knee.path), None, "radiograph_broken", text)]
+    example = {
+        "xray": np.rint(standard.image * 65535).astype(np.uint16),
+        "side": SIDES.index(knee.side),
+        "kl": knee.kl,
+        "subject": knee.subject,
+        "spacing": np.zeros(2, np.float32),
+    }
+    cost = {"radiograph": time.perf_counter() - start}
+    return [Outcome(f"{knee.subject}_{knee.side}", example, cost=cost, worker=this_worker())]

@@ -1,0 +1,119 @@
+"""What became of each item that a dataset is made from: an example, or a reason why not."""
+
+import dataclasses
+import os
+import resource
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xr2mri_jax.errors import InputError
+
+# Lines of unusable items on the screen; all of them are in the report.
+SHOWN = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One item's example under its key, or the reason why there is none.
+
+    Attributes:
+      key: unique in the dataset.
+      example: features by name, None where the item cannot be used.
+      reason, detail: why not: one word for counting, one line with file and finding.
+      cost: seconds by kind of work, for the benchmark.
+      worker: process and its peak memory in bytes.
+    """
+
+    key: str
+    example: Mapping[str, Any] | None = None
+    reason: str = ""
+    detail: str = ""
+    cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    worker: tuple[int, int] = (0, 0)
+
+
+def this_worker() -> tuple[int, int]:
+    """(process id, peak memory of the process in bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return os.getpid(), peak if sys.platform == "darwin" else peak * 1024
+
+
+class Tally:
+    """Counts the items of a run, and ends it when more of them are unusable than is borne.
+
+    Attributes:
+      usable: keys of the examples; unusable: the outcomes without one, in the order of coming.
+      costs: seconds by kind of work over all items; workers: peak memory in bytes by process.
+    """
+
+    def __init__(self, total: int, max_broken: float, what: str) -> None:
+        """Begins a count.
+
+        Args:
+          total: number of items of the run, 1 or more.
+          max_broken: share of them that may be unusable, 0..1.
+          what: the items' name in messages, in the plural.
+        """
+        self.total = total
+        self.max_broken = checked_share(max_broken)
+        self.what = what
+        self.usable: set[str] = set()
+        self.unusable: list[Outcome] = []
+        self.costs: defaultdict[str, float] = defaultdict(float)
+        self.workers: dict[int, int] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts an outcome.
+
+        Raises:
+          InputError: now more items are unusable than `max_broken` of all, whatever comes next.
+        """
+        for kind, seconds in outcome.cost.items():
+            self.costs[kind] += seconds
+        process, peak = outcome.worker
+        if process:
+            self.workers[process] = max(peak, self.workers.get(process, 0))
+        if outcome.example is not None:
+            self.usable.add(outcome.key)
+            return
+        self.unusable.append(outcome)
+        if len(self.unusable) > self.max_broken * self.total:
+            first = self.unusable[0]
+            raise InputError(
+                f"found {len(self.unusable)} of {self.total} {self.what} unusable, expected at "
+                f"most {self.max_broken:.1%} (--max_broken); the first: {first.key}: {first.detail}"
+            )
+
+    def summary(self) -> str:
+        """The unusable items for the screen, "" where there are none."""
+        if not self.unusable:
+            return ""
+        lines = [f"{len(self.unusable)} of {self.total} {self.what} could not be used:"]
+        lines += [f"  {each.key}: {each.detail}" for each in self.unusable[:SHOWN]]
+        if len(self.unusable) > SHOWN:
+            lines.append(f"  and {len(self.unusable) - SHOWN} more, see the report")
+        return "\n".join(lines)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The unusable items for a report: key, reason and detail."""
+        return [
+            {"key": each.key, "reason": each.reason, "detail": each.detail}
+            for each in self.unusable
+        ]
+
+
+def checked_share(value: float) -> float:
+    """Returns `value`; raises InputError unless it is a number in 0..1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"--max_broken: found {value}, expected a share 0..1 such as 0.01")
+    return float(value)
+
+
+def require_some(split: str, examples: int, items: Sequence[Any]) -> None:
+    """Raises InputError where all of a split's items were unusable: it would be empty."""
+    if not examples:
+        raise InputError(
+            f"split {split!r}: all of its {len(items)} items are unusable, expected some"
+        )

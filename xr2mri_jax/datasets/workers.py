@@ -1,0 +1,79 @@
+"""Work spread over processes: results in the order of the items, workers that end with us.
+
+This module imports nothing but the standard library, so that a worker's start stays short and the
+thread counts of numerical libraries are set before any of them is loaded.
+"""
+
+import collections
+import concurrent.futures
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Items a process may be ahead of the reader: enough to keep it busy, few enough for the memory.
+AHEAD = 3
+_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def ordered_map(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    num_workers: int = 1,
+    start: Callable[[int, int], Any] | None = None,
+) -> Iterator[Result]:
+    """Yields `function(item)` for every item, in their order.
+
+    Args:
+      function: can be pickled, as its items and results can.
+      items: taken as the work goes on.
+      num_workers: processes; 1 works in this one. Several end with the iterator, or with this
+        process, even where that is killed. A worker's numerical libraries use one thread.
+      start: called in each worker with (number of the worker, number of workers) before its first
+        item.
+
+    Raises:
+      Exception: what `function` raises, in the place of its item.
+      BrokenProcessPool: a worker was killed (most likely for its memory).
+    """
+    if num_workers <= 1:
+        yield from map(function, items)
+        return
+    context = multiprocessing.get_context("spawn")
+    ranks = context.SimpleQueue()
+    for rank in range(num_workers):
+        ranks.put(rank)
+    pool = concurrent.futures.ProcessPoolExecutor(
+        num_workers, context, _start_worker, (ranks, num_workers, start)
+    )
+    pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > AHEAD * num_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(ranks: Any, num_workers: int, start: Callable[[int, int], Any] | None) -> None:
+    """Runs before the worker's first item, and before the item's own modules are imported."""
+    for name in _THREAD_COUNTS:
+        os.environ.setdefault(name, "1")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if start is not None:
+        start(ranks.get(), num_workers)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot stop its workers: they watch it and go by themselves."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
