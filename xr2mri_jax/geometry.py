@@ -109,6 +109,37 @@ class Radiograph:
         return h, w
 
 
+@dataclasses.dataclass(frozen=True)
+class KneePlace:
+    """Where a knee lies in a radiograph as it is displayed; pixels may be broken numbers.
+
+    Attributes:
+      side: "left" or "right".
+      centre_px: (row, col) of the tibiofemoral joint's centre.
+      joint_line: the ends of the joint line, each (row, col): that at the smaller column first.
+      confidence: in [0, 1]; 1 for a place that was given or is the truth.
+
+    Raises:
+      InputError: an unknown side, numbers that are not finite, a confidence outside [0, 1].
+    """
+
+    side: str
+    centre_px: tuple[float, float]
+    joint_line: tuple[tuple[float, float], tuple[float, float]]
+    confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked_side(self.side)
+        numbers = np.array([self.centre_px, *self.joint_line], np.float64)
+        if numbers.shape != (3, 2) or not np.isfinite(numbers).all():
+            raise InputError(f"place of the {self.side} knee: expected finite (row, col) pixels")
+        if not 0 <= self.confidence <= 1:
+            raise InputError(f"confidence: found {self.confidence}, expected 0 to 1")
+        centre, first, second = ((row, column) for row, column in numbers.tolist())
+        object.__setattr__(self, "centre_px", centre)
+        object.__setattr__(self, "joint_line", (first, second))
+
+
 def checked_affine(affine: Any) -> np.ndarray:
     """Returns `affine` as a read-only f64[4, 4]; raises InputError where it maps no volume."""
     matrix = np.array(affine, dtype=np.float64)

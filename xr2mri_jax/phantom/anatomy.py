@@ -1,5 +1,6 @@
 """One knee on the voxel grid: tissues composited by priority, with partial volume."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.phantom import bones, joint, sdf, soft_tissue
 from xr2mri_jax.phantom.mri import signal_table
 from xr2mri_jax.phantom.parameters import Parameters
-from xr2mri_jax.phantom.pose import Pose
+from xr2mri_jax.phantom.pose import Point, Pose
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
 
 Array = jax.Array
@@ -63,9 +64,8 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
         for n, step, extent in zip(shape, spacing, BOX_MM, strict=True)
     )
     voxel = float(np.mean(spacing)) / p["size"]
-    cells = 1.6 * jax.random.normal(key, (32, 36, 72))
-    # The coarse field is a corner of the fine one, stretched: no value meets itself again.
-    rough, grain = _stretch(cells[:14, :14, :14], shape), _stretch(cells, shape)
+    relative = [(jnp.arange(n) + 0.5) / n for n in shape]
+    rough, grain = _textures(key, relative)
     x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
 
     def slab(inputs: tuple[Array, Array, Array]) -> Voxels:
@@ -76,8 +76,52 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
     return jax.lax.map(slab, (y, rough, grain))
 
 
+def attenuation_path(
+    p: Parameters,
+    pose: Pose,
+    key: Array,
+    grid: tuple[Array, Array, Array],
+    voxel_mm: float,
+    soft: Callable[[Point], Point],
+) -> Array:
+    """Sums the attenuation along d on a grid that may reach beyond the canonical box.
+
+    Inside the box the anatomy and its textures are those of `voxelise`.
+
+    Args:
+      p, pose, key: as for `voxelise`.
+      grid: positions along d, h and w (posterior, inferior, medial; the box's centre is 0), f32[n]
+        each, in mm; those along d are evenly spaced.
+      voxel_mm: width over which surfaces are blurred.
+      soft: where the soft tissue of a point of the leg's frame is looked up; `muscles` and `skin`
+        are drawn for the box alone.
+
+    Returns:
+      f32[h, w]: line integrals of the attenuation, without unit.
+    """
+    relative = [axis / extent + 0.5 for axis, extent in zip(grid, BOX_MM, strict=True)]
+    rough, grain = _textures(key, relative)
+    y, z, x = (axis / p["size"] for axis in grid)
+    step = grid[0][1] - grid[0][0]
+    x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
+
+    def add(path: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        depth, rough_slab, grain_slab = inputs
+        box = jnp.stack([x, jnp.full_like(x, depth), z])
+        voxels = _slab(p, pose, box, rough_slab, grain_slab, voxel_mm / p["size"], soft)
+        return path + step * voxels.attenuation, None
+
+    return jax.lax.scan(add, jnp.zeros_like(x), (y, rough, grain))[0]
+
+
 def _slab(
-    p: Parameters, pose: Pose, box: Array, rough: Array, grain: Array, voxel: Array
+    p: Parameters,
+    pose: Pose,
+    box: Array,
+    rough: Array,
+    grain: Array,
+    voxel: Array,
+    soft: Callable[[Point], Point] | None = None,
 ) -> Voxels:
     """Tissues of one coronal slab.
 
@@ -85,6 +129,7 @@ def _slab(
       box: f32[3, h, w], coordinates (x, y, z) in the box over the overall size.
       rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
       voxel: width over which surfaces are blurred, in the same unit.
+      soft: as in `attenuation_path`; None looks up every point where it is.
     """
     leg, in_femur, in_tibia, in_patella = pose.locals(box)
     femur, notch = bones.femur(p, *in_femur)
@@ -92,6 +137,7 @@ def _slab(
     fibula, patella = bones.fibula(p, *in_tibia), bones.patella(p, *in_patella)
     medial = sdf.smooth_step(-4.0, 4.0, in_tibia[0])
     centre = tuple(pose.patella.origin)
+    flesh = leg if soft is None else soft(leg)
     parts = joint.cartilages(
         p, (femur, notch, depth, patella), in_femur, in_tibia, in_patella, medial
     )
@@ -103,12 +149,12 @@ def _slab(
         "lateral_meniscus": joint.meniscus(p, in_tibia[0], in_tibia[1], depth, False) + 0.2 * rough,
         "fluid": joint.fluid(p, leg, in_femur, femur, notch, centre) + 0.3 * rough,
         "vessel": soft_tissue.vessels(*leg),
-        "skin": soft_tissue.skin(p, *leg, patella=patella),
+        "skin": soft_tissue.skin(p, *flesh, patella=patella),
     }
     parts["fat"] = parts["skin"] + 1.6
-    fascia = soft_tissue.fascia(p, leg[0], leg[1], parts["skin"])
-    parts["muscle"] = soft_tissue.muscles(p, *leg, fascia=fascia) + 0.7 * rough
-    soft = jnp.stack([parts[name] for name in SOFT])
+    fascia = soft_tissue.fascia(p, flesh[0], flesh[1], parts["skin"])
+    parts["muscle"] = soft_tissue.muscles(p, *flesh, fascia=fascia) + 0.7 * rough
+    layers = jnp.stack([parts[name] for name in SOFT])
     hard = jnp.stack([patella, femur, tibia, fibula]) + 0.22 * rough
     sclerosis = _sclerosis(p, medial, depth, femur, in_femur[2])
     return _composite(
@@ -116,7 +162,7 @@ def _slab(
             jnp.concatenate(pair)
             for pair in zip(
                 _bone_layers(p, hard, sclerosis, jnp.abs(leg[2]), grain, voxel),
-                _soft_layers(soft, rough, grain, voxel),
+                _soft_layers(layers, rough, grain, voxel),
                 strict=True,
             )
         )
@@ -200,14 +246,22 @@ def _composite(layers: tuple[Array, ...]) -> Voxels:
     return Voxels(jnp.where(left > best, jnp.uint8(0), label), total, mu)
 
 
-def _stretch(field: Array, shape: tuple[int, int, int]) -> Array:
-    """Linear interpolation of noise f32[i, j, k] to [d, h, w], one field at every grid size.
+def _textures(key: Array, relative: list[Array]) -> tuple[Array, Array]:
+    """The rough and the fine noise, f32[d, h, w] each, at positions relative to the box (0..1).
 
-    Cells fill the box; the factor 1.6 at the call makes up for what interpolation averages out.
+    Cells fill the box; the factor 1.6 makes up for what interpolation averages out.
     """
-    for n, size in zip(field.shape, shape, strict=True):
-        place = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0.0, n - 1.0)
-        weights = np.maximum(1.0 - np.abs(place[:, None] - np.arange(n)), 0.0).astype(np.float32)
+    cells = 1.6 * jax.random.normal(key, (32, 36, 72))
+    # The coarse field is a corner of the fine one, stretched: no value meets itself again.
+    return _stretch(cells[:14, :14, :14], relative), _stretch(cells, relative)
+
+
+def _stretch(field: Array, relative: list[Array]) -> Array:
+    """Linear interpolation of noise f32[i, j, k] to [d, h, w], mirrored beyond the box."""
+    for n, position in zip(field.shape, relative, strict=True):
+        within = 1.0 - jnp.abs(jnp.mod(position, 2.0) - 1.0)
+        place = jnp.clip(within * n - 0.5, 0.0, n - 1.0)
+        weights = jnp.maximum(1.0 - jnp.abs(place[:, None] - jnp.arange(n)), 0.0)
         # Contracts the first axis and puts the new one last: after three axes the order is back.
         field = jnp.tensordot(field, weights, axes=(0, 1), precision="highest")
     return field

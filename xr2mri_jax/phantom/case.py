@@ -86,12 +86,25 @@ def compiled_parts(shape: tuple[int, int, int]) -> Parts:
     )
 
 
-def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-    parts = compiled_parts(shape)
+class Draw(NamedTuple):
+    """One knee of a population: its parameters with `bones.with_rows`, and the keys of the rest."""
+
+    parameters: Parameters
+    surfaces: jax.Array
+    measurement: jax.Array
+
+
+def draw(seed: int, index: int) -> Draw:
+    """Draws knee `index` of the population `seed`; typed keys, f32 parameters."""
     subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
     knee_key = jax.random.fold_in(knees, index)
     parameters = with_rows(sample(jax.random.fold_in(subjects, index // 2), knee_key))
-    surfaces, measurement = (jax.random.fold_in(knee_key, part) for part in (2, 3))
+    return Draw(parameters, *(jax.random.fold_in(knee_key, part) for part in (2, 3)))
+
+
+def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+    parts = compiled_parts(shape)
+    parameters, surfaces, measurement = draw(seed, index)
     voxels = parts.voxelise(parameters, parts.place(parameters), surfaces)
     arrays = parts.measure(voxels.signal, voxels.attenuation, measurement)
     return arrays | {"labels": voxels.labels, "kl": parameters["kl"]}
