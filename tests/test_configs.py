@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from xr2mri_jax import datasets, workdir
+from xr2mri_jax import datasets, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop
@@ -45,24 +45,35 @@ RECIPES = [
 ]
 
 
+# The others differ by numbers of the same program.
+TRAINED_CLASSIFIERS = ("smoke", "real", "gmp")
+SMALL_CLASSIFIER = {"image_shape": (16, 16)}
+
+
 class MadeBuilder:
     """Stands for a prepared dataset: radiographs and volumes of noise, some splits."""
 
-    def __init__(self, count=5):
+    def __init__(self, count=10):
         rng = np.random.default_rng(0)
         shapes = {"xray": (16, 16, 1), "mri": (8, 16, 16, 1), "mask": (8, 16, 16, 1)}
+        scalars = {"kl": (), "subject": ()}
         self.examples = [
             {
                 "xray": rng.integers(0, 65536, shapes["xray"], np.uint16),
                 "mri": rng.integers(0, 65536, shapes["mri"], np.uint16),
                 "mask": np.ones(shapes["mask"], np.uint8),
+                "kl": i % 5,
+                "subject": f"s{i}",
             }
-            for _ in range(count)
+            for i in range(count)
         ]
         split = types.SimpleNamespace(num_examples=count)
         self.info = types.SimpleNamespace(
             full_name="made",
-            features={name: types.SimpleNamespace(shape=shape) for name, shape in shapes.items()},
+            features={
+                name: types.SimpleNamespace(shape=shape)
+                for name, shape in (shapes | scalars).items()
+            },
             splits=dict.fromkeys(("train", "validation", "val", "test"), split),
         )
 
@@ -83,6 +94,12 @@ def shrunk(stage, variant):
             config.model.cae.update(hidden_channels=4, blocks=0)
     if stage == "generator":
         config.model.generator.update(SMALL_GENERATOR)
+    if stage == "siamese_gap":
+        config.model.classifier.update(SMALL_CLASSIFIER)
+        for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):
+            if name in config.model.classifier:
+                config.model.classifier[name] = sizes
+        config.data.held_out = 0.5 if config.data.held_out else 0.0
     return config
 
 
@@ -115,13 +132,17 @@ def test_every_stage_has_a_smoke_variant():
         "cae",
         "generator",
         "joint",
+        "siamese_gap",
     ]
-    assert [stage for stage, variant in RECIPES if variant == ""] == ["cae", "generator", "joint"]
+    assert [stage for stage, variant in RECIPES if variant == ""] == list(recipe.STAGES)
 
 
 @pytest.mark.parametrize(("stage", "variant"), RECIPES)
 def test_every_recipe_is_valid_and_trains_two_steps(stage, variant, trained, tmp_path):
     recipe.validate(recipe.plain(load(stage).get_config(variant)))
+    if stage == "siamese_gap" and variant not in TRAINED_CLASSIFIERS:
+        stages.resolve(recipe.plain(shrunk(stage, variant)))
+        return
     config = shrunk(stage, variant)
     if stage == "generator":
         config.cae_workdir = str(trained / "cae")
@@ -164,7 +185,10 @@ def test_the_folder_of_an_earlier_stage_is_asked_for(tmp_path):
         ({"loss": {"xray": {"l2": 1.0}}}, "config.loss.xray.l2 is not a key of the stage cae"),
         ({"colour": 1}, "config.colour is not a key of the stage cae"),
         ({"model": {"cae": 3}}, "config.model.cae is 3, expected keys with values"),
-        ({"stage": "gan"}, "config.stage is 'gan', expected one of cae, generator, joint"),
+        (
+            {"stage": "gan"},
+            "config.stage is 'gan', expected one of cae, generator, joint, siamese_gap",
+        ),
         ({"data": {"augment": {"shift": "4"}}}, "config.data.augment.shift is '4', expected float"),
     ],
 )

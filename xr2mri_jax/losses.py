@@ -125,3 +125,64 @@ def weighted(
 
 def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:
     return jax.lax.slice_in_dim(values, start, stop, axis=axis)
+
+
+def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -> jax.Array:
+    """Cross entropy of softmax(logits) with labels that are smoothed.
+
+    Szegedy et al. 2016, arXiv 1512.00567, section 7: the target is 1 - s + s / k for the label and
+    s / k for the k - 1 other classes.
+
+    Args:
+      logits: f32[b, k].
+      label: i32[b] in 0..k-1.
+      smoothing: s in [0, 1).
+
+    Returns:
+      f32[b].
+
+    Raises:
+      ValueError: where shapes do not fit.
+    """
+    if jnp.ndim(logits) != 2 or jnp.shape(label) != jnp.shape(logits)[:1]:
+        raise ValueError(f"logits {jnp.shape(logits)} for labels {jnp.shape(label)}")
+    log = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+    own = jnp.take_along_axis(log, label[:, None], axis=1)[:, 0]
+    return -(1 - smoothing) * own - smoothing * jnp.mean(log, axis=1)
+
+
+def by_confidence(
+    logits: jax.Array, label: jax.Array, smoothing: float, confident: float, doubtful: float
+) -> jax.Array:
+    """A loss for each of three degrees of confidence in an example's label.
+
+    After the confidence-driven hybrid loss of Wang et al. (arXiv 2303.13203), which divides the
+    training examples into subsets of high, medium and low confidence, each with its own loss. Its
+    three losses are chosen here: the model's own probability p of the label decides; high, p >=
+    `confident`: cross entropy; medium: cross entropy with smoothed labels; low, p < `doubtful`: the
+    bounded 1 - p (mean absolute error; Ghosh et al. 2017, arXiv 1712.09482), so that labels which
+    the model finds wrong pull less. It continues the cross entropy with a constant.
+
+    Args:
+      logits: f32[b, k].
+      label: i32[b].
+      smoothing: of the medium subset.
+      confident: least probability of the high subset; above 1 there is none.
+      doubtful: least probability of the medium subset, at most `confident`; 0: no low subset.
+
+    Returns:
+      f32[b].
+
+    Raises:
+      ValueError: where shapes do not fit or the limits are not in order.
+    """
+    if not 0 <= doubtful <= confident:
+        raise ValueError(f"doubtful {doubtful}, confident {confident}: expected 0 <= d <= c")
+    hard = cross_entropy(logits, label)
+    soft = cross_entropy(logits, label, smoothing)
+    probability = jnp.exp(-hard)
+    kept = jax.lax.stop_gradient(probability)
+    # The low branch meets the cross entropy at the limit.
+    level = -jnp.log(jnp.maximum(doubtful, 1e-6)) + doubtful
+    low = level - probability
+    return jnp.where(kept >= confident, hard, jnp.where(kept >= doubtful, soft, low))

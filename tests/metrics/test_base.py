@@ -46,9 +46,15 @@ def test_dicts_merge_by_name():
         base.merge(means, {"a": means["a"]})
 
 
+def test_several_sums_at_once():
+    mean = base.Mean.from_values(np.float32([[1, 2], [3, 4], [np.nan, 6]]), np.float32([1, 1, 0]))
+    np.testing.assert_array_equal(mean.sum, [4, 6])
+    assert float(mean.merge(mean).count) == 4
+
+
 def test_wrong_shapes_and_an_empty_mean_raise():
     with pytest.raises(ValueError, match="one value per example"):
-        base.Mean.from_values(np.zeros((2, 2)))
+        base.Mean.from_values(np.zeros((2, 2, 2)))
     with pytest.raises(ValueError, match="example_mask"):
         base.Mean.from_values(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match="no values"):

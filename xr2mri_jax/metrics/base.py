@@ -14,7 +14,7 @@ class Mean:
     """A mean that is not divided yet.
 
     Attributes:
-      sum: f32 scalar, the sum of the values that count.
+      sum: f32 scalar or f32[n], the sum of the values that count.
       count: f32 scalar, how many values count.
     """
 
@@ -31,24 +31,25 @@ class Mean:
         """Sums per-example values; works inside jit.
 
         Args:
-          values: f32[b], one value per example.
+          values: f32[b], one value per example, or f32[b, n], as many sums.
           example_mask: f32[b] or bool[b], 0 for an example that does not count (the padding of an
             incomplete batch); its value may be anything, NaN too. None: all count.
 
         Raises:
-          ValueError: where the shapes differ or `values` is not one-dimensional.
+          ValueError: where the shapes differ or `values` has neither one axis nor two.
         """
         values = jnp.asarray(values, jnp.float32)
-        if values.ndim != 1:
+        if values.ndim not in (1, 2):
             raise ValueError(f"values have shape {values.shape}, expected one value per example")
         if example_mask is None:
-            return cls(jnp.sum(values), jnp.asarray(values.size, jnp.float32))
-        if jnp.shape(example_mask) != values.shape:
+            return cls(jnp.sum(values, axis=0), jnp.asarray(len(values), jnp.float32))
+        if jnp.shape(example_mask) != values.shape[:1]:
             raise ValueError(
-                f"example_mask has shape {jnp.shape(example_mask)}, expected {values.shape}"
+                f"example_mask has shape {jnp.shape(example_mask)}, expected {values.shape[:1]}"
             )
         weight = jnp.asarray(example_mask, jnp.float32)
-        return cls(jnp.sum(jnp.where(weight > 0, values * weight, 0.0)), jnp.sum(weight))
+        wide = weight.reshape(-1, *[1] * (values.ndim - 1))
+        return cls(jnp.sum(jnp.where(wide > 0, values * wide, 0.0), axis=0), jnp.sum(weight))
 
     def merge(self, other: "Mean") -> "Mean":
         """The mean over the values of both."""

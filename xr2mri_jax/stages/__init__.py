@@ -1,21 +1,23 @@
-"""The stages: what is trained, in the order auto-encoder, generator, joint."""
+"""The stages: what is trained: auto-encoder, generator, joint; and the classifier."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages import cae, generator, joint
+from xr2mri_jax.stages import cae, generator, joint, siamese_gap
 from xr2mri_jax.stages.base import Stage
 
 STAGES: dict[str, Callable[[Any], Stage]] = {
     "cae": cae.CaeStage,
     "generator": generator.GeneratorStage,
     "joint": joint.JointStage,
+    "siamese_gap": siamese_gap.SiameseGapStage,
 }
 RESOLVERS: dict[str, Callable[..., dict[str, Any]]] = {
     "cae": cae.resolve,
     "generator": generator.resolve,
     "joint": joint.resolve,
+    "siamese_gap": siamese_gap.resolve,
 }
 
 

@@ -18,6 +18,8 @@ Batch = Mapping[str, Any]
 Values = dict[str, jax.Array]
 
 PICTURED = 4
+# The axis over which the devices of a pmapped step share a batch.
+AXIS = "batch"
 
 
 @runtime_checkable

@@ -39,22 +39,26 @@ LEAST = {
     "optimizer.clip_norm": 0.0,
     "optimizer.ema_decay": 0.0,
     "loss.mri_weight": 0.0,
+    "data.held_out": 0.0,
+    "data.held_out_seed": 0,
 }
+BELOW_ONE = ("optimizer.ema_decay", "data.held_out", "loss.label_smoothing")
 # Their keys belong to the models, which check them themselves.
-OPEN = ("model.cae", "model.generator")
+OPEN = ("model.cae", "model.generator", "model.classifier")
+STAGES = ("cae", "generator", "joint", "siamese_gap")
 
 
 def default(stage: str) -> ml_collections.ConfigDict:
     """The config of a stage with every key that it may have.
 
     Args:
-      stage: "cae", "generator" or "joint".
+      stage: one of STAGES.
 
     Raises:
       InputError: where the stage is unknown.
     """
-    if stage not in ("cae", "generator", "joint"):
-        raise InputError(f"config.stage is {stage!r}, expected one of cae, generator, joint")
+    if stage not in STAGES:
+        raise InputError(f"config.stage is {stage!r}, expected one of {', '.join(STAGES)}")
     config: dict[str, Any] = {
         "stage": stage,
         "seed": 0,
@@ -92,10 +96,22 @@ def default(stage: str) -> ml_collections.ConfigDict:
         config["loss"]["mri"] = {**no_weights, "l1": 1.0}
         config["model"]["generator"] = {}
         config["cae_workdir"] = ""
+    if stage == "siamese_gap":
+        _classifier(config)
     if stage == "joint":
         config["loss"]["mri_weight"] = 1.0
         config["generator_workdir"] = ""
     return ml_collections.ConfigDict(config)
+
+
+def _classifier(config: dict[str, Any]) -> None:
+    """What a classifier of radiographs has more, and other, than the stages of images."""
+    config["model"] = {"classifier": {}}
+    config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0}
+    # Evaluation during training is on patients held out of the training split.
+    config["data"].update(
+        eval_split="train", grades=[0, 2], balanced=True, held_out=0.15, held_out_seed=0
+    )
 
 
 def variant(
@@ -177,7 +193,7 @@ def _check_value(key: str, found: Any, wanted: Any) -> None:
     weight = key.startswith(("loss.", "data.augment.")) and kind is float
     if (key in LEAST or weight) and not found >= LEAST.get(key, 0.0):
         raise InputError(f"config.{key} is {found!r}, expected at least {LEAST.get(key, 0.0)}")
-    if key == "optimizer.ema_decay" and found >= 1:
+    if key in BELOW_ONE and found >= 1:
         raise InputError(f"config.{key} is {found!r}, expected less than 1")
 
 

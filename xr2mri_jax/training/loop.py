@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from xr2mri_jax import datasets, input, stages, workdir
+from xr2mri_jax import datasets, input, selection, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage
@@ -104,7 +104,9 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
 
     def whole_split(split: str = "train_split", **options: Any) -> Any:
         return input.make_iterator(
-            builder,
+            selection.from_config(
+                builder, data, data[split], stage.fields, training=split == "train_split"
+            ),
             data[split],
             seed=resolved["seed"],
             fields=stage.fields,
@@ -286,12 +288,12 @@ class _Run:
         for batch in evaluation():
             first = batch if first is None else first
             part = self._parallel.eval_step(*model, self._parallel.prepare_batch(batch))
-            found = jax.tree.map(float, parallel.unreplicate(part))
+            found = jax.tree.map(np.asarray, parallel.unreplicate(part))
             total = found if total is None else metrics.merge(total, found)
         if total is None or first is None:
             raise InputError("the evaluation split gave no batch, expected one example or more")
         if self.recorder is not None:
-            self.recorder.evaluation(self.step, metrics.compute(total))
+            self.recorder.evaluation(self.step, summary(self._stage, total))
             real = np.flatnonzero(first["example_mask"])[:PICTURED]
             shown = {name: value[real] for name, value in first.items()}
             params, model_state = parallel.unreplicate(model)
@@ -315,6 +317,12 @@ class _Run:
             f"step {step}: loss {loss}, gradient norm {float(outcome['grad_norm'])}, not finite; "
             f"the batch's examples, by position in the split: {numbers}; {kept}"
         )
+
+
+def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
+    """The metrics over a whole split: the means, or what the stage makes of them."""
+    whole = getattr(stage, "whole", None)
+    return metrics.compute(total) if whole is None else whole(total)
 
 
 def _recorder(folder: Path, start: int, steps: int) -> contextlib.AbstractContextManager[Any]:

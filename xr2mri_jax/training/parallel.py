@@ -12,8 +12,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
+from xr2mri_jax.stages.base import AXIS
 from xr2mri_jax.training.state import TrainState
-from xr2mri_jax.training.step import AXIS, Steps
+from xr2mri_jax.training.step import Steps
 
 Batch = Mapping[str, Any]
 

@@ -12,8 +12,6 @@ from xr2mri_jax.stages.base import Batch, Stage
 from xr2mri_jax.training.optimizer import ema_decay
 from xr2mri_jax.training.state import TrainState
 
-AXIS = "batch"
-
 
 @dataclasses.dataclass(frozen=True)
 class Steps:

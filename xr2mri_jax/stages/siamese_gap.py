@@ -1,0 +1,125 @@
+"""The classifier of early osteoarthritis: Kellgren-Lawrence grades told from a radiograph."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax import losses
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics import base as metrics
+from xr2mri_jax.metrics import classification
+from xr2mri_jax.models import classifiers
+from xr2mri_jax.stages import base
+
+COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
+
+
+def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The config with the network's full spec; nothing is needed from elsewhere."""
+    del stored
+    grades = config["data"]["grades"]
+    spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
+    if spec["classes"] != len(grades) or sorted(set(grades)) != list(grades):
+        raise InputError(
+            f"config.data.grades is {grades}, expected {spec['classes']} rising grades, as many as "
+            "config.model.classifier.classes"
+        )
+    return {**config, "model": {"classifier": spec}}
+
+
+class SiameseGapStage:
+    """Classifies radiographs by grade; class i stands for config.data.grades[i]."""
+
+    name = "siamese_gap"
+    fields: tuple[str, ...] = ("xray", "kl")
+
+    def __init__(self, config: Any):
+        """Takes config.model.classifier, config.data.grades, config.loss and config.precision."""
+        self.spec = dict(config["model"]["classifier"])
+        self.grades = tuple(config["data"]["grades"])
+        self.weights = dict(config["loss"])
+        dtype = base.compute_dtype(config["precision"])
+        self.model = classifiers.make(self.spec, dtype, axis_name=base.AXIS)
+        self._classify = jax.jit(self.classify)
+
+    def create(self, rng: jax.Array) -> tuple[Any, Any]:
+        """See `base.Stage`."""
+        height, width = self.spec["image_shape"]
+        variables = self.model.init(rng, np.zeros((1, height, width, 1), np.float32))
+        return variables["params"], variables.get("batch_stats", {})
+
+    def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
+        """See `base.Stage`."""
+        shape = (*self.spec["image_shape"], 1)
+        base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
+        base.require_shape(batch, "kl", (), "data.grades")
+        return base.created(self, rng)
+
+    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        """Nothing is set from the data."""
+        del batches
+        return params
+
+    def trainable(self, params: Any) -> Any:
+        """All of it."""
+        return base.constant(params, True)
+
+    def classify(self, params: Any, model_state: Any, xray: Any) -> jax.Array:
+        """xray f32[b, h, w, 1] in [0, 1] to logits f32[b, classes], without noise."""
+        return self.model.apply({"params": params, "batch_stats": model_state}, xray)
+
+    def labels(self, kl: jax.Array) -> jax.Array:
+        """Grades i32[b] to classes i32[b]; a grade of none of the classes becomes class 0."""
+        return jnp.argmax(kl[:, None] == jnp.array(self.grades), axis=1)
+
+    def loss(
+        self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, tuple[Any, base.Values]]:
+        """See `base.Stage`: cross entropy, or by confidence where config.loss.confident is set."""
+        variables = {"params": params, "batch_stats": model_state}
+        logits, changed = self.model.apply(
+            variables, batch["xray"], train, rng, mutable=["batch_stats"] if train else []
+        )
+        label = self.labels(batch["kl"])
+        smoothing = self.weights["label_smoothing"]
+        if self.weights["confident"]:
+            limits = self.weights["confident"], self.weights["doubtful"]
+            value = losses.by_confidence(logits, label, smoothing, *limits)
+        else:
+            value = losses.cross_entropy(logits, label, smoothing)
+        correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
+        return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
+
+    def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
+        """Cross entropy without smoothing, accuracy, and what `whole` makes the AUC of."""
+        logits = self.classify(params, model_state, batch["xray"])
+        label = self.labels(batch["kl"])
+        probability = jax.nn.softmax(logits)
+        # Above two classes: the upper half of the grades against the lower.
+        upper = len(self.grades) // 2
+        score = jnp.sum(probability[:, upper:], axis=1)
+        return {
+            "loss": losses.cross_entropy(logits, label),
+            "accuracy": (jnp.argmax(logits, axis=1) == label).astype(jnp.float32),
+            **classification.histogram(score, label >= upper),
+        }
+
+    def whole(self, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
+        """The metrics of a split from the merged results of `evaluate`, with AUC."""
+        counts = {name: np.asarray(total[name].sum) for name in ("positives", "negatives")}
+        means = {name: mean for name, mean in total.items() if name not in counts}
+        return {**metrics.compute(means), **classification.from_histogram(**counts)}
+
+    def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
+        """The radiographs in a row, their grades and the probability of the highest class."""
+        xray = np.asarray(batch["xray"][: base.PICTURED])
+        logits = self._classify(params, model_state, xray)
+        last = np.asarray(jax.nn.softmax(logits))[:, -1]
+        told = " ".join(
+            f"KL{int(grade)}:{value:.2f}"
+            for grade, value in zip(batch["kl"][: base.PICTURED], last, strict=True)
+        )
+        return {told: base.in_row([image[..., 0] for image in xray])}
