@@ -65,7 +65,7 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
     )
     voxel = float(np.mean(spacing)) / p["size"]
     relative = [(jnp.arange(n) + 0.5) / n for n in shape]
-    rough, grain = _textures(key, relative)
+    rough, grain = textures(key, relative)
     x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
 
     def slab(inputs: tuple[Array, Array, Array]) -> Voxels:
@@ -100,7 +100,7 @@ def attenuation_path(
       f32[h, w]: line integrals of the attenuation, without unit.
     """
     relative = [axis / extent + 0.5 for axis, extent in zip(grid, BOX_MM, strict=True)]
-    rough, grain = _textures(key, relative)
+    rough, grain = textures(key, relative)
     y, z, x = (axis / p["size"] for axis in grid)
     step = grid[0][1] - grid[0][0]
     x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
@@ -161,8 +161,8 @@ def _slab(
         tuple(
             jnp.concatenate(pair)
             for pair in zip(
-                _bone_layers(p, hard, sclerosis, jnp.abs(leg[2]), grain, voxel),
-                _soft_layers(layers, rough, grain, voxel),
+                bone_layers(p, hard, sclerosis, jnp.abs(leg[2]), grain, voxel),
+                soft_layers(layers, rough, grain, voxel),
                 strict=True,
             )
         )
@@ -187,7 +187,7 @@ def _sclerosis(p: Parameters, medial: Array, depth: Array, femur: Array, z: Arra
     return jnp.stack([none, in_femur, amount * sdf.smooth_step(11.0, 2.0, depth), none])
 
 
-def _bone_layers(
+def bone_layers(
     p: Parameters, distance: Array, sclerosis: Array, away: Array, grain: Array, voxel: Array
 ) -> tuple[Array, Array, Array]:
     """Bones: a cortical shell, thick at the shaft, around spongy bone with texture.
@@ -213,7 +213,7 @@ def _bone_layers(
     return cover, signal, marrow_mu + (mus[cortical] - marrow_mu) * hard
 
 
-def _soft_layers(
+def soft_layers(
     distance: Array, rough: Array, grain: Array, voxel: Array
 ) -> tuple[Array, Array, Array]:
     """Cover, MRI signal and attenuation of the tissues of SOFT, each f32[n, h, w]."""
@@ -246,7 +246,7 @@ def _composite(layers: tuple[Array, ...]) -> Voxels:
     return Voxels(jnp.where(left > best, jnp.uint8(0), label), total, mu)
 
 
-def _textures(key: Array, relative: list[Array]) -> tuple[Array, Array]:
+def textures(key: Array, relative: list[Array]) -> tuple[Array, Array]:
     """The rough and the fine noise, f32[d, h, w] each, at positions relative to the box (0..1).
 
     Cells fill the box; the factor 1.6 makes up for what interpolation averages out.

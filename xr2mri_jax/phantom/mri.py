@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.geometry import BOX_MM
-from xr2mri_jax.phantom.label_map import material_volume
 from xr2mri_jax.phantom.tissues import TISSUES, Tissue
 
 # The value in [0, 1] that cartilage has without noise and coil: the fixed rule of scaling.
@@ -148,24 +147,3 @@ def field_mask(key: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     depth, height, width = FIELD_MM
     inside = (jnp.abs(along) <= 0.5 * depth) & (jnp.abs(across) <= 0.5 * width)
     return inside & (jnp.abs(z) <= 0.5 * height)
-
-
-def simulate_mri(
-    labels: np.ndarray, spacing: Sequence[float], key: jax.Array, surroundings: str = "background"
-) -> jax.Array:
-    """DESS of any label map.
-
-    Args:
-      labels: u8[d, h, w], codes of `tissues.TISSUES`.
-      spacing: mm along d, h, w.
-      key: typed key of noise and coil.
-      surroundings: tissue that label 0 stands for.
-
-    Returns:
-      f32[d, h, w] in [0, 1].
-
-    Raises:
-      InputError: a code is unknown, or the array has not three axes.
-    """
-    signal = material_volume(labels, spacing, signal_table(), surroundings)
-    return acquire(jnp.asarray(signal), key)

@@ -6,9 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xr2mri_jax.phantom.label_map import material_volume
-from xr2mri_jax.phantom.tissues import attenuation_table
-
 # Photons counted by a pixel in the open beam, median over exposures.
 PHOTONS = 1e5
 # Share of scattered photons behind the grid, and the width (mm) over which they spread.
@@ -73,24 +70,3 @@ def _weights(n: int, sigma: float) -> np.ndarray:
     index = np.arange(n)
     weights = np.exp(-0.5 * ((index[:, None] - index[None, :]) / sigma) ** 2)
     return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
-
-
-def simulate_radiograph(
-    labels: np.ndarray, spacing: Sequence[float], key: jax.Array, surroundings: str = "background"
-) -> jax.Array:
-    """Radiograph of any label map, along d.
-
-    Args:
-      labels: u8[d, h, w], codes of `tissues.TISSUES`.
-      spacing: mm along d, h, w.
-      key: typed key of exposure and noise.
-      surroundings: tissue that label 0 stands for.
-
-    Returns:
-      f32[h, w, 1] in [0, 1], bone bright.
-
-    Raises:
-      InputError: a code is unknown, or the array has not three axes.
-    """
-    volume = material_volume(labels, spacing, attenuation_table(), surroundings)
-    return expose(jnp.asarray(volume), float(spacing[0]), tuple(spacing[1:]), key)

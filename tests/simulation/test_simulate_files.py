@@ -1,0 +1,135 @@
+"""Tests of label maps on disk becoming pairs on disk, one by one and by the folder."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from xr2mri_jax import io
+from xr2mri_jax.datasets.pairing import pair_source
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import require_same_geometry
+from xr2mri_jax.io.manifest import read_manifest
+from xr2mri_jax.preprocess.radiograph import standardise_radiograph
+from xr2mri_jax.simulation import files as simulated
+from xr2mri_jax.simulation import folder
+from xr2mri_jax.simulation.files import LEVELS, PairFiles, simulate_file
+from xr2mri_jax.simulation.folder import simulate_folder
+
+
+def test_a_pair_on_disk(maps, tmp_path, knee_labels):
+    files = PairFiles.named(tmp_path / "o" / "x.png", tmp_path / "o" / "m.nii.gz")
+    record = simulate_file(maps / "a.nii.gz", files)
+    assert json.loads(files.record.read_text())["side"] == "right"
+    mri = io.read_volume(files.mri)
+    require_same_geometry(mri, knee_labels)
+    assert mri.array.dtype == np.uint16 and LEVELS / 4 < mri.array.max() <= LEVELS
+    with Image.open(files.xray) as image:
+        assert np.asarray(image).max() > 60000
+    # What the record says is what prediction and preparation need.
+    spacing, centre = record["radiograph"]["spacing_mm"], record["radiograph"]["centre_px"]
+    radiograph = io.read_radiograph(files.xray, tuple(spacing), record["side"])
+    assert standardise_radiograph(radiograph, (64, 64), centre).record["outside"]["share"] == 0
+    assert record["labels"]["names"][5] == "femur"
+
+
+def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch):
+    files = PairFiles.named(tmp_path / "x.png", tmp_path / "m.nii")
+    for arguments, said in (
+        ((maps / "b.nii", files), "do not tell the side"),
+        ((maps / "broken.nii.gz", files), "broken.nii.gz"),
+        ((maps / "empty.nii", files), "no table knows"),
+        ((maps / "a.nii.gz", files, "left"), "a.nii.gz: .*medially"),
+        ((maps / "a.nii.gz", files, "right", "oai_zib"), "found the label 5"),
+        ((maps / "a.nii.gz", files, "right", "auto", -1), "--seed"),
+    ):
+        with pytest.raises(InputError, match=said):
+            simulate_file(*arguments)
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(simulated, "write_nifti", fail)
+    with pytest.raises(OSError, match="no space"):
+        simulate_file(maps / "a.nii.gz", files)
+    assert list(tmp_path.iterdir()) == [maps]
+
+
+@pytest.mark.parametrize(
+    ("xray", "mri", "said"), [("x.jpg", "m.nii", "--xray"), ("x.png", "m.mha", "--mri")]
+)
+def test_other_endings_are_refused(xray, mri, said):
+    with pytest.raises(InputError, match=said):
+        PairFiles.named(xray, mri)
+
+
+@pytest.fixture
+def knees(tmp_path):
+    path = tmp_path / "knees.csv"
+    path.write_text("file,side,subject,kl\na.nii.gz,right,s1,2\nb,2,s1,\n")
+    return path
+
+
+def test_a_folder_becomes_a_manifest_that_pairs(maps, tmp_path, knees):
+    output = tmp_path / "out"
+    report = simulate_folder(maps, output, knees=knees)
+    assert report.done == ("a", "b") and report.kept == ()
+    assert set(report.broken) == {"broken.nii.gz", "empty.nii"}
+    with (output / "broken.csv").open() as stream:
+        assert {row["file"] for row in csv.DictReader(stream)} == set(report.broken)
+    pairing = pair_source(read_manifest(output / "manifest.csv"))
+    found = {(p.subject, p.side, p.kl) for p in pairing.pairs}
+    assert found == {("s1", "right", 2), ("s1", "left", None)}
+    assert not pairing.rejections and not pairing.problems
+    for one in pairing.pairs:
+        assert one.radiograph.spacing == 0.4
+        assert one.mri.path.is_file() and one.radiograph.path.is_file()
+
+
+def test_what_is_there_is_kept_and_the_rest_made(maps, tmp_path, knees, monkeypatch):
+    output = tmp_path / "out"
+    first = simulate_folder(maps, output, knees=knees)
+    stamps = {path: path.stat().st_mtime_ns for path in output.glob("*/a.*")}
+    (output / "mri" / "b.nii.gz").unlink()
+    again = simulate_folder(maps, output, knees=knees)
+    assert (again.done, again.kept, again.broken) == (("b",), ("a",), first.broken)
+    assert {path: path.stat().st_mtime_ns for path in output.glob("*/a.*")} == stamps
+    assert len(read_manifest(output / "manifest.csv").series) == 2
+    # Another seed is another simulation.
+    calls = []
+    monkeypatch.setattr(
+        folder, "simulate_file", lambda path, files, **settings: calls.append(path) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        simulate_folder(maps, output, knees=knees, seed=1)
+    assert calls == [maps / "a.nii.gz"]
+
+
+def test_folders_without_a_pair_are_refused(maps, tmp_path):
+    (maps / "a.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"none of 3 maps .*side"):
+        simulate_folder(maps, tmp_path / "out")
+    with pytest.raises(InputError, match="no files ending"):
+        simulate_folder(tmp_path, tmp_path / "out")
+    with pytest.raises(InputError, match="no folder"):
+        simulate_folder(tmp_path / "absent", tmp_path / "out")
+    (maps / "b.nrrd").write_bytes(b"NRRD0004")
+    with pytest.raises(InputError, match="same name"):
+        simulate_folder(maps, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,side\na,both\n", "row 2, column side"),
+        ("file,side\na,left\na.nii.gz,left\n", "row 3, column file"),
+        ("name,side\na,left\n", "'file' is missing"),
+    ],
+)
+def test_a_wrong_list_of_knees_names_row_and_column(maps, tmp_path, text, said):
+    path = tmp_path / "k.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        simulate_folder(maps, tmp_path / "out", knees=path)

@@ -1,0 +1,116 @@
+"""Where the joint lies in a label map, and whether the map shows the knee that it is said to be."""
+
+import dataclasses
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.phantom.tissues import CODES, TISSUES
+
+# Half the cartilages' thickness below the femur's lowest point lies the joint's middle.
+_HALF_SPACE_MM = 2.0
+# The plateau is widest this far below the tip of the spines.
+_PLATEAU_MM = (9.0, 20.0)
+_PLATEAU_WIDTH_MM = 74.0  # of the phantom of size 1
+_SIZES = (0.6, 1.5)
+_APART_MM = 8.0
+_STEP_MM = 1.5  # landmarks are looked for on voxels about this far apart
+_FEWEST = 200  # voxels at that distance
+_LATERAL_MEDIAL = (
+    ("lateral_meniscus", "medial_meniscus"),
+    ("lateral_tibial_cartilage", "medial_tibial_cartilage"),
+    ("fibula", "tibia"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Landmarks:
+    """The joint of one knee.
+
+    Attributes:
+      centre: f64[3], RAS mm, the middle of the tibiofemoral joint.
+      size: relative to the phantom's mean knee, from the width of the tibial plateau.
+      present: names of the tissues in the map.
+    """
+
+    centre: np.ndarray
+    size: float
+    present: tuple[str, ...]
+
+
+def find_landmarks(labels: Volume, side: str) -> Landmarks:
+    """Finds the joint and checks the map against what a knee of that side looks like.
+
+    Args:
+      labels: codes of `tissues.TISSUES`.
+      side: "left" or "right".
+
+    Raises:
+      InputError: no femur or no tibia, the femur not above the tibia, the patella behind it, or
+        what is lateral at the medial side: the header or the side is wrong.
+    """
+    places = _places(labels)
+    for bone in ("femur", "tibia"):
+        if len(places.get(bone, ())) < _FEWEST:
+            raise InputError(
+                f"found no {bone}, expected femur and tibia: labels {sorted(places) or 'none'}"
+            )
+    _check_directions({name: points.mean(axis=0) for name, points in places.items()}, side)
+    femur, tibia = places["femur"], places["tibia"]
+    top = np.percentile(tibia[:, 2], 99.9)
+    below = top - tibia[:, 2]
+    plateau = tibia[(below > _PLATEAU_MM[0]) & (below < _PLATEAU_MM[1])]
+    if not len(plateau):
+        raise InputError("the tibia's label is thinner than 9 mm, expected its upper end")
+    low, high = np.percentile(plateau[:, :2], (1, 99), axis=0)
+    centre = np.array([*(low + high) / 2, np.percentile(femur[:, 2], 0.2) - _HALF_SPACE_MM])
+    size = float(np.clip((high[0] - low[0]) / _PLATEAU_WIDTH_MM, *_SIZES))
+    present = tuple(name for name in CODES if name in places)
+    return Landmarks(centre, size, present)
+
+
+def find_side(labels: Volume) -> str | None:
+    """The side that the labels tell by what lies laterally, None where they tell nothing.
+
+    Args:
+      labels: codes of `tissues.TISSUES`.
+    """
+    middle = {name: points.mean(axis=0) for name, points in _places(labels).items()}
+    for lateral, medial in _LATERAL_MEDIAL:
+        if lateral in middle and medial in middle:
+            distance = float(middle[lateral][0] - middle[medial][0])
+            if abs(distance) > _APART_MM:
+                return "right" if distance > 0 else "left"
+    return None
+
+
+def _places(labels: Volume) -> dict[str, np.ndarray]:
+    """RAS mm f64[n, 3] of every tissue's voxels, thinned out."""
+    steps = [max(1, int(_STEP_MM / size)) for size in labels.spacing]
+    part = labels.array[:: steps[0], :: steps[1], :: steps[2]]
+    names = {tissue.code: name for name, tissue in TISSUES.items()}
+    found = np.argwhere(part > 0)
+    codes = part[tuple(found.T)]
+    world = labels.world(found * steps)
+    return {names[int(code)]: world[codes == code] for code in np.unique(codes)}
+
+
+def _check_directions(middle: dict[str, np.ndarray], side: str) -> None:
+    """Raises InputError where the middles of the parts contradict the header or the side."""
+    if middle["femur"][2] < middle["tibia"][2] + _APART_MM:
+        raise InputError(
+            "the femur's label does not lie above the tibia's, expected a header that says where "
+            "the head is, or another table of labels"
+        )
+    if "patella" in middle and middle["patella"][1] < middle["femur"][1]:
+        raise InputError("the patella's label lies behind the femur's, expected it in front")
+    outwards = 1.0 if side == "right" else -1.0
+    for lateral, medial in _LATERAL_MEDIAL:
+        if lateral in middle and medial in middle:
+            distance = outwards * (middle[lateral][0] - middle[medial][0])
+            if distance < -_APART_MM:
+                raise InputError(
+                    f"the label {lateral} lies medially of {medial} in a {side} knee, expected "
+                    "the other side, header or table"
+                )

@@ -1,0 +1,117 @@
+"""One label map to the files of one simulated pair."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.io import read_volume, write_nifti
+from xr2mri_jax.phantom.label_map import SimulatedPair, simulate_pair
+from xr2mri_jax.phantom.landmarks import find_side
+from xr2mri_jax.simulation.label_tables import apply_table, find_table
+
+LEVELS = 4095  # of the stored MRI: 12 bits, as scanners use
+
+
+class PairFiles(NamedTuple):
+    """Where a pair goes: 16-bit PNG, its record beside it, and the MRI as NIfTI."""
+
+    xray: Path
+    record: Path
+    mri: Path
+
+    @classmethod
+    def named(cls, xray: str | os.PathLike[str], mri: str | os.PathLike[str]) -> "PairFiles":
+        """Raises InputError for endings other than .png, and .nii.gz or .nii."""
+        xray, mri = Path(xray), Path(mri)
+        if xray.suffix != ".png" or not xray.stem:
+            raise InputError(f"--xray: found {xray}, expected a name ending in .png")
+        if not mri.name.endswith((".nii.gz", ".nii")):
+            raise InputError(f"--mri: found {mri}, expected a name ending in .nii.gz or .nii")
+        return cls(xray, xray.with_suffix(".json"), mri)
+
+    def exist(self) -> bool:
+        return all(path.is_file() for path in self)
+
+
+def simulate_file(
+    labels: str | os.PathLike[str],
+    files: PairFiles,
+    side: str | None = None,
+    table: str = "auto",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Reads a label map, simulates and writes PNG, record and NIfTI: all of them or none.
+
+    Args:
+      labels: NIfTI or NRRD.
+      files: where the pair goes.
+      side: "left" or "right"; None where the labels tell it (fibula, or medial and lateral parts).
+      table: see `label_tables.find_table`.
+      seed: of what is drawn, 0 or more.
+
+    Returns:
+      The record, as written: of `label_map.simulate_pair`, and the files, the table, the
+      radiograph's spacing_mm and centre_px, the MRI's scale.
+
+    Raises:
+      InputError: anything of this cannot be used; nothing has been written then.
+    """
+    if seed < 0:
+        raise InputError(f"--seed: found {seed}, expected 0 or more")
+    chosen = find_table(table)
+    volume = read_volume(labels)
+    try:
+        mapped, used = apply_table(volume, chosen)
+        side = side or find_side(mapped)
+        if side is None:
+            raise InputError("the labels do not tell the side, give --side=right or --side=left")
+        pair = simulate_pair(mapped, side, seed)
+    except InputError as error:
+        raise InputError(f"{labels}: {error}") from error
+    record = _record(pair, Path(labels), files, table, used)
+    _write(files, pair, record)
+    return record
+
+
+def _record(
+    pair: SimulatedPair, labels: Path, files: PairFiles, table: str, used: dict[int, str]
+) -> dict[str, Any]:
+    rows, columns = pair.radiograph.shape
+    details = {"file": os.fspath(labels), "table": table, "names": used}
+    return {
+        **pair.record,
+        "labels": {**pair.record["labels"], **details},
+        "radiograph": {
+            "file": files.xray.name,
+            "spacing_mm": list(pair.radiograph.spacing or ()),
+            "centre_px": [(rows - 1) / 2, (columns - 1) / 2],
+            "values": "0..65535 for 0..1, bone bright",
+        },
+        "mri": {
+            "file": os.fspath(files.mri),
+            "grid": "the label map's",
+            "values": f"0..{LEVELS} for 0..1",
+        },
+    }
+
+
+def _write(files: PairFiles, pair: SimulatedPair, record: dict[str, Any]) -> None:
+    pixels = np.rint(pair.radiograph.array * 65535).astype(np.uint16)
+    voxels = np.rint(pair.mri.array * np.float32(LEVELS)).astype(np.uint16)
+    text = json.dumps(record, indent=2, allow_nan=False)
+    with contextlib.ExitStack() as stack:
+        # Closed in reverse order: the record comes last, and where it is the others are.
+        note, xray, mri = (
+            stack.enter_context(atomic_path(path)) for path in (files.record, files.xray, files.mri)
+        )
+        Image.fromarray(pixels).save(xray, format="PNG")
+        write_nifti(mri, Volume(voxels, pair.mri.affine))
+        note.write_text(text + "\n", encoding="utf-8")

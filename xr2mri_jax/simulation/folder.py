@@ -1,0 +1,200 @@
+"""A folder of label maps to a folder of simulated pairs, with the manifest that prepares it."""
+
+import csv
+import dataclasses
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.io.tables import Row, read_table
+from xr2mri_jax.simulation.files import PairFiles, simulate_file
+from xr2mri_jax.simulation.label_tables import find_table
+
+ENDINGS = (".nii.gz", ".nii", ".nrrd")
+MANIFEST = "manifest.csv"
+BROKEN = "broken.csv"
+COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", "spacing")
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderReport:
+    """What became of every map: names of those simulated now, kept from before, and broken."""
+
+    done: tuple[str, ...]
+    kept: tuple[str, ...]
+    broken: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Map:
+    name: str
+    path: Path
+    files: PairFiles
+    row: Row | None
+    settings: dict[str, Any]
+
+
+def simulate_folder(
+    labels: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    side: str | None = None,
+    knees: str | os.PathLike[str] | None = None,
+    table: str = "auto",
+    seed: int = 0,
+) -> FolderReport:
+    """Simulates a pair for every map of a folder.
+
+    OUTPUT gets xray/NAME.png and .json, mri/NAME.nii.gz, manifest.csv (see `io.manifest`) and, for
+    maps that gave no pair, broken.csv with the reasons. A pair that is there from the same side,
+    table and seed is kept, so that an interrupted run goes on.
+
+    Args:
+      labels: folder of files that end in ENDINGS.
+      output: is made where it is not there.
+      side: "left" or "right" of all; None where `knees` or the labels tell it.
+      knees: CSV with the columns file (with or without its ending) and, as far as known, side,
+        subject, visit, kl of a map. Without a subject a map's name is its subject.
+      table: see `label_tables.find_table`.
+      seed: each map draws from this number and its name.
+
+    Raises:
+      InputError: no folder, no map in it, a bad table or list of knees, or none of the maps gave a
+        pair (the first reason is named).
+    """
+    find_table(table)
+    output = Path(output)
+    maps = _maps(Path(labels), output, side, _knees(knees), table, seed)
+    done: list[str] = []
+    kept: list[str] = []
+    broken: dict[str, str] = {}
+    rows: dict[str, dict[str, str]] = {}
+    for one in tqdm(maps, unit="map", desc="simulating"):
+        record = _earlier(one)
+        if record is not None:
+            kept.append(one.name)
+        else:
+            try:
+                record = simulate_file(one.path, one.files, **one.settings)
+            except (InputError, MemoryError) as error:
+                broken[one.path.name] = str(error) or "not enough memory"
+                continue
+            done.append(one.name)
+        rows[one.name] = _manifest_row(one, record)
+        write_manifest(output / MANIFEST, list(rows.values()))
+    _write_broken(output / BROKEN, broken)
+    if not rows:
+        name, reason = next(iter(broken.items()))
+        raise InputError(f"none of {len(maps)} maps gave a pair; {name}: {reason}")
+    return FolderReport(tuple(done), tuple(kept), broken)
+
+
+def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
+    """Writes rows with the keys COLUMNS, atomically."""
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _maps(
+    labels: Path,
+    output: Path,
+    side: str | None,
+    knees: dict[str, Row],
+    table: str,
+    seed: int,
+) -> list[_Map]:
+    if not labels.is_dir():
+        raise InputError(f"--labels: {labels} is no folder, expected one of label maps")
+    paths = sorted(
+        path
+        for path in labels.iterdir()
+        if path.is_file() and path.name.endswith(ENDINGS) and not path.name.startswith(".")
+    )
+    if not paths:
+        raise InputError(f"--labels: {labels} has no files ending in {', '.join(ENDINGS)}")
+    found: dict[str, _Map] = {}
+    for path in paths:
+        name = _stem(path.name)
+        if name in found:
+            raise InputError(f"{path}: {found[name].path.name} has the same name, expected one")
+        row = knees.get(name)
+        own = _side(row) or side
+        files = PairFiles.named(output / "xray" / f"{name}.png", output / "mri" / f"{name}.nii.gz")
+        settings = {"side": own, "table": table, "seed": zlib.crc32(f"{seed}:{name}".encode())}
+        found[name] = _Map(name, path, files, row, settings)
+    return list(found.values())
+
+
+def _stem(name: str) -> str:
+    for ending in ENDINGS:
+        name = name.removesuffix(ending)
+    return name
+
+
+def _knees(path: str | os.PathLike[str] | None) -> dict[str, Row]:
+    if path is None:
+        return {}
+    rows: dict[str, Row] = {}
+    for row in read_table(Path(path), required=("file",), delimiters=",;\t"):
+        name = _stem(Path(row["file"]).name)
+        if name in rows or not name:
+            raise row.error("file", row["file"], "every map once")
+        _side(row)
+        rows[name] = row
+    return rows
+
+
+def _side(row: Row | None) -> str | None:
+    text = "" if row is None else row.get("side").lower()
+    side = {"r": "right", "l": "left", "1": "right", "2": "left", "": None}.get(text, text)
+    if row is not None and side not in (*SIDES, None):
+        raise row.error("side", text, "left or right")
+    return side
+
+
+def _earlier(one: _Map) -> dict[str, Any] | None:
+    """The record of a pair that was made before with the same settings."""
+    if not one.files.exist():
+        return None
+    try:
+        record = json.loads(one.files.record.read_text(encoding="utf-8"))
+        same = (
+            record["side"] == (one.settings["side"] or record["side"])
+            and record["seed"] == one.settings["seed"]
+            and record["labels"]["table"] == one.settings["table"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return None  # not ours, or of an older version: made again
+    return record if same else None
+
+
+def _manifest_row(one: _Map, record: Mapping[str, Any]) -> dict[str, str]:
+    row = one.row
+    return {
+        "subject": (row.get("subject") if row else "") or one.name,
+        "side": record["side"],
+        "visit": row.get("visit") if row else "",
+        "xray": f"xray/{one.files.xray.name}",
+        "mri": f"mri/{one.files.mri.name}",
+        "kl": row.get("kl") if row else "",
+        "view": "single",
+        "sequence": "dess",
+        "spacing": str(record["radiograph"]["spacing_mm"][0]),
+    }
+
+
+def _write_broken(path: Path, broken: Mapping[str, str]) -> None:
+    if not broken:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("file", "reason"), *broken.items()])

@@ -1,0 +1,125 @@
+"""Which tissue a label stands for: shipped tables, and a user's own as CSV."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.io.tables import read_table
+from xr2mri_jax.phantom.tissues import CODES
+
+# Names beside those of `tissues.TISSUES`: parts that a map does not tell apart are simulated alike.
+ALIASES = {
+    "tibial_cartilage": "medial_tibial_cartilage",
+    "meniscus": "medial_meniscus",
+    "ignore": "background",
+}
+AUTO = "auto"
+
+# Sources:
+#   oai_zib: Ambellan et al., Med Image Anal 52:109-118, 2019 (507 knees of the Osteoarthritis
+#     Initiative, pubdata.zib.de); codes as in CartiMorph's notes on the data.
+#   oai_zib_cm: the same maps with the tibia's cartilage parted, Yao et al., Med Image Anal
+#     91:103035, 2024.
+#   pymskt: the codes of A. Gatti's pyMSKT, whose example is in the Initiative's DESS geometry.
+TABLES: dict[str, dict[int, str]] = {
+    "oai_zib": {1: "femur", 2: "femoral_cartilage", 3: "tibia", 4: "tibial_cartilage"},
+    "oai_zib_cm": {
+        1: "femur",
+        2: "femoral_cartilage",
+        3: "tibia",
+        4: "medial_tibial_cartilage",
+        5: "lateral_tibial_cartilage",
+    },
+    "pymskt": {
+        1: "femoral_cartilage",
+        2: "medial_tibial_cartilage",
+        3: "lateral_tibial_cartilage",
+        4: "patellar_cartilage",
+        5: "femur",
+        6: "tibia",
+        7: "patella",
+        8: "fibula",
+        9: "lateral_meniscus",
+        10: "medial_meniscus",
+    },
+    "phantom": {code: name for name, code in CODES.items() if code},
+}
+
+
+def find_table(text: str) -> dict[int, str] | None:
+    """The table that a flag means: a name of TABLES, a CSV file with columns code and name, or None
+    for "auto".
+
+    Raises:
+      InputError: neither; in a file a code that is no whole number above 0 or is there twice, or a
+        name that is no tissue.
+    """
+    if text == AUTO:
+        return None
+    if text in TABLES:
+        return TABLES[text]
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(
+            f"--table: found {text!r}, expected {AUTO}, {', '.join(TABLES)} or a CSV file with the "
+            "columns code and name"
+        )
+    table: dict[int, str] = {}
+    for row in read_table(path, required=("code", "name"), delimiters=",;\t"):
+        code, name = row["code"], row["name"].lower().replace(" ", "_")
+        if not (code.isascii() and code.isdigit()) or int(code) in table:
+            raise row.error("code", code, "a whole number that is there once")
+        if name not in CODES and name not in ALIASES:
+            raise row.error("name", row["name"], f"one of {', '.join((*CODES, *ALIASES))}")
+        table[int(code)] = name
+    return {code: name for code, name in table.items() if code}
+
+
+def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume, dict[int, str]]:
+    """Labels in the phantom's codes.
+
+    Args:
+      labels: whole numbers, of any dtype.
+      table: tissue by code; 0 is always the background. None takes the smallest table of TABLES
+        that knows every code of the map, among them femur and tibia.
+
+    Returns:
+      u8 labels on the same grid, and the part of the table that the map uses.
+
+    Raises:
+      InputError: values that are not whole, a code that the table does not know, no such table.
+    """
+    array = labels.array
+    if array.dtype.kind == "f":
+        if not np.array_equal(array, np.rint(array)):
+            raise InputError("found values that are not whole numbers, expected a map of labels")
+        array = array.astype(np.int64)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 65535:
+        raise InputError(f"found labels from {low} to {high}, expected 0 to 65535")
+    present = np.flatnonzero(np.bincount(array.ravel(), minlength=1))
+    codes = [int(code) for code in present if code]
+    table = _guess(codes) if table is None else table
+    unknown = [code for code in codes if code not in table]
+    if unknown:
+        raise InputError(
+            f"found the label {unknown[0]}, expected those of the table: {sorted(table)}"
+        )
+    lookup = np.zeros(high + 1, np.uint8)
+    for code in codes:
+        lookup[code] = CODES[ALIASES.get(table[code], table[code])]
+    return Volume(lookup[array], labels.affine), {code: table[code] for code in codes}
+
+
+def _guess(codes: list[int]) -> dict[int, str]:
+    for table in TABLES.values():
+        names = {table.get(code) for code in codes}
+        if None not in names and {"femur", "tibia"} <= names:
+            return table
+    raise InputError(
+        f"found the labels {codes}, which no table knows with femur and tibia among them: say "
+        f"--table={'|'.join(TABLES)} or name a CSV file"
+    )
