@@ -1,5 +1,6 @@
 """Tests of launch/simulate.py as a process."""
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,12 @@ def test_what_is_wrong_is_one_line_and_exit_2(flags, said):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert said in line
+
+
+def test_the_script_of_the_documentations_picture_imports():
+    path = SCRIPT.parents[1] / "docs" / "simulate_figure.py"
+    spec = importlib.util.spec_from_file_location("simulate_figure", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert callable(module.main)
+    assert path.with_name("simulate.png").stat().st_size < 300_000

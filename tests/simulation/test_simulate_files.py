@@ -85,7 +85,7 @@ def test_a_folder_becomes_a_manifest_that_pairs(maps, tmp_path, knees):
     assert not pairing.rejections and not pairing.problems
     for one in pairing.pairs:
         assert one.radiograph.spacing == 0.4
-        assert one.mri.path.is_file() and one.radiograph.path.is_file()
+        assert one.series.path.is_file() and one.radiograph.path.is_file()
 
 
 def test_what_is_there_is_kept_and_the_rest_made(maps, tmp_path, knees, monkeypatch):
