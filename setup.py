@@ -26,6 +26,7 @@ REQUIRES = [
     "scipy>=1.11",
     "tensorboardX>=2.6",
     "tensorflow-datasets>=4.9.7",
+    "threadpoolctl>=3.1",
     "tqdm>=4.66",
 ]
 EXTRAS = {

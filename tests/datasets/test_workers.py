@@ -4,17 +4,23 @@ import functools
 import os
 import sys
 
+import numpy as np
 import pytest
+import threadpoolctl
 
-from xr2mri_jax.datasets.workers import AHEAD, ordered_map
+from xr2mri_jax.datasets.workers import AHEAD, on_one_thread, ordered_map
 
 
 def square(number):
     return number * number
 
 
-def about(_):
-    return os.getpid(), "jax" in sys.modules, os.environ.get("OPENBLAS_NUM_THREADS")
+def process(_):
+    return os.getpid(), "jax" in sys.modules
+
+
+def threads(_):
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
 
 
 def refuse(at, number):
@@ -32,10 +38,15 @@ def test_results_come_in_the_order_of_the_items(workers):
     assert list(ordered_map(square, range(20), workers)) == [n * n for n in range(20)]
 
 
-def test_workers_are_other_processes_with_one_thread():
-    found = set(ordered_map(about, range(8), 2))
-    assert os.getpid() not in {process for process, *_ in found}
-    assert {threads for *_, threads in found} == {"1"}
+def test_workers_are_other_processes_that_load_what_they_need():
+    found = set(ordered_map(process, range(8), 2))
+    assert os.getpid() not in {number for number, _ in found}
+    assert {loaded for _, loaded in found} == {False}
+
+
+def test_linear_algebra_is_kept_to_one_thread():
+    assert np.ones((2, 2)).sum() == 4  # numpy is loaded, with its pool of threads
+    assert set(on_one_thread(threads, None)) == {1}
 
 
 def test_an_error_comes_at_its_item():

@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import itertools
 import json
 import os
 import platform
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +21,7 @@ from etils import epath
 from tqdm import tqdm
 
 from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
-from xr2mri_jax.datasets.workers import ordered_map
+from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
 
 PROVENANCE, REPORT = "preparation.json", "report.csv"
@@ -82,6 +84,7 @@ class FilesBuilder(
     report = ""
     report_path: str | os.PathLike[str] | None = None
     tally: Tally | None = None
+    _waited = 0.0
 
     def plan(self, source: Path) -> Work:
         """The work that the source's files make; called once, before anything is written."""
@@ -121,13 +124,15 @@ class FilesBuilder(
         if self.options is None:
             self.options = self.OPTIONS()
         self.source = os.path.abspath(self._given_source(dl_manager))
+        start = time.perf_counter()
         work = self.plan(Path(self.source))
         self.tally = Tally(work.total, self.options.max_broken, work.what)
+        self.tally.costs["planning"] = time.perf_counter() - start
+        function = functools.partial(on_one_thread, work.function)
         if self.on_beam:
-            return self._beam_transforms(work)
-        outcomes = ordered_map(
-            work.function, itertools.chain.from_iterable(work.tasks.values()), self.num_workers
-        )
+            return self._beam_transforms(work, function)
+        tasks = itertools.chain.from_iterable(work.tasks.values())
+        outcomes = ordered_map(function, tasks, self.num_workers)
         bar = tqdm(total=work.total, desc=f"preparing {self.name}", unit="item", mininterval=1.0)
         # One stream for all splits, which TFDS reads in this order: the workers start only once.
         return {
@@ -157,7 +162,7 @@ class FilesBuilder(
         """Yields the split's examples under their keys; the others go to the tally."""
         assert self.tally is not None
         examples = 0
-        for outcome in itertools.chain.from_iterable(outcomes):
+        for outcome in itertools.chain.from_iterable(self._waiting(outcomes)):
             bar.update()
             self.tally.add(outcome)
             if outcome.example is not None:
@@ -165,11 +170,21 @@ class FilesBuilder(
                 yield outcome.key, outcome.example
         require_some(split, examples, tasks)
 
-    def _beam_transforms(self, work: Work) -> dict[str, Any]:
+    def _waiting(self, outcomes: Iterator[list[Outcome]]) -> Iterator[list[Outcome]]:
+        """The same, with the time that this process waits for them."""
+        while True:
+            start = time.perf_counter()
+            found = next(outcomes, None)
+            self._waited += time.perf_counter() - start
+            if found is None:
+                return
+            yield found
+
+    def _beam_transforms(self, work: Work, function: Callable[[Any], Any]) -> dict[str, Any]:
         from xr2mri_jax.datasets import on_beam
 
         return {
-            split: on_beam.examples(tasks, work.function, os.fspath(self._failures(split)))
+            split: on_beam.examples(tasks, function, os.fspath(self._failures(split)))
             for split, tasks in work.tasks.items()
         }
 
@@ -178,8 +193,10 @@ class FilesBuilder(
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
         """Makes the splits, then checks and records what was done, before the dataset counts."""
+        start = time.perf_counter()
+        self._waited = 0.0
         try:
-            super()._download_and_prepare(dl_manager, download_config)
+            self._make_splits(dl_manager, download_config)
             if self.on_beam:
                 self._count_failures()
         except InputError:
@@ -187,6 +204,9 @@ class FilesBuilder(
                 self.write_report(Path(self.report_path), self.tally)
             raise
         tally = self._tally()
+        if not self.on_beam:  # what this process did itself, beside the workers
+            spent = time.perf_counter() - start
+            tally.costs["writing"] = spent - self._waited - tally.costs["planning"]
         made = sum(split.num_examples for split in self.info.splits.values())
         if made + len(tally.unusable) != tally.total:
             raise RuntimeError(
@@ -198,6 +218,17 @@ class FilesBuilder(
         self._store(lambda folder: self.write_report(folder / REPORT, tally))
         with tempfile.TemporaryDirectory() as folder:
             self.report = self.write_report(Path(self.report_path or f"{folder}/{REPORT}"), tally)
+
+    def _make_splits(self, dl_manager: Any, download_config: Any) -> None:
+        try:
+            super()._download_and_prepare(dl_manager, download_config)
+        except (RuntimeError, ValueError) as error:
+            # What `require_some` says of a split; on Beam it is TFDS that finds it empty.
+            if self.on_beam and "number of generated examples is 0" in str(error):
+                raise InputError(
+                    "a split is empty: all of its items are unusable, expected some"
+                ) from error
+            raise
 
     def _tally(self) -> Tally:
         assert self.tally is not None

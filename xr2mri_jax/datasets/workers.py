@@ -1,8 +1,4 @@
-"""Work spread over processes: results in the order of the items, workers that end with us.
-
-This module imports nothing but the standard library, so that a worker's start stays short and the
-thread counts of numerical libraries are set before any of them is loaded.
-"""
+"""Work spread over processes: results in the order of the items, workers that end with us."""
 
 import collections
 import concurrent.futures
@@ -12,12 +8,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+import threadpoolctl
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Items a process may be ahead of the reader: enough to keep it busy, few enough for the memory.
 AHEAD = 3
-_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def ordered_map(
@@ -32,7 +29,7 @@ def ordered_map(
       function: can be pickled, as its items and results can.
       items: taken as the work goes on.
       num_workers: processes; 1 works in this one. Several end with the iterator, or with this
-        process, even where that is killed. A worker's numerical libraries use one thread.
+        process, even where that is killed.
       start: called in each worker with (number of the worker, number of workers) before its first
         item.
 
@@ -62,10 +59,18 @@ def ordered_map(
         pool.shutdown(cancel_futures=True)
 
 
+def on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
+    """`function(item)` with one thread in the libraries of linear algebra.
+
+    Sums depend in their last bits on how many threads share them: so results are the same on any
+    machine and for any number of workers, and workers do not crowd each other.
+    """
+    with threadpoolctl.threadpool_limits(1):
+        return function(item)
+
+
 def _start_worker(ranks: Any, num_workers: int, start: Callable[[int, int], Any] | None) -> None:
-    """Runs before the worker's first item, and before the item's own modules are imported."""
-    for name in _THREAD_COUNTS:
-        os.environ.setdefault(name, "1")
+    """Runs before the worker's first item."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if start is not None:
         start(ranks.get(), num_workers)
