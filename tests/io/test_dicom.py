@@ -192,10 +192,10 @@ def test_colour_that_is_grey(tmp_path):
         ({"Rows": None}, r"Rows \(0028,0010\) is absent"),
         ({"Rows": 30000, "Columns": 30000}, "more than"),
         ({"PixelData": None}, r"PixelData \(7FE0,0010\) is absent"),
-        ({"PixelData": PIXELS.tobytes()[:6]}, "cannot be read as DICOM"),
+        ({"PixelData": PIXELS.tobytes()[:6]}, "has 6 bytes: expected 12 for 2 x 3 pixels"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "'PALETTE COLOR': expected MONOCHROME1"),
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, r"RescaleSlope \(0028,1053\) is 0"),
-        ({"BitsStored": None}, "cannot be read as DICOM"),
+        ({"BitsStored": None}, r"BitsStored \(0028,0101\) is None: expected 1..16"),
     ],
 )
 def test_files_that_are_refused(tmp_path, tags, said):

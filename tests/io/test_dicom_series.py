@@ -139,7 +139,7 @@ def test_other_files_are_listed(tmp_path):
         ({"slice2": {"Modality": "CR"}}, r"wrong modality, Modality \(0008,0060\) is CR, .* MR"),
         ({"slice2": {"Modality": None}}, "absent, expected MR"),
         ({"slice2": {"PhotometricInterpretation": "MONOCHROME1"}}, "expected MONOCHROME2"),
-        ({"slice2": {"PixelData": b"1234"}}, "cannot be read as DICOM"),
+        ({"slice2": {"PixelData": b"1234"}}, "has 4 bytes: expected 24 for 3 x 4 pixels"),
         ({"slice2": {"NumberOfFrames": 3}}, "3 frames, expected one slice a file"),
     ],
 )

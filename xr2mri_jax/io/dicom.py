@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom import uid
-from pydicom.datadict import tag_for_keyword
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import formats, image
+from xr2mri_jax.io import dicom_pixels, formats, image
+from xr2mri_jax.io.dicom_pixels import named
 
 RADIOGRAPH_MODALITIES = ("CR", "DX", "RG", "RF", "OT")
 _SIDES = {"L": "left", "R": "right"}
@@ -40,12 +40,6 @@ def read_header(path: str | os.PathLike[str], pixels: bool = False) -> pydicom.D
                 else (uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian)
             )
         return dataset
-
-
-def named(keyword: str) -> str:
-    """A tag as messages name it, e.g. "PixelSpacing (0028,0030)"."""
-    tag = tag_for_keyword(keyword) or 0
-    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str) -> tuple[float, ...]:
@@ -100,8 +94,6 @@ def read_radiograph(
                 f"({', '.join(RADIOGRAPH_MODALITIES)})"
             )
         require_single_frame(dataset, path, "one radiograph")
-        if "PixelData" not in dataset:
-            raise InputError(f"{path}: {named('PixelData')} is absent, expected a radiograph")
         array = displayed(dataset)
         spacing = _spacing(dataset) if spacing is None else spacing
         side = _side(dataset) if side is None else side
@@ -111,7 +103,7 @@ def read_radiograph(
 def displayed(dataset: pydicom.Dataset) -> np.ndarray:
     """The display values f32[h, w] of a single-frame image, bone bright, see `read_radiograph`."""
     photometric = str(dataset.get("PhotometricInterpretation") or "")
-    pixels = dataset.pixel_array
+    pixels = dicom_pixels.decode(dataset)
     if pixels.ndim == 3 and pixels.shape[-1] == 3:
         return image.grey(pixels, "DICOM image")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -188,7 +180,7 @@ def _spacing(dataset: pydicom.Dataset) -> tuple[float, float] | None:
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         found = numbers(dataset, keyword)
         if len(found) == 2 and min(found) > 0:
-            return found[0], found[1]
+            return formats.plausible_spacing((found[0], found[1]))
     return None
 
 

@@ -11,7 +11,7 @@ import pydicom
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom, formats
+from xr2mri_jax.io import dicom, dicom_pixels, formats
 
 _NOT_SLICES = ("DICOMDIR", "THUMBS.DB")
 _TOLERANCE = 0.01  # of the slice spacing
@@ -55,7 +55,7 @@ def read_series(
     normal = np.cross(slices[0].axes[0], slices[0].axes[1])
     slices.sort(key=lambda s: float(s.position @ normal))
     _require_regular(slices, normal)
-    return geometry.Volume(_voxels(slices), _affine(slices))
+    return formats.require_plausible(geometry.Volume(_voxels(slices), _affine(slices)), folder)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -206,7 +206,7 @@ def _voxels(slices: list[_Slice]) -> np.ndarray:
     stack = np.empty((len(slices), *shape), np.float32 if scaled else stored)
     for k, one in enumerate(slices):
         with formats.reading(one.path, "DICOM"):
-            pixels = dicom.read_header(one.path, pixels=True).pixel_array
+            pixels = dicom_pixels.decode(dicom.read_header(one.path, pixels=True))
             if pixels.shape != shape or pixels.dtype != stored:
                 raise InputError(
                     f"{one.path}: pixels {pixels.dtype}{pixels.shape}, expected {stored}{shape}"

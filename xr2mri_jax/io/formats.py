@@ -12,10 +12,23 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
 
 MAX_PIXELS = 100_000_000  # one image; the largest flat-panel radiographs have about 20 million
 MAX_VOXELS = 1_000_000_000
+
+# Deflate shrinks nothing more than 1032 times (zlib.net/zlib_tech.html): a file that promises more
+# bytes than that is wrong, and memory for them is not even asked for.
+MOST_INFLATED = 1032
+# What a voxel, a field and a place in the room can measure, mm: wider than any scanner's, so that
+# only broken headers are refused.
+VOXEL_MM = (0.01, 64.0)
+FIELD_MM = 3000.0
+FARTHEST_MM = 20_000.0
+PIXEL_MM = (0.005, 20.0)
 
 NAMES = {
     "dicom": "DICOM",
@@ -85,6 +98,41 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         raise InputError(f"{path}: cannot be read as {kind} ({said})") from error
+
+
+def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
+    """Returns a volume as it is; raises InputError where its affine cannot be that of a body part.
+
+    Refused are voxels outside VOXEL_MM, a field longer than FIELD_MM, a corner farther than
+    FARTHEST_MM from the origin, and axes less than 45 degrees apart.
+    """
+    spacing = np.array(volume.spacing)
+    said = " x ".join(f"{size:.4g}" for size in spacing)
+    if spacing.min() < VOXEL_MM[0] or spacing.max() > VOXEL_MM[1]:
+        raise InputError(
+            f"{path}: voxels of {said} mm, expected {VOXEL_MM[0]:g} to {VOXEL_MM[1]:g} mm each way"
+        )
+    longest = float((spacing * volume.shape).max())
+    farthest = float(np.abs(volume.affine[:3, 3]).max())
+    if longest > FIELD_MM or farthest > FARTHEST_MM:
+        raise InputError(
+            f"{path}: a field of {longest:.4g} mm at {farthest:.4g} mm from the origin, expected "
+            f"at most {FIELD_MM:g} and {FARTHEST_MM:g} mm"
+        )
+    axes = volume.affine[:3, :3] / spacing
+    if np.abs(np.triu(axes.T @ axes, 1)).max() > np.sqrt(0.5):
+        raise InputError(f"{path}: axes less than 45 degrees apart, expected a right-angled grid")
+    return volume
+
+
+def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:
+    """Returns a header's mm a pixel (row, col); raises InputError outside PIXEL_MM."""
+    if not PIXEL_MM[0] <= min(spacing) <= max(spacing) <= PIXEL_MM[1]:
+        raise InputError(
+            f"pixel spacing {spacing[0]:.4g} x {spacing[1]:.4g} mm, expected {PIXEL_MM[0]:g} to "
+            f"{PIXEL_MM[1]:g} mm"
+        )
+    return spacing
 
 
 def is_nifti(head: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import math
 import os
 from collections.abc import Iterator
 from io import IOBase
@@ -18,6 +19,8 @@ from xr2mri_jax.io import formats
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _SCANNER = 1
+_FORMS_MM = 1.0  # sform and qform may lie this far apart at a corner: qform's angles are rounded
+_PIXDIM_SHARE = 0.01
 
 
 def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
@@ -28,7 +31,9 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
 
     Raises:
       InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
-        units other than mm, or neither sform nor qform (left and right would be a guess).
+        units other than mm, neither sform nor qform (left and right would be a guess), or a header
+        that contradicts itself or the file: sform against qform or pixdim, datatype against
+        bitpix, more or fewer bytes than the shape needs.
     """
     path = Path(path)
     with formats.reading(path, "NIfTI"), _open(path) as stream:
@@ -38,7 +43,9 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
             raise InputError(f"{path}: NIfTI of shape {image.shape}, expected three axes")
         if not _has_form(image):
             raise InputError(f"{path}: has neither sform nor qform, so its orientation is unknown")
-        return geometry.Volume(_voxels(image).reshape(shape, order="A"), image.affine)
+        _require_one_geometry(image)
+        volume = geometry.Volume(_voxels(image, stream).reshape(shape, order="A"), image.affine)
+        return formats.require_plausible(volume, path)
 
 
 def read_nifti_radiograph(
@@ -70,7 +77,7 @@ def read_nifti_radiograph(
         if not single or any(n != 1 for n in image.shape[3:]):
             raise InputError(f"{path}: a volume of shape {image.shape}, expected a radiograph")
         axes = [axis for axis in range(3) if axis != single[-1]]
-        array = _voxels(image).reshape(shape, order="A").squeeze(single[-1])
+        array = _voxels(image, stream).reshape(shape, order="A").squeeze(single[-1])
         sizes = np.linalg.norm(image.affine[:3, :3], axis=0)[axes]
         codes = nib.orientations.aff2axcodes(image.affine)
         if _has_form(image) and {codes[a] for a in axes} in _CORONAL:
@@ -82,7 +89,7 @@ def read_nifti_radiograph(
         else:
             array, own = array.T, sizes[::-1]
         if spacing is None and (_has_form(image) or not np.all(sizes == 1)):
-            spacing = (float(own[0]), float(own[1]))
+            spacing = formats.plausible_spacing((float(own[0]), float(own[1])))
         pixels = np.ascontiguousarray(array, dtype=np.float32)
         return geometry.Radiograph(pixels, spacing, side)
 
@@ -138,6 +145,11 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
+    stored = image.get_data_dtype()
+    if int(image.header["bitpix"]) != 8 * stored.itemsize:
+        bits = int(image.header["bitpix"])
+        raise InputError(f"{path}: bitpix is {bits}, expected {8 * stored.itemsize} for {stored}")
+    _require_bytes(image, path, gzipped=isinstance(stream, gzip.GzipFile))
     units = image.header.get_xyzt_units()[0]
     if units not in ("mm", "unknown"):
         raise InputError(f"{path}: lengths in {units}, expected mm")
@@ -159,12 +171,60 @@ def _has_form(image: nib.Nifti1Image) -> bool:
     return image.header["sform_code"] > 0 or image.header["qform_code"] > 0
 
 
-def _voxels(image: nib.Nifti1Image) -> np.ndarray:
+def _require_bytes(image: nib.Nifti1Image, path: Path, gzipped: bool) -> None:
+    """The shape must need the bytes that the file has, before memory is taken for them."""
+    size = path.stat().st_size
+    needed = _end_of_voxels(image)
+    if gzipped and needed > formats.MOST_INFLATED * size:
+        raise InputError(f"{path}: shape {image.shape} needs {needed} bytes, the file is cut off")
+    if not gzipped and needed != size:
+        raise InputError(
+            f"{path}: shape {image.shape} needs {needed} bytes, but the file has {size}"
+        )
+
+
+def _end_of_voxels(image: nib.Nifti1Image) -> int:
+    """Bytes from the (unzipped) file's start to behind the last voxel."""
+    count = math.prod(int(n) for n in image.shape)
+    return int(cast(Any, image.dataobj).offset) + count * image.get_data_dtype().itemsize
+
+
+def _require_one_geometry(image: nib.Nifti1Image) -> None:
+    """sform, qform and pixdim must tell one place: which of two is right would be a guess."""
+    header = image.header
+    geometry.checked_affine(image.affine)
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in image.shape[:3]), [1])).reshape(4, -1)
+    if header["sform_code"] > 0 and header["qform_code"] > 0:
+        apart = np.abs((header.get_sform() - header.get_qform()) @ corners).max()
+        if not apart <= _FORMS_MM:
+            raise InputError(
+                f"sform (code {int(header['sform_code'])}) and qform (code "
+                f"{int(header['qform_code'])}) are {apart:.4g} mm apart: expected one place, at "
+                f"most {_FORMS_MM:g} mm"
+            )
+    sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
+    stated = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    if not np.all(np.abs(stated - sizes) <= _PIXDIM_SHARE * sizes):
+        raise InputError(
+            f"pixdim is {stated.round(4).tolist()} mm: expected the affine's "
+            f"{sizes.round(4).tolist()}"
+        )
+
+
+def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     stored = image.get_data_dtype()
     if stored.kind not in "iuf":
         raise InputError(f"voxels of type {stored}, expected real numbers")
     stored_voxels = cast(Any, image.dataobj)
-    if (stored_voxels.slope, stored_voxels.inter) != (1.0, 0.0):
-        return np.asarray(image.get_fdata(dtype=np.float32))
-    voxels = np.asarray(stored_voxels)
-    return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    voxels = np.asarray(stored_voxels.get_unscaled())
+    # Only the end of a gzip stream tells whether its bytes are the ones that were packed.
+    stream.seek(_end_of_voxels(image))
+    if stream.read(1):
+        raise InputError(f"shape {image.shape} leaves bytes over: expected the file to end")
+    slope, inter = stored_voxels.slope, stored_voxels.inter
+    if (slope, inter) == (1.0, 0.0):
+        return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
+    scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
+    if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
+        raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
+    return scaled

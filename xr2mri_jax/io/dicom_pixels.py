@@ -1,0 +1,172 @@
+"""The pixels of a DICOM image, decoded only where the header and the stored data agree.
+
+Decoders believe the header: with a wrong one they return shifted rows, masked values or a second
+frame, with a warning at most. So what can be checked is checked before and after them.
+"""
+
+import numpy as np
+import pydicom
+from pydicom import encaps, uid
+from pydicom.datadict import tag_for_keyword
+
+from xr2mri_jax.errors import InputError
+
+_ALLOCATED = (8, 16, 32)
+_JPEG_2000 = b"\xff\x4f\xff\x51"
+# Start-of-frame markers of JPEG (ITU T.81 B.1.1.3) and of JPEG-LS (ITU T.87 C.1.1).
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
+
+
+def decode(dataset: pydicom.Dataset) -> np.ndarray:
+    """The stored values of a single-frame image.
+
+    Returns:
+      u8, u16, u32 or their signed kin, [rows, columns] or [rows, columns, 3].
+
+    Raises:
+      InputError: PixelData is absent, of another length than Rows, Columns, SamplesPerPixel and
+        BitsAllocated say, a compressed image of another size, several frames, impossible bits, or
+        values beyond BitsStored.
+    """
+    _require_layout(dataset)
+    if "PixelData" not in dataset:
+        raise InputError(f"{named('PixelData')} is absent, expected an image")
+    stored = int(dataset.BitsStored)
+    if _is_encapsulated(dataset):
+        precision = _require_same_frame(dataset)
+        if precision > stored:
+            # Decoded with all its bits, so that values beyond BitsStored are seen, not cut.
+            dataset.BitsStored, dataset.HighBit = precision, precision - 1
+    else:
+        _require_length(dataset)
+        _require_unused_bits(dataset, stored)
+    pixels = dataset.pixel_array
+    dataset.BitsStored, dataset.HighBit = stored, stored - 1
+    _require_range(pixels, stored)
+    shape = (dataset.Rows, dataset.Columns)
+    if pixels.shape not in (shape, (*shape, 3)):
+        raise InputError(f"decoded pixels have shape {pixels.shape}, expected {shape}")
+    return pixels
+
+
+def named(keyword: str) -> str:
+    """A tag as messages name it, e.g. "PixelSpacing (0028,0030)"."""
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _require_layout(dataset: pydicom.Dataset) -> None:
+    allocated = _whole(dataset, "BitsAllocated", _ALLOCATED)
+    stored = _whole(dataset, "BitsStored", range(1, allocated + 1))
+    _whole(dataset, "PixelRepresentation", (0, 1))
+    _whole(dataset, "SamplesPerPixel", (1, 3), default=1)
+    _whole(dataset, "HighBit", (stored - 1,), default=stored - 1)
+
+
+def _whole(
+    dataset: pydicom.Dataset, keyword: str, allowed: tuple[int, ...] | range, default: object = None
+) -> int:
+    value = dataset.get(keyword)
+    value = default if value is None else value
+    if not isinstance(value, int) or value not in allowed:
+        expected = " or ".join(map(str, allowed)) if len(allowed) < 4 else f"1..{allowed[-1]}"
+        raise InputError(f"{named(keyword)} is {value!r}: expected {expected}")
+    return value
+
+
+def _is_encapsulated(dataset: pydicom.Dataset) -> bool:
+    syntax = uid.UID(str(dataset.file_meta.TransferSyntaxUID))
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        raise InputError(f"{named('TransferSyntaxUID')} is {syntax}: expected a known one")
+    return syntax.is_encapsulated
+
+
+def _require_length(dataset: pydicom.Dataset) -> None:
+    """PixelData must hold the image, and no more than one byte of padding."""
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    expected = dataset.Rows * dataset.Columns * samples * dataset.BitsAllocated // 8
+    found = len(dataset.PixelData)
+    if found not in (expected, expected + expected % 2):
+        raise InputError(
+            f"{named('PixelData')} has {found} bytes: expected {expected} for {dataset.Rows} x "
+            f"{dataset.Columns} pixels of {samples} x {dataset.BitsAllocated} bits"
+        )
+
+
+def _require_unused_bits(dataset: pydicom.Dataset, stored: int) -> None:
+    """Bits above BitsStored must be 0, or repeat the sign (PS3.5 8.1.1); a decoder drops them."""
+    allocated = int(dataset.BitsAllocated)
+    if stored == allocated:
+        return
+    order = "<" if dataset.original_encoding[1] is not False else ">"
+    count = len(dataset.PixelData) // (allocated // 8)
+    raw = np.frombuffer(dataset.PixelData, f"{order}u{allocated // 8}", count)
+    unused = raw >> stored
+    wrong = unused != 0
+    if dataset.PixelRepresentation:
+        negative = (raw >> (stored - 1)) & 1 == 1
+        wrong &= ~(negative & (unused == (1 << (allocated - stored)) - 1))
+    if wrong.any():
+        raise InputError(
+            f"{named('BitsStored')} is {stored}, but {int(wrong.sum())} values use more bits"
+        )
+
+
+def _require_range(pixels: np.ndarray, stored: int) -> None:
+    signed = pixels.dtype.kind == "i"
+    low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+    if pixels.min() < low or pixels.max() > high:
+        raise InputError(
+            f"{named('BitsStored')} is {stored}, but the values are {pixels.min()}..{pixels.max()}"
+        )
+
+
+def _require_same_frame(dataset: pydicom.Dataset) -> int:
+    """Compares a compressed image's own header with the dataset's; returns its bits a sample."""
+    frames = list(encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    if len(frames) != 1:
+        raise InputError(f"{named('PixelData')} holds {len(frames)} frames, expected one")
+    found = _frame_header(frames[0])
+    if found is None:
+        return int(dataset.BitsStored)
+    rows, columns, samples, precision = found
+    expected = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel") or 1)
+    if (rows, columns, samples) != expected:
+        raise InputError(
+            f"{named('PixelData')} is compressed as {rows} x {columns} pixels of {samples} "
+            f"samples: expected {expected[0]} x {expected[1]} of {expected[2]} (by Rows, Columns "
+            "and SamplesPerPixel)"
+        )
+    if not 1 <= precision <= dataset.BitsAllocated:
+        raise InputError(
+            f"{named('BitsAllocated')} is {dataset.BitsAllocated}, but the image was compressed "
+            f"with {precision} bits"
+        )
+    return precision
+
+
+def _frame_header(frame: bytes) -> tuple[int, int, int, int] | None:
+    """(rows, columns, samples, bits) of a JPEG, JPEG-LS or JPEG 2000 stream; None for RLE."""
+    at = frame.find(_JPEG_2000, 0, 4096)
+    if at >= 0:
+        size = frame[at + 4 : at + 44]
+        if len(size) < 37:
+            raise InputError("the JPEG 2000 stream ends within its header")
+        x1, y1, x0, y0 = (int.from_bytes(size[k : k + 4], "big") for k in (4, 8, 12, 16))
+        samples = int.from_bytes(size[36:38], "big")
+        return y1 - y0, x1 - x0, samples, (size[38] & 0x7F) + 1 if len(size) > 38 else 0
+    if frame[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 < len(frame):
+        if frame[at] != 0xFF:
+            break
+        marker = frame[at + 1]
+        if marker in _FRAME_MARKERS:
+            rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
+            return rows, columns, frame[at + 9], frame[at + 4]
+        fill_or_bare = marker == 0xFF or marker in _NO_LENGTH
+        step = 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+        at += (1 if marker == 0xFF else 2) if fill_or_bare else step
+    raise InputError("the JPEG stream has no frame header")
