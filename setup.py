@@ -56,7 +56,8 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["xr2mri_jax", "xr2mri_jax.*"]),
     package_data={
-        "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"]
+        "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
+        "xr2mri_jax.preprocess": ["*.npz"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -7,7 +7,7 @@ from typing import Any
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator",)
+NAMES = ("generator", "joint_centre")
 
 
 def run(
@@ -38,10 +38,16 @@ def run(
         if value < 1:
             raise InputError(f"--{name}: found {value}, expected 1 or more")
     shape = _shape(volume_shape)
-    from xr2mri_jax.benchmarks import generator
+    if suite == "joint_centre":
+        from xr2mri_jax.benchmarks import joint_centre
 
-    report = generator.run(shape, repeats, batch_size)
-    print(generator.table(report))
+        report = joint_centre.run()
+        print(joint_centre.table(report))
+    else:
+        from xr2mri_jax.benchmarks import generator
+
+        report = generator.run(shape, repeats, batch_size)
+        print(generator.table(report))
     write_json(output, report)
     return report
 

@@ -1,6 +1,7 @@
 """Intensity windows: robust limits of an image, their application and their undoing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -70,6 +71,27 @@ def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple
 def apply_window(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Scales low..high to 0..1 and clips what lies outside; f32, same shape."""
     return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def scale_to_window(
+    values: np.ndarray, counted: np.ndarray, percentiles: Sequence[float]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Scales values to [0, 1] by the percentiles of those that are counted.
+
+    Args:
+      values: f32, any shape.
+      counted: bool of the same shape, true where a value takes part in the percentiles.
+      percentiles: as in `percentile_window`.
+
+    Returns:
+      f32 in [0, 1], same shape, and the JSON-able record {low, high, percentiles}.
+
+    Raises:
+      InputError: as `percentile_window`.
+    """
+    low, high = percentile_window(values[counted], percentiles)
+    record = {"low": low, "high": high, "percentiles": [float(p) for p in percentiles]}
+    return apply_window(values, low, high), record
 
 
 def undo_window(values: np.ndarray, low: float, high: float) -> np.ndarray:

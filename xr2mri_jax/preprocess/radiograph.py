@@ -11,11 +11,11 @@ from skimage.exposure import equalize_adapthist
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, Radiograph, radiograph_affine, resample_radiograph
 from xr2mri_jax.preprocess.intensity import (
-    apply_window,
     exposed_area,
-    percentile_window,
+    scale_to_window,
     undo_window,
 )
+from xr2mri_jax.preprocess.record import frame_record, with_defaults
 
 # percentiles: limits of the window, percent of the exposed pixels in the box. clahe: None, or
 # {"clip_limit": 0..1, "kernel_mm": mm} of contrast-limited adaptive histogram equalisation.
@@ -75,23 +75,18 @@ def standardise_radiograph(
     _require_cover(radiograph, inside)
     values = _cut(radiograph, centre_px, shape)
     exposed = inside & exposed_area(values)
-    low, high = percentile_window(
-        values[exposed if exposed.any() else inside], settings["percentiles"]
-    )
-    image = apply_window(values, low, high)
+    counted = exposed if exposed.any() else inside
+    image, window = scale_to_window(values, counted, settings["percentiles"])
     if settings["clahe"] is not None:
         image = _equalise(image, settings["clahe"])
     record = {
-        "source_shape": list(radiograph.shape),
-        "shape": [int(n) for n in shape],
+        **frame_record(radiograph.shape, shape, str(radiograph.side)),
         "spacing_mm": list(radiograph.spacing or ()),
-        "side": radiograph.side,
-        "mirrored": radiograph.side == "left",
         "centre_px": list(centre_px),
         "box_mm": list(BOX_MM[1:]),
         "canonical_to_source": to_source.tolist(),
         "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
-        "window": {"low": low, "high": high, "percentiles": list(settings["percentiles"])},
+        "window": window,
         "clahe": settings["clahe"],
     }
     return StandardRadiograph(image[..., None], str(radiograph.side), record)
@@ -138,12 +133,7 @@ def source_values(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
 
 
 def _checked_contrast(contrast: Mapping[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(contrast) - set(DEFAULT_CONTRAST))
-    if unknown:
-        raise InputError(
-            f"contrast: found the key {unknown[0]!r}, expected {', '.join(DEFAULT_CONTRAST)}"
-        )
-    settings = {**DEFAULT_CONTRAST, **contrast}
+    settings = with_defaults("contrast", contrast, DEFAULT_CONTRAST)
     clahe = settings["clahe"]
     if clahe is not None:
         if set(clahe) != {"clip_limit", "kernel_mm"} or min(clahe.values()) <= 0:

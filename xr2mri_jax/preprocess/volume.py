@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import BOX_MM, Volume, to_canonical
-from xr2mri_jax.preprocess.intensity import apply_window, percentile_window, undo_window
+from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, to_canonical
+from xr2mri_jax.preprocess.bias_field import bias_field_at, correct_bias
+from xr2mri_jax.preprocess.intensity import scale_to_window, undo_window
+from xr2mri_jax.preprocess.joint_centre import JointCentre, find_joint_centre
+from xr2mri_jax.preprocess.record import frame_record
 
 # Percent of the voxels in the field: noise below and single bright vessels above are clipped.
 PERCENTILES = (0.5, 99.5)
@@ -32,49 +35,94 @@ class StandardVolume:
 def standardise_volume(
     volume: Volume,
     side: str,
-    centre: Sequence[float],
+    centre: Sequence[float] | None,
     shape: Sequence[int],
     percentiles: Sequence[float] = PERCENTILES,
+    bias_field: Mapping[str, Any] | None = None,
 ) -> StandardVolume:
     """Brings an MRI into the canonical box and scales it to [0, 1] inside the field.
 
     Args:
       volume: any real range, the patient's own coordinates.
       side: "left" or "right".
-      centre: RAS mm of the tibiofemoral joint's centre.
+      centre: RAS mm of the tibiofemoral joint's centre; None finds it (`find_joint_centre`).
       shape: voxels (d, h, w) of the canonical grid.
       percentiles: limits of the intensity window, percent of the field's voxels in the box.
+      bias_field: settings of `bias_field.correct_bias` ({} for its defaults), which is done first;
+        None leaves the brightness as it is.
 
     Returns:
       The canonical volume. Its record has source_shape, source_affine, shape, side, mirrored,
-      centre_mm, box_mm, field (share of the box inside the field) and window {low, high,
-      percentiles}.
+      centre_mm, centre_found (None where it was given, else confidence and spread_mm), box_mm,
+      field (share of the box inside the field), bias_field (None or the record of `correct_bias`)
+      and window {low, high, percentiles}.
 
     Raises:
-      InputError: a bad side or shape, the box meets no part of the field, a constant volume.
+      InputError: a bad side or shape, no joint found, the box meets no part of the field, a
+        constant volume, bad settings.
     """
-    array, mask = to_canonical(volume, side, centre, shape)
+    found = None
+    if centre is None:
+        found = find_joint_centre(volume, side)
+        centre = found.centre_mm
+    bias = None
+    source = volume
+    if bias_field is not None:
+        source, bias = correct_bias(volume, bias_field)
+    array, mask = to_canonical(source, side, centre, shape)
     if not mask.any():
         raise InputError(
             f"the box around {[float(c) for c in centre]} mm meets no voxel of the volume, "
             "expected the joint's centre in world (RAS) millimetres"
         )
-    low, high = percentile_window(array[mask], percentiles)
-    scaled = np.where(mask, apply_window(array, low, high), np.float32(0))
+    scaled, window = scale_to_window(array, mask, percentiles)
     record = {
-        "source_shape": list(volume.shape),
+        **frame_record(volume.shape, shape, side),
         "source_affine": volume.affine.tolist(),
-        "shape": [int(n) for n in shape],
-        "side": side,
-        "mirrored": side == "left",
         "centre_mm": [float(c) for c in centre],
+        "centre_found": _how_sure(found),
         "box_mm": list(BOX_MM),
         "field": float(mask.mean()),
-        "window": {"low": low, "high": high, "percentiles": [float(p) for p in percentiles]},
+        "bias_field": bias,
+        "window": window,
     }
-    return StandardVolume(scaled, mask, record)
+    return StandardVolume(np.where(mask, scaled, np.float32(0)), mask, record)
 
 
 def source_values(record: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
-    """Canonical intensities, any shape in [0, 1], as source values, but for what was clipped."""
-    return undo_window(array, record["window"]["low"], record["window"]["high"])
+    """Canonical intensities as values of the source, but for what the window clipped.
+
+    Args:
+      record: of a `StandardVolume`.
+      array: f32 in [0, 1]; any shape, but the canonical one (d, h, w) where a bias field was
+        divided out, since that depends on the place.
+
+    Raises:
+      InputError: another shape than the canonical one in the latter case.
+    """
+    values = undo_window(array, record["window"]["low"], record["window"]["high"])
+    if record.get("bias_field") is None:
+        return values
+    if list(np.shape(array)) != record["shape"]:
+        raise InputError(
+            f"found an array of shape {np.shape(array)}, expected {record['shape']}: a bias field "
+            "can be undone at its own place only"
+        )
+    return values * _canonical_bias_field(record)
+
+
+def _canonical_bias_field(record: Mapping[str, Any]) -> np.ndarray:
+    """The bias field f32[d, h, w] at the canonical voxels."""
+    shape = record["shape"]
+    to_source = np.linalg.solve(
+        np.array(record["source_affine"]), canonical_affine(shape, record["centre_mm"])
+    )
+    index = np.moveaxis(np.indices(shape, np.float64), 0, -1)
+    field = bias_field_at(record["bias_field"], index @ to_source[:3, :3].T + to_source[:3, 3])
+    return field[:, :, ::-1] if record["mirrored"] else field
+
+
+def _how_sure(found: JointCentre | None) -> dict[str, float] | None:
+    if found is None:
+        return None
+    return {"confidence": found.confidence, "spread_mm": found.spread_mm}

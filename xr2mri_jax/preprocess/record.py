@@ -1,0 +1,30 @@
+"""What the records of standardised radiographs and volumes have in common."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xr2mri_jax.errors import InputError
+
+
+def frame_record(source_shape: Sequence[int], shape: Sequence[int], side: str) -> dict[str, Any]:
+    """The part of a record that says from which grid to which, and whether it was mirrored."""
+    return {
+        "source_shape": [int(n) for n in source_shape],
+        "shape": [int(n) for n in shape],
+        "side": side,
+        "mirrored": side == "left",
+    }
+
+
+def with_defaults(
+    name: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Settings with their defaults filled in.
+
+    Raises:
+      InputError: a key that has no default; the message calls the settings `name`.
+    """
+    unknown = sorted(set(settings) - set(defaults))
+    if unknown:
+        raise InputError(f"{name}: found the key {unknown[0]!r}, expected {', '.join(defaults)}")
+    return {**defaults, **settings}
