@@ -63,7 +63,9 @@ def table(report: dict[str, Any]) -> str:
     """The report as lines of text."""
     lines = [f"{'sequence':14}{'x, y, z: median':>22}{'95 %':>20}{'max':>20}{'refused':>9}{'s':>7}"]
     for name, row in report["sequences"].items():
-        cells = [", ".join(f"{v:.1f}" for v in row["error_mm"][k]) for k in ("median", "p95", "max")]
+        cells = [
+            ", ".join(f"{v:.1f}" for v in row["error_mm"][k]) for k in ("median", "p95", "max")
+        ]
         lines.append(
             f"{name:14}{cells[0]:>22}{cells[1]:>20}{cells[2]:>20}{row['refused']:>9}"
             f"{row['seconds']:>7.2f}"

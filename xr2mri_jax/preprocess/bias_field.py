@@ -97,7 +97,7 @@ def bias_field_at(record: Mapping[str, Any], index: np.ndarray) -> np.ndarray:
 
 
 def checked_bias_field(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with defaults filled in; raises InputError where one is unknown or impossible."""
+    """The settings with their defaults; raises InputError where one is unknown or impossible."""
     checked = with_defaults("bias_field", settings, DEFAULT_BIAS_FIELD)
     limits = {
         "degree": (1, LARGEST_DEGREE),

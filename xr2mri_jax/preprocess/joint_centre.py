@@ -72,7 +72,10 @@ def find_joint_centre(
     first, seen = _look(coarse, middle)[:2]
     looks = [_look(coarse, first + offset) for offset in _LOOKS_MM]
     centre = np.mean([place for place, _, _ in looks], axis=0)
-    near = [_share_near(heat, first + move, centre) for (_, _, heat), move in zip(looks, _LOOKS_MM)]
+    near = [
+        _share_near(heat, first + offset, centre)
+        for (_, _, heat), offset in zip(looks, _LOOKS_MM, strict=True)
+    ]
     confidence = float(np.mean([p for _, p, _ in looks]) * np.mean(near) * min(1.0, 2 * seen))
     spread = max(float(np.linalg.norm(place - centre)) for place, _, _ in looks)
     if not confidence >= smallest_confidence:
