@@ -66,6 +66,30 @@ def ranks(rank: Sequence[int]) -> bytes:
     return _png(figure)
 
 
+def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
+    """Frequency of the positive class over its probability, bin by bin.
+
+    Args:
+      bins: count, probability and frequency, as `metrics.calibration.reliability` gives them.
+    """
+    figure = _figure((4.8, 4.4))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1)
+    used = [i for i, count in enumerate(bins["count"]) if count]
+    across, up = ([bins[name][i] for i in used] for name in ("probability", "frequency"))
+    axes.plot(across, up, color=COLOURS[MODEL], marker="o")
+    for i, x, y in zip(used, across, up, strict=True):
+        axes.annotate(
+            f"{bins['count'][i]:.0f}", (x, y), (4, -10), textcoords="offset points", fontsize=8
+        )
+    axes.set_xlabel("probability that was given")
+    axes.set_ylabel("share that was positive")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
 def volume_case(xray: np.ndarray, real: np.ndarray, predicted: np.ndarray) -> bytes:
     """One case: radiograph, then real planes, predicted planes, absolute difference.
 

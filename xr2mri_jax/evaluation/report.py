@@ -97,20 +97,25 @@ def page(
     if str(evaluated["dataset"]).startswith("knee_phantom"):
         notices.append(SIMULATED)
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        *(f'<p class="notice">{_text(notice)}</p>' for notice in notices),
-        _section("What was found", _list(findings(metrics))),
-        _section("Metrics", _metric_table(metrics) + "".join(map(_figure, charts))),
-        _section("What the controls mean", _meanings(metrics)),
-        _section("Single cases", "".join(map(_figure, cases))) if cases else "",
-        _section("Groups", _group_tables(metrics)),
-        _section("How it was measured", _convention(metrics, evaluated)),
+        section("What was found", listed(findings(metrics))),
+        section("Metrics", _metric_table(metrics) + "".join(map(figure, charts))),
+        section("What the controls mean", _meanings(metrics)),
+        section("Single cases", "".join(map(figure, cases))) if cases else "",
+        section("Groups", _group_tables(metrics)),
+        section("How it was measured", measured(metrics, evaluated)),
     ]
+    return document(title, notices, parts)
+
+
+def document(title: str, notices: Sequence[str], parts: Sequence[str]) -> str:
+    """A whole page: heading, notices, then the HTML of its parts, empty ones left out."""
+    head = [f"<h1>{_text(title)}</h1>"]
+    head += [f'<p class="notice">{_text(notice)}</p>' for notice in notices]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in parts if part)
+        + "\n".join(part for part in (*head, *parts) if part)
         + "\n</main>\n</body>\n</html>\n"
     )
 
@@ -161,7 +166,7 @@ def _metric_table(metrics: Mapping[str, Any]) -> str:
         for name, found in metrics["differences"].items()
     ]
     caption = "Mean over the cases, below it the 95 % interval (subjects resampled)."
-    return _table(caption, f'<th scope="col">prediction</th>{heads}', rows)
+    return table(caption, f'<th scope="col">prediction</th>{heads}', rows)
 
 
 def _group_tables(metrics: Mapping[str, Any]) -> str:
@@ -172,11 +177,12 @@ def _group_tables(metrics: Mapping[str, Any]) -> str:
         heads = "".join(f'<th scope="col">{METRIC_NAMES[name]}</th>' for name in names)
         rows = [_row(f"{label} ({part['n']} cases)", part, names) for label, part in found.items()]
         caption = f"The model by {titles[group]}."
-        tables.append(_table(caption, f'<th scope="col">{titles[group]}</th>{heads}', rows))
+        tables.append(table(caption, f'<th scope="col">{titles[group]}</th>{heads}', rows))
     return "".join(tables)
 
 
-def _table(caption: str, heads: str, rows: Sequence[str]) -> str:
+def table(caption: str, heads: str, rows: Sequence[str]) -> str:
+    """A table from its caption, the HTML of its heads and its rows."""
     return (
         f'<div class="wide" tabindex="0"><table><caption>{_text(caption)}</caption>'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -206,8 +212,9 @@ def _meanings(metrics: Mapping[str, Any]) -> str:
     return f"<dl>{items}</dl>"
 
 
-def _convention(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    return _list([f"{key}: {value}" for key, value in evaluated.items()]) + _list(
+def measured(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
+    """What was evaluated and by which convention, as lists."""
+    return listed([f"{key}: {value}" for key, value in evaluated.items()]) + listed(
         _flat(metrics["convention"])
     )
 
@@ -220,15 +227,18 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> list[str]:
     return lines
 
 
-def _section(title: str, content: str) -> str:
+def section(title: str, content: str) -> str:
+    """One section of a page: its heading and its HTML content."""
     return f"<section><h2>{_text(title)}</h2>{content}</section>"
 
 
-def _list(lines: Sequence[str]) -> str:
+def listed(lines: Sequence[str]) -> str:
+    """Lines of text as a list."""
     return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>"
 
 
-def _figure(shown: Picture) -> str:
+def figure(shown: Picture) -> str:
+    """A picture, inside the page itself."""
     data = base64.b64encode(shown.png).decode("ascii")
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{_text(shown.alternative)}">'

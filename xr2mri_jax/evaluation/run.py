@@ -13,7 +13,16 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import cases, figures, radiographs, report, result, volumes
+from xr2mri_jax.evaluation import (
+    cases,
+    classifier,
+    classifier_report,
+    figures,
+    radiographs,
+    report,
+    result,
+    volumes,
+)
 from xr2mri_jax.evaluation.report import Picture
 from xr2mri_jax.evaluation.result import MODEL, Result
 from xr2mri_jax.evaluation.store import VolumeStore
@@ -46,11 +55,11 @@ def evaluate_workdir(
     """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html.
 
     Args:
-      workdir: the folder of a training run of an auto-encoder, generator or joint stage.
+      workdir: the folder of a training run of any stage.
       split: the split to evaluate on.
       output: folder for the files; None: WORKDIR/evaluation.
       data_dir: where the dataset is prepared; None: where the run read it.
-      batch_size: cases at a time; None: 4 volumes or 16 radiographs.
+      batch_size: cases at a time; None: 4 volumes, 16 radiographs, 32 to grade.
       step: which checkpoint; None: the newest.
 
     Returns:
@@ -80,9 +89,11 @@ def evaluate_workdir(
         return _volumes(request)
     if hasattr(stage, "reconstruct"):
         return _radiographs(request)
+    if hasattr(stage, "classify"):
+        return _grades(request)
     raise InputError(
-        f"{workdir}: stage {stage.name!r} makes neither volumes nor radiographs, expected one of "
-        "cae, generator, joint"
+        f"{workdir}: stage {stage.name!r} makes no volumes, radiographs or grades, expected one of "
+        "cae, generator, joint, siamese_gap"
     )
 
 
@@ -152,6 +163,25 @@ def _radiographs(request: _Request) -> Path:
         png = figures.radiograph_case({name: shown[..., 0] for name, shown in images.items()})
         pictures.append(Picture(png, f"{text}.", f"A radiograph and its reconstruction: {text}"))
     return _write(found, request, [_bars(found)], pictures)
+
+
+def _grades(request: _Request) -> Path:
+    stage: Any = request.model.stage
+    params, model_state = jax.device_put((request.model.params, request.model.model_state))
+    classify = jax.jit(stage.classify)
+    found = classifier.evaluate(
+        lambda xray: classify(params, model_state, xray),
+        request.builder,
+        request.model.config["data"],
+        split=request.splits["split"],
+        batch_size=request.batch_size or 32,
+        seed=SEED,
+    )
+    found.metrics["evaluated"] = dict(request.evaluated)
+    result.write(found, request.folder)
+    for line in classifier.findings(found.metrics):
+        print(line)
+    return classifier_report.write(request.folder, found.metrics, request.evaluated)
 
 
 def extremes(found: Result) -> list[tuple[str, int]]:

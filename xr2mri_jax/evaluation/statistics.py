@@ -1,11 +1,13 @@
 """Means with 95 % bootstrap intervals, resampled by subject."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 SAMPLES = 4000
+# Of metrics that are no mean and are computed anew for every sample.
+WHOLE_SAMPLES = 2000
 SEED = 0
 BLOCK = 1 << 20
 
@@ -58,6 +60,48 @@ def estimates(
 ) -> dict[str, dict[str, Any]]:
     """`estimate` of every entry of a dict of f[n]."""
     return {name: estimate(value, subjects, seed=seed) for name, value in values.items()}
+
+
+def estimates_of_whole(
+    measure: Callable[[np.ndarray], Mapping[str, float] | None],
+    subjects: Sequence[Any],
+    seed: int = SEED,
+    samples: int = WHOLE_SAMPLES,
+) -> dict[str, dict[str, Any]]:
+    """Metrics of a whole set, such as an AUC, with intervals from subjects drawn again.
+
+    Args:
+      measure: positions i[m] of cases, repeated ones among them, to metrics by name; None where
+        that sample has none (only one class in it): it is left out.
+      subjects: n names; cases with the same name stay together.
+      seed: of the resampling.
+      samples: number of bootstrap samples.
+
+    Returns:
+      {"mean": the metric of all cases, "ci95": [low, high] or None with one subject} by name.
+
+    Raises:
+      ValueError: where the whole set itself has no metrics.
+    """
+    whole = measure(np.arange(len(subjects)))
+    if whole is None:
+        raise ValueError(f"the {len(subjects)} cases have no metrics: only one class among them")
+    names, membership = np.unique(np.asarray(subjects), return_inverse=True)
+    own = [np.flatnonzero(membership == i) for i in range(len(names))]
+    rng, drawn = np.random.default_rng(seed), []
+    for _ in range(samples if len(names) > 1 else 0):
+        found = measure(np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))]))
+        if found is not None:
+            drawn.append(found)
+    return {
+        name: {
+            "mean": float(value),
+            "ci95": np.percentile([d[name] for d in drawn], [2.5, 97.5]).tolist()
+            if drawn
+            else None,
+        }
+        for name, value in whole.items()
+    }
 
 
 def differences(

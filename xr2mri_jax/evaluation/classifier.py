@@ -1,0 +1,179 @@
+"""Evaluation of a classifier of radiographs: how well, how sure, how well calibrated."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import special
+
+from xr2mri_jax import selection
+from xr2mri_jax.evaluation import cases, statistics
+from xr2mri_jax.evaluation.result import MODEL, Result
+from xr2mri_jax.metrics import calibration, classification
+
+Logits = Callable[[np.ndarray], Any]
+
+SENSITIVITY = 0.9
+CONVENTION = {
+    "positive": "the upper half of the grades; of two grades the higher one",
+    "decision": "positive where its probability is at least 0.5",
+    "auc": "share of pairs of a positive and a negative knee in the right order, ties count half",
+    "quadratic_kappa": "of the most likely grade and the true one, weights (i - j)^2",
+    "calibration": "temperature fitted on the held-out patients of the training split, in 10 bins",
+    "ci95": f"percentile bootstrap, {statistics.WHOLE_SAMPLES} samples, subjects resampled",
+}
+
+
+def evaluate(
+    logits: Logits,
+    builder: Any,
+    data: Mapping[str, Any],
+    *,
+    split: str,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Result:
+    """Evaluates a classifier on the examples of a split that have the config's grades.
+
+    Args:
+      logits: f32[b, h, w, 1] in [0, 1] to f32[b, classes]; always called with b = batch_size.
+      builder: a prepared TFDS builder, or a sequence of decoded examples.
+      data: the config's part: grades, held_out, held_out_seed, train_split. Of the training split
+        the held-out patients alone are evaluated.
+      split: what is evaluated.
+      batch_size: radiographs at a time.
+      seed: of the bootstrap.
+
+    Returns:
+      metrics with the keys n, subjects, convention, model (accuracy, balanced_accuracy,
+      sensitivity, specificity, auc, quadratic_kappa, each with interval), per_grade, calibration,
+      threshold. Cases have the logits and the probability of each grade, calibrated.
+
+    Raises:
+      InputError: where the split or a field is missing.
+    """
+    grades = tuple(data["grades"])
+    found, about, xrays = _logits(logits, builder, data, split, batch_size)
+    label = np.array([grades.index(int(kl)) for kl in about["kl"]])
+    held_out = data["held_out"] > 0 and split != data["train_split"]
+    known = _logits(logits, builder, data, data["train_split"], batch_size) if held_out else None
+    temperature, threshold = 1.0, None
+    if known is not None:
+        known_label = np.array([grades.index(int(kl)) for kl in known[1]["kl"]])
+        temperature = calibration.fit_temperature(known[0], known_label)
+        threshold = classification.threshold_for_sensitivity(
+            _score(known[0], temperature), _positive(known_label, grades), SENSITIVITY
+        )
+    metrics = {
+        "n": len(label),
+        "subjects": len(set(about["subject"])),
+        "convention": CONVENTION,
+        MODEL: statistics.estimates_of_whole(
+            lambda chosen: measured(found[chosen], label[chosen], grades), about["subject"], seed
+        ),
+        "per_grade": {str(g): int((label == i).sum()) for i, g in enumerate(grades)},
+        "calibration": _calibration(found, label, grades, temperature),
+    }
+    if threshold is not None:
+        metrics["threshold"] = {
+            "wanted_sensitivity": SENSITIVITY,
+            "probability": threshold,
+            **classification.accuracies(
+                _score(found, temperature), _positive(label, grades), threshold
+            ),
+        }
+    probability = special.softmax(found / temperature, axis=1)
+    columns = {
+        **about,
+        **{f"logit_kl{g}": np.round(found[:, i], 5).tolist() for i, g in enumerate(grades)},
+        **{f"probability_kl{g}": probability[:, i].round(5).tolist() for i, g in enumerate(grades)},
+    }
+    correct = (found.argmax(axis=1) == label).astype(np.float64)
+    return Result(metrics, columns, {MODEL: {"accuracy": correct}}, xrays)
+
+
+def measured(
+    logits: np.ndarray, label: np.ndarray, grades: Sequence[int]
+) -> dict[str, float] | None:
+    """The metrics of one set, or None where it has only one of the two classes.
+
+    Args:
+      logits: f[n, k].
+      label: i[n] in 0..k-1.
+      grades: k grades.
+    """
+    positive = _positive(label, grades)
+    if not 0 < positive.sum() < len(positive):
+        return None
+    score = _score(logits, 1.0)
+    return {
+        **classification.accuracies(score, positive),
+        "auc": classification.auc(score, positive),
+        "quadratic_kappa": classification.quadratic_kappa(
+            logits.argmax(axis=1), label, len(grades)
+        ),
+    }
+
+
+def findings(metrics: Mapping[str, Any]) -> list[str]:
+    """What the numbers say, in sentences."""
+
+    def told(name: str) -> str:
+        entry = metrics[MODEL][name]
+        ends = entry["ci95"]
+        return f"{entry['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
+
+    sizes = ", ".join(f"{n} of grade {grade}" for grade, n in metrics["per_grade"].items())
+    lines = [
+        f"{metrics['n']} knees of {metrics['subjects']} subjects: {sizes}.",
+        f"Balanced accuracy {told('balanced_accuracy')}, AUC {told('auc')}, "
+        f"sensitivity {told('sensitivity')}, specificity {told('specificity')}.",
+        "Calibration error {before:.3f}, after temperature {temperature:.2f}: {after:.3f}.".format(
+            **metrics["calibration"]
+        ),
+    ]
+    if "threshold" in metrics:
+        at = metrics["threshold"]
+        lines.append(
+            f"At the probability {at['probability']:.3f}, chosen for a sensitivity of "
+            f"{at['wanted_sensitivity']:.2f} on held-out training patients: sensitivity "
+            f"{at['sensitivity']:.3f}, specificity {at['specificity']:.3f}."
+        )
+    return lines
+
+
+def _logits(
+    logits: Logits, builder: Any, data: Mapping[str, Any], split: str, batch_size: int
+) -> tuple[np.ndarray, dict[str, list[Any]], np.ndarray]:
+    fields = ("xray", "kl", "side", "subject")
+    source = selection.from_config(builder, data, split, fields, training=False)
+    table, found, xrays = cases.CaseTable(), [], []
+    for batch in cases.batches(source, split, ("xray",), batch_size, f"radiographs of {split}"):
+        table.add(batch)
+        real = batch["example_mask"] > 0
+        found.append(np.asarray(jax.device_get(logits(batch["xray"])), np.float64)[real])
+        xrays.append(batch["xray"][real])
+    return np.concatenate(found), table.columns, np.concatenate(xrays)
+
+
+def _positive(label: np.ndarray, grades: Sequence[int]) -> np.ndarray:
+    return (label >= len(grades) // 2).astype(np.int64)
+
+
+def _score(logits: np.ndarray, temperature: float) -> np.ndarray:
+    probability = special.softmax(logits / temperature, axis=1)
+    return np.clip(probability[:, logits.shape[1] // 2 :].sum(axis=1), 0, 1)
+
+
+def _calibration(
+    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], temperature: float
+) -> dict[str, Any]:
+    positive = _positive(label, grades)
+    bins = calibration.reliability(_score(logits, temperature), positive)
+    return {
+        "temperature": temperature,
+        "before": calibration.calibration_error(_score(logits, 1.0), positive),
+        "after": calibration.calibration_error(_score(logits, temperature), positive),
+        "reliability": {name: values.tolist() for name, values in bins.items()},
+    }
