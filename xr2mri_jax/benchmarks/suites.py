@@ -7,7 +7,7 @@ from typing import Any
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator", "joint_centre")
+NAMES = ("generator", "joint_centre", "siamese_gap")
 
 
 def run(
@@ -17,6 +17,7 @@ def run(
     repeats: int,
     batch_size: int,
     volume_shape: Sequence[str | int],
+    image_size: int = 224,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -25,7 +26,8 @@ def run(
       output: path of the JSON file, written atomically.
       repeats: timed calls of each function, 1 or more.
       batch_size: of the training step, 1 or more.
-      volume_shape: (d, h, w) in voxels, as numbers or their text.
+      volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
+      image_size: pixels of the radiograph each way; of siamese_gap.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -34,7 +36,8 @@ def run(
         raise InputError("--output is missing: expected the path of a JSON file")
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
-    for name, value in (("repeats", repeats), ("batch_size", batch_size)):
+    numbers = {"repeats": repeats, "batch_size": batch_size, "image_size": image_size}
+    for name, value in numbers.items():
         if value < 1:
             raise InputError(f"--{name}: found {value}, expected 1 or more")
     shape = _shape(volume_shape)
@@ -43,6 +46,11 @@ def run(
 
         report = joint_centre.run()
         print(joint_centre.table(report))
+    elif suite == "siamese_gap":
+        from xr2mri_jax.benchmarks import siamese_gap
+
+        report = siamese_gap.run(image_size, repeats, batch_size)
+        print(siamese_gap.table(report))
     else:
         from xr2mri_jax.benchmarks import generator
 

@@ -1,0 +1,188 @@
+"""Suite `siamese_gap`: the classifier's training step and epoch, JAX beside PyTorch."""
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xr2mri_jax.benchmarks import timing
+from xr2mri_jax.benchmarks.generator import MISSING
+from xr2mri_jax.losses import cross_entropy
+from xr2mri_jax.models import siamese_gap
+
+LEARNING_RATE = 1e-3
+EPOCH = 2400
+
+
+def run(
+    image_size: int = 224,
+    repeats: int = 5,
+    batch_size: int = 32,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measures one training step (loss, gradients, Adam); where torch is installed, its twin too.
+
+    The twin runs in PyTorch's default memory format and in channels_last. Both frameworks have the
+    same weights and inputs; without dropout their gradients are compared first; float32.
+
+    Args:
+      image_size: pixels of the radiograph each way.
+      repeats: timed calls of each function, taking turns.
+      batch_size: radiographs in a step; each has two patches.
+      overrides: sizes of the network other than the default ones.
+
+    Returns:
+      JSON-able: "machine", "spec", "torch" (its version, or that it is missing), "agreement",
+      "seconds" by function, "epoch_s" (of EPOCH radiographs, from the medians), "ratios" of JAX to
+      each form of PyTorch.
+    """
+    spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
+    model = siamese_gap.make(spec)
+    random = np.random.default_rng(0)
+    xray = random.random((batch_size, image_size, image_size, 1), np.float32)
+    label = np.arange(batch_size, dtype=np.int32) % 2
+    variables = _noise(model, xray)
+    report: dict[str, Any] = {
+        "suite": "siamese_gap",
+        "machine": timing.machine(),
+        "device": jax.devices()[0].device_kind,
+        "spec": {"image_size": image_size, "patch": siamese_gap.patch_places(xray.shape[1:3])[1]},
+        "parameters": sum(p.size for p in jax.tree.leaves(variables["params"])),
+        "batch_size": batch_size,
+    }
+    functions = {"jax": _jax_step(model, variables, xray, label)}
+    report["torch"] = MISSING
+    if importlib.util.find_spec("torch") is not None:
+        report["torch"] = report["machine"]["versions"]["torch"]
+        report["agreement"] = _agreement(model, variables, xray[:4], label[:4])
+        for form in ("default", "channels_last"):
+            functions[f"torch {form}"] = _torch_step(model, variables, xray, label, form)
+    report["seconds"] = timing.interleaved(functions, repeats)
+    medians = {name: times["median_s"] for name, times in report["seconds"].items()}
+    report["epoch_s"] = {name: EPOCH / batch_size * median for name, median in medians.items()}
+    report["ratios"] = {
+        name: medians["jax"] / median for name, median in medians.items() if name != "jax"
+    }
+    return report
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as lines for the screen."""
+    machine = report["machine"]
+    lines = [
+        f"siamese_gap, {report['parameters']:,} parameters, patches of {report['spec']['patch']}, "
+        f"batch {report['batch_size']}, {machine['cores']} cores, "
+        f"load {machine['load_average'][0]:.1f}; torch: {report['torch']}",
+        f"{'training step':<24} {'median':>9} {'minimum':>9} {'processor':>9} {'epoch':>8}",
+    ]
+    for name, entry in report["seconds"].items():
+        cells = [entry[key] for key in ("median_s", "minimum_s", "processor_s")]
+        line = " ".join(f"{cell:>7.2f} s" for cell in cells)
+        lines.append(f"{name:<24} {line} {report['epoch_s'][name]:>6.0f} s")
+    for name, ratio in report["ratios"].items():
+        lines.append(f"JAX / {name}: {ratio:.2f}")
+    for name, value in report.get("agreement", {}).items():
+        lines.append(f"{name}: {value:.1e}")
+    return "\n".join(lines)
+
+
+def _noise(model: siamese_gap.SiameseGap, xray: np.ndarray) -> Any:
+    """Noise as kernels at an initialisation's scale; scales 1, shifts small."""
+    random = np.random.default_rng(2)
+
+    def values(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if len(leaf.shape) == 1:
+            return 1 + 0.1 * random.standard_normal(leaf.shape).astype(np.float32)
+        fan_in = int(np.prod(leaf.shape[:-1]))
+        return random.standard_normal(leaf.shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
+
+    shapes = jax.eval_shape(model.init, jax.random.key(0), xray)
+    return jax.device_put(jax.tree.map(values, shapes))
+
+
+def _loss(
+    model: siamese_gap.SiameseGap, params: Any, stats: Any, xray: Any, label: Any
+) -> tuple[jax.Array, Any]:
+    variables = {"params": params, "batch_stats": stats}
+    logits, changed = model.apply(variables, xray, True, None, mutable=["batch_stats"])
+    return jnp.mean(cross_entropy(logits, label)), changed["batch_stats"]
+
+
+def _jax_step(
+    model: siamese_gap.SiameseGap, variables: Any, xray: np.ndarray, label: np.ndarray
+) -> Callable[[], None]:
+    optimizer = optax.adam(LEARNING_RATE)
+
+    def step(state: Any, xray: Any, label: Any) -> Any:
+        params, stats, moments = state
+        gradient, stats = jax.grad(_loss, argnums=1, has_aux=True)(
+            model, params, stats, xray, label
+        )
+        updates, moments = optimizer.update(gradient, moments)
+        return optax.apply_updates(params, updates), stats, moments
+
+    params, stats = variables["params"], variables["batch_stats"]
+    state = jax.tree.map(jnp.copy, (params, stats, optimizer.init(params)))
+    xray, label = jax.device_put((xray, label))
+    compiled = jax.jit(step, donate_argnums=0)
+
+    def training_step() -> None:
+        nonlocal state
+        state = jax.block_until_ready(compiled(state, xray, label))
+
+    return training_step
+
+
+def _torch_step(
+    model: siamese_gap.SiameseGap, variables: Any, xray: np.ndarray, label: np.ndarray, form: str
+) -> Callable[[], None]:
+    import torch
+
+    twin = _twin(model, variables)
+    if form == "channels_last":
+        twin = twin.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(twin.parameters(), lr=LEARNING_RATE)
+    image = torch.tensor(np.ascontiguousarray(xray.transpose(0, 3, 1, 2)))
+    target = torch.tensor(label, dtype=torch.int64)
+
+    def training_step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(twin(image), target).backward()
+        optimizer.step()
+
+    return training_step
+
+
+def _twin(model: siamese_gap.SiameseGap, variables: Any) -> Any:
+    from xr2mri_jax.benchmarks import torch_siamese_gap
+
+    twin = torch_siamese_gap.TorchSiameseGap(model.spec)
+    weights = torch_siamese_gap.from_flax(variables["params"], model.spec)
+    twin.load_state_dict(weights, strict=False)
+    return twin
+
+
+def _agreement(
+    model: siamese_gap.SiameseGap, variables: Any, xray: np.ndarray, label: np.ndarray
+) -> dict[str, float]:
+    """Largest difference of the gradients relative to each one's largest."""
+    import torch
+
+    from xr2mri_jax.benchmarks import torch_siamese_gap
+
+    gradient = jax.jit(jax.grad(_loss, argnums=1, has_aux=True), static_argnums=0)
+    found, _ = gradient(model, variables["params"], variables["batch_stats"], xray, label)
+    ours = torch_siamese_gap.from_flax(found, model.spec)
+    twin = _twin(model, variables)
+    image = torch.tensor(np.ascontiguousarray(xray.transpose(0, 3, 1, 2)))
+    torch.nn.functional.cross_entropy(twin(image), torch.tensor(label).long()).backward()
+    worst = 0.0
+    for name, parameter in twin.named_parameters():
+        expected = parameter.grad.numpy()
+        error = np.abs(ours[name].numpy() - expected).max() / max(np.abs(expected).max(), 1e-12)
+        worst = max(worst, float(error))
+    return {"largest relative gradient difference": worst}
