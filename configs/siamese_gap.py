@@ -12,6 +12,8 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
     concatenated   as real, the branches concatenated in place of added
     first_level, second_level, third_level, last_level
                    as real, one block's features alone
+    deep_siamese, resnet18, vgg
+                   as real, another network
     confidence     as real, with a loss for each degree of confidence in a label
     phantom        simulated knees of 128 pixels
     smoke          a few steps on 32 pixels, for tests
@@ -93,6 +95,9 @@ VARIANTS = {
     "second_level": _changed(levels=(2,)),
     "third_level": _changed(levels=(3,)),
     "last_level": _changed(levels=(4,)),
+    "deep_siamese": _changed(kind="deep_siamese"),
+    "resnet18": _changed(kind="resnet18"),
+    "vgg": _changed(kind="vgg"),
     "confidence": _confidence,
     "phantom": _phantom,
     "smoke": _smoke,

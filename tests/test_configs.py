@@ -99,6 +99,8 @@ def shrunk(stage, variant):
         for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):
             if name in config.model.classifier:
                 config.model.classifier[name] = sizes
+        if "width" in config.model.classifier:
+            config.model.classifier.width = 2
         config.data.held_out = 0.5 if config.data.held_out else 0.0
     return config
 

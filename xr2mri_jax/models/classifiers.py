@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.models import siamese_gap
+from xr2mri_jax.models import classifier_baselines, siamese_gap
 from xr2mri_jax.models.layers import Dtype
 
 
@@ -19,7 +19,7 @@ class _Kind(Protocol):
     def make(self, spec: Mapping[str, Any], dtype: Dtype, axis_name: str | None) -> Any: ...
 
 
-KINDS: dict[str, _Kind] = {"siamese_gap": siamese_gap}
+KINDS: dict[str, _Kind] = {"siamese_gap": siamese_gap, **classifier_baselines.KINDS}
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,262 @@
+"""Networks beside Siamese-GAP: Deep Siamese, ResNet-18, a VGG-like one; a linear probe."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import optimize, special
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.models import siamese_gap, specification
+from xr2mri_jax.models.convolution import EPSILON, MOMENTUM, NormalisedConvolution, bound
+from xr2mri_jax.models.layers import Dtype, initialiser
+from xr2mri_jax.models.siamese_gap import average, dropped
+
+
+@dataclasses.dataclass(frozen=True)
+class WidthSpec:
+    """Sizes of a baseline.
+
+    Attributes:
+      image_shape: (h, w) of the radiograph.
+      width: channels of its first convolutions; deeper ones have multiples of it.
+      dropout: share of the features dropped in training, in [0, 1).
+      classes: how many logits.
+    """
+
+    image_shape: tuple[int, ...] = (224, 224)
+    width: int = 32
+    dropout: float = 0.2
+    classes: int = 2
+
+
+class _Classifier(nn.Module):
+    """What the baselines share: features, dropout, a linear layer to the logits."""
+
+    spec: WidthSpec
+    axis_name: str | None = None
+    dtype: Dtype = jnp.float32
+
+    def setup(self) -> None:
+        self.body = self.make_body()
+        self.head = nn.Dense(self.spec.classes, kernel_init=initialiser(1.0))
+
+    def make_body(self) -> nn.Module:
+        """The convolutions."""
+        raise NotImplementedError
+
+    def features(self, xray: jax.Array, train: bool = False) -> jax.Array:
+        """Radiograph f32[b, h, w, 1] in [0, 1] to what the last layer sees, f32[b, n]."""
+        return average(self.body(xray - 0.5, train).astype(jnp.float32))
+
+    def __call__(
+        self, xray: jax.Array, train: bool = False, keys: jax.Array | None = None
+    ) -> jax.Array:
+        """Radiograph f32[b, h, w, 1] in [0, 1] to logits f32[b, classes]; `keys` of dropout."""
+        features = self.features(xray, train)
+        if train and keys is not None and self.spec.dropout:
+            features = dropped(features, self.spec.dropout, keys)
+        return self.head(features)
+
+
+class DeepSiamese(_Classifier):
+    """Tiulpin et al. 2018 (doi 10.1038/s41598-018-20132-7): both sides of the joint, concatenated.
+
+    Six 3x3 convolutions of width, 2 width and 4 width channels that both patches share, about
+    150 thousand parameters at width 32. Unlike theirs its convolutions are padded.
+    """
+
+    def make_body(self) -> nn.Module:
+        """See the base class."""
+        w = self.spec.width
+        layers = ((w, 2), (w, 1), (w, 1), (0, 2), (2 * w, 1), (2 * w, 1), (0, 2), (4 * w, 1))
+        return _Stack(layers, self.axis_name, self.dtype)
+
+    def features(self, xray: jax.Array, train: bool = False) -> jax.Array:
+        """Both patches' averages side by side, f32[b, 8 width]."""
+        maps = self.body(siamese_gap.patches(xray) - 0.5, train)
+        return jnp.concatenate(jnp.split(average(maps.astype(jnp.float32)), 2), axis=-1)
+
+
+class VggLike(_Classifier):
+    """Eight 3x3 convolutions in five blocks with maxima between them, on the whole crop.
+
+    After Simonyan and Zisserman 2015, arXiv 1409.1556 (configuration A), at half the channels, with
+    batch norm and an average in place of its three dense layers.
+    """
+
+    def make_body(self) -> nn.Module:
+        """See the base class."""
+        w = self.spec.width
+        layers = [(w, 1), (0, 2), (2 * w, 1), (0, 2)]
+        for multiple in (4, 8, 8):
+            layers += [(multiple * w, 1), (multiple * w, 1), (0, 2)]
+        return _Stack(tuple(layers[:-1]), self.axis_name, self.dtype)
+
+
+class ResNet18(_Classifier):
+    """He et al. 2016, arXiv 1512.03385, 18 layers, with one input channel, on the whole crop."""
+
+    def make_body(self) -> nn.Module:
+        """See the base class."""
+        return _Residual(self.spec.width, self.axis_name, self.dtype)
+
+
+class _Stack(nn.Module):
+    """Layers in a row: (features, stride) a convolution, (0, 2) the maximum of 2 x 2 pixels."""
+
+    layers: tuple[tuple[int, int], ...]
+    axis_name: str | None
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for number, (features, stride) in enumerate(self.layers):
+            if not features:
+                x = halved(x)
+                continue
+            name = f"conv{number}"
+            x = NormalisedConvolution(
+                features, stride, self.axis_name, dtype=self.dtype, name=name
+            )(x, train)
+        return x
+
+
+class _Residual(nn.Module):
+    """The convolutions of an 18-layer residual network: [b, h, w, 1] -> [b, h', w', 8 width]."""
+
+    width: int
+    axis_name: str | None
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=MOMENTUM,
+            epsilon=EPSILON,
+            axis_name=bound(self.axis_name) if train else None,
+            dtype=self.dtype,
+        )
+        convolution = partial(
+            nn.Conv, use_bias=False, kernel_init=initialiser(2.0), dtype=self.dtype
+        )
+        x = convolution(self.width, (7, 7), 2, name="first")(x)
+        x = halved(nn.relu(norm(name="first_norm")(x)))
+        for block in range(8):
+            features = self.width * 2 ** (block // 2)
+            stride = 2 if block in (2, 4, 6) else 1
+            y = convolution(features, (3, 3), stride, name=f"block{block}_first")(x)
+            y = nn.relu(norm(name=f"block{block}_first_norm")(y))
+            y = convolution(features, (3, 3), name=f"block{block}_second")(y)
+            y = norm(name=f"block{block}_second_norm")(y)
+            if stride == 2:
+                x = convolution(features, (1, 1), stride, name=f"block{block}_across")(x)
+                x = norm(name=f"block{block}_across_norm")(x)
+            x = nn.relu(x + y)
+        return x
+
+
+def halved(x: jax.Array) -> jax.Array:
+    """The maximum of 2 x 2 pixels: [b, h, w, c] -> [b, h // 2, w // 2, c]."""
+    height, width = (size // 2 * 2 for size in x.shape[1:3])
+    corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
+    return jnp.maximum(jnp.maximum(*corners[:2]), jnp.maximum(*corners[2:]))
+
+
+class Kind:
+    """Reads the spec of one baseline and makes it, as the module `siamese_gap` does."""
+
+    def __init__(self, name: str, network: type[_Classifier], width: int):
+        """Takes the kind's name, its network and its default width."""
+        self._name, self._network, self._width = name, network, width
+
+    def read_spec(self, spec: Mapping[str, Any]) -> WidthSpec:
+        """Checks a mapping with the fields of `WidthSpec`; wrong: InputError."""
+        checked = specification.read(WidthSpec, {"width": self._width, **spec}, self._name)
+        if len(checked.image_shape) != 2 or min(checked.image_shape) < 16:
+            raise InputError(
+                f"{self._name}.image_shape: found {checked.image_shape}, expected (h, w) of 16 or "
+                "more"
+            )
+        if self._network is DeepSiamese:
+            siamese_gap.patch_places(checked.image_shape)
+        if checked.width < 1 or checked.classes < 2 or not 0 <= checked.dropout < 1:
+            raise InputError(
+                f"{self._name}: found width {checked.width}, classes {checked.classes}, dropout "
+                f"{checked.dropout}, expected at least 1, at least 2, in [0, 1)"
+            )
+        return checked
+
+    def make(
+        self, spec: Mapping[str, Any], dtype: Dtype = jnp.float32, axis_name: str | None = None
+    ) -> _Classifier:
+        """The network of `spec`, as `siamese_gap.make`."""
+        return self._network(self.read_spec(spec), axis_name, dtype)
+
+
+KINDS = {
+    "deep_siamese": Kind("deep_siamese", DeepSiamese, 32),
+    "resnet18": Kind("resnet18", ResNet18, 64),
+    "vgg": Kind("vgg", VggLike, 32),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearProbe:
+    """Logistic regression on standardised features.
+
+    Attributes:
+      mean: f64[n], of the training features.
+      scale: f64[n], their standard deviation, 1 where it is 0.
+      weights: f64[n].
+      bias: the logit of a mean example.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Features f[b, n] to logits f64[b, 2], the first one 0."""
+        logit = (features - self.mean) / self.scale @ self.weights + self.bias
+        return np.stack([np.zeros_like(logit), logit], axis=1)
+
+
+def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0) -> LinearProbe:
+    """What hidden variables tell of two classes without more training of what made them.
+
+    Minimises the sum of the cross entropies plus decay / 2 times the squared weights of the
+    standardised features, by L-BFGS.
+
+    Args:
+      features: f[n, k], finite; for example the bottleneck of an auto-encoder, flattened.
+      label: i[n], 0 or 1.
+      decay: at least 0; to be chosen on examples that are not in `features`.
+
+    Raises:
+      ValueError: where shapes do not fit or a class is absent.
+    """
+    features, label = np.asarray(features, np.float64), np.asarray(label)
+    if features.ndim != 2 or label.shape != features.shape[:1] or set(label) != {0, 1}:
+        raise ValueError(f"features {features.shape} for labels {label.shape} of {set(label)}")
+    mean, scale = features.mean(axis=0), features.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    unit, sign = (features - mean) / scale, 2.0 * label - 1.0
+
+    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, margin = values[:-1], sign * (unit @ values[:-1] + values[-1])
+        pull = -sign * special.expit(-margin)
+        gradient = np.append(unit.T @ pull + decay * weights, pull.sum())
+        return np.logaddexp(0, -margin).sum() + decay / 2 * weights @ weights, gradient
+
+    start = np.zeros(features.shape[1] + 1)
+    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    return LinearProbe(mean, scale, found.x[:-1], float(found.x[-1]))
