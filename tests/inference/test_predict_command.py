@@ -61,6 +61,7 @@ def test_a_radiograph_becomes_a_volume(model_dir, knee_png, tmp_path):
         "--side=left",
         "--spacing=1.0",
         "--centre=63.5,63.5",
+        f"--dicom_dir={tmp_path / 'new' / 'dicom'}",
     )
     assert done.returncode == 0, done.stderr
     assert "not for diagnosis" in done.stdout
@@ -68,7 +69,8 @@ def test_a_radiograph_becomes_a_volume(model_dir, knee_png, tmp_path):
     assert image.shape == (32, 16, 32)
     assert image.header.get_zooms() == (4.0, 8.0, 4.0)
     names = sorted(path.name for path in output.parent.iterdir())
-    assert names == ["volume.json", "volume.nii.gz", "volume.png"]
+    assert names == ["dicom", "volume.json", "volume.nii.gz", "volume.png"]
+    assert len(list((output.parent / "dicom").iterdir())) == 32
 
 
 def refused(done, *expected):
@@ -104,3 +106,4 @@ def test_a_wrong_flag_is_one_line_and_exit_2():
     refused(launch("--model=m", "--xray=x.png", "--output=o.nii", "--side=both"), "side")
     refused(launch("--model=m", "--output=o.nii"), "--xray")
     refused(launch("--model=m", "--xray=x.png", "--output=o.nii", "--centre=9"), "--centre")
+    refused(launch("--model=m", "--xray=x", "--output=o.nii", "--keep_identity"), "--dicom_dir")
