@@ -251,6 +251,8 @@ def test_the_validator_finds_no_error(tmp_path, dicom_errors):
     source = radiograph_header()
     kept = write_series(tmp_path / "k", volume, side="right", source=source, keep_identity=True)
     assert dicom_errors(kept) == []
+    unknown = write_series(tmp_path / "u", made(np.int16, shape=(9, 8, 3)))
+    assert dicom_errors(unknown) == []
     header = pydicom.dcmread(kept[0])
     del header.Modality
     header.save_as(kept[0])

@@ -155,8 +155,8 @@ def _add_series(
     header.BodyPartExamined = "KNEE"
     header.PatientPosition = ""
     header.PositionReferenceIndicator = ""
-    if side is not None:
-        header.Laterality = _CODES[side]
+    # Knees are a pair: the tag has to be there, and is empty where the side is unknown.
+    header.Laterality = "" if side is None else _CODES[side]
 
 
 def _add_equipment(header: Dataset, now: datetime.datetime) -> None:
