@@ -61,7 +61,7 @@ def _phantom(config: ml_collections.ConfigDict) -> None:
 
 def _smoke(config: ml_collections.ConfigDict) -> None:
     _phantom(config)
-    config.data.update(dataset="knee_phantom/smoke", batch_size=4, grades=[0, 1, 2, 3, 4])
+    config.data.update(dataset="knee_phantom/smoke", batch_size=4, grades=(0, 1, 2, 3, 4))
     _model(
         config, image_shape=(32, 32), channels=(4, 4, 8, 8), convolutions=(1, 1, 1, 1), classes=5
     )
@@ -82,7 +82,11 @@ def _changed(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
-    config.model.classifier = ml_collections.ConfigDict(classifiers.full_spec(spec))
+    # Tuples, for a list cannot be overridden on the command line.
+    full = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in classifiers.full_spec(spec).items()
+    }
+    config.model.classifier = ml_collections.ConfigDict(full)
 
 
 VARIANTS = {

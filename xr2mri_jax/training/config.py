@@ -110,7 +110,7 @@ def _classifier(config: dict[str, Any]) -> None:
     config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0}
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
-        eval_split="train", grades=[0, 2], balanced=True, held_out=0.15, held_out_seed=0
+        eval_split="train", grades=(0, 2), balanced=True, held_out=0.15, held_out_seed=0
     )
 
 
