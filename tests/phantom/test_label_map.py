@@ -161,7 +161,9 @@ def test_the_joints_centre(knee_labels):
 def test_maps_of_no_such_knee_are_refused(knee_labels):
     upside_down = Volume(knee_labels.array, np.diag((1.0, 1.0, -1.0, 1.0)) @ knee_labels.affine)
     backwards = Volume(knee_labels.array, np.diag((1.0, -1.0, 1.0, 1.0)) @ knee_labels.affine)
+    coarse = Volume(knee_labels.array[::10, ::10, ::10], np.diag((20.0, 20.0, 20.0, 1.0)))
     for labels, side, said in (
+        (coarse, "right", r"found only \d+ voxels of femur"),
         (knee_labels, "left", "medially"),
         (upside_down, "left", "does not lie above"),
         (backwards, "left", "lies behind"),

@@ -53,8 +53,11 @@ def find_landmarks(labels: Volume, side: str) -> Landmarks:
     places = _places(labels)
     for bone in ("femur", "tibia"):
         if len(places.get(bone, ())) < _FEWEST:
+            count = len(places.get(bone, ()))
+            found = f"only {count} voxels of {bone}" if count else f"no {bone}"
             raise InputError(
-                f"found no {bone}, expected femur and tibia: labels {sorted(places) or 'none'}"
+                f"found {found} (labels: {', '.join(sorted(places)) or 'none'}), expected femur "
+                "and tibia"
             )
     _check_directions({name: points.mean(axis=0) for name, points in places.items()}, side)
     femur, tibia = places["femur"], places["tibia"]
