@@ -4,7 +4,8 @@
     python launch/train.py --config=configs/siamese_gap.py:real --workdir=DIR \\
         --config.data.data_dir=DATA
 
-Patients held out of the training split (config.data.held_out) are evaluated during training.
+Patients held out of the training split (config.data.held_out) are evaluated during training; of the
+last checkpoints (config.keep) launch/evaluate.py takes the one with their best AUC.
 Variants, as --config=configs/siamese_gap.py:VARIANT:
     real           real radiographs of 224 pixels, a folder per grade
     small          the same of 128 pixels (knee_xray/square128), a third of the time
@@ -42,7 +43,7 @@ def _default(config: ml_collections.ConfigDict) -> None:
         learning_rate=2e-3, warmup_steps=100, weight_decay=1e-2, clip_norm=5.0, ema_decay=0.99
     )
     # 2040 of the 2400 training radiographs are not held out: 64 steps are an epoch.
-    config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=3)
+    config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=8)
 
 
 def _small(config: ml_collections.ConfigDict) -> None:

@@ -12,7 +12,9 @@ _SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")
 _OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
-_STEP = flags.DEFINE_integer("step", None, "checkpoint to evaluate; default the newest")
+_STEP = flags.DEFINE_integer(
+    "step", None, "checkpoint; default the newest, of a classifier the best by AUC"
+)
 
 
 def main() -> None:

@@ -102,7 +102,8 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     )
     config = {"data": {**DATA, "dataset": "made", "data_dir": ""}}
     model = types.SimpleNamespace(stage=stage, params={}, model_state={}, config=config, step=3)
-    monkeypatch.setattr(run, "load_model", lambda workdir, step: model)
+    loaded = []
+    monkeypatch.setattr(run, "load_model", lambda workdir, step: loaded.append(step) or model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, folder: Source())
     page = run.evaluate_workdir(tmp_path, split="validation")
     written = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
@@ -110,6 +111,12 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     header = (tmp_path / "evaluation" / "cases.csv").read_text().splitlines()[0]
     assert header == "index,subject,side,kl,logit_kl0,logit_kl2,probability_kl0,probability_kl2"
     assert "Balanced accuracy" in capsys.readouterr().out
+    lines = [{"step": s, "part": "eval", "auc": a} for s, a in ((1, 0.9), (2, 0.8), (3, 0.7))]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stage.chosen_by = "auc"
+    monkeypatch.setattr(run.runs, "steps", lambda workdir: [2, 3])
+    run.evaluate_workdir(tmp_path, split="validation")
+    assert loaded == [None, None, 2]
 
 
 def logits_in_jax(xray):

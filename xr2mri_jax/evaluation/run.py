@@ -12,6 +12,7 @@ import numpy as np
 
 import xr2mri_jax
 from xr2mri_jax import datasets
+from xr2mri_jax import workdir as runs
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     cases,
@@ -27,6 +28,7 @@ from xr2mri_jax.evaluation.report import Picture
 from xr2mri_jax.evaluation.result import MODEL, Result
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.models import cae
+from xr2mri_jax.training import record
 from xr2mri_jax.training.checkpoint import LoadedModel, load_model
 
 SEED = 0
@@ -60,7 +62,7 @@ def evaluate_workdir(
       output: folder for the files; None: WORKDIR/evaluation.
       data_dir: where the dataset is prepared; None: where the run read it.
       batch_size: cases at a time; None: 4 volumes, 16 radiographs, 32 to grade.
-      step: which checkpoint; None: the newest.
+      step: which checkpoint; None: the newest, or what the stage chooses by.
 
     Returns:
       The report, index.html.
@@ -70,6 +72,10 @@ def evaluate_workdir(
     """
     model = load_model(workdir, step=step)
     stage: Any = model.stage
+    if step is None and hasattr(stage, "chosen_by"):
+        best = record.best_step(Path(workdir), stage.chosen_by, runs.steps(workdir))
+        if best not in (None, model.step):
+            model = load_model(workdir, step=best)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]

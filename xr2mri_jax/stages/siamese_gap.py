@@ -35,6 +35,8 @@ class SiameseGapStage:
 
     name = "siamese_gap"
     fields: tuple[str, ...] = ("xray", "kl")
+    # Which checkpoint is evaluated: the best by this metric of `whole` during training.
+    chosen_by = "auc"
 
     def __init__(self, config: Any):
         """Takes config.model.classifier, config.data.grades, config.loss and config.precision."""

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,29 @@ class Recorder:
         for name, value in values.items():
             self._board.add_scalar(f"{part}/{name}", value, step)
         self._board.flush()
+
+
+def best_step(workdir: Path, metric: str, steps: Sequence[int]) -> int | None:
+    """The step whose evaluation during training has the highest value of a metric.
+
+    Args:
+      workdir: the run's folder, with metrics.jsonl.
+      metric: a name in the lines of the part "eval".
+      steps: those that may be chosen, because their checkpoints are there.
+
+    Returns:
+      The earliest of the best; None where none of them was evaluated.
+    """
+    path = workdir / "metrics.jsonl"
+    if not path.is_file():
+        return None
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    found = {
+        line["step"]: line[metric]
+        for line in lines
+        if line["part"] == "eval" and metric in line and line["step"] in steps
+    }
+    return max(found, key=lambda step: found[step]) if found else None
 
 
 def contact_sheet(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
