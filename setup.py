@@ -58,6 +58,7 @@ setup(
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
         "xr2mri_jax.preprocess": ["*.npz"],
+        "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

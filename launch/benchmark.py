@@ -1,6 +1,7 @@
 """Measured comparisons, PyTorch side by side where the extra [bench] is installed.
 
 python launch/benchmark.py --suite=generator --output=benchmark.json
+python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
 """
 
 from absl import flags
@@ -14,6 +15,9 @@ _REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each function; the
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 2, "batch size of the training step")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "pixels of siamese_gap's radiograph")
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
+_FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
+_REAL = flags.DEFINE_string("real", None, "folder of real files for the suite localise")
+_PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of the suite localise")
 
 
 def main() -> None:
@@ -27,6 +31,9 @@ def main() -> None:
         batch_size=_BATCH_SIZE.value,
         volume_shape=_VOLUME_SHAPE.value,
         image_size=_IMAGE_SIZE.value,
+        films=_FILMS.value,
+        real=_REAL.value,
+        pictures=_PICTURES.value,
     )
 
 

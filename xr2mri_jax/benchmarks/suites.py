@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator", "joint_centre", "siamese_gap")
+NAMES = ("generator", "joint_centre", "localise", "siamese_gap")
 
 
 def run(
@@ -18,6 +19,9 @@ def run(
     batch_size: int,
     volume_shape: Sequence[str | int],
     image_size: int = 224,
+    films: int = 200,
+    real: str | os.PathLike[str] | None = None,
+    pictures: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -28,6 +32,9 @@ def run(
       batch_size: of the training step, 1 or more.
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
       image_size: pixels of the radiograph each way; of siamese_gap.
+      films: phantom films of the suite "localise", 1 or more.
+      real: folder of real files for that suite, see `benchmarks.localise.run`.
+      pictures: folder for that suite's pictures.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -36,7 +43,12 @@ def run(
         raise InputError("--output is missing: expected the path of a JSON file")
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
-    numbers = {"repeats": repeats, "batch_size": batch_size, "image_size": image_size}
+    numbers = {
+        "repeats": repeats,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "films": films,
+    }
     for name, value in numbers.items():
         if value < 1:
             raise InputError(f"--{name}: found {value}, expected 1 or more")
@@ -51,6 +63,12 @@ def run(
 
         report = siamese_gap.run(image_size, repeats, batch_size)
         print(siamese_gap.table(report))
+    elif suite == "localise":
+        from xr2mri_jax.benchmarks import localise
+
+        seen, drawn = (None if folder is None else Path(folder) for folder in (real, pictures))
+        report = localise.run(films, seen, drawn)
+        print(localise.table(report))
     else:
         from xr2mri_jax.benchmarks import generator
 

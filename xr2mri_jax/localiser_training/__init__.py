@@ -1,0 +1,1 @@
+"""How the network of `preprocess.knee_finder` is fitted: pictures, pseudo-labels, the loop."""

@@ -1,0 +1,79 @@
+"""From probability maps to points: the likeliest place of each, and how likely it is there."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES
+
+# Cells around a peak that count as the same place.
+RADIUS = 4
+
+
+class Found(NamedTuple):
+    """A knee in a view.
+
+    Attributes:
+      side: "right" or "left".
+      points: f64[3, 2], (row, col) in pixels of the view: centre, first and second end.
+      probability: that the points lie within RADIUS of there, each: f64[3].
+    """
+
+    side: str
+    points: np.ndarray
+    probability: np.ndarray
+
+
+def find(maps: np.ndarray) -> tuple[Found, Found]:
+    """Peaks of one view's maps.
+
+    Args:
+      maps: f32[6, CELLS * CELLS + 1] of `network.probabilities`.
+
+    Returns:
+      The right and the left knee, whether they are there or not.
+    """
+    grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)
+    found = []
+    for side, group in zip(SIDES, grids, strict=True):
+        points, chances = zip(*(_peak(grid) for grid in group), strict=True)
+        found.append(Found(side, np.array(points), np.array(chances)))
+    return found[0], found[1]
+
+
+def find_one(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The one knee of a view, whichever side it is.
+
+    The maps of both sides are added: where a knee is does not depend on which it is.
+
+    Args:
+      maps: f32[6, CELLS * CELLS + 1] of `network.probabilities`.
+
+    Returns:
+      f64[3, 2], (row, col) in pixels of the view; f64[3], the probability that each point lies
+      within RADIUS of there; f64[2], the mean share of that for a right and for a left knee.
+    """
+    grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)
+    points, chances = zip(*(_peak(grid) for grid in grids.sum(0)), strict=True)
+    shares = [[_mass(grid, point) for grid, point in zip(g, points, strict=True)] for g in grids]
+    return np.array(points), np.array(chances), np.mean(shares, axis=1)
+
+
+def _mass(grid: np.ndarray, point: tuple[float, float]) -> float:
+    """What a map holds around a point in pixels of the view."""
+    row, column = (round((value - 0.5) / 2) for value in point)
+    rows = slice(max(0, row - RADIUS), row + RADIUS + 1)
+    return float(grid[rows, max(0, column - RADIUS) : column + RADIUS + 1].sum())
+
+
+def _peak(grid: np.ndarray) -> tuple[tuple[float, float], float]:
+    """The mean place around the highest cell, in pixels of the view, and the mass there."""
+    top = np.unravel_index(int(grid.argmax()), grid.shape)
+    rows, columns = (
+        np.arange(max(0, at - RADIUS), min(CELLS, at + RADIUS + 1)) for at in map(int, top)
+    )
+    part = grid[np.ix_(rows, columns)].astype(np.float64)
+    mass = float(part.sum())
+    row = float((part.sum(1) * rows).sum()) / max(mass, 1e-12)
+    column = float((part.sum(0) * columns).sum()) / max(mass, 1e-12)
+    return (2 * row + 0.5, 2 * column + 0.5), min(mass, 1.0)
