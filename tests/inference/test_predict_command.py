@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import stages, workdir
+from xr2mri_jax.fuzzing.contradictions import contradictions
+from xr2mri_jax.fuzzing.seeds import by_name, made_seeds
 from xr2mri_jax.training import config as recipe
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "predict.py"
@@ -100,6 +102,18 @@ def test_a_folder_without_checkpoint_is_one_line_and_exit_2(knee_png, tmp_path):
     )
     refused(done, str(tmp_path / "empty"))
     assert not list(tmp_path.glob("o.*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("dicom explicit", "pixels cut off"), ("dicom jpeg 2000", "frame cut off")]
+)
+def test_a_broken_radiograph_is_one_line_and_exit_2(model_dir, tmp_path, name, what):
+    changed = contradictions(by_name(made_seeds(), name))[what](np.random.default_rng(0))
+    (tmp_path / "x").write_bytes(changed["x"])
+    output = tmp_path / "o.nii.gz"
+    done = launch(f"--model={model_dir}", f"--xray={tmp_path / 'x'}", f"--output={output}")
+    refused(done, str(tmp_path / "x"), "PixelData")
+    assert not output.exists()
 
 
 def test_a_wrong_flag_is_one_line_and_exit_2():

@@ -1,6 +1,7 @@
 """Tests of telling files apart by content and of the one error for bad files."""
 
 import gzip
+import logging
 
 import nibabel as nib
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import formats
 
 
@@ -97,3 +99,36 @@ def test_every_error_while_reading_becomes_an_input_error():
         raise InputError("f.png is bad")
     with pytest.raises(KeyboardInterrupt), formats.reading("f.png", "X"):
         raise KeyboardInterrupt
+
+
+def test_what_decoders_log_beside_their_error_is_not_heard(caplog):
+    logger = logging.getLogger("pydicom.pixels.decoders.base")
+    said = pytest.raises(InputError, match="cannot be read as DICOM")
+    with said, formats.reading("file", "DICOM"):
+        logger.error("a traceback of one of several decoders")
+        raise RuntimeError("none could decode it")
+    assert caplog.text == ""
+    logger.error("elsewhere")
+    assert "elsewhere" in caplog.text
+
+
+def test_a_message_stays_short_and_one_line():
+    with pytest.raises(InputError) as caught, formats.reading("file", "DICOM"):
+        raise InputError("Rows is [" + "3,\n" * 2000)
+    assert len(str(caught.value)) < 700 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("affine", "said"),
+    [
+        (np.diag((1e-3, 1, 1, 1)), "voxels of 0.001"),
+        (np.diag((100, 1, 1, 1)), "voxels of 100"),
+        (np.diag((50, 50, 50, 1)), "a field of"),
+        (np.array([[1, 0, 0, 1e6], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "from the origin"),
+        (np.array([[1, 0.9, 0, 0], [0, 0.3, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), "45 degrees"),
+    ],
+)
+def test_an_impossible_geometry_is_refused(affine, said):
+    volume = Volume(np.zeros((4, 4, 80), np.uint8), affine)
+    with pytest.raises(InputError, match=said):
+        formats.require_plausible(volume, "file")

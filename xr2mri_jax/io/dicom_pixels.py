@@ -15,6 +15,8 @@ _ALLOCATED = (8, 16, 32)
 _JPEG_2000 = b"\xff\x4f\xff\x51"
 # Start-of-frame markers of JPEG (ITU T.81 B.1.1.3) and of JPEG-LS (ITU T.87 C.1.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+# JPEG and JPEG 2000 streams end with FF D9, a fragment then with a byte or some of padding.
+_END = 16
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
@@ -29,7 +31,7 @@ def decode(dataset: pydicom.Dataset) -> np.ndarray:
         BitsAllocated say, a compressed image of another size, several frames, impossible bits, or
         values beyond BitsStored.
     """
-    _require_layout(dataset)
+    layout(dataset)
     if "PixelData" not in dataset:
         raise InputError(f"{named('PixelData')} is absent, expected an image")
     stored = int(dataset.BitsStored)
@@ -56,12 +58,23 @@ def named(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _require_layout(dataset: pydicom.Dataset) -> None:
+def layout(dataset: pydicom.Dataset) -> dict[str, int]:
+    """Rows, Columns, BitsAllocated, BitsStored, PixelRepresentation and SamplesPerPixel.
+
+    Raises:
+      InputError: one of them is no number that it can be, or HighBit is not BitsStored - 1.
+    """
     allocated = _whole(dataset, "BitsAllocated", _ALLOCATED)
     stored = _whole(dataset, "BitsStored", range(1, allocated + 1))
-    _whole(dataset, "PixelRepresentation", (0, 1))
-    _whole(dataset, "SamplesPerPixel", (1, 3), default=1)
     _whole(dataset, "HighBit", (stored - 1,), default=stored - 1)
+    return {
+        "Rows": _whole(dataset, "Rows", range(1, 65536)),
+        "Columns": _whole(dataset, "Columns", range(1, 65536)),
+        "BitsAllocated": allocated,
+        "BitsStored": stored,
+        "PixelRepresentation": _whole(dataset, "PixelRepresentation", (0, 1)),
+        "SamplesPerPixel": _whole(dataset, "SamplesPerPixel", (1, 3), default=1),
+    }
 
 
 def _whole(
@@ -71,7 +84,8 @@ def _whole(
     value = default if value is None else value
     if not isinstance(value, int) or value not in allowed:
         expected = " or ".join(map(str, allowed)) if len(allowed) < 4 else f"1..{allowed[-1]}"
-        raise InputError(f"{named(keyword)} is {value!r}: expected {expected}")
+        found = str(value)[:60] or "empty"
+        raise InputError(f"{named(keyword)} is {found}: expected {expected}")
     return value
 
 
@@ -127,9 +141,12 @@ def _require_same_frame(dataset: pydicom.Dataset) -> int:
     frames = list(encaps.generate_frames(dataset.PixelData, number_of_frames=1))
     if len(frames) != 1:
         raise InputError(f"{named('PixelData')} holds {len(frames)} frames, expected one")
-    found = _frame_header(frames[0])
-    if found is None:
+    if dataset.file_meta.TransferSyntaxUID == uid.RLELossless:
+        _require_runs(dataset, frames[0])
         return int(dataset.BitsStored)
+    if b"\xff\xd9" not in frames[0][-_END:]:
+        raise InputError(f"{named('PixelData')} is cut off: its JPEG stream has no end marker")
+    found = _frame_header(frames[0])
     rows, columns, samples, precision = found
     expected = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel") or 1)
     if (rows, columns, samples) != expected:
@@ -137,6 +154,11 @@ def _require_same_frame(dataset: pydicom.Dataset) -> int:
             f"{named('PixelData')} is compressed as {rows} x {columns} pixels of {samples} "
             f"samples: expected {expected[0]} x {expected[1]} of {expected[2]} (by Rows, Columns "
             "and SamplesPerPixel)"
+        )
+    if dataset.BitsAllocated > 16 and frames[0][:2] == b"\xff\xd8":
+        # GDCM ends the whole process where a JPEG codec is asked for more than 16 bits.
+        raise InputError(
+            f"{named('BitsAllocated')} is {dataset.BitsAllocated}: expected 8 or 16 for JPEG"
         )
     if not 1 <= precision <= dataset.BitsAllocated:
         raise InputError(
@@ -146,8 +168,39 @@ def _require_same_frame(dataset: pydicom.Dataset) -> int:
     return precision
 
 
-def _frame_header(frame: bytes) -> tuple[int, int, int, int] | None:
-    """(rows, columns, samples, bits) of a JPEG, JPEG-LS or JPEG 2000 stream; None for RLE."""
+def _require_runs(dataset: pydicom.Dataset, frame: bytes) -> None:
+    """Every RLE segment must unpack to one byte plane of the image (PS3.5 G), and no more."""
+    starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(0, 64, 4)]
+    count = int(dataset.get("SamplesPerPixel") or 1) * dataset.BitsAllocated // 8
+    if starts[0] != count or min(starts[1 : count + 1], default=0) < 64:
+        raise InputError(f"{named('PixelData')} has {starts[0]} RLE segments, expected {count}")
+    expected = dataset.Rows * dataset.Columns
+    for first, end in zip(starts[1 : count + 1], [*starts[2 : count + 1], len(frame)], strict=True):
+        found = _unpacked_length(frame[first:end])
+        # Encoders may fill the last run up to an even number of bytes.
+        if not expected <= found <= expected + 1:
+            raise InputError(
+                f"{named('PixelData')} has an RLE segment of {found} pixels: expected {expected} "
+                f"for {dataset.Rows} x {dataset.Columns}"
+            )
+
+
+def _unpacked_length(segment: bytes) -> int:
+    """Bytes that PackBits runs unpack to, without unpacking them."""
+    at, length = 0, 0
+    while at + 1 < len(segment):
+        head = segment[at]
+        if head < 128:
+            at, length = at + head + 2, length + head + 1
+        elif head > 128:
+            at, length = at + 2, length + 257 - head
+        else:
+            at += 1
+    return length
+
+
+def _frame_header(frame: bytes) -> tuple[int, int, int, int]:
+    """(rows, columns, samples, bits) of a JPEG, JPEG-LS or JPEG 2000 stream."""
     at = frame.find(_JPEG_2000, 0, 4096)
     if at >= 0:
         size = frame[at + 4 : at + 44]
@@ -157,7 +210,7 @@ def _frame_header(frame: bytes) -> tuple[int, int, int, int] | None:
         samples = int.from_bytes(size[36:38], "big")
         return y1 - y0, x1 - x0, samples, (size[38] & 0x7F) + 1 if len(size) > 38 else 0
     if frame[:2] != b"\xff\xd8":
-        return None
+        raise InputError(f"{named('PixelData')} begins as no JPEG stream")
     at = 2
     while at + 9 < len(frame):
         if frame[at] != 0xFF:

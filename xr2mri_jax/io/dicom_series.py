@@ -21,7 +21,8 @@ _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Slice:
     path: Path
-    header: pydicom.Dataset
+    series: tuple[str, str]  # SeriesInstanceUID and SeriesDescription
+    layout: dict[str, int]  # see `dicom_pixels.layout`
     position: np.ndarray  # LPS mm of the centre of the first pixel
     axes: np.ndarray  # f64[2, 3], LPS directions in which columns and rows grow
     spacing: np.ndarray  # mm between rows, between columns
@@ -103,7 +104,9 @@ def _read_slice(path: Path, modalities: Sequence[str]) -> _Slice:
             tag = dicom.named("PixelSpacing")
             raise InputError(f"{path}: {tag} is {spacing.tolist()}, expected two positive numbers")
         position = _required(header, "ImagePositionPatient", 3)
-        return _Slice(path, header, position, axes, spacing, dicom.rescale(header))
+        series = str(header.get("SeriesInstanceUID")), str(header.get("SeriesDescription") or "")
+        layout = dicom_pixels.layout(header)
+        return _Slice(path, series, layout, position, axes, spacing, dicom.rescale(header))
 
 
 def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:
@@ -115,13 +118,10 @@ def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:
 
 
 def _require_one_series(slices: list[_Slice], folder: Path) -> None:
-    count: Counter[str] = Counter(str(s.header.get("SeriesInstanceUID")) for s in slices)
+    count = Counter(s.series[0] for s in slices)
     if len(count) == 1:
         return
-    about = {
-        str(s.header.get("SeriesInstanceUID")): str(s.header.get("SeriesDescription") or "unnamed")
-        for s in slices
-    }
+    about = {key: description or "unnamed" for key, description in (s.series for s in slices)}
     listed = ", ".join(f"{about[key]!r} ({n} files)" for key, n in count.most_common(5))
     raise InputError(f"{folder}: {len(count)} series mixed, expected one: {listed}")
 
@@ -129,10 +129,9 @@ def _require_one_series(slices: list[_Slice], folder: Path) -> None:
 def _require_alike(slices: list[_Slice]) -> None:
     first = slices[0]
     for other in slices[1:]:
-        for keyword in ("Rows", "Columns", "BitsAllocated", "PixelRepresentation"):
-            values = first.header.get(keyword), other.header.get(keyword)
-            if values[0] != values[1]:
-                _refuse_unlike(first, other, keyword, *values)
+        for keyword, value in first.layout.items():
+            if other.layout[keyword] != value:
+                _refuse_unlike(first, other, keyword, value, other.layout[keyword])
         if np.abs(first.spacing - other.spacing).max() > 1e-4 * first.spacing.max():
             _refuse_unlike(
                 first, other, "PixelSpacing", first.spacing.tolist(), other.spacing.tolist()
@@ -194,15 +193,13 @@ def _affine(slices: list[_Slice]) -> np.ndarray:
 
 def _voxels(slices: list[_Slice]) -> np.ndarray:
     """The pixels of all slices [i = column, j = row, k = slice], decoded one by one."""
-    header = slices[0].header
-    shape = int(header.Rows), int(header.Columns)
+    layout = slices[0].layout
+    shape = layout["Rows"], layout["Columns"]
     if shape[0] * shape[1] * len(slices) > formats.MAX_VOXELS:
         raise InputError(f"{slices[0].path.parent}: more than {formats.MAX_VOXELS} voxels")
     scaled = any(s.rescale != (1.0, 0.0) for s in slices)
-    with formats.reading(slices[0].path, "DICOM"):
-        stored = np.dtype(
-            f"{'i' if header.PixelRepresentation else 'u'}{header.BitsAllocated // 8}"
-        )
+    kind = "i" if layout["PixelRepresentation"] else "u"
+    stored = np.dtype(f"{kind}{layout['BitsAllocated'] // 8}")
     stack = np.empty((len(slices), *shape), np.float32 if scaled else stored)
     for k, one in enumerate(slices):
         with formats.reading(one.path, "DICOM"):

@@ -5,6 +5,7 @@ Names are not trusted: the Osteoarthritis Initiative's files have no extension a
 
 import contextlib
 import gzip
+import logging
 import os
 import struct
 import warnings
@@ -19,6 +20,7 @@ from xr2mri_jax.geometry import Volume
 
 MAX_PIXELS = 100_000_000  # one image; the largest flat-panel radiographs have about 20 million
 MAX_VOXELS = 1_000_000_000
+_LONGEST = 600  # characters of a message
 
 # Deflate shrinks nothing more than 1032 times (zlib.net/zlib_tech.html): a file that promises more
 # bytes than that is wrong, and memory for them is not even asked for.
@@ -84,20 +86,27 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     """Turns whatever a decoder raises within into an `InputError` that names the file.
 
     Decoders meet bad files with errors of every class (OSError, struct.error, SyntaxError, ...).
-    Warnings about odd but readable headers stay unheard, those about huge images are errors.
+    Warnings about odd but readable headers stay unheard, those about huge images are errors. So is
+    what pydicom logs: a traceback for every decoder that it tries, beside the error it raises.
     """
+    logger = logging.getLogger("pydicom")
+    level = logger.level
     try:
+        logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             yield
     except InputError as error:
-        if str(path) in str(error):
-            raise
-        raise InputError(f"{path}: {error}") from error
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        # A damaged tag may hold thousands of numbers; the message names it and stays one line.
+        line = " ".join(said.split()) if len(said.splitlines()) > 1 else said
+        raise InputError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         raise InputError(f"{path}: cannot be read as {kind} ({said})") from error
+    finally:
+        logger.setLevel(level)
 
 
 def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:

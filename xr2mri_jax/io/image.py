@@ -76,6 +76,9 @@ def _check(image: Image.Image, path: Path) -> None:
         with path.open("rb") as stream:
             header = stream.read(26)
         deep = header[24] == 16 and header[25] != 0
+        needed = image.width * image.height * header[24] // 8
+        if needed > formats.MOST_INFLATED * path.stat().st_size:
+            raise InputError(f"{path}: {image.width}x{image.height} pixels, but the file is short")
     else:
         bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
         deep = max(bits) > 8 and len(bits) > 1

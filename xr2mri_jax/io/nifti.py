@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import nibabel as nib
 import numpy as np
@@ -145,9 +145,11 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
+    # From the bytes: nibabel puts a wrong bitpix right without a word.
+    order: Literal["little", "big"] = "little" if head[0] in (348 & 0xFF, 540 & 0xFF) else "big"
+    bits = int.from_bytes(head[14:16] if two else head[72:74], order)
     stored = image.get_data_dtype()
-    if int(image.header["bitpix"]) != 8 * stored.itemsize:
-        bits = int(image.header["bitpix"])
+    if bits != 8 * stored.itemsize:
         raise InputError(f"{path}: bitpix is {bits}, expected {8 * stored.itemsize} for {stored}")
     _require_bytes(image, path, gzipped=isinstance(stream, gzip.GzipFile))
     units = image.header.get_xyzt_units()[0]

@@ -1,0 +1,58 @@
+"""Tests that broken files end the commands with exit code 2 and one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from xr2mri_jax.fuzzing.contradictions import contradictions
+from xr2mri_jax.fuzzing.seeds import by_name, made_seeds
+
+LAUNCH = Path(__file__).parents[2] / "launch"
+
+
+def refused(*arguments):
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_broken_radiograph_where_several_decoders_are_tried(tmp_path):
+    content = bytearray(by_name(made_seeds(), "dicom jpeg 2000").files["x"])
+    # Right in the coded image, behind its headers.
+    content[-400:-100] = bytes(300)
+    (tmp_path / "x").write_bytes(content)
+    reading = (
+        "import sys; from xr2mri_jax import command_line, io; path = sys.argv.pop(); "
+        "command_line.run(lambda: io.read_radiograph(path))"
+    )
+    assert str(tmp_path / "x") in refused("-c", reading, tmp_path / "x")
+
+
+def test_prepare_on_broken_pictures(tmp_path):
+    source = tmp_path / "source"
+    for grade, split in ((0, "train"), (2, "val")):
+        folder = source / split / str(grade)
+        folder.mkdir(parents=True)
+        for number in range(3):
+            files = contradictions(by_name(made_seeds(), "png 8"))["cut off"]
+            (folder / f"{grade}{number}L.png").write_bytes(
+                files(np.random.default_rng(number))["x"]
+            )
+    done = subprocess.run(
+        [
+            *(sys.executable, LAUNCH / "prepare.py", "--dataset=knee_xray", "--num_workers=1"),
+            *(f"--source={source}", f"--data_dir={tmp_path / 'data'}"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr and ".png" in done.stderr
+    assert not list((tmp_path / "data").rglob("*.array_record*"))

@@ -1,0 +1,148 @@
+"""What must hold of an input that a reader accepts, checked against the bytes by other means."""
+
+import gzip
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from PIL import Image
+
+from xr2mri_jax import io as readers
+from xr2mri_jax.geometry import Radiograph, Volume
+from xr2mri_jax.io import formats
+from xr2mri_jax.io.manifest import read_manifest
+from xr2mri_jax.io.oai import extract, read_archive, read_grades, read_release
+from xr2mri_jax.io.records import Source
+
+
+def read(kind: str, folder: Path, names: list[str]) -> Any:
+    """Reads what lies in `folder` as the package does; see `seeds.Seed.kind`."""
+    only = folder / names[0] if names else folder
+    if kind == "radiograph":
+        return readers.read_radiograph(only)
+    if kind == "volume":
+        return readers.read_volume(only)
+    if kind == "series":
+        return readers.read_volume(folder)
+    if kind == "archive":
+        target = folder / "extracted"
+        target.mkdir()
+        return extract(only, target)
+    return {
+        "manifest.csv": read_manifest,
+        "contents.csv": lambda path: read_release(path.parent),
+        "image03.txt": lambda path: read_archive(path.parent),
+        "kxr_sq_bu00.txt": lambda path: read_grades([path]),
+    }[kind](only)
+
+
+def complaint(result: Any, files: dict[str, bytes]) -> str:
+    """What is wrong with an accepted result, or nothing.
+
+    The shape must be the header's, the bytes of uncompressed pixels must be there in full, and the
+    geometry must be finite, regular and of a plausible size.
+    """
+    if isinstance(result, Volume):
+        return _geometry(result) or _volume(result, files)
+    if isinstance(result, Radiograph):
+        return _radiograph(result, next(iter(files.values())))
+    if isinstance(result, Source):
+        return "" if all(s.side in ("left", "right") for s in result.series) else "no side"
+    return ""
+
+
+def same(first: Any, second: Any) -> bool:
+    """Whether two results hold the same pixels in the same place."""
+    if isinstance(first, Volume) and isinstance(second, Volume):
+        place = np.allclose(first.affine, second.affine, atol=1e-4)
+        return place and _equal(first.array, second.array)
+    if isinstance(first, Radiograph) and isinstance(second, Radiograph):
+        return first.spacing == second.spacing and _equal(first.array, second.array)
+    return False
+
+
+def _equal(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.shape == second.shape and bool(np.array_equal(first, second))
+
+
+def _geometry(volume: Volume) -> str:
+    spacing = np.array(volume.spacing)
+    if not np.isfinite(volume.affine).all():
+        return "affine not finite"
+    if spacing.min() < formats.VOXEL_MM[0] or spacing.max() > formats.VOXEL_MM[1]:
+        return f"spacing {spacing.tolist()}"
+    if (spacing * volume.shape).max() > formats.FIELD_MM:
+        return "field too long"
+    return ""
+
+
+def _volume(volume: Volume, files: dict[str, bytes]) -> str:
+    content = next(iter(files.values()))
+    if content[128:132] == b"DICM" or len(files) > 1:
+        return _series(volume, files)
+    content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    if content.startswith(b"NRRD"):
+        lines = content.partition(b"\n\n")[0].decode("latin-1").lower().split("\n")
+        sizes = [line.split(":")[1] for line in lines if line.startswith("sizes:")]
+        stated = [int(n) for n in sizes[-1].split()]
+    else:
+        order = "<" if content[0] in (0x5C, 0x1C) else ">"
+        two = struct.unpack(f"{order}i", content[:4])[0] == 540
+        dim = struct.unpack(f"{order}8q", content[16:80]) if two else None
+        dim = dim or struct.unpack(f"{order}8h", content[40:56])
+        stated = [n for k, n in enumerate(dim[1 : dim[0] + 1]) if k < 3 or n != 1]
+        if len(content) < volume.array.size:
+            return "more voxels than bytes"
+    return "" if list(volume.shape) == stated else f"shape {volume.shape}, header {stated}"
+
+
+def _series(volume: Volume, files: dict[str, bytes]) -> str:
+    images = [c for c in files.values() if pydicom.dcmread(io.BytesIO(c), force=True).get("Rows")]
+    if volume.shape[2] != len(images):
+        return f"{volume.shape[2]} slices of {len(images)} files"
+    positions = []
+    for content in images:
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        if volume.shape[:2] != (dataset.Columns, dataset.Rows):
+            return f"shape {volume.shape}, header {dataset.Rows} x {dataset.Columns}"
+        if said := _bytes_of(dataset):
+            return said
+        positions.append([float(v) for v in dataset.ImagePositionPatient])
+    steps = np.linalg.norm(np.diff(sorted(positions), axis=0), axis=1)
+    if np.ptp(steps) > 0.03 * np.median(steps):
+        return f"steps {steps.round(3).tolist()}"
+    return ""
+
+
+def _bytes_of(dataset: pydicom.Dataset) -> str:
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and syntax.is_encapsulated:
+        return ""
+    samples = int(dataset.get("SamplesPerPixel") or 1)
+    needed = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * samples
+    found = len(dataset.PixelData)
+    return "" if 0 <= found - needed <= 1 else f"{found} bytes of pixels, header {needed}"
+
+
+def _radiograph(radiograph: Radiograph, content: bytes) -> str:
+    if not np.isfinite(radiograph.array).all() and content[:4] not in (b"II*\0", b"MM\0*"):
+        return "pixels not finite"
+    if radiograph.spacing and not (
+        formats.PIXEL_MM[0] <= min(radiograph.spacing)
+        and max(radiograph.spacing) <= formats.PIXEL_MM[1]
+    ):
+        return f"spacing {radiograph.spacing}"
+    if content[128:132] == b"DICM":
+        dataset = pydicom.dcmread(io.BytesIO(content), force=True)
+        if radiograph.shape != (dataset.Rows, dataset.Columns):
+            return f"shape {radiograph.shape}, header {dataset.Rows} x {dataset.Columns}"
+        return _bytes_of(dataset)
+    if content[:4] in (b"\x89PNG", b"II*\0", b"MM\0*") or content[:2] == b"\xff\xd8":
+        with Image.open(io.BytesIO(content)) as image:
+            stated = image.size
+        if set(stated) != set(radiograph.shape):
+            return f"shape {radiograph.shape}, header {stated}"
+    return ""
