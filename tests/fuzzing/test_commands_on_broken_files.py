@@ -17,15 +17,17 @@ def refused(*arguments):
         [sys.executable, *map(str, arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
+    # Libraries in C may print a line of their own before; Python's must not.
+    lines = done.stderr.splitlines()
+    assert lines[-1].startswith("error: ") and "Traceback" not in done.stderr, done.stderr
+    assert len(lines) <= 2, done.stderr
+    return lines[-1]
 
 
 def test_a_broken_radiograph_where_several_decoders_are_tried(tmp_path):
-    content = bytearray(by_name(made_seeds(), "dicom jpeg 2000").files["x"])
-    # Right in the coded image, behind its headers.
-    content[-400:-100] = bytes(300)
-    (tmp_path / "x").write_bytes(content)
+    content = by_name(made_seeds(), "dicom jpeg 2000").files["x"]
+    # Without the marker of the coding style no decoder knows what to do.
+    (tmp_path / "x").write_bytes(content.replace(b"\xff\x52\x00", b"\xff\x00\x00"))
     reading = (
         "import sys; from xr2mri_jax import command_line, io; path = sys.argv.pop(); "
         "command_line.run(lambda: io.read_radiograph(path))"
