@@ -3,6 +3,7 @@
 import gzip
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from xr2mri_jax.io import formats
 from xr2mri_jax.io.manifest import read_manifest
 from xr2mri_jax.io.oai import extract, read_archive, read_grades, read_release
 from xr2mri_jax.io.records import Source
+from xr2mri_jax.preprocess.places import read_places
 
 
 def read(kind: str, folder: Path, names: list[str]) -> Any:
@@ -31,12 +33,14 @@ def read(kind: str, folder: Path, names: list[str]) -> Any:
         target = folder / "extracted"
         target.mkdir()
         return extract(only, target)
-    return {
+    tables: dict[str, Callable[[Path], Any]] = {
         "manifest.csv": read_manifest,
+        "places.csv": read_places,
         "contents.csv": lambda path: read_release(path.parent),
         "image03.txt": lambda path: read_archive(path.parent),
         "kxr_sq_bu00.txt": lambda path: read_grades([path]),
-    }[kind](only)
+    }
+    return tables[kind](only)
 
 
 def complaint(result: Any, files: dict[str, bytes]) -> str:

@@ -34,6 +34,7 @@ _TABLES = {
     "kxr_sq_bu00.txt": (
         b"ID|SIDE|READPRJ|V00XRKL|V00XRJSM\n9000099|1: Right|15|2: 2|0\n9000099|2: Left|37|.A|1\n"
     ),
+    "places.csv": b"file,side,row,col\nx.dcm,right,1200,800.5\nx.dcm,left,1210,2100\n",
 }
 
 

@@ -1,0 +1,1 @@
+"""How the network of `preprocess.joint_centre` is fitted: examples from the phantom, the loop."""
