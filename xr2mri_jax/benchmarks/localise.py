@@ -62,7 +62,8 @@ def table(report: dict[str, Any]) -> str:
         real = report["real"]
         lines.append(
             f"real crops: {real['files']}, found {real['found']}, side as in the name "
-            f"{real['sides_right']} ({real['share']:.2%}); pairs on one film: "
+            f"{real['sides_right']} ({real['share']:.2%}; {real['share_bone_bright']:.2%} where "
+            "files with dark bone are refused); pairs on one film: "
             f"{real['pairs']['n']}, both sides right {real['pairs']['sides_right']}, centres "
             f"within {NEAR_MM:g} mm {real['pairs']['near']:.1%}"
         )
@@ -185,15 +186,10 @@ def _verdict(radiograph: Radiograph) -> str:
 
 def _real(folder: Path, pictures: Path | None) -> dict[str, Any]:
     names, images, sides = read_crops(folder)
-    found: list[KneePlace | None] = []
-    for image in images:
-        try:
-            places = localise(Radiograph(image))
-            found.append(max(places.values(), key=lambda place: place.confidence))
-        except InputError:
-            found.append(None)
     truth = [("right", "left")[side] for side in sides]
+    bright, found = ([_best(image, either) for image in images] for either in (False, True))
     right = [place is not None and place.side == t for place, t in zip(found, truth, strict=True)]
+    bright_right = [p is not None and p.side == t for p, t in zip(bright, truth, strict=True)]
     confidence = np.array([0.0 if place is None else place.confidence for place in found])
     if pictures is not None:
         _grid(names, images, found, pictures)
@@ -202,10 +198,19 @@ def _real(folder: Path, pictures: Path | None) -> dict[str, Any]:
         "found": int(sum(place is not None for place in found)),
         "sides_right": int(sum(right)),
         "share": float(np.mean(right)),
+        "share_bone_bright": float(np.mean(bright_right)),
         "wrong": [name for name, ok in zip(names, right, strict=True) if not ok],
         "calibration": calibration(confidence, np.array(right)),
-        "pairs": _pairs(images, found, truth),
+        "pairs": _pairs(images, bright, truth),
     }
+
+
+def _best(image: np.ndarray, either_polarity: bool) -> KneePlace | None:
+    try:
+        places = localise(Radiograph(image), either_polarity=either_polarity)
+    except InputError:
+        return None
+    return max(places.values(), key=lambda place: place.confidence)
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, dict[str, float]]:
@@ -219,7 +224,7 @@ def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, dict[str
 
 
 def _pairs(images: np.ndarray, found: list[KneePlace | None], truth: list[str]) -> dict[str, Any]:
-    """Crops in pairs on one film, against where each was found on its own."""
+    """Crops with bright bone in pairs on one film, against where each was found on its own."""
     rng = np.random.default_rng(SEED)
     alone: dict[str, list[Picture]] = {"right": [], "left": []}
     for image, place, side in zip(images, found, truth, strict=True):

@@ -62,7 +62,7 @@ class Plan:
     pairs: int = 600
     strange: int = 300
     phantom_steps: int = 400
-    mixed_steps: int = 1000
+    mixed_steps: int = 600
     relabel: int = 300
     batch_size: int = 16
     learning_rate: float = 3e-3

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import NoReturn
 
 import numpy as np
 
@@ -36,7 +37,10 @@ class _Knee:
 
 
 def localise(
-    radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
+    radiograph: Radiograph,
+    least_confidence: float = LEAST_CONFIDENCE,
+    *,
+    either_polarity: bool = False,
 ) -> dict[str, KneePlace]:
     """Finds both knees of a bilateral radiograph, or the knee of a single one.
 
@@ -49,6 +53,8 @@ def localise(
         the patient's right at the image's left. The spacing may be unknown; pixels are then taken
         to be square.
       least_confidence: of a knee that is returned, in [0, 1].
+      either_polarity: find knees in a radiograph with dark bone as well, where none is seen with
+        bright bone. Off, such a radiograph is refused and the error says that it looks inverted.
 
     Returns:
       The places by side, "right" and "left" or one of them: a knee that is not seen with
@@ -61,24 +67,40 @@ def localise(
         places that a patient's knees cannot have.
     """
     _check(radiograph)
-    spacing = radiograph.spacing or (1.0, 1.0)
-    aspect = spacing[0] / spacing[1]
-    view = whole_view(radiograph.shape, aspect)
-    first = [_in_source(found, view) for found in find(_maps(radiograph.array, view))]
-    places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
-    near = [_near(radiograph.array, place, aspect) for place in places]
-    knees = [group[0] for group in _distinct(near, aspect)]
+    knees = _knees(radiograph.array, radiograph)
     sure = [knee for knee in knees if knee.confidence >= least_confidence]
     if not sure:
-        best = max((knee.confidence for knee in knees), default=0.0)
-        raise InputError(
-            f"no knee was found in the radiograph (confidence {best:.2f}), expected at least "
-            f"{least_confidence:g}: is it a frontal knee radiograph, upright and bone bright?"
-        )
+        inverted = _knees(-radiograph.array, radiograph)
+        sure = [knee for knee in inverted if knee.confidence >= least_confidence]
+        if not (sure and either_polarity):
+            _refuse(knees, sure, least_confidence)
     if len(sure) == 1 and radiograph.side is not None:
         sure = [dataclasses.replace(sure[0], side=radiograph.side)]
     _check_places(sure, radiograph)
     return {knee.side: _place(knee) for knee in sure}
+
+
+def _knees(image: np.ndarray, radiograph: Radiograph) -> list[_Knee]:
+    """What both looks find in an image of the radiograph's shape, likely or not."""
+    spacing = radiograph.spacing or (1.0, 1.0)
+    aspect = spacing[0] / spacing[1]
+    view = whole_view(radiograph.shape, aspect)
+    first = [_in_source(found, view) for found in find(_maps(image, view))]
+    places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
+    near = [_near(image, place, aspect) for place in places]
+    return [group[0] for group in _distinct(near, aspect)]
+
+
+def _refuse(knees: list[_Knee], inverted: list[_Knee], least_confidence: float) -> NoReturn:
+    best = max((knee.confidence for knee in knees), default=0.0)
+    reason = "is it a frontal knee radiograph, upright and bone bright?"
+    if inverted:
+        best_inverted = max(knee.confidence for knee in inverted)
+        reason = f"its inverted image shows one (confidence {best_inverted:.2f}): is bone dark?"
+    raise InputError(
+        f"no knee was found in the radiograph (confidence {best:.2f}), expected at least "
+        f"{least_confidence:g}: {reason}"
+    )
 
 
 def _check(radiograph: Radiograph) -> None:
