@@ -12,6 +12,8 @@ Variants, as --config=configs/cae.py:VARIANT:
     real        unpaired real radiographs, a folder per grade; about 20 minutes on two CPU cores,
                 26.8 dB on the validation split, where a PCA of as many numbers reaches 25.9 dB:
                 python launch/prepare.py --dataset=knee_xray/square128 --data_dir=DATA --source=DIR
+    pairs       the radiographs of real pairs, as the generator's variant of this name reads them:
+                python launch/prepare.py --dataset=knee_pairs/default --data_dir=DATA --source=DIR
 
 Every size in config.model.cae can be overridden, as in --config.model.cae.hidden_channels=64.
 """
@@ -72,6 +74,12 @@ def _real(config: ml_collections.ConfigDict) -> None:
     config.update(steps=2000, eval_every=500, checkpoint_every=250)
 
 
+def _pairs(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    config.data.update(dataset="knee_pairs/default", eval_split="validation")
+    config.data.augment.update(shift=2.0)
+
+
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
     config.model.cae = ml_collections.ConfigDict(cae.full_spec(spec))
 
@@ -82,4 +90,5 @@ VARIANTS = {
     "smoke": _smoke,
     "paper": _paper,
     "real": _real,
+    "pairs": _pairs,
 }

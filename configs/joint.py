@@ -10,6 +10,7 @@ from, unless config.cae_workdir names another.
 Variants, as --config=configs/joint.py:VARIANT:
     quickstart  volumes of 32 x 64 x 64 voxels, for two CPU cores
     smoke       a few steps on 16 x 32 x 32 voxels, for tests
+    pairs       real pairs, after configs/generator.py:pairs
 """
 
 import ml_collections
@@ -45,4 +46,10 @@ def _smoke(config: ml_collections.ConfigDict) -> None:
     config.update(steps=4, log_every=2, eval_every=4, checkpoint_every=2)
 
 
-VARIANTS = {"": _default, "quickstart": _quickstart, "smoke": _smoke}
+def _pairs(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    config.data.update(dataset="knee_pairs/default", eval_split="validation")
+    config.data.augment.update(shift=2.0)
+
+
+VARIANTS = {"": _default, "quickstart": _quickstart, "smoke": _smoke, "pairs": _pairs}

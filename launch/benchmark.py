@@ -2,7 +2,10 @@
 
 python launch/benchmark.py --suite=generator --output=benchmark.json
 python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
+python launch/benchmark.py --suite=prepare --pairs=200 --output=prepare.json
 """
+
+import os
 
 from absl import flags
 
@@ -18,6 +21,10 @@ _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w i
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
 _REAL = flags.DEFINE_string("real", None, "folder of real files for the suite localise")
 _PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of the suite localise")
+_PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prepares")
+_NUM_WORKERS = flags.DEFINE_integer(
+    "num_workers", os.cpu_count() or 1, "processes of the suite `prepare`"
+)
 
 
 def main() -> None:
@@ -34,6 +41,8 @@ def main() -> None:
         films=_FILMS.value,
         real=_REAL.value,
         pictures=_PICTURES.value,
+        pairs=_PAIRS.value,
+        num_workers=_NUM_WORKERS.value,
     )
 
 

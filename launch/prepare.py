@@ -9,6 +9,9 @@ from typing import Any
 
 from absl import flags
 
+# Workers, Beam's too, inherit it: preparation computes on the CPU alone.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
 from xr2mri_jax import command_line, datasets
 from xr2mri_jax.errors import InputError
 

@@ -115,6 +115,18 @@ def test_command_line_says_what_is_wrong(tmp_path):
     for arguments, expected in (
         (["--dataset=knee_fantom", f"--data_dir={tmp_path}"], "expected one of knee_phantom"),
         (["--dataset=knee_phantom/smoke"], "--data_dir is missing"),
+        (
+            ["--dataset=knee_phantom/smoke", f"--data_dir={tmp_path}", "--sequence=dess"],
+            "--sequence: knee_phantom has no such option",
+        ),
+        (
+            ["--dataset=knee_pairs/smoke", f"--data_dir={tmp_path}", "--split_shares=train"],
+            "--split_shares: found train, expected",
+        ),
+        (
+            ["--dataset=knee_pairs/smoke", f"--data_dir={tmp_path}", "--source=/no/such"],
+            "--source: found no folder with files at /no/such",
+        ),
     ):
         done = subprocess.run(script + arguments, capture_output=True, text=True, check=False)
         assert done.returncode == 2

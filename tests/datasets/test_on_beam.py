@@ -93,3 +93,14 @@ def test_unknown_runners_and_options_are_refused():
 def test_a_dataset_without_files_has_no_beam(tmp_path):
     with pytest.raises(InputError, match="--beam_runner: knee_phantom has no such option"):
         datasets.prepare("knee_phantom/smoke", tmp_path, beam_runner="DirectRunner")
+
+
+@pytest.mark.parametrize(
+    ("runner", "master"),
+    [("FlinkRunner", "flink_master=HOST:8081"), ("SparkRunner", "spark_master_url=spark://H:7077")],
+)
+def test_options_of_the_documented_runners_are_known_to_beam(runner, master):
+    workers = ["environment_type=EXTERNAL", "environment_config=HOST:50000"]
+    _, options = on_beam.pipeline_options(runner, 2, [master, *workers])
+    name, _, value = master.partition("=")
+    assert options.get_all_options()[name] == value

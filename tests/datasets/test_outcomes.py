@@ -10,19 +10,24 @@ def broken(number):
     return Outcome(f"item{number}", None, "file", f"detail {number}")
 
 
-def test_a_share_is_borne_and_one_more_ends_the_run_at_once():
+def test_a_share_is_borne_and_one_more_ends_the_run():
     tally = Tally(100, 0.02, "files")
     for outcome in (broken(1), Outcome("good", {"x": 1}), broken(2)):
         tally.add(outcome)
+        tally.check()
+    tally.add(broken(3))
     with pytest.raises(InputError, match=r"3 of 100 files unusable.*2.0%.*item1: detail 1"):
-        tally.add(broken(3))
+        tally.check()
     assert tally.usable == {"good"}
     assert [each["key"] for each in tally.rows()] == ["item1", "item2", "item3"]
 
 
 def test_no_share_bears_nothing():
+    tally = Tally(1000, 0.0, "files")
+    tally.check()
+    tally.add(broken(0))
     with pytest.raises(InputError, match="1 of 1000 files"):
-        Tally(1000, 0.0, "files").add(broken(0))
+        tally.check()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])

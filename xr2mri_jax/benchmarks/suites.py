@@ -8,7 +8,7 @@ from typing import Any
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator", "joint_centre", "localise", "siamese_gap")
+NAMES = ("generator", "joint_centre", "localise", "prepare", "siamese_gap")
 
 
 def run(
@@ -22,6 +22,8 @@ def run(
     films: int = 200,
     real: str | os.PathLike[str] | None = None,
     pictures: str | os.PathLike[str] | None = None,
+    pairs: int = 200,
+    num_workers: int = 1,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -35,6 +37,8 @@ def run(
       films: phantom films of the suite "localise", 1 or more.
       real: folder of real files for that suite, see `benchmarks.localise.run`.
       pictures: folder for that suite's pictures.
+      pairs: of the preparation, 2 or more.
+      num_workers: processes of the preparation, 1 or more.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -48,6 +52,7 @@ def run(
         "batch_size": batch_size,
         "image_size": image_size,
         "films": films,
+        "num_workers": num_workers,
     }
     for name, value in numbers.items():
         if value < 1:
@@ -58,6 +63,11 @@ def run(
 
         report = joint_centre.run()
         print(joint_centre.table(report))
+    elif suite == "prepare":
+        from xr2mri_jax.benchmarks import prepare
+
+        report = prepare.run(pairs, num_workers)
+        print(prepare.table(report))
     elif suite == "siamese_gap":
         from xr2mri_jax.benchmarks import siamese_gap
 

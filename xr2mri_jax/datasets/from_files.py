@@ -165,6 +165,7 @@ class FilesBuilder(
         for outcome in itertools.chain.from_iterable(self._waiting(outcomes)):
             bar.update()
             self.tally.add(outcome)
+            self.tally.check()  # at once: the rest of the work could not mend it
             if outcome.example is not None:
                 examples += 1
                 yield outcome.key, outcome.example
@@ -240,6 +241,7 @@ class FilesBuilder(
             for line in path.read_text().splitlines():
                 self._tally().add(Outcome(**json.loads(line)))
             path.unlink()
+        self._tally().check()
 
     def _store(self, write: Callable[[Path], Any]) -> None:
         """Calls `write` with a folder whose files then go into the dataset, wherever that lies."""

@@ -75,11 +75,7 @@ class Tally:
         self.workers: dict[int, int] = {}
 
     def add(self, outcome: Outcome) -> None:
-        """Counts an outcome.
-
-        Raises:
-          InputError: now more items are unusable than `max_broken` of all, whatever comes next.
-        """
+        """Counts an outcome."""
         for kind, seconds in outcome.cost.items():
             self.costs[kind] += seconds
         process, peak = outcome.worker
@@ -89,6 +85,9 @@ class Tally:
             self.usable.add(outcome.key)
             return
         self.unusable.append(outcome)
+
+    def check(self) -> None:
+        """Raises InputError where more items are unusable than `max_broken` of all."""
         if len(self.unusable) > self.max_broken * self.total:
             first = self.unusable[0]
             raise InputError(

@@ -1,0 +1,1 @@
+"""knee_pairs: knee radiographs with the MRI of the same knee, from a collection's files."""

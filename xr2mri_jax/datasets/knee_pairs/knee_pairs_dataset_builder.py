@@ -1,0 +1,109 @@
+"""TFDS builder of knee radiographs paired with MRI, from a collection's files."""
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.knee_pairs.options import PairOptions
+from xr2mri_jax.datasets.knee_pairs.plan import Plan, make_plan
+from xr2mri_jax.datasets.knee_pairs.work import Settings, make_pairs, pair_key
+from xr2mri_jax.datasets.outcomes import Tally
+from xr2mri_jax.datasets.pairing_report import Pairing, Reason
+from xr2mri_jax.datasets.splits import write_splits
+
+SPLITS = "splits.json"
+
+
+@dataclasses.dataclass
+class KneePairsConfig(tfds.core.BuilderConfig):
+    """Size of the volumes: (d, h, w) in voxels over the canonical box."""
+
+    volume_shape: tuple[int, int, int] = (64, 128, 128)
+
+
+class Builder(FilesBuilder):
+    """Pairs in the canonical frame, as knee_phantom has them, with a record that leads back."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    BUILDER_CONFIGS: ClassVar[list[KneePairsConfig]] = [
+        KneePairsConfig(name="default", description="volumes of 64 x 128 x 128 voxels"),
+        KneePairsConfig(
+            name="quickstart",
+            description="volumes of 32 x 64 x 64 voxels",
+            volume_shape=(32, 64, 64),
+        ),
+        KneePairsConfig(
+            name="smoke",
+            description="volumes of 16 x 32 x 32 voxels, for tests",
+            volume_shape=(16, 32, 32),
+        ),
+    ]
+    OPTIONS = PairOptions
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Give an image release of the Osteoarthritis Initiative, a package of the NIMH Data "
+        "Archive or a CSV manifest as --source=PATH."
+    )
+    _plan: Plan
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        d, h, w = self.builder_config.volume_shape
+        features = tfds.features.FeaturesDict(
+            {
+                "xray": zipped((h, w, 1), np.uint16),
+                "mri": zipped((d, h, w, 1), np.uint16),
+                "mask": zipped((d, h, w, 1), np.uint8),
+                "side": tfds.features.Scalar(np.int32),
+                "kl": tfds.features.Scalar(np.int32),
+                "subject": tfds.features.Text(),
+                "visit": tfds.features.Text(),
+                "spacing": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+                "record": tfds.features.Text(),
+            }
+        )
+        return self.dataset_info_from_configs(
+            features=features,
+            homepage="https://nda.nih.gov/oai",
+            disable_shuffling=False,
+        )
+
+    def plan(self, source: Path) -> Work:
+        """Pairs and splits the collection's knees; see `plan.make_plan`."""
+        self._plan = make_plan(source, self.options)
+        settings = Settings(
+            self.builder_config.volume_shape,
+            self.options.contrast,
+            self.options.bias_field,
+            self.options.spacing,
+            self.scratch,
+        )
+        return Work(
+            functools.partial(make_pairs, settings),
+            self._plan.tasks,
+            len(self._plan.pairing.pairs),
+            "pairs",
+        )
+
+    def write_report(self, path: Path, tally: Tally) -> str:
+        """Writes the table of all knees, paired or rejected with the reason; returns its counts."""
+        pairing = self._final_pairing(tally)
+        pairing.write_csv(path)
+        return "\n".join(filter(None, (pairing.summary(), tally.summary())))
+
+    def write_records(self, folder: Path) -> None:
+        """Writes the split of every paired subject."""
+        write_splits(folder / SPLITS, self._plan.splits)
+
+    def _final_pairing(self, tally: Tally) -> Pairing:
+        """The pairing after reading: what could not be read, or was not reached, is rejected."""
+        knees = {pair_key(pair): pair.knee for pair in self._plan.pairing.pairs}
+        failures = {knees[each.key]: (Reason(each.reason), each.detail) for each in tally.unusable}
+        if not self.on_beam:
+            for key in knees.keys() - tally.usable - {each.key for each in tally.unusable}:
+                failures[knees[key]] = (Reason.NOT_REACHED, "the preparation ended before it")
+        return self._plan.pairing.with_failures(failures)

@@ -1,0 +1,70 @@
+"""What can be chosen in the preparation of knee_pairs."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.datasets.outcomes import checked_share
+from xr2mri_jax.datasets.pairing import DUPLICATES, sequence_name
+from xr2mri_jax.datasets.splits import FRACTIONS, split_of
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.records import visit_months
+
+
+@dataclasses.dataclass(frozen=True)
+class PairOptions:
+    """The options, recorded with the dataset; InputError where one cannot be.
+
+    Attributes:
+      sequence: the MRI's, as `pairing.sequence_name` understands it.
+      visit_tolerance: months between the visits of radiograph and MRI that are still a pair.
+      duplicates: "choose" or "reject", see `pairing.pair_source`.
+      grades: files of KL tables that lie elsewhere than in the source.
+      visit: the visit code where the collection does not tell it.
+      places: CSV file of given places of knees in radiographs, instead of finding them.
+      spacing: mm a pixel of radiographs that do not tell it; None rejects these.
+      clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
+      bias_field: whether the MRI's bias field is corrected.
+      splits: CSV or JSON file of given splits by subject, instead of the hash.
+      split_seed: of the hash that splits by subject.
+      split_shares: expected share of the subjects by split, sum 1.
+      max_broken: share of the pairs that may turn out to be unusable.
+    """
+
+    sequence: str = "dess"
+    visit_tolerance: int = 0
+    duplicates: str = "choose"
+    grades: tuple[str, ...] = ()
+    visit: str | None = None
+    places: str | None = None
+    spacing: float | None = None
+    clahe: tuple[float, float] | None = None
+    bias_field: bool = True
+    splits: str | None = None
+    split_seed: int = 0
+    split_shares: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(FRACTIONS))
+    max_broken: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sequence", sequence_name(self.sequence))
+        if self.visit_tolerance < 0:
+            raise InputError(
+                f"--visit_tolerance: found {self.visit_tolerance}, expected 0 months or more"
+            )
+        if self.duplicates not in DUPLICATES:
+            expected = " or ".join(DUPLICATES)
+            raise InputError(f"--duplicates: found {self.duplicates!r}, expected {expected}")
+        if self.visit is not None and visit_months(self.visit) is None:
+            raise InputError(f"--visit: found {self.visit!r}, expected a code such as V00")
+        if self.spacing is not None and not (math.isfinite(self.spacing) and self.spacing > 0):
+            raise InputError(f"--spacing: found {self.spacing}, expected mm a pixel above 0")
+        contrast_with_clahe(self.clahe)
+        split_of("", self.split_seed, self.split_shares)
+        checked_share(self.max_broken)
+
+    @property
+    def contrast(self) -> dict[str, Any]:
+        """The radiographs' contrast as `standardise_radiograph` takes it."""
+        return contrast_with_clahe(self.clahe)

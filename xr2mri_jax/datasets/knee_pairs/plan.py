@@ -1,0 +1,109 @@
+"""From a collection's files to the work of making pairs: who is paired, split, read together."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+from xr2mri_jax.datasets.knee_pairs.options import PairOptions
+from xr2mri_jax.datasets.knee_pairs.work import FilmTask
+from xr2mri_jax.datasets.pairing import pair_source
+from xr2mri_jax.datasets.pairing_report import Pair, Pairing
+from xr2mri_jax.datasets.splits import Splits, read_splits, split_subjects
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import KneePlace
+from xr2mri_jax.io.sources import read_source
+from xr2mri_jax.preprocess.places import read_places
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All knees that were seen, the pairs' splits, and the work by split."""
+
+    pairing: Pairing
+    splits: Splits
+    tasks: Mapping[str, tuple[FilmTask, ...]]
+
+
+def make_plan(source: Path, options: PairOptions) -> Plan:
+    """Reads the collection's tables, pairs its knees and splits the pairs by subject.
+
+    Nothing but tables and folder listings is read. A radiograph of both knees is one task, so that
+    it is decoded once.
+
+    Args:
+      source: a collection of any layout, see `io.sources.read_source`.
+      options: what is chosen.
+
+    Raises:
+      InputError: tables that cannot be used, not one pair, a split without a subject, a subject in
+        two splits or in none.
+    """
+    records = read_source(source, options.grades, options.visit)
+    pairing = pair_source(
+        records,
+        sequence=options.sequence,
+        visit_tolerance=options.visit_tolerance,
+        duplicates=options.duplicates,
+    )
+    if not pairing.pairs:
+        raise InputError(
+            f"--source={source}: found no pair of radiograph and MRI: "
+            + "; ".join(line.strip() for line in pairing.summary().splitlines()[1:])
+        )
+    splits = _splits(pairing, options)
+    places = {} if options.places is None else read_places(options.places)
+    _require_use(places, pairing, options)
+    tasks: dict[str, list[FilmTask]] = {name: [] for name in splits.subjects}
+    for pairs in _by_radiograph(pairing).values():
+        film = pairs[0].radiograph
+        given = {
+            side: place
+            for side in {pair.side for pair in pairs}
+            if (place := _place(places, film.path, side)) is not None
+        }
+        tasks[splits.split_of(film.subject)].append(FilmTask(film, tuple(pairs), given))
+    return Plan(pairing, splits, {name: tuple(found) for name, found in tasks.items()})
+
+
+def _splits(pairing: Pairing, options: PairOptions) -> Splits:
+    if options.splits is None:
+        shares = {name: share for name, share in options.split_shares.items() if share > 0}
+        splits = split_subjects(pairing.subjects, options.split_seed, shares)
+    else:
+        given = read_splits(options.splits)
+        homes = {subject: given.split_of(subject) for subject in pairing.subjects}
+        splits = Splits(
+            {
+                name: tuple(subject for subject, home in homes.items() if home == name)
+                for name in given.subjects
+            },
+            given.seed,
+            given.fractions,
+        )
+    splits.require_members()
+    return splits
+
+
+def _by_radiograph(pairing: Pairing) -> dict[tuple[str, Path], list[Pair]]:
+    """Pairs by subject and radiograph, in the order of the subjects."""
+    found: dict[tuple[str, Path], list[Pair]] = {}
+    for pair in sorted(pairing.pairs, key=lambda pair: pair.knee):
+        found.setdefault((pair.subject, pair.radiograph.path), []).append(pair)
+    return found
+
+
+def _place(places: Mapping[tuple[str, str], KneePlace], path: Path, side: str) -> KneePlace | None:
+    return places.get((str(path.resolve()), side))
+
+
+def _require_use(
+    places: Mapping[tuple[str, str], KneePlace], pairing: Pairing, options: PairOptions
+) -> None:
+    """Refuses given places none of which is of a radiograph here: paths of another machine, say."""
+    used = any(_place(places, pair.radiograph.path, pair.side) for pair in pairing.pairs)
+    if places and not used:
+        file, side = next(iter(places))
+        raise InputError(
+            f"--places={options.places}: found places of other files, as the {side} knee of {file},"
+            f" expected radiographs such as {pairing.pairs[0].radiograph.path}"
+        )

@@ -1,0 +1,261 @@
+"""One radiograph and the MRIs of the knees in it, to canonical pairs; runs in worker processes."""
+
+import contextlib
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.datasets.outcomes import Outcome, this_worker
+from xr2mri_jax.datasets.pairing_report import Pair, Reason
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import BOX_MM, SIDES, KneePlace, Radiograph
+from xr2mri_jax.io import read_radiograph, read_volume
+from xr2mri_jax.io.oai.extract import opened
+from xr2mri_jax.io.records import RadiographFile
+from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
+from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
+
+# The acquired field must hold this share of a cube of CORE_MM around the joint's centre: half a
+# knee, as a truncated series shows it, is none. Whole series of the protocol hold all of it.
+CORE_MM, SMALLEST_FIELD = 80.0, 0.75
+
+
+@dataclasses.dataclass(frozen=True)
+class FilmTask:
+    """A radiograph, the pairs that it is part of, and where their knees are if that was given."""
+
+    radiograph: RadiographFile
+    pairs: tuple[Pair, ...]
+    places: Mapping[str, KneePlace]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How pairs are made: see `PairOptions`; `scratch` is a folder for extracted archives."""
+
+    volume_shape: tuple[int, int, int]
+    contrast: Mapping[str, Any]
+    bias_field: bool = True
+    spacing: float | None = None
+    scratch: str | None = None
+
+
+class _Rejected(Exception):
+    """A knee that cannot be used: (reason, detail)."""
+
+
+def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
+    """The outcomes of a task's pairs: examples, or why not.
+
+    Whatever is wrong with a file ends as a reason: a preparation goes through thousands of files,
+    and one of them must not end it. What is no `InputError` carries its class's name.
+
+    Returns:
+      One outcome a pair, under `pair_key`. An example has xray u16[h, w, 1], mri u16[d, h, w, 1],
+      mask u8[d, h, w, 1], side, kl (-1 unknown), subject, visit, spacing f32[3] and record, the
+      JSON text of what was done: the radiograph's and the volume's records, places and files.
+    """
+    clock = _Clock()
+    outcomes = []
+    try:
+        radiograph = _radiograph(settings, task, clock)
+        places = _places(task, radiograph, clock)
+        failed = None
+    except _Rejected as rejected:
+        failed = rejected
+    for pair in task.pairs:
+        example, reason, detail = None, "", ""
+        try:
+            if failed is not None:
+                raise failed
+            example = _example(settings, pair, radiograph, places, clock)
+        except _Rejected as rejected:
+            reason, detail = rejected.args
+        outcomes.append(
+            Outcome(pair_key(pair), example, reason, detail, clock.taken(), this_worker())
+        )
+    return outcomes
+
+
+def pair_key(pair: Pair) -> str:
+    """The key of a pair in the dataset: subject, side and the MRI's visit."""
+    return "_".join(filter(None, pair.knee))
+
+
+def _example(
+    settings: Settings,
+    pair: Pair,
+    radiograph: Radiograph,
+    places: Mapping[str, KneePlace],
+    clock: "_Clock",
+) -> dict[str, Any]:
+    film, film_record = _standard_radiograph(settings, pair, radiograph, places, clock)
+    scan, scan_record = _standard_volume(settings, pair, clock)
+    with clock("encoding"):
+        record = {
+            "subject": pair.subject,
+            "side": pair.side,
+            "radiograph": film_record,
+            "mri": scan_record,
+            "gap_months": pair.gap,
+        }
+        return {
+            "xray": np.rint(film.image * 65535).astype(np.uint16),
+            "mri": np.rint(scan.array * 65535).astype(np.uint16)[..., None],
+            "mask": scan.mask.astype(np.uint8)[..., None],
+            "side": SIDES.index(pair.side),
+            "kl": -1 if pair.kl is None else pair.kl,
+            "subject": pair.subject,
+            "visit": pair.visit,
+            "spacing": np.divide(BOX_MM, settings.volume_shape).astype(np.float32),
+            "record": json.dumps(record, sort_keys=True),
+        }
+
+
+def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiograph:
+    """The decoded radiograph, with a spacing."""
+    film = task.radiograph
+    with clock("decoding"), _rejecting(Reason.RADIOGRAPH_BROKEN):
+        with opened(film, settings.scratch or tempfile.gettempdir()) as path:
+            radiograph = read_radiograph(path, film.spacing)
+        if None not in (film.side, radiograph.side) and film.side != radiograph.side:
+            raise InputError(
+                f"{film.path}: its header says {radiograph.side}, expected {film.side} as in the "
+                "collection's table"
+            )
+    spacing = radiograph.spacing or settings.spacing
+    if spacing is None:
+        raise _Rejected(
+            Reason.SPACING_UNKNOWN,
+            f"{film.path}: the pixel spacing is unknown: neither the file nor the table says it, "
+            "give --spacing=MM",
+        )
+    return Radiograph(radiograph.array, np.broadcast_to(spacing, 2).tolist(), film.side)
+
+
+def _places(task: FilmTask, radiograph: Radiograph, clock: "_Clock") -> Mapping[str, KneePlace]:
+    """Where the knees are: as given, else the middle of a single knee's image, else as found."""
+    if all(pair.side in task.places for pair in task.pairs):
+        return task.places
+    if radiograph.side is not None:
+        return {}
+    with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, task.radiograph.path):
+        return {**localise(radiograph), **task.places}
+
+
+def _standard_radiograph(
+    settings: Settings,
+    pair: Pair,
+    radiograph: Radiograph,
+    places: Mapping[str, KneePlace],
+    clock: "_Clock",
+) -> tuple[StandardRadiograph, dict[str, Any]]:
+    place = places.get(pair.side)
+    if place is None and radiograph.side is None:
+        raise _Rejected(
+            Reason.KNEE_NOT_FOUND, f"{pair.radiograph.path}: no {pair.side} knee was found in it"
+        )
+    with clock("standardising"), _rejecting(Reason.RADIOGRAPH_BROKEN, pair.radiograph.path):
+        single = Radiograph(radiograph.array, radiograph.spacing, pair.side)
+        standard = standardise_radiograph(
+            single,
+            settings.volume_shape[1:],
+            None if place is None else place.centre_px,
+            settings.contrast,
+        )
+    about = {
+        "file": str(pair.radiograph.path),
+        "visit": pair.radiograph.visit,
+        "place": None if place is None else dataclasses.asdict(place),
+    }
+    return standard, about | standard.record
+
+
+def _standard_volume(
+    settings: Settings, pair: Pair, clock: "_Clock"
+) -> tuple[StandardVolume, dict[str, Any]]:
+    source = pair.series.path
+    scratch = settings.scratch or tempfile.gettempdir()
+    with (
+        clock("decoding"),
+        _rejecting(Reason.MRI_BROKEN, source),
+        opened(pair.series, scratch) as path,
+    ):
+        volume = read_volume(path)
+    with clock("localising"), _rejecting(Reason.JOINT_NOT_FOUND, source):
+        joint = find_joint_centre(volume, pair.side)
+    with clock("standardising"), _rejecting(Reason.MRI_BROKEN, source):
+        standard = standardise_volume(
+            volume,
+            pair.side,
+            joint.centre_mm,
+            settings.volume_shape,
+            bias_field={} if settings.bias_field else None,
+        )
+    _require_field(standard.mask, source)
+    about = {
+        "file": str(source),
+        "visit": pair.visit,
+        "sequence": pair.series.sequence,
+        "joint_centre": dataclasses.asdict(joint),
+    }
+    return standard, about | standard.record
+
+
+def _require_field(mask: np.ndarray, source: Any) -> None:
+    """Rejects an MRI whose field holds too little of the joint."""
+    core = tuple(
+        slice(round(n * (1 - CORE_MM / box) / 2), round(n * (1 + CORE_MM / box) / 2))
+        for n, box in zip(mask.shape, BOX_MM, strict=True)
+    )
+    share = float(mask[core].mean())
+    if share < SMALLEST_FIELD:
+        raise _Rejected(
+            Reason.MRI_FIELD,
+            f"{source}: the MRI shows {share:.0%} of the {CORE_MM:g} mm around the joint's centre, "
+            f"expected at least {SMALLEST_FIELD:.0%}: is the series truncated?",
+        )
+
+
+@contextlib.contextmanager
+def _rejecting(reason: Reason, source: Any = None) -> Iterator[None]:
+    """Turns what goes wrong within into a rejection of one line that names the file."""
+    try:
+        yield
+    except _Rejected:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if not isinstance(error, InputError):
+            text = f"{type(error).__name__}: {text}"
+        if source is not None and str(source) not in text:
+            text = f"{source}: {text}"
+        raise _Rejected(reason, text) from error
+
+
+class _Clock:
+    """Adds up seconds by kind of work: `with clock("decoding"): ...`."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self._seconds[kind] = self._seconds.get(kind, 0.0) + spent
+
+    def taken(self) -> dict[str, float]:
+        """The seconds since the last call."""
+        seconds, self._seconds = self._seconds, {}
+        return seconds
