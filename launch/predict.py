@@ -10,12 +10,17 @@ from xr2mri_jax import command_line
 from xr2mri_jax.errors import InputError
 
 MODEL = flags.DEFINE_string("model", "", "workdir of a trained generator or joint stage")
-XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee: DICOM, PNG, TIFF, JPEG or NIfTI")
+XRAY = flags.DEFINE_string(
+    "xray", "", "radiograph of one knee or of both, any of the formats"
+)
 OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
 SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the file does not say it")
 SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the file does not say it")
 CENTRE = flags.DEFINE_string(
-    "centre", None, "pixel row,column of the joint's centre; the image's middle where not given"
+    "centre",
+    None,
+    "pixel row,column of the joint's centre; where not given, the middle of a crop around one knee "
+    "or what is found in a larger image",
 )
 DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as DICOM series")
 KEEP_IDENTITY = flags.DEFINE_bool(

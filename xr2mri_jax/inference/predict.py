@@ -16,6 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.picture import STATEMENT
+from xr2mri_jax.inference.place import place_knee
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
@@ -132,11 +133,12 @@ def predict_file(
 
     Args:
       model_dir: workdir of a trained generator or joint stage.
-      xray: radiograph of one knee: DICOM, PNG, TIFF, JPEG or NIfTI.
+      xray: radiograph of one knee or of both: DICOM, PNG, TIFF, JPEG or NIfTI.
       output: the volume's file, ending in .nii or .nii.gz.
       side: "left" or "right"; needed where the file does not say it, may not contradict it.
       spacing: mm a pixel; needed where the file does not say it, else goes before it.
-      centre: (row, col) of the joint's centre; None takes the image's middle.
+      centre: (row, col) of the joint's centre; None takes the middle of a crop around one knee and
+        finds the joint in a larger image, see `place.place_knee`.
       dicom_dir: folder for a DICOM series of the volume, new or empty; None for no such series.
       keep_identity: whether the series carries patient and study of the radiograph, which must be
         a DICOM file then; else it is anonymous.
@@ -148,6 +150,7 @@ def predict_file(
     read = radiograph = read_radiograph(xray)
     try:
         radiograph = _with_flags(radiograph, side, spacing)
+        radiograph, centre, place = place_knee(radiograph, centre)
         # A radiograph that cannot be used is refused before seconds are spent on the model.
         standardise_radiograph(radiograph, (32, 32), centre)
     except InputError as error:
@@ -158,6 +161,7 @@ def predict_file(
         "file": os.fspath(xray),
         "side_in_file": read.side,
         "spacing_mm_in_file": None if read.spacing is None else list(read.spacing),
+        "place_found": None if place is None else dataclasses.asdict(place),
     }
     if files.dicom is not None:
         prediction.record["dicom"] = {

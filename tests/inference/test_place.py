@@ -1,0 +1,55 @@
+"""Tests of which knee is meant: a crop's middle, the given centre, one of two knees on a film."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference.place import place_knee
+from xr2mri_jax.phantom.bilateral import simulate_bilateral
+
+SPACING = (0.6, 0.6)
+
+
+@pytest.fixture(scope="module")
+def film():
+    made = simulate_bilateral(11, 3, (560, 700), SPACING)
+    return Radiograph(made.image, SPACING), made.places
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_meant_knee_of_two_is_found(film, side):
+    radiograph, truth = film
+    placed, centre, found = place_knee(dataclasses.replace(radiograph, side=side), None)
+    assert placed.side == found.side == side
+    assert np.abs(np.subtract(centre, truth[side].centre_px)).max() * SPACING[0] < 6.0
+
+
+def test_two_knees_want_a_side(film):
+    with pytest.raises(InputError, match=r"found a left and a right knee, expected to be told which"):
+        place_knee(film[0], None)
+
+
+def test_the_only_knee_of_half_a_film_is_taken_and_the_other_one_refused(film):
+    radiograph, truth = film
+    half = Radiograph(radiograph.array[:, 350:], SPACING)
+    placed, centre, found = place_knee(half, None)
+    assert placed.side == found.side == "left"
+    expected = np.subtract(truth["left"].centre_px, (0, 350))
+    assert np.abs(np.subtract(centre, expected)).max() * SPACING[0] < 6.0
+
+
+@pytest.mark.parametrize(
+    ("spacing", "centre"), [((0.5, 0.5), None), (None, None), ((2.0, 2.0), (10.0, 20.0))]
+)
+def test_a_crop_or_a_given_centre_is_left_as_it_is(spacing, centre):
+    radiograph = Radiograph(np.random.default_rng(0).normal(size=(200, 200)), spacing, "right")
+    assert place_knee(radiograph, centre) == (radiograph, centre, None)
+
+
+def test_a_large_image_without_a_knee_is_refused():
+    radiograph = Radiograph(np.random.default_rng(0).normal(size=(300, 300)), (1.0, 1.0), "right")
+    with pytest.raises(InputError, match="no knee was found"):
+        place_knee(radiograph, None)
