@@ -10,9 +10,7 @@ from xr2mri_jax import command_line
 from xr2mri_jax.errors import InputError
 
 MODEL = flags.DEFINE_string("model", "", "workdir of a trained generator or joint stage")
-XRAY = flags.DEFINE_string(
-    "xray", "", "radiograph of one knee or of both, any of the formats"
-)
+XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")
 OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
 SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the file does not say it")
 SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the file does not say it")

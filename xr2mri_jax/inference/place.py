@@ -33,18 +33,16 @@ def place_knee(
     if radiograph.shape[1] * radiograph.spacing[1] <= CROP * BOX_MM[2]:
         return radiograph, None, None
     places = localise(radiograph)
-    side = radiograph.side
+    side, seen = radiograph.side, " and a ".join(sorted(places))
     if side is None and len(places) > 1:
         raise InputError(
-            f"found a {' and a '.join(sorted(places))} knee, expected to be told which: give --side=right or "
-            "--side=left"
+            f"found a {seen} knee, expected to be told which: give --side=right or --side=left"
         )
     if side is None:
         side = next(iter(places))
     if side not in places:
         raise InputError(
-            f"found a {' and a '.join(sorted(places))} knee only, expected the {side} one: give --centre "
-            "if it is there"
+            f"found a {seen} knee only, expected the {side} one: give --centre if it is there"
         )
     found = places[side]
     return dataclasses.replace(radiograph, side=side), found.centre_px, found
