@@ -187,7 +187,7 @@ def _agreement(
     worst = 0.0
     for name, parameter in twin.named_parameters():
         expected = parameter.grad.numpy()
-        error = np.linalg.norm(ours[name].numpy() - expected)
-        error /= max(np.linalg.norm(expected), 1e-12)
-        worst = max(worst, float(error))
+        scale = max(float(np.linalg.norm(expected)), 1e-12)
+        error = float(np.linalg.norm(ours[name].numpy() - expected)) / scale
+        worst = max(worst, error)
     return {"largest relative gradient difference": worst}
