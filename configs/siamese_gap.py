@@ -40,7 +40,12 @@ def _default(config: ml_collections.ConfigDict) -> None:
         shift=8.0, rotate=7.0, scale=0.08, gamma=0.2, contrast=0.2, brightness=0.08, noise=0.02
     )
     config.optimizer.update(
-        learning_rate=2e-3, warmup_steps=100, weight_decay=1e-2, clip_norm=5.0, ema_decay=0.99
+        learning_rate=2e-3,
+        muon_learning_rate=0.02,
+        warmup_steps=100,
+        weight_decay=1e-2,
+        clip_norm=5.0,
+        ema_decay=0.99,
     )
     # 2040 of the 2400 training radiographs are not held out: 64 steps are an epoch.
     config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=8)
