@@ -46,6 +46,13 @@ def test_three_hundred_broken_files():
     assert (again.what, again.kind) == (outcomes[7].what, outcomes[7].kind)
 
 
+def test_own_files_may_have_other_headers():
+    made = by_name(SEEDS, "nrrd raw")
+    assert len(contradictions(made)) == 7
+    own = made._replace(files={"v": made.files["v"].replace(b"sizes: 36", b"sizes:  36")})
+    assert len(contradictions(own)) == 5
+
+
 def test_damage_never_touches_the_seed():
     seed = by_name(SEEDS, "series")
     before = dict(seed.files)

@@ -40,7 +40,10 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
             found["gzip check sum"] = lambda rng: _only(seed, _flipped_crc(content))
         return found
     if content.startswith(b"NRRD"):
-        return {name: _on_text(seed, *change) for name, change in _NRRD.items()}
+        # The user's own files may have other lines than the made ones.
+        return {
+            name: _on_text(seed, *change) for name, change in _NRRD.items() if change[0] in content
+        }
     if content.startswith(b"\x89PNG"):
         return {
             "cut off": lambda rng: _only(seed, content[: int(rng.integers(40, len(content) - 16))])
@@ -230,8 +233,4 @@ _NRRD = {
 
 def _on_text(seed: Seed, old: bytes, new: bytes) -> Callable[[Rng], Files]:
     content = next(iter(seed.files.values()))
-    if old == b"type: int16" and old not in content:
-        old = b"type: short"
-    if old not in content:
-        raise ValueError(f"seed {seed.name} has no {old!r}")
     return lambda rng: _only(seed, content.replace(old, new, 1))
