@@ -41,7 +41,7 @@ class PairOptions:
     places: str | None = None
     spacing: float | None = None
     clahe: tuple[float, float] | None = None
-    bias_field: bool = True
+    bias_field: bool = False
     splits: str | None = None
     split_seed: int = 0
     split_shares: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(FRACTIONS))

@@ -42,7 +42,7 @@ class Settings:
 
     volume_shape: tuple[int, int, int]
     contrast: Mapping[str, Any]
-    bias_field: bool = True
+    bias_field: bool = False
     spacing: float | None = None
     scratch: str | None = None
 
