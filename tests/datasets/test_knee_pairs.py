@@ -225,7 +225,9 @@ def test_a_collection_without_a_pair_or_with_places_of_other_files_is_refused(kn
     chosen = [s for s in subjects() if s.name in ("9000107", "9000120")]
     write_release(tmp_path / "oai", knees, tuple(chosen))
     with pytest.raises(InputError, match=r"found no pair of radiograph and MRI.*no_radiograph"):
-        make_plan(tmp_path / "oai", OPTIONS)
+        make_plan(tmp_path / "oai", OPTIONS, tmp_path / "report.csv")
+    with (tmp_path / "report.csv").open(newline="") as file:
+        assert {row["status"] for row in csv.DictReader(file)} == {"rejected"}
     chosen = [s for s in subjects() if s.name == "9000103"]
     write_release(tmp_path / "other", knees, tuple(chosen))
     places = tmp_path / "places.csv"

@@ -74,7 +74,7 @@ class Builder(FilesBuilder):
 
     def plan(self, source: Path) -> Work:
         """Pairs and splits the collection's knees; see `plan.make_plan`."""
-        self._plan = make_plan(source, self.options)
+        self._plan = make_plan(source, self.options, self.report_path)
         settings = Settings(
             self.builder_config.volume_shape,
             self.options.contrast,

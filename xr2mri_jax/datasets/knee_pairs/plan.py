@@ -1,6 +1,7 @@
 """From a collection's files to the work of making pairs: who is paired, split, read together."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,7 +25,9 @@ class Plan:
     tasks: Mapping[str, tuple[FilmTask, ...]]
 
 
-def make_plan(source: Path, options: PairOptions) -> Plan:
+def make_plan(
+    source: Path, options: PairOptions, report: str | os.PathLike[str] | None = None
+) -> Plan:
     """Reads the collection's tables, pairs its knees and splits the pairs by subject.
 
     Nothing but tables and folder listings is read. A radiograph of both knees is one task, so that
@@ -33,6 +36,7 @@ def make_plan(source: Path, options: PairOptions) -> Plan:
     Args:
       source: a collection of any layout, see `io.sources.read_source`.
       options: what is chosen.
+      report: CSV file for the rejected knees where not one pair was found, or None.
 
     Raises:
       InputError: tables that cannot be used, not one pair, a split without a subject, a subject in
@@ -46,6 +50,8 @@ def make_plan(source: Path, options: PairOptions) -> Plan:
         duplicates=options.duplicates,
     )
     if not pairing.pairs:
+        if report is not None:
+            pairing.write_csv(report)
         raise InputError(
             f"--source={source}: found no pair of radiograph and MRI: "
             + "; ".join(line.strip() for line in pairing.summary().splitlines()[1:])
