@@ -57,6 +57,7 @@ setup(
     packages=find_packages(include=["xr2mri_jax", "xr2mri_jax.*"]),
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
+        "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess": ["*.npz"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],
     },

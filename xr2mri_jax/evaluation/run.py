@@ -70,12 +70,8 @@ def evaluate_workdir(
     Raises:
       InputError: where the run, the dataset or the split cannot be used.
     """
-    model = load_model(workdir, step=step)
+    model = load_chosen(workdir, step)
     stage: Any = model.stage
-    if step is None and hasattr(stage, "chosen_by"):
-        best = record.best_step(Path(workdir), stage.chosen_by, runs.steps(workdir))
-        if best not in (None, model.step):
-            model = load_model(workdir, step=best)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
@@ -101,6 +97,17 @@ def evaluate_workdir(
         f"{workdir}: stage {stage.name!r} makes no volumes, radiographs or grades, expected one of "
         "cae, generator, joint, siamese_gap"
     )
+
+
+def load_chosen(workdir: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
+    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
+    model = load_model(workdir, step=step)
+    stage: Any = model.stage
+    if step is None and hasattr(stage, "chosen_by"):
+        best = record.best_step(Path(workdir), stage.chosen_by, runs.steps(workdir))
+        if best not in (None, model.step):
+            return load_model(workdir, step=best)
+    return model
 
 
 def _volumes(request: _Request) -> Path:

@@ -1,0 +1,36 @@
+"""Makes the grader that launch/grade.py uses from a training run of siamese_gap.
+
+python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER]
+"""
+
+from absl import flags
+
+from xr2mri_jax import command_line
+
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
+_OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
+_STEP = flags.DEFINE_integer("step", None, "checkpoint; default the best by AUC")
+
+
+def main() -> None:
+    """Reads the flags, makes the grader and says what was found."""
+    from xr2mri_jax.inference.knee_grader import make
+
+    grader, folder = make.ship(_WORKDIR.value, _OUTPUT.value, _DATA_DIR.value, _STEP.value)
+    found = grader.calibration
+    assert found is not None
+    print(
+        f"{folder}: step {grader.training['step']}, calibrated on {found.knees} held-out knees of "
+        f"{found.subjects} subjects: temperature {found.temperature:.3f}, calibration error "
+        f"{found.error_before:.3f}, then {found.error_after:.3f}"
+    )
+    for row in found.thresholds:
+        print(
+            f"  from {row['probability']:.3f} on: sensitivity {row['sensitivity']:.3f} (wanted "
+            f"{row['sensitivity_wanted']:g}), specificity {row['specificity']:.3f}"
+        )
+
+
+if __name__ == "__main__":
+    command_line.run(main, required=("workdir",))

@@ -1,0 +1,104 @@
+"""Graders of a few thousand random numbers, a run's folder of one, and a made dataset."""
+
+import types
+
+import jax
+import numpy as np
+
+from xr2mri_jax import stages, workdir
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.inference import unlikeness
+from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.training import config as recipe
+
+SIZE = 32
+NETWORK = {
+    "kind": "siamese_gap",
+    "image_shape": [SIZE, SIZE],
+    "channels": [4, 4, 8, 8],
+    "convolutions": [1, 1, 1, 1],
+}
+ROWS = [
+    {"sensitivity_wanted": w, "probability": p, "sensitivity": w, "specificity": 1 - w / 2}
+    for w, p in ((0.8, 0.6), (0.9, 0.5), (0.95, 0.4))
+]
+BINS = {"count": [4.0, 6.0], "probability": [0.3, 0.7], "frequency": [0.25, 0.8]}
+
+
+def config():
+    """The resolved config of a run of a small network."""
+    made = recipe.plain(recipe.default("siamese_gap"))
+    made["model"]["classifier"] = dict(NETWORK)
+    made["data"].update(dataset="made", data_dir="", held_out=0.5, grades=[0, 2])
+    return stages.resolve(made)
+
+
+def arrays(seed=0):
+    """Params and batch statistics; shapes alone are compiled, which is faster."""
+    shapes = jax.eval_shape(stages.make_stage(config()).create, jax.random.key(0))
+    rng = np.random.default_rng(seed)
+    params = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(x.dtype), shapes[0])
+    state = jax.tree.map(lambda x: rng.uniform(0.5, 1.5, x.shape).astype(x.dtype), shapes[1])
+    return params, state
+
+
+def bare_grader():
+    """Without calibration and likeness."""
+    params, state = map(form.rounded, arrays())
+    spec = config()["model"]["classifier"]
+    return KneeGrader(spec, (0, 2), params, state, contrast_with_clahe(None), {"step": 3})
+
+
+def grader():
+    """A whole one; its likeness is that of noise."""
+    bare = bare_grader()
+    noise = np.random.default_rng(1).random((24, SIZE, SIZE, 1), np.float32)
+    features = Network(bare, 24)(noise)[1]
+    return KneeGrader(
+        bare.network,
+        bare.grades,
+        bare.params,
+        bare.model_state,
+        bare.contrast,
+        bare.training,
+        Calibration(1.5, ROWS, BINS, 0.1, 0.05, 10, 6),
+        unlikeness.fit(features[:16], features[16:]),
+    )
+
+
+def write_run(folder):
+    """A run's folder with a checkpoint of step 3."""
+    params, state = arrays()
+    stored = {"params": params, "ema_params": params, "model_state": state, "step": np.asarray(3)}
+    workdir.write_config(folder, config())
+    workdir.write_step(folder, 3, stored, {"input": [], "record": {}}, config(), 1)
+    return folder
+
+
+class Source:
+    """Stands for a prepared dataset: 60 noisy radiographs whose level tells their grade."""
+
+    def __init__(self, folder, grades=(0, 2)):
+        random = np.random.default_rng(0)
+        self.data_dir = folder
+        self.examples = []
+        for i in range(60):
+            kl = int(random.choice(grades))
+            level = 0.4 + 0.1 * kl + random.normal(0, 0.1)
+            image = np.clip(level + random.normal(0, 0.2, (SIZE, SIZE, 1)), 0, 1)
+            self.examples.append(
+                {
+                    "xray": (65535 * image).astype(np.uint16),
+                    "kl": kl,
+                    "side": i % 2,
+                    "subject": f"s{i // 2}".encode(),
+                }
+            )
+        features = dict.fromkeys(("xray", "kl", "side", "subject"))
+        counts = {"train": types.SimpleNamespace(num_examples=60)}
+        self.info = types.SimpleNamespace(full_name="made", features=features, splits=counts)
+
+    def as_data_source(self, split, decoders=None):
+        return self.examples

@@ -1,0 +1,184 @@
+"""The shipped form of a grader: written and read, refused when broken, made from a run."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import made_grader
+import numpy as np
+import pytest
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.knee_grader import form, load, make
+from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.models import siamese_gap
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "ship_grader.py"
+
+
+@pytest.fixture(scope="module")
+def grader():
+    return made_grader.grader()
+
+
+@pytest.fixture
+def written(grader, tmp_path):
+    form.write(tmp_path, grader)
+    return tmp_path
+
+
+def test_what_is_written_is_read(written, grader):
+    read = form.read(written)
+    jax.tree.map(np.testing.assert_array_equal, read.params, grader.params)
+    jax.tree.map(np.testing.assert_array_equal, read.model_state, grader.model_state)
+    assert (read.network, read.grades) == (grader.network, grader.grades)
+    assert read.contrast["clahe"] is None and read.image_shape == (32, 32)
+    assert read.calibration == grader.calibration and read.calibration.threshold == 0.5
+    noise = np.random.default_rng(2).random((3, 32, 32, 1), np.float32)
+    (logits, features), (again, _) = Network(grader, 4)(noise), Network(read, 4)(noise)
+    np.testing.assert_array_equal(logits, again)
+    np.testing.assert_array_equal(
+        read.likeness.distance(features), grader.likeness.distance(features)
+    )
+
+
+def test_the_full_network_stays_below_six_megabytes(grader, tmp_path):
+    model = siamese_gap.make({})
+    xray = jax.ShapeDtypeStruct((1, 224, 224, 1), np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), xray)
+    rng = np.random.default_rng(0)
+    full = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
+    likeness = dataclasses.replace(
+        grader.likeness,
+        mean=np.zeros(480, np.float32),
+        deviation=np.ones(480, np.float32),
+        factor=np.tril(rng.normal(size=(480, 480))).astype(np.float16),
+    )
+    big = dataclasses.replace(
+        grader,
+        params=full["params"],
+        model_state=full["batch_stats"],
+        likeness=likeness,
+    )
+    form.write(tmp_path, big)
+    assert (tmp_path / "weights.npz").stat().st_size < 6e6
+
+
+def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
+    noise = np.random.default_rng(3).random((5, 32, 32, 1), np.float32)
+    logits, features = Network(grader, 8)(noise)
+    spec = {k: v for k, v in grader.network.items() if k != "kind"}
+    module = siamese_gap.make(spec)
+    variables = {"params": grader.params, "batch_stats": grader.model_state}
+    np.testing.assert_allclose(logits, module.apply(variables, noise), atol=1e-5)
+    wanted = module.apply(variables, noise, method="features")
+    np.testing.assert_allclose(features, wanted, atol=1e-5)
+    one = np.exp(logits[:, 1] / 2) / np.exp(logits / 2).sum(axis=1)
+    np.testing.assert_allclose(positive_probability(logits, 2.0), one)
+
+
+def test_broken_files_are_named(written):
+    def refused(match):
+        with pytest.raises(InputError, match=match):
+            load.load_grader(written)
+
+    text = (written / "model.json").read_text()
+    described = json.loads(text)
+    (written / "model.json").write_text(json.dumps({**described, "form": 9}))
+    refused("form 1")
+    (written / "model.json").write_text(json.dumps({**described, "grades": [0, 1]}))
+    refused("upper half begins with 2")
+    (written / "model.json").write_text(text[:50])
+    refused("as JSON")
+    del described["training"]
+    (written / "model.json").write_text(json.dumps(described))
+    refused("'training' is missing")
+    (written / "model.json").write_text(text)
+    content = (written / "weights.npz").read_bytes()
+    (written / "weights.npz").write_bytes(content[:-1])
+    refused("SHA-256")
+    (written / "weights.npz").unlink()
+    refused(r"weights.npz: cannot be read")
+    (written / "model.json").unlink()
+    refused(r"neither model.json nor config.json")
+
+
+def test_weights_too_large_for_float16_are_refused():
+    with pytest.raises(InputError, match="float16"):
+        form.rounded({"a": np.float32([1e6])})
+
+
+def test_without_a_shipped_model_the_error_says_what_to_give(monkeypatch, tmp_path):
+    monkeypatch.setattr(load, "SHIPPED", tmp_path)
+    with pytest.raises(InputError, match="--model: none ships"):
+        load.load_grader("")
+
+
+@pytest.fixture
+def run_folder(tmp_path, monkeypatch):
+    source = made_grader.Source(tmp_path)
+    monkeypatch.setattr(make.datasets, "load_builder", lambda name, folder: source)
+    return made_grader.write_run(tmp_path / "run")
+
+
+def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
+    (tmp_path / "preparation.json").write_text('{"options": {"clahe": [0.01, 16.0]}}')
+    _, folder = make.ship(run_folder, tmp_path / "shipped")
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.npz"]
+    read = load.load_grader(folder)
+    assert read.contrast["clahe"] == {"clip_limit": 0.01, "kernel_mm": 16.0}
+    found = read.calibration
+    assert read.training["step"] == 3
+    assert found.knees + read.training["training_knees"] == 60
+    assert found.subjects + read.training["training_subjects"] == 30
+    # What is stored is what the rounded weights give on the held-out patients.
+    held_out = make._seen(
+        Network(read, 16), made_grader.Source(tmp_path), made_grader.config()["data"], "held_out"
+    )
+    assert found.temperature == pytest.approx(
+        calibration.fit_temperature(held_out.logits, held_out.label), rel=1e-4
+    )
+    score = positive_probability(held_out.logits, found.temperature)
+    for row in found.thresholds:
+        at = classification.accuracies(score, held_out.label, row["probability"] - 1e-6)
+        assert at["sensitivity"] >= row["sensitivity_wanted"]
+        assert at["specificity"] == pytest.approx(row["specificity"])
+    assert np.quantile(read.likeness.distance(held_out.features), 0.99) == pytest.approx(1, 1e-4)
+    with pytest.raises(InputError, match="new or empty folder"):
+        make.ship(run_folder, folder)
+
+
+def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp_path):
+    source = made_grader.Source(tmp_path, grades=(2,))
+    monkeypatch.setattr(make.datasets, "load_builder", lambda name, folder: source)
+    with pytest.raises(InputError, match="one class only"):
+        make.ship(run_folder, tmp_path / "shipped")
+    config = json.loads((run_folder / "config.json").read_text())
+    config["data"]["held_out"] = 0.0
+    (run_folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="held_out is 0"):
+        make.ship(run_folder, tmp_path / "shipped")
+    assert not (tmp_path / "shipped").exists()
+
+
+def test_a_run_itself_is_not_calibrated(tmp_path):
+    grader = load.load_grader(made_grader.write_run(tmp_path / "run"))
+    assert grader.calibration is None and grader.likeness is None
+    wanted = form.rounded(made_grader.arrays()[0])
+    jax.tree.map(np.testing.assert_array_equal, grader.params, wanted)
+
+
+def test_the_command_refuses_a_folder_without_a_run(tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, f"--workdir={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "no config.json" in done.stderr

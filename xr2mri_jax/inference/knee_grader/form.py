@@ -1,0 +1,199 @@
+"""The files of a grader: weights.npz in float16 and model.json, held to each other."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from xr2mri_jax import files, workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.models import classifiers
+
+FORM = 1
+WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
+# The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
+POSITIVE_GRADE = 2
+# Which row of the threshold table rules the column `at_threshold`.
+SENSITIVITY = 0.9
+_KEYS = ("form", "weights_sha256", "network", "grades", "contrast", "calibration", "training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """What held-out patients said of the probabilities.
+
+    Attributes:
+      temperature: the logits are divided by it, > 0.
+      thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
+      reliability: count, probability and frequency by bin, see `metrics.calibration`.
+      error_before, error_after: expected calibration error without and with the temperature.
+      knees, subjects: how many.
+    """
+
+    temperature: float
+    thresholds: list[dict[str, float]]
+    reliability: dict[str, list[float]]
+    error_before: float
+    error_after: float
+    knees: int
+    subjects: int
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which a knee is called positive, at the sensitivity SENSITIVITY."""
+        wanted = (r for r in self.thresholds if r["sensitivity_wanted"] == SENSITIVITY)
+        return next(wanted)["probability"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KneeGrader:
+    """A trained network with all that is needed to grade a radiograph and to doubt the grade.
+
+    Attributes:
+      network: full spec of the classifier, see `models.classifiers.full_spec`.
+      grades: those of the classes; the upper half begins with grade 2.
+      params, model_state: nested dicts of f32 arrays whose values fit float16.
+      contrast: as `standardise_radiograph` takes it, that of the training radiographs.
+      training: JSON-able; where it comes from.
+      calibration: None where the probabilities are not calibrated.
+      likeness: None where the distance to the training radiographs is not known.
+    """
+
+    network: dict[str, Any]
+    grades: tuple[int, ...]
+    params: Any
+    model_state: Any
+    contrast: dict[str, Any]
+    training: dict[str, Any]
+    calibration: Calibration | None = None
+    likeness: Likeness | None = None
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """(h, w) in pixels of the radiographs that the network takes."""
+        height, width = self.network["image_shape"]
+        return int(height), int(width)
+
+
+def require_grades(grades: tuple[int, ...], where: str) -> None:
+    """Raises InputError unless the upper half of the grades begins with POSITIVE_GRADE."""
+    if len(grades) < 2 or grades[len(grades) // 2] != POSITIVE_GRADE:
+        raise InputError(
+            f"{where}: found the grades {list(grades)}, expected such whose upper half begins with "
+            f"{POSITIVE_GRADE}, as 0,2"
+        )
+
+
+def rounded(tree: Any) -> Any:
+    """A tree of arrays as float16 keeps them, in f32; InputError where that is not finite."""
+    with np.errstate(over="ignore"):
+        found = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tree)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
+        raise InputError("the model's weights: found values that float16 cannot hold")
+    return found
+
+
+def write(folder: Path, grader: KneeGrader) -> None:
+    """Writes weights.npz and model.json into an existing folder, each atomically.
+
+    Raises:
+      ValueError: calibration or likeness is missing.
+    """
+    calibration, likeness = grader.calibration, grader.likeness
+    if calibration is None or likeness is None:
+        raise ValueError("a grader without calibration or likeness is not shipped")
+    trees = {"params": grader.params, "batch_stats": grader.model_state}
+    arrays = {
+        name: np.asarray(value, np.float16)
+        for name, value in traverse_util.flatten_dict(trees, sep="/").items()
+    }
+    arrays |= {
+        "features/mean": likeness.mean,
+        "features/deviation": likeness.deviation,
+        "features/factor": likeness.factor,
+    }
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    description = {
+        "form": FORM,
+        "weights_sha256": hashlib.sha256(content.getvalue()).hexdigest(),
+        "network": grader.network,
+        "grades": list(grader.grades),
+        "contrast": grader.contrast,
+        "calibration": dataclasses.asdict(calibration),
+        "features": {"distance_one": likeness.scale},
+        "training": grader.training,
+    }
+    with files.atomic_path(folder / WEIGHTS) as partial:
+        partial.write_bytes(content.getvalue())
+    files.write_json(folder / DESCRIPTION, description)
+
+
+def read(folder: str | os.PathLike[str]) -> KneeGrader:
+    """Reads what `write` wrote.
+
+    Raises:
+      InputError: a file is missing, broken, of another form, or does not belong to the other.
+    """
+    place = Path(folder)
+    described = _description(place / DESCRIPTION)
+    try:
+        content = (place / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise InputError(f"{place / WEIGHTS}: cannot be read ({error.strerror})") from error
+    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
+        raise InputError(
+            f"{place / WEIGHTS}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of "
+            "one model"
+        )
+    with np.load(io.BytesIO(content)) as stored:
+        flat = {name: stored[name] for name in stored.files}
+    mean, deviation, factor = (
+        flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
+    )
+    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
+    as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
+    tree = traverse_util.unflatten_dict(as_f32, sep="/")
+    grader = KneeGrader(
+        classifiers.full_spec(described["network"]),
+        tuple(described["grades"]),
+        tree["params"],
+        tree.get("batch_stats", {}),
+        described["contrast"],
+        described["training"],
+        Calibration(**described["calibration"]),
+        likeness,
+    )
+    require_grades(grader.grades, str(place / DESCRIPTION))
+    workdir.require_shapes(place / WEIGHTS, grader.params, _shapes(grader.network))
+    return grader
+
+
+def _description(path: Path) -> Mapping[str, Any]:
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(described, dict) or described.get("form") != FORM:
+        raise InputError(f"{path}: expected a grader's description of form {FORM}")
+    missing = [key for key in (*_KEYS, "features") if key not in described]
+    if missing:
+        raise InputError(f"{path}: {missing[0]!r} is missing, expected it in a grader's form")
+    return described
+
+
+def _shapes(network: Mapping[str, Any]) -> Any:
+    model = classifiers.make(network)
+    xray = jax.ShapeDtypeStruct((1, *network["image_shape"], 1), np.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), xray)["params"]

@@ -1,0 +1,41 @@
+"""Which grader a command means: the shipped one, a folder of its form, or a training run."""
+
+import os
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader.form import KneeGrader
+
+SHIPPED = Path(__file__).parent
+
+
+def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
+    """Loads a grader.
+
+    Args:
+      model: a folder with model.json and weights.npz, or the workdir of a training run, whose
+        probabilities are then not calibrated; None or "" for the one that ships.
+
+    Raises:
+      InputError: it is missing or broken.
+    """
+    if not model:
+        if not (SHIPPED / form.DESCRIPTION).is_file():
+            raise InputError(
+                "--model: none ships with this package yet, expected the folder of one: a training "
+                "run's workdir, or what launch/ship_grader.py made of it"
+            )
+        return form.read(SHIPPED)
+    folder = Path(model)
+    if (folder / form.DESCRIPTION).is_file():
+        return form.read(folder)
+    if (folder / "config.json").is_file():
+        # Imported here: reading checkpoints takes seconds of imports.
+        from xr2mri_jax.inference.knee_grader.make import from_workdir
+
+        return from_workdir(folder)
+    raise InputError(
+        f"--model={folder}: found neither {form.DESCRIPTION} nor config.json, expected a grader's "
+        "folder or the workdir of a training run"
+    )

@@ -1,0 +1,62 @@
+"""A grader's network, compiled once for one size of batch."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import special
+
+from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.models import classifiers
+
+
+class Network:
+    """Radiographs to logits and features, always in batches of one size.
+
+    Attributes:
+      batch_size: radiographs that are seen together; fewer are filled up.
+    """
+
+    def __init__(self, grader: KneeGrader, batch_size: int):
+        """Compiles nothing yet: that happens in the first call, or in `compile`."""
+        self.batch_size = batch_size
+        self._shape = (*grader.image_shape, 1)
+        # In float32 on every device: with these the temperature and the thresholds were found.
+        model = classifiers.make(grader.network)
+        self._variables = jax.device_put(
+            {"params": grader.params, "batch_stats": grader.model_state}
+        )
+
+        def see(variables: Any, xray: Any) -> Any:
+            features = model.apply(variables, xray, method="features")
+            return model.apply(variables, xray), features
+
+        self._see = jax.jit(see)
+
+    def compile(self) -> None:
+        """Compiles now."""
+        self(np.zeros((1, *self._shape), np.float32))
+
+    def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Logits f64[b, k] and features f64[b, n] of radiographs f32[b, h, w, 1] in [0, 1].
+
+        Args:
+          xray: at most `batch_size`, at least one.
+
+        Raises:
+          FloatingPointError: the network gives values that are not finite.
+        """
+        count = len(xray)
+        padded = np.zeros((self.batch_size, *self._shape), np.float32)
+        padded[:count] = xray
+        found = jax.device_get(self._see(self._variables, padded))
+        logits, features = (np.asarray(value, np.float64)[:count] for value in found)
+        if not (np.isfinite(logits).all() and np.isfinite(features).all()):
+            raise FloatingPointError("the network gives values that are not finite")
+        return logits, features
+
+
+def positive_probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probability f64[b] of the upper half of the grades from logits f[b, k]."""
+    probability = special.softmax(np.asarray(logits, np.float64) / temperature, axis=1)
+    return np.clip(probability[:, logits.shape[1] // 2 :].sum(axis=1), 0.0, 1.0)

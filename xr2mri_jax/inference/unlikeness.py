@@ -1,0 +1,93 @@
+"""How unlike the training radiographs one is: a distance between the network's features."""
+
+import dataclasses
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+# Distance 1 is this quantile of radiographs that were not trained on.
+QUANTILE = 0.99
+# No feature counts as narrower than this share of the median one: a channel that is dead in
+# training would else decide alone.
+NARROWEST = 0.01
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Likeness:
+    """What the training radiographs' features are like.
+
+    Attributes:
+      mean: f32[n].
+      deviation: f32[n], > 0.
+      factor: f16[n, n], lower triangular: factor @ factor.T is the shrunken correlation matrix.
+      scale: the Mahalanobis distance that is called 1, > 0.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    factor: np.ndarray
+    scale: float
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Distances f64[b] of features f[b, n]; 1 is exceeded by 1 % of unseen ones alike."""
+        return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
+
+
+def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
+    """Fits mean and shrunken covariance to training features, the scale to held-out ones.
+
+    Lee et al. 2018 (arXiv 1807.03888) tell unusual images by the Mahalanobis distance of a
+    network's features; here one mean serves both classes, and the covariance of the standardised
+    features is shrunken so that it can be inverted.
+
+    Args:
+      features: f[m, n] of training radiographs.
+      held_out: f[k, n] of radiographs alike that were not trained on.
+
+    Raises:
+      ValueError: fewer than 2 training radiographs, none held out, other shapes, nothing varies.
+    """
+    features, held_out = np.asarray(features, np.float64), np.asarray(held_out, np.float64)
+    if features.ndim != 2 or len(features) < 2 or held_out.shape[1:] != features.shape[1:]:
+        raise ValueError(f"features {features.shape} and {held_out.shape}, expected [m, n], [k, n]")
+    if not len(held_out) or not features.std(axis=0).any():
+        raise ValueError("features: none held out, or all the same")
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    narrowest = NARROWEST * float(np.median(deviation[deviation > 0]))
+    deviation = np.maximum(deviation, narrowest)
+    covariance, _ = shrunken_covariance((features - mean) / deviation)
+    # Rounded before the scale is taken, so that what is stored gives the distances meant.
+    rounded = mean.astype(np.float32), deviation.astype(np.float32)
+    factor = np.linalg.cholesky(covariance).astype(np.float16)
+    scale = float(np.quantile(_mahalanobis(*rounded, factor, held_out), QUANTILE))
+    return Likeness(*rounded, factor, scale)
+
+
+def shrunken_covariance(centred: np.ndarray) -> tuple[np.ndarray, float]:
+    """The covariance drawn towards a multiple of the identity, and by which share.
+
+    Ledoit and Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), lemma 3.2 to 3.5: the share is the
+    sampling error of the covariance over its distance from the identity's multiple.
+
+    Args:
+      centred: f64[m, n] with mean 0.
+
+    Returns:
+      f64[n, n] and the share in [0, 1].
+    """
+    count, size = centred.shape
+    sample = centred.T @ centred / count
+    level = np.trace(sample) / size
+    apart = float(np.square(sample - level * np.eye(size)).sum())
+    fourth = float(np.square(np.square(centred).sum(axis=1)).sum())
+    error = (fourth / count - float(np.square(sample).sum())) / count
+    share = min(error, apart) / apart if apart > 0 else 1.0
+    return (1 - share) * sample + share * level * np.eye(size), share
+
+
+def _mahalanobis(
+    mean: np.ndarray, deviation: np.ndarray, factor: np.ndarray, features: np.ndarray
+) -> np.ndarray:
+    standardised = (np.asarray(features, np.float64) - mean) / deviation
+    white = solve_triangular(factor.astype(np.float64), standardised.T, lower=True)
+    return np.sqrt(np.square(white).sum(axis=0))
