@@ -118,6 +118,7 @@ class KneePlace:
       centre_px: (row, col) of the tibiofemoral joint's centre.
       joint_line: the ends of the joint line, each (row, col): that at the smaller column first.
       confidence: in [0, 1]; 1 for a place that was given or is the truth.
+      dark_bone: whether the knee was seen in the inverted image.
 
     Raises:
       InputError: an unknown side, numbers that are not finite, a confidence outside [0, 1].
@@ -127,6 +128,7 @@ class KneePlace:
     centre_px: tuple[float, float]
     joint_line: tuple[tuple[float, float], tuple[float, float]]
     confidence: float = 1.0
+    dark_bone: bool = False
 
     def __post_init__(self) -> None:
         checked_side(self.side)

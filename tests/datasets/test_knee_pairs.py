@@ -15,7 +15,7 @@ import pytest
 from made_collections import write_archive, write_manifest, write_release
 from made_knees import MadeKnees, make_knees
 from made_subjects import PAIRED, MadeSubject, subjects
-from pair_checks import check_equal, check_everybody, check_places, report_of
+from pair_checks import check_equal, check_everybody, check_places, correlation, report_of
 from PIL import Image
 from sas_table import SAS_TABLE
 
@@ -124,6 +124,10 @@ def test_a_manifest_with_given_places_single_knees_and_spacings(knees, sas, tmp_
     # The joint of a single knee's image is taken to be in its middle.
     single = examples["9000201", "right"]["record"]["radiograph"]
     assert single["centre_px"] == [499.5, 399.5] and single["place"] is None
+    # Its bone was dark in the file and is bright in the dataset.
+    same_knee = examples["9000103", "right"]
+    assert single["inverted"] and not same_knee["record"]["radiograph"]["inverted"]
+    assert correlation(examples["9000201", "right"]["xray"], same_knee["xray"]) > 0.7
     assert examples["9000202", "left"]["record"]["radiograph"]["spacing_mm"] == [0.143, 0.143]
 
 
@@ -136,10 +140,10 @@ def in_manifest(subject: MadeSubject) -> MadeSubject:
 
 
 def add_other_files(manifest: Path, knees: MadeKnees) -> tuple[MadeSubject, ...]:
-    """A PNG of one knee with an MRI as NIfTI, and a film whose spacing the table tells."""
+    """A PNG of one knee with dark bone, an MRI as NIfTI, a film whose spacing the table tells."""
     film, (row, column) = knees.films[0], map(round, knees.place(0, "right").centre_px)
     crop = film.image[row - 500 : row + 500, column - 400 : column + 400]
-    Image.fromarray((crop >> 8).astype(np.uint8)).save(manifest.with_name("crop.png"))
+    Image.fromarray(255 - (crop >> 8).astype(np.uint8)).save(manifest.with_name("crop.png"))
     source = from_canonical(knees.cases[0, "right"]["mri"][..., 0], "right", CENTRES["right"])
     write_nifti(manifest.with_name("knee.nii.gz"), source)
     film_row, film_column = knees.place(1, "left").centre_px

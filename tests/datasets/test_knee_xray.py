@@ -14,8 +14,9 @@ from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, Kne
 from xr2mri_jax.datasets.knee_xray.layout import find_knees
 from xr2mri_jax.datasets.knee_xray.work import XrayOptions
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import SIDES, Radiograph
+from xr2mri_jax.geometry import SIDES, Radiograph, resample_radiograph
 from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.phantom.bilateral import simulate_bilateral
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
 
 KNEES = {
@@ -131,6 +132,23 @@ def test_prepared_examples_equal_the_standardised_files(source, tmp_path):
         assert example["xray"].dtype == np.uint16
         np.testing.assert_allclose(example["xray"] / 65535, expected, atol=1e-5)
         np.testing.assert_array_equal(example["spacing"], np.zeros(2, np.float32))
+
+
+def test_an_image_with_dark_bone_is_turned_round(tmp_path):
+    film = simulate_bilateral(11, 3, (560, 700), (0.6, 0.6))
+    whole = Radiograph(film.image, film.spacing, "right")
+    crop, _ = resample_radiograph(whole, film.places["right"].centre_px, (128, 128))
+    pixels = np.rint(255 * (crop - crop.min()) / np.ptp(crop)).astype(np.uint8)
+    (tmp_path / "0").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "0" / "1R.png")
+    Image.fromarray(255 - pixels).save(tmp_path / "0" / "2R.png")
+    found = {
+        example["subject"].decode(): example
+        for example in prepare(tmp_path, tmp_path / "data").as_data_source(split="train")
+    }
+    assert {name: int(e["inverted"]) for name, e in found.items()} == {"1": 0, "2": 1}
+    images = [found[name]["xray"] / 65535 for name in ("1", "2")]
+    np.testing.assert_allclose(images[0], images[1], atol=1e-4)
 
 
 def test_broken_files_are_listed_and_borne(source, tmp_path):

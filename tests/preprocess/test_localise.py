@@ -66,14 +66,14 @@ def test_same_answer_for_any_gain(seen):
         assert second[side].centre_px == pytest.approx(place.centre_px, abs=1.0)
 
 
-def test_dark_bone_is_named_and_found_on_demand(seen):
+def test_dark_bone_is_found_and_marked(seen):
     film, _ = seen[0]
-    inverted = Radiograph(65535.0 - film.image, film.spacing)
-    with pytest.raises(InputError, match=r"its inverted image shows one .*: is bone dark"):
-        localise(inverted)
-    upright = localise(Radiograph(film.image, film.spacing), either_polarity=True)
-    for side, place in localise(inverted, either_polarity=True).items():
-        assert place.centre_px == pytest.approx(upright[side].centre_px, abs=1.0)
+    bright = localise(Radiograph(film.image, film.spacing))
+    dark = localise(Radiograph(65535.0 - film.image, film.spacing))
+    assert set(dark) == set(bright) == {"left", "right"}
+    for side, place in dark.items():
+        assert place.dark_bone and not bright[side].dark_bone
+        assert place.centre_px == pytest.approx(bright[side].centre_px, abs=1.0)
 
 
 def test_what_is_no_knee_is_refused():
@@ -81,7 +81,7 @@ def test_what_is_no_knee_is_refused():
     assert {"blank", "chest_like", "upside_down_film", "white_noise"} < set(strange)
     for name, radiograph in strange.items():
         try:
-            found = localise(radiograph, either_polarity=name != "inverted_film")
+            found = localise(radiograph)
         except InputError as error:
             assert "no knee was found" in str(error) and "\n" not in str(error)
         else:
@@ -115,8 +115,7 @@ def test_real_crops_are_on_their_side(real_data):
     for path in paths:
         image = np.asarray(Image.open(path))
         try:
-            # Some of these files are inverted.
-            places = localise(Radiograph(image), either_polarity=True)
+            places = localise(Radiograph(image))
         except InputError:
             continue
         (side, place), *_ = places.items()

@@ -62,8 +62,8 @@ def table(report: dict[str, Any]) -> str:
         real = report["real"]
         lines.append(
             f"real crops: {real['files']}, found {real['found']}, side as in the name "
-            f"{real['sides_right']} ({real['share']:.2%}; {real['share_bone_bright']:.2%} where "
-            "files with dark bone are refused); pairs on one film: "
+            f"{real['sides_right']} ({real['share']:.2%}); with dark bone {real['dark_bone']}; "
+            "pairs on one film: "
             f"{real['pairs']['n']}, both sides right {real['pairs']['sides_right']}, centres "
             f"within {NEAR_MM:g} mm {real['pairs']['near']:.1%}"
         )
@@ -187,9 +187,10 @@ def _verdict(radiograph: Radiograph) -> str:
 def _real(folder: Path, pictures: Path | None) -> dict[str, Any]:
     names, images, sides = read_crops(folder)
     truth = [("right", "left")[side] for side in sides]
-    bright, found = ([_best(image, either) for image in images] for either in (False, True))
+    found = [_best(image) for image in images]
     right = [place is not None and place.side == t for place, t in zip(found, truth, strict=True)]
-    bright_right = [p is not None and p.side == t for p, t in zip(bright, truth, strict=True)]
+    dark = [place is not None and place.dark_bone for place in found]
+    bright = [None if is_dark else place for place, is_dark in zip(found, dark, strict=True)]
     confidence = np.array([0.0 if place is None else place.confidence for place in found])
     if pictures is not None:
         _grid(names, images, found, pictures)
@@ -198,16 +199,17 @@ def _real(folder: Path, pictures: Path | None) -> dict[str, Any]:
         "found": int(sum(place is not None for place in found)),
         "sides_right": int(sum(right)),
         "share": float(np.mean(right)),
-        "share_bone_bright": float(np.mean(bright_right)),
+        "dark_bone": int(sum(dark)),
+        "dark_bone_files": [name for name, is_dark in zip(names, dark, strict=True) if is_dark],
         "wrong": [name for name, ok in zip(names, right, strict=True) if not ok],
         "calibration": calibration(confidence, np.array(right)),
         "pairs": _pairs(images, bright, truth),
     }
 
 
-def _best(image: np.ndarray, either_polarity: bool) -> KneePlace | None:
+def _best(image: np.ndarray) -> KneePlace | None:
     try:
-        places = localise(Radiograph(image), either_polarity=either_polarity)
+        places = localise(Radiograph(image))
     except InputError:
         return None
     return max(places.values(), key=lambda place: place.confidence)

@@ -6,33 +6,48 @@ from collections.abc import Sequence
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
 from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
 
 # An image wider than this over the canonical box is no crop around one knee.
 CROP = 1.5
 
 
-def place_knee(
-    radiograph: Radiograph, centre: Sequence[float] | None
-) -> tuple[Radiograph, Sequence[float] | None, KneePlace | None]:
-    """Finds the knee where the image is more than a crop around one.
+@dataclasses.dataclass(frozen=True, eq=False)
+class PlacedKnee:
+    """The knee that is meant.
+
+    Attributes:
+      radiograph: with bone bright and the side of the knee.
+      centre: the joint's centre as (row, col), None for the image's middle.
+      found: the place that was found, None where the centre was given or is the middle.
+      inverted: whether the image had dark bone and was turned round.
+    """
+
+    radiograph: Radiograph
+    centre: Sequence[float] | None
+    found: KneePlace | None
+    inverted: bool
+
+
+def place_knee(radiograph: Radiograph, centre: Sequence[float] | None) -> PlacedKnee:
+    """Finds the knee where the image is more than a crop around one, and makes bone bright.
+
+    A crop is at most 1.5 times the box wide, or of unknown spacing: its joint lies in its middle.
 
     Args:
       radiograph: side and spacing as far as they are known; a side says which knee of two is meant.
       centre: (row, col) of the joint's centre, where it was given.
 
-    Returns:
-      The radiograph with the side of the knee; the joint's centre as (row, col), None for the
-      image's middle (a crop of at most 1.5 times the box's width, or one of unknown spacing); and
-      the place that was found, None where nothing was looked for.
-
     Raises:
       InputError: no knee was found, not the one that is meant, or two where none is meant.
     """
-    if centre is not None or radiograph.spacing is None:
-        return radiograph, centre, None
-    if radiograph.shape[1] * radiograph.spacing[1] <= CROP * BOX_MM[2]:
-        return radiograph, None, None
+    spacing = radiograph.spacing
+    crop = spacing is None or radiograph.shape[1] * spacing[1] <= CROP * BOX_MM[2]
+    if crop or centre is not None:
+        bright, dark = bone_bright(radiograph)
+        return PlacedKnee(bright, centre, None, dark)
     places = localise(radiograph)
+    dark = shows_dark_bone(places)
     side, seen = radiograph.side, " and a ".join(sorted(places))
     if side is None and len(places) > 1:
         raise InputError(
@@ -44,5 +59,5 @@ def place_knee(
         raise InputError(
             f"found a {seen} knee only, expected the {side} one: give --centre if it is there"
         )
-    found = places[side]
-    return dataclasses.replace(radiograph, side=side), found.centre_px, found
+    bright = dataclasses.replace(inverted(radiograph) if dark else radiograph, side=side)
+    return PlacedKnee(bright, places[side].centre_px, places[side], dark)

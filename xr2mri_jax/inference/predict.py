@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.picture import STATEMENT
-from xr2mri_jax.inference.place import place_knee
+from xr2mri_jax.inference.place import PlacedKnee, place_knee
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
@@ -150,7 +150,8 @@ def predict_file(
     read = radiograph = read_radiograph(xray)
     try:
         radiograph = _with_flags(radiograph, side, spacing)
-        radiograph, centre, place = place_knee(radiograph, centre)
+        placed = place_knee(radiograph, centre)
+        radiograph, centre = placed.radiograph, placed.centre
         # A radiograph that cannot be used is refused before seconds are spent on the model.
         standardise_radiograph(radiograph, (32, 32), centre)
     except InputError as error:
@@ -161,14 +162,15 @@ def predict_file(
         "file": os.fspath(xray),
         "side_in_file": read.side,
         "spacing_mm_in_file": None if read.spacing is None else list(read.spacing),
-        "place_found": None if place is None else dataclasses.asdict(place),
+        "place_found": None if placed.found is None else dataclasses.asdict(placed.found),
+        "inverted": placed.inverted,
     }
     if files.dicom is not None:
         prediction.record["dicom"] = {
             "folder": os.fspath(files.dicom.folder),
             "keep_identity": keep_identity,
         }
-    prediction.record["warnings"] = _warnings(Path(xray), radiograph.side)
+    prediction.record["warnings"] = _warnings(Path(xray), placed)
     write_prediction(files, prediction)
     return prediction
 
@@ -205,11 +207,15 @@ def _hint(path: Path, radiograph: Radiograph) -> str:
     return ""
 
 
-def _warnings(path: Path, side: str | None) -> list[str]:
+def _warnings(path: Path, placed: PlacedKnee) -> list[str]:
     """What looks odd and may be right, logged and returned for the record."""
-    named = _named_side(path)
-    if named in (None, side):
-        return []
-    warning = f"{path.name}: the letter at the end of the name may mean {named}, taken as {side}"
-    logging.warning(warning)
-    return [warning]
+    named, side = _named_side(path), placed.radiograph.side
+    warnings = []
+    if named not in (None, side):
+        warnings.append(f"the letter at the end of the name may mean {named}, taken as {side}")
+    if placed.inverted:
+        warnings.append("bone is dark in the file: the image was inverted")
+    warnings = [f"{path.name}: {warning}" for warning in warnings]
+    for warning in warnings:
+        logging.warning(warning)
+    return warnings

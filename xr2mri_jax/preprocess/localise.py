@@ -37,24 +37,21 @@ class _Knee:
 
 
 def localise(
-    radiograph: Radiograph,
-    least_confidence: float = LEAST_CONFIDENCE,
-    *,
-    either_polarity: bool = False,
+    radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
 ) -> dict[str, KneePlace]:
     """Finds both knees of a bilateral radiograph, or the knee of a single one.
 
     A small network looks at the whole image and again, near, at every place where the first look
     saw a joint; each look is the mean of the image's and its mirror image's. Where the radiograph
-    names its side and shows one knee, that side is taken and only the place is looked for.
+    names its side and shows one knee, that side is taken and only the place is looked for. Where no
+    knee is seen the inverted image is looked at; knees found there are marked `dark_bone`, and the
+    radiograph is to be inverted before it is used (`polarity.inverted`).
 
     Args:
-      radiograph: frontal (posteroanterior or anteroposterior), upright, bone bright, as displayed:
-        the patient's right at the image's left. The spacing may be unknown; pixels are then taken
-        to be square.
+      radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
+        displayed: the patient's right at the image's left. The spacing may be unknown; pixels are
+        then taken to be square.
       least_confidence: of a knee that is returned, in [0, 1].
-      either_polarity: find knees in a radiograph with dark bone as well, where none is seen with
-        bright bone. Off, such a radiograph is refused and the error says that it looks inverted.
 
     Returns:
       The places by side, "right" and "left" or one of them: a knee that is not seen with
@@ -69,15 +66,16 @@ def localise(
     _check(radiograph)
     knees = _knees(radiograph.array, radiograph)
     sure = [knee for knee in knees if knee.confidence >= least_confidence]
-    if not sure:
+    dark_bone = not sure
+    if dark_bone:
         inverted = _knees(-radiograph.array, radiograph)
         sure = [knee for knee in inverted if knee.confidence >= least_confidence]
-        if not (sure and either_polarity):
-            _refuse(knees, sure, least_confidence)
+        if not sure:
+            _refuse([*knees, *inverted], least_confidence)
     if len(sure) == 1 and radiograph.side is not None:
         sure = [dataclasses.replace(sure[0], side=radiograph.side)]
     _check_places(sure, radiograph)
-    return {knee.side: _place(knee) for knee in sure}
+    return {knee.side: _place(knee, dark_bone) for knee in sure}
 
 
 def _knees(image: np.ndarray, radiograph: Radiograph) -> list[_Knee]:
@@ -91,15 +89,11 @@ def _knees(image: np.ndarray, radiograph: Radiograph) -> list[_Knee]:
     return [group[0] for group in _distinct(near, aspect)]
 
 
-def _refuse(knees: list[_Knee], inverted: list[_Knee], least_confidence: float) -> NoReturn:
+def _refuse(knees: list[_Knee], least_confidence: float) -> NoReturn:
     best = max((knee.confidence for knee in knees), default=0.0)
-    reason = "is it a frontal knee radiograph, upright and bone bright?"
-    if inverted:
-        best_inverted = max(knee.confidence for knee in inverted)
-        reason = f"its inverted image shows one (confidence {best_inverted:.2f}): is bone dark?"
     raise InputError(
         f"no knee was found in the radiograph (confidence {best:.2f}), expected at least "
-        f"{least_confidence:g}: {reason}"
+        f"{least_confidence:g}: is it a frontal knee radiograph, upright?"
     )
 
 
@@ -201,6 +195,7 @@ def _check_places(knees: list[_Knee], radiograph: Radiograph) -> None:
             )
 
 
-def _place(knee: _Knee) -> KneePlace:
+def _place(knee: _Knee, dark_bone: bool) -> KneePlace:
     centre, first, second = ((float(row), float(column)) for row, column in knee.points)
-    return KneePlace(knee.side, centre, (first, second), min(knee.confidence, 1.0))
+    confidence = min(knee.confidence, 1.0)
+    return KneePlace(knee.side, centre, (first, second), confidence, dark_bone)

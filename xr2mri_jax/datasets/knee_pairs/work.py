@@ -19,6 +19,7 @@ from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.joint_centre import find_joint_centre
 from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
 
@@ -47,6 +48,15 @@ class Settings:
     scratch: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Film:
+    """A radiograph with bone bright, its knees by side, and whether it was inverted for that."""
+
+    radiograph: Radiograph
+    places: Mapping[str, KneePlace]
+    inverted: bool
+
+
 class _Rejected(Exception):
     """A knee that cannot be used: (reason, detail)."""
 
@@ -65,8 +75,7 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
     clock = _Clock()
     outcomes = []
     try:
-        radiograph = _radiograph(settings, task, clock)
-        places = _places(task, radiograph, clock)
+        film = _placed(task, _radiograph(settings, task, clock), clock)
         failed = None
     except _Rejected as rejected:
         failed = rejected
@@ -75,7 +84,7 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
         try:
             if failed is not None:
                 raise failed
-            example = _example(settings, pair, radiograph, places, clock)
+            example = _example(settings, pair, film, clock)
         except _Rejected as rejected:
             reason, detail = rejected.args
         outcomes.append(
@@ -89,14 +98,8 @@ def pair_key(pair: Pair) -> str:
     return "_".join(filter(None, pair.knee))
 
 
-def _example(
-    settings: Settings,
-    pair: Pair,
-    radiograph: Radiograph,
-    places: Mapping[str, KneePlace],
-    clock: "_Clock",
-) -> dict[str, Any]:
-    film, film_record = _standard_radiograph(settings, pair, radiograph, places, clock)
+def _example(settings: Settings, pair: Pair, film: _Film, clock: "_Clock") -> dict[str, Any]:
+    xray, film_record = _standard_radiograph(settings, pair, film, clock)
     scan, scan_record = _standard_volume(settings, pair, clock)
     with clock("encoding"):
         record = {
@@ -107,7 +110,7 @@ def _example(
             "gap_months": pair.gap,
         }
         return {
-            "xray": np.rint(film.image * 65535).astype(np.uint16),
+            "xray": np.rint(xray.image * 65535).astype(np.uint16),
             "mri": np.rint(scan.array * 65535).astype(np.uint16)[..., None],
             "mask": scan.mask.astype(np.uint8)[..., None],
             "side": SIDES.index(pair.side),
@@ -140,24 +143,22 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
     return Radiograph(radiograph.array, np.broadcast_to(spacing, 2).tolist(), film.side)
 
 
-def _places(task: FilmTask, radiograph: Radiograph, clock: "_Clock") -> Mapping[str, KneePlace]:
-    """Where the knees are: as given, else the middle of a single knee's image, else as found."""
-    if all(pair.side in task.places for pair in task.pairs):
-        return task.places
-    if radiograph.side is not None:
-        return {}
+def _placed(task: FilmTask, radiograph: Radiograph, clock: "_Clock") -> _Film:
+    """Bone bright; knees where given, else in the middle of one knee's image, else as found."""
+    given = all(pair.side in task.places for pair in task.pairs)
     with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, task.radiograph.path):
-        return {**localise(radiograph), **task.places}
+        if given or radiograph.side is not None:
+            bright, dark = bone_bright(radiograph)
+            return _Film(bright, task.places if given else {}, dark)
+        found = localise(radiograph)
+        dark = shows_dark_bone(found)
+        return _Film(inverted(radiograph) if dark else radiograph, {**found, **task.places}, dark)
 
 
 def _standard_radiograph(
-    settings: Settings,
-    pair: Pair,
-    radiograph: Radiograph,
-    places: Mapping[str, KneePlace],
-    clock: "_Clock",
+    settings: Settings, pair: Pair, film: _Film, clock: "_Clock"
 ) -> tuple[StandardRadiograph, dict[str, Any]]:
-    place = places.get(pair.side)
+    radiograph, place = film.radiograph, film.places.get(pair.side)
     if place is None and radiograph.side is None:
         raise _Rejected(
             Reason.KNEE_NOT_FOUND, f"{pair.radiograph.path}: no {pair.side} knee was found in it"
@@ -174,6 +175,7 @@ def _standard_radiograph(
         "file": str(pair.radiograph.path),
         "visit": pair.radiograph.visit,
         "place": None if place is None else dataclasses.asdict(place),
+        "inverted": film.inverted,
     }
     return standard, about | standard.record
 

@@ -26,8 +26,11 @@ class KneeXrayConfig(tfds.core.BuilderConfig):
 class Builder(FilesBuilder):
     """Radiographs u16[h, w, 1] with side, grade and subject."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.1.0": "Images with dark bone are inverted.",
+        "1.0.0": "First version.",
+    }
     BUILDER_CONFIGS: ClassVar[list[KneeXrayConfig]] = [
         KneeXrayConfig(name="square128", description="128 x 128 pixels", image_shape=(128, 128)),
         KneeXrayConfig(name="square224", description="224 x 224 pixels", image_shape=(224, 224)),
@@ -43,6 +46,7 @@ class Builder(FilesBuilder):
                 "kl": tfds.features.Scalar(np.int32),
                 "subject": tfds.features.Text(),
                 "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+                "inverted": tfds.features.Scalar(np.int32),
             }
         )
         return self.dataset_info_from_configs(

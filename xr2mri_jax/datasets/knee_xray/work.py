@@ -14,6 +14,7 @@ from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess.polarity import bone_bright
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
 
 
@@ -57,7 +58,8 @@ def make_radiograph(
     if knee is None:
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
-        radiograph = spread_over_box(read_radiograph(knee.path, side=knee.side))
+        radiograph, inverted = bone_bright(read_radiograph(knee.path, side=knee.side))
+        radiograph = spread_over_box(radiograph)
         standard = standardise_radiograph(radiograph, shape, contrast=contrast)
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).split())
@@ -70,6 +72,7 @@ def make_radiograph(
         "kl": knee.kl,
         "subject": knee.subject,
         "spacing": np.zeros(2, np.float32),
+        "inverted": int(inverted),
     }
     cost = {"radiograph": time.perf_counter() - start}
     return [Outcome(f"{knee.subject}_{knee.side}", example, cost=cost, worker=this_worker())]
