@@ -8,7 +8,7 @@ from PIL import Image
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import export
+from xr2mri_jax.inference import export, output
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.predict import predict_volume
 
@@ -52,7 +52,7 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     def deny(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(export.tempfile, "TemporaryFile", deny)
+    monkeypatch.setattr(output.tempfile, "TemporaryFile", deny)
     with pytest.raises(InputError, match="Permission denied"):
         OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +11,7 @@ from pydicom import Dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_folder, atomic_path
 from xr2mri_jax.geometry import from_canonical
+from xr2mri_jax.inference.output import require_writable
 from xr2mri_jax.inference.picture import STATEMENT, draw
 from xr2mri_jax.io import dicom, dicom_write, write_nifti
 from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity
@@ -75,7 +75,7 @@ class OutputFiles(NamedTuple):
                 raise InputError(
                     f"--output: {file} would overwrite the radiograph, expected another name"
                 )
-        _require_writable(path.parent, "--output")
+        require_writable(path.parent, "--output")
         if dicom_dir is None and keep_identity:
             raise InputError("--keep_identity: found no --dicom_dir, expected one that carries it")
         if dicom_dir is None:
@@ -107,7 +107,7 @@ def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
         dicom_write.require_free(folder)
     except InputError as error:
         raise InputError(f"--dicom_dir: {error}") from error
-    _require_writable(folder.parent, "--dicom_dir")
+    require_writable(folder.parent, "--dicom_dir")
     source = dicom.read_header(xray) if sniff(xray) == "dicom" else None
     if keep_identity:
         require_identity(source)
@@ -155,16 +155,3 @@ def _write_picture(path: Path, prediction: "Prediction") -> None:
         f"{model['stage']} model, step {model['step']}"
     )
     draw(pixels, array, standard.side, caption).savefig(path, format="png", facecolor="black")
-
-
-def _require_writable(folder: Path, flag: str) -> None:
-    """Tries the folder, or the one that it would be made in; makes nothing."""
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
-            "that can"
-        ) from error

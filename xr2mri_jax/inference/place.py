@@ -1,7 +1,9 @@
 """Which knee of a radiograph is meant and where its joint lies: given, the middle, or found."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
@@ -61,3 +63,9 @@ def place_knee(radiograph: Radiograph, centre: Sequence[float] | None) -> Placed
         )
     bright = dataclasses.replace(inverted(radiograph) if dark else radiograph, side=side)
     return PlacedKnee(bright, places[side].centre_px, places[side], dark)
+
+
+def named_side(path: Path) -> str | None:
+    """The side that a name such as 9001695L.png may mean: a hint, no statement."""
+    found = re.fullmatch(r".*\d[_-]?([LR])", path.stem)
+    return None if found is None else {"L": "left", "R": "right"}[found[1]]

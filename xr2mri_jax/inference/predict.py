@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.picture import STATEMENT
-from xr2mri_jax.inference.place import PlacedKnee, place_knee
+from xr2mri_jax.inference.place import PlacedKnee, named_side, place_knee
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
@@ -194,14 +193,8 @@ def _with_flags(radiograph: Radiograph, side: str | None, spacing: float | None)
     )
 
 
-def _named_side(path: Path) -> str | None:
-    """The side that a name such as 9001695L.png may mean: a hint, no statement."""
-    found = re.fullmatch(r".*\d[_-]?([LR])", path.stem)
-    return None if found is None else {"L": "left", "R": "right"}[found[1]]
-
-
 def _hint(path: Path, radiograph: Radiograph) -> str:
-    named = _named_side(path)
+    named = named_side(path)
     if radiograph.side is None and named is not None:
         return f" (the letter at the end of the name may mean {named})"
     return ""
@@ -209,7 +202,7 @@ def _hint(path: Path, radiograph: Radiograph) -> str:
 
 def _warnings(path: Path, placed: PlacedKnee) -> list[str]:
     """What looks odd and may be right, logged and returned for the record."""
-    named, side = _named_side(path), placed.radiograph.side
+    named, side = named_side(path), placed.radiograph.side
     warnings = []
     if named not in (None, side):
         warnings.append(f"the letter at the end of the name may mean {named}, taken as {side}")

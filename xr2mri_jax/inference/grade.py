@@ -1,0 +1,258 @@
+"""Radiographs to probabilities of early osteoarthritis: one file or a folder, a row a knee."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import math
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.inference.framing import FramedKnee, frame_knees
+from xr2mri_jax.inference.grade_output import GradeOutput
+from xr2mri_jax.inference.grade_table import GradedKnee, Table
+from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.load import load_grader
+from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.inference.knee_picture import knee_picture
+from xr2mri_jax.inference.place import named_side
+from xr2mri_jax.io import read_radiograph
+
+# scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).
+CLAHE = (0.01, 16.0)
+MOST_WORKERS = 8
+# Decoders change the process's warning filters while they run: one at a time.
+_DECODING = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class GradeOptions:
+    """How radiographs are read and graded.
+
+    Attributes:
+      side: which knee is meant in every file, or None.
+      spacing: mm a pixel in every file, or None.
+      batch_size: knees that the network sees together.
+      clahe: whether the contrast is equalised adaptively, by CLAHE, where the model's is not.
+
+    Raises:
+      InputError: a number that cannot be used.
+    """
+
+    side: str | None = None
+    spacing: float | None = None
+    batch_size: int = 16
+    clahe: bool = False
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not 0 < self.spacing < math.inf:
+            raise InputError(
+                f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
+            )
+        if self.batch_size < 1:
+            raise InputError(f"--batch_size: found {self.batch_size}, expected at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A file and its name in the table."""
+
+    name: str
+    path: Path
+
+
+def grade(
+    xray: str | os.PathLike[str],
+    output: GradeOutput,
+    model: str | os.PathLike[str] | None = None,
+    options: GradeOptions | None = None,
+) -> list[GradedKnee]:
+    """Grades a radiograph, or every file of a folder and of those in it; writes table and page.
+
+    Args:
+      xray: a file, or a folder. Hidden files and the outputs themselves are left out.
+      output: where the files go.
+      model: see `load_grader`.
+      options: None: the defaults.
+
+    Returns:
+      The rows of the table, by file and of a file the right knee first. A file that cannot be
+      graded has one row with the reason.
+
+    Raises:
+      InputError: the model, a path or an option cannot be used; or not one knee could be graded,
+        with the reasons in the table, which is written then too.
+    """
+    options = options or GradeOptions()
+    listed = list_files(Path(xray), output)
+    output.require_apart(listed[0].path if Path(xray).is_file() else None)
+    grader = load_grader(model)
+    if options.clahe:
+        grader = dataclasses.replace(grader, contrast=contrast_with_clahe(CLAHE))
+    rows = []
+    with Table(output.table) as table:
+        for row in graded(listed, grader, options, output):
+            table.add(row)
+            rows.append(row)
+    if output.page is not None:
+        # Imported here: the page's figure takes a second of imports.
+        from xr2mri_jax.inference import grade_page
+
+        grade_page.write(output.page, rows, grader)
+    if not any(row.probability is not None for row in rows):
+        raise InputError(
+            f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
+            f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
+        )
+    return rows
+
+
+def list_files(xray: Path, output: GradeOutput) -> list[Listed]:
+    """The files to grade by name: one, or all of a folder and the folders in it, sorted.
+
+    Raises:
+      InputError: there is no such file or folder, or the folder has no file to grade.
+    """
+    if xray.is_file():
+        return [Listed(xray.name, xray)]
+    if not xray.is_dir():
+        raise InputError(f"--xray: found no file or folder {xray}, expected radiographs")
+    found = []
+    for folder, folders, names in os.walk(xray):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and not output.holds(path):
+                found.append(Listed(path.relative_to(xray).as_posix(), path))
+    if not found:
+        raise InputError(f"--xray={xray}: found no files in the folder, expected radiographs")
+    return sorted(found, key=lambda listed: listed.name)
+
+
+def graded(
+    listed: Sequence[Listed], grader: KneeGrader, options: GradeOptions, output: GradeOutput
+) -> Iterator[GradedKnee]:
+    """Yields the rows in the files' order, while further files are read by other threads."""
+    network = Network(grader, options.batch_size)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # Two at least: the first one compiles the network before it reads.
+    workers = min(max(cores or 2, 2), MOST_WORKERS)
+    waiting: list[tuple[str, FramedKnee | str]] = []
+    names: set[str] = set()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        compiled = pool.submit(network.compile)
+        framed = _ahead(pool, listed, grader, options)
+        for name, found in tqdm(framed, "graded", len(listed), unit="file", disable=None):
+            waiting += (
+                [(name, one) for one in found] if isinstance(found, list) else [(name, found)]
+            )
+            if sum(isinstance(one, FramedKnee) for _, one in waiting) >= options.batch_size:
+                compiled.result()
+                yield from _rows(waiting, grader, network, output, names)
+                waiting = []
+        compiled.result()
+        yield from _rows(waiting, grader, network, output, names)
+
+
+def _ahead(
+    pool: concurrent.futures.ThreadPoolExecutor,
+    listed: Iterable[Listed],
+    grader: KneeGrader,
+    options: GradeOptions,
+) -> Iterator[tuple[str, list[FramedKnee] | str]]:
+    """Yields each file's knees or its reason in order, and works ahead by two batches."""
+    pending: collections.deque[tuple[str, concurrent.futures.Future[list[FramedKnee] | str]]]
+    pending = collections.deque()
+    try:
+        for one in listed:
+            pending.append((one.name, pool.submit(framed_knees, one.path, grader, options)))
+            if len(pending) > 2 * options.batch_size:
+                name, future = pending.popleft()
+                yield name, future.result()
+        while pending:
+            name, future = pending.popleft()
+            yield name, future.result()
+    finally:
+        for _, future in pending:
+            future.cancel()
+
+
+def framed_knees(path: Path, grader: KneeGrader, options: GradeOptions) -> list[FramedKnee] | str:
+    """The knees of a file as the network sees them, or why there are none."""
+    try:
+        with _DECODING:
+            radiograph = read_radiograph(path, options.spacing)
+        return frame_knees(
+            radiograph, grader.image_shape, grader.contrast, options.side, named_side(path)
+        )
+    except Exception as error:  # one of thousands of files must not end the run: it is listed
+        text = " ".join(str(error).replace(f"{path}: ", "").split())
+        return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def _rows(
+    waiting: Sequence[tuple[str, FramedKnee | str]],
+    grader: KneeGrader,
+    network: Network,
+    output: GradeOutput,
+    names: set[str],
+) -> Iterator[GradedKnee]:
+    """Grades what has been framed; in the order given, the refused ones between."""
+    knees = [one for _, one in waiting if isinstance(one, FramedKnee)]
+    found = iter(judged(knees, grader, network))
+    for name, one in waiting:
+        if isinstance(one, str):
+            yield GradedKnee(name, warning=one)
+            continue
+        row = dataclasses.replace(next(found), file=name)
+        if output.pictures is not None:
+            picture = output.pictures / _picture_name(name, one.side, names)
+            with atomic_path(picture) as partial:
+                partial.write_bytes(knee_picture(grader, one))
+            row = dataclasses.replace(row, picture=picture)
+        yield row
+
+
+def judged(knees: Sequence[FramedKnee], grader: KneeGrader, network: Network) -> list[GradedKnee]:
+    """The rows of framed knees, without file and picture."""
+    rows = []
+    for first in range(0, len(knees), network.batch_size):
+        part = knees[first : first + network.batch_size]
+        logits, features = network(np.stack([knee.image for knee in part]))
+        calibration, likeness = grader.calibration, grader.likeness
+        temperature = 1.0 if calibration is None else calibration.temperature
+        probability = positive_probability(logits, temperature).tolist()
+        distance = [None] * len(part) if likeness is None else likeness.distance(features).tolist()
+        for knee, p, d in zip(part, probability, distance, strict=True):
+            notes = list(knee.notes)
+            if d is not None and d > 1:
+                notes.append(
+                    f"unlike the training radiographs (distance {d:.2f}, 99 % of their kind are "
+                    "below 1)"
+                )
+            if calibration is None:
+                notes.append("the probability is not calibrated")
+            positive = None if calibration is None else p >= calibration.threshold
+            rows.append(GradedKnee("", knee.side, p, "; ".join(notes), d, positive))
+    return rows
+
+
+def _picture_name(name: str, side: str, taken: set[str]) -> str:
+    """A name for a knee's picture that no other has, of letters that every system takes."""
+    known = re.sub(r"\.(png|jpe?g|tiff?|dcm|nii|nii\.gz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", known).strip("._") or "radiograph"
+    base = f"{stem[-100:]}_{side}"
+    number, chosen = 1, base
+    while chosen.lower() in taken:
+        number += 1
+        chosen = f"{base}_{number}"
+    taken.add(chosen.lower())
+    return f"{chosen}.png"

@@ -1,0 +1,134 @@
+"""The page of a grading: every row with its picture, and what the model's probabilities mean."""
+
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from xr2mri_jax.evaluation import figures, report
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.inference.grade_table import GradedKnee
+from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
+
+MEANING = (
+    "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
+    "have grade 2. It says nothing of grades 1, 3 and 4, and is no diagnosis."
+)
+_PICTURE_WIDTH = 224
+
+
+def write(path: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> None:
+    """Writes the page, atomically; the pictures stay files beside it."""
+    with atomic_path(path) as partial:
+        # Names of files may hold bytes that are no text.
+        partial.write_bytes(page(path.parent, rows, grader).encode("utf-8", "backslashreplace"))
+
+
+def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
+    """The page as text.
+
+    Args:
+      folder: where it will lie; pictures are linked relative to it.
+      rows: in the table's order.
+      grader: what graded them.
+    """
+    graded = [row for row in rows if row.probability is not None]
+    files = len({row.file for row in rows})
+    title = f"Early knee osteoarthritis: {len(graded)} knees in {files} files"
+    refused = len(rows) - len(graded)
+    said = [f"{len(graded)} knees were graded, {refused} files were not: the warning says why."]
+    if grader.calibration is not None:
+        positive = sum(bool(row.positive) for row in graded)
+        said.append(
+            f"{positive} knees reach the threshold for a sensitivity of {SENSITIVITY:g}, "
+            f"{grader.calibration.threshold:.3f}."
+        )
+    unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
+    said.append(f"{unlike} knees are unlike the training radiographs (distance above 1).")
+    parts = [
+        report.section("What was found", report.listed(said)),
+        report.section("Knees", _knees(folder, rows)),
+        report.section("What the probabilities mean", _calibration(grader)),
+        report.section("The model", _model(grader)),
+    ]
+    return report.document(title, [f"{report.STATEMENT} {MEANING}"], parts)
+
+
+def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
+    heads = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in (
+            "picture",
+            "file",
+            "side",
+            "probability",
+            "at threshold",
+            "distance",
+            "warning",
+        )
+    )
+    caption = "As displayed: the patient's right at the picture's left, nothing mirrored."
+    return report.table(caption, heads, [_row(folder, row) for row in rows])
+
+
+def _row(folder: Path, row: GradedKnee) -> str:
+    picture = "none"
+    if row.picture is not None:
+        path = os.path.relpath(row.picture, folder).replace(os.sep, "/")
+        about = html.escape(f"{row.side} knee of {row.file}")
+        picture = f'<img src="{quote(path)}" alt="{about}" width="{_PICTURE_WIDTH}" loading="lazy">'
+    positive = {None: "", True: "positive", False: "negative"}[row.positive]
+    cells = [
+        row.side,
+        "not graded" if row.probability is None else f"{row.probability:.3f}",
+        positive,
+        "" if row.distance is None else f"{row.distance:.2f}",
+    ]
+    told = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    wrapped = 'style="white-space: normal; overflow-wrap: anywhere; min-width: 12rem"'
+    return (
+        f'<tr><td>{picture}</td><th scope="row" {wrapped}>{html.escape(row.file)}</th>{told}'
+        f"<td {wrapped}>{html.escape(row.warning)}</td></tr>"
+    )
+
+
+def _calibration(grader: KneeGrader) -> str:
+    found = grader.calibration
+    if found is None:
+        return report.listed(
+            ["This model is a training run's as it stands: its probabilities are not calibrated."]
+        )
+    diagram = report.Picture(
+        figures.reliability(found.reliability),
+        "How often held-out training patients had grade 2 (height) where the model gave a "
+        "probability (across); on the dashed line the two agree. Numbers: knees in the bin.",
+        "Reliability diagram",
+    )
+    heads = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("wanted sensitivity", "probability from", "sensitivity", "specificity")
+    )
+    keys = ("probability", "sensitivity", "specificity")
+    rows = [
+        f'<tr><th scope="row">{row["sensitivity_wanted"]:g}</th>'
+        + "".join(f"<td>{row[key]:.3f}</td>" for key in keys)
+        + "</tr>"
+        for row in found.thresholds
+    ]
+    caption = (
+        f"Thresholds, chosen on {found.knees} knees of {found.subjects} held-out training patients "
+        "and told of the same ones."
+    )
+    return report.figure(diagram) + report.table(caption, heads, rows)
+
+
+def _model(grader: KneeGrader) -> str:
+    network, clahe = grader.network, grader.contrast["clahe"]
+    equalised = "no further equalisation" if clahe is None else f"equalised adaptively by {clahe}"
+    lines = [
+        f"network: {network['kind']}, radiographs of {' x '.join(map(str, grader.image_shape))}",
+        f"grades: {', '.join(map(str, grader.grades))}",
+        f"contrast: percentiles {list(grader.contrast['percentiles'])}, {equalised}",
+    ]
+    return report.listed([*lines, *(f"{key}: {v}" for key, v in grader.training.items())])

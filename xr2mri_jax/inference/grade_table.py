@@ -1,0 +1,94 @@
+"""The table of graded knees: rows that come one by one, whole in the file at any time."""
+
+import csv
+import dataclasses
+import io
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+COLUMNS = ("file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture")
+
+
+@dataclasses.dataclass(frozen=True)
+class GradedKnee:
+    """A row.
+
+    Attributes:
+      file: its path below the folder that was given.
+      side: "left", "right", or "" where nothing was graded.
+      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None where it was not graded.
+      warning: why it was not graded, or what looks odd; "" for nothing.
+      distance: to the training radiographs, above 1 unlike them; None where it is not known.
+      positive: whether the probability reaches the threshold for a sensitivity of 0.9; None where
+        there is no threshold.
+      picture: path of the knee's picture; None where none was drawn.
+    """
+
+    file: str
+    side: str = ""
+    probability: float | None = None
+    warning: str = ""
+    distance: float | None = None
+    positive: bool | None = None
+    picture: Path | None = None
+
+    def cells(self, folder: Path) -> list[str]:
+        """Text by COLUMNS; the picture's path is relative to `folder`."""
+        drawn = "" if self.picture is None else os.path.relpath(self.picture, folder)
+        return [
+            self.file,
+            self.side,
+            "" if self.probability is None else f"{self.probability:.6f}",
+            self.warning,
+            "" if self.distance is None else f"{self.distance:.3f}",
+            "" if self.positive is None else str(int(self.positive)),
+            drawn.replace(os.sep, "/"),
+        ]
+
+
+class Table:
+    """Writes OUT.csv.partial row by row; it becomes OUT.csv when the table is finished.
+
+    A killed run leaves the partial file, with whole rows only: each is written at once.
+    """
+
+    def __init__(self, path: Path):
+        """Begins the partial file; one of an earlier run goes."""
+        self.path = path
+        self.partial = partial_path(path)
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> "Table":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.partial.open("wb", buffering=0)
+        self._write(list(COLUMNS))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._file is not None
+        self._file.close()
+        if kind is None:
+            os.replace(self.partial, self.path)
+
+    def add(self, knee: GradedKnee) -> None:
+        """Writes a row."""
+        self._write(knee.cells(self.path.parent))
+
+    def _write(self, cells: list[str]) -> None:
+        assert self._file is not None
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        # Names of files may hold bytes that are no text.
+        self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def partial_path(path: Path) -> Path:
+    """Where the rows of a table lie until it is finished."""
+    return path.with_name(path.name + ".partial")
