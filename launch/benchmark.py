@@ -1,6 +1,7 @@
 """Measured comparisons, PyTorch side by side where the extra [bench] is installed.
 
 python launch/benchmark.py --suite=generator --output=benchmark.json
+python launch/benchmark.py --suite=grade [--images=500] [--real=DIR] --output=grade.json
 python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
 python launch/benchmark.py --suite=prepare --pairs=200 --output=prepare.json
 """
@@ -19,9 +20,11 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 2, "batch size of the training 
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "pixels of siamese_gap's radiograph")
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
-_REAL = flags.DEFINE_string("real", None, "folder of real files for the suite localise")
+_REAL = flags.DEFINE_string("real", None, "folder of real files for localise or grade")
 _PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of the suite localise")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prepares")
+_IMAGES = flags.DEFINE_integer("images", 500, "radiographs that the suite `grade` grades")
+_MODEL = flags.DEFINE_string("model", None, "what the suite `grade` grades with; default shipped")
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", os.cpu_count() or 1, "processes of the suite `prepare`"
 )
@@ -43,6 +46,8 @@ def main() -> None:
         pictures=_PICTURES.value,
         pairs=_PAIRS.value,
         num_workers=_NUM_WORKERS.value,
+        images=_IMAGES.value,
+        model=_MODEL.value,
     )
 
 

@@ -1,7 +1,7 @@
 """Early knee osteoarthritis in radiographs: Kellgren-Lawrence grade 2 against 0, a row a knee.
 
 python launch/grade.py --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
-    [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=16] [--clahe]
+    [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe]
 """
 
 from absl import flags
@@ -17,7 +17,7 @@ _GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for a picture of
 _HTML = flags.DEFINE_string("html", None, "page to write, ending in .html")
 _SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "which knee is meant in every file")
 _SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the files do not say it")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "knees that the network sees together")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "knees that the network sees together")
 _CLAHE = flags.DEFINE_bool(
     "clahe", False, "equalise the contrast adaptively, as the training radiographs had been"
 )

@@ -17,14 +17,16 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
 MANIFEST = "manifest.json"
 
@@ -130,6 +132,8 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
       InputError: where the folder is broken.
     """
+    import orbax.checkpoint as ocp  # half a second, which who reads no checkpoint need not wait
+
     verify_step(folder)
     place = folder.resolve() / "state"
     with _checkpointer() as reader:
@@ -174,8 +178,10 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
     return read_step(step_folder(workdir, found[-1] if step is None else step))[0]
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _checkpointer() -> "ocp.Checkpointer":
     """Orbax for this process alone: the others neither read nor write with it."""
+    import orbax.checkpoint as ocp
+
     index = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"host{index}"

@@ -8,7 +8,7 @@ from typing import Any
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator", "joint_centre", "localise", "prepare", "siamese_gap")
+NAMES = ("generator", "grade", "joint_centre", "localise", "prepare", "siamese_gap")
 
 
 def run(
@@ -24,6 +24,8 @@ def run(
     pictures: str | os.PathLike[str] | None = None,
     pairs: int = 200,
     num_workers: int = 1,
+    images: int = 500,
+    model: str | None = None,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -35,10 +37,13 @@ def run(
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
       image_size: pixels of the radiograph each way; of siamese_gap.
       films: phantom films of the suite "localise", 1 or more.
-      real: folder of real files for that suite, see `benchmarks.localise.run`.
+      real: folder of real files for that suite, see `benchmarks.localise.run`; of the suite "grade"
+        a folder of radiographs.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
+      images: radiographs of the suite "grade", 1 or more.
+      model: of that suite, see `benchmarks.grade.run`.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -53,6 +58,7 @@ def run(
         "image_size": image_size,
         "films": films,
         "num_workers": num_workers,
+        "images": images,
     }
     for name, value in numbers.items():
         if value < 1:
@@ -73,6 +79,11 @@ def run(
 
         report = siamese_gap.run(image_size, repeats, batch_size)
         print(siamese_gap.table(report))
+    elif suite == "grade":
+        from xr2mri_jax.benchmarks import grade
+
+        report = grade.run(images, None if real is None else Path(real), model)
+        print(grade.table(report))
     elif suite == "localise":
         from xr2mri_jax.benchmarks import localise
 

@@ -49,7 +49,7 @@ class GradeOptions:
 
     side: str | None = None
     spacing: float | None = None
-    batch_size: int = 16
+    batch_size: int = 8
     clahe: bool = False
 
     def __post_init__(self) -> None:
