@@ -114,7 +114,8 @@ def maximum(x: jax.Array) -> jax.Array:
 class Branch(nn.Module):
     """The convolutions that both patches share: [b, p, p, 1] -> the maps after each block.
 
-    Block i has [b, p / 2**i, p / 2**i, channels[i]] after its last ReLU.
+    Block i has [b, p / 2**i, p / 2**i, channels[i]] after its last ReLU. What is `added` to each
+    block's maps goes on into the next block: the gradient by it is that by the maps.
     """
 
     spec: SiameseGapSpec
@@ -122,7 +123,9 @@ class Branch(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, patch: jax.Array, train: bool) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, patch: jax.Array, train: bool, added: tuple[jax.Array, ...] | None = None
+    ) -> tuple[jax.Array, ...]:
         x, maps = patch - 0.5, []
         pairs = zip(self.spec.channels, self.spec.convolutions, strict=True)
         for block, (channels, count) in enumerate(pairs):
@@ -132,6 +135,8 @@ class Branch(nn.Module):
                 x = NormalisedConvolution(
                     channels, stride, self.axis_name, dtype=self.dtype, name=name
                 )(x, train)
+            if added is not None:
+                x = x + added[block]
             maps.append(x)
         return tuple(maps)
 
@@ -151,9 +156,17 @@ class SiameseGap(nn.Module):
         self.branch = Branch(self.spec, self.axis_name, self.dtype)
         self.head = nn.Dense(self.spec.classes, kernel_init=initialiser(1.0))
 
-    def maps(self, xray: jax.Array, train: bool = False) -> tuple[jax.Array, ...]:
-        """The maps after each block, [2 b, h', w', c]: first patches, then second ones."""
-        return self.branch(patches(xray), train)
+    def maps(
+        self,
+        xray: jax.Array,
+        train: bool = False,
+        added: tuple[jax.Array, ...] | None = None,
+    ) -> tuple[jax.Array, ...]:
+        """The maps after each block, [2 b, h', w', c]: first patches, then second ones.
+
+        `added`, arrays like the maps, are added to them within the network.
+        """
+        return self.branch(patches(xray), train, added)
 
     def pooled(self, maps: tuple[jax.Array, ...]) -> jax.Array:
         """What is classified: f32[b, n] from the result of `maps`."""

@@ -1,0 +1,175 @@
+"""Grad-CAM over a split: each grade's average map, and whether maps hang on the weights."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from scipy import stats
+from skimage.metrics import structural_similarity
+
+from xr2mri_jax import selection
+from xr2mri_jax.evaluation import cases
+from xr2mri_jax.inference.gradcam import GradCam
+from xr2mri_jax.inference.heat_picture import scaled
+from xr2mri_jax.models import classifiers, siamese_gap
+from xr2mri_jax.models.convolution import MOMENTUM
+
+# Knees of each grade that are kept: to be drawn, and to be compared under randomised weights.
+EXAMPLES = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GradedMaps:
+    """What a split's maps have in common.
+
+    Attributes:
+      average: by grade f32[levels, h, w]: the mean over its knees of the maps, each scaled to 1.
+      xray: by grade f32[h, w], the mean radiograph.
+      knees: by grade, how many.
+      lateral_share: by grade, for each level, the mean share of a map's sum that lies in the
+        lateral patch.
+      examples: by grade f32[n, h, w, 1], its first radiographs.
+    """
+
+    average: dict[int, np.ndarray]
+    xray: dict[int, np.ndarray]
+    knees: dict[int, int]
+    lateral_share: dict[int, list[float]]
+    examples: dict[int, np.ndarray]
+
+
+def average_maps(
+    gradcam: GradCam,
+    params: Any,
+    model_state: Any,
+    builder: Any,
+    data: Mapping[str, Any],
+    split: str,
+    batch_size: int = 16,
+) -> GradedMaps:
+    """Averages the maps of a split's knees, in the canonical frame (right knees).
+
+    Args:
+      gradcam: of the network.
+      params: of the network.
+      model_state: its running moments.
+      builder: a prepared TFDS builder, or a sequence of decoded examples.
+      data: the config's part, as for `classifier.evaluate`.
+      split: which radiographs.
+      batch_size: radiographs at a time.
+
+    Raises:
+      InputError: where the split or a field is missing.
+    """
+    source = selection.from_config(builder, data, split, ("xray", "kl"), training=False)
+    maps: dict[int, list[np.ndarray]] = {}
+    xrays: dict[int, list[np.ndarray]] = {}
+    shares: dict[int, list[np.ndarray]] = {}
+    examples: dict[int, list[np.ndarray]] = {}
+    for batch in cases.batches(source, split, ("xray",), batch_size, f"maps of {split}"):
+        found = gradcam(params, model_state, batch["xray"])
+        for i in np.flatnonzero(batch["example_mask"] > 0):
+            grade = int(batch["kl"][i])
+            levels = np.stack([scaled(level) for level in found[:, i]])
+            maps.setdefault(grade, []).append(levels)
+            xrays.setdefault(grade, []).append(batch["xray"][i, ..., 0])
+            shares.setdefault(grade, []).append(_lateral_share(levels))
+            if len(examples.setdefault(grade, [])) < EXAMPLES:
+                examples[grade].append(batch["xray"][i])
+    return GradedMaps(
+        {grade: np.mean(found, axis=0) for grade, found in sorted(maps.items())},
+        {grade: np.mean(found, axis=0) for grade, found in sorted(xrays.items())},
+        {grade: len(found) for grade, found in sorted(maps.items())},
+        {grade: np.nanmean(found, axis=0).tolist() for grade, found in sorted(shares.items())},
+        {grade: np.stack(found) for grade, found in sorted(examples.items())},
+    )
+
+
+def _lateral_share(levels: np.ndarray) -> np.ndarray:
+    """Share of each map's sum in the left half of the frame; NaN where a map is 0 everywhere."""
+    total = levels.sum(axis=(1, 2))
+    left = levels[:, :, : levels.shape[2] // 2].sum(axis=(1, 2))
+    return np.divide(left, total, out=np.full(len(levels), np.nan), where=total > 0)
+
+
+def randomised(
+    network: Mapping[str, Any], params: Any, model_state: Any, xray: np.ndarray, seed: int = 0
+) -> list[dict[str, Any]]:
+    """How alike maps stay when weights are drawn anew, from the last layer on downwards.
+
+    Adebayo et al. 2018, "Sanity checks for saliency maps", arXiv 1810.03292: a map that explains
+    the network must change with its weights. Randomised are the last layer, then it and the last
+    block, and so on to the first block; running moments of randomised blocks are measured anew, so
+    that their activations are of their usual size.
+
+    Args:
+      network: the spec of Siamese-GAP.
+      params: of the network.
+      model_state: its running moments.
+      xray: f32[b, h, w, 1] in [0, 1].
+      seed: of the random weights.
+
+    Returns:
+      A row for each stage, the first with nothing changed: "randomised" (names), and for each level
+      "rank_correlation" and "ssim" with the unchanged maps within the patches, means over knees and
+      branches.
+    """
+    gradcam = GradCam(network)
+    fresh = classifiers.make(network).init(jax.random.key(seed), xray[:1])["params"]
+    unchanged = gradcam(params, model_state, xray)
+    blocks = [f"block{level}" for level in gradcam.levels]
+    rows = []
+    for count in range(len(blocks) + 2):
+        named = ["head", *reversed(blocks)][:count]
+        mixed = _replaced(params, fresh, named)
+        state = _moments(network, mixed, model_state, xray, named)
+        found = gradcam(mixed, state, xray)
+        alike = [_alike(*pair) for pair in zip(unchanged, found, strict=True)]
+        rows.append(
+            {
+                "randomised": named,
+                "rank_correlation": [rank for rank, _ in alike],
+                "ssim": [ssim for _, ssim in alike],
+            }
+        )
+    return rows
+
+
+def _replaced(params: Any, fresh: Any, named: Sequence[str]) -> Any:
+    """The parameters with those of the named parts drawn anew."""
+    branch = {
+        name: fresh["branch"][name] if name.split("_")[0] in named else values
+        for name, values in params["branch"].items()
+    }
+    return {"branch": branch, "head": fresh["head"] if "head" in named else params["head"]}
+
+
+def _moments(
+    network: Mapping[str, Any], params: Any, state: Any, xray: np.ndarray, named: Sequence[str]
+) -> Any:
+    """The running moments, of the named blocks and those above them as these radiographs give."""
+    if not any(name.startswith("block") for name in named):
+        return state
+    model = classifiers.make(network)
+    variables = {"params": params, "batch_stats": state}
+    _, changed = model.apply(variables, xray, True, mutable=["batch_stats"])
+    # The layers keep MOMENTUM of the old moments; here the new ones are wanted alone.
+    return jax.tree.map(
+        lambda old, new: old + (new - old) / (1 - MOMENTUM), state, changed["batch_stats"]
+    )
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Spearman's rank correlation and SSIM of maps f32[b, h, w] within both patches, means."""
+    row, size = siamese_gap.patch_places(first.shape[1:])
+    ranks, ssims = [], []
+    for columns in (slice(0, size), slice(-size, None)):
+        for one, other in zip(first, second, strict=True):
+            a, b = (scaled(m[row : row + size, columns]) for m in (one, other))
+            # A map that is 0 everywhere orders nothing.
+            constant = np.ptp(a) == 0 or np.ptp(b) == 0
+            ranks.append(0.0 if constant else float(stats.spearmanr(a, b, axis=None).statistic))
+            ssims.append(float(structural_similarity(a, b, data_range=1.0)))
+    return float(np.mean(ranks)), float(np.mean(ssims))

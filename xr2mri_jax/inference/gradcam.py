@@ -1,0 +1,114 @@
+"""Grad-CAM of Siamese-GAP: which places of both patches speak for the upper grades, at each depth.
+
+Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
+localization", arXiv 1610.02391, equations 1 and 2.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import ndimage
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.models import siamese_gap
+
+
+class GradCam:
+    """The maps of a network, compiled once for each size of batch.
+
+    Attributes:
+      levels: numbers of the blocks, 1 and up; block i sees at 1 / 2**(i - 1) of the pixels.
+    """
+
+    def __init__(self, network: Mapping[str, Any]):
+        """Takes the network's spec; InputError where it is not Siamese-GAP."""
+        spec = dict(network)
+        kind = spec.pop("kind", "siamese_gap")
+        if kind != "siamese_gap":
+            raise InputError(
+                f"Grad-CAM: found the network {kind!r}, expected siamese_gap, whose two branches "
+                "are drawn"
+            )
+        self._model = siamese_gap.make(spec)
+        self.levels = tuple(range(1, len(self._model.spec.channels) + 1))
+        self._maps = jax.jit(self._grad_cam)
+
+    def __call__(self, params: Any, model_state: Any, xray: np.ndarray) -> np.ndarray:
+        """Maps f32[levels, b, h, w] >= 0 in the canonical frame, 0 outside the patches.
+
+        The score is the difference of the mean logits of the upper and the lower half of the
+        grades. Each branch's map is put back where its patch was cut, the second one mirrored back.
+        Values of different blocks are not comparable; those of both branches at one block are.
+
+        Args:
+          params: of the network.
+          model_state: its running moments.
+          xray: f32[b, h, w, 1] in [0, 1].
+        """
+        found = self._maps({"params": params, "batch_stats": model_state}, xray)
+        shape = xray.shape[1:3]
+        return np.stack([_in_frame(np.asarray(level), shape) for level in found])
+
+    def _grad_cam(self, variables: Any, xray: jax.Array) -> tuple[jax.Array, ...]:
+        """Maps f32[2 b, h', w'] of each block."""
+        model: Any = self._model
+
+        def score(added: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+            maps = model.apply(variables, xray, False, added, method="maps")
+            pooled = model.apply(variables, maps, method="pooled")
+            logits = model.apply(variables, pooled, method="classify")
+            half = logits.shape[1] // 2
+            per_knee = jnp.mean(logits[:, half:], axis=1) - jnp.mean(logits[:, :half], axis=1)
+            return jnp.sum(per_knee), maps
+
+        shapes = jax.eval_shape(lambda: model.apply(variables, xray, method="maps"))
+        nothing = tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)
+        gradients, maps = jax.grad(score, has_aux=True)(nothing)
+        weights = [jnp.mean(g, axis=(1, 2), keepdims=True) for g in gradients]
+        return tuple(
+            jax.nn.relu(jnp.sum(weight * x, axis=-1))
+            for weight, x in zip(weights, maps, strict=True)
+        )
+
+
+def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Both branches' maps f32[2 b, h', w'] at their patches' places: f32[b, h, w]."""
+    row, size = siamese_gap.patch_places(shape)
+    first, second = np.split(_enlarged(maps, size), 2)
+    frame = np.zeros((len(first), *shape), np.float32)
+    rows = slice(row, row + size)
+    frame[:, rows, :size] = first
+    frame[:, rows, -size:] = second[:, :, ::-1]
+    return frame
+
+
+def _enlarged(maps: np.ndarray, size: int) -> np.ndarray:
+    """Linearly from the map's pixels, as large areas, to [n, size, size]."""
+    scale = maps.shape[1] / size
+    places = (np.arange(size) + 0.5) * scale - 0.5
+    grid = np.meshgrid(places, places, indexing="ij")
+    return np.stack([ndimage.map_coordinates(m, grid, order=1, mode="nearest") for m in maps])
+
+
+def to_source(record: Mapping[str, Any], heat: np.ndarray) -> np.ndarray:
+    """A canonical map in the pixels of the image that the radiograph was cut from.
+
+    Args:
+      record: of the `StandardRadiograph`: source_shape and canonical_to_source.
+      heat: f32[h, w] in the canonical frame.
+
+    Returns:
+      f32[H, W], 0 outside the canonical frame; a left knee's is mirrored back.
+    """
+    to_canonical = np.linalg.inv(np.asarray(record["canonical_to_source"], np.float64))
+    return ndimage.affine_transform(
+        np.asarray(heat, np.float32),
+        to_canonical[:2, :2],
+        to_canonical[:2, 2],
+        tuple(record["source_shape"]),
+        order=1,
+        mode="constant",
+    )
