@@ -114,7 +114,7 @@ def randomised(
     Returns:
       A row for each stage, the first with nothing changed: "randomised" (names), and for each level
       "rank_correlation" and "ssim" with the unchanged maps within the patches, means over knees and
-      branches.
+      branches, None where all maps of a level are 0.
     """
     gradcam = GradCam(network)
     fresh = classifiers.make(network).init(jax.random.key(seed), xray[:1])["params"]
@@ -161,15 +161,19 @@ def _moments(
     )
 
 
-def _alike(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Spearman's rank correlation and SSIM of maps f32[b, h, w] within both patches, means."""
+def _alike(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | None]:
+    """Spearman's rank correlation and SSIM of maps f32[b, h, w] within both patches, means.
+
+    Of a first map that is 0 everywhere nothing can be said: it is left out.
+    """
     row, size = siamese_gap.patch_places(first.shape[1:])
     ranks, ssims = [], []
     for columns in (slice(0, size), slice(-size, None)):
         for one, other in zip(first, second, strict=True):
             a, b = (scaled(m[row : row + size, columns]) for m in (one, other))
-            # A map that is 0 everywhere orders nothing.
-            constant = np.ptp(a) == 0 or np.ptp(b) == 0
-            ranks.append(0.0 if constant else float(stats.spearmanr(a, b, axis=None).statistic))
+            if np.ptp(a) == 0:
+                continue
+            alike = np.ptp(b) and stats.spearmanr(a, b, axis=None).statistic
+            ranks.append(float(alike))
             ssims.append(float(structural_similarity(a, b, data_range=1.0)))
-    return float(np.mean(ranks)), float(np.mean(ssims))
+    return (float(np.mean(ranks)), float(np.mean(ssims))) if ranks else (None, None)

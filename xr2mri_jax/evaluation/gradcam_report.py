@@ -92,7 +92,7 @@ def table(report: dict[str, Any]) -> str:
     for entry in report["randomised"]:
         name = " + ".join(entry["randomised"]) or "nothing randomised"
         told = "  ".join(
-            f"{rank:.2f} {ssim:.2f}"
+            "-" if rank is None else f"{rank:.2f} {ssim:.2f}"
             for rank, ssim in zip(entry["rank_correlation"], entry["ssim"], strict=True)
         )
         lines.append(f"{name:<44} {told}")
