@@ -98,8 +98,11 @@ def test_rows_in_the_table(done):
         else:
             assert float(cells["probability_kl2"]) == pytest.approx(row.probability, abs=1e-6)
             assert cells["at_threshold"] == str(int(row.probability >= 0.5))
-            pixels = np.asarray(Image.open(root / cells["picture"]))
-            assert pixels.shape == (32, 32) and pixels.dtype == np.uint8
+            picture = root / cells["picture"]
+            whole = np.asarray(Image.open(picture))
+            assert whole.ndim == 3 and min(whole.shape[:2]) >= 48
+            blocks = np.asarray(Image.open(picture.with_stem(picture.stem + "_blocks")))
+            assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
 
 
 def test_what_cannot_be_graded_says_why(done):
@@ -206,7 +209,8 @@ def test_clahe_changes_what_the_network_sees(crop, model, tmp_path):
     for clahe in (False, True):
         output = GradeOutput.of(tmp_path / "o.csv", tmp_path / "maps")
         (row,) = grade(tmp_path / "1L.png", output, model, GradeOptions(clahe=clahe))
-        pictures.append(np.asarray(Image.open(row.picture)).astype(float))
+        blocks = row.picture.with_stem(row.picture.stem + "_blocks")
+        pictures.append(np.asarray(Image.open(blocks)).astype(float)[:, :32])
     assert np.abs(pictures[0] - pictures[1]).mean() > 2
 
 

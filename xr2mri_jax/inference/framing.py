@@ -36,11 +36,15 @@ class FramedKnee:
       side: "left" or "right".
       image: f32[h, w, 1] in [0, 1], bone bright, a left knee mirrored.
       notes: what looks odd and may be right, a clause each.
+      source: u8[H, W], the file's whole radiograph, bone bright, in the knee's grey window.
+      record: of the `StandardRadiograph`, the way from the frame to the source.
     """
 
     side: str
     image: np.ndarray
     notes: tuple[str, ...]
+    source: np.ndarray
+    record: Mapping[str, Any]
 
     @property
     def displayed(self) -> np.ndarray:
@@ -174,7 +178,10 @@ def _framed(
     missing = standard.record["outside"]["share"]
     if missing > 1 - COVERED:
         notes.append(f"{missing:.0%} of the frame around the knee lie outside the image")
-    return FramedKnee(side, standard.image, tuple(notes))
+    window = standard.record["window"]
+    shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
+    source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
+    return FramedKnee(side, standard.image, tuple(notes), source, standard.record)
 
 
 def _cut(

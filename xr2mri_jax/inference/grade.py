@@ -22,7 +22,7 @@ from xr2mri_jax.inference.grade_table import GradedKnee, Table
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
-from xr2mri_jax.inference.knee_picture import knee_picture
+from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.place import named_side
 from xr2mri_jax.io import read_radiograph
 
@@ -141,6 +141,7 @@ def graded(
     listed: Sequence[Listed], grader: KneeGrader, options: GradeOptions, output: GradeOutput
 ) -> Iterator[GradedKnee]:
     """Yields the rows in the files' order, while further files are read by other threads."""
+    pictures = None if output.pictures is None else KneePictures(grader)
     network = Network(grader, options.batch_size)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # Two at least: the first one compiles the network before it reads.
@@ -156,10 +157,10 @@ def graded(
             )
             if sum(isinstance(one, FramedKnee) for _, one in waiting) >= options.batch_size:
                 compiled.result()
-                yield from _rows(waiting, grader, network, output, names)
+                yield from _rows(waiting, grader, network, pictures, output, names)
                 waiting = []
         compiled.result()
-        yield from _rows(waiting, grader, network, output, names)
+        yield from _rows(waiting, grader, network, pictures, output, names)
 
 
 def _ahead(
@@ -202,6 +203,7 @@ def _rows(
     waiting: Sequence[tuple[str, FramedKnee | str]],
     grader: KneeGrader,
     network: Network,
+    pictures: KneePictures | None,
     output: GradeOutput,
     names: set[str],
 ) -> Iterator[GradedKnee]:
@@ -213,10 +215,11 @@ def _rows(
             yield GradedKnee(name, warning=one)
             continue
         row = dataclasses.replace(next(found), file=name)
-        if output.pictures is not None:
+        if pictures is not None and output.pictures is not None:
             picture = output.pictures / _picture_name(name, one.side, names)
-            with atomic_path(picture) as partial:
-                partial.write_bytes(knee_picture(grader, one))
+            for ending, png in pictures.draw(one).items():
+                with atomic_path(picture.with_stem(picture.stem + ending)) as partial:
+                    partial.write_bytes(png)
             row = dataclasses.replace(row, picture=picture)
         yield row
 

@@ -10,12 +10,12 @@ from xr2mri_jax.evaluation import figures, report
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
+from xr2mri_jax.inference.knee_picture import BLOCKS
 
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
     "have grade 2. It says nothing of grades 1, 3 and 4, and is no diagnosis."
 )
-_PICTURE_WIDTH = 224
 
 
 def write(path: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> None:
@@ -68,16 +68,23 @@ def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
             "warning",
         )
     )
-    caption = "As displayed: the patient's right at the picture's left, nothing mirrored."
+    caption = (
+        "What the network saw, and over it Grad-CAM: where bright, the image speaks for grade 2; "
+        "all blocks together, then each from the first (fine) to the last (coarse). As displayed: "
+        "the patient's right at the left. A picture leads to the map over the whole file."
+    )
     return report.table(caption, heads, [_row(folder, row) for row in rows])
 
 
 def _row(folder: Path, row: GradedKnee) -> str:
     picture = "none"
     if row.picture is not None:
-        path = os.path.relpath(row.picture, folder).replace(os.sep, "/")
-        about = html.escape(f"{row.side} knee of {row.file}")
-        picture = f'<img src="{quote(path)}" alt="{about}" width="{_PICTURE_WIDTH}" loading="lazy">'
+        whole, blocks = (
+            quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+            for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
+        )
+        about = html.escape(f"{row.side} knee of {row.file}, alone and under its maps")
+        picture = f'<a href="{whole}"><img src="{blocks}" alt="{about}" loading="lazy"></a>'
     positive = {None: "", True: "positive", False: "negative"}[row.positive]
     cells = [
         row.side,

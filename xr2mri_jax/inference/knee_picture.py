@@ -1,22 +1,52 @@
-"""The picture of a graded knee: what the network saw, as it is displayed."""
+"""The pictures of a graded knee: Grad-CAM over its radiograph, whole and block by block."""
 
 import io
 
+import jax
 import numpy as np
 from PIL import Image
 
+from xr2mri_jax.inference import heat_picture
 from xr2mri_jax.inference.framing import FramedKnee
+from xr2mri_jax.inference.gradcam import GradCam, to_source
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 
+# What a picture's name ends in beside the one that has the source's pixels.
+BLOCKS = "_blocks"
+WHOLE = ""
 
-def knee_picture(grader: KneeGrader, knee: FramedKnee) -> bytes:
-    """A PNG of a knee's frame; the patient's right is at the image's left, nothing is mirrored.
 
-    Args:
-      grader: what graded it.
-      knee: the knee.
-    """
-    del grader
+class KneePictures:
+    """Draws knees that one grader graded."""
+
+    def __init__(self, grader: KneeGrader):
+        """Raises InputError where the grader's network is not Siamese-GAP."""
+        self._maps = GradCam(grader.network)
+        self._params, self._state = jax.device_put((grader.params, grader.model_state))
+
+    def draw(self, knee: FramedKnee) -> dict[str, bytes]:
+        """PNGs of a knee by the end of their names; as displayed, nothing is mirrored.
+
+        Returns:
+          WHOLE: the file's radiograph in its own pixels with the maps of all blocks together.
+          BLOCKS: what the network saw, beside it the same under the maps of all blocks together and
+          of each from the first to the last.
+        """
+        levels = self._maps(self._params, self._state, knee.image[None])[:, 0]
+        heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]
+        turned = -1 if knee.side == "left" else 1
+        panels = [
+            heat_picture.overlaid(knee.displayed, heat[:, ::turned])
+            for heat in (np.zeros_like(heats[0]), *heats)
+        ]
+        grey = knee.source.astype(np.float32) / 255
+        return {
+            WHOLE: _png(heat_picture.overlaid(grey, to_source(knee.record, heats[0]))),
+            BLOCKS: _png(heat_picture.strip(panels)),
+        }
+
+
+def _png(picture: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(np.rint(knee.displayed * 255).astype(np.uint8)).save(stream, format="PNG")
+    Image.fromarray(picture).save(stream, format="PNG")
     return stream.getvalue()
