@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import os
 
 import nibabel as nib
 import numpy as np
@@ -53,6 +54,13 @@ def test_bad_files_are_one_line_with_their_name(tmp_path, reader, content, said)
         reader(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reader", [io.read_radiograph, io.read_volume])
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path, reader):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is a pipe, socket or device"):
+        reader(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "tiff", "nifti", "nifti gz"])

@@ -50,13 +50,15 @@ def sniff(path: str | os.PathLike[str]) -> str:
       "nrrd".
 
     Raises:
-      InputError: the file is missing, a folder, empty, unreadable, or none of these formats.
+      InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected one file")
+    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+        raise InputError(f"{path}: is a pipe, socket or device, expected an ordinary file")
     with reading(path, "a file"):
         head = _head(path)
     if not head:
