@@ -81,6 +81,13 @@ def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
     np.testing.assert_allclose(positive_probability(logits, 2.0), one)
 
 
+def test_no_device_may_multiply_with_fewer_digits(grader):
+    network = Network(grader, 2)
+    program = network._see.lower(network._variables, np.zeros((2, 32, 32, 1), np.float32))
+    text = program.as_text()
+    assert "precision HIGHEST" in text and "precision DEFAULT" not in text
+
+
 def test_broken_files_are_named(written):
     def refused(match):
         with pytest.raises(InputError, match=match):

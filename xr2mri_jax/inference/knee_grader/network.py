@@ -21,15 +21,17 @@ class Network:
         """Compiles nothing yet: that happens in the first call, or in `compile`."""
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
-        # In float32 on every device: with these the temperature and the thresholds were found.
+        # In float32 on every device: with it the temperature and the thresholds were found. By
+        # default TPUs would multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
         model = classifiers.make(grader.network)
         self._variables = jax.device_put(
             {"params": grader.params, "batch_stats": grader.model_state}
         )
 
         def see(variables: Any, xray: Any) -> Any:
-            features = model.apply(variables, xray, method="features")
-            return model.apply(variables, xray), features
+            with jax.default_matmul_precision("float32"):
+                features = model.apply(variables, xray, method="features")
+                return model.apply(variables, xray), features
 
         self._see = jax.jit(see)
 
