@@ -271,7 +271,7 @@ def test_a_broken_run_leaves_whole_rows(tmp_path):
 def test_files_are_read_ahead_while_earlier_rows_are_taken(monkeypatch, model, tmp_path):
     read, later = [], threading.Event()
 
-    def slow(path, grader, options):
+    def slow(path, grader, options, drawn):
         if path.name == "00":
             assert later.wait(30)
         read.append(path.name)

@@ -150,7 +150,7 @@ def graded(
     names: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         compiled = pool.submit(network.compile)
-        framed = _ahead(pool, listed, grader, options)
+        framed = _ahead(pool, listed, grader, options, pictures is not None)
         for name, found in tqdm(framed, "graded", len(listed), unit="file", disable=None):
             waiting += (
                 [(name, one) for one in found] if isinstance(found, list) else [(name, found)]
@@ -168,13 +168,14 @@ def _ahead(
     listed: Iterable[Listed],
     grader: KneeGrader,
     options: GradeOptions,
+    drawn: bool,
 ) -> Iterator[tuple[str, list[FramedKnee] | str]]:
     """Yields each file's knees or its reason in order, and works ahead by two batches."""
     pending: collections.deque[tuple[str, concurrent.futures.Future[list[FramedKnee] | str]]]
     pending = collections.deque()
     try:
         for one in listed:
-            pending.append((one.name, pool.submit(framed_knees, one.path, grader, options)))
+            pending.append((one.name, pool.submit(framed_knees, one.path, grader, options, drawn)))
             if len(pending) > 2 * options.batch_size:
                 name, future = pending.popleft()
                 yield name, future.result()
@@ -186,14 +187,21 @@ def _ahead(
             future.cancel()
 
 
-def framed_knees(path: Path, grader: KneeGrader, options: GradeOptions) -> list[FramedKnee] | str:
-    """The knees of a file as the network sees them, or why there are none."""
+def framed_knees(
+    path: Path, grader: KneeGrader, options: GradeOptions, drawn: bool
+) -> list[FramedKnee] | str:
+    """The knees of a file as the network sees them, or why there are none.
+
+    Without their sources unless they are to be `drawn`: many wait for the network together.
+    """
     try:
         with _DECODING:
             radiograph = read_radiograph(path, options.spacing)
-        return frame_knees(
+        knees = frame_knees(
             radiograph, grader.image_shape, grader.contrast, options.side, named_side(path)
         )
+        nothing = np.zeros((0, 0), np.uint8)
+        return knees if drawn else [dataclasses.replace(k, source=nothing) for k in knees]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).replace(f"{path}: ", "").split())
         return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"

@@ -12,6 +12,7 @@ from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
 from xr2mri_jax.inference.knee_picture import BLOCKS
 
+_HEADS = ("file", "side", "probability", "at threshold", "distance", "warning")
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
     "have grade 2. It says nothing of grades 1, 3 and 4, and is no diagnosis."
@@ -56,18 +57,7 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
 
 
 def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
-    heads = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in (
-            "picture",
-            "file",
-            "side",
-            "probability",
-            "at threshold",
-            "distance",
-            "warning",
-        )
-    )
+    heads = "".join(f'<th scope="col">{name}</th>' for name in _HEADS)
     caption = (
         "What the network saw, and over it Grad-CAM: where bright, the image speaks for grade 2; "
         "all blocks together, then each from the first (fine) to the last (coarse). As displayed: "
@@ -77,14 +67,6 @@ def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
 
 
 def _row(folder: Path, row: GradedKnee) -> str:
-    picture = "none"
-    if row.picture is not None:
-        whole, blocks = (
-            quote(os.path.relpath(path, folder).replace(os.sep, "/"))
-            for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
-        )
-        about = html.escape(f"{row.side} knee of {row.file}, alone and under its maps")
-        picture = f'<a href="{whole}"><img src="{blocks}" alt="{about}" loading="lazy"></a>'
     positive = {None: "", True: "positive", False: "negative"}[row.positive]
     cells = [
         row.side,
@@ -94,9 +76,21 @@ def _row(folder: Path, row: GradedKnee) -> str:
     ]
     told = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     wrapped = 'style="white-space: normal; overflow-wrap: anywhere; min-width: 12rem"'
-    return (
-        f'<tr><td>{picture}</td><th scope="row" {wrapped}>{html.escape(row.file)}</th>{told}'
+    said = (
+        f'<tr><th scope="row" {wrapped}>{html.escape(row.file)}</th>{told}'
         f"<td {wrapped}>{html.escape(row.warning)}</td></tr>"
+    )
+    if row.picture is None:
+        return said
+    whole, blocks = (
+        quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+        for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
+    )
+    about = html.escape(f"{row.side} knee of {row.file}, alone and under its maps")
+    # In a row of its own: beside the text the pictures would be narrow.
+    return (
+        f'{said}<tr><td colspan="{len(_HEADS)}"><a href="{whole}"><img src="{blocks}" '
+        f'alt="{about}" loading="lazy"></a></td></tr>'
     )
 
 
