@@ -1,6 +1,6 @@
 """Makes the grader that launch/grade.py uses from a training run of siamese_gap.
 
-python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER]
+python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER] [--equalised]
 """
 
 from absl import flags
@@ -11,13 +11,18 @@ _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
 _OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
 _STEP = flags.DEFINE_integer("step", None, "checkpoint; default the best by AUC")
+_EQUALISED = flags.DEFINE_bool(
+    "equalised", False, "the training files had been equalised adaptively before they were read"
+)
 
 
 def main() -> None:
     """Reads the flags, makes the grader and says what was found."""
     from xr2mri_jax.inference.knee_grader import make
 
-    grader, folder = make.ship(_WORKDIR.value, _OUTPUT.value, _DATA_DIR.value, _STEP.value)
+    grader, folder = make.ship(
+        _WORKDIR.value, _OUTPUT.value, _DATA_DIR.value, _STEP.value, _EQUALISED.value
+    )
     found = grader.calibration
     assert found is not None
     print(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax.benchmarks.localise import films
+from xr2mri_jax.benchmarks.phantom_files import write_film
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import grade as grading
@@ -212,6 +213,19 @@ def test_clahe_changes_what_the_network_sees(crop, model, tmp_path):
         blocks = row.picture.with_stem(row.picture.stem + "_blocks")
         pictures.append(np.asarray(Image.open(blocks)).astype(float)[:, :32])
     assert np.abs(pictures[0] - pictures[1]).mean() > 2
+
+
+def test_a_file_that_was_not_equalised_is_told_of(crop, tmp_path):
+    Image.fromarray(crop).save(tmp_path / "sixteen.png")
+    Image.fromarray((crop // 257).astype(np.uint8)).save(tmp_path / "eight.png")
+    write_film(tmp_path / "dicom", crop // 257, (0.5, 0.5))
+    made = made_grader.grader()
+    equalised = dataclasses.replace(made, training={"equalised": True})
+    again = dataclasses.replace(equalised, contrast=grading.contrast_with_clahe(grading.CLAHE))
+    for name, noted in (("sixteen.png", True), ("dicom", True), ("eight.png", False)):
+        for grader, wanted in ((made, False), (equalised, noted), (again, False)):
+            (knee,) = grading.framed_knees(tmp_path / name, grader, GradeOptions("left"), False)
+            assert any("--clahe" in note for note in knee.notes) == wanted, (name, knee.notes)
 
 
 def test_nothing_graded_is_an_error_with_the_reasons(model, tmp_path):

@@ -134,12 +134,12 @@ def run_folder(tmp_path, monkeypatch):
 
 def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     (tmp_path / "preparation.json").write_text('{"options": {"clahe": [0.01, 16.0]}}')
-    _, folder = make.ship(run_folder, tmp_path / "shipped")
+    _, folder = make.ship(run_folder, tmp_path / "shipped", equalised=True)
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.npz"]
     read = load.load_grader(folder)
     assert read.contrast["clahe"] == {"clip_limit": 0.01, "kernel_mm": 16.0}
     found = read.calibration
-    assert read.training["step"] == 3
+    assert read.training["step"] == 3 and read.training["equalised"] is True
     assert found.knees + read.training["training_knees"] == 60
     assert found.subjects + read.training["training_subjects"] == 30
     # What is stored is what the rounded weights give on the held-out patients.

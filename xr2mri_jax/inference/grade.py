@@ -16,6 +16,7 @@ from tqdm import tqdm
 from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
+from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
@@ -25,6 +26,7 @@ from xr2mri_jax.inference.knee_grader.network import Network, positive_probabili
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.place import named_side
 from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.io.formats import sniff
 
 # scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
@@ -200,11 +202,27 @@ def framed_knees(
         knees = frame_knees(
             radiograph, grader.image_shape, grader.contrast, options.side, named_side(path)
         )
+        notes = _contrast_notes(path, radiograph, grader)
         nothing = np.zeros((0, 0), np.uint8)
-        return knees if drawn else [dataclasses.replace(k, source=nothing) for k in knees]
+        return [
+            dataclasses.replace(k, notes=(*k.notes, *notes), source=k.source if drawn else nothing)
+            for k in knees
+        ]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).replace(f"{path}: ", "").split())
         return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
+    """A note where a file is most likely not equalised and the training radiographs were.
+
+    DICOM files and those of more than 8 bits come from a detector rather than a prepared dataset.
+    """
+    if not grader.training.get("equalised") or grader.contrast["clahe"] is not None:
+        return []
+    if sniff(path) != "dicom" and radiograph.array.max() <= 255:
+        return []
+    return ["the training radiographs had been equalised, this file perhaps not: compare --clahe"]
 
 
 def _rows(

@@ -134,12 +134,14 @@ def ship(
     output: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     step: int | None = None,
+    equalised: bool = False,
 ) -> tuple[KneeGrader, Path]:
     """Makes the grader of a run and writes its files.
 
     Args:
       workdir, data_dir, step: as for `make_grader`.
       output: a new or empty folder; None: the package's own, whose model is replaced.
+      equalised: whether the training files had been equalised adaptively before they were read.
 
     Returns:
       The grader and its folder.
@@ -151,6 +153,7 @@ def ship(
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     grader = make_grader(workdir, data_dir, step)
+    grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:
         form.write(folder, grader)
     else:
