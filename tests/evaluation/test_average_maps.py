@@ -55,6 +55,17 @@ def test_averages_are_by_grade(trained):
     assert drawn["knees_kl0"].shape == (3 * 32, 6 * 32 + 5 * 4, 3)
 
 
+def test_a_level_without_any_map_has_no_share(trained):
+    params, state = jax.tree.map(np.array, trained)
+    params["head"]["kernel"][-8:] = 0  # nothing of the last block is classified
+    maker = GradCam(NETWORK)
+    found = gradcam.average_maps(maker, params, state, _examples(4), DATA, "validation", 2)
+    assert found.lateral_share[0][3] is None and found.lateral_share[2][3] is None
+    report = {"knees": {"kl0": 2}, "lateral_share": {"kl0": found.lateral_share[0]}}
+    text = gradcam_report.table({**report, "randomised": []})
+    assert text.splitlines()[1].endswith(" -")
+
+
 def test_randomised_weights_change_the_maps(trained):
     xray = np.random.default_rng(1).random((4, 32, 32, 1)).astype(np.float32)
     rows = gradcam.randomised(NETWORK, *trained, xray)

@@ -29,14 +29,14 @@ class GradedMaps:
       xray: by grade f32[h, w], the mean radiograph.
       knees: by grade, how many.
       lateral_share: by grade, for each level, the mean share of a map's sum that lies in the
-        lateral patch.
+        lateral patch; None where the maps of all its knees are 0 at that level.
       examples: by grade f32[n, h, w, 1], its first radiographs.
     """
 
     average: dict[int, np.ndarray]
     xray: dict[int, np.ndarray]
     knees: dict[int, int]
-    lateral_share: dict[int, list[float]]
+    lateral_share: dict[int, list[float | None]]
     examples: dict[int, np.ndarray]
 
 
@@ -82,7 +82,7 @@ def average_maps(
         {grade: np.mean(found, axis=0) for grade, found in sorted(maps.items())},
         {grade: np.mean(found, axis=0) for grade, found in sorted(xrays.items())},
         {grade: len(found) for grade, found in sorted(maps.items())},
-        {grade: np.nanmean(found, axis=0).tolist() for grade, found in sorted(shares.items())},
+        {grade: _mean_shares(found) for grade, found in sorted(shares.items())},
         {grade: np.stack(found) for grade, found in sorted(examples.items())},
     )
 
@@ -92,6 +92,12 @@ def _lateral_share(levels: np.ndarray) -> np.ndarray:
     total = levels.sum(axis=(1, 2))
     left = levels[:, :, : levels.shape[2] // 2].sum(axis=(1, 2))
     return np.divide(left, total, out=np.full(len(levels), np.nan), where=total > 0)
+
+
+def _mean_shares(shares: Sequence[np.ndarray]) -> list[float | None]:
+    """The mean of f64[levels] of each knee by level; of levels that are NaN in all of them None."""
+    levels = [level[np.isfinite(level)] for level in np.stack(shares, axis=1)]
+    return [float(level.mean()) if level.size else None for level in levels]
 
 
 def randomised(

@@ -86,7 +86,7 @@ def table(report: dict[str, Any]) -> str:
     """The report in lines."""
     lines = [", ".join(f"{count} knees of {grade}" for grade, count in report["knees"].items())]
     for grade, shares in report["lateral_share"].items():
-        told = " ".join(f"{share:.2f}" for share in shares)
+        told = " ".join("-" if share is None else f"{share:.2f}" for share in shares)
         lines.append(f"lateral share of the maps of {grade}, block 1 to {len(shares)}: {told}")
     lines.append("rank correlation and SSIM with the maps of the trained weights, by block:")
     for entry in report["randomised"]:
