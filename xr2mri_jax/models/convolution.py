@@ -1,8 +1,8 @@
 """3x3 convolution with batch normalisation and ReLU, in the form that trains fast on a CPU.
 
 XLA's CPU backend runs a 3x3 convolution and its gradient by the image near the processor's peak;
-the gradient by the kernel and the sums of the normalisation it does not. Both are written out here;
-on other devices the kernel's gradient is XLA's own.
+the gradient by the kernel and the sums of the normalisation it does not. Both are written out here,
+and wide convolutions are Winograd's there; on other devices all convolutions are XLA's own.
 """
 
 from functools import partial
@@ -12,10 +12,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from xr2mri_jax.models import winograd
 from xr2mri_jax.models.layers import Dtype, initialiser
 
-# Beyond so many input channels XLA's own form of the kernel's gradient is the faster one.
-WIDEST = 128
+# Channels, in and out, from which Winograd's form is the faster one on a CPU: of the convolution
+# and its gradient by the image, and of the gradient by the kernel.
+WIDE, NOT_NARROW = 64, 32
 EPSILON = 1e-5
 MOMENTUM = 0.95
 _NAMES = ("NHWC", "HWIO", "NHWC")
@@ -40,33 +42,50 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     Returns:
       [b, ceil(h / stride), ceil(w / stride), o].
     """
+    if stride == 1 and _channels(x, kernel) >= WIDE:
+        return jax.lax.platform_dependent(
+            x, kernel, cpu=winograd.convolve, default=partial(_plain, stride=stride)
+        )
     return _plain(x, kernel, stride)
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
-    return _plain(x, kernel, stride), (x, kernel)
+    return convolve(x, kernel, stride), (x, kernel)
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
     x, kernel = saved
-    by_image = jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)
+
+    def by_image(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)(gradient)[0]
+
+    if stride == 1 and _channels(x, kernel) >= WIDE:
+        by_x = jax.lax.platform_dependent(
+            gradient, kernel, cpu=winograd.image_gradient, default=by_image
+        )
+    else:
+        by_x = by_image(gradient, kernel)
     by_kernel = jax.lax.platform_dependent(
         x,
         gradient,
         cpu=partial(kernel_gradient, stride=stride),
         default=partial(_own_kernel_gradient, stride=stride),
     )
-    return by_image(gradient)[0], by_kernel
+    return by_x, by_kernel
 
 
 convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
-    """The gradient of `convolve` by its kernel as one matrix product.
+def _channels(x: jax.Array, kernel: jax.Array) -> int:
+    """The fewer of both sides, 0 for another type than f32, in which Winograd's sums are lost."""
+    return min(kernel.shape[2:]) if x.dtype == jnp.float32 else 0
 
-    Stride 1: three horizontal shifts of the image times three vertical shifts of the gradient give
-    all nine taps at once, with six copies in place of the nine of a matrix of windows.
+
+def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
+    """The gradient of `convolve` by its kernel in the form that is fastest on a CPU.
+
+    Winograd's for stride 1 and channels enough, else one product with a matrix of all windows.
 
     Args:
       x: [b, h, w, c].
@@ -77,28 +96,21 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
       [3, 3, c, o].
     """
     inputs, outputs = x.shape[-1], gradient.shape[-1]
-    if stride == 1 and inputs > WIDEST:
-        return _own_kernel_gradient(x, gradient, stride)
-    if stride == 1:
-        height, width = x.shape[1:3]
-        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        across = jnp.concatenate([padded[:, :, j : j + width] for j in range(3)], axis=-1)
-        down = jnp.pad(gradient, ((0, 0), (2, 2), (0, 0), (0, 0)))
-        down = jnp.concatenate([down[:, 2 - i : height + 4 - i] for i in range(3)], axis=-1)
-        product = across.reshape(-1, 3 * inputs).T @ down.reshape(-1, 3 * outputs)
-        return product.reshape(3, inputs, 3, outputs).transpose(2, 0, 1, 3)
-    padded = jnp.pad(x, ((0, 0), (1, 2), (1, 2), (0, 0)))
-    rows, columns = (stride * size for size in gradient.shape[1:3])
-    windows = jnp.concatenate(
-        [
-            padded[:, i : i + rows : stride, j : j + columns : stride]
-            for i in range(3)
-            for j in range(3)
-        ],
-        axis=-1,
-    )
-    product = windows.reshape(-1, 9 * inputs).T @ gradient.reshape(-1, outputs)
-    return product.reshape(3, 3, inputs, outputs)
+    channels = min(inputs, outputs) if x.dtype == jnp.float32 else 0
+    if stride == 1 and channels >= NOT_NARROW:
+        return winograd.kernel_gradient(x, gradient, at_once=channels >= 128)
+    height, width = gradient.shape[1:3]
+    padded = jnp.pad(x, ((0, 0), (1, stride), (1, stride), (0, 0)))
+    windows = [
+        padded[:, i : i + stride * height : stride, j : j + stride * width : stride]
+        for i in range(3)
+        for j in range(3)
+    ]
+    flat = gradient.reshape(-1, outputs)
+    if inputs == 1:
+        return (jnp.stack(windows).reshape(9, -1) @ flat).reshape(3, 3, 1, outputs)
+    product = flat.T @ jnp.concatenate(windows, axis=-1).reshape(-1, 9 * inputs)
+    return product.T.reshape(3, 3, inputs, outputs)
 
 
 def _own_kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:

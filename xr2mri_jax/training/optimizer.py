@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from optax import contrib
+
+from xr2mri_jax.training import orthogonal
 
 
 def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
@@ -58,25 +59,22 @@ def _adamw(config: Mapping[str, Any], steps: int) -> optax.GradientTransformatio
 
 
 def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
-    kernels = {**config, "learning_rate": config["muon_learning_rate"]}
-
-    def matrices(params: Any) -> Any:
-        def matrix(path: Any, param: jax.Array) -> contrib.MuonDimensionNumbers | None:
-            if "kernel" not in jax.tree_util.keystr(path[-1:]):
-                return None
-            last = param.ndim - 1
-            return contrib.MuonDimensionNumbers(tuple(range(last)), last)
-
-        return jax.tree_util.tree_map_with_path(matrix, params)
-
-    return contrib.muon(
-        schedule(kernels, steps),
-        beta=0.9,
-        weight_decay=config["weight_decay"],
-        adam_weight_decay=0.0,
-        adam_learning_rate=schedule(config, steps),
-        muon_weight_dimension_numbers=matrices,
+    kernels = optax.chain(
+        orthogonal.scale_by_orthogonal(),
+        optax.add_decayed_weights(config["weight_decay"]),
+        optax.scale_by_learning_rate(
+            schedule({**config, "learning_rate": config["muon_learning_rate"]}, steps)
+        ),
     )
+    others = optax.adam(schedule(config, steps), nesterov=True)
+
+    def labels(params: Any) -> Any:
+        def label(path: Any, _: jax.Array) -> str:
+            return "kernel" if "kernel" in jax.tree_util.keystr(path[-1:]) else "other"
+
+        return jax.tree_util.tree_map_with_path(label, params)
+
+    return optax.multi_transform({"kernel": kernels, "other": others}, labels)
 
 
 def ema_decay(decay: float, step: jax.Array) -> jax.Array:
