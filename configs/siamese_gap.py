@@ -9,6 +9,8 @@ last checkpoints (config.keep) launch/evaluate.py takes the one with their best 
 Variants, as --config=configs/siamese_gap.py:VARIANT:
     real           real radiographs of 224 pixels, a folder per grade
     small          the same of 128 pixels (knee_xray/square128), a third of the time
+    fine           as real, starting from the network in config.classifier_workdir, with smaller
+                   steps: what `small` has learned goes on at 224 pixels
     gmp            as real, with maximum in place of average pooling
     concatenated   as real, the branches concatenated in place of added
     first_level, second_level, third_level, last_level
@@ -58,6 +60,12 @@ def _small(config: ml_collections.ConfigDict) -> None:
     config.data.augment.update(shift=5.0)
 
 
+def _fine(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    config.optimizer.update(learning_rate=1e-3, muon_learning_rate=0.01, warmup_steps=32)
+    config.steps = 384
+
+
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
@@ -99,6 +107,7 @@ VARIANTS = {
     "": _default,
     "real": _default,
     "small": _small,
+    "fine": _fine,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),
     "first_level": _changed(levels=(1,)),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xr2mri_jax import losses, stages
+from xr2mri_jax import files, losses, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import classification
@@ -125,3 +125,32 @@ def test_pictures_and_another_size(made):
     data = {"xray": jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32)}
     with pytest.raises(InputError, match=r"config.model.classifier.image_shape asks for"):
         stage.init(jax.random.key(0), data)
+
+
+def test_a_network_goes_on_at_another_size_from_an_earlier_run(tmp_path, monkeypatch):
+    first = stages.make_stage(config())
+    params, model_state = first.init(jax.random.key(3), batch())
+    written = {"ema_params": params, "model_state": model_state}
+    monkeypatch.setattr(workdir, "load_state", lambda folder: written)
+    files.write_json(tmp_path / "config.json", config())
+
+    def started(**change):
+        made = recipe.plain(recipe.default("siamese_gap"))
+        made["model"]["classifier"] = {**SMALL, "image_shape": [24, 24], **change}
+        made["classifier_workdir"] = str(tmp_path)
+        return stages.resolve(made)
+
+    stage = stages.make_stage(started())
+    large = {**batch(), "xray": np.zeros((8, 24, 24, 1), np.float32)}
+    found = stage.init(jax.random.key(4), large)
+    jax.tree.map(np.testing.assert_array_equal, found, (params, model_state))
+    with pytest.raises(InputError, match=r"config.model.classifier.channels is \[3, 5\], but"):
+        started(channels=[3, 5])
+    written["model_state"] = {}
+    with pytest.raises(InputError, match=r"\[1\].* is None, the config's model asks for"):
+        stage.init(jax.random.key(4), large)
+    # Who continues the run needs the earlier one no more.
+    assert stages.resolve({**config(), "classifier_workdir": "/moved"}, started()) == {
+        **config(),
+        "classifier_workdir": str(tmp_path),
+    }

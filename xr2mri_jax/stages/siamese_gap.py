@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xr2mri_jax import losses
+from xr2mri_jax import losses, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import classification
@@ -18,8 +18,16 @@ COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config with the network's full spec; nothing is needed from elsewhere."""
-    del stored
+    """The config with the network's full spec.
+
+    Args:
+      config: plain values.
+      stored: the resolved config of the run that is continued, whose classifier_workdir stays;
+        None for a new run, which starts from the network in classifier_workdir where one is named.
+
+    Raises:
+      InputError: where the grades are wrong or classifier_workdir holds no run.
+    """
     grades = config["data"]["grades"]
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
     if spec["classes"] != len(grades) or sorted(set(grades)) != list(grades):
@@ -27,7 +35,16 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
             f"config.data.grades is {grades}, expected {spec['classes']} rising grades, as many as "
             "config.model.classifier.classes"
         )
-    return {**config, "model": {"classifier": spec}}
+    folder = (
+        config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")
+    )
+    if folder and stored is None:
+        source = base.earlier_workdir("classifier_workdir", folder, COMMAND)
+        # The network is as wide as it is there; the radiographs may be larger.
+        free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
+        base.model_spec(source, "classifier", free)
+        folder = str(source.resolve())
+    return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
 
 
 class SiameseGapStage:
@@ -39,10 +56,11 @@ class SiameseGapStage:
     chosen_by = "auc"
 
     def __init__(self, config: Any):
-        """Takes config.model.classifier, config.data.grades, config.loss and config.precision."""
+        """Takes a config's model.classifier, data.grades, loss, precision, classifier_workdir."""
         self.spec = dict(config["model"]["classifier"])
         self.grades = tuple(config["data"]["grades"])
         self.weights = dict(config["loss"])
+        self.classifier_workdir = config.get("classifier_workdir", "")
         dtype = base.compute_dtype(config["precision"])
         self.model = classifiers.make(self.spec, dtype, axis_name=base.AXIS)
         self._classify = jax.jit(self.classify)
@@ -54,11 +72,18 @@ class SiameseGapStage:
         return variables["params"], variables.get("batch_stats", {})
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`."""
+        """See `base.Stage`: the averaged network of classifier_workdir, where one is named."""
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         base.require_shape(batch, "kl", (), "data.grades")
-        return base.created(self, rng)
+        made = base.created(self, rng)
+        if not self.classifier_workdir:
+            return made
+        source = base.earlier_workdir("classifier_workdir", self.classifier_workdir, COMMAND)
+        state = workdir.load_state(source)
+        found = state["ema_params"], state.get("model_state", {})
+        workdir.require_shapes(source, found, made)
+        return found
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         """Nothing is set from the data."""

@@ -22,6 +22,7 @@ FREE_ON_RESUME = (
     "data.cache",
     "cae_workdir",
     "generator_workdir",
+    "classifier_workdir",
 )
 CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
 LEAST = {
@@ -108,6 +109,7 @@ def _classifier(config: dict[str, Any]) -> None:
     """What a classifier of radiographs has more, and other, than the stages of images."""
     config["model"] = {"classifier": {}}
     config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0}
+    config["classifier_workdir"] = ""
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
         eval_split="train", grades=(0, 2), balanced=True, held_out=0.15, held_out_seed=0
