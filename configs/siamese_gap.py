@@ -51,6 +51,7 @@ def _default(config: ml_collections.ConfigDict) -> None:
     )
     # 2040 of the 2400 training radiographs are not held out: 64 steps are an epoch.
     config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=8)
+    config.cpu_devices = 0
 
 
 def _small(config: ml_collections.ConfigDict) -> None:

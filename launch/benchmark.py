@@ -4,6 +4,7 @@ python launch/benchmark.py --suite=generator --output=benchmark.json
 python launch/benchmark.py --suite=grade [--images=500] [--real=DIR] --output=grade.json
 python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
 python launch/benchmark.py --suite=prepare --pairs=200 --output=prepare.json
+python launch/benchmark.py --suite=siamese_gap --output=siamese_gap.json
 """
 
 import os
@@ -16,7 +17,9 @@ from xr2mri_jax.benchmarks import suites
 _SUITE = flags.DEFINE_string("suite", None, "which comparison: " + ", ".join(suites.NAMES))
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each function; the median counts")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 2, "batch size of the training step")
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "batch size of the training step; default 32 of siamese_gap, else 2"
+)
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "pixels of siamese_gap's radiograph")
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")

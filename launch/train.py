@@ -20,6 +20,7 @@ DISTRIBUTED = flags.DEFINE_bool(
 def main() -> None:
     """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
     host_memory.keep_freed_memory()
+    parallel.divide_cores(CONFIG.value.cpu_devices, CONFIG.value.data.batch_size)
     parallel.start_distributed(DISTRIBUTED.value)
     try:
         code = loop.train(CONFIG.value, WORKDIR.value)

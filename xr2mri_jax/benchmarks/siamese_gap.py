@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from xr2mri_jax.benchmarks import timing
 from xr2mri_jax.benchmarks.generator import MISSING
 from xr2mri_jax.losses import cross_entropy
 from xr2mri_jax.models import siamese_gap
+from xr2mri_jax.stages.base import AXIS
 
 LEARNING_RATE = 1e-3
 EPOCH = 2400
@@ -26,8 +28,9 @@ def run(
 ) -> dict[str, Any]:
     """Measures one training step (loss, gradients, Adam); where torch is installed, its twin too.
 
-    The twin runs in PyTorch's default memory format and in channels_last. Both frameworks have the
-    same weights and inputs; without dropout their gradients are compared first; float32.
+    JAX works as in training, on all of its devices (`parallel.divide_cores`). The twin runs in
+    PyTorch's default memory format and in channels_last. Both frameworks have the same weights and
+    inputs; without dropout their gradients are compared first; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
@@ -41,7 +44,7 @@ def run(
       each form of PyTorch.
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
-    model = siamese_gap.make(spec)
+    model = siamese_gap.make(spec, axis_name=AXIS)
     random = np.random.default_rng(0)
     xray = random.random((batch_size, image_size, image_size, 1), np.float32)
     label = np.arange(batch_size, dtype=np.int32) % 2
@@ -50,6 +53,7 @@ def run(
         "suite": "siamese_gap",
         "machine": timing.machine(),
         "device": jax.devices()[0].device_kind,
+        "devices": len(_devices(batch_size)),
         "spec": {"image_size": image_size, "patch": siamese_gap.patch_places(xray.shape[1:3])[1]},
         "parameters": sum(p.size for p in jax.tree.leaves(variables["params"])),
         "batch_size": batch_size,
@@ -75,7 +79,7 @@ def table(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     lines = [
         f"siamese_gap, {report['parameters']:,} parameters, patches of {report['spec']['patch']}, "
-        f"batch {report['batch_size']}, {machine['cores']} cores, "
+        f"batch {report['batch_size']}, {machine['cores']} cores, {report['devices']} devices, "
         f"load {machine['load_average'][0]:.1f}; torch: {report['torch']}",
         f"{'training step':<24} {'median':>9} {'minimum':>9} {'processor':>9} {'epoch':>8}",
     ]
@@ -88,6 +92,12 @@ def table(report: Mapping[str, Any]) -> str:
     for name, value in report.get("agreement", {}).items():
         lines.append(f"{name}: {value:.1e}")
     return "\n".join(lines)
+
+
+def _devices(batch_size: int) -> list[jax.Device]:
+    """As many devices as share the batch equally."""
+    devices = jax.devices()
+    return devices[: next(n for n in range(len(devices), 0, -1) if batch_size % n == 0)]
 
 
 def _noise(model: siamese_gap.SiameseGap, xray: np.ndarray) -> Any:
@@ -122,13 +132,24 @@ def _jax_step(
         gradient, stats = jax.grad(_loss, argnums=1, has_aux=True)(
             model, params, stats, xray, label
         )
-        updates, moments = optimizer.update(gradient, moments)
+        updates, moments = optimizer.update(jax.lax.pmean(gradient, AXIS), moments)
         return optax.apply_updates(params, updates), stats, moments
 
     params, stats = variables["params"], variables["batch_stats"]
-    state = jax.tree.map(jnp.copy, (params, stats, optimizer.init(params)))
-    xray, label = jax.device_put((xray, label))
-    compiled = jax.jit(step, donate_argnums=0)
+    mesh = Mesh(np.array(_devices(len(xray))), (AXIS,))
+    everywhere, shared = (NamedSharding(mesh, PartitionSpec(*name)) for name in ((), (AXIS,)))
+    state = jax.device_put((params, stats, optimizer.init(params)), everywhere)
+    xray, label = jax.device_put((xray, label), shared)
+    compiled = jax.jit(
+        jax.shard_map(
+            step,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS), PartitionSpec(AXIS)),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        ),
+        donate_argnums=0,
+    )
 
     def training_step() -> None:
         nonlocal state

@@ -16,7 +16,7 @@ def run(
     output: str | os.PathLike[str] | None,
     *,
     repeats: int,
-    batch_size: int,
+    batch_size: int | None = None,
     volume_shape: Sequence[str | int],
     image_size: int = 224,
     films: int = 200,
@@ -33,7 +33,7 @@ def run(
       suite: one of `NAMES`.
       output: path of the JSON file, written atomically.
       repeats: timed calls of each function, 1 or more.
-      batch_size: of the training step, 1 or more.
+      batch_size: of the training step, 1 or more; None: 32 of siamese_gap, 2 of the generator.
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
       image_size: pixels of the radiograph each way; of siamese_gap.
       films: phantom films of the suite "localise", 1 or more.
@@ -52,6 +52,8 @@ def run(
         raise InputError("--output is missing: expected the path of a JSON file")
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
+    if batch_size is None:
+        batch_size = 32 if suite == "siamese_gap" else 2
     numbers = {
         "repeats": repeats,
         "batch_size": batch_size,
@@ -76,7 +78,9 @@ def run(
         print(prepare.table(report))
     elif suite == "siamese_gap":
         from xr2mri_jax.benchmarks import siamese_gap
+        from xr2mri_jax.training import parallel
 
+        parallel.divide_cores(0, batch_size)
         report = siamese_gap.run(image_size, repeats, batch_size)
         print(siamese_gap.table(report))
     elif suite == "grade":

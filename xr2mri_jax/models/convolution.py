@@ -17,7 +17,7 @@ from xr2mri_jax.models.layers import Dtype, initialiser
 
 # Channels, in and out, from which Winograd's form is the faster one on a CPU: of the convolution
 # and its gradient by the image, and of the gradient by the kernel.
-WIDE, NOT_NARROW = 64, 32
+WIDE, NOT_NARROW = 128, 32
 EPSILON = 1e-5
 MOMENTUM = 0.95
 _NAMES = ("NHWC", "HWIO", "NHWC")
@@ -99,18 +99,31 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
     channels = min(inputs, outputs) if x.dtype == jnp.float32 else 0
     if stride == 1 and channels >= NOT_NARROW:
         return winograd.kernel_gradient(x, gradient, at_once=channels >= 128)
-    height, width = gradient.shape[1:3]
+    if inputs == 1:
+        windows = jnp.stack(_windows(x, gradient.shape[1:3], stride))
+        product = windows.reshape(9, -1) @ gradient.reshape(-1, outputs)
+        return product.reshape(3, 3, 1, outputs)
+    # Few images at a time, whose windows then stay in the processor's cache.
+    together = 2 if len(x) % 2 == 0 else 1
+    parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
+
+    def add(total: jax.Array, pair: list[jax.Array]) -> tuple[jax.Array, None]:
+        windows = jnp.concatenate(_windows(pair[0], gradient.shape[1:3], stride), axis=-1)
+        return total + pair[1].reshape(-1, outputs).T @ windows.reshape(-1, 9 * inputs), None
+
+    product = jax.lax.scan(add, jnp.zeros((outputs, 9 * inputs), x.dtype), parts)[0]
+    return product.T.reshape(3, 3, inputs, outputs)
+
+
+def _windows(x: jax.Array, shape: tuple[int, ...], stride: int) -> list[jax.Array]:
+    """The pixels that each of the kernel's 9 numbers meets: 9 of [b, *shape, c]."""
+    height, width = shape
     padded = jnp.pad(x, ((0, 0), (1, stride), (1, stride), (0, 0)))
-    windows = [
+    return [
         padded[:, i : i + stride * height : stride, j : j + stride * width : stride]
         for i in range(3)
         for j in range(3)
     ]
-    flat = gradient.reshape(-1, outputs)
-    if inputs == 1:
-        return (jnp.stack(windows).reshape(9, -1) @ flat).reshape(3, 3, 1, outputs)
-    product = flat.T @ jnp.concatenate(windows, axis=-1).reshape(-1, 9 * inputs)
-    return product.T.reshape(3, 3, inputs, outputs)
 
 
 def _own_kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
@@ -144,8 +157,13 @@ def _normalise_forward(x: Any, scale: Any, bias: Any, axis_name: str | None) -> 
     # In two passes: the difference of the mean square and the squared mean loses its digits where
     # the channels of alike radiographs hardly vary.
     wide = x.astype(jnp.float32)
-    mean = _mean(wide, axis_name)
-    variance = _mean(jnp.square(wide - mean), axis_name)
+    mean = _mean(wide)
+    variance = _mean(jnp.square(wide - mean))
+    if axis_name is not None:
+        # The devices wait for each other once: each one's variance is about its own mean.
+        means, variances = jax.lax.all_gather((mean, variance), axis_name)
+        mean = jnp.mean(means, axis=0)
+        variance = jnp.mean(variances + jnp.square(means - mean), axis=0)
     y = scale_shift(x, scale, bias, mean, variance)
     return (y, mean, variance), (x, scale, bias, mean, variance)
 
@@ -173,9 +191,8 @@ def scale_shift(x: jax.Array, scale: Any, bias: Any, mean: Any, variance: Any) -
     return jax.nn.relu(x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype))
 
 
-def _mean(values: jax.Array, axis_name: str | None) -> jax.Array:
-    mean = _sums((values,))[0] / (values.size // values.shape[-1])
-    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+def _mean(values: jax.Array) -> jax.Array:
+    return _sums((values,))[0] / (values.size // values.shape[-1])
 
 
 def _sums(values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:

@@ -18,6 +18,7 @@ FREE_ON_RESUME = (
     "checkpoint_every",
     "keep",
     "parallel",
+    "cpu_devices",
     "data.data_dir",
     "data.cache",
     "cae_workdir",
@@ -32,6 +33,7 @@ LEAST = {
     "eval_every": 1,
     "checkpoint_every": 1,
     "keep": 1,
+    "cpu_devices": 0,
     "data.batch_size": 1,
     "optimizer.learning_rate": 0.0,
     "optimizer.muon_learning_rate": 0.0,
@@ -88,6 +90,7 @@ def default(stage: str) -> ml_collections.ConfigDict:
         "checkpoint_every": 500,
         "keep": 2,
         "parallel": "pmap",
+        "cpu_devices": 1,
         "precision": "auto",
     }
     no_weights = dict.fromkeys(TERMS, 0.0)
