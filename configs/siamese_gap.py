@@ -8,16 +8,17 @@ Patients held out of the training split (config.data.held_out) are evaluated dur
 last checkpoints (config.keep) launch/evaluate.py takes the one with their best AUC.
 Variants, as --config=configs/siamese_gap.py:VARIANT:
     real           real radiographs of 224 pixels, a folder per grade
-    small          the same of 128 pixels (knee_xray/square128), a third of the time
+    small          the same of 128 pixels (knee_xray/square128), 768 steps at a third of the time
     fine           as real, starting from the network in config.classifier_workdir, with smaller
                    steps: what `small` has learned goes on at 224 pixels
-    gmp            as real, with maximum in place of average pooling
-    concatenated   as real, the branches concatenated in place of added
+    compared       as small with 320 steps: what each of these is compared with
+    gmp            as compared, with maximum in place of average pooling
+    concatenated   as compared, the branches concatenated in place of added
     first_level, second_level, third_level, last_level
-                   as real, one block's features alone
+                   as compared, one block's features alone
     deep_siamese, resnet18, vgg
-                   as real, another network
-    confidence     as real, with a loss for each degree of confidence in a label
+                   as compared, another network
+    confidence     as compared, with a loss for each degree of confidence in a label
     phantom        simulated knees of 128 pixels
     smoke          a few steps on 32 pixels, for tests
 """
@@ -59,6 +60,7 @@ def _small(config: ml_collections.ConfigDict) -> None:
     _model(config, image_shape=(128, 128))
     config.data.dataset = "knee_xray/square128"
     config.data.augment.update(shift=5.0)
+    config.steps = 768
 
 
 def _fine(config: ml_collections.ConfigDict) -> None:
@@ -83,15 +85,20 @@ def _smoke(config: ml_collections.ConfigDict) -> None:
     config.update(steps=4, log_every=2, eval_every=4, checkpoint_every=2)
 
 
+def _compared(config: ml_collections.ConfigDict) -> None:
+    _small(config)
+    config.steps = 320
+
+
 def _confidence(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _compared(config)
     config.loss.update(confident=0.8, doubtful=0.2)
 
 
 def _changed(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
     def change(config: ml_collections.ConfigDict) -> None:
-        _default(config)
-        _model(config, image_shape=(224, 224), **spec)
+        _compared(config)
+        _model(config, image_shape=(128, 128), **spec)
 
     return change
 
@@ -109,6 +116,7 @@ VARIANTS = {
     "real": _default,
     "small": _small,
     "fine": _fine,
+    "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),
     "first_level": _changed(levels=(1,)),

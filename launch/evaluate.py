@@ -1,6 +1,7 @@
 """Evaluates a trained stage on held-out cases, with controls, and writes a report.
 
 python launch/evaluate.py --workdir=DIR [--split=test] [--output=DIR/evaluation]
+python launch/evaluate.py --workdir=CAE_RUN --linear_probe --split=validation
 """
 
 from absl import flags
@@ -15,6 +16,12 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
 _STEP = flags.DEFINE_integer(
     "step", None, "checkpoint; default the newest, of a classifier the best by AUC"
 )
+_LINEAR_PROBE = flags.DEFINE_bool(
+    "linear_probe",
+    False,
+    "of an auto-encoder: a logistic regression on its hidden variables, fitted on the training "
+    "split, that tells Kellgren-Lawrence grade 2 from 0",
+)
 
 
 def main() -> None:
@@ -28,6 +35,7 @@ def main() -> None:
         data_dir=_DATA_DIR.value,
         batch_size=_BATCH_SIZE.value,
         step=_STEP.value,
+        linear_probe=_LINEAR_PROBE.value,
     )
     print(f"report: {report}")
 

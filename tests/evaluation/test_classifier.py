@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 
+from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.evaluation import classifier, classifier_report, run, statistics
 from xr2mri_jax.metrics import classification
 
@@ -80,6 +81,24 @@ def test_calibration_comes_from_held_out_training_patients(found):
     raw = np.array(found.cases["logit_kl2"])
     wanted = 1 / (1 + np.exp(-2 * raw / calibrated["temperature"]))
     np.testing.assert_allclose(probability, wanted, atol=1e-4)
+
+
+def test_a_threshold_of_the_held_out_patients_decides_too():
+    examples = Source().splits["train"]
+    held_out = [e for e in examples if subject_fraction(e["subject"].decode(), 0) < 0.5]
+    held_out = [e for e in held_out if e["kl"] != 1]
+    level = np.array([e["xray"].mean() for e in held_out]) / 65535
+    best = classification.threshold_by_youden(level, [int(e["kl"] == 2) for e in held_out])
+    found = classifier.evaluate(logits, Source(), DATA, split="validation", batch_size=16)
+    chosen = found.metrics["chosen_threshold"]
+    told = [e for e in Source().splits["validation"] if e["kl"] != 1]
+    label = np.array([int(e["kl"] == 2) for e in told])
+    level = np.array([e["xray"].mean() for e in told]) / 65535
+    wanted = classification.accuracies(level, label, best)
+    for name, value in wanted.items():
+        assert chosen[name]["mean"] == pytest.approx(value)
+    assert chosen["balanced_accuracy"]["ci95"][0] < chosen["balanced_accuracy"]["ci95"][1]
+    assert any("best balanced accuracy" in line for line in classifier.findings(found.metrics))
 
 
 def test_of_the_training_split_only_held_out_patients_are_evaluated():

@@ -77,3 +77,16 @@ def test_masked_examples_are_in_no_histogram():
     counts = c.histogram(np.float32([0.1, 0.9, 1.0]), np.float32([0, 1, 1]))
     kept = Mean.from_values(counts["positives"], np.float32([1, 1, 0]))
     assert float(np.sum(kept.sum)) == 1 and float(kept.count) == 2
+
+
+def test_youdens_threshold_against_all_thresholds():
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        label = np.append(random.integers(0, 2, 30), [0, 1])
+        score = np.round(random.normal(label, 1.0), 1)
+        found = c.threshold_by_youden(score, label)
+        tried = np.append(np.unique(score), np.inf)
+        best = max(c.accuracies(score, label, t)["balanced_accuracy"] for t in tried)
+        reached = c.accuracies(score, label, found)["balanced_accuracy"]
+        assert reached == pytest.approx(best)
+    assert c.threshold_by_youden([0.1, 0.2, 0.6, 0.9], [0, 0, 1, 1]) == 0.4

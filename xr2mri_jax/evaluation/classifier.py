@@ -15,9 +15,11 @@ from xr2mri_jax.metrics import calibration, classification
 Logits = Callable[[np.ndarray], Any]
 
 SENSITIVITY = 0.9
+CHOSEN = "chosen_threshold"
 CONVENTION = {
     "positive": "the upper half of the grades; of two grades the higher one",
-    "decision": "positive where its probability is at least 0.5",
+    "decision": "positive where its probability is at least 0.5; in `chosen_threshold`, at least "
+    "that with the best balanced accuracy on the held-out patients (Youden's index)",
     "auc": "share of pairs of a positive and a negative knee in the right order, ties count half",
     "quadratic_kappa": "of the most likely grade and the true one, weights (i - j)^2",
     "calibration": "temperature fitted on the held-out patients of the training split, in 10 bins",
@@ -48,23 +50,24 @@ def evaluate(
     Returns:
       metrics with the keys n, subjects, convention, model (accuracy, balanced_accuracy,
       sensitivity, specificity, auc, quadratic_kappa, each with interval), per_grade, calibration,
-      threshold. Cases have the logits and the probability of each grade, calibrated.
+      threshold, chosen_threshold. Cases have the logits and the calibrated probability of each
+      grade.
 
     Raises:
       InputError: where the split or a field is missing.
     """
     grades = tuple(data["grades"])
-    found, about, xrays = _logits(logits, builder, data, split, batch_size)
+    found, about, xrays = apply(logits, builder, data, split, batch_size)
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
     held_out = data["held_out"] > 0 and split != data["train_split"]
-    known = _logits(logits, builder, data, data["train_split"], batch_size) if held_out else None
-    temperature, threshold = 1.0, None
+    known = apply(logits, builder, data, data["train_split"], batch_size) if held_out else None
+    temperature, threshold, youden = 1.0, None, None
     if known is not None:
         known_label = np.array([grades.index(int(kl)) for kl in known[1]["kl"]])
         temperature = calibration.fit_temperature(known[0], known_label)
-        threshold = classification.threshold_for_sensitivity(
-            _score(known[0], temperature), _positive(known_label, grades), SENSITIVITY
-        )
+        scored = _score(known[0], temperature), _positive(known_label, grades)
+        threshold = classification.threshold_for_sensitivity(*scored, SENSITIVITY)
+        youden = classification.threshold_by_youden(*scored)
     metrics = {
         "n": len(label),
         "subjects": len(set(about["subject"])),
@@ -81,6 +84,17 @@ def evaluate(
             "probability": threshold,
             **classification.accuracies(
                 _score(found, temperature), _positive(label, grades), threshold
+            ),
+        }
+    if youden is not None:
+        metrics[CHOSEN] = {
+            "probability": youden,
+            **statistics.estimates_of_whole(
+                lambda chosen: _accuracies(
+                    _score(found[chosen], temperature), _positive(label[chosen], grades), youden
+                ),
+                about["subject"],
+                seed,
             ),
         }
     probability = special.softmax(found / temperature, axis=1)
@@ -103,12 +117,12 @@ def measured(
       label: i[n] in 0..k-1.
       grades: k grades.
     """
-    positive = _positive(label, grades)
-    if not 0 < positive.sum() < len(positive):
+    positive, score = _positive(label, grades), _score(logits, 1.0)
+    decided = _accuracies(score, positive, 0.5)
+    if decided is None:
         return None
-    score = _score(logits, 1.0)
     return {
-        **classification.accuracies(score, positive),
+        **decided,
         "auc": classification.auc(score, positive),
         "quadratic_kappa": classification.quadratic_kappa(
             logits.argmax(axis=1), label, len(grades)
@@ -119,8 +133,8 @@ def measured(
 def findings(metrics: Mapping[str, Any]) -> list[str]:
     """What the numbers say, in sentences."""
 
-    def told(name: str) -> str:
-        entry = metrics[MODEL][name]
+    def told(name: str, part: str = MODEL) -> str:
+        entry = metrics[part][name]
         ends = entry["ci95"]
         return f"{entry['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
 
@@ -133,6 +147,12 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
             **metrics["calibration"]
         ),
     ]
+    if CHOSEN in metrics:
+        lines.append(
+            f"At the probability {metrics[CHOSEN]['probability']:.3f}, which had the best balanced "
+            f"accuracy on held-out training patients: {told('balanced_accuracy', CHOSEN)}, "
+            f"sensitivity {told('sensitivity', CHOSEN)}, specificity {told('specificity', CHOSEN)}."
+        )
     if "threshold" in metrics:
         at = metrics["threshold"]
         lines.append(
@@ -143,22 +163,51 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _logits(
-    logits: Logits, builder: Any, data: Mapping[str, Any], split: str, batch_size: int
+def apply(
+    function: Logits,
+    builder: Any,
+    data: Mapping[str, Any],
+    split: str,
+    batch_size: int,
+    training: bool = False,
 ) -> tuple[np.ndarray, dict[str, list[Any]], np.ndarray]:
+    """A function of the radiographs that a config chooses of a split.
+
+    Args:
+      function: f32[b, h, w, 1] in [0, 1] to f32[b, k]; always called with b = batch_size.
+      builder: a prepared TFDS builder, or a sequence of decoded examples.
+      data: as for `evaluate`.
+      split: the split.
+      batch_size: radiographs at a time.
+      training: of the training split the patients that are trained on, in place of the held-out.
+
+    Returns:
+      Its values f64[n, k], columns that tell of the knees (subject, side, kl), the radiographs.
+
+    Raises:
+      InputError: where the split or a field is missing.
+    """
     fields = ("xray", "kl", "side", "subject")
-    source = selection.from_config(builder, data, split, fields, training=False)
+    source = selection.from_config(builder, data, split, fields, training=training)
     table, found, xrays = cases.CaseTable(), [], []
     for batch in cases.batches(source, split, ("xray",), batch_size, f"radiographs of {split}"):
         table.add(batch)
         real = batch["example_mask"] > 0
-        found.append(np.asarray(jax.device_get(logits(batch["xray"])), np.float64)[real])
+        found.append(np.asarray(jax.device_get(function(batch["xray"])), np.float64)[real])
         xrays.append(batch["xray"][real])
     return np.concatenate(found), table.columns, np.concatenate(xrays)
 
 
 def _positive(label: np.ndarray, grades: Sequence[int]) -> np.ndarray:
     return (label >= len(grades) // 2).astype(np.int64)
+
+
+def _accuracies(
+    score: np.ndarray, positive: np.ndarray, threshold: float
+) -> dict[str, float] | None:
+    if not 0 < positive.sum() < len(positive):
+        return None
+    return classification.accuracies(score, positive, threshold)
 
 
 def _score(logits: np.ndarray, temperature: float) -> np.ndarray:

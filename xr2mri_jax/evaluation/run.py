@@ -19,6 +19,7 @@ from xr2mri_jax.evaluation import (
     classifier,
     classifier_report,
     figures,
+    probe,
     radiographs,
     report,
     result,
@@ -53,6 +54,7 @@ def evaluate_workdir(
     data_dir: str | None = None,
     batch_size: int | None = None,
     step: int | None = None,
+    linear_probe: bool = False,
 ) -> Path:
     """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html.
 
@@ -63,6 +65,8 @@ def evaluate_workdir(
       data_dir: where the dataset is prepared; None: where the run read it.
       batch_size: cases at a time; None: 4 volumes, 16 radiographs, 32 to grade.
       step: which checkpoint; None: the newest, or what the stage chooses by.
+      linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
+        grade, in place of what it reconstructs.
 
     Returns:
       The report, index.html.
@@ -87,6 +91,8 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     request = _Request(model, builder, folder, splits, batch_size, evaluated)
+    if linear_probe:
+        return _probe(request)
     if hasattr(stage, "predict"):
         return _volumes(request)
     if hasattr(stage, "reconstruct"):
@@ -182,10 +188,35 @@ def _grades(request: _Request) -> Path:
     stage: Any = request.model.stage
     params, model_state = jax.device_put((request.model.params, request.model.model_state))
     classify = jax.jit(stage.classify)
+    data = request.model.config["data"]
+    return _classified(request, lambda xray: classify(params, model_state, xray), data)
+
+
+def _probe(request: _Request) -> Path:
+    stage: Any = request.model.stage
+    if not hasattr(stage, "hidden"):
+        raise InputError(
+            f"{request.evaluated['workdir']}: --linear_probe of stage {stage.name!r}, expected cae"
+        )
+    params = jax.device_put(request.model.params)
+    hidden = jax.jit(stage.hidden)
+    data = probe.graded(request.model.config["data"])
+
+    def features(xray: np.ndarray) -> np.ndarray:
+        return np.asarray(hidden(params, xray)).reshape(len(xray), -1)
+
+    fitted, chosen = probe.fit(features, request.builder, data, request.batch_size or 32)
+    about = {**request.evaluated, "linear_probe": chosen}
+    return _classified(
+        dataclasses.replace(request, evaluated=about), lambda x: fitted.logits(features(x)), data
+    )
+
+
+def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str, Any]) -> Path:
     found = classifier.evaluate(
-        lambda xray: classify(params, model_state, xray),
+        logits,
         request.builder,
-        request.model.config["data"],
+        data,
         split=request.splits["split"],
         batch_size=request.batch_size or 32,
         seed=SEED,

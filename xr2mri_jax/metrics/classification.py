@@ -108,6 +108,29 @@ def threshold_for_sensitivity(score: Any, label: Any, sensitivity: float) -> flo
     return float(ordered[int(np.ceil(sensitivity * len(ordered) - 1e-9)) - 1])
 
 
+def threshold_by_youden(score: Any, label: Any) -> float:
+    """The threshold with the best balanced accuracy (Youden's index, doi 10.1002/cncr.2820030106).
+
+    It lies half-way between two scores; where several are as good, it is the middle one of them.
+
+    Args:
+      score: f[n], a higher one speaks for class 1.
+      label: i[n], 0 or 1, both present.
+
+    Raises:
+      ValueError: where shapes differ or a class is absent.
+    """
+    score, positive = _checked(score, label)
+    known, place = np.unique(score, return_inverse=True)
+    # Entry i of these: scores below known[i] are called class 0.
+    missed = np.cumsum(np.bincount(place, positive)) - np.bincount(place, positive)
+    spared = np.cumsum(np.bincount(place, ~positive)) - np.bincount(place, ~positive)
+    index = spared / (~positive).sum() - missed / positive.sum()
+    best = np.flatnonzero(index >= index.max() - 1e-12)
+    chosen = int(best[(len(best) - 1) // 2])
+    return float(known[max(chosen - 1, 0) : chosen + 1].mean())
+
+
 def histogram(probability: jax.Array, positive: jax.Array) -> dict[str, jax.Array]:
     """What `Mean` adds up so that the AUC of a whole set can be had: works inside jit.
 

@@ -62,6 +62,10 @@ class CaeStage:
         """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape."""
         return self.model.apply({"params": params}, xray)
 
+    def hidden(self, params: Any, xray: Any) -> Any:
+        """xray f32[b, h, w, 1] in [0, 1] to the bottleneck's map f32[b, h', w', c]."""
+        return self.model.apply({"params": params}, xray, method="encode")[-1]
+
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:

@@ -1,0 +1,65 @@
+"""What an auto-encoder's hidden variables tell of the grade: a linear probe."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import classifier
+from xr2mri_jax.metrics import classification
+from xr2mri_jax.models.classifier_baselines import LinearProbe, fit_linear_probe
+from xr2mri_jax.training import config as recipe
+
+Features = Callable[[np.ndarray], Any]
+
+DECAYS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
+
+
+def graded(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An auto-encoder's config.data with the grades and held-out patients of the classifiers."""
+    return {
+        **recipe.plain(recipe.default("siamese_gap"))["data"],
+        "train_split": data["train_split"],
+    }
+
+
+def fit(
+    features: Features, builder: Any, data: Mapping[str, Any], batch_size: int = 32
+) -> tuple[LinearProbe, dict[str, float]]:
+    """Fits a probe on the training patients; the held-out ones choose its weight decay by AUC.
+
+    Args:
+      features: f32[b, h, w, 1] in [0, 1] to f32[b, k]; always called with b = batch_size.
+      builder: a prepared TFDS builder, or a sequence of decoded examples.
+      data: of two grades, as `graded` gives it.
+      batch_size: radiographs at a time.
+
+    Returns:
+      The probe, and what chose it: "decay", and "held_out_auc" of it.
+
+    Raises:
+      InputError: where the training split has too few patients of either grade.
+    """
+    split = data["train_split"]
+
+    def read(training: bool) -> tuple[np.ndarray, np.ndarray]:
+        found, about, _ = classifier.apply(features, builder, data, split, batch_size, training)
+        label = np.array([data["grades"].index(int(kl)) for kl in about["kl"]])
+        if len(set(label)) != 2:
+            part = "training" if training else "held-out"
+            raise InputError(
+                f"split {split!r}: the {part} patients have knees of one grade only, expected both "
+                f"of {list(data['grades'])}"
+            )
+        return found, label
+
+    known, label = read(training=True)
+    held_out, held_out_label = read(training=False)
+    tried = {}
+    for decay in DECAYS:
+        probe = fit_linear_probe(known, label, decay)
+        score = probe.logits(held_out)[:, 1]
+        tried[decay] = classification.auc(score, held_out_label), probe
+    decay = max(tried, key=lambda d: tried[d][0])
+    return tried[decay][1], {"decay": decay, "held_out_auc": tried[decay][0]}
