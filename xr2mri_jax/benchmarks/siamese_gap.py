@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from xr2mri_jax import host_memory
 from xr2mri_jax.benchmarks import timing
 from xr2mri_jax.benchmarks.generator import MISSING
 from xr2mri_jax.losses import cross_entropy
 from xr2mri_jax.models import siamese_gap
 from xr2mri_jax.stages.base import AXIS
+from xr2mri_jax.training import parallel
 
 LEARNING_RATE = 1e-3
 EPOCH = 2400
@@ -29,8 +32,9 @@ def run(
     """Measures one training step (loss, gradients, Adam); where torch is installed, its twin too.
 
     JAX works as in training, on all of its devices (`parallel.divide_cores`). The twin runs in
-    PyTorch's default memory format and in channels_last. Both frameworks have the same weights and
-    inputs; without dropout their gradients are compared first; float32.
+    PyTorch's default memory format and in channels_last. Each has a process of its own, and they
+    take turns. Both frameworks have the same weights and inputs; without dropout their gradients
+    are compared first; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
@@ -44,11 +48,7 @@ def run(
       each form of PyTorch.
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
-    model = siamese_gap.make(spec, axis_name=AXIS)
-    random = np.random.default_rng(0)
-    xray = random.random((batch_size, image_size, image_size, 1), np.float32)
-    label = np.arange(batch_size, dtype=np.int32) % 2
-    variables = _noise(model, xray)
+    model, xray, label, variables = _made(spec, batch_size)
     report: dict[str, Any] = {
         "suite": "siamese_gap",
         "machine": timing.machine(),
@@ -58,14 +58,14 @@ def run(
         "parameters": sum(p.size for p in jax.tree.leaves(variables["params"])),
         "batch_size": batch_size,
     }
-    functions = {"jax": _jax_step(model, variables, xray, label)}
+    forms = ["jax"]
     report["torch"] = MISSING
     if importlib.util.find_spec("torch") is not None:
         report["torch"] = report["machine"]["versions"]["torch"]
         report["agreement"] = _agreement(model, variables, xray[:4], label[:4])
-        for form in ("default", "channels_last"):
-            functions[f"torch {form}"] = _torch_step(model, variables, xray, label, form)
-    report["seconds"] = timing.interleaved(functions, repeats)
+        forms += ["torch default", "torch channels_last"]
+    makers = {form: partial(training_step, form, spec, batch_size) for form in forms}
+    report["seconds"] = timing.apart(makers, repeats)
     medians = {name: times["median_s"] for name, times in report["seconds"].items()}
     report["epoch_s"] = {name: EPOCH / batch_size * median for name, median in medians.items()}
     report["ratios"] = {
@@ -92,6 +92,32 @@ def table(report: Mapping[str, Any]) -> str:
     for name, value in report.get("agreement", {}).items():
         lines.append(f"{name}: {value:.1e}")
     return "\n".join(lines)
+
+
+def training_step(form: str, spec: Mapping[str, Any], batch_size: int) -> Callable[[], None]:
+    """One of the measured functions, in a process that does nothing else.
+
+    Args:
+      form: "jax", or "torch" with the memory format.
+      spec: of the network.
+      batch_size: radiographs in a step.
+    """
+    host_memory.keep_freed_memory()
+    if form == "jax":
+        parallel.divide_cores(0, batch_size)
+        return _jax_step(*_made(spec, batch_size))
+    return _torch_step(*_made(spec, batch_size), form.removeprefix("torch "))
+
+
+def _made(
+    spec: Mapping[str, Any], batch_size: int
+) -> tuple[siamese_gap.SiameseGap, np.ndarray, np.ndarray, Any]:
+    """The network, radiographs, their classes and the network's variables."""
+    model = siamese_gap.make(spec, axis_name=AXIS)
+    random = np.random.default_rng(0)
+    xray = random.random((batch_size, *spec["image_shape"], 1), np.float32)
+    label = np.arange(batch_size, dtype=np.int32) % 2
+    return model, xray, label, _noise(model, xray)
 
 
 def _devices(batch_size: int) -> list[jax.Device]:
@@ -123,7 +149,7 @@ def _loss(
 
 
 def _jax_step(
-    model: siamese_gap.SiameseGap, variables: Any, xray: np.ndarray, label: np.ndarray
+    model: siamese_gap.SiameseGap, xray: np.ndarray, label: np.ndarray, variables: Any
 ) -> Callable[[], None]:
     optimizer = optax.adam(LEARNING_RATE)
 
@@ -159,7 +185,7 @@ def _jax_step(
 
 
 def _torch_step(
-    model: siamese_gap.SiameseGap, variables: Any, xray: np.ndarray, label: np.ndarray, form: str
+    model: siamese_gap.SiameseGap, xray: np.ndarray, label: np.ndarray, variables: Any, form: str
 ) -> Callable[[], None]:
     import torch
 
