@@ -101,6 +101,15 @@ def test_broken_files_are_named(written):
     refused("upper half begins with 2")
     (written / "model.json").write_text(text[:50])
     refused("as JSON")
+    for name, value, told in (
+        ("reliability", {}, r"found \[0, 0, 0\]"),
+        ("thresholds", [], "none for the sensitivity 0.9"),
+    ):
+        changed = {**described["calibration"], name: value}
+        (written / "model.json").write_text(json.dumps({**described, "calibration": changed}))
+        refused(told)
+    (written / "model.json").write_text(json.dumps({**described, "calibration": {}}))
+    refused("expected the entries error_after")
     del described["training"]
     (written / "model.json").write_text(json.dumps(described))
     refused("'training' is missing")

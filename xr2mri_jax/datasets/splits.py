@@ -46,7 +46,8 @@ class Splits:
         for name, members in self.subjects.items():
             if not members:
                 raise InputError(
-                    f"split {name!r} has none of the {total} subjects: change its fraction or seed"
+                    f"split {name!r} has none of the {total} subjects: change its share or seed "
+                    "(--split_shares, --split_seed)"
                 )
 
     @functools.cached_property

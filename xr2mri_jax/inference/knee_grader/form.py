@@ -170,7 +170,7 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
         tree.get("batch_stats", {}),
         described["contrast"],
         described["training"],
-        Calibration(**described["calibration"]),
+        _calibration(place / DESCRIPTION, described["calibration"]),
         likeness,
     )
     require_grades(grader.grades, str(place / DESCRIPTION))
@@ -191,6 +191,24 @@ def _description(path: Path) -> Mapping[str, Any]:
     if missing:
         raise InputError(f"{path}: {missing[0]!r} is missing, expected it in a grader's form")
     return described
+
+
+def _calibration(path: Path, entries: Mapping[str, Any]) -> Calibration:
+    names = {field.name for field in dataclasses.fields(Calibration)}
+    if not isinstance(entries, dict) or set(entries) != names:
+        raise InputError(f"{path}: calibration, expected the entries {', '.join(sorted(names))}")
+    bins = entries["reliability"]
+    lengths = [len(bins.get(name, ())) for name in ("count", "probability", "frequency")]
+    if len(set(lengths)) != 1 or not lengths[0]:
+        raise InputError(
+            f"{path}: calibration.reliability, found {lengths} counts, probabilities and "
+            "frequencies, expected equally many, at least 1"
+        )
+    if not any(row.get("sensitivity_wanted") == SENSITIVITY for row in entries["thresholds"]):
+        raise InputError(
+            f"{path}: calibration.thresholds, found none for the sensitivity {SENSITIVITY}"
+        )
+    return Calibration(**entries)
 
 
 def _shapes(network: Mapping[str, Any]) -> Any:
