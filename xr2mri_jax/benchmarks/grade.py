@@ -169,6 +169,7 @@ def random_grader() -> KneeGrader:
     variables = jax.device_get(jax.jit(module.init)(jax.random.key(0), xray))
     noise = np.random.default_rng(0).random((2 * FEATURES, FEATURES))
     row = {"sensitivity_wanted": form.SENSITIVITY, "probability": 0.5}
+    bins = {"count": [1.0], "probability": [0.5], "frequency": [0.5]}
     return KneeGrader(
         spec,
         (0, form.POSITIVE_GRADE),
@@ -176,7 +177,7 @@ def random_grader() -> KneeGrader:
         form.rounded(variables["batch_stats"]),
         contrast_with_clahe(None),
         {"weights": "random"},
-        Calibration(1.0, [{**row, "sensitivity": 0.5, "specificity": 0.5}], {}, 0.0, 0.0, 0, 0),
+        Calibration(1.0, [{**row, "sensitivity": 0.5, "specificity": 0.5}], bins, 0.0, 0.0, 1, 1),
         unlikeness.fit(noise[FEATURES // 2 :], noise[: FEATURES // 2]),
     )
 
