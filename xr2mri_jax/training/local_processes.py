@@ -1,0 +1,173 @@
+"""Processes of one machine that train together on its CPU, as the hosts of a run do.
+
+XLA hands the operations of all devices of a process to one pool of threads. Where they are many and
+short the handing over costs a quarter of the time; a process for each core has none of it.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+
+from xr2mri_jax.errors import InputError
+
+# Seconds that the others have to end by themselves after one of them has failed.
+GRACE = 30.0
+_PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def wanted(count: int, batch_size: int) -> int:
+    """How many processes a run gets.
+
+    Args:
+      count: asked for; 0: one a core, fewer where only they share the batch equally.
+      batch_size: examples of a step.
+
+    Returns:
+      1 or more; 1 inside one of the processes.
+
+    Raises:
+      InputError: where the number is negative or above that of the cores.
+    """
+    if "JAX_PROCESS_ID" in os.environ:
+        return 1
+    available = len(cores())
+    if not 0 <= count <= available:
+        raise InputError(
+            f"--local_processes: found {count}, expected 0 to {available}, the number of cores"
+        )
+    return count or next(n for n in range(available, 0, -1) if batch_size % n == 0)
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def environments(count: int) -> list[dict[str, str]]:
+    """For each process what `parallel.start_distributed` and XLA read, at a free port."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    return [
+        {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COORDINATOR_ADDRESS": address,
+            "JAX_NUM_PROCESSES": str(count),
+            "JAX_PROCESS_ID": str(index),
+            # The threads of XLA's pool, which else are those of the whole machine.
+            "PJRT_NPROC": str(len(cores()[index::count])),
+        }
+        for index in range(count)
+    ]
+
+
+@contextlib.contextmanager
+def one_of(environment: Mapping[str, str], share: Sequence[int]) -> Iterator[None]:
+    """Inside, processes are started with these variables and on these cores.
+
+    XLA reads both when it is loaded: too late to be set in a process that has imported it.
+    """
+    variables, available = dict(os.environ), cores()
+    os.environ.update(environment)
+    keep_to(share)
+    try:
+        yield
+    finally:
+        keep_to(available)
+        os.environ.clear()
+        os.environ.update(variables)
+
+
+def keep_to(share: Sequence[int]) -> None:
+    """Keeps this process, and those that it starts, to some cores, where the system can."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, share)
+
+
+def run(command: Sequence[str], count: int) -> int:
+    """Runs a command `count` times at once, each with its share of the cores.
+
+    SIGINT and SIGTERM go on to all of them. What the first one says is seen; what the others say,
+    only where one of them failed first.
+
+    Args:
+      command: of a program that calls `follow` and `parallel.start_distributed`.
+      count: 2 or more.
+
+    Returns:
+      0, or the exit code of the process that failed first; as a shell says it where a signal ended
+      that one.
+    """
+    everything = cores()
+    running: list[subprocess.Popen[Any]] = []
+    with tempfile.TemporaryFile() as said:
+        forwarded = (signal.SIGTERM, signal.SIGINT)
+        before = {
+            number: signal.signal(number, lambda sent, _: _send(running, sent))
+            for number in forwarded
+        }
+        try:
+            for index, environment in enumerate(environments(count)):
+                output = said if index else None
+                with one_of(environment, everything[index::count]):
+                    # In a session of its own: else a terminal's SIGINT would come twice.
+                    process = subprocess.Popen(
+                        command, stdout=output, stderr=output, start_new_session=True
+                    )
+                running.append(process)
+            failed, code = _ended(running)
+        finally:
+            _send(running, signal.SIGKILL)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if failed:
+            _show(said)
+    return code
+
+
+def follow() -> None:
+    """Lets the process be told by SIGTERM when the one that started it dies (Linux)."""
+    if "JAX_PROCESS_ID" in os.environ and sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGTERM)
+
+
+def _ended(running: Sequence[subprocess.Popen[Any]]) -> tuple[int, int]:
+    """Waits for all: which failed first, and its code; (0, 0) where none did.
+
+    Where one fails, the others have GRACE seconds.
+    """
+    first, last = (0, 0), 0.0
+    while any(process.poll() is None for process in running):
+        if not first[1]:
+            first, last = _failed(running), time.monotonic() + GRACE
+        elif time.monotonic() > last:
+            _send(running, signal.SIGKILL)
+        time.sleep(0.1)
+    return first if first[1] else _failed(running)
+
+
+def _failed(running: Sequence[subprocess.Popen[Any]]) -> tuple[int, int]:
+    codes = enumerate(process.poll() or 0 for process in running)
+    index, code = next(((index, code) for index, code in codes if code), (0, 0))
+    return index, 128 - code if code < 0 else code
+
+
+def _send(running: Sequence[subprocess.Popen[Any]], number: int) -> None:
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(number)
+
+
+def _show(said: BinaryIO) -> None:
+    said.seek(0)
+    sys.stderr.write(said.read().decode(errors="replace"))
