@@ -4,7 +4,6 @@ XLA hands the operations of all devices of a process to one pool of threads. Whe
 short the handing over costs a quarter of the time; a process for each core has none of it.
 """
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -13,13 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from xr2mri_jax.errors import InputError
 
 # Seconds that the others have to end by themselves after one of them has failed.
 GRACE = 30.0
+# In the environment of the processes of `run` alone; hosts started otherwise may outlive a shell.
+_MARK = "XR2MRI_LOCAL_PROCESS"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -43,7 +44,7 @@ def wanted(count: int, batch_size: int) -> int:
         raise InputError(
             f"--local_processes: found {count}, expected 0 to {available}, the number of cores"
         )
-    return count or next(n for n in range(available, 0, -1) if batch_size % n == 0)
+    return count or sharing(available, batch_size)
 
 
 def cores() -> list[int]:
@@ -71,21 +72,9 @@ def environments(count: int) -> list[dict[str, str]]:
     ]
 
 
-@contextlib.contextmanager
-def one_of(environment: Mapping[str, str], share: Sequence[int]) -> Iterator[None]:
-    """Inside, processes are started with these variables and on these cores.
-
-    XLA reads both when it is loaded: too late to be set in a process that has imported it.
-    """
-    variables, available = dict(os.environ), cores()
-    os.environ.update(environment)
-    keep_to(share)
-    try:
-        yield
-    finally:
-        keep_to(available)
-        os.environ.clear()
-        os.environ.update(variables)
+def sharing(most: int, batch_size: int) -> int:
+    """The largest number up to `most` that shares a batch equally."""
+    return next(n for n in range(most, 0, -1) if batch_size % n == 0)
 
 
 def keep_to(share: Sequence[int]) -> None:
@@ -119,11 +108,18 @@ def run(command: Sequence[str], count: int) -> int:
         try:
             for index, environment in enumerate(environments(count)):
                 output = said if index else None
-                with one_of(environment, everything[index::count]):
-                    # In a session of its own: else a terminal's SIGINT would come twice.
+                keep_to(everything[index::count])
+                try:
                     process = subprocess.Popen(
-                        command, stdout=output, stderr=output, start_new_session=True
+                        command,
+                        env={**os.environ, **environment, _MARK: "1"},
+                        stdout=output,
+                        stderr=output,
+                        # Else a terminal's SIGINT would come twice.
+                        start_new_session=True,
                     )
+                finally:
+                    keep_to(everything)
                 running.append(process)
             failed, code = _ended(running)
         finally:
@@ -136,8 +132,8 @@ def run(command: Sequence[str], count: int) -> int:
 
 
 def follow() -> None:
-    """Lets the process be told by SIGTERM when the one that started it dies (Linux)."""
-    if "JAX_PROCESS_ID" in os.environ and sys.platform.startswith("linux"):
+    """Lets a process of `run` be told by SIGTERM when the one that started it dies (Linux)."""
+    if _MARK in os.environ and sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGTERM)
 
 

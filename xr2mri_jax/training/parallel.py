@@ -13,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
 from xr2mri_jax.stages.base import AXIS
+from xr2mri_jax.training import local_processes
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.step import Steps
 
@@ -169,8 +170,7 @@ def divide_cores(devices: int, batch_size: int) -> None:
     if "JAX_NUM_CPU_DEVICES" in os.environ or flag in os.environ.get("XLA_FLAGS", ""):
         return
     if devices == 0:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        devices = next(n for n in range(cores or 1, 0, -1) if batch_size % n == 0)
+        devices = local_processes.sharing(len(local_processes.cores()), batch_size)
     jax.config.update("jax_num_cpu_devices", devices)
 
 
