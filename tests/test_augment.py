@@ -105,3 +105,20 @@ def test_the_generator_decides_everything():
 def test_wrong_strengths_are_refused(wrong):
     with pytest.raises(InputError, match="data.augment." + next(iter(wrong))):
         augment.strengths(wrong)
+
+
+def test_mixup_is_the_weighted_mean_and_carries_both_grades():
+    bright = {"xray": np.full((3, 3, 1), 65535, np.uint16), "kl": 2, "index": 5}
+    dark = {"xray": np.full((3, 3, 1), 0.25, np.float32), "kl": 0, "index": 6}
+    shares = []
+    for seed in range(200):
+        found = augment.mixed(bright, dark, _rng(seed), 0.4)
+        assert (found["kl"], found["mixed_kl"], found["index"]) == (2, 0, 5)
+        share = found["share"]
+        np.testing.assert_allclose(found["xray"], share + (1 - share) * 0.25, rtol=1e-6)
+        assert found["xray"].dtype == np.float32
+        shares.append(share)
+    assert min(shares) >= 0.5 and max(shares) <= 1
+    # E max(s, 1 - s) = 1/2 + E|s - 1/2| of Beta(0.4, 0.4), by numerical integration.
+    draws = np.random.default_rng(1).beta(0.4, 0.4, 100_000)
+    assert np.mean(shares) == pytest.approx(0.5 + np.abs(draws - 0.5).mean(), abs=0.03)

@@ -137,7 +137,7 @@ def test_training_repeats_without_padding_and_sees_every_record_once_an_epoch(bu
 def test_hosts_together_see_what_one_host_sees(builder):
     options = {
         "split": "train", "shuffle": True, "epochs": None, "seed": 1, "count": 4,
-        "augment": {"noise": 0.1, "shift": 2},
+        "augment": {"noise": 0.1, "shift": 2}, "mixup": 0.4,
     }  # fmt: skip
     whole = _batches(builder, batch_size=4, **options)
     halves = [_batches(builder, shard_index=i, shard_count=2, **options) for i in (0, 1)]
@@ -163,6 +163,7 @@ def test_a_restored_position_continues_with_the_same_batches(builder, threads, c
     options = {
         "batch_size": 3, "seed": 7, "shuffle": True, "epochs": None, "cache": cache,
         "augment": {"shift": 1, "rotate": 5.0, "noise": 0.1}, "num_threads": threads,
+        "mixup": 0.2,
     }  # fmt: skip
     iterator = pipeline.make_iterator(builder, "train", **options)
     before = [next(iterator) for _ in range(5)]
@@ -176,6 +177,21 @@ def test_a_restored_position_continues_with_the_same_batches(builder, threads, c
     iterator.set_state(state)
     _same(after[0], next(iterator))
     assert not np.array_equal(before[0]["xray"], after[0]["xray"])
+
+
+def test_mixup_takes_the_next_example_of_the_global_order(builder):
+    options = {"split": "train", "shuffle": True, "epochs": None, "seed": 2, "batch_size": 4}
+    plain = _batches(builder, **options, count=3)
+    mixed = _batches(builder, **options, count=2, mixup=0.5)
+    order = {name: np.concatenate([b[name] for b in plain]) for name in ("index", "kl", "xray")}
+    found = {name: np.concatenate([b[name] for b in mixed]) for name in mixed[0]}
+    np.testing.assert_array_equal(found["index"], order["index"][:8])
+    np.testing.assert_array_equal(found["kl"], order["kl"][:8])
+    np.testing.assert_array_equal(found["mixed_kl"], order["kl"][1:9])
+    share = found["share"][:, None, None, None]
+    wanted = share * order["xray"][:8] + (1 - share) * order["xray"][1:9]
+    np.testing.assert_allclose(found["xray"], wanted, atol=1e-6)
+    assert len(set(found["share"])) == 8
 
 
 def test_a_position_of_another_stream_is_refused(builder):

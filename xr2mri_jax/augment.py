@@ -76,6 +76,38 @@ def apply(
     return changed
 
 
+def mixed(
+    example: Mapping[str, Any],
+    other: Mapping[str, Any],
+    rng: np.random.Generator,
+    concentration: float,
+) -> dict[str, Any]:
+    """Mixup: the weighted mean of two radiographs, which counts for both of their grades.
+
+    Zhang et al. 2018, arXiv 1710.09412.
+
+    Args:
+      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, and kl; other entries pass.
+      other: another example.
+      rng: the pair's own generator.
+      concentration: a > 0 of the shares' distribution Beta(a, a).
+
+    Returns:
+      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1], and
+      mixed_kl, the other one's grade.
+    """
+    drawn = rng.beta(concentration, concentration)
+    # Two radiographs are mixed either way round equally often: the larger share is the example's.
+    share = np.float32(max(drawn, 1 - drawn))
+    first, second = (_unit(pair["xray"]) for pair in (example, other))
+    xray = share * first + (1 - share) * second
+    return {**example, "xray": xray, "share": share, "mixed_kl": other["kl"]}
+
+
+def _unit(xray: np.ndarray) -> np.ndarray:
+    return xray / np.float32(65535) if xray.dtype == np.uint16 else xray
+
+
 def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[str, float]) -> None:
     limit = int(strength["shift"])
     down, right = (int(v) for v in rng.integers(-limit, limit + 1, size=2))

@@ -81,6 +81,7 @@ def make_iterator(
     shard_count: int = 1,
     fields: Sequence[str] | None = None,
     cache: bool = False,
+    mixup: float = 0.0,
     num_threads: int | None = None,
 ) -> DatasetIterator:
     """Batches of one split of a dataset.
@@ -101,13 +102,16 @@ def make_iterator(
       fields: entries to yield, of `FIELDS` and `EXTRA_FIELDS`; None: what the dataset has of
         `FIELDS`. Others are not decoded.
       cache: keeps decoded examples (uint16) in memory after their first use.
+      mixup: a > 0 mixes every radiograph with the next one of the global order by shares from
+        Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
       num_threads: threads that make batches ahead of time; None: one a core, at most 8.
 
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], side, kl i32[b], spacing f32[b, n] in
       mm, subject str[b]; always index i32[b], the position in the split or -1 for padding, and
-      example_mask f32[b], 0 for padding. Padding repeats an example, so that it stays finite.
+      example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl i32[b]. Padding
+      repeats an example, so that it stays finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
@@ -130,6 +134,8 @@ def make_iterator(
     if shuffle:
         dataset = dataset.shuffle()
     dataset = dataset.repeat(epochs)
+    if mixup:
+        dataset = _mixed(dataset, seed, mixup)
     steps = None
     if epochs is not None:
         steps = -(-len(dataset) // (batch_size * shard_count))
@@ -212,7 +218,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _batch_dtype(name: str) -> type:
-    if name in ("xray", "mri", "mask", "spacing"):
+    if name in ("xray", "mri", "mask", "spacing", "share"):
         return np.float32
     return np.uint8 if name == "labels" else np.int32
 
@@ -233,6 +239,18 @@ def _padded(dataset: grain.MapDataset, length: int) -> grain.MapDataset:
     return grain.MapDataset.range(length).map(example)
 
 
+def _mixed(dataset: grain.MapDataset, seed: int, concentration: float) -> grain.MapDataset:
+    """Each example mixed with the one behind it, before hosts take their shares."""
+    length = len(dataset)
+
+    def pair(position: int) -> tuple[Any, Any]:
+        return dataset[position], dataset[(position + 1) % length]
+
+    # A stream of its own beside the augmentation's.
+    positions = grain.MapDataset.range(length).map(pair).seed((seed + 1) % 2**32)
+    return positions.random_map(_Mix(concentration))
+
+
 class _Select(grain.transforms.MapWithIndex):
     """Keeps the fields that were asked for and adds the record's position in the split."""
 
@@ -251,6 +269,14 @@ class _Augment(grain.transforms.RandomMap):
 
     def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
         return augmentation.apply(element, rng, self._strength)
+
+
+class _Mix(grain.transforms.RandomMap):
+    def __init__(self, concentration: float) -> None:
+        self._concentration = concentration
+
+    def random_map(self, element: Any, rng: np.random.Generator) -> dict[str, Any]:
+        return augmentation.mixed(*element, rng, self._concentration)
 
 
 class _Cached(Sequence):

@@ -94,6 +94,19 @@ def test_confidence_changes_the_loss():
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
+def test_a_mixed_radiograph_counts_for_both_grades_by_their_shares(made):
+    stage, params, model_state = made
+    data, keys = batch(), jax.random.split(jax.random.key(1), 8)
+    share = np.linspace(0.5, 1, 8, dtype=np.float32)
+    other = {**data, "kl": np.roll(data["kl"], 1)}
+    mixed = {**data, "share": share, "mixed_kl": other["kl"]}
+    found, _ = jax.jit(stage.loss, static_argnums=4)(params, model_state, mixed, keys, True)
+    own, _ = stage.loss(params, model_state, data, keys, True)
+    others, _ = stage.loss(params, model_state, other, keys, True)
+    np.testing.assert_allclose(found, share * own + (1 - share) * others, rtol=1e-4)
+    assert np.abs(found - own).max() > 1e-3
+
+
 def test_eight_devices_take_the_step_of_one_program():
     stage = stages.make_stage(config())
     params, model_state = base.created(stage, jax.random.key(0))

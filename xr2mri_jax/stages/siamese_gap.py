@@ -105,20 +105,28 @@ class SiameseGapStage:
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
-        """See `base.Stage`: cross entropy, or by confidence where config.loss.confident is set."""
+        """See `base.Stage`: cross entropy, or by confidence where config.loss.confident is set.
+
+        A batch that `augment.mixed` made counts for both of its grades, by their shares.
+        """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(
             variables, batch["xray"], train, rng, mutable=["batch_stats"] if train else []
         )
         label = self.labels(batch["kl"])
+        value = self._cost(logits, label)
+        if "share" in batch:
+            other = self._cost(logits, self.labels(batch["mixed_kl"]))
+            value = batch["share"] * value + (1 - batch["share"]) * other
+        correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
+        return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
+
+    def _cost(self, logits: jax.Array, label: jax.Array) -> jax.Array:
         smoothing = self.weights["label_smoothing"]
         if self.weights["confident"]:
             limits = self.weights["confident"], self.weights["doubtful"]
-            value = losses.by_confidence(logits, label, smoothing, *limits)
-        else:
-            value = losses.cross_entropy(logits, label, smoothing)
-        correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
-        return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
+            return losses.by_confidence(logits, label, smoothing, *limits)
+        return losses.cross_entropy(logits, label, smoothing)
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
         """Cross entropy without smoothing, accuracy, and what `whole` makes the AUC of."""

@@ -43,6 +43,7 @@ LEAST = {
     "optimizer.ema_decay": 0.0,
     "loss.mri_weight": 0.0,
     "data.held_out": 0.0,
+    "data.mixup": 0.0,
     "data.held_out_seed": 0,
 }
 BELOW_ONE = ("optimizer.ema_decay", "data.held_out", "loss.label_smoothing")
@@ -115,7 +116,7 @@ def _classifier(config: dict[str, Any]) -> None:
     config["classifier_workdir"] = ""
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
-        eval_split="train", grades=(0, 2), balanced=True, held_out=0.15, held_out_seed=0
+        eval_split="train", grades=(0, 2), balanced=True, held_out=0.15, held_out_seed=0, mixup=0.0
     )
 
 

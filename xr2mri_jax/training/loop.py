@@ -124,7 +124,12 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
         if name in shapes
     }
     training = batches(
-        "train_split", shuffle=True, augment=data["augment"], epochs=None, cache=data["cache"]
+        "train_split",
+        shuffle=True,
+        augment=data["augment"],
+        mixup=data.get("mixup", 0.0),
+        epochs=None,
+        cache=data["cache"],
     )
     with contextlib.closing(training):
         return fit(
