@@ -39,18 +39,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def _default(config: ml_collections.ConfigDict) -> None:
     _model(config, image_shape=(224, 224))
     config.data.update(dataset="knee_xray/square224", batch_size=32, cache=True)
-    # Without mixup the network learns its 2,040 radiographs by heart: the held-out AUC falls from
-    # step 500 on, while the training loss goes on falling.
-    config.data.mixup = 0.4
-    config.loss.label_smoothing = 0.0
     config.data.augment.update(
-        shift=10.0, rotate=10.0, scale=0.12, gamma=0.3, contrast=0.25, brightness=0.1, noise=0.03
+        shift=8.0, rotate=7.0, scale=0.08, gamma=0.2, contrast=0.2, brightness=0.08, noise=0.02
     )
     config.optimizer.update(
         learning_rate=2e-3,
         muon_learning_rate=0.02,
         warmup_steps=100,
-        weight_decay=0.1,
+        weight_decay=1e-2,
         clip_norm=5.0,
         ema_decay=0.99,
     )
@@ -63,7 +59,7 @@ def _small(config: ml_collections.ConfigDict) -> None:
     _default(config)
     _model(config, image_shape=(128, 128))
     config.data.dataset = "knee_xray/square128"
-    config.data.augment.update(shift=6.0)
+    config.data.augment.update(shift=5.0)
     config.steps = 768
 
 
@@ -90,14 +86,7 @@ def _smoke(config: ml_collections.ConfigDict) -> None:
 
 
 def _compared(config: ml_collections.ConfigDict) -> None:
-    # Five epochs are too few to learn anything by heart: less is changed, and nothing mixed.
     _small(config)
-    config.data.mixup = 0.0
-    config.loss.label_smoothing = 0.1
-    config.data.augment.update(
-        shift=5.0, rotate=7.0, scale=0.08, gamma=0.2, contrast=0.2, brightness=0.08, noise=0.02
-    )
-    config.optimizer.weight_decay = 1e-2
     config.steps = 320
 
 

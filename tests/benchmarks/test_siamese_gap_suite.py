@@ -10,6 +10,7 @@ import pytest
 
 from xr2mri_jax.benchmarks import siamese_gap, suites
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.training import local_processes
 
 SIZES = {"channels": (2, 3, 4, 5), "convolutions": (1, 2, 1, 1)}
 
@@ -18,12 +19,13 @@ def test_the_report_has_steps_and_epochs():
     report = siamese_gap.run(32, repeats=2, batch_size=4, overrides=SIZES)
     assert report["epoch_s"]["jax"] == pytest.approx(600 * report["seconds"]["jax"]["median_s"])
     assert report["spec"] == {"image_size": 32, "patch": 16}
+    assert ("jax a process a core" in report["seconds"]) == (len(local_processes.cores()) > 1)
     json.dumps(report, allow_nan=False)
     assert "training step" in siamese_gap.table(report)
     if importlib.util.find_spec("torch") is None:
         assert report["torch"] == siamese_gap.MISSING and report["ratios"] == {}
     else:
-        assert set(report["ratios"]) == {"torch default", "torch channels_last"}
+        assert "jax / torch default" in report["ratios"]
         assert report["agreement"]["largest relative gradient difference"] < 1e-3
 
 

@@ -1,7 +1,8 @@
 """Suite `siamese_gap`: the classifier's training step and epoch, JAX beside PyTorch."""
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from xr2mri_jax.benchmarks.generator import MISSING
 from xr2mri_jax.losses import cross_entropy
 from xr2mri_jax.models import siamese_gap
 from xr2mri_jax.stages.base import AXIS
-from xr2mri_jax.training import parallel
+from xr2mri_jax.training import local_processes, parallel
 
 LEARNING_RATE = 1e-3
 EPOCH = 2400
@@ -31,10 +32,11 @@ def run(
 ) -> dict[str, Any]:
     """Measures one training step (loss, gradients, Adam); where torch is installed, its twin too.
 
-    JAX works as in training, on all of its devices (`parallel.divide_cores`). The twin runs in
-    PyTorch's default memory format and in channels_last. Each has a process of its own, and they
-    take turns. Both frameworks have the same weights and inputs; without dropout their gradients
-    are compared first; float32.
+    JAX works as in training, in one process with a device a core (`parallel.divide_cores`), and
+    in a process a core (`train.py --local_processes=0`). The twin runs in PyTorch's default memory
+    format and in channels_last. None shares a process with another, and they take turns. Both
+    frameworks have the same weights and inputs; without dropout their gradients are compared
+    first; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
@@ -44,32 +46,43 @@ def run(
 
     Returns:
       JSON-able: "machine", "spec", "torch" (its version, or that it is missing), "agreement",
-      "seconds" by function, "epoch_s" (of EPOCH radiographs, from the medians), "ratios" of JAX to
-      each form of PyTorch.
+      "seconds" by function, "epoch_s" (of EPOCH radiographs, from the medians), "ratios" of each
+      form of JAX to each one of PyTorch, as "JAX's / PyTorch's".
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
     model, xray, label, variables = _made(spec, batch_size)
+    count = local_processes.sharing(len(local_processes.cores()), batch_size)
     report: dict[str, Any] = {
         "suite": "siamese_gap",
         "machine": timing.machine(),
         "device": jax.devices()[0].device_kind,
-        "devices": len(_devices(batch_size)),
+        "processes": count,
         "spec": {"image_size": image_size, "patch": siamese_gap.patch_places(xray.shape[1:3])[1]},
         "parameters": sum(p.size for p in jax.tree.leaves(variables["params"])),
         "batch_size": batch_size,
     }
-    forms = ["jax"]
+    makers: dict[str, timing.Maker | list[timing.Maker]] = {
+        "jax": partial(training_step, "jax", spec, batch_size)
+    }
+    if count > 1:
+        makers["jax a process a core"] = [
+            partial(_training_step_of, environment, share, spec, batch_size)
+            for environment, share in local_processes.shares(count)
+        ]
     report["torch"] = MISSING
     if importlib.util.find_spec("torch") is not None:
         report["torch"] = report["machine"]["versions"]["torch"]
         report["agreement"] = _agreement(model, variables, xray[:4], label[:4])
-        forms += ["torch default", "torch channels_last"]
-    makers = {form: partial(training_step, form, spec, batch_size) for form in forms}
+        for form in ("torch default", "torch channels_last"):
+            makers[form] = partial(training_step, form, spec, batch_size)
     report["seconds"] = timing.apart(makers, repeats)
     medians = {name: times["median_s"] for name, times in report["seconds"].items()}
     report["epoch_s"] = {name: EPOCH / batch_size * median for name, median in medians.items()}
     report["ratios"] = {
-        name: medians["jax"] / median for name, median in medians.items() if name != "jax"
+        f"{ours} / {theirs}": medians[ours] / medians[theirs]
+        for ours in medians
+        for theirs in medians
+        if ours.startswith("jax") and theirs.startswith("torch")
     }
     return report
 
@@ -79,7 +92,7 @@ def table(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     lines = [
         f"siamese_gap, {report['parameters']:,} parameters, patches of {report['spec']['patch']}, "
-        f"batch {report['batch_size']}, {machine['cores']} cores, {report['devices']} devices, "
+        f"batch {report['batch_size']}, {machine['cores']} cores, "
         f"load {machine['load_average'][0]:.1f}; torch: {report['torch']}",
         f"{'training step':<24} {'median':>9} {'minimum':>9} {'processor':>9} {'epoch':>8}",
     ]
@@ -88,7 +101,7 @@ def table(report: Mapping[str, Any]) -> str:
         line = " ".join(f"{cell:>7.2f} s" for cell in cells)
         lines.append(f"{name:<24} {line} {report['epoch_s'][name]:>6.0f} s")
     for name, ratio in report["ratios"].items():
-        lines.append(f"JAX / {name}: {ratio:.2f}")
+        lines.append(f"{name}: {ratio:.2f}")
     for name, value in report.get("agreement", {}).items():
         lines.append(f"{name}: {value:.1e}")
     return "\n".join(lines)
@@ -109,6 +122,18 @@ def training_step(form: str, spec: Mapping[str, Any], batch_size: int) -> Callab
     return _torch_step(*_made(spec, batch_size), form.removeprefix("torch "))
 
 
+def _training_step_of(
+    environment: Mapping[str, str], share: Sequence[int], spec: Mapping[str, Any], batch_size: int
+) -> Callable[[], None]:
+    """One process's part of the training step that a process a core takes."""
+    os.environ.update(environment)
+    local_processes.keep_to(share)
+    host_memory.keep_freed_memory()
+    parallel.divide_cores(1, batch_size)
+    parallel.start_distributed()
+    return _jax_step(*_made(spec, batch_size))
+
+
 def _made(
     spec: Mapping[str, Any], batch_size: int
 ) -> tuple[siamese_gap.SiameseGap, np.ndarray, np.ndarray, Any]:
@@ -121,9 +146,13 @@ def _made(
 
 
 def _devices(batch_size: int) -> list[jax.Device]:
-    """As many devices as share the batch equally."""
+    """As many devices as share the batch equally; one of each process where there are several."""
     devices = jax.devices()
-    return devices[: next(n for n in range(len(devices), 0, -1) if batch_size % n == 0)]
+    if jax.process_count() > 1:
+        return [
+            next(d for d in devices if d.process_index == i) for i in range(jax.process_count())
+        ]
+    return devices[: local_processes.sharing(len(devices), batch_size)]
 
 
 def _noise(model: siamese_gap.SiameseGap, xray: np.ndarray) -> Any:
@@ -137,7 +166,7 @@ def _noise(model: siamese_gap.SiameseGap, xray: np.ndarray) -> Any:
         return random.standard_normal(leaf.shape, np.float32) * np.float32((2 / fan_in) ** 0.5)
 
     shapes = jax.eval_shape(model.init, jax.random.key(0), xray)
-    return jax.device_put(jax.tree.map(values, shapes))
+    return jax.tree.map(values, shapes)
 
 
 def _loss(
@@ -164,8 +193,9 @@ def _jax_step(
     params, stats = variables["params"], variables["batch_stats"]
     mesh = Mesh(np.array(_devices(len(xray))), (AXIS,))
     everywhere, shared = (NamedSharding(mesh, PartitionSpec(*name)) for name in ((), (AXIS,)))
-    state = jax.device_put((params, stats, optimizer.init(params)), everywhere)
-    xray, label = jax.device_put((xray, label), shared)
+    moments = jax.tree.map(np.asarray, optimizer.init(params))
+    state = jax.tree.map(partial(_placed, everywhere), (params, stats, moments))
+    batch = _placed(shared, xray), _placed(shared, label)
     compiled = jax.jit(
         jax.shard_map(
             step,
@@ -179,9 +209,14 @@ def _jax_step(
 
     def training_step() -> None:
         nonlocal state
-        state = jax.block_until_ready(compiled(state, xray, label))
+        state = jax.block_until_ready(compiled(state, *batch))
 
     return training_step
+
+
+def _placed(sharding: NamedSharding, value: np.ndarray) -> jax.Array:
+    """An array that every process holds, on the devices of all."""
+    return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
 def _torch_step(

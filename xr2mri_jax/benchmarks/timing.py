@@ -1,15 +1,19 @@
 """Timing of functions side by side, and the machine they ran on."""
 
+import contextlib
 import importlib.metadata
+import itertools
 import multiprocessing
 import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+# Seconds that processes have to end by themselves.
+GRACE = 10.0
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
 
@@ -36,8 +40,11 @@ def interleaved(
     return _in_turns({name: _timed(function) for name, function in functions.items()}, repeats)
 
 
+Maker = Callable[[], Callable[[], Any]]
+
+
 def apart(
-    makers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int, warmup: int = 2
+    makers: Mapping[str, Maker | Sequence[Maker]], repeats: int, warmup: int = 2
 ) -> dict[str, dict[str, Any]]:
     """As `interleaved`, each function in a process of its own, as it has in real work.
 
@@ -45,7 +52,9 @@ def apart(
     waiting threads, which costs JAX a sixth of its time.
 
     Args:
-      makers: by name; each makes its function in that process, and can be pickled.
+      makers: by name; each makes its function in that process, and can be pickled. Of several
+        makers each has a process, and their functions work at once: a call lasts as long as the
+        longest of them, and its processor time is that of all.
       repeats: timed calls a function, 1 or more.
       warmup: calls before that.
 
@@ -56,25 +65,32 @@ def apart(
       RuntimeError: where a process ended.
     """
     context = multiprocessing.get_context("spawn")
-    links: dict[str, Connection] = {}
+    links: dict[str, list[Connection]] = {}
     processes = []
     try:
-        for name, make in makers.items():
-            links[name], theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, make, warmup), daemon=True)
-            process.start()
-            processes.append(process)
-            theirs.close()
-            _answer(name, links[name])
-        calls = {name: _asked(name, link) for name, link in links.items()}
-        return _in_turns(calls, repeats)
+        for name, team in makers.items():
+            links[name] = []
+            for make in team if isinstance(team, Sequence) else [team]:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, make, warmup), daemon=True)
+                process.start()
+                processes.append(process)
+                theirs.close()
+                links[name].append(ours)
+            _answers(name, links[name])
+        return _in_turns({name: _asked(name, team) for name, team in links.items()}, repeats)
     finally:
+        # Those that JAX joined leave together: one that is killed would take the others with it.
+        for link in itertools.chain.from_iterable(links.values()):
+            with contextlib.suppress(BrokenPipeError):
+                link.send(False)
         for process in processes:
-            process.terminate()
+            process.join(GRACE)
+            process.kill()
             process.join()
 
 
-def _serve(link: Connection, make: Callable[[], Callable[[], Any]], warmup: int) -> None:
+def _serve(link: Connection, make: Maker, warmup: int) -> None:
     """What a process of `apart` does: calls its function whenever it is asked."""
     function = make()
     for _ in range(warmup):
@@ -85,20 +101,21 @@ def _serve(link: Connection, make: Callable[[], Callable[[], Any]], warmup: int)
         link.send(call())
 
 
-def _asked(name: str, link: Connection) -> Callable[[], tuple[float, float]]:
+def _asked(name: str, links: Sequence[Connection]) -> Callable[[], tuple[float, float]]:
     def call() -> tuple[float, float]:
-        link.send(True)
-        return _answer(name, link)
+        for link in links:
+            link.send(True)
+        return _answers(name, links)
 
     return call
 
 
-def _answer(name: str, link: Connection) -> tuple[float, float]:
+def _answers(name: str, links: Sequence[Connection]) -> tuple[float, float]:
     try:
-        seconds, processor = link.recv()
+        answers = [link.recv() for link in links]
     except EOFError:
-        raise RuntimeError(f"the process of {name!r} ended") from None
-    return seconds, processor
+        raise RuntimeError(f"a process of {name!r} ended") from None
+    return max(seconds for seconds, _ in answers), sum(processor for _, processor in answers)
 
 
 def _timed(function: Callable[[], Any]) -> Callable[[], tuple[float, float]]:

@@ -72,6 +72,15 @@ def environments(count: int) -> list[dict[str, str]]:
     ]
 
 
+def shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
+    """For each process its environment and the cores that are its own."""
+    everything = cores()
+    return [
+        (environment, everything[index::count])
+        for index, environment in enumerate(environments(count))
+    ]
+
+
 def sharing(most: int, batch_size: int) -> int:
     """The largest number up to `most` that shares a batch equally."""
     return next(n for n in range(most, 0, -1) if batch_size % n == 0)
@@ -106,9 +115,9 @@ def run(command: Sequence[str], count: int) -> int:
             for number in forwarded
         }
         try:
-            for index, environment in enumerate(environments(count)):
-                output = said if index else None
-                keep_to(everything[index::count])
+            for environment, share in shares(count):
+                output = said if running else None
+                keep_to(share)
                 try:
                     process = subprocess.Popen(
                         command,
