@@ -276,7 +276,8 @@ class _Mix(grain.transforms.RandomMap):
         self._concentration = concentration
 
     def random_map(self, element: Any, rng: np.random.Generator) -> dict[str, Any]:
-        return augmentation.mixed(*element, rng, self._concentration)
+        example, other = element
+        return augmentation.mixed(example, other, rng, self._concentration)
 
 
 class _Cached(Sequence):
