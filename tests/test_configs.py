@@ -250,6 +250,17 @@ def test_every_module_and_launch_script_is_imported():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
+    now = recipe.plain(recipe.default("siamese_gap"))
+    older = {**now, "data": {k: v for k, v in now["data"].items() if k != "mixup"}}
+    recipe.require_same_run(older, now, "w")
+    other = {**now, "data": {**now["data"], "mixup": 0.4}}
+    with pytest.raises(InputError, match=r"config.data.mixup=0.0, asked for is 0.4"):
+        recipe.require_same_run(older, other, "w")
+    with pytest.raises(InputError, match=r"config.data.mixup=0.4, asked for is 0.0"):
+        recipe.require_same_run(other, now, "w")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

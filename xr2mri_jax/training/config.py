@@ -181,6 +181,10 @@ def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workd
       InputError: naming the first key that differs and is not in FREE_ON_RESUME.
     """
     before, now = dict(_leaves(stored)), dict(_leaves(config))
+    # A key that is younger than the run: its default is what was done before there was a choice.
+    for key, value in _leaves(plain(default(config["stage"]))):
+        if key in now:
+            before.setdefault(key, value)
     for key in sorted(before.keys() | now.keys()):
         if key not in FREE_ON_RESUME and before.get(key) != now.get(key):
             raise InputError(
