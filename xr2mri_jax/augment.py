@@ -105,7 +105,8 @@ def mixed(
 
 
 def _unit(xray: np.ndarray) -> np.ndarray:
-    return xray / np.float32(65535) if xray.dtype == np.uint16 else xray
+    """As stored, uint16, or in [0, 1] already: f32 in [0, 1]."""
+    return np.asarray(xray, np.float32) / np.float32(65535) if xray.dtype == np.uint16 else xray
 
 
 def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[str, float]) -> None:
@@ -200,7 +201,7 @@ class _Grid:
 def _intensities(
     xray: np.ndarray, rng: np.random.Generator, strength: Mapping[str, float]
 ) -> np.ndarray:
-    image = np.asarray(xray, np.float32) / np.float32(65535)
+    image = _unit(xray)
     gamma, contrast, brightness = rng.uniform(-1, 1, size=3)
     image = image ** np.float32(math.exp(gamma * strength["gamma"]))
     mean = image.mean(dtype=np.float32)

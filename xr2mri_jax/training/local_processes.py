@@ -54,31 +54,27 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def environments(count: int) -> list[dict[str, str]]:
-    """For each process what `parallel.start_distributed` and XLA read, at a free port."""
+def shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
+    """For each process its environment and the cores that are its own.
+
+    The environment is what `parallel.start_distributed` and XLA read, at a free port.
+    """
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{found.getsockname()[1]}"
-    return [
+    own = [cores()[index::count] for index in range(count)]
+    environments = [
         {
             "JAX_PLATFORMS": "cpu",
             "JAX_COORDINATOR_ADDRESS": address,
             "JAX_NUM_PROCESSES": str(count),
             "JAX_PROCESS_ID": str(index),
             # The threads of XLA's pool, which else are those of the whole machine.
-            "PJRT_NPROC": str(len(cores()[index::count])),
+            "PJRT_NPROC": str(len(share)),
         }
-        for index in range(count)
+        for index, share in enumerate(own)
     ]
-
-
-def shares(count: int) -> list[tuple[dict[str, str], list[int]]]:
-    """For each process its environment and the cores that are its own."""
-    everything = cores()
-    return [
-        (environment, everything[index::count])
-        for index, environment in enumerate(environments(count))
-    ]
+    return list(zip(environments, own, strict=True))
 
 
 def sharing(most: int, batch_size: int) -> int:
