@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.models import classifiers, convolution, siamese_gap
+from xr2mri_jax.models import classifiers, convolution, normalisation, siamese_gap
 
 SMALL = {"image_shape": (40, 40), "channels": (3, 4, 5, 6), "convolutions": (1, 2, 1, 1)}
 
@@ -97,7 +97,7 @@ def test_training_normalises_by_the_batch_and_remembers_its_moments():
     y, changed = layer.apply(variables, x, True, mutable=["batch_stats"])
     plain = np.asarray(convolution.convolve(x, variables["params"]["kernel"], 1), np.float64)
     mean, variance = plain.mean(axis=(0, 1, 2)), plain.var(axis=(0, 1, 2))
-    wanted = np.maximum((plain - mean) / np.sqrt(variance + convolution.EPSILON), 0)
+    wanted = np.maximum((plain - mean) / np.sqrt(variance + normalisation.EPSILON), 0)
     np.testing.assert_allclose(y, wanted, atol=1e-5)
     kept, new = convolution.MOMENTUM, 1 - convolution.MOMENTUM
     np.testing.assert_allclose(changed["batch_stats"]["mean"], new * mean, atol=1e-6)
@@ -135,11 +135,11 @@ def test_gradients_of_the_normalisation_are_those_of_autodiff():
 
     def plain(x, scale, bias):
         mean, variance = jnp.mean(x, (0, 1, 2)), jnp.var(x, (0, 1, 2))
-        return convolution.scale_shift(x, scale, bias, mean, variance)
+        return normalisation.scale_shift(x, scale, bias, mean, variance)
 
     given = random.standard_normal(x.shape, np.float32)
     wanted, vjp = jax.vjp(plain, x, scale, bias)
-    found, own_vjp = jax.vjp(lambda *a: convolution.normalise(*a, None)[0], x, scale, bias)
+    found, own_vjp = jax.vjp(lambda *a: normalisation.normalise(*a, None)[0], x, scale, bias)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     for ours, theirs in zip(own_vjp(given), vjp(given), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -151,7 +151,7 @@ def test_normalisation_over_devices_is_that_of_the_whole_batch():
     scale, bias = np.float32([1.5, 0.5]), np.float32([0.1, -0.2])
 
     def both(x, given, axis_name):
-        y, vjp = jax.vjp(lambda *a: convolution.normalise(*a, axis_name)[0], x, scale, bias)
+        y, vjp = jax.vjp(lambda *a: normalisation.normalise(*a, axis_name)[0], x, scale, bias)
         by_x, by_scale, by_bias = vjp(given)
         if axis_name:
             by_scale, by_bias = jax.lax.psum((by_scale, by_bias), axis_name)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -187,7 +188,9 @@ def _jax_step(
         gradient, stats = jax.grad(_loss, argnums=1, has_aux=True)(
             model, params, stats, xray, label
         )
-        updates, moments = optimizer.update(jax.lax.pmean(gradient, AXIS), moments)
+        flat, restore = jax.flatten_util.ravel_pytree(gradient)
+        gradient = restore(jax.lax.pmean(flat, AXIS))
+        updates, moments = optimizer.update(gradient, moments)
         return optax.apply_updates(params, updates), stats, moments
 
     params, stats = variables["params"], variables["batch_stats"]

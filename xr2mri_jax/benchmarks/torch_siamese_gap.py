@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from xr2mri_jax.models.convolution import EPSILON, MOMENTUM
+from xr2mri_jax.models.convolution import MOMENTUM
+from xr2mri_jax.models.normalisation import EPSILON
 from xr2mri_jax.models.siamese_gap import SiameseGapSpec, patch_places
 
 

@@ -1,8 +1,8 @@
 """3x3 convolution with batch normalisation and ReLU, in the form that trains fast on a CPU.
 
 XLA's CPU backend runs a 3x3 convolution and its gradient by the image near the processor's peak;
-the gradient by the kernel and the sums of the normalisation it does not. Both are written out here,
-and wide convolutions are Winograd's there; on other devices all convolutions are XLA's own.
+the gradient by the kernel it does not. It is written out here, and wide convolutions are Winograd's
+there; on other devices all convolutions are XLA's own.
 """
 
 from functools import partial
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 from xr2mri_jax.models import winograd
 from xr2mri_jax.models.layers import Dtype, initialiser
+from xr2mri_jax.models.normalisation import bound, normalise, scale_shift
 
 # Channels, in and out, from which Winograd's form is the faster one on a CPU: of the convolution
 # and its gradient by the image, and of the gradient by the kernel.
 WIDE, NOT_NARROW = 128, 32
-EPSILON = 1e-5
 MOMENTUM = 0.95
 _NAMES = ("NHWC", "HWIO", "NHWC")
 _PADDING = ((1, 1), (1, 1))
@@ -129,85 +129,6 @@ def _windows(x: jax.Array, shape: tuple[int, ...], stride: int) -> list[jax.Arra
 def _own_kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
     shape = jax.ShapeDtypeStruct((3, 3, x.shape[-1], gradient.shape[-1]), x.dtype)
     return jax.linear_transpose(lambda kernel: _plain(x, kernel, stride), shape)(gradient)[0]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def normalise(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, axis_name: str | None
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """ReLU of batch normalisation by the batch's own mean and variance.
-
-    Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1, over examples and pixels; over all
-    devices where they share an axis.
-
-    Args:
-      x: [b, h, w, c].
-      scale: f32[c].
-      bias: f32[c].
-      axis_name: the axis over which devices share the batch; None: this is the whole batch.
-
-    Returns:
-      The result [b, h, w, c] in x's dtype, mean f32[c] and variance f32[c]; no gradient flows
-      through the last two.
-    """
-    return _normalise_forward(x, scale, bias, axis_name)[0]
-
-
-def _normalise_forward(x: Any, scale: Any, bias: Any, axis_name: str | None) -> Any:
-    # In two passes: the difference of the mean square and the squared mean loses its digits where
-    # the channels of alike radiographs hardly vary.
-    wide = x.astype(jnp.float32)
-    mean = _mean(wide)
-    variance = _mean(jnp.square(wide - mean))
-    if axis_name is not None:
-        # The devices wait for each other once: each one's variance is about its own mean.
-        means, variances = jax.lax.all_gather((mean, variance), axis_name)
-        mean = jnp.mean(means, axis=0)
-        variance = jnp.mean(variances + jnp.square(means - mean), axis=0)
-    y = scale_shift(x, scale, bias, mean, variance)
-    return (y, mean, variance), (x, scale, bias, mean, variance)
-
-
-def _normalise_backward(axis_name: str | None, saved: Any, gradients: Any) -> Any:
-    x, scale, bias, mean, variance = saved
-    factor = jax.lax.rsqrt(variance + EPSILON)
-    unit = (x.astype(jnp.float32) - mean) * factor
-    gradient = jnp.where(unit * scale + bias > 0, gradients[0].astype(jnp.float32), 0.0)
-    count = x.size // x.shape[-1]
-    local = _sums((gradient, gradient * unit))
-    by_bias, by_scale = local
-    if axis_name is not None:
-        local = jax.lax.pmean(local, axis_name)
-    by_x = scale * factor * (gradient - local[0] / count - unit * (local[1] / count))
-    return by_x.astype(x.dtype), by_scale, by_bias
-
-
-normalise.defvjp(_normalise_forward, _normalise_backward)
-
-
-def scale_shift(x: jax.Array, scale: Any, bias: Any, mean: Any, variance: Any) -> jax.Array:
-    """ReLU of x normalised by given f32[c] moments, in x's dtype."""
-    factor = scale * jax.lax.rsqrt(variance + EPSILON)
-    return jax.nn.relu(x * factor.astype(x.dtype) + (bias - mean * factor).astype(x.dtype))
-
-
-def _mean(values: jax.Array) -> jax.Array:
-    return _sums((values,))[0] / (values.size // values.shape[-1])
-
-
-def _sums(values: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    """Sums of [b, h, w, c] to [c]: by example first, which several cores share."""
-    by_example = jax.lax.optimization_barrier(tuple(jnp.sum(v, axis=(1, 2)) for v in values))
-    return tuple(jnp.sum(v, axis=0) for v in by_example)
-
-
-def bound(axis_name: str | None) -> str | None:
-    """`axis_name` where devices share such an axis here (inside pmap), else None."""
-    try:
-        jax.lax.axis_index(axis_name or "")
-    except NameError:
-        return None
-    return axis_name
 
 
 class NormalisedConvolution(nn.Module):

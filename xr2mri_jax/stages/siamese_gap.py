@@ -26,7 +26,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         None for a new run, which starts from the network in classifier_workdir where one is named.
 
     Raises:
-      InputError: where the grades are wrong or classifier_workdir holds no run.
+      InputError: where the grades or folds are wrong or classifier_workdir holds no run.
     """
     grades = config["data"]["grades"]
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
@@ -34,6 +34,11 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         raise InputError(
             f"config.data.grades is {grades}, expected {spec['classes']} rising grades, as many as "
             "config.model.classifier.classes"
+        )
+    fold, folds = config["data"]["fold"], config["data"]["folds"]
+    if fold >= max(folds, 1):
+        raise InputError(
+            f"config.data.fold is {fold}, expected less than config.data.folds, {folds}"
         )
     folder = (
         config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")

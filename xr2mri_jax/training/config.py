@@ -45,6 +45,8 @@ LEAST = {
     "data.held_out": 0.0,
     "data.mixup": 0.0,
     "data.held_out_seed": 0,
+    "data.fold": 0,
+    "data.folds": 0,
 }
 BELOW_ONE = ("optimizer.ema_decay", "data.held_out", "loss.label_smoothing")
 # Their keys belong to the models, which check them themselves.
@@ -116,7 +118,14 @@ def _classifier(config: dict[str, Any]) -> None:
     config["classifier_workdir"] = ""
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
-        eval_split="train", grades=(0, 2), balanced=True, held_out=0.15, held_out_seed=0, mixup=0.0
+        eval_split="train",
+        grades=(0, 2),
+        balanced=True,
+        held_out=0.15,
+        held_out_seed=0,
+        fold=0,
+        folds=0,
+        mixup=0.0,
     )
 
 

@@ -192,15 +192,7 @@ def _uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGr
 def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) -> Seen:
     """One pass over the training split's patients of a part, nobody twice, nothing augmented."""
     split, grades = data["train_split"], tuple(data["grades"])
-    source = selection.select(
-        builder,
-        split,
-        ("xray", "kl", "subject"),
-        grades=grades,
-        part=part,
-        held_out=data["held_out"],
-        seed=data["held_out_seed"],
-    )
+    source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
     logits, features, table = [], [], cases.CaseTable()
     title = f"{part.replace('_', '-')} patients"
     for batch in cases.batches(source, split, ("xray",), network.batch_size, title):
