@@ -11,6 +11,9 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
     small          the same of 128 pixels (knee_xray/square128), 768 steps at a third of the time
     fine           as real, starting from the network in config.classifier_workdir, with smaller
                    steps: what `small` has learned goes on at 224 pixels
+    distilled      as fine, learning from the soft labels of the networks in config.teacher_workdirs
+                   too, each of which `small` trained without one fold of the patients
+                   (config.data.folds, config.data.fold)
     compared       as small with 320 steps: what each of these is compared with
     gmp            as compared, with maximum in place of average pooling
     concatenated   as compared, the branches concatenated in place of added
@@ -69,6 +72,12 @@ def _fine(config: ml_collections.ConfigDict) -> None:
     config.steps = 384
 
 
+def _distilled(config: ml_collections.ConfigDict) -> None:
+    _fine(config)
+    config.loss.taught = 0.7
+    config.steps = 448
+
+
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
@@ -116,6 +125,7 @@ VARIANTS = {
     "real": _default,
     "small": _small,
     "fine": _fine,
+    "distilled": _distilled,
     "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),

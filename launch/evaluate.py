@@ -2,6 +2,7 @@
 
 python launch/evaluate.py --workdir=DIR [--split=test] [--output=DIR/evaluation]
 python launch/evaluate.py --workdir=CAE_RUN --linear_probe --split=validation
+python launch/evaluate.py --workdir=CLASSIFIER_RUN --views --split=validation
 """
 
 from absl import flags
@@ -22,6 +23,11 @@ _LINEAR_PROBE = flags.DEFINE_bool(
     "of an auto-encoder: a logistic regression on its hidden variables, fitted on the training "
     "split, that tells Kellgren-Lawrence grade 2 from 0",
 )
+_VIEWS = flags.DEFINE_bool(
+    "views",
+    False,
+    "of a classifier: average over moved views of each radiograph (test-time augmentation)",
+)
 
 
 def main() -> None:
@@ -36,6 +42,7 @@ def main() -> None:
         batch_size=_BATCH_SIZE.value,
         step=_STEP.value,
         linear_probe=_LINEAR_PROBE.value,
+        views=_VIEWS.value,
     )
     print(f"report: {report}")
 

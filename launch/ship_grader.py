@@ -1,6 +1,6 @@
 """Makes the grader that launch/grade.py uses from a training run of siamese_gap.
 
-python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER] [--equalised]
+python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER] [--equalised] [--views]
 """
 
 from absl import flags
@@ -14,6 +14,9 @@ _STEP = flags.DEFINE_integer("step", None, "checkpoint; default the best by AUC"
 _EQUALISED = flags.DEFINE_bool(
     "equalised", False, "the training files had been equalised adaptively before they were read"
 )
+_VIEWS = flags.DEFINE_bool(
+    "views", False, "average over slightly moved views of each radiograph (test-time augmentation)"
+)
 
 
 def main() -> None:
@@ -21,7 +24,12 @@ def main() -> None:
     from xr2mri_jax.inference.knee_grader import make
 
     grader, folder = make.ship(
-        _WORKDIR.value, _OUTPUT.value, _DATA_DIR.value, _STEP.value, _EQUALISED.value
+        _WORKDIR.value,
+        _OUTPUT.value,
+        _DATA_DIR.value,
+        _STEP.value,
+        _EQUALISED.value,
+        _VIEWS.value,
     )
     found = grader.calibration
     assert found is not None

@@ -18,7 +18,7 @@ from xr2mri_jax import augment as augmentation
 from xr2mri_jax.errors import InputError
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
-EXTRA_FIELDS = ("labels", "spacing", "subject")
+EXTRA_FIELDS = ("labels", "spacing", "subject", "taught")
 PADDING = -1
 _VERSION = 1
 
@@ -109,9 +109,9 @@ def make_iterator(
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], side, kl i32[b], spacing f32[b, n] in
-      mm, subject str[b]; always index i32[b], the position in the split or -1 for padding, and
-      example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl i32[b]. Padding
-      repeats an example, so that it stays finite.
+      mm, subject str[b], taught f32[b, k]; always index i32[b], the position in the split or -1 for
+      padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl
+      i32[b]. Padding repeats an example, so that it stays finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
@@ -218,7 +218,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _batch_dtype(name: str) -> type:
-    if name in ("xray", "mri", "mask", "spacing", "share"):
+    if name in ("xray", "mri", "mask", "spacing", "share", "taught"):
         return np.float32
     return np.uint8 if name == "labels" else np.int32
 

@@ -151,6 +151,11 @@ def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -
     return -(1 - smoothing) * own - smoothing * jnp.mean(log, axis=1)
 
 
+def soft_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Cross entropy of softmax(logits) with the probabilities f32[b, k] of `target`: f32[b]."""
+    return -jnp.sum(target * jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)), axis=1)
+
+
 def by_confidence(
     logits: jax.Array, label: jax.Array, smoothing: float, confident: float, doubtful: float
 ) -> jax.Array:

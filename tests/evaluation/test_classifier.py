@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.datasets.splits import subject_fraction
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, run, statistics
 from xr2mri_jax.metrics import classification
+from xr2mri_jax.training import checkpoint
 
 DATA = {
     "grades": [0, 2],
@@ -122,7 +124,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     config = {"data": {**DATA, "dataset": "made", "data_dir": ""}}
     model = types.SimpleNamespace(stage=stage, params={}, model_state={}, config=config, step=3)
     loaded = []
-    monkeypatch.setattr(run, "load_model", lambda workdir, step: loaded.append(step) or model)
+    monkeypatch.setattr(checkpoint, "load_model", lambda folder, step: loaded.append(step) or model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, folder: Source())
     page = run.evaluate_workdir(tmp_path, split="validation")
     written = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
@@ -133,9 +135,17 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     lines = [{"step": s, "part": "eval", "auc": a} for s, a in ((1, 0.9), (2, 0.8), (3, 0.7))]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     stage.chosen_by = "auc"
-    monkeypatch.setattr(run.runs, "steps", lambda workdir: [2, 3])
+    monkeypatch.setattr(checkpoint.workdir, "steps", lambda folder: [2, 3])
     run.evaluate_workdir(tmp_path, split="validation")
     assert loaded == [None, None, 2]
+    alone = (tmp_path / "evaluation" / "cases.csv").read_text()
+    run.evaluate_workdir(tmp_path, split="validation", step=2, views=True)
+    written = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert written["evaluated"]["views"] is True
+    assert (tmp_path / "evaluation" / "cases.csv").read_text() != alone
+    del stage.classify
+    with pytest.raises(InputError, match="--views of stage 'siamese_gap'"):
+        run.evaluate_workdir(tmp_path, split="validation", step=2, views=True)
 
 
 def logits_in_jax(xray):

@@ -12,6 +12,7 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import run
+from xr2mri_jax.training import checkpoint
 
 SHAPE = (12, 16, 16)
 REPOSITORY = Path(__file__).parents[2]
@@ -67,7 +68,7 @@ def trained(monkeypatch):
         },
     )
     source = {"train": _examples(6, 0), "test": _examples(5, 1)}
-    monkeypatch.setattr(run, "load_model", lambda workdir, step: model)
+    monkeypatch.setattr(checkpoint, "load_model", lambda folder, step: model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, data_dir: source, raising=False)
     return model
 

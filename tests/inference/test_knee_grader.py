@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import views
 from xr2mri_jax.inference.knee_grader import form, load, make
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.metrics import calibration, classification
@@ -79,6 +80,25 @@ def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
     np.testing.assert_allclose(features, wanted, atol=1e-5)
     one = np.exp(logits[:, 1] / 2) / np.exp(logits / 2).sum(axis=1)
     np.testing.assert_allclose(positive_probability(logits, 2.0), one)
+
+
+def test_a_grader_of_views_gives_their_mean(grader, tmp_path):
+    several = dataclasses.replace(grader, views=True)
+    form.write(tmp_path, several)
+    read = form.read(tmp_path)
+    assert read.views
+    noise = np.random.default_rng(3).random((2, 32, 32, 1), np.float32)
+    logits, features = Network(read, 4)(noise)
+    one, one_features = Network(grader, 4)(noise)
+    seen = np.asarray(views.over_views(lambda x: x, noise))
+    wanted = np.mean([Network(grader, 4)(view)[0] for view in seen], axis=0)
+    np.testing.assert_allclose(logits, wanted, rtol=1e-5)
+    np.testing.assert_allclose(features, one_features, rtol=1e-5)
+    assert np.abs(logits - one).max() > 1e-4
+    described = json.loads((tmp_path / "model.json").read_text())
+    del described["views"]
+    (tmp_path / "model.json").write_text(json.dumps(described))
+    assert not form.read(tmp_path).views
 
 
 def test_no_device_may_multiply_with_fewer_digits(grader):

@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax import datasets, files
-from xr2mri_jax.evaluation import gradcam, run
+from xr2mri_jax.evaluation import gradcam
 from xr2mri_jax.evaluation.gradcam import GradedMaps
 from xr2mri_jax.inference.gradcam import GradCam
 from xr2mri_jax.inference.heat_picture import combined, overlaid, scaled, strip
+from xr2mri_jax.training.checkpoint import load_chosen
 
 NUMBERS = "gradcam.json"
 
@@ -40,7 +41,7 @@ def write(
     Raises:
       InputError: the run, its network, the dataset or the split cannot be used.
     """
-    model = run.load_chosen(workdir)
+    model = load_chosen(workdir)
     network = model.config["model"].get("classifier", {"kind": model.stage.name})
     maker = GradCam(network)
     data = model.config["data"]

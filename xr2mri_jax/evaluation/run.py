@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 
 import xr2mri_jax
 from xr2mri_jax import datasets
-from xr2mri_jax import workdir as runs
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     cases,
@@ -28,9 +28,9 @@ from xr2mri_jax.evaluation import (
 from xr2mri_jax.evaluation.report import Picture
 from xr2mri_jax.evaluation.result import MODEL, Result
 from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.inference.views import averaged
 from xr2mri_jax.models import cae
-from xr2mri_jax.training import record
-from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 SEED = 0
 
@@ -55,6 +55,7 @@ def evaluate_workdir(
     batch_size: int | None = None,
     step: int | None = None,
     linear_probe: bool = False,
+    views: bool = False,
 ) -> Path:
     """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html.
 
@@ -67,6 +68,7 @@ def evaluate_workdir(
       step: which checkpoint; None: the newest, or what the stage chooses by.
       linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
         grade, in place of what it reconstructs.
+      views: of a classifier, the mean logits over the views of a radiograph.
 
     Returns:
       The report, index.html.
@@ -91,6 +93,8 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     request = _Request(model, builder, folder, splits, batch_size, evaluated)
+    if views and (linear_probe or not hasattr(stage, "classify")):
+        raise InputError(f"{workdir}: --views of stage {stage.name!r}, expected siamese_gap")
     if linear_probe:
         return _probe(request)
     if hasattr(stage, "predict"):
@@ -98,22 +102,11 @@ def evaluate_workdir(
     if hasattr(stage, "reconstruct"):
         return _radiographs(request)
     if hasattr(stage, "classify"):
-        return _grades(request)
+        return _grades(request, views)
     raise InputError(
         f"{workdir}: stage {stage.name!r} makes no volumes, radiographs or grades, expected one of "
         "cae, generator, joint, siamese_gap"
     )
-
-
-def load_chosen(workdir: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
-    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
-    model = load_model(workdir, step=step)
-    stage: Any = model.stage
-    if step is None and hasattr(stage, "chosen_by"):
-        best = record.best_step(Path(workdir), stage.chosen_by, runs.steps(workdir))
-        if best not in (None, model.step):
-            return load_model(workdir, step=best)
-    return model
 
 
 def _volumes(request: _Request) -> Path:
@@ -184,12 +177,18 @@ def _radiographs(request: _Request) -> Path:
     return _write(found, request, [_bars(found)], pictures)
 
 
-def _grades(request: _Request) -> Path:
+def _grades(request: _Request, views: bool) -> Path:
     stage: Any = request.model.stage
     params, model_state = jax.device_put((request.model.params, request.model.model_state))
-    classify = jax.jit(stage.classify)
+    about = dataclasses.replace(request, evaluated={**request.evaluated, "views": views})
+
+    @jax.jit
+    def classify(params: Any, model_state: Any, xray: Any) -> jax.Array:
+        once = partial(stage.classify, params, model_state)
+        return averaged(once, xray) if views else once(xray)
+
     data = request.model.config["data"]
-    return _classified(request, lambda xray: classify(params, model_state, xray), data)
+    return _classified(about, lambda xray: classify(params, model_state, xray), data)
 
 
 def _probe(request: _Request) -> Path:

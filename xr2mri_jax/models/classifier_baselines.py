@@ -14,8 +14,8 @@ from scipy import optimize, special
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import siamese_gap, specification
 from xr2mri_jax.models.convolution import MOMENTUM, NormalisedConvolution
-from xr2mri_jax.models.normalisation import EPSILON, bound
 from xr2mri_jax.models.layers import Dtype, initialiser
+from xr2mri_jax.models.normalisation import EPSILON, bound
 from xr2mri_jax.models.siamese_gap import average, dropped
 
 

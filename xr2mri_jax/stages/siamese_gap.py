@@ -22,11 +22,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
 
     Args:
       config: plain values.
-      stored: the resolved config of the run that is continued, whose classifier_workdir stays;
-        None for a new run, which starts from the network in classifier_workdir where one is named.
+      stored: the resolved config of the run that is continued, whose earlier workdirs stay;
+        None for a new run, which starts from the network in classifier_workdir where one is named
+        and learns from those in teacher_workdirs (folders with commas between).
 
     Raises:
-      InputError: where the grades or folds are wrong or classifier_workdir holds no run.
+      InputError: where the grades, folds or teachers are wrong or a workdir holds no run.
     """
     grades = config["data"]["grades"]
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
@@ -49,7 +50,30 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
         base.model_spec(source, "classifier", free)
         folder = str(source.resolve())
-    return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
+    return {
+        **config,
+        "model": {"classifier": spec},
+        "classifier_workdir": folder,
+        "teacher_workdirs": _teachers(config, stored),
+    }
+
+
+def _teachers(config: Mapping[str, Any], stored: Mapping[str, Any] | None) -> str:
+    """config.teacher_workdirs with whole paths; of a run that is continued, the stored ones."""
+    weight = config["loss"]["taught"]
+    if not 0 <= weight <= 1:
+        raise InputError(f"config.loss.taught is {weight:g}, expected at most 1")
+    if stored is not None:
+        return stored.get("teacher_workdirs", "")
+    given = config["teacher_workdirs"]
+    if bool(given) != (weight > 0):
+        raise InputError(
+            f"config.teacher_workdirs is {given!r} and config.loss.taught is {weight:g}, expected "
+            "both or neither"
+        )
+    folders = [part.strip() for part in given.split(",")] if given else []
+    found = [base.earlier_workdir("teacher_workdirs", folder, COMMAND) for folder in folders]
+    return ",".join(str(folder.resolve()) for folder in found)
 
 
 class SiameseGapStage:
@@ -112,7 +136,8 @@ class SiameseGapStage:
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: cross entropy, or by confidence where config.loss.confident is set.
 
-        A batch that `augment.mixed` made counts for both of its grades, by their shares.
+        A batch that `augment.mixed` made counts for both of its grades, by their shares. Of soft
+        labels (`taught` f32[b, k]) the share config.loss.taught counts, of the grades the rest.
         """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(
@@ -123,6 +148,10 @@ class SiameseGapStage:
         if "share" in batch:
             other = self._cost(logits, self.labels(batch["mixed_kl"]))
             value = batch["share"] * value + (1 - batch["share"]) * other
+        if "taught" in batch:
+            weight = self.weights["taught"]
+            taught = losses.soft_cross_entropy(logits, batch["taught"])
+            value = (1 - weight) * value + weight * taught
         correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
         return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
 

@@ -12,7 +12,7 @@ import jax
 from xr2mri_jax import stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.stages.base import Stage
-from xr2mri_jax.training import parallel
+from xr2mri_jax.training import parallel, record
 from xr2mri_jax.training.state import TrainState
 
 
@@ -58,11 +58,22 @@ def load_model(
     return LoadedModel(config, stage, params, state["model_state"], int(state["step"]))
 
 
+def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
+    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
+    model = load_model(folder, step=step)
+    stage: Any = model.stage
+    if step is None and hasattr(stage, "chosen_by"):
+        best = record.best_step(Path(folder), stage.chosen_by, workdir.steps(folder))
+        if best not in (None, model.step):
+            return load_model(folder, step=best)
+    return model
+
+
 def save(
     folder: str | os.PathLike[str],
     state: TrainState,
     position: str,
-    record: Mapping[str, Any],
+    sums: Mapping[str, Any],
     config: Mapping[str, Any],
 ) -> None:
     """Writes the state after its step; all hosts call it together, the first one writes.
@@ -71,13 +82,13 @@ def save(
       folder: the run's workdir, seen by all hosts.
       state: on the devices.
       position: this host's place in its input, as text.
-      record: the host's open sums of metrics, JSON-able.
+      sums: the host's open sums of metrics, JSON-able.
       config: resolved; `keep` of it says how many checkpoints stay.
     """
     positions = parallel.gather_text(position)
     if parallel.host_index() == 0:
         arrays = flax.serialization.to_state_dict(parallel.unreplicate(state))
-        progress = {"input": positions, "record": record}
+        progress = {"input": positions, "record": sums}
         workdir.write_step(folder, int(arrays["step"]), arrays, progress, config, config["keep"])
     parallel.wait_for_hosts("checkpoint")
 

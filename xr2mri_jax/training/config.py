@@ -24,6 +24,7 @@ FREE_ON_RESUME = (
     "cae_workdir",
     "generator_workdir",
     "classifier_workdir",
+    "teacher_workdirs",
 )
 CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
 LEAST = {
@@ -114,8 +115,9 @@ def default(stage: str) -> ml_collections.ConfigDict:
 def _classifier(config: dict[str, Any]) -> None:
     """What a classifier of radiographs has more, and other, than the stages of images."""
     config["model"] = {"classifier": {}}
-    config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0}
+    config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0, "taught": 0.0}
     config["classifier_workdir"] = ""
+    config["teacher_workdirs"] = ""
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
         eval_split="train",

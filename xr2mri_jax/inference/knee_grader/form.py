@@ -66,6 +66,7 @@ class KneeGrader:
       training: JSON-able; where it comes from.
       calibration: None where the probabilities are not calibrated.
       likeness: None where the distance to the training radiographs is not known.
+      views: whether the logits are averaged over a radiograph's views, see `inference.views`.
     """
 
     network: dict[str, Any]
@@ -76,6 +77,7 @@ class KneeGrader:
     training: dict[str, Any]
     calibration: Calibration | None = None
     likeness: Likeness | None = None
+    views: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -129,6 +131,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "network": grader.network,
         "grades": list(grader.grades),
         "contrast": grader.contrast,
+        "views": grader.views,
         "calibration": dataclasses.asdict(calibration),
         "features": {"distance_one": likeness.scale},
         "training": grader.training,
@@ -172,6 +175,8 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
         described["training"],
         _calibration(place / DESCRIPTION, described["calibration"]),
         likeness,
+        # Graders that are older than views have none.
+        bool(described.get("views", False)),
     )
     require_grades(grader.grades, str(place / DESCRIPTION))
     workdir.require_shapes(place / WEIGHTS, grader.params, _shapes(grader.network))

@@ -14,13 +14,13 @@ from xr2mri_jax import datasets, files, selection
 from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.datasets.from_files import PROVENANCE
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import cases, run
+from xr2mri_jax.evaluation import cases
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.metrics import calibration, classification
-from xr2mri_jax.training.checkpoint import LoadedModel
+from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
 
@@ -44,7 +44,7 @@ def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> Kn
     Raises:
       InputError: no such run, a stage that gives no grades, other grades than early osteoarthritis.
     """
-    return _uncalibrated(run.load_chosen(workdir, step), workdir)
+    return _uncalibrated(load_chosen(workdir, step), workdir)
 
 
 def make_grader(
@@ -52,6 +52,7 @@ def make_grader(
     data_dir: str | os.PathLike[str] | None = None,
     step: int | None = None,
     batch_size: int = 32,
+    views: bool = False,
 ) -> KneeGrader:
     """The grader of a run: weights rounded to float16, then calibrated with these.
 
@@ -60,12 +61,13 @@ def make_grader(
       data_dir: where the dataset is prepared; None: where the run read it.
       step: as for `from_workdir`.
       batch_size: radiographs at a time.
+      views: whether it averages over the views of a radiograph, when it is calibrated too.
 
     Raises:
       InputError: the run or its dataset cannot be used, or no patients were held out.
     """
-    model = run.load_chosen(workdir, step)
-    grader = _uncalibrated(model, workdir)
+    model = load_chosen(workdir, step)
+    grader = dataclasses.replace(_uncalibrated(model, workdir), views=views)
     data = model.config["data"]
     if not data["held_out"] > 0:
         raise InputError(
@@ -135,11 +137,12 @@ def ship(
     data_dir: str | os.PathLike[str] | None = None,
     step: int | None = None,
     equalised: bool = False,
+    views: bool = False,
 ) -> tuple[KneeGrader, Path]:
     """Makes the grader of a run and writes its files.
 
     Args:
-      workdir, data_dir, step: as for `make_grader`.
+      workdir, data_dir, step, views: as for `make_grader`.
       output: a new or empty folder; None: the package's own, whose model is replaced.
       equalised: whether the training files had been equalised adaptively before they were read.
 
@@ -152,7 +155,7 @@ def ship(
     folder = Path(output) if output is not None else Path(__file__).parent
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
-    grader = make_grader(workdir, data_dir, step)
+    grader = make_grader(workdir, data_dir, step, views=views)
     grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:
         form.write(folder, grader)

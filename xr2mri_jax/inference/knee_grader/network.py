@@ -1,11 +1,14 @@
 """A grader's network, compiled once for one size of batch."""
 
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
+from xr2mri_jax.inference import views
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.models import classifiers
 
@@ -28,10 +31,17 @@ class Network:
             {"params": grader.params, "batch_stats": grader.model_state}
         )
 
+        def judged(variables: Any, xray: Any) -> Any:
+            features = model.apply(variables, xray, method="features")
+            return model.apply(variables, xray), features
+
         def see(variables: Any, xray: Any) -> Any:
             with jax.default_matmul_precision("float32"):
-                features = model.apply(variables, xray, method="features")
-                return model.apply(variables, xray), features
+                if not grader.views:
+                    return judged(variables, xray)
+                logits, features = views.over_views(partial(judged, variables), xray)
+                # How unlike a radiograph is, it tells itself: the first view.
+                return jnp.mean(logits, axis=0), features[0]
 
         self._see = jax.jit(see)
 
