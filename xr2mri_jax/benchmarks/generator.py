@@ -184,6 +184,7 @@ def _agreement(
     reference = np.moveaxis(twin.gradients().detach().numpy(), 1, -1)
     worst = 0.0
     for name, parameter in twin.model.named_parameters():
+        assert parameter.grad is not None
         expected = parameter.grad.numpy()
         error = np.abs(grads[name].numpy() - expected).max() / max(np.abs(expected).max(), 1e-12)
         worst = max(worst, float(error))

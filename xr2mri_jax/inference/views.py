@@ -42,7 +42,7 @@ def averaged(classify: Callable[[jax.Array], jax.Array], xray: jax.Array) -> jax
     return jnp.mean(over_views(classify, xray), axis=0)
 
 
-def _places(shape: tuple[int, int]) -> np.ndarray:
+def _places(shape: tuple[int, ...]) -> np.ndarray:
     """Row and column in the radiograph of every pixel of every view: f32[views, 2, h, w]."""
     height, width = shape
     y, x = np.mgrid[:height, :width].astype(np.float64)
