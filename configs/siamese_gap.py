@@ -75,7 +75,6 @@ def _fine(config: ml_collections.ConfigDict) -> None:
 def _distilled(config: ml_collections.ConfigDict) -> None:
     _fine(config)
     config.loss.taught = 0.7
-    config.steps = 448
 
 
 def _phantom(config: ml_collections.ConfigDict) -> None:

@@ -1,6 +1,5 @@
 """Processes of one machine that train together: the run of one process, their ends, signals."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -31,33 +30,31 @@ def program(text):
 @pytest.fixture
 def two_cores(monkeypatch):
     # More processes than cores are refused; what is tested does not need the cores.
-    monkeypatch.setattr(local_processes, "cores", lambda: [0, 1])
-    monkeypatch.setattr(local_processes, "keep_to", lambda share: None)
+    monkeypatch.setattr(local_processes, "cores", lambda: 2)
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
+    devices = jax.devices()[:2]  # Made before the flag that the processes alone are to see.
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
     command = [sys.executable, str(SCRIPT), str(tmp_path / "two"), 'parallel="jit"', "steps=4"]
     assert local_processes.run(command, 2) == 0
-    assert fit(tmp_path / "one", devices=jax.devices()[:2], parallel="jit", steps=4) == 0
+    assert fit(tmp_path / "one", devices=devices, parallel="jit", steps=4) == 0
     found, wanted = (workdir.load_state(tmp_path / name) for name in ("two", "one"))
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_each_has_its_cores_and_its_number(tmp_path, monkeypatch):
-    before, shares = local_processes.cores(), []
-    keep = local_processes.keep_to
-    monkeypatch.setattr(local_processes, "cores", lambda: [*before, *before])
-    monkeypatch.setattr(
-        local_processes, "keep_to", lambda share: shares.append(list(share)) or keep(share)
+    monkeypatch.setattr(local_processes, "cores", lambda: 5)
+    text = (
+        "from xr2mri_jax.training import local_processes\n"
+        f"file = open({str(tmp_path)!r} + '/' + me, 'w')\n"
+        "print(os.environ['JAX_NUM_PROCESSES'], local_processes.cores(), file=file)"
     )
-    text = f"open({str(tmp_path)!r} + '/' + me, 'w').write(os.environ['JAX_NUM_PROCESSES'])"
+    monkeypatch.chdir(ROOT)
     assert local_processes.run(program(text), 2) == 0
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"0": "2", "1": "2"}
-    both = [*before, *before]
-    assert shares == [both[0::2], both, both[1::2], both]
-    assert sorted(os.sched_getaffinity(0)) == before
+    found = {path.name: path.read_text().split() for path in tmp_path.iterdir()}
+    assert found == {"0": ["2", "3"], "1": ["2", "2"]}
 
 
 def test_one_that_fails_ends_the_others_and_is_heard(two_cores, monkeypatch, capsys):
@@ -85,7 +82,7 @@ def test_signals_reach_all_of_them(tmp_path):
     )
     outer = (
         "import sys\nfrom xr2mri_jax.training import local_processes\n"
-        "local_processes.cores, local_processes.keep_to = lambda: [0, 1], lambda share: None\n"
+        "local_processes.cores = lambda: 2\n"
         f"sys.exit(local_processes.run({program(text)!r}, 2))"
     )
     running = subprocess.Popen([sys.executable, "-c", outer], cwd=ROOT)
@@ -99,7 +96,7 @@ def test_signals_reach_all_of_them(tmp_path):
 
 def test_how_many(monkeypatch):
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
-    monkeypatch.setattr(local_processes, "cores", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr(local_processes, "cores", lambda: 4)
     assert local_processes.wanted(0, 32) == 4 and local_processes.wanted(0, 6) == 3
     assert local_processes.wanted(2, 32) == 2 and local_processes.wanted(1, 32) == 1
     for count in (-1, 5):

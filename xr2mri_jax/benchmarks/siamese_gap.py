@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -52,7 +52,7 @@ def run(
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
     model, xray, label, variables = _made(spec, batch_size)
-    count = local_processes.sharing(len(local_processes.cores()), batch_size)
+    count = local_processes.sharing(local_processes.cores(), batch_size)
     report: dict[str, Any] = {
         "suite": "siamese_gap",
         "machine": timing.machine(),
@@ -67,8 +67,8 @@ def run(
     }
     if count > 1:
         makers["jax a process a core"] = [
-            partial(_training_step_of, environment, share, spec, batch_size)
-            for environment, share in local_processes.shares(count)
+            partial(_training_step_of, environment, spec, batch_size)
+            for environment in local_processes.environments(count)
         ]
     report["torch"] = MISSING
     if importlib.util.find_spec("torch") is not None:
@@ -124,11 +124,10 @@ def training_step(form: str, spec: Mapping[str, Any], batch_size: int) -> Callab
 
 
 def _training_step_of(
-    environment: Mapping[str, str], share: Sequence[int], spec: Mapping[str, Any], batch_size: int
+    environment: Mapping[str, str], spec: Mapping[str, Any], batch_size: int
 ) -> Callable[[], None]:
     """One process's part of the training step that a process a core takes."""
     os.environ.update(environment)
-    local_processes.keep_to(share)
     host_memory.keep_freed_memory()
     parallel.divide_cores(1, batch_size)
     parallel.start_distributed()
