@@ -188,6 +188,15 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
         make.ship(run_folder, folder)
 
 
+def test_views_are_calibrated_as_they_will_be_used(run_folder, tmp_path):
+    one = make.make_grader(run_folder)
+    several = make.make_grader(run_folder, views=True)
+    assert several.views and not one.views
+    assert several.calibration.temperature != one.calibration.temperature
+    np.testing.assert_allclose(several.likeness.mean, one.likeness.mean, rtol=1e-5)
+    assert several.likeness.scale == pytest.approx(one.likeness.scale, rel=1e-4)
+
+
 def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp_path):
     source = made_grader.Source(tmp_path, grades=(2,))
     monkeypatch.setattr(make.datasets, "load_builder", lambda name, folder: source)

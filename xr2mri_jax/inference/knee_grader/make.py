@@ -77,7 +77,9 @@ def make_grader(
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     network = Network(grader, batch_size)
     held_out = _seen(network, builder, data, "held_out")
-    trained = _seen(network, builder, data, "train")
+    # Of these the features alone are asked for, which are those of one view.
+    one_view = Network(dataclasses.replace(grader, views=False), batch_size)
+    trained = _seen(one_view, builder, data, "train")
     positive = (held_out.label >= len(grader.grades) // 2).astype(np.int64)
     if positive.min() == positive.max():
         raise InputError(f"{workdir}: the held-out patients have one class only, expected both")
