@@ -75,6 +75,8 @@ def _fine(config: ml_collections.ConfigDict) -> None:
 def _distilled(config: ml_collections.ConfigDict) -> None:
     _fine(config)
     config.loss.taught = 0.7
+    config.steps = 320
+
 
 
 def _phantom(config: ml_collections.ConfigDict) -> None:

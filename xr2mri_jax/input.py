@@ -18,7 +18,9 @@ from xr2mri_jax import augment as augmentation
 from xr2mri_jax.errors import InputError
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
-EXTRA_FIELDS = ("labels", "spacing", "subject", "taught")
+EXTRA_FIELDS = ("labels", "spacing", "subject")
+# What no dataset has and a run adds to its examples: soft labels.
+ADDED_FIELDS = ("taught",)
 PADDING = -1
 _VERSION = 1
 
@@ -331,10 +333,9 @@ def _chosen(
         return tuple(name for name in FIELDS if name in available)
     wanted = tuple(f for f in fields if f not in ("index", "example_mask"))
     for field in wanted:
-        if field not in (*FIELDS, *EXTRA_FIELDS):
-            raise InputError(
-                f"unknown field {field!r}, expected of {', '.join((*FIELDS, *EXTRA_FIELDS))}"
-            )
+        known = (*FIELDS, *EXTRA_FIELDS, *ADDED_FIELDS)
+        if field not in known:
+            raise InputError(f"unknown field {field!r}, expected of {', '.join(known)}")
         if field not in available:
             raise InputError(f"{where} has no {field!r}; it has {', '.join(sorted(available))}")
     return wanted
