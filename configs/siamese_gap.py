@@ -78,7 +78,6 @@ def _distilled(config: ml_collections.ConfigDict) -> None:
     config.steps = 320
 
 
-
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
