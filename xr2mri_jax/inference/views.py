@@ -1,7 +1,7 @@
 """Test-time augmentation: a radiograph is judged from a few slightly moved views of it.
 
-The logits of the views are averaged. A network that has seen few radiographs changes its mind when
-the knee moves by a few pixels; the mean of its minds is right more often than any of them.
+The logits of the views are averaged: a network that has seen few radiographs may change its mind when
+the knee moves by a few pixels.
 """
 
 import math
