@@ -1,7 +1,7 @@
 """Test-time augmentation: a radiograph is judged from a few slightly moved views of it.
 
-The logits of the views are averaged: a network that has seen few radiographs may change its mind when
-the knee moves by a few pixels.
+The logits of the views are averaged: a network that has seen few radiographs may change its mind
+when the knee moves by a few pixels.
 """
 
 import math
