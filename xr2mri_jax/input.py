@@ -206,7 +206,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     for name, first in examples[0].items():
         values = [example[name] for example in examples]
         if name == "subject":
-            batch[name] = np.array([_text(value) for value in values])
+            batch[name] = np.array([text(value) for value in values])
             continue
         stacked = np.empty((len(values), *np.shape(first)), _batch_dtype(name))
         for row, value in enumerate(values):
@@ -225,7 +225,8 @@ def _batch_dtype(name: str) -> type:
     return np.uint8 if name == "labels" else np.int32
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A stored text, which TFDS hands out as bytes."""
     return value.decode("utf-8") if isinstance(value, bytes) else str(value)
 
 

@@ -103,9 +103,8 @@ def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
     kl, subjects = [], []
     for position in range(len(records)):
         record = records[position]
-        subject = record["subject"]
         kl.append(int(record["kl"]))
-        subjects.append(subject.decode("utf-8") if isinstance(subject, bytes) else str(subject))
+        subjects.append(pipeline.text(record["subject"]))
     return np.array(kl), subjects
 
 

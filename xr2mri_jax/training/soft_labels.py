@@ -113,9 +113,7 @@ def attach(source: selection.Selected, builder: Any, split: str, labels: Labels)
     knees = []
     for position in source.positions.tolist():
         record = described[position]
-        subject = record["subject"]
-        name = subject.decode("utf-8") if isinstance(subject, bytes) else str(subject)
-        knees.append((name, SIDES[int(record["side"])]))
+        knees.append((pipeline.text(record["subject"]), SIDES[int(record["side"])]))
     unknown = sorted({knee for knee in knees if knee not in labels})
     if unknown:
         raise InputError(
