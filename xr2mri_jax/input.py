@@ -6,6 +6,7 @@ n * b sees. Augmentation is drawn from (seed, epoch, record). Nothing is read ah
 in a way that matters: a restored iterator continues with the very same batches.
 """
 
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,8 @@ EXTRA_FIELDS = ("labels", "spacing", "subject")
 # What no dataset has and a run adds to its examples: soft labels.
 ADDED_FIELDS = ("taught",)
 PADDING = -1
+# Augmented examples that are kept for their second use, more than the threads work on at a time.
+_RECENT = 64
 _VERSION = 1
 
 
@@ -245,9 +248,11 @@ def _padded(dataset: grain.MapDataset, length: int) -> grain.MapDataset:
 def _mixed(dataset: grain.MapDataset, seed: int, concentration: float) -> grain.MapDataset:
     """Each example mixed with the one behind it, before hosts take their shares."""
     length = len(dataset)
+    # An example is asked for twice, by its own position and by the one before it.
+    example = functools.lru_cache(maxsize=_RECENT)(dataset.__getitem__)
 
     def pair(position: int) -> tuple[Any, Any]:
-        return dataset[position], dataset[(position + 1) % length]
+        return example(position), example((position + 1) % length)
 
     # A stream of its own beside the augmentation's.
     positions = grain.MapDataset.range(length).map(pair).seed((seed + 1) % 2**32)
