@@ -17,7 +17,7 @@ from xr2mri_jax.models.layers import Dtype, initialiser
 from xr2mri_jax.models.normalisation import bound, normalise, scale_shift
 
 # Channels, in and out, from which Winograd's form is the faster one on a CPU: of the convolution
-# and its gradient by the image, and of the gradient by the kernel.
+# and both its gradients, and of the gradient by the kernel alone.
 WIDE, NOT_NARROW = 128, 32
 MOMENTUM = 0.95
 _NAMES = ("NHWC", "HWIO", "NHWC")
@@ -50,21 +50,19 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
+    # What is kept for the gradients depends on the platform, which is known here only by default;
+    # elsewhere both ways are right too.
+    if stride == 1 and _channels(x, kernel) >= WIDE and jax.default_backend() == "cpu":
+        y, transformed = winograd.convolve_kept(x, kernel)
+        return y, (None, transformed)
     return convolve(x, kernel, stride), (x, kernel)
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
     x, kernel = saved
-
-    def by_image(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)(gradient)[0]
-
-    if stride == 1 and _channels(x, kernel) >= WIDE:
-        by_x = jax.lax.platform_dependent(
-            gradient, kernel, cpu=winograd.image_gradient, default=by_image
-        )
-    else:
-        by_x = by_image(gradient, kernel)
+    if x is None:
+        return winograd.gradients(kernel, gradient)
+    by_x = jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)(gradient)[0]
     by_kernel = jax.lax.platform_dependent(
         x,
         gradient,
@@ -98,7 +96,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
     inputs, outputs = x.shape[-1], gradient.shape[-1]
     channels = min(inputs, outputs) if x.dtype == jnp.float32 else 0
     if stride == 1 and channels >= NOT_NARROW:
-        return winograd.kernel_gradient(x, gradient, at_once=channels >= 128)
+        return winograd.kernel_gradient(x, gradient)
     if inputs == 1:
         windows = jnp.stack(_windows(x, gradient.shape[1:3], stride))
         product = windows.reshape(9, -1) @ gradient.reshape(-1, outputs)

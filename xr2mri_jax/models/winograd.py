@@ -8,7 +8,6 @@ the result is off by some 1e-5 of its largest value.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +43,7 @@ _OUTPUT = np.array(
 )
 
 Grid = list[list[jax.Array]]
+Transformed = tuple[Grid, Grid]
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -56,57 +56,80 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       f32[b, h, w, o].
     """
-    return _convolved(x, kernel, (((1,), (0,)), ((), ())))
+    return convolve_kept(x, kernel)[0]
 
 
-def image_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The gradient of `convolve` by its image: f32[b, h, w, o], kernel to f32[b, h, w, c]."""
-    return _convolved(gradient, kernel[::-1, ::-1], (((1,), (1,)), ((), ())))
+def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transformed]:
+    """`convolve`, and both arguments as they were transformed, which `gradients` takes."""
+    height, width = x.shape[1:3]
+    whole = _whole_tiles(x)
+    tall, wide = whole.shape[1] // TILE, whole.shape[2] // TILE
+    windows, kernels = _windows(whole), _kernels(kernel)
+    products = [
+        _kept([window @ k for window, k in zip(*rows, strict=True)])
+        for rows in zip(windows, kernels, strict=True)
+    ]
+    (pixels,) = _kept([_to_pixels(products, len(x), tall, wide)])
+    return pixels[:, :height, :width], (windows, kernels)
 
 
-def kernel_gradient(x: jax.Array, gradient: jax.Array, at_once: bool = True) -> jax.Array:
-    """The gradient of `convolve` by its kernel.
+def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gradients of `convolve` by its image and its kernel.
+
+    The transforms are linear: what is transformed back for the one is the other's factor, so that
+    neither the image nor the kernel is transformed again.
+
+    Args:
+      transformed: from `convolve_kept`.
+      gradient: f32[b, h, w, o], by the convolution's result.
+
+    Returns:
+      f32[b, h, w, c], f32[3, 3, c, o].
+    """
+    windows, kernels = transformed
+    batch, height, width = gradient.shape[:3]
+    whole = _whole_tiles(gradient)
+    tall, wide = whole.shape[1] // TILE, whole.shape[2] // TILE
+    tiles = _tiles(whole)
+    by_windows = [
+        _kept([tile @ k.T for tile, k in zip(*rows, strict=True)])
+        for rows in zip(tiles, kernels, strict=True)
+    ]
+    (pixels,) = _kept([_from_windows(by_windows, batch, tall, wide)])
+    return pixels[:, :height, :width], _to_kernel(_products(windows, tiles))
+
+
+def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The gradient of `convolve` by its kernel alone, where the convolution is another's.
+
+    One image after the other, whose tiles then stay in the processor's cache.
 
     Args:
       x: f32[b, h, w, c].
       gradient: f32[b, h, w, o], by the convolution's result.
-      at_once: all images in one product; else one image after the other, whose tiles then stay in
-        the processor's cache.
 
     Returns:
       f32[3, 3, c, o].
     """
     x, gradient = _whole_tiles(x), _whole_tiles(gradient)
-    if at_once:
-        products = _products(x, gradient)
-    else:
-        shape = (WINDOW * WINDOW, x.shape[-1], gradient.shape[-1])
+    shape = (WINDOW * WINDOW, x.shape[-1], gradient.shape[-1])
 
-        def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-            return total + _products(pair[0][None], pair[1][None]), None
+    def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return total + _products(_windows(pair[0][None]), _tiles(pair[1][None])), None
 
-        products = jax.lax.scan(add, jnp.zeros(shape, x.dtype), (x, gradient))[0]
-    back = jnp.asarray(np.kron(_KERNEL, _KERNEL).T) @ products.reshape(WINDOW * WINDOW, -1)
-    return back.reshape(3, 3, x.shape[-1], gradient.shape[-1])
+    return _to_kernel(jax.lax.scan(add, jnp.zeros(shape, x.dtype), (x, gradient))[0])
 
 
-def _convolved(x: jax.Array, kernel: jax.Array, over: Any) -> jax.Array:
-    """`over`: the dimension numbers of the product of pixels [n, c] and a kernel's matrix."""
-    height, width = x.shape[1:3]
-    x = _whole_tiles(x)
-    tall, wide = x.shape[1] // TILE, x.shape[2] // TILE
-    products = [
-        _kept([jax.lax.dot_general(*pair, over) for pair in zip(*rows, strict=True)])
-        for rows in zip(_windows(x), _kernels(kernel), strict=True)
-    ]
-    (pixels,) = _kept([_to_pixels(products, len(x), tall, wide)])
-    return pixels[:, :height, :width]
-
-
-def _products(x: jax.Array, gradient: jax.Array) -> jax.Array:
+def _products(windows: Grid, tiles: Grid) -> jax.Array:
     """Windows by tiles, summed over both: [36, c, o]."""
-    rows = zip(_windows(x), _tiles(gradient), strict=True)
+    rows = zip(windows, tiles, strict=True)
     return jnp.stack([window.T @ tile for row in rows for window, tile in zip(*row, strict=True)])
+
+
+def _to_kernel(products: jax.Array) -> jax.Array:
+    """[36, c, o] to [3, 3, c, o]: G^T m G."""
+    back = jnp.asarray(np.kron(_KERNEL, _KERNEL).T) @ products.reshape(WINDOW * WINDOW, -1)
+    return back.reshape(3, 3, *products.shape[1:])
 
 
 def _whole_tiles(x: jax.Array) -> jax.Array:
@@ -155,6 +178,39 @@ def _to_pixels(products: Grid, batch: int, tall: int, wide: int) -> jax.Array:
     across = _kept(across)
     rows = _kept([_combined(weights, across) for weights in _OUTPUT])
     return jnp.concatenate(rows, axis=2).reshape(batch, TILE * tall, TILE * wide, outputs)
+
+
+def _from_windows(windows: Grid, batch: int, tall: int, wide: int) -> jax.Array:
+    """Windows, 6 x 6 of [b t u, c], added up where they overlap: [b, 4 t, 4 u, c]: B m B^T."""
+    channels = windows[0][0].shape[-1]
+    across = []
+    for row in windows:
+        parts = [
+            _combined(weights, row).reshape(batch, tall, wide, 1, channels) for weights in _INPUT.T
+        ]
+        pixels = _overlapped(_kept(parts), 2)
+        across.append(pixels.reshape(batch, tall, 1, TILE * wide, channels))
+    across = _kept(across)
+    rows = _kept([_combined(weights, across) for weights in _INPUT.T])
+    return _overlapped(rows, 1).reshape(batch, TILE * tall, TILE * wide, channels)
+
+
+def _overlapped(parts: Sequence[jax.Array], axis: int) -> jax.Array:
+    """The six columns of each window, [..., t, 1, ...] with t in `axis`, to its four pixels.
+
+    A window begins one pixel before its tile: its first column is the last of the tile before, and
+    its last one the first of the tile behind.
+    """
+
+    def moved(part: jax.Array, by: int) -> jax.Array:
+        size = part.shape[axis]
+        inside = jax.lax.slice_in_dim(part, max(by, 0), size + min(by, 0), axis=axis)
+        pads = [(0, 0)] * part.ndim
+        pads[axis] = (max(-by, 0), max(by, 0))
+        return jnp.pad(inside, pads)
+
+    own = [parts[1] + moved(parts[5], -1), parts[2], parts[3], parts[4] + moved(parts[0], 1)]
+    return jnp.concatenate(own, axis=axis + 1)
 
 
 def _combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
