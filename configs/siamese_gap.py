@@ -7,10 +7,11 @@
 Patients held out of the training split (config.data.held_out) are evaluated during training; of the
 last checkpoints (config.keep) launch/evaluate.py takes the one with their best AUC.
 Variants, as --config=configs/siamese_gap.py:VARIANT:
-    real           real radiographs of 224 pixels, a folder per grade
-    small          the same of 128 pixels (knee_xray/square128), 768 steps at a third of the time
-    fine           as real, starting from the network in config.classifier_workdir, with smaller
-                   steps: what `small` has learned goes on at 224 pixels
+    real           real radiographs of 224 pixels, a folder per grade; mixup, strong augmentation
+    small          radiographs of 128 pixels (knee_xray/square128) with less augmentation and no
+                   mixup, 768 steps: a third of the time for a preview
+    fine           as small but of 224 pixels, starting from the network in
+                   config.classifier_workdir, with smaller steps
     distilled      as fine, learning from the soft labels of the networks in config.teacher_workdirs
                    too, each of which `small` trained without one fold of the patients
                    (config.data.folds, config.data.fold)
@@ -56,6 +57,18 @@ def _default(config: ml_collections.ConfigDict) -> None:
     # 2040 of the 2400 training radiographs are not held out: 64 steps are an epoch.
     config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=8)
     config.cpu_devices = 0
+
+
+def _real(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    config.data.mixup = 0.4
+    config.data.augment.update(
+        shift=12.0, rotate=12.0, scale=0.15, gamma=0.35, contrast=0.3, brightness=0.1, noise=0.04
+    )
+    # Mixed labels are soft already.
+    config.loss.label_smoothing = 0.0
+    config.optimizer.weight_decay = 0.1
+    config.update(eval_every=80, checkpoint_every=80)
 
 
 def _small(config: ml_collections.ConfigDict) -> None:
@@ -121,8 +134,8 @@ def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
 
 
 VARIANTS = {
-    "": _default,
-    "real": _default,
+    "": _real,
+    "real": _real,
     "small": _small,
     "fine": _fine,
     "distilled": _distilled,
