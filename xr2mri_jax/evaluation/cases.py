@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import tqdm
 
@@ -64,6 +65,31 @@ def batches(
     )
     yield from tqdm(iterator, total=iterator.steps, desc=title, unit="batch", disable=None)
     iterator.close()
+
+
+def answers(
+    function: Callable[[np.ndarray], Any], source: Any, split: str, batch_size: int, title: str
+) -> tuple[Any, dict[str, list[Any]]]:
+    """A function of a split's radiographs.
+
+    Args:
+      function: f32[b, h, w, 1] in [0, 1] to a pytree of arrays [b, ...]; always called with b =
+        batch_size.
+      source, split, batch_size, title: as for `batches`.
+
+    Returns:
+      The pytree with arrays [n, ...], and the columns of `CaseTable`.
+
+    Raises:
+      InputError: where the split or a field is missing.
+    """
+    table, found = CaseTable(), []
+    for batch in batches(source, split, ("xray",), batch_size, title):
+        table.add(batch)
+        real = batch["example_mask"] > 0
+        values = jax.device_get(function(batch["xray"]))
+        found.append(jax.tree.map(lambda value, real=real: np.asarray(value)[real], values))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *found), table.columns
 
 
 def measure(

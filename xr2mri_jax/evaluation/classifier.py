@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 from scipy import special
 
@@ -189,13 +188,13 @@ def apply(
     """
     fields = ("xray", "kl", "side", "subject")
     source = selection.from_config(builder, data, split, fields, training=training)
-    table, found, xrays = cases.CaseTable(), [], []
-    for batch in cases.batches(source, split, ("xray",), batch_size, f"radiographs of {split}"):
-        table.add(batch)
-        real = batch["example_mask"] > 0
-        found.append(np.asarray(jax.device_get(function(batch["xray"])), np.float64)[real])
-        xrays.append(batch["xray"][real])
-    return np.concatenate(found), table.columns, np.concatenate(xrays)
+
+    def both(xray: np.ndarray) -> tuple[Any, np.ndarray]:
+        return function(xray), xray
+
+    title = f"radiographs of {split}"
+    (found, xrays), about = cases.answers(both, source, split, batch_size, title)
+    return found.astype(np.float64), about, xrays
 
 
 def _positive(label: np.ndarray, grades: Sequence[int]) -> np.ndarray:

@@ -152,10 +152,9 @@ def _answers(folder: str, model: LoadedModel, data_dir: str) -> dict[tuple[str, 
     source = selection.of_part(builder, data, split, ("xray", "kl", "side", "subject"), "fold")
     params, model_state = jax.device_put((model.params, model.model_state))
     classify = jax.jit(stage.classify)
-    table, logits = cases.CaseTable(), []
-    for batch in cases.batches(source, split, ("xray",), BATCH, f"soft labels by {folder}"):
-        table.add(batch)
-        found = np.asarray(classify(params, model_state, batch["xray"]), np.float64)
-        logits.append(found[batch["example_mask"] > 0])
-    knees = zip(table.columns["subject"], table.columns["side"], strict=True)
-    return dict(zip(knees, special.softmax(np.concatenate(logits), axis=1), strict=True))
+    title = f"soft labels by {folder}"
+    logits, about = cases.answers(
+        lambda xray: classify(params, model_state, xray), source, split, BATCH, title
+    )
+    knees = zip(about["subject"], about["side"], strict=True)
+    return dict(zip(knees, special.softmax(logits.astype(np.float64), axis=1), strict=True))

@@ -198,16 +198,10 @@ def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) ->
     """One pass over the training split's patients of a part, nobody twice, nothing augmented."""
     split, grades = data["train_split"], tuple(data["grades"])
     source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
-    logits, features, table = [], [], cases.CaseTable()
     title = f"{part.replace('_', '-')} patients"
-    for batch in cases.batches(source, split, ("xray",), network.batch_size, title):
-        real = batch["example_mask"] > 0
-        found = network(batch["xray"][real])
-        logits.append(found[0])
-        features.append(found[1])
-        table.add(batch)
-    label = np.array([grades.index(int(kl)) for kl in table.columns["kl"]])
-    return Seen(np.concatenate(logits), np.concatenate(features), label, table.columns["subject"])
+    (logits, features), about = cases.answers(network, source, split, network.batch_size, title)
+    label = np.array([grades.index(int(kl)) for kl in about["kl"]])
+    return Seen(logits, features, label, about["subject"])
 
 
 def _contrast(builder: Any) -> dict[str, Any]:
