@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, where they can be written at all."""
 
 import contextlib
 import json
@@ -8,6 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from xr2mri_jax.errors import InputError
 
 
 @contextlib.contextmanager
@@ -56,3 +58,20 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def require_writable(folder: Path, flag: str) -> None:
+    """Tries the folder, or the one that it would be made in, before any work; makes nothing.
+
+    Raises:
+      InputError: where it cannot be written to.
+    """
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
+            "that can"
+        ) from error

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import gradcam, gradcam_report
 from xr2mri_jax.inference.gradcam import GradCam
 from xr2mri_jax.models import classifiers
@@ -90,3 +91,9 @@ def test_moments_of_randomised_blocks_are_those_of_the_radiographs(trained):
     again = gradcam._moments(NETWORK, params, found, xray, ["head", "block4"])
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folder_that_cannot_be_written_to_ends_it_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--output: the folder"):
+        gradcam_report.write(tmp_path / "run", "validation", tmp_path / "file" / "deep")

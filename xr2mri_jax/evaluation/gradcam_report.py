@@ -39,8 +39,11 @@ def write(
       What gradcam.json holds.
 
     Raises:
-      InputError: the run, its network, the dataset or the split cannot be used.
+      InputError: the run, its network, the dataset or the split cannot be used, or the folder
+        cannot be written to.
     """
+    folder = Path(output)
+    files.require_writable(folder, "--output")
     model = load_chosen(workdir)
     network = model.config["model"].get("classifier", {"kind": model.stage.name})
     maker = GradCam(network)
@@ -57,7 +60,6 @@ def write(
         "lateral_share": {f"kl{grade}": s for grade, s in found.lateral_share.items()},
         "randomised": gradcam.randomised(network, params, state, compared),
     }
-    folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures(found, maker, params, state).items():
         with files.atomic_path(folder / f"{name}.png") as partial:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 import xr2mri_jax
-from xr2mri_jax import datasets
+from xr2mri_jax import datasets, files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     cases,
@@ -74,7 +74,7 @@ def evaluate_workdir(
       The report, index.html.
 
     Raises:
-      InputError: where the run, the dataset or the split cannot be used.
+      InputError: where the run, the dataset, the split or the folder cannot be used.
     """
     model = load_chosen(workdir, step)
     stage: Any = model.stage
@@ -92,6 +92,7 @@ def evaluate_workdir(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
+    files.require_writable(folder, "--output")
     request = _Request(model, builder, folder, splits, batch_size, evaluated)
     if views and (linear_probe or not hasattr(stage, "classify")):
         raise InputError(f"{workdir}: --views of stage {stage.name!r}, expected siamese_gap")

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_folder, atomic_path
+from xr2mri_jax.files import atomic_folder, atomic_path, require_writable
 from xr2mri_jax.geometry import from_canonical
-from xr2mri_jax.inference.output import require_writable
 from xr2mri_jax.inference.picture import STATEMENT, draw
 from xr2mri_jax.io import dicom, dicom_write, write_nifti
 from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import require_writable
 from xr2mri_jax.inference.grade_table import partial_path
-from xr2mri_jax.inference.output import require_writable
 
 
 @dataclasses.dataclass(frozen=True)

@@ -157,6 +157,7 @@ def ship(
     folder = Path(output) if output is not None else Path(__file__).parent
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
+    files.require_writable(folder, "--output")
     grader = make_grader(workdir, data_dir, step, views=views)
     grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:
