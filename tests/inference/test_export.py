@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import export, output
+from xr2mri_jax.inference import export
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.predict import predict_volume
 
@@ -52,7 +53,7 @@ def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
     def deny(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(output.tempfile, "TemporaryFile", deny)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", deny)
     with pytest.raises(InputError, match="Permission denied"):
         OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
 
