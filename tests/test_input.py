@@ -194,6 +194,20 @@ def test_mixup_takes_the_next_example_of_the_global_order(builder):
     assert len(set(found["share"])) == 8
 
 
+def test_mixup_makes_each_example_once():
+    class Counted(list):
+        asked = 0
+
+        def __getitem__(self, index):
+            self.asked += isinstance(index, int)
+            return super().__getitem__(index)
+
+    records = Counted(_example(index) for index in range(12))
+    # The first one is looked at for its fields, and the last is mixed with the first.
+    _batches(records, batch_size=4, mixup=0.5, num_threads=0)
+    assert 12 <= records.asked <= 14
+
+
 def test_a_position_of_another_stream_is_refused(builder):
     state = pipeline.make_iterator(builder, "train", batch_size=2, seed=1).get_state()
     other = pipeline.make_iterator(builder, "train", batch_size=4, seed=1)
