@@ -54,14 +54,15 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
     # elsewhere both ways are right too.
     if stride == 1 and _channels(x, kernel) >= WIDE and jax.default_backend() == "cpu":
         y, transformed = winograd.convolve_kept(x, kernel)
-        return y, (None, transformed)
-    return convolve(x, kernel, stride), (x, kernel)
+        return y, (transformed, None)
+    return convolve(x, kernel, stride), (None, (x, kernel))
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
-    x, kernel = saved
-    if x is None:
-        return winograd.gradients(kernel, gradient)
+    transformed, plain = saved
+    if transformed is not None:
+        return winograd.gradients(transformed, gradient)
+    x, kernel = plain
     by_x = jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)(gradient)[0]
     by_kernel = jax.lax.platform_dependent(
         x,

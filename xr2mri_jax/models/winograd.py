@@ -7,7 +7,7 @@ slices and products of matrices, which XLA's CPU backend runs near the processor
 the result is off by some 1e-5 of its largest value.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -167,32 +167,36 @@ def _tiles(gradient: jax.Array) -> Grid:
 
 def _to_pixels(products: Grid, batch: int, tall: int, wide: int) -> jax.Array:
     """Products, 6 x 6 of [b t u, o], to [b, 4 t, 4 u, o]: A^T m A."""
-    outputs = products[0][0].shape[-1]
-    across = []
-    for row in products:
-        parts = [
-            _combined(weights, row).reshape(batch, tall, wide, 1, outputs) for weights in _OUTPUT
-        ]
-        pixels = jnp.concatenate(_kept(parts), axis=3)
-        across.append(pixels.reshape(batch, tall, 1, TILE * wide, outputs))
-    across = _kept(across)
-    rows = _kept([_combined(weights, across) for weights in _OUTPUT])
-    return jnp.concatenate(rows, axis=2).reshape(batch, TILE * tall, TILE * wide, outputs)
+    return _back(products, (batch, tall, wide), _OUTPUT, _beside)
 
 
 def _from_windows(windows: Grid, batch: int, tall: int, wide: int) -> jax.Array:
     """Windows, 6 x 6 of [b t u, c], added up where they overlap: [b, 4 t, 4 u, c]: B m B^T."""
-    channels = windows[0][0].shape[-1]
+    return _back(windows, (batch, tall, wide), _INPUT.T, _overlapped)
+
+
+def _back(
+    grid: Grid,
+    tiles: tuple[int, int, int],
+    matrix: np.ndarray,
+    joined: Callable[[Sequence[jax.Array], int], jax.Array],
+) -> jax.Array:
+    """Applies `matrix` along columns and rows; `joined` makes pixels of a tile's parts."""
+    batch, tall, wide = tiles
+    channels = grid[0][0].shape[-1]
     across = []
-    for row in windows:
-        parts = [
-            _combined(weights, row).reshape(batch, tall, wide, 1, channels) for weights in _INPUT.T
-        ]
-        pixels = _overlapped(_kept(parts), 2)
+    for row in grid:
+        parts = [_combined(weights, row).reshape(*tiles, 1, channels) for weights in matrix]
+        pixels = joined(_kept(parts), 2)
         across.append(pixels.reshape(batch, tall, 1, TILE * wide, channels))
     across = _kept(across)
-    rows = _kept([_combined(weights, across) for weights in _INPUT.T])
-    return _overlapped(rows, 1).reshape(batch, TILE * tall, TILE * wide, channels)
+    rows = _kept([_combined(weights, across) for weights in matrix])
+    return joined(rows, 1).reshape(batch, TILE * tall, TILE * wide, channels)
+
+
+def _beside(parts: Sequence[jax.Array], axis: int) -> jax.Array:
+    """The four columns of each tile, [..., t, 1, ...] with t in `axis`, to its four pixels."""
+    return jnp.concatenate(parts, axis=axis + 1)
 
 
 def _overlapped(parts: Sequence[jax.Array], axis: int) -> jax.Array:
@@ -210,7 +214,7 @@ def _overlapped(parts: Sequence[jax.Array], axis: int) -> jax.Array:
         return jnp.pad(inside, pads)
 
     own = [parts[1] + moved(parts[5], -1), parts[2], parts[3], parts[4] + moved(parts[0], 1)]
-    return jnp.concatenate(own, axis=axis + 1)
+    return _beside(own, axis)
 
 
 def _combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
