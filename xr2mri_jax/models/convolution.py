@@ -104,13 +104,16 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
         return product.reshape(3, 3, 1, outputs)
     # Few images at a time, whose windows then stay in the processor's cache.
     together = 2 if len(x) % 2 == 0 else 1
-    parts = [a.reshape(-1, together, *a.shape[1:]) for a in (x, gradient)]
 
-    def add(total: jax.Array, pair: list[jax.Array]) -> tuple[jax.Array, None]:
-        windows = jnp.concatenate(_windows(pair[0], gradient.shape[1:3], stride), axis=-1)
-        return total + pair[1].reshape(-1, outputs).T @ windows.reshape(-1, 9 * inputs), None
+    def add(index: jax.Array, total: jax.Array) -> jax.Array:
+        images, results = (
+            jax.lax.dynamic_slice_in_dim(a, index * together, together) for a in (x, gradient)
+        )
+        windows = jnp.concatenate(_windows(images, gradient.shape[1:3], stride), axis=-1)
+        return total + results.reshape(-1, outputs).T @ windows.reshape(-1, 9 * inputs)
 
-    product = jax.lax.scan(add, jnp.zeros((outputs, 9 * inputs), x.dtype), parts)[0]
+    start = jnp.zeros((outputs, 9 * inputs), x.dtype)
+    product = jax.lax.fori_loop(0, len(x) // together, add, start)
     return product.T.reshape(3, 3, inputs, outputs)
 
 

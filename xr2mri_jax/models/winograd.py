@@ -112,24 +112,28 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
       f32[3, 3, c, o].
     """
     x, gradient = _whole_tiles(x), _whole_tiles(gradient)
-    shape = (WINDOW * WINDOW, x.shape[-1], gradient.shape[-1])
 
-    def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
-        return total + _products(_windows(pair[0][None]), _tiles(pair[1][None])), None
+    def add(index: jax.Array, totals: list[jax.Array]) -> list[jax.Array]:
+        image, result = (jax.lax.dynamic_slice_in_dim(a, index, 1) for a in (x, gradient))
+        # One pixel more than is taken: XLA keeps a padded array in the cache, but would take the
+        # slice of all images from memory once more for each of the 36 sums.
+        tiles = _tiles(jnp.pad(result, ((0, 0), (0, 1), (0, 1), (0, 0))))
+        return [a + b for a, b in zip(totals, _products(_windows(image), tiles), strict=True)]
 
-    return _to_kernel(jax.lax.scan(add, jnp.zeros(shape, x.dtype), (x, gradient))[0])
+    zeros = jnp.zeros((x.shape[-1], gradient.shape[-1]), x.dtype)
+    return _to_kernel(jax.lax.fori_loop(0, len(x), add, [zeros] * WINDOW**2))
 
 
-def _products(windows: Grid, tiles: Grid) -> jax.Array:
-    """Windows by tiles, summed over both: [36, c, o]."""
+def _products(windows: Grid, tiles: Grid) -> list[jax.Array]:
+    """Windows by tiles, summed over both: 36 of [c, o]."""
     rows = zip(windows, tiles, strict=True)
-    return jnp.stack([window.T @ tile for row in rows for window, tile in zip(*row, strict=True)])
+    return [window.T @ tile for row in rows for window, tile in zip(*row, strict=True)]
 
 
-def _to_kernel(products: jax.Array) -> jax.Array:
-    """[36, c, o] to [3, 3, c, o]: G^T m G."""
-    back = jnp.asarray(np.kron(_KERNEL, _KERNEL).T) @ products.reshape(WINDOW * WINDOW, -1)
-    return back.reshape(3, 3, *products.shape[1:])
+def _to_kernel(products: Sequence[jax.Array]) -> jax.Array:
+    """36 of [c, o] to [3, 3, c, o]: G^T m G."""
+    flat = jnp.stack(products).reshape(WINDOW * WINDOW, -1)
+    return (jnp.asarray(np.kron(_KERNEL, _KERNEL).T) @ flat).reshape(3, 3, *products[0].shape)
 
 
 def _whole_tiles(x: jax.Array) -> jax.Array:
@@ -155,8 +159,12 @@ def _kernels(kernel: jax.Array) -> Grid:
 
 
 def _tiles(gradient: jax.Array) -> Grid:
-    """[b, 4 t, 4 u, o] to the transformed tiles, 6 x 6 of [b t u, o]: A g A^T."""
-    columns = [gradient[:, :, j::TILE] for j in range(TILE)]
+    """[b, 4 t, 4 u, o] to the transformed tiles, 6 x 6 of [b t u, o]: A g A^T.
+
+    What is behind the last whole tile is left out.
+    """
+    height, width = (size // TILE * TILE for size in gradient.shape[1:3])
+    columns = [gradient[:, :height, j:width:TILE] for j in range(TILE)]
     across = _kept([_combined(weights, columns) for weights in _OUTPUT.T])
     down = [[part[:, i::TILE] for i in range(TILE)] for part in across]
     outputs = gradient.shape[-1]
