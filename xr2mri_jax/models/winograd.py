@@ -233,5 +233,5 @@ def _combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
 
 
 def _kept(arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The arrays in memory: else XLA would compute them again for each of their uses."""
+    """The arrays, which XLA is asked not to simplify away; its fusion may compute them again."""
     return list(jax.lax.optimization_barrier(tuple(arrays)))
