@@ -9,6 +9,8 @@ REQUIRES = [
     "array-record>=0.8",
     "flax>=0.10",
     "grain>=0.2.10",
+    # TFDS imports it from Python 3.12 on without requiring it.
+    "importlib-resources>=6.0",
     "jax>=0.10,<0.13",
     "matplotlib>=3.8",
     "ml-collections>=1.0",
