@@ -12,7 +12,7 @@ from absl import flags
 # Workers, Beam's too, inherit it: preparation computes on the CPU alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from xr2mri_jax import command_line, datasets
+from xr2mri_jax import command_line, datasets, processor
 from xr2mri_jax.errors import InputError
 
 DATASET = flags.DEFINE_string(
@@ -20,7 +20,7 @@ DATASET = flags.DEFINE_string(
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "folder that the prepared dataset goes into")
 SOURCE = flags.DEFINE_string("source", None, "the raw files, where the dataset is made from any")
-NUM_WORKERS = flags.DEFINE_integer("num_workers", os.cpu_count() or 1, "number of processes")
+NUM_WORKERS = flags.DEFINE_integer("num_workers", processor.cores(), "number of processes")
 REPORT = flags.DEFINE_string(
     "report", None, "CSV file for what became of every knee or file; the dataset holds it as well"
 )

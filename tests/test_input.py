@@ -2,8 +2,11 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
+import threading
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -179,7 +182,7 @@ def test_a_restored_position_continues_with_the_same_batches(builder, threads, c
     assert not np.array_equal(before[0]["xray"], after[0]["xray"])
 
 
-def test_mixup_takes_the_next_example_of_the_global_order(builder):
+def test_mixup_takes_the_example_at_its_place_in_the_next_batch(builder):
     options = {"split": "train", "shuffle": True, "epochs": None, "seed": 2, "batch_size": 4}
     plain = _batches(builder, **options, count=3)
     mixed = _batches(builder, **options, count=2, mixup=0.5)
@@ -187,14 +190,16 @@ def test_mixup_takes_the_next_example_of_the_global_order(builder):
     found = {name: np.concatenate([b[name] for b in mixed]) for name in mixed[0]}
     np.testing.assert_array_equal(found["index"], order["index"][:8])
     np.testing.assert_array_equal(found["kl"], order["kl"][:8])
-    np.testing.assert_array_equal(found["mixed_kl"], order["kl"][1:9])
+    np.testing.assert_array_equal(found["mixed_kl"], order["kl"][4:12])
     share = found["share"][:, None, None, None]
-    wanted = share * order["xray"][:8] + (1 - share) * order["xray"][1:9]
+    wanted = share * order["xray"][:8] + (1 - share) * order["xray"][4:12]
     np.testing.assert_allclose(found["xray"], wanted, atol=1e-6)
     assert len(set(found["share"])) == 8
 
 
-def test_mixup_makes_each_example_once():
+@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_mixup_makes_each_example_once(threads, hosts):
     class Counted(list):
         asked = 0
 
@@ -202,10 +207,44 @@ def test_mixup_makes_each_example_once():
             self.asked += isinstance(index, int)
             return super().__getitem__(index)
 
-    records = Counted(_example(index) for index in range(12))
-    # The first one is looked at for its fields, and the last is mixed with the first.
-    _batches(records, batch_size=4, mixup=0.5, num_threads=0)
-    assert 12 <= records.asked <= 14
+    records = Counted(_example(index) for index in range(24 * hosts))
+    # The first one is looked at for its fields, and the last batch is mixed with the first.
+    _batches(records, batch_size=4, mixup=0.5, num_threads=threads, shard_count=hosts)
+    assert 24 <= records.asked <= 24 + 4 + 1
+
+
+def test_an_example_that_cannot_be_made_is_told_wherever_it_is_used():
+    class Broken(list):
+        def __getitem__(self, index):
+            if index == 9:
+                raise OSError("the disk is gone")
+            return super().__getitem__(index)
+
+    records = Broken(_example(index) for index in range(16))
+    with pytest.raises(OSError, match="the disk is gone"):
+        _batches(records, batch_size=4, mixup=0.5, num_threads=2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have their own on Linux")
+def test_threads_that_stand_back_are_the_least_and_give_the_same():
+    class Watched(list):
+        seen: ClassVar[set] = set()
+
+        def __getitem__(self, index):
+            self.seen.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().__getitem__(index)
+
+    records = Watched(_example(index) for index in range(40))
+    plain = _batches(records, batch_size=4, num_threads=1)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert Watched.seen == {own}
+    standing = _batches(records, batch_size=4, num_threads=1, stand_back=True)
+    for one, other in zip(plain, standing, strict=True):
+        _same(one, other)
+    assert Watched.seen == {own, 19}
+    Watched.seen.clear()
+    _batches(records, batch_size=4, num_threads=0, stand_back=True)
+    assert Watched.seen == {own}
 
 
 def test_a_position_of_another_stream_is_refused(builder):

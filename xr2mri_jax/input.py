@@ -6,16 +6,17 @@ n * b sees. Augmentation is drawn from (seed, epoch, record). Nothing is read ah
 in a way that matters: a restored iterator continues with the very same batches.
 """
 
-import functools
-import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import grain
 import numpy as np
 
 from xr2mri_jax import augment as augmentation
+from xr2mri_jax import processor
 from xr2mri_jax.errors import InputError
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
@@ -23,9 +24,7 @@ EXTRA_FIELDS = ("labels", "spacing", "subject")
 # What no dataset has and a run adds to its examples: soft labels.
 ADDED_FIELDS = ("taught",)
 PADDING = -1
-# Augmented examples that are kept for their second use, more than the threads work on at a time.
-_RECENT = 64
-_VERSION = 1
+_VERSION = 2
 
 
 class DatasetIterator(Iterator[dict[str, np.ndarray]]):
@@ -88,6 +87,7 @@ def make_iterator(
     cache: bool = False,
     mixup: float = 0.0,
     num_threads: int | None = None,
+    stand_back: bool = False,
 ) -> DatasetIterator:
     """Batches of one split of a dataset.
 
@@ -107,9 +107,11 @@ def make_iterator(
       fields: entries to yield, of `FIELDS` and `EXTRA_FIELDS`; None: what the dataset has of
         `FIELDS`. Others are not decoded.
       cache: keeps decoded examples (uint16) in memory after their first use.
-      mixup: a > 0 mixes every radiograph with the next one of the global order by shares from
-        Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
+      mixup: a > 0 mixes every radiograph with the one at its place in the next batch, by shares
+        from Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
       num_threads: threads that make batches ahead of time; None: one a core, at most 8.
+      stand_back: these threads leave the cores to all others, see `processor.stand_back`: for
+        training on the processor, whose processes wait for each other's sums now and then.
 
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
@@ -131,6 +133,7 @@ def make_iterator(
         raise InputError(f"seed: {seed} found, expected 0..{2**32 - 1}")
     records, fields = open_records(source, split, fields)
     strength = augmentation.strengths(augment)
+    threads = min(processor.cores(), 8) if num_threads is None else num_threads
     examples = len(records)
     dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
     dataset = dataset.map_with_index(_Select(fields, examples))
@@ -140,13 +143,15 @@ def make_iterator(
         dataset = dataset.shuffle()
     dataset = dataset.repeat(epochs)
     if mixup:
-        dataset = _mixed(dataset, seed, mixup)
+        # Besides the batches that are worked on, the one that they are mixed with.
+        kept = (max(threads, 1) + 1) * batch_size
+        dataset = _mixed(dataset, seed, mixup, batch_size * shard_count, kept)
     steps = None
     if epochs is not None:
         steps = -(-len(dataset) // (batch_size * shard_count))
         dataset = _padded(dataset, steps * batch_size * shard_count)
-    dataset = dataset[shard_index::shard_count].batch(batch_size, batch_fn=collate)
-    threads = min(os.cpu_count() or 1, 8) if num_threads is None else num_threads
+    batched = _BehindOthers(collate) if stand_back and threads else collate
+    dataset = dataset[shard_index::shard_count].batch(batch_size, batch_fn=batched)
     batches = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1 if threads else 0)
     )
@@ -245,18 +250,65 @@ def _padded(dataset: grain.MapDataset, length: int) -> grain.MapDataset:
     return grain.MapDataset.range(length).map(example)
 
 
-def _mixed(dataset: grain.MapDataset, seed: int, concentration: float) -> grain.MapDataset:
-    """Each example mixed with the one behind it, before hosts take their shares."""
+def _mixed(
+    dataset: grain.MapDataset, seed: int, concentration: float, apart: int, kept: int
+) -> grain.MapDataset:
+    """Each example mixed with the one `apart` behind it, before hosts take their shares.
+
+    A whole batch apart they belong to the same host, which makes each once for both its uses.
+    """
     length = len(dataset)
-    # An example is asked for twice, by its own position and by the one before it.
-    example = functools.lru_cache(maxsize=_RECENT)(dataset.__getitem__)
+    example = _Twice(dataset.__getitem__, kept)
 
     def pair(position: int) -> tuple[Any, Any]:
-        return example(position), example((position + 1) % length)
+        return example(position), example((position + apart) % length)
 
     # A stream of its own beside the augmentation's.
     positions = grain.MapDataset.range(length).map(pair).seed((seed + 1) % 2**32)
     return positions.random_map(_Mix(concentration))
+
+
+class _Twice:
+    """Makes what is asked for twice, from any thread, but once."""
+
+    def __init__(self, make: Callable[[int], Any], kept: int) -> None:
+        """Takes the maker, and how many may wait for their second time."""
+        self._make = make
+        self._kept = kept
+        self._open: OrderedDict[int, Future[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, position: int) -> Any:
+        with self._lock:
+            found = self._open.pop(position, None)
+            if found is None:
+                made: Future[Any] = Future()
+                self._open[position] = made
+                # Those of which the second time never came: the position was set elsewhere.
+                while len(self._open) > self._kept:
+                    self._open.popitem(last=False)
+        if found is not None:
+            return found.result()
+        try:
+            made.set_result(self._make(position))
+        except BaseException as error:
+            made.set_exception(error)
+            raise
+        return made.result()
+
+
+class _BehindOthers:
+    """A function whose threads stand back from their first call on."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._thread = threading.local()
+
+    def __call__(self, value: Any) -> Any:
+        if not hasattr(self._thread, "stands_back"):
+            processor.stand_back()
+            self._thread.stands_back = True
+        return self._function(value)
 
 
 class _Select(grain.transforms.MapWithIndex):

@@ -8,9 +8,9 @@ import json
 
 import pytest
 
+from xr2mri_jax import processor
 from xr2mri_jax.benchmarks import siamese_gap, suites
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.training import local_processes
 
 SIZES = {"channels": (2, 3, 4, 5), "convolutions": (1, 2, 1, 1)}
 
@@ -19,7 +19,7 @@ def test_the_report_has_steps_and_epochs():
     report = siamese_gap.run(32, repeats=2, batch_size=4, overrides=SIZES)
     assert report["epoch_s"]["jax"] == pytest.approx(600 * report["seconds"]["jax"]["median_s"])
     assert report["spec"] == {"image_size": 32, "patch": 16}
-    assert ("jax a process a core" in report["seconds"]) == (local_processes.cores() > 1)
+    assert ("jax a process a core" in report["seconds"]) == (processor.cores() > 1)
     json.dumps(report, allow_nan=False)
     assert "training step" in siamese_gap.table(report)
     if importlib.util.find_spec("torch") is None:

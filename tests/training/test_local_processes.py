@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_run import fit
 
-from xr2mri_jax import workdir
+from xr2mri_jax import processor, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import local_processes
 
@@ -30,7 +30,7 @@ def program(text):
 @pytest.fixture
 def two_cores(monkeypatch):
     # More processes than cores are refused; what is tested does not need the cores.
-    monkeypatch.setattr(local_processes, "cores", lambda: 2)
+    monkeypatch.setattr(processor, "cores", lambda: 2)
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
@@ -45,11 +45,11 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 def test_each_has_its_cores_and_its_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(local_processes, "cores", lambda: 5)
+    monkeypatch.setattr(processor, "cores", lambda: 5)
     text = (
-        "from xr2mri_jax.training import local_processes\n"
+        "from xr2mri_jax import processor\n"
         f"file = open({str(tmp_path)!r} + '/' + me, 'w')\n"
-        "print(os.environ['JAX_NUM_PROCESSES'], local_processes.cores(), file=file)"
+        "print(os.environ['JAX_NUM_PROCESSES'], processor.cores(), file=file)"
     )
     monkeypatch.chdir(ROOT)
     assert local_processes.run(program(text), 2) == 0
@@ -81,8 +81,9 @@ def test_signals_reach_all_of_them(tmp_path):
         "time.sleep(60)"
     )
     outer = (
-        "import sys\nfrom xr2mri_jax.training import local_processes\n"
-        "local_processes.cores = lambda: 2\n"
+        "import sys\nfrom xr2mri_jax import processor\n"
+        "from xr2mri_jax.training import local_processes\n"
+        "processor.cores = lambda: 2\n"
         f"sys.exit(local_processes.run({program(text)!r}, 2))"
     )
     running = subprocess.Popen([sys.executable, "-c", outer], cwd=ROOT)
@@ -96,7 +97,7 @@ def test_signals_reach_all_of_them(tmp_path):
 
 def test_how_many(monkeypatch):
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
-    monkeypatch.setattr(local_processes, "cores", lambda: 4)
+    monkeypatch.setattr(processor, "cores", lambda: 4)
     assert local_processes.wanted(0, 32) == 4 and local_processes.wanted(0, 6) == 3
     assert local_processes.wanted(2, 32) == 2 and local_processes.wanted(1, 32) == 1
     for count in (-1, 5):

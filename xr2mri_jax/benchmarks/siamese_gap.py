@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from xr2mri_jax import host_memory
+from xr2mri_jax import host_memory, processor
 from xr2mri_jax.benchmarks import timing
 from xr2mri_jax.benchmarks.generator import MISSING
 from xr2mri_jax.losses import cross_entropy
@@ -52,7 +52,7 @@ def run(
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
     model, xray, label, variables = _made(spec, batch_size)
-    count = local_processes.sharing(local_processes.cores(), batch_size)
+    count = local_processes.sharing(processor.cores(), batch_size)
     report: dict[str, Any] = {
         "suite": "siamese_gap",
         "machine": timing.machine(),

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from xr2mri_jax import processor
 from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
@@ -145,9 +146,8 @@ def graded(
     """Yields the rows in the files' order, while further files are read by other threads."""
     pictures = None if output.pictures is None else KneePictures(grader)
     network = Network(grader, options.batch_size)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # Two at least: the first one compiles the network before it reads.
-    workers = min(max(cores or 2, 2), MOST_WORKERS)
+    workers = min(max(processor.cores(), 2), MOST_WORKERS)
     waiting: list[tuple[str, FramedKnee | str]] = []
     names: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:

@@ -18,14 +18,13 @@ import time
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+from xr2mri_jax import processor
 from xr2mri_jax.errors import InputError
 
 # Seconds that the others have to end by themselves after one of them has failed.
 GRACE = 30.0
 # In the environment of the processes of `run` alone; hosts started otherwise may outlive a shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
-# How many threads XLA's pool has, in place of one for each of the machine's cores.
-_THREADS = "PJRT_NPROC"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -44,7 +43,7 @@ def wanted(count: int, batch_size: int) -> int:
     """
     if "JAX_PROCESS_ID" in os.environ:
         return 1
-    available = cores()
+    available = processor.cores()
     if not 0 <= count <= available:
         raise InputError(
             f"--local_processes: found {count}, expected 0 to {available}, the number of cores"
@@ -52,28 +51,19 @@ def wanted(count: int, batch_size: int) -> int:
     return count or sharing(available, batch_size)
 
 
-def cores() -> int:
-    """How many cores this process may use; one of `run` its share."""
-    if _THREADS in os.environ:
-        return int(os.environ[_THREADS])
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def environments(count: int) -> list[dict[str, str]]:
     """What `parallel.start_distributed` and XLA read in each of `count` processes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{found.getsockname()[1]}"
-    available = cores()
+    available = processor.cores()
     return [
         {
             "JAX_PLATFORMS": "cpu",
             "JAX_COORDINATOR_ADDRESS": address,
             "JAX_NUM_PROCESSES": str(count),
             "JAX_PROCESS_ID": str(index),
-            _THREADS: str(len(range(index, available, count))),
+            processor.THREADS: str(len(range(index, available, count))),
         }
         for index in range(count)
     ]

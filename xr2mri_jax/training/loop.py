@@ -135,6 +135,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
         mixup=data.get("mixup", 0.0),
         epochs=None,
         cache=data["cache"],
+        stand_back=jax.default_backend() == "cpu",
     )
     with contextlib.closing(training):
         return fit(

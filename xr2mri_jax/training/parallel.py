@@ -10,6 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from xr2mri_jax import processor
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
 from xr2mri_jax.stages.base import AXIS
@@ -170,7 +171,7 @@ def divide_cores(devices: int, batch_size: int) -> None:
     if "JAX_NUM_CPU_DEVICES" in os.environ or flag in os.environ.get("XLA_FLAGS", ""):
         return
     if devices == 0:
-        devices = local_processes.sharing(local_processes.cores(), batch_size)
+        devices = local_processes.sharing(processor.cores(), batch_size)
     jax.config.update("jax_num_cpu_devices", devices)
 
 
