@@ -5,22 +5,24 @@ python launch/benchmark.py --suite=grade [--images=500] [--real=DIR] --output=gr
 python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
 python launch/benchmark.py --suite=prepare --pairs=200 --output=prepare.json
 python launch/benchmark.py --suite=siamese_gap --output=siamese_gap.json
+python launch/benchmark.py --suite=siamese_gap_epoch --repeats=3 --output=siamese_gap_epoch.json
 """
-
-import os
 
 from absl import flags
 
-from xr2mri_jax import command_line, host_memory
+from xr2mri_jax import command_line, host_memory, processor
 from xr2mri_jax.benchmarks import suites
 
 _SUITE = flags.DEFINE_string("suite", None, "which comparison: " + ", ".join(suites.NAMES))
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each function; the median counts")
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "batch size of the training step; default 32 of siamese_gap, else 2"
+    "batch_size", None, "batch size of the training step; default 2 of the generator, else 32"
 )
-_IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "pixels of siamese_gap's radiograph")
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 224, "pixels of the siamese_gap suites' radiograph"
+)
+_STEPS = flags.DEFINE_integer("steps", 64, "training steps in an epoch of siamese_gap_epoch")
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
 _REAL = flags.DEFINE_string("real", None, "folder of real files for localise or grade")
@@ -29,7 +31,7 @@ _PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prep
 _IMAGES = flags.DEFINE_integer("images", 500, "radiographs that the suite `grade` grades")
 _MODEL = flags.DEFINE_string("model", None, "what the suite `grade` grades with; default shipped")
 _NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", os.cpu_count() or 1, "processes of the suite `prepare`"
+    "num_workers", processor.cores(), "processes of the suite `prepare`"
 )
 
 
@@ -51,6 +53,7 @@ def main() -> None:
         num_workers=_NUM_WORKERS.value,
         images=_IMAGES.value,
         model=_MODEL.value,
+        steps=_STEPS.value,
     )
 
 

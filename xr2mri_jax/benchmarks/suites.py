@@ -8,7 +8,15 @@ from typing import Any
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
-NAMES = ("generator", "grade", "joint_centre", "localise", "prepare", "siamese_gap")
+NAMES = (
+    "generator",
+    "grade",
+    "joint_centre",
+    "localise",
+    "prepare",
+    "siamese_gap",
+    "siamese_gap_epoch",
+)
 
 
 def run(
@@ -26,6 +34,7 @@ def run(
     num_workers: int = 1,
     images: int = 500,
     model: str | None = None,
+    steps: int = 64,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -33,9 +42,10 @@ def run(
       suite: one of `NAMES`.
       output: path of the JSON file, written atomically.
       repeats: timed calls of each function, 1 or more.
-      batch_size: of the training step, 1 or more; None: 32 of siamese_gap, 2 of the generator.
+      batch_size: of the training step, 1 or more; None: 2 of the generator, else 32.
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
-      image_size: pixels of the radiograph each way; of siamese_gap.
+      image_size: pixels of the radiograph each way; of siamese_gap and
+        siamese_gap_epoch.
       films: phantom films of the suite "localise", 1 or more.
       real: folder of real files for that suite, see `benchmarks.localise.run`; of the suite "grade"
         a folder of radiographs.
@@ -44,6 +54,7 @@ def run(
       num_workers: processes of the preparation, 1 or more.
       images: radiographs of the suite "grade", 1 or more.
       model: of that suite, see `benchmarks.grade.run`.
+      steps: of an epoch of siamese_gap_epoch, 1 or more.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -53,7 +64,7 @@ def run(
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
     if batch_size is None:
-        batch_size = 32 if suite == "siamese_gap" else 2
+        batch_size = 2 if suite == "generator" else 32
     numbers = {
         "repeats": repeats,
         "batch_size": batch_size,
@@ -61,6 +72,7 @@ def run(
         "films": films,
         "num_workers": num_workers,
         "images": images,
+        "steps": steps,
     }
     for name, value in numbers.items():
         if value < 1:
@@ -83,6 +95,11 @@ def run(
         parallel.divide_cores(0, batch_size)
         report = siamese_gap.run(image_size, repeats, batch_size)
         print(siamese_gap.table(report))
+    elif suite == "siamese_gap_epoch":
+        from xr2mri_jax.benchmarks import siamese_gap_epoch
+
+        report = siamese_gap_epoch.run(image_size, repeats, batch_size, steps)
+        print(siamese_gap_epoch.table(report))
     elif suite == "grade":
         from xr2mri_jax.benchmarks import grade
 

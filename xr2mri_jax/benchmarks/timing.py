@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from xr2mri_jax import processor
+
 # Seconds that processes have to end by themselves.
 GRACE = 10.0
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
@@ -38,6 +40,20 @@ def interleaved(
         for _ in range(warmup):
             function()
     return _in_turns({name: _timed(function) for name, function in functions.items()}, repeats)
+
+
+def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
+    """One function's times against another's, both from `interleaved` or `apart`.
+
+    Returns:
+      "medians": their quotient; "paired": the median of the quotients of the calls that had the
+      same turn, which a machine that becomes slower in between spoils less.
+    """
+    turns = zip(ours["seconds"], theirs["seconds"], strict=True)
+    return {
+        "medians": ours["median_s"] / theirs["median_s"],
+        "paired": statistics.median(first / second for first, second in turns),
+    }
 
 
 Maker = Callable[[], Callable[[], Any]]
@@ -72,7 +88,8 @@ def apart(
             links[name] = []
             for make in team if isinstance(team, Sequence) else [team]:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, make, warmup), daemon=True)
+                # Not a daemon, which could have no processes of its own to read its input.
+                process = context.Process(target=_serve, args=(theirs, make, warmup))
                 process.start()
                 processes.append(process)
                 theirs.close()
@@ -97,8 +114,10 @@ def _serve(link: Connection, make: Maker, warmup: int) -> None:
         function()
     call = _timed(function)
     link.send((0.0, 0.0))
-    while link.recv():
-        link.send(call())
+    # The one that asks may be gone: then there is nobody to tell.
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while link.recv():
+            link.send(call())
 
 
 def _asked(name: str, links: Sequence[Connection]) -> Callable[[], tuple[float, float]]:
@@ -158,7 +177,7 @@ def machine() -> dict[str, Any]:
     return {
         "platform": platform.platform(),
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cores": processor.cores(),
         "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
         "versions": versions,
