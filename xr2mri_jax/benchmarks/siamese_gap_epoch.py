@@ -24,7 +24,8 @@ from xr2mri_jax.training import local_processes, optimizer, parallel
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
 
-# The strengths of `configs/siamese_gap.py:small` at 224 pixels, and its optimizer's settings.
+# The strengths of `configs/siamese_gap.py:fine`, and its settings but Muon, which PyTorch lacks for
+# kernels.
 AUGMENT = {
     "shift": 8.0,
     "rotate": 7.0,
