@@ -22,7 +22,9 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "pixels of the siamese_gap suites' radiograph"
 )
-_STEPS = flags.DEFINE_integer("steps", 64, "training steps in an epoch of siamese_gap_epoch")
+_STEPS = flags.DEFINE_integer(
+    "steps", None, "training steps in an epoch of siamese_gap_epoch; default: all"
+)
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
 _REAL = flags.DEFINE_string("real", None, "folder of real files for localise or grade")

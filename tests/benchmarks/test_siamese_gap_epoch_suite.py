@@ -36,6 +36,15 @@ def test_ratios_are_of_the_medians_and_of_the_same_turns():
     assert timing.ratios(ours, theirs) == {"medians": 1.5, "paired": 0.5}
 
 
+def test_rows_are_aligned_and_in_their_unit():
+    entry = {"median_s": 0.0125, "minimum_s": 0.01, "processor_s": 0.02}
+    seconds = {"one": entry, "a longer name": entry}
+    head, one, other = timing.rows("function", seconds, "ms", digits=1)
+    assert len(head) == len(one) == len(other)
+    assert one.split() == ["one", "12.5", "ms", "10.0", "ms", "20.0", "ms"]
+    assert head.split() == ["function", "median", "minimum", "processor"]
+
+
 def test_the_radiographs_are_stored_ones_of_both_grades():
     first, second, *_ = siamese_gap_epoch.radiographs({"image_shape": (6, 8)}, 4)
     assert first["xray"].shape == (6, 8, 1) and first["xray"].dtype == np.uint16

@@ -76,12 +76,9 @@ def table(report: Mapping[str, Any]) -> str:
         f"generator {tuple(report['spec']['volume_shape'])}, {report['parameters']:,} parameters, "
         f"{machine['cores']} cores, load {machine['load_average'][0]:.1f}",
         f"torch: {report['torch']}",
-        f"{'function':<52} {'median':>10} {'minimum':>10} {'processor':>10}",
     ]
-    for times in (report["seconds"], report["operations"]["seconds"]):
-        for name, entry in times.items():
-            cells = [1e3 * entry[key] for key in ("median_s", "minimum_s", "processor_s")]
-            lines.append(f"{name:<52} " + " ".join(f"{cell:>7.1f} ms" for cell in cells))
+    seconds = report["seconds"] | report["operations"]["seconds"]
+    lines += timing.rows("function", seconds, "ms", digits=1)
     for kind, ratio in report.get("ratios", {}).items():
         lines.append(f"JAX / PyTorch, {kind}: {ratio:.2f}")
     for name, value in report.get("agreement", {}).items():

@@ -95,12 +95,11 @@ def table(report: Mapping[str, Any]) -> str:
         f"siamese_gap, {report['parameters']:,} parameters, patches of {report['spec']['patch']}, "
         f"batch {report['batch_size']}, {machine['cores']} cores, "
         f"load {machine['load_average'][0]:.1f}; torch: {report['torch']}",
-        f"{'training step':<24} {'median':>9} {'minimum':>9} {'processor':>9} {'epoch':>8}",
     ]
-    for name, entry in report["seconds"].items():
-        cells = [entry[key] for key in ("median_s", "minimum_s", "processor_s")]
-        line = " ".join(f"{cell:>7.2f} s" for cell in cells)
-        lines.append(f"{name:<24} {line} {report['epoch_s'][name]:>6.0f} s")
+    head, *rows = timing.rows("training step", report["seconds"])
+    lines.append(f"{head} {'epoch':>8}")
+    epochs = report["epoch_s"].values()
+    lines += [f"{row} {epoch:>6.0f} s" for row, epoch in zip(rows, epochs, strict=True)]
     for name, ratio in report["ratios"].items():
         lines.append(f"{name}: {ratio:.2f}")
     for name, value in report.get("agreement", {}).items():

@@ -47,7 +47,7 @@ def run(
     image_size: int = 224,
     repeats: int = 3,
     batch_size: int = 32,
-    steps: int = STEPS,
+    steps: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures `steps` training steps from stored radiographs on; with torch installed, its too.
@@ -63,7 +63,7 @@ def run(
       image_size: pixels of the radiograph each way.
       repeats: timed epochs of each form.
       batch_size: radiographs in a step.
-      steps: of an epoch.
+      steps: of an epoch; None: STEPS.
       overrides: sizes of the network other than the default ones.
 
     Returns:
@@ -72,6 +72,7 @@ def run(
       the epochs that had the same turn the median ("paired").
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
+    steps = steps or STEPS
     count = local_processes.sharing(processor.cores(), batch_size)
     work: dict[str, Any] = {"spec": spec, "batch_size": batch_size, "steps": steps}
     ours = "jax a process a core" if count > 1 else "jax"
@@ -111,11 +112,8 @@ def table(report: Mapping[str, Any]) -> str:
         f"siamese_gap_epoch, {report['steps']} steps of {report['batch_size']}, "
         f"{machine['cores']} cores, load {machine['load_average'][0]:.1f}; torch: "
         f"{report['torch']}",
-        f"{'an epoch with its input':<34} {'median':>9} {'minimum':>9} {'processor':>9}",
+        *timing.rows("an epoch with its input", report["seconds"], digits=1),
     ]
-    for name, entry in report["seconds"].items():
-        cells = [entry[key] for key in ("median_s", "minimum_s", "processor_s")]
-        lines.append(f"{name:<34} " + " ".join(f"{cell:>7.1f} s" for cell in cells))
     for name, found in report["ratios"].items():
         lines.append(f"{name}: {found['medians']:.2f}, of the same turn {found['paired']:.2f}")
     return "\n".join(lines)

@@ -34,7 +34,7 @@ def run(
     num_workers: int = 1,
     images: int = 500,
     model: str | None = None,
-    steps: int = 64,
+    steps: int | None = None,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -54,7 +54,7 @@ def run(
       num_workers: processes of the preparation, 1 or more.
       images: radiographs of the suite "grade", 1 or more.
       model: of that suite, see `benchmarks.grade.run`.
-      steps: of an epoch of siamese_gap_epoch, 1 or more.
+      steps: of an epoch of siamese_gap_epoch, 1 or more; None: of a whole one.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -75,7 +75,7 @@ def run(
         "steps": steps,
     }
     for name, value in numbers.items():
-        if value < 1:
+        if value is not None and value < 1:
             raise InputError(f"--{name}: found {value}, expected 1 or more")
     shape = _shape(volume_shape)
     if suite == "joint_centre":

@@ -16,6 +16,7 @@ from xr2mri_jax import processor
 
 # Seconds that processes have to end by themselves.
 GRACE = 10.0
+_IN = {"s": 1.0, "ms": 1e3}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch")
 
 
@@ -54,6 +55,26 @@ def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, floa
         "medians": ours["median_s"] / theirs["median_s"],
         "paired": statistics.median(first / second for first, second in turns),
     }
+
+
+def rows(
+    title: str, seconds: Mapping[str, Mapping[str, Any]], unit: str = "s", digits: int = 2
+) -> list[str]:
+    """What `interleaved` or `apart` measured, as lines for the screen: a head, then each function.
+
+    Args:
+      title: over the names.
+      seconds: as those two return it.
+      unit: "s" or "ms".
+      digits: behind the decimal point.
+    """
+    width = max(map(len, (title, *seconds))) + 1
+    lines = [f"{title:<{width}} {'median':>10} {'minimum':>10} {'processor':>10}"]
+    for name, entry in seconds.items():
+        cells = [entry[key] * _IN[unit] for key in ("median_s", "minimum_s", "processor_s")]
+        texts = [f"{cell:.{digits}f} {unit}" for cell in cells]
+        lines.append(f"{name:<{width}} " + " ".join(f"{text:>10}" for text in texts))
+    return lines
 
 
 Maker = Callable[[], Callable[[], Any]]
