@@ -23,6 +23,8 @@ from xr2mri_jax.errors import InputError
 
 # Seconds that the others have to end by themselves after one of them has failed.
 GRACE = 30.0
+# The exit code of `command_line` for it.
+WRONG_INPUT = 2
 # In the environment of the processes of `run` alone; hosts started otherwise may outlive a shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -78,7 +80,8 @@ def run(command: Sequence[str], count: int) -> int:
     """Runs a command `count` times at once, each with its share of the cores.
 
     SIGINT and SIGTERM go on to all of them. What the first one says is seen; what the others say,
-    only where one of them failed first.
+    only where one of them failed first and the first one did not find the input wrong (code 2) too:
+    that is one line, the same for all.
 
     Args:
       command: of a program that calls `follow` and `parallel.start_distributed`.
@@ -112,7 +115,7 @@ def run(command: Sequence[str], count: int) -> int:
             _send(running, signal.SIGKILL)
             for number, handler in before.items():
                 signal.signal(number, handler)
-        if failed:
+        if failed and not code == running[0].returncode == WRONG_INPUT:
             _show(said)
     return code
 
