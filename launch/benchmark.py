@@ -23,7 +23,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "pixels of the siamese_gap suites' radiograph"
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "training steps in an epoch of siamese_gap_epoch; default: all"
+    "steps", None, "training steps that siamese_gap_epoch times; default: a whole epoch"
 )
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")

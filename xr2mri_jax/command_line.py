@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import WRONG_INPUT, InputError
 
 
 def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
@@ -59,4 +59,4 @@ def _refuse_missing_recipe(arguments: list[str]) -> None:
 def _refuse(message: str) -> None:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(WRONG_INPUT)

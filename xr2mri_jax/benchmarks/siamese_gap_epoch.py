@@ -63,7 +63,7 @@ def run(
       image_size: pixels of the radiograph each way.
       repeats: timed epochs of each form.
       batch_size: radiographs in a step.
-      steps: of an epoch; None: STEPS.
+      steps: of an epoch, 1 or more; None: STEPS.
       overrides: sizes of the network other than the default ones.
 
     Returns:
@@ -72,7 +72,7 @@ def run(
       the epochs that had the same turn the median ("paired").
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
-    steps = steps or STEPS
+    steps = STEPS if steps is None else steps
     count = local_processes.sharing(processor.cores(), batch_size)
     work: dict[str, Any] = {"spec": spec, "batch_size": batch_size, "steps": steps}
     ours = "jax a process a core" if count > 1 else "jax"

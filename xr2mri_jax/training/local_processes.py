@@ -19,12 +19,10 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from xr2mri_jax import processor
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import WRONG_INPUT, InputError
 
 # Seconds that the others have to end by themselves after one of them has failed.
 GRACE = 30.0
-# The exit code of `command_line` for it.
-WRONG_INPUT = 2
 # In the environment of the processes of `run` alone; hosts started otherwise may outlive a shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
