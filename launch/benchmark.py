@@ -2,7 +2,7 @@
 
 python launch/benchmark.py --suite=generator --output=benchmark.json
 python launch/benchmark.py --suite=grade [--images=500] [--real=DIR] --output=grade.json
-python launch/benchmark.py --suite=localise --real=DIR --pictures=DIR --output=localise.json
+python launch/benchmark.py --suite=knee_finder --real=DIR --pictures=DIR --output=knee_finder.json
 python launch/benchmark.py --suite=prepare --pairs=200 --output=prepare.json
 python launch/benchmark.py --suite=siamese_gap --output=siamese_gap.json
 python launch/benchmark.py --suite=siamese_gap_epoch --repeats=3 --output=siamese_gap_epoch.json
@@ -10,8 +10,8 @@ python launch/benchmark.py --suite=siamese_gap_epoch --repeats=3 --output=siames
 
 from absl import flags
 
-from xr2mri_jax import command_line, host_memory, processor
-from xr2mri_jax.benchmarks import suites
+from xr2mri_jax.runtime import command_line, host_memory, processor
+from xr2mri_jax.tools.benchmarks import suites
 
 _SUITE = flags.DEFINE_string("suite", None, "which comparison: " + ", ".join(suites.NAMES))
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements")
@@ -26,9 +26,9 @@ _STEPS = flags.DEFINE_integer(
     "steps", None, "training steps that siamese_gap_epoch times; default: a whole epoch"
 )
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
-_FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite localise")
-_REAL = flags.DEFINE_string("real", None, "folder of real files for localise or grade")
-_PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of the suite localise")
+_FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite knee_finder")
+_REAL = flags.DEFINE_string("real", None, "folder of real files for knee_finder or grade")
+_PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of knee_finder")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prepares")
 _IMAGES = flags.DEFINE_integer("images", 500, "radiographs that the suite `grade` grades")
 _MODEL = flags.DEFINE_string("model", None, "what the suite `grade` grades with; default shipped")

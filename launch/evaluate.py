@@ -7,7 +7,7 @@ python launch/evaluate.py --workdir=CLASSIFIER_RUN --views --split=validation
 
 from absl import flags
 
-from xr2mri_jax import command_line
+from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
 _SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")

@@ -6,7 +6,7 @@ python launch/export.py --dataset=knee_phantom/quickstart --data_dir=DIR --split
 
 from absl import flags
 
-from xr2mri_jax import command_line
+from xr2mri_jax.runtime import command_line
 
 _DATASET = flags.DEFINE_string("dataset", "", "name of the dataset, with its configuration")
 _DATA_DIR = flags.DEFINE_string("data_dir", "", "folder the dataset was prepared in")

@@ -9,8 +9,8 @@ the tests' coronal scans it is 7 mm off.
 
 from absl import flags
 
-from xr2mri_jax import command_line
-from xr2mri_jax.joint_centre_training import fit
+from xr2mri_jax.runtime import command_line
+from xr2mri_jax.tools.fit_joint_centre import fit
 
 _OUTPUT = flags.DEFINE_string("output", None, "the .npz file of the weights")
 _KNEES = flags.DEFINE_integer("knees", 500, "phantom knees")

@@ -5,9 +5,9 @@ python launch/fuzz.py --files=10000 --seed=0 --output=fuzz.json
 
 from absl import flags
 
-from xr2mri_jax import command_line
 from xr2mri_jax.files import write_json
-from xr2mri_jax.fuzzing import run as fuzzing
+from xr2mri_jax.runtime import command_line
+from xr2mri_jax.tools.fuzzing import run as fuzzing
 
 _FILES = flags.DEFINE_integer("files", 10000, "how many broken files")
 _SEED = flags.DEFINE_integer("seed", 0, "decides what is done to them")

@@ -5,8 +5,8 @@ python launch/gradcam.py --workdir=RUN --split=validation --output=DIR
 
 from absl import flags
 
-from xr2mri_jax import command_line
 from xr2mri_jax.evaluation import gradcam_report
+from xr2mri_jax.runtime import command_line
 
 WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run of siamese_gap")
 SPLIT = flags.DEFINE_string("split", "validation", "which radiographs")

@@ -6,7 +6,7 @@ python launch/grade.py --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--grad
 
 from absl import flags
 
-from xr2mri_jax import command_line
+from xr2mri_jax.runtime import command_line
 
 _XRAY = flags.DEFINE_string("xray", "", "radiograph, or a folder of them, any of the formats")
 _OUTPUT = flags.DEFINE_string("output", "", "table to write, ending in .csv")
@@ -26,9 +26,9 @@ _CLAHE = flags.DEFINE_bool(
 def main() -> None:
     """Grades what the flags name and says how many."""
     # Imported here, so that a wrong flag is answered at once.
-    from xr2mri_jax import compilation_cache
     from xr2mri_jax.inference.grade import GradeOptions, grade
     from xr2mri_jax.inference.grade_output import GradeOutput
+    from xr2mri_jax.runtime import compilation_cache
 
     options = GradeOptions(_SIDE.value, _SPACING.value, _BATCH_SIZE.value, _CLAHE.value)
     output = GradeOutput.of(_OUTPUT.value, _GRADCAM_DIR.value, _HTML.value)

@@ -6,8 +6,8 @@ python launch/predict.py --model=DIR --xray=FILE --output=OUT.nii.gz [--side=rig
 
 from absl import flags
 
-from xr2mri_jax import command_line
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import command_line
 
 MODEL = flags.DEFINE_string("model", "", "workdir of a trained generator or joint stage")
 XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")

@@ -12,8 +12,9 @@ from absl import flags
 # Workers, Beam's too, inherit it: preparation computes on the CPU alone.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-from xr2mri_jax import command_line, datasets, processor
+from xr2mri_jax import datasets
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import command_line, processor
 
 DATASET = flags.DEFINE_string(
     "dataset", None, "DATASET or DATASET/CONFIG, for example knee_phantom/quickstart"

@@ -5,7 +5,7 @@ python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER] [--equalised] [
 
 from absl import flags
 
-from xr2mri_jax import command_line
+from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
 _OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
@@ -21,9 +21,9 @@ _VIEWS = flags.DEFINE_bool(
 
 def main() -> None:
     """Reads the flags, makes the grader and says what was found."""
-    from xr2mri_jax.inference.knee_grader import make
+    from xr2mri_jax.evaluation import ship_grader
 
-    grader, folder = make.ship(
+    grader, folder = ship_grader.ship(
         _WORKDIR.value,
         _OUTPUT.value,
         _DATA_DIR.value,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from absl import flags
 
-from xr2mri_jax import command_line
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string("labels", "", "label map (NIfTI or NRRD), or a folder of such")
 SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the labels do not tell it")

@@ -5,8 +5,8 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from xr2mri_jax import command_line, host_memory
-from xr2mri_jax.training import local_processes, loop, parallel
+from xr2mri_jax.runtime import command_line, host_memory, local_processes
+from xr2mri_jax.training import loop, parallel
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "the recipe, configs/STAGE.py or configs/STAGE.py:VARIANT", lock_config=True

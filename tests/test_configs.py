@@ -234,7 +234,7 @@ for module in pkgutil.walk_packages(xr2mri_jax.__path__, "xr2mri_jax."):
         importlib.import_module(module.name)
     except ModuleNotFoundError as error:
         # The PyTorch side of the benchmarks belongs to the extra `bench`.
-        if error.name != "torch" or not module.name.startswith("xr2mri_jax.benchmarks."):
+        if error.name != "torch" or not module.name.startswith("xr2mri_jax.tools.benchmarks."):
             raise
 for path in sorted(Path("launch").glob("*.py")):
     before = set(flags.FLAGS)

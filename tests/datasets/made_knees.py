@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from xr2mri_jax.benchmarks.phantom_files import dess_volume, write_film, write_series
 from xr2mri_jax.geometry import SIDES, KneePlace, Volume
 from xr2mri_jax.phantom.bilateral import BilateralRadiograph, simulate_bilateral
 from xr2mri_jax.phantom.case import simulate_case
+from xr2mri_jax.tools.benchmarks.phantom_files import dess_volume, write_film, write_series
 
 SEED, SUBJECTS, SLICES = 7, 2, 32
 SHAPE = (64, 128, 128)

@@ -9,7 +9,6 @@ import numpy as np
 from made_knees import MadeKnees
 from made_subjects import PAIRED, MadeSubject
 
-from xr2mri_jax.benchmarks.phantom_files import CENTRES
 from xr2mri_jax.datasets.outcomes import Outcome
 from xr2mri_jax.geometry import (
     SIDES,
@@ -19,6 +18,7 @@ from xr2mri_jax.geometry import (
     to_canonical,
 )
 from xr2mri_jax.phantom.bilateral import BilateralRadiograph
+from xr2mri_jax.tools.benchmarks.phantom_files import CENTRES
 
 
 def report_of(builder) -> dict[tuple[str, str, str], dict[str, str]]:

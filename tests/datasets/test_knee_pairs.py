@@ -20,8 +20,6 @@ from PIL import Image
 from sas_table import SAS_TABLE
 
 from xr2mri_jax import datasets
-from xr2mri_jax.benchmarks.phantom_files import CENTRES
-from xr2mri_jax.benchmarks.prepare import SubjectFiles, measure, table
 from xr2mri_jax.datasets.knee_pairs.options import PairOptions
 from xr2mri_jax.datasets.knee_pairs.plan import make_plan
 from xr2mri_jax.datasets.knee_pairs.work import Settings, make_pairs
@@ -29,6 +27,8 @@ from xr2mri_jax.datasets.workers import on_one_thread
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, from_canonical
 from xr2mri_jax.io import write_nifti
+from xr2mri_jax.tools.benchmarks.phantom_files import CENTRES
+from xr2mri_jax.tools.benchmarks.prepare import SubjectFiles, measure, table
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

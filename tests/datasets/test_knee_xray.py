@@ -11,7 +11,7 @@ from PIL import Image
 
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
-from xr2mri_jax.datasets.knee_xray.layout import find_knees
+from xr2mri_jax.datasets.knee_xray.layout import list_knees
 from xr2mri_jax.datasets.knee_xray.work import XrayOptions
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, Radiograph, resample_radiograph
@@ -58,7 +58,7 @@ def prepare(source, data_dir, **options):
 
 
 def test_layout_with_splits(source):
-    listings = find_knees(source)
+    listings = list_knees(source)
     assert {s: [k.path.name for k in v.knees] for s, v in listings.items()} == {
         "train": ["100L.png", "100R.png", "101R.png"],
         "validation": ["200L.png"],
@@ -68,14 +68,14 @@ def test_layout_with_splits(source):
 
 
 def test_layout_without_splits(source):
-    assert {s: len(v.knees) for s, v in find_knees(source / "train").items()} == {"train": 3}
+    assert {s: len(v.knees) for s, v in list_knees(source / "train").items()} == {"train": 3}
 
 
 @pytest.mark.parametrize("name", ["100.png", "normaL.png", "100l.png", "100LR.txt"])
 def test_a_name_without_side_is_listed(source, name):
     write(source, "train/1/7L.png", 0)
     (source / "train/1/7L.png").rename(source / "train/1" / name)
-    listing = find_knees(source)["train"]
+    listing = list_knees(source)["train"]
     assert len(listing.knees) == 3
     assert [path.name for path, _ in listing.broken] == [name]
 
@@ -83,23 +83,23 @@ def test_a_name_without_side_is_listed(source, name):
 def test_a_patient_in_two_splits_is_refused(source):
     write(source, "val/1/101L.png", 0)
     with pytest.raises(InputError, match="patient 101 in validation and in train"):
-        find_knees(source)
+        list_knees(source)
 
 
 def test_a_knee_with_two_grades_is_refused(source):
     write(source, "train/4/100L.png", 0)
     with pytest.raises(InputError, match="left knee of 100 a second time"):
-        find_knees(source)
+        list_knees(source)
 
 
 def test_folders_of_another_layout_are_refused(tmp_path):
     with pytest.raises(InputError, match="found neither train/ and val/"):
-        find_knees(tmp_path)
+        list_knees(tmp_path)
     with pytest.raises(InputError, match="no folder"):
-        find_knees(tmp_path / "absent")
+        list_knees(tmp_path / "absent")
     (tmp_path / "3").mkdir()
     with pytest.raises(InputError, match="no radiograph named"):
-        find_knees(tmp_path)
+        list_knees(tmp_path)
 
 
 def test_prepared_examples_equal_the_standardised_files(source, tmp_path):
@@ -225,7 +225,7 @@ def test_configurations_have_their_sizes(tmp_path):
 
 
 def test_real_radiographs_are_all_found(real_data):
-    listings = find_knees(real_data / "knee_xray_kl")
+    listings = list_knees(real_data / "knee_xray_kl")
     counts = {
         split: [sum(k.kl == grade for k in listing.knees) for grade in range(5)]
         for split, listing in listings.items()
@@ -235,7 +235,7 @@ def test_real_radiographs_are_all_found(real_data):
 
 
 def test_real_radiographs_are_standardised(real_data):
-    for listing in find_knees(real_data / "knee_xray_kl").values():
+    for listing in list_knees(real_data / "knee_xray_kl").values():
         for knee in listing.knees[:: len(listing.knees) // 3]:
             radiograph = spread_over_box(read_radiograph(knee.path, side=knee.side))
             image = standardise_radiograph(radiograph, (128, 128)).image

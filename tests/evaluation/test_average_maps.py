@@ -6,8 +6,8 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import gradcam, gradcam_report
-from xr2mri_jax.inference.gradcam import GradCam
 from xr2mri_jax.models import classifiers
+from xr2mri_jax.models.gradcam import GradCam
 
 NETWORK = {"image_shape": (32, 32), "channels": (4, 6, 8, 8), "convolutions": (1, 1, 1, 1)}
 DATA = {

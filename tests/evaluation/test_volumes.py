@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pytest
 
+from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import cases, result, volumes
+from xr2mri_jax.evaluation import result, volumes
 from xr2mri_jax.evaluation.store import VolumeStore
 
 SHAPE = (4, 12, 12)
@@ -47,7 +48,7 @@ def source():
 
 
 def _evaluate(predict, source, **options):
-    with VolumeStore(cases.count(source, "test")) as store:
+    with VolumeStore(passes.count(source, "test")) as store:
         return volumes.evaluate(predict, source, store, **{"batch_size": 2, **options})
 
 

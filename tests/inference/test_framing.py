@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from xr2mri_jax.benchmarks.localise import films
-from xr2mri_jax.benchmarks.strange_films import strange_films
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import CENTRE_ROW, LINE_SHARE, frame_knees
-from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
     spread_over_box,
     standardise_radiograph,
 )
+from xr2mri_jax.tools.benchmarks.knee_finder import films
+from xr2mri_jax.tools.benchmarks.strange_films import strange_films
 
 SHAPE = (128, 128)
 
@@ -44,7 +44,7 @@ def test_both_knees_of_a_film_are_framed_like_training_radiographs(film):
     for knee in (right, left):
         assert knee.image.shape == (128, 128, 1) and knee.notes == ()
         twice = np.kron(knee.displayed, np.ones((2, 2)))
-        (place,) = localise(Radiograph(twice, side=knee.side)).values()
+        (place,) = find_knees(Radiograph(twice, side=knee.side)).values()
         length = np.hypot(*np.subtract(*place.joint_line)) / 256
         assert length == pytest.approx(LINE_SHARE, abs=0.06)
         row, column = (np.array(place.centre_px) + 0.5) / 256
@@ -120,7 +120,7 @@ def test_a_coarse_image_and_a_missing_part_are_noted(crop, film):
     assert "64 pixels" not in str(knee.notes)  # just fine enough for 128
     (knee,) = framed(Radiograph(crop.array[::5, ::5]), side="left")
     assert "52 pixels across the knee, the network expects 128" in knee.notes[-1]
-    place = localise(film)["left"]
+    place = find_knees(film)["left"]
     wide = np.hypot(*np.subtract(*place.joint_line)) / LINE_SHARE
     cut = Radiograph(film.array[round(place.centre_px[0] - 0.35 * wide) :])
     notes = [note for one in framed(cut) for note in one.notes]

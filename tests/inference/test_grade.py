@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xr2mri_jax.benchmarks.localise import films
-from xr2mri_jax.benchmarks.phantom_files import write_film
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import grade as grading
@@ -21,6 +19,8 @@ from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import COLUMNS, GradedKnee, Table
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
+from xr2mri_jax.tools.benchmarks.knee_finder import films
+from xr2mri_jax.tools.benchmarks.phantom_files import write_film
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xr2mri_jax.benchmarks.localise import films
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
+from xr2mri_jax.tools.benchmarks.knee_finder import films
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "grade.py"
 

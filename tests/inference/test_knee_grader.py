@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import views
-from xr2mri_jax.inference.knee_grader import form, load, make
+from xr2mri_jax.evaluation import ship_grader
+from xr2mri_jax.inference.knee_grader import form, load
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.metrics import calibration, classification
-from xr2mri_jax.models import siamese_gap
+from xr2mri_jax.models import siamese_gap, views
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "ship_grader.py"
 
@@ -157,13 +157,13 @@ def test_without_a_shipped_model_the_error_says_what_to_give(monkeypatch, tmp_pa
 @pytest.fixture
 def run_folder(tmp_path, monkeypatch):
     source = made_grader.Source(tmp_path)
-    monkeypatch.setattr(make.datasets, "load_builder", lambda name, folder: source)
+    monkeypatch.setattr(ship_grader.datasets, "load_builder", lambda name, folder: source)
     return made_grader.write_run(tmp_path / "run")
 
 
 def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     (tmp_path / "preparation.json").write_text('{"options": {"clahe": [0.01, 16.0]}}')
-    _, folder = make.ship(run_folder, tmp_path / "shipped", equalised=True)
+    _, folder = ship_grader.ship(run_folder, tmp_path / "shipped", equalised=True)
     assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.npz"]
     read = load.load_grader(folder)
     assert read.contrast["clahe"] == {"clip_limit": 0.01, "kernel_mm": 16.0}
@@ -172,7 +172,7 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     assert found.knees + read.training["training_knees"] == 60
     assert found.subjects + read.training["training_subjects"] == 30
     # What is stored is what the rounded weights give on the held-out patients.
-    held_out = make._seen(
+    held_out = ship_grader._seen(
         Network(read, 16), made_grader.Source(tmp_path), made_grader.config()["data"], "held_out"
     )
     assert found.temperature == pytest.approx(
@@ -185,12 +185,12 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
         assert at["specificity"] == pytest.approx(row["specificity"])
     assert np.quantile(read.likeness.distance(held_out.features), 0.99) == pytest.approx(1, 1e-4)
     with pytest.raises(InputError, match="new or empty folder"):
-        make.ship(run_folder, folder)
+        ship_grader.ship(run_folder, folder)
 
 
 def test_views_are_calibrated_as_they_will_be_used(run_folder, tmp_path):
-    one = make.make_grader(run_folder)
-    several = make.make_grader(run_folder, views=True)
+    one = ship_grader.make_grader(run_folder)
+    several = ship_grader.make_grader(run_folder, views=True)
     assert several.views and not one.views
     assert several.calibration.temperature != one.calibration.temperature
     np.testing.assert_allclose(several.likeness.mean, one.likeness.mean, rtol=1e-5)
@@ -199,14 +199,14 @@ def test_views_are_calibrated_as_they_will_be_used(run_folder, tmp_path):
 
 def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp_path):
     source = made_grader.Source(tmp_path, grades=(2,))
-    monkeypatch.setattr(make.datasets, "load_builder", lambda name, folder: source)
+    monkeypatch.setattr(ship_grader.datasets, "load_builder", lambda name, folder: source)
     with pytest.raises(InputError, match="one class only"):
-        make.ship(run_folder, tmp_path / "shipped")
+        ship_grader.ship(run_folder, tmp_path / "shipped")
     config = json.loads((run_folder / "config.json").read_text())
     config["data"]["held_out"] = 0.0
     (run_folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match="held_out is 0"):
-        make.ship(run_folder, tmp_path / "shipped")
+        ship_grader.ship(run_folder, tmp_path / "shipped")
     assert not (tmp_path / "shipped").exists()
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import stages, workdir
-from xr2mri_jax.fuzzing.contradictions import contradictions
-from xr2mri_jax.fuzzing.seeds import by_name, made_seeds
+from xr2mri_jax.tools.fuzzing.contradictions import contradictions
+from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
 from xr2mri_jax.training import config as recipe
 
 SCRIPT = Path(__file__).parents[2] / "launch" / "predict.py"

@@ -5,8 +5,8 @@ import pytest
 from pydicom import encaps, uid
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.fuzzing.seeds import image_dataset
 from xr2mri_jax.io import dicom_pixels
+from xr2mri_jax.tools.fuzzing.seeds import image_dataset
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (40, 36)).astype(np.uint16)
 

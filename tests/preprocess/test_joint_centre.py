@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import io
-from xr2mri_jax.benchmarks.joint_centre import simulated_scan
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, reorient_ras
 from xr2mri_jax.preprocess import joint_centre
 from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.tools.benchmarks.joint_centre import simulated_scan
 
 VOXELS = 48
 

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from xr2mri_jax.localiser_training.views import target_maps
 from xr2mri_jax.preprocess.knee_finder import network
+from xr2mri_jax.preprocess.knee_finder.find import mirrored_maps
 from xr2mri_jax.preprocess.knee_finder.peaks import find
 from xr2mri_jax.preprocess.knee_finder.view import SIZE, View, cut, normalise, whole_view
-from xr2mri_jax.preprocess.localise import mirrored_maps
+from xr2mri_jax.tools.fit_knee_finder.views import target_maps
 
 
 def test_view_and_back():

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from xr2mri_jax.benchmarks.joint_centre import simulated_scan
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, canonical_affine
 from xr2mri_jax.preprocess.volume import source_values, standardise_volume
+from xr2mri_jax.tools.benchmarks.joint_centre import simulated_scan
 
 SHAPE = (8, 16, 16)
 WHOLE = (0.0, 100.0)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from xr2mri_jax import datasets, selection, stages, workdir
+from xr2mri_jax import datasets, stages, workdir
+from xr2mri_jax.data import selection
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.training import checkpoint, loop, soft_labels

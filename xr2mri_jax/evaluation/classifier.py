@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from xr2mri_jax import selection
-from xr2mri_jax.evaluation import cases, statistics
-from xr2mri_jax.evaluation.result import MODEL, Result
+from xr2mri_jax.data import passes, selection
+from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.presentation.sources import MODEL
 
 Logits = Callable[[np.ndarray], Any]
 
@@ -193,7 +194,7 @@ def apply(
         return function(xray), xray
 
     title = f"radiographs of {split}"
-    (found, xrays), about = cases.answers(both, source, split, batch_size, title)
+    (found, xrays), about = passes.answers(both, source, split, batch_size, title)
     return found.astype(np.float64), about, xrays
 
 

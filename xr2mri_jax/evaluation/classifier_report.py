@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import files
-from xr2mri_jax.evaluation import figures, report
 from xr2mri_jax.evaluation.classifier import findings
-from xr2mri_jax.evaluation.result import MODEL
+from xr2mri_jax.presentation import figures, report
+from xr2mri_jax.presentation.sources import MODEL
 
 NAMES = {
     "balanced_accuracy": "balanced accuracy",

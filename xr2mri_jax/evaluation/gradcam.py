@@ -9,12 +9,11 @@ import numpy as np
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-from xr2mri_jax import selection
-from xr2mri_jax.evaluation import cases
-from xr2mri_jax.inference.gradcam import GradCam
-from xr2mri_jax.inference.heat_picture import scaled
+from xr2mri_jax.data import passes, selection
 from xr2mri_jax.models import classifiers, siamese_gap
 from xr2mri_jax.models.convolution import MOMENTUM
+from xr2mri_jax.models.gradcam import GradCam
+from xr2mri_jax.presentation.heat_picture import scaled
 
 # Knees of each grade that are kept: to be drawn, and to be compared under randomised weights.
 EXAMPLES = 10
@@ -68,7 +67,7 @@ def average_maps(
     xrays: dict[int, list[np.ndarray]] = {}
     shares: dict[int, list[np.ndarray]] = {}
     examples: dict[int, list[np.ndarray]] = {}
-    for batch in cases.batches(source, split, ("xray",), batch_size, f"maps of {split}"):
+    for batch in passes.batches(source, split, ("xray",), batch_size, f"maps of {split}"):
         found = gradcam(params, model_state, batch["xray"])
         for i in np.flatnonzero(batch["example_mask"] > 0):
             grade = int(batch["kl"][i])

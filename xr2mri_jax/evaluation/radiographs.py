@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from xr2mri_jax.evaluation import cases
-from xr2mri_jax.evaluation.result import MODEL, Result, summarise, value_columns
+from xr2mri_jax.data import passes
+from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import baselines
+from xr2mri_jax.presentation.sources import MODEL
 
 Images = Callable[[np.ndarray], Any]
 
@@ -69,7 +70,7 @@ def evaluate(
         return lambda positions: _metrics(_cut(make(xrays[positions])), xrays[positions])
 
     values = {
-        name: cases.measure(metrics_of(make), len(xrays), batch_size, name)
+        name: passes.measure(metrics_of(make), len(xrays), batch_size, name)
         for name, make in sources.items()
     }
     convention = {**image.CONVENTION, "mask": "every pixel counts", "controls": CONTROLS}
@@ -88,8 +89,8 @@ def _read(
     source: Any, split: str, batch_size: int, title: str
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
     """Every radiograph of a split, f32[n, h, w, 1], and the columns of its case table."""
-    table, xrays = cases.CaseTable(), []
-    for batch in cases.batches(source, split, ("xray",), batch_size, title):
+    table, xrays = passes.CaseTable(), []
+    for batch in passes.batches(source, split, ("xray",), batch_size, title):
         table.add(batch)
         xrays.append(batch["xray"][batch["example_mask"] > 0])
     return np.concatenate(xrays), table.columns

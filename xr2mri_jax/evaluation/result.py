@@ -10,16 +10,7 @@ import numpy as np
 
 from xr2mri_jax import files
 from xr2mri_jax.evaluation import statistics
-
-MODEL = "model"
-LABELS = {
-    MODEL: "model",
-    "mean_volume": "mean volume",
-    "nearest_neighbour": "nearest neighbour",
-    "shuffled_xray": "shuffled radiographs",
-    "mean_radiograph": "mean radiograph",
-    "pca": "PCA",
-}
+from xr2mri_jax.presentation.sources import MODEL
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,23 +13,16 @@ import numpy as np
 
 import xr2mri_jax
 from xr2mri_jax import datasets, files
+from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import (
-    cases,
-    classifier,
-    classifier_report,
-    figures,
-    probe,
-    radiographs,
-    report,
-    result,
-    volumes,
-)
-from xr2mri_jax.evaluation.report import Picture
-from xr2mri_jax.evaluation.result import MODEL, Result
+from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
+from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.store import VolumeStore
-from xr2mri_jax.inference.views import averaged
 from xr2mri_jax.models import cae
+from xr2mri_jax.models.views import averaged
+from xr2mri_jax.presentation import figures, report
+from xr2mri_jax.presentation.report import Picture
+from xr2mri_jax.presentation.sources import MODEL
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 SEED = 0
@@ -115,7 +108,7 @@ def _volumes(request: _Request) -> Path:
     stage: Any = model.stage
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
-    with VolumeStore(cases.count(request.builder, request.splits["split"])) as store:
+    with VolumeStore(passes.count(request.builder, request.splits["split"])) as store:
         found = volumes.evaluate(
             lambda xray: predict(params, model_state, xray),
             request.builder,

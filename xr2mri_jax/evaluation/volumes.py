@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from xr2mri_jax import input as pipeline
-from xr2mri_jax.evaluation import cases, controls, retrieval
-from xr2mri_jax.evaluation.result import MODEL, Result, summarise, value_columns
+from xr2mri_jax.data import batches, passes
+from xr2mri_jax.evaluation import controls, retrieval
+from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.evaluation.store import SCALE, VolumeStore
 from xr2mri_jax.metrics import image
+from xr2mri_jax.presentation.sources import MODEL
 
 Predict = Callable[[np.ndarray], Any]
 Volumes = Callable[[np.ndarray], np.ndarray]
@@ -47,7 +48,7 @@ def evaluate(
       predict: xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1]; always called with b =
         batch_size, the last batch filled up.
       source: a TFDS builder with both splits, or a dict of sequences of decoded examples by split.
-      store: room for `cases.count(source, split)` cases; holds the predictions afterwards.
+      store: room for `passes.count(source, split)` cases; holds the predictions afterwards.
       split: what is evaluated.
       train_split: what the controls may know.
       batch_size: cases predicted and measured together.
@@ -60,14 +61,14 @@ def evaluate(
       InputError: where a split or a field is missing or no control can be made.
     """
     training = controls.TrainingSummary()
-    for batch in cases.batches(source, train_split, FIELDS, batch_size, "training volumes"):
+    for batch in passes.batches(source, train_split, FIELDS, batch_size, "training volumes"):
         training.add(batch)
     about, xrays = _predict_all(predict, source, split, batch_size, store)
     partner = controls.shuffled(about["subject"], seed)
     neighbour = training.nearest(xrays, about["subject"])
     mean = training.mean_volume()
-    records, _ = pipeline.open_records(
-        cases.part(source, train_split), train_split, ("mri", "mask")
+    records, _ = batches.open_records(
+        passes.part(source, train_split), train_split, ("mri", "mask")
     )
     sources: dict[str, Volumes] = {
         MODEL: store.predicted,
@@ -76,7 +77,7 @@ def evaluate(
         "shuffled_xray": lambda chosen: store.predicted(partner[chosen]),
     }
     values = {
-        name: cases.measure(_metrics_of(volumes, store), store.cases, batch_size, name)
+        name: passes.measure(_metrics_of(volumes, store), store.cases, batch_size, name)
         for name, volumes in sources.items()
     }
     rank = retrieval.ranks(retrieval.errors(store))
@@ -96,8 +97,8 @@ def _predict_all(
     predict: Predict, source: Any, split: str, batch_size: int, store: VolumeStore
 ) -> tuple[dict[str, list[Any]], np.ndarray]:
     """Fills the store; returns the columns of the case table, and the radiographs."""
-    table, xrays = cases.CaseTable(), []
-    for batch in cases.batches(source, split, FIELDS, batch_size, "predicting"):
+    table, xrays = passes.CaseTable(), []
+    for batch in passes.batches(source, split, FIELDS, batch_size, "predicting"):
         real = batch["example_mask"] > 0
         predicted = np.asarray(predict(batch["xray"]), np.float32)
         store.put(batch["index"][real], predicted[real], batch["mri"][real], batch["mask"][real])

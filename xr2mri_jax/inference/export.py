@@ -4,20 +4,18 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_folder, atomic_path, require_writable
 from xr2mri_jax.geometry import from_canonical
-from xr2mri_jax.inference.picture import STATEMENT, draw
+from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.io import dicom, dicom_write, write_nifti
 from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity
 from xr2mri_jax.io.formats import sniff
-
-if TYPE_CHECKING:
-    from xr2mri_jax.inference.predict import Prediction
+from xr2mri_jax.presentation.picture import STATEMENT, draw
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -87,7 +85,7 @@ class OutputFiles(NamedTuple):
         return files._replace(dicom=_dicom_output(Path(dicom_dir), Path(xray), keep_identity))
 
 
-def write_prediction(files: OutputFiles, prediction: "Prediction") -> None:
+def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
     """Writes all files; the volume appears last, so that where it is the others are."""
     with contextlib.ExitStack() as stack:
         # The stack closes in reverse order, and closing puts a file in its place.
@@ -113,7 +111,7 @@ def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
     return DicomOutput(folder, source, keep_identity)
 
 
-def _write_dicom(folder: Path, files: OutputFiles, prediction: "Prediction") -> None:
+def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> None:
     """The series in sagittal slices, as knees are read; the scale 0..1 is the same for all."""
     assert files.dicom is not None
     model = prediction.record["model"]
@@ -139,7 +137,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: "Prediction") -> 
     )
 
 
-def _write_picture(path: Path, prediction: "Prediction") -> None:
+def _write_picture(path: Path, prediction: Prediction) -> None:
     standard = prediction.radiograph
     # Canonical axes with the mirroring undone: the order in which planes are displayed.
     array = from_canonical(prediction.canonical, standard.side).array

@@ -8,7 +8,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
-from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.polarity import inverted, shows_dark_bone
 from xr2mri_jax.preprocess.radiograph import (
     StandardRadiograph,
@@ -115,7 +115,7 @@ def _found(radiograph: Radiograph) -> tuple[Radiograph, dict[str, KneePlace], li
         raise InputError(
             f"found the value {array.min():g} in every pixel, expected a radiograph (is it blank?)"
         )
-    places = localise(plain)
+    places = find_knees(plain)
     if shows_dark_bone(places):
         return inverted(plain), places, ["bone is dark in the file: the image was inverted"]
     return plain, places, []

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax import processor
 from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
@@ -28,6 +27,7 @@ from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.place import named_side
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.formats import sniff
+from xr2mri_jax.runtime import processor
 
 # scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)

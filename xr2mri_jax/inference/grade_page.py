@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from xr2mri_jax.evaluation import figures, report
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
 from xr2mri_jax.inference.knee_picture import BLOCKS
+from xr2mri_jax.presentation import figures, report
 
 _HEADS = ("file", "side", "probability", "at threshold", "distance", "warning")
 MEANING = (

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from PIL import Image
 
-from xr2mri_jax.inference import heat_picture
 from xr2mri_jax.inference.framing import FramedKnee
-from xr2mri_jax.inference.gradcam import GradCam, to_source
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.models.gradcam import GradCam, to_source
+from xr2mri_jax.presentation import heat_picture
 
 # What a picture's name ends in beside the one that has the source's pixels.
 BLOCKS = "_blocks"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
-from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
 
 # An image wider than this over the canonical box is no crop around one knee.
@@ -48,7 +48,7 @@ def place_knee(radiograph: Radiograph, centre: Sequence[float] | None) -> Placed
     if crop or centre is not None:
         bright, dark = bone_bright(radiograph)
         return PlacedKnee(bright, centre, None, dark)
-    places = localise(radiograph)
+    places = find_knees(radiograph)
     dark = shows_dark_bone(places)
     side, seen = radiograph.side, " and a ".join(sorted(places))
     if side is None and len(places) > 1:

@@ -12,35 +12,17 @@ import numpy as np
 from absl import logging
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Radiograph, Volume, from_canonical, reorient_ras
+from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
-from xr2mri_jax.inference.picture import STATEMENT
 from xr2mri_jax.inference.place import PlacedKnee, named_side, place_knee
+from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
-    StandardRadiograph,
     standardise_radiograph,
 )
+from xr2mri_jax.presentation.picture import STATEMENT
 from xr2mri_jax.training.checkpoint import LoadedModel, load_model
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
-    """A volume made from one radiograph.
-
-    Attributes:
-      volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world's origin,
-        which is the joint's centre.
-      canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
-      radiograph: what the model saw.
-      record: JSON-able; model, radiograph and volume: all that was done.
-    """
-
-    volume: Volume
-    canonical: np.ndarray
-    radiograph: StandardRadiograph
-    record: dict[str, Any]
 
 
 class Predictor:

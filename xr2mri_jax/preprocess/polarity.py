@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.knee_finder.find import find_knees
 
 
 def inverted(radiograph: Radiograph) -> Radiograph:
@@ -18,7 +18,7 @@ def inverted(radiograph: Radiograph) -> Radiograph:
 
 
 def shows_dark_bone(places: Mapping[str, KneePlace]) -> bool:
-    """Whether the knees that `localise` found are seen with dark bone."""
+    """Whether the knees that `find_knees` found are seen with dark bone."""
     return any(place.dark_bone for place in places.values())
 
 
@@ -29,7 +29,7 @@ def bone_bright(radiograph: Radiograph) -> tuple[Radiograph, bool]:
     either way is trusted and returned as it is.
     """
     try:
-        dark = shows_dark_bone(localise(radiograph))
+        dark = shows_dark_bone(find_knees(radiograph))
     except InputError:
         dark = False
     return (inverted(radiograph), True) if dark else (radiograph, False)

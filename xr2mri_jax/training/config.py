@@ -5,7 +5,7 @@ from typing import Any
 
 import ml_collections
 
-from xr2mri_jax.augment import STRENGTHS
+from xr2mri_jax.data.augment import STRENGTHS
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.losses import TERMS
 

@@ -23,11 +23,14 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from xr2mri_jax import datasets, input, selection, stages, workdir
+from xr2mri_jax import datasets, stages, workdir
+from xr2mri_jax.data import selection
+from xr2mri_jax.data.batches import example_shapes, make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
+from xr2mri_jax.runtime import signals
 from xr2mri_jax.stages.base import PICTURED, Stage
-from xr2mri_jax.training import checkpoint, optimizer, parallel, record, signals, soft_labels
+from xr2mri_jax.training import checkpoint, optimizer, parallel, record, soft_labels
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
@@ -110,7 +113,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
         if training and taught:
             source = soft_labels.attach(source, builder, data[split], taught)
             fields = (*fields, "taught")
-        return input.make_iterator(
+        return make_iterator(
             source,
             data[split],
             seed=resolved["seed"],
@@ -122,7 +125,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
         with contextlib.closing(whole_split()) as every:
             yield from itertools.islice(every, -(-FITTED // data["batch_size"]))
 
-    shapes = input.example_shapes(builder)
+    shapes = example_shapes(builder)
     example = {
         name: jax.ShapeDtypeStruct((1, *shapes[name][0]), shapes[name][1])
         for name in stage.fields

@@ -10,11 +10,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from xr2mri_jax import processor
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
+from xr2mri_jax.runtime import local_processes, processor
 from xr2mri_jax.stages.base import AXIS
-from xr2mri_jax.training import local_processes
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.step import Steps
 

@@ -16,10 +16,10 @@ import jax
 import numpy as np
 from scipy import special
 
-from xr2mri_jax import datasets, files, selection
-from xr2mri_jax import input as pipeline
+from xr2mri_jax import datasets, files
+from xr2mri_jax.data import batches, selection
+from xr2mri_jax.data import passes as cases
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import cases
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io.tables import read_table
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
@@ -109,11 +109,11 @@ def attach(source: selection.Selected, builder: Any, split: str, labels: Labels)
     Raises:
       InputError: where a knee has none.
     """
-    described, _ = pipeline.open_records(builder, split, ("subject", "side"))
+    described, _ = batches.open_records(builder, split, ("subject", "side"))
     knees = []
     for position in source.positions.tolist():
         record = described[position]
-        knees.append((pipeline.text(record["subject"]), SIDES[int(record["side"])]))
+        knees.append((batches.text(record["subject"]), SIDES[int(record["side"])]))
     unknown = sorted({knee for knee in knees if knee not in labels})
     if unknown:
         raise InputError(

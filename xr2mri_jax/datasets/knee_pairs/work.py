@@ -18,7 +18,7 @@ from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.joint_centre import find_joint_centre
-from xr2mri_jax.preprocess.localise import localise
+from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
@@ -150,7 +150,7 @@ def _placed(task: FilmTask, radiograph: Radiograph, clock: "_Clock") -> _Film:
         if given or radiograph.side is not None:
             bright, dark = bone_bright(radiograph)
             return _Film(bright, task.places if given else {}, dark)
-        found = localise(radiograph)
+        found = find_knees(radiograph)
         dark = shows_dark_bone(found)
         return _Film(inverted(radiograph) if dark else radiograph, {**found, **task.places}, dark)
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
-from xr2mri_jax.datasets.knee_xray.layout import Listing, find_knees
+from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
 from xr2mri_jax.datasets.knee_xray.work import ListedFile, XrayOptions, make_radiograph
 from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.files import atomic_path
@@ -57,7 +57,7 @@ class Builder(FilesBuilder):
 
     def plan(self, source: Path) -> Work:
         """Every file of every split; those without a knee's name are unusable from the start."""
-        tasks = {split: _files(listing) for split, listing in find_knees(source).items()}
+        tasks = {split: _files(listing) for split, listing in list_knees(source).items()}
         function = functools.partial(
             make_radiograph, self.builder_config.image_shape, self.options.contrast
         )

@@ -31,7 +31,7 @@ class Listing(NamedTuple):
     broken: tuple[tuple[Path, str], ...]
 
 
-def find_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
+def list_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
     """Lists SOURCE/{train,val,test}/{0..4}/<ID><L|R>.<ext>, or SOURCE/{0..4}/... as one split.
 
     Args:

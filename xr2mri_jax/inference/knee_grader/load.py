@@ -32,7 +32,7 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
         return form.read(folder)
     if (folder / "config.json").is_file():
         # Imported here: reading checkpoints takes seconds of imports.
-        from xr2mri_jax.inference.knee_grader.make import from_workdir
+        from xr2mri_jax.inference.knee_grader.from_run import from_workdir
 
         return from_workdir(folder)
     raise InputError(

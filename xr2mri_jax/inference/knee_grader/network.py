@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from xr2mri_jax.inference import views
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.models import classifiers
+from xr2mri_jax.models import classifiers, views
 
 
 class Network:

@@ -1,0 +1,343 @@
+"""The input pipeline on a small TFDS dataset: order, padding, shards, position, fields, speed."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.data import batches as pipeline
+from xr2mri_jax.errors import InputError
+
+SHAPE = (3, 6, 8)
+SIZES = {"train": 10, "test": 5}
+
+
+def _example(index, paired=True):
+    rng = np.random.default_rng(index)
+    side, kl = index % 2, index % 5
+    example = {
+        "xray": rng.integers(0, 65536, (*SHAPE[1:], 1), dtype=np.uint16),
+        "side": np.int32(side),
+        "kl": np.int32(kl),
+        "subject": f"case{index:03d}",
+    }
+    if paired:
+        example["mri"] = rng.integers(0, 65536, (*SHAPE, 1), dtype=np.uint16)
+        example["mask"] = np.ones((*SHAPE, 1), np.uint8)
+        example["labels"] = rng.integers(0, 9, SHAPE, dtype=np.uint8)
+        example["spacing"] = np.array([4.0, 2.0, 1.0], np.float32)
+    return example
+
+
+def _prepare(folder, paired):
+    """A builder of the project's features, prepared and read without TensorFlow."""
+    import tensorflow_datasets as tfds
+
+    def tensor(shape, dtype):
+        return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="zlib")
+
+    class TinyKnees(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        """Random numbers in the form of knees."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "xray": tensor((*SHAPE[1:], 1), np.uint16),
+                "side": tfds.features.Scalar(np.int32),
+                "kl": tfds.features.Scalar(np.int32),
+                "subject": tfds.features.Text(),
+            }
+            if paired:
+                features["mri"] = tensor((*SHAPE, 1), np.uint16)
+                features["mask"] = tensor((*SHAPE, 1), np.uint8)
+                features["labels"] = tensor(SHAPE, np.uint8)
+                features["spacing"] = tensor((3,), np.float32)
+            return tfds.core.DatasetInfo(
+                builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+            )
+
+        def _split_generators(self, manager):
+            del manager
+            return {name: self._generate_examples(size) for name, size in SIZES.items()}
+
+        def _generate_examples(self, size):
+            for index in range(size):
+                yield index, _example(index, paired)
+
+    builder = TinyKnees(data_dir=str(folder), file_format="array_record")
+    builder.download_and_prepare()
+    return builder
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    return _prepare(tmp_path_factory.mktemp("paired"), paired=True)
+
+
+def _batches(source, split="test", count=None, **options):
+    iterator = pipeline.make_iterator(source, split, **{"batch_size": 2, **options})
+    taken = list(itertools.islice(iterator, count))
+    iterator.close()
+    return taken
+
+
+def _same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+def test_values_shapes_and_dtypes(builder):
+    batches = _batches(builder, fields=(*pipeline.FIELDS, *pipeline.EXTRA_FIELDS))
+    assert len(batches) == 3
+    first, expected = batches[0], [_example(0), _example(1)]
+    for name in ("xray", "mri"):
+        stacked = np.stack([e[name] for e in expected]).astype(np.float64) / 65535
+        assert first[name].dtype == np.float32
+        np.testing.assert_allclose(first[name], stacked, atol=1e-7)
+    assert first["mask"].dtype == np.float32 and first["mask"].shape == (2, *SHAPE, 1)
+    np.testing.assert_array_equal(first["labels"], np.stack([e["labels"] for e in expected]))
+    assert first["side"].tolist() == [0, 1] and first["side"].dtype == np.int32
+    assert first["kl"].tolist() == [0, 1] and first["index"].dtype == np.int32
+    assert first["subject"].tolist() == ["case000", "case001"]
+    np.testing.assert_array_equal(first["spacing"], [[4, 2, 1]] * 2)
+
+
+def test_full_scale_becomes_exactly_one():
+    example = {"xray": np.full((2, 2, 1), 65535, np.uint16)}
+    (batch,) = _batches([example], batch_size=1)
+    assert np.all(batch["xray"] == 1.0)
+
+
+def test_evaluation_pads_the_last_batch_and_says_so(builder):
+    batches = _batches(builder)
+    assert [b["index"].tolist() for b in batches] == [[0, 1], [2, 3], [4, -1]]
+    assert [b["example_mask"].tolist() for b in batches] == [[1, 1], [1, 1], [1, 0]]
+    assert batches[-1]["example_mask"].dtype == np.float32
+    np.testing.assert_array_equal(batches[-1]["xray"][1], batches[-1]["xray"][0])
+
+
+def test_training_repeats_without_padding_and_sees_every_record_once_an_epoch(builder):
+    options = {"split": "train", "batch_size": 3, "shuffle": True, "epochs": None, "count": 10}
+    order = np.concatenate([b["index"] for b in _batches(builder, seed=4, **options)])
+    epochs = order.reshape(3, 10)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(10))
+    assert len({tuple(epoch) for epoch in epochs}) == 3
+    again = np.concatenate([b["index"] for b in _batches(builder, seed=4, **options)])
+    other = np.concatenate([b["index"] for b in _batches(builder, seed=5, **options)])
+    np.testing.assert_array_equal(order, again)
+    assert order.tolist() != other.tolist()
+
+
+def test_hosts_together_see_what_one_host_sees(builder):
+    options = {
+        "split": "train", "shuffle": True, "epochs": None, "seed": 1, "count": 4,
+        "augment": {"noise": 0.1, "shift": 2}, "mixup": 0.4,
+    }  # fmt: skip
+    whole = _batches(builder, batch_size=4, **options)
+    halves = [_batches(builder, shard_index=i, shard_count=2, **options) for i in (0, 1)]
+    for one, left, right in zip(whole, *halves, strict=True):
+        for name in one:
+            mixed = np.stack([left[name], right[name]], axis=1).reshape(one[name].shape)
+            np.testing.assert_array_equal(one[name], mixed)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_every_host_takes_equally_many_steps_and_nothing_is_lost(builder, shards):
+    seen = []
+    for shard in range(shards):
+        batches = _batches(builder, shard_index=shard, shard_count=shards)
+        assert len(batches) == -(-5 // (2 * shards))
+        seen += [i for b in batches for i in b["index"] if i >= 0]
+    assert sorted(seen) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_restored_position_continues_with_the_same_batches(builder, threads, cache):
+    options = {
+        "batch_size": 3, "seed": 7, "shuffle": True, "epochs": None, "cache": cache,
+        "augment": {"shift": 1, "rotate": 5.0, "noise": 0.1}, "num_threads": threads,
+        "mixup": 0.2,
+    }  # fmt: skip
+    iterator = pipeline.make_iterator(builder, "train", **options)
+    before = [next(iterator) for _ in range(5)]
+    state = json.loads(json.dumps(iterator.get_state()))
+    after = [next(iterator) for _ in range(4)]
+    restored = pipeline.make_iterator(builder, "train", **options)
+    next(restored)
+    restored.set_state(state)
+    for batch in after:
+        _same(batch, next(restored))
+    iterator.set_state(state)
+    _same(after[0], next(iterator))
+    assert not np.array_equal(before[0]["xray"], after[0]["xray"])
+
+
+def test_mixup_takes_the_example_at_its_place_in_the_next_batch(builder):
+    options = {"split": "train", "shuffle": True, "epochs": None, "seed": 2, "batch_size": 4}
+    plain = _batches(builder, **options, count=3)
+    mixed = _batches(builder, **options, count=2, mixup=0.5)
+    order = {name: np.concatenate([b[name] for b in plain]) for name in ("index", "kl", "xray")}
+    found = {name: np.concatenate([b[name] for b in mixed]) for name in mixed[0]}
+    np.testing.assert_array_equal(found["index"], order["index"][:8])
+    np.testing.assert_array_equal(found["kl"], order["kl"][:8])
+    np.testing.assert_array_equal(found["mixed_kl"], order["kl"][4:12])
+    share = found["share"][:, None, None, None]
+    wanted = share * order["xray"][:8] + (1 - share) * order["xray"][4:12]
+    np.testing.assert_allclose(found["xray"], wanted, atol=1e-6)
+    assert len(set(found["share"])) == 8
+
+
+@pytest.mark.parametrize("threads", [0, 3])
+@pytest.mark.parametrize("hosts", [1, 2])
+def test_mixup_makes_each_example_once(threads, hosts):
+    class Counted(list):
+        asked = 0
+
+        def __getitem__(self, index):
+            self.asked += isinstance(index, int)
+            return super().__getitem__(index)
+
+    records = Counted(_example(index) for index in range(24 * hosts))
+    # The first one is looked at for its fields, and the last batch is mixed with the first.
+    _batches(records, batch_size=4, mixup=0.5, num_threads=threads, shard_count=hosts)
+    assert 24 <= records.asked <= 24 + 4 + 1
+
+
+def test_an_example_that_cannot_be_made_is_told_wherever_it_is_used():
+    class Broken(list):
+        def __getitem__(self, index):
+            if index == 9:
+                raise OSError("the disk is gone")
+            return super().__getitem__(index)
+
+    records = Broken(_example(index) for index in range(16))
+    with pytest.raises(OSError, match="the disk is gone"):
+        _batches(records, batch_size=4, mixup=0.5, num_threads=2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have their own on Linux")
+def test_threads_that_stand_back_are_the_least_and_give_the_same():
+    class Watched(list):
+        seen: ClassVar[set] = set()
+
+        def __getitem__(self, index):
+            self.seen.add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+            return super().__getitem__(index)
+
+    records = Watched(_example(index) for index in range(40))
+    plain = _batches(records, batch_size=4, num_threads=1)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert Watched.seen == {own}
+    standing = _batches(records, batch_size=4, num_threads=1, stand_back=True)
+    for one, other in zip(plain, standing, strict=True):
+        _same(one, other)
+    assert Watched.seen == {own, 19}
+    Watched.seen.clear()
+    _batches(records, batch_size=4, num_threads=0, stand_back=True)
+    assert Watched.seen == {own}
+
+
+def test_a_position_of_another_stream_is_refused(builder):
+    state = pipeline.make_iterator(builder, "train", batch_size=2, seed=1).get_state()
+    other = pipeline.make_iterator(builder, "train", batch_size=4, seed=1)
+    with pytest.raises(InputError, match=r"batch_size is 2, here it is 4"):
+        other.set_state(state)
+
+
+def test_augmentation_differs_by_epoch_and_not_by_order(builder):
+    options = {"split": "train", "batch_size": 10, "epochs": 2, "augment": {"noise": 0.2}}
+    first, second = _batches(builder, seed=3, **options)
+    assert not np.array_equal(first["xray"], second["xray"])
+    shuffled, _ = _batches(builder, seed=3, shuffle=True, **options)
+    back = np.argsort(shuffled["index"])
+    np.testing.assert_array_equal(shuffled["xray"][back], first["xray"])
+    np.testing.assert_array_equal(first["mri"], second["mri"])
+
+
+def test_fields_that_are_not_wanted_are_not_decoded(builder, monkeypatch):
+    import zlib
+
+    opened = []
+    real = zlib.decompress
+    monkeypatch.setattr(zlib, "decompress", lambda data: opened.append(1) or real(data))
+    (batch,) = _batches(builder, batch_size=5, fields=("xray", "kl"))
+    assert set(batch) == {"xray", "kl", "index", "example_mask"}
+    assert len(opened) == 5
+
+
+def test_cache_reads_every_record_once():
+    class Counting(list):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    source = Counting(_example(i) for i in range(5))
+    _batches(source, epochs=3, cache=True, num_threads=0)
+    # one more for the look at the fields
+    assert source.reads == 6
+
+
+def test_radiographs_alone(tmp_path):
+    builder = _prepare(tmp_path, paired=False)
+    (batch,) = _batches(builder, batch_size=5, augment={"shift": 1, "gamma": 0.1})
+    assert set(batch) == {"xray", "side", "kl", "index", "example_mask"}
+    assert batch["xray"].dtype == np.float32
+    with pytest.raises(InputError, match="has no 'mri'"):
+        _batches(builder, fields=("xray", "mri"))
+
+
+def test_example_shapes_are_those_of_batches(builder):
+    (batch,) = _batches(builder, batch_size=5, fields=(*pipeline.FIELDS, "labels", "spacing"))
+    for name, (shape, dtype) in pipeline.example_shapes(builder).items():
+        assert batch[name].shape[1:] == shape and batch[name].dtype == dtype
+    assert set(pipeline.example_shapes(builder)) == {*pipeline.FIELDS, "labels", "spacing"}
+
+
+def test_parts_of_a_split(builder):
+    batches = _batches(builder, split="train[:30%]")
+    assert [i for b in batches for i in b["index"]] == [0, 1, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "tset"}, "no split 'tset', expected one of"),
+        ({"split": "train[:0]"}, "is empty"),
+        ({"fields": ("ray",)}, "unknown field 'ray'"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"augment": {"flip": 1}}, "data.augment.flip"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(builder, options, message):
+    with pytest.raises(InputError, match=message) as raised:
+        _batches(builder, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_empty_sources_and_wrong_shards_are_refused(builder):
+    with pytest.raises(InputError, match="empty"):
+        _batches([])
+    with pytest.raises(ValueError, match="shard 2 of 2"):
+        _batches(builder, shard_index=2, shard_count=2)
+
+
+def test_importing_needs_no_tensorflow_and_starts_no_backend():
+    code = (
+        "import sys, xr2mri_jax.data.batches, xr2mri_jax.data.augment\n"
+        "from jax._src import xla_bridge\n"
+        "assert 'tensorflow' not in sys.modules and not xla_bridge._backends"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,76 @@
+"""Tests of the picture: which voxel is shown where."""
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.presentation.picture import COMPARTMENT_MM, STATEMENT, draw, panels
+
+SHAPE = (32, 64, 64)
+
+
+def corner():
+    """The anterior, superior, patient-right corner is bright (canonical axes, not mirrored)."""
+    array = np.zeros(SHAPE, np.float32)
+    array[:8, :8, :8] = 1.0
+    return array
+
+
+def shown(array, side="right"):
+    return {p.title: p for p in panels(np.zeros((64, 64), np.float32), array, side)}
+
+
+def test_anterior_is_left_and_superior_up_in_sagittal_planes():
+    array = corner()
+    array[:8, :8] = 1.0
+    middle = shown(array)["sagittal, middle"]
+    assert middle.pixels.shape == (64, 32)
+    assert middle.pixels[0, 0] == 1 and middle.pixels[-1, 0] == 0 and middle.pixels[0, -1] == 0
+    assert middle.letters == ("A", "P", "S", "I")
+
+
+def test_patient_right_is_left_in_coronal_and_axial_planes():
+    array = corner()
+    array[:, :8, :8] = 1.0
+    coronal = shown(array)["coronal"]
+    assert coronal.pixels[0, 0] == 1 and coronal.pixels[0, -1] == 0 and coronal.pixels[-1, 0] == 0
+    array = corner()
+    array[:8, :, :8] = 1.0
+    axial = shown(array)["axial"]
+    assert axial.pixels.shape == (32, 64)
+    assert axial.pixels[0, 0] == 1 and axial.pixels[0, -1] == 0 and axial.pixels[-1, 0] == 0
+    assert coronal.letters[:2] == axial.letters[:2] == ("R", "L")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_compartments_follow_the_side(side):
+    array = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), SHAPE)  # patient right 0
+    planes = shown(array, side)
+    lateral = planes["sagittal, lateral compartment"].pixels.mean()
+    medial = planes["sagittal, medial compartment"].pixels.mean()
+    step = COMPARTMENT_MM / 2 / 63
+    expected = (0.5 - step, 0.5 + step)
+    assert (lateral, medial) == pytest.approx(
+        expected if side == "right" else expected[::-1], abs=1e-6
+    )
+    assert planes["sagittal, middle"].pixels.mean() == pytest.approx(0.5)
+
+
+def test_the_figure_says_what_it_is_and_keeps_proportions():
+    figure = draw(np.zeros((64, 64), np.float32), corner(), "left", "caption")
+    assert figure.get_suptitle() == STATEMENT
+    assert "not for diagnosis" in STATEMENT
+    assert len(figure.axes) == 6
+    for axes in figure.axes:
+        left, right, bottom, top = axes.images[0].get_extent()
+        assert (right - left, bottom - top) == (128, 128)
+        assert axes.get_aspect() == 1
+        texts = [text.get_text() for text in axes.texts]
+        assert axes.images[0].get_clim() == (0, 1)
+        assert "20 mm" in texts and len(texts) == 5
+
+
+def test_dim_volumes_are_shown_brighter_and_say_so():
+    array = np.full(SHAPE, 0.5, np.float32)
+    figure = draw(np.zeros((64, 64), np.float32), array, "left", "caption")
+    assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1.0] + [0.5] * 5
+    assert "caption; planes shown from 0 to 0.50" in [t.get_text() for t in figure.texts]

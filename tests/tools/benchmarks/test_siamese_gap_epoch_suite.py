@@ -1,0 +1,65 @@
+"""The benchmark suite `siamese_gap_epoch`: its report, and that both sides train.
+
+PyTorch is the extra [bench]: its side is looked at only where it is installed.
+"""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.data import augment
+from xr2mri_jax.runtime import processor
+from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
+
+SIZES = {"channels": (2, 3, 4, 5), "convolutions": (1, 1, 1, 1)}
+
+
+def test_the_report_has_whole_epochs_and_their_ratios():
+    report = siamese_gap_epoch.run(32, repeats=2, batch_size=4, steps=3, overrides=SIZES)
+    json.dumps(report, allow_nan=False)
+    ours = next(iter(report["seconds"]))
+    assert ours == ("jax a process a core" if processor.cores() > 1 else "jax")
+    assert all(len(times["seconds"]) == 2 for times in report["seconds"].values())
+    text = siamese_gap_epoch.table(report)
+    assert "3 steps of 4" in text and ours in text
+    if importlib.util.find_spec("torch") is None:
+        assert report["torch"] == siamese_gap_epoch.MISSING and report["ratios"] == {}
+    else:
+        assert len(report["ratios"]) == len(report["seconds"]) - 1 == 4
+        assert all(name.startswith(f"{ours} / torch ") for name in report["ratios"])
+
+
+def test_ratios_are_of_the_medians_and_of_the_same_turns():
+    ours = {"median_s": 3.0, "seconds": [1.0, 3.0, 6.0]}
+    theirs = {"median_s": 2.0, "seconds": [2.0, 12.0, 2.0]}
+    assert timing.ratios(ours, theirs) == {"medians": 1.5, "paired": 0.5}
+
+
+def test_rows_are_aligned_and_in_their_unit():
+    entry = {"median_s": 0.0125, "minimum_s": 0.01, "processor_s": 0.02}
+    seconds = {"one": entry, "a longer name": entry}
+    head, one, other = timing.rows("function", seconds, "ms", digits=1)
+    assert len(head) == len(one) == len(other)
+    assert one.split() == ["one", "12.5", "ms", "10.0", "ms", "20.0", "ms"]
+    assert head.split() == ["function", "median", "minimum", "processor"]
+
+
+def test_the_radiographs_are_stored_ones_of_both_grades():
+    first, second, *_ = siamese_gap_epoch.radiographs({"image_shape": (6, 8)}, 4)
+    assert first["xray"].shape == (6, 8, 1) and first["xray"].dtype == np.uint16
+    assert (first["kl"], second["kl"]) == (0, 2)
+    assert not np.array_equal(first["xray"], second["xray"])
+
+
+def test_pytorchs_radiographs_are_augmented_anew():
+    torch = pytest.importorskip("torch")
+    from xr2mri_jax.tools.benchmarks import torch_siamese_gap
+
+    stored = siamese_gap_epoch.radiographs({"image_shape": (32, 32)}, 2)
+    strength = augment.strengths(siamese_gap_epoch.AUGMENT)
+    films = torch_siamese_gap.AugmentedRadiographs(stored, strength)
+    (one, label), (other, _) = films[1], films[1]
+    assert one.shape == (1, 32, 32) and one.dtype == torch.float32 and label == 1
+    assert not torch.equal(one, other)

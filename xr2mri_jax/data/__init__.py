@@ -1,0 +1,1 @@
+"""A prepared dataset becomes batches: selection, augmentation, passes over a split."""

@@ -1,0 +1,399 @@
+"""Dataset to batches with Grain: shuffled, augmented, sharded by host, resumable to the example.
+
+One global order of examples is fixed by (seed, epoch); host k of n takes the positions k, k + n,
+k + 2n, ... of it, so that n hosts with batches of b see together what one host with batches of
+n * b sees. Augmentation is drawn from (seed, epoch, record). Nothing is read ahead of its position
+in a way that matters: a restored iterator continues with the very same batches.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import grain
+import numpy as np
+
+from xr2mri_jax.data import augment as augmentation
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import processor
+
+FIELDS = ("xray", "mri", "mask", "side", "kl")
+EXTRA_FIELDS = ("labels", "spacing", "subject")
+# What no dataset has and a run adds to its examples: soft labels.
+ADDED_FIELDS = ("taught",)
+PADDING = -1
+_VERSION = 2
+
+
+class DatasetIterator(Iterator[dict[str, np.ndarray]]):
+    """Yields batches; its position can be taken and set.
+
+    Attributes:
+      examples: number of records in the split, over all hosts.
+      steps: number of batches on every host, None where the dataset repeats forever.
+    """
+
+    def __init__(
+        self, batches: grain.IterDataset, steps: int | None, examples: int, stream: dict[str, Any]
+    ) -> None:
+        self.steps = steps
+        self.examples = examples
+        self._iterator = iter(batches)
+        self._stream = stream
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        return next(self._iterator)
+
+    def get_state(self) -> dict[str, Any]:
+        """The position in a form that JSON can hold: Grain's own, and of which stream it is."""
+        reader = dict(self._iterator.get_state())
+        return {"version": _VERSION, "reader": reader, **self._stream}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continues after the batch that was the last one when the state was taken.
+
+        Raises:
+          InputError: where the state belongs to another stream of batches (another seed, batch
+            size, number of records, ...), which could not be continued exactly.
+        """
+        expected = {"version": _VERSION, **self._stream}
+        for name, value in expected.items():
+            if state.get(name) != value:
+                raise InputError(
+                    f"input position cannot be restored: its {name} is {state.get(name)!r}, here "
+                    f"it is {value!r}"
+                )
+        self._iterator.set_state({name: int(value) for name, value in state["reader"].items()})
+
+    def close(self) -> None:
+        """Stops reading ahead."""
+        self._iterator.close()
+
+
+def make_iterator(
+    source: Any,
+    split: str,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: Mapping[str, Any] | None = None,
+    epochs: int | None = 1,
+    shard_index: int = 0,
+    shard_count: int = 1,
+    fields: Sequence[str] | None = None,
+    cache: bool = False,
+    mixup: float = 0.0,
+    num_threads: int | None = None,
+    stand_back: bool = False,
+) -> DatasetIterator:
+    """Batches of one split of a dataset.
+
+    Args:
+      source: a prepared TFDS builder, or a sequence of decoded examples (dicts, as the builder's
+        data source yields them), of which `split` is then only the name.
+      split: a split of the dataset, TFDS's slicing included (`train[:10%]`).
+      batch_size: examples in a batch on this host.
+      seed: decides order and augmentation, together with epoch and record.
+      shuffle: a new order in every epoch; False: the stored order.
+      augment: strengths as in `augment.STRENGTHS`; None: no augmentation.
+      epochs: None repeats forever, without padding: batches run on over the end of an epoch. A
+        number ends after so many; the last batches are filled up with padding so that every host
+        takes equally many steps.
+      shard_index: this host's number, 0 <= shard_index < shard_count.
+      shard_count: number of hosts.
+      fields: entries to yield, of `FIELDS` and `EXTRA_FIELDS`; None: what the dataset has of
+        `FIELDS`. Others are not decoded.
+      cache: keeps decoded examples (uint16) in memory after their first use.
+      mixup: a > 0 mixes every radiograph with the one at its place in the next batch, by shares
+        from Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
+      num_threads: threads that make batches ahead of time; None: one a core, at most 8.
+      stand_back: these threads leave the cores to all others, see `processor.stand_back`: for
+        training on the processor, whose processes wait for each other's sums now and then.
+
+    Returns:
+      An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
+      f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], side, kl i32[b], spacing f32[b, n] in
+      mm, subject str[b], taught f32[b, k]; always index i32[b], the position in the split or -1 for
+      padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl
+      i32[b]. Padding repeats an example, so that it stays finite.
+
+    Raises:
+      InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
+        augmentation, a batch size below 1, a seed outside 0..2**32-1.
+      ValueError: for a shard outside the shard count.
+    """
+    if not 0 <= shard_index < shard_count:
+        raise ValueError(f"shard {shard_index} of {shard_count} does not exist")
+    if batch_size < 1:
+        raise InputError(f"data.batch_size: {batch_size} found, expected at least 1")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed: {seed} found, expected 0..{2**32 - 1}")
+    records, fields = open_records(source, split, fields)
+    strength = augmentation.strengths(augment)
+    threads = min(processor.cores(), 8) if num_threads is None else num_threads
+    examples = len(records)
+    dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
+    dataset = dataset.map_with_index(_Select(fields, examples))
+    if any(strength.values()):
+        dataset = dataset.random_map(_Augment(strength))
+    if shuffle:
+        dataset = dataset.shuffle()
+    dataset = dataset.repeat(epochs)
+    if mixup:
+        # Besides the batches that are worked on, the one that they are mixed with.
+        kept = (max(threads, 1) + 1) * batch_size
+        dataset = _mixed(dataset, seed, mixup, batch_size * shard_count, kept)
+    steps = None
+    if epochs is not None:
+        steps = -(-len(dataset) // (batch_size * shard_count))
+        dataset = _padded(dataset, steps * batch_size * shard_count)
+    batched = _BehindOthers(collate) if stand_back and threads else collate
+    dataset = dataset[shard_index::shard_count].batch(batch_size, batch_fn=batched)
+    batches = dataset.to_iter_dataset(
+        grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1 if threads else 0)
+    )
+    stream = {
+        "examples": examples,
+        "split": str(split),
+        "seed": seed,
+        "shuffle": shuffle,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "shard_count": shard_count,
+    }
+    return DatasetIterator(batches, steps, examples, stream)
+
+
+def example_shapes(builder: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Shape and dtype of one example as batches hold it, without the batch axis, by field.
+
+    Text (`subject`) is left out.
+    """
+    shapes = {}
+    for name, feature in builder.info.features.items():
+        if name in (*FIELDS, *EXTRA_FIELDS) and name != "subject":
+            shape = tuple(feature.shape)
+            shapes[name] = shape, np.dtype(_batch_dtype(name))
+    return shapes
+
+
+def open_records(
+    source: Any, split: str, fields: Sequence[str] | None = None
+) -> tuple[Sequence[Any], tuple[str, ...]]:
+    """The decoded examples of a split by position, and the fields that are asked for.
+
+    Args:
+      source: as for `make_iterator`.
+      split: as for `make_iterator`.
+      fields: as for `make_iterator`; other features stay undecoded bytes.
+
+    Returns:
+      A sequence of dicts with random access, and the names of the entries that count.
+
+    Raises:
+      InputError: as `make_iterator`.
+    """
+    if not hasattr(source, "as_data_source"):
+        if len(source) == 0:
+            raise InputError(f"split {split!r} is empty")
+        return source, _chosen(fields, source[0], "the examples")
+    name = source.info.full_name
+    _require_split(source, split)
+    chosen = _chosen(fields, source.info.features, name)
+    skip = _skip_decoding()
+    unwanted = {f: skip for f in source.info.features if f not in chosen}
+    return source.as_data_source(split=split, decoders=unwanted or None), chosen
+
+
+def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Stacks decoded examples into the batch that `make_iterator` describes."""
+    batch: dict[str, np.ndarray] = {}
+    for name, first in examples[0].items():
+        values = [example[name] for example in examples]
+        if name == "subject":
+            batch[name] = np.array([text(value) for value in values])
+            continue
+        stacked = np.empty((len(values), *np.shape(first)), _batch_dtype(name))
+        for row, value in enumerate(values):
+            if name in ("xray", "mri") and value.dtype == np.uint16:
+                np.divide(value, np.float32(65535), out=stacked[row, ...], dtype=np.float32)
+            else:
+                stacked[row] = value
+        batch[name] = stacked
+    batch["example_mask"] = (batch["index"] != PADDING).astype(np.float32)
+    return batch
+
+
+def _batch_dtype(name: str) -> type:
+    if name in ("xray", "mri", "mask", "spacing", "share", "taught"):
+        return np.float32
+    return np.uint8 if name == "labels" else np.int32
+
+
+def text(value: Any) -> str:
+    """A stored text, which TFDS hands out as bytes."""
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
+def _padded(dataset: grain.MapDataset, length: int) -> grain.MapDataset:
+    """Extends `dataset` to `length` by its last example, with the index that marks padding."""
+    real = len(dataset)
+
+    def example(position: int) -> dict[str, Any]:
+        if position < real:
+            return dataset[position]
+        return {**dataset[real - 1], "index": PADDING}
+
+    return grain.MapDataset.range(length).map(example)
+
+
+def _mixed(
+    dataset: grain.MapDataset, seed: int, concentration: float, apart: int, kept: int
+) -> grain.MapDataset:
+    """Each example mixed with the one `apart` behind it, before hosts take their shares.
+
+    A whole batch apart they belong to the same host, which makes each once for both its uses.
+    """
+    length = len(dataset)
+    example = _Twice(dataset.__getitem__, kept)
+
+    def pair(position: int) -> tuple[Any, Any]:
+        return example(position), example((position + apart) % length)
+
+    # A stream of its own beside the augmentation's.
+    positions = grain.MapDataset.range(length).map(pair).seed((seed + 1) % 2**32)
+    return positions.random_map(_Mix(concentration))
+
+
+class _Twice:
+    """Makes what is asked for twice, from any thread, but once."""
+
+    def __init__(self, make: Callable[[int], Any], kept: int) -> None:
+        """Takes the maker, and how many may wait for their second time."""
+        self._make = make
+        self._kept = kept
+        self._open: OrderedDict[int, Future[Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, position: int) -> Any:
+        with self._lock:
+            found = self._open.pop(position, None)
+            if found is None:
+                made: Future[Any] = Future()
+                self._open[position] = made
+                # Those of which the second time never came: the position was set elsewhere.
+                while len(self._open) > self._kept:
+                    self._open.popitem(last=False)
+        if found is not None:
+            return found.result()
+        try:
+            made.set_result(self._make(position))
+        except BaseException as error:
+            made.set_exception(error)
+            raise
+        return made.result()
+
+
+class _BehindOthers:
+    """A function whose threads stand back from their first call on."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+        self._thread = threading.local()
+
+    def __call__(self, value: Any) -> Any:
+        if not hasattr(self._thread, "stands_back"):
+            processor.stand_back()
+            self._thread.stands_back = True
+        return self._function(value)
+
+
+class _Select(grain.transforms.MapWithIndex):
+    """Keeps the fields that were asked for and adds the record's position in the split."""
+
+    def __init__(self, fields: Sequence[str], examples: int) -> None:
+        self._fields = tuple(fields)
+        self._examples = examples
+
+    def map_with_index(self, index: int, element: Mapping[str, Any]) -> dict[str, Any]:
+        chosen = {name: element[name] for name in self._fields}
+        return {**chosen, "index": index % self._examples}
+
+
+class _Augment(grain.transforms.RandomMap):
+    def __init__(self, strength: Mapping[str, float]) -> None:
+        self._strength = strength
+
+    def random_map(self, element: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        return augmentation.apply(element, rng, self._strength)
+
+
+class _Mix(grain.transforms.RandomMap):
+    def __init__(self, concentration: float) -> None:
+        self._concentration = concentration
+
+    def random_map(self, element: Any, rng: np.random.Generator) -> dict[str, Any]:
+        example, other = element
+        return augmentation.mixed(example, other, rng, self._concentration)
+
+
+class _Cached(Sequence):
+    """A sequence that keeps what it has read once."""
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        self._records = records
+        self._kept: dict[int, Any] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self._kept.get(index)
+        if found is None:
+            found = self._records[index]
+            with self._lock:
+                self._kept[index] = found
+        return found
+
+
+def _skip_decoding() -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.decode.SkipDecoding()
+
+
+def _require_split(builder: Any, split: str) -> None:
+    splits = builder.info.splits
+    if not splits:
+        raise InputError(
+            f"dataset {builder.info.full_name} is not prepared in {builder.data_dir}: run "
+            "launch/prepare.py first"
+        )
+    try:
+        examples = splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"dataset {builder.info.full_name} has no split {split!r}, expected one of "
+            + ", ".join(splits)
+        ) from error
+    if examples == 0:
+        raise InputError(f"split {split!r} of dataset {builder.info.full_name} is empty")
+
+
+def _chosen(
+    fields: Sequence[str] | None, available: Mapping[str, Any], where: str
+) -> tuple[str, ...]:
+    if fields is None:
+        return tuple(name for name in FIELDS if name in available)
+    wanted = tuple(f for f in fields if f not in ("index", "example_mask"))
+    for field in wanted:
+        known = (*FIELDS, *EXTRA_FIELDS, *ADDED_FIELDS)
+        if field not in known:
+            raise InputError(f"unknown field {field!r}, expected of {', '.join(known)}")
+        if field not in available:
+            raise InputError(f"{where} has no {field!r}; it has {', '.join(sorted(available))}")
+    return wanted

@@ -1,0 +1,171 @@
+"""Which examples of a split take part: by grade, by patient, each class equally often."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.data import batches
+from xr2mri_jax.datasets.splits import subject_fraction
+from xr2mri_jax.errors import InputError
+
+PARTS = ("train", "fold", "held_out", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Selected(Sequence):
+    """Some records of a split, in a chosen order; a record may occur more than once.
+
+    Attributes:
+      records: random access to the decoded examples of the whole split.
+      positions: i64[n], the chosen ones, positions in the split.
+    """
+
+    records: Sequence[Any]
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.records[int(self.positions[index])]
+
+
+def select(
+    source: Any,
+    split: str,
+    fields: Sequence[str],
+    *,
+    grades: Sequence[int] = (),
+    part: str = "all",
+    held_out: float = 0.0,
+    seed: int = 0,
+    fold: int = 0,
+    folds: int = 0,
+    balanced: bool = False,
+) -> Selected:
+    """Chooses examples of a split by grade and patient.
+
+    Args:
+      source: a prepared TFDS builder, or a sequence of decoded examples.
+      split: the split.
+      fields: entries that the examples will be asked for; others stay undecoded.
+      grades: Kellgren-Lawrence grades that take part; none: all.
+      part: "held_out" for the patients that a hash of their name and `seed` puts among the share
+        `held_out`; of the others "fold" for those of one fold and "train" for those of the other
+        folds; "all" for everybody. Both knees of a patient stay together.
+      held_out: share of the patients, in [0, 1).
+      seed: of that hash.
+      fold: which of the folds, 0 <= fold < folds.
+      folds: how many the patients that are not held out are divided into by the same hash; 0: one,
+        and nobody is in it.
+      balanced: repeats examples of the rarer classes, evenly, until each grade is as frequent as
+        the most frequent one.
+
+    Returns:
+      The examples in the split's order, repeated ones at the end.
+
+    Raises:
+      InputError: where the split is unknown, has no grades or subjects, or nothing is left.
+    """
+    if part not in PARTS or not 0 <= held_out < 1 or not 0 <= fold < max(folds, 1):
+        raise ValueError(
+            f"part {part!r}, held_out {held_out}, fold {fold} of {folds}: one of {PARTS}, in "
+            "[0, 1), below the number of folds"
+        )
+    kl, subjects = _described(source, split)
+    chosen = np.isin(kl, list(grades)) if len(grades) else np.ones(len(kl), bool)
+    if part != "all":
+        home = {name: _home(name, held_out, seed, fold, folds) for name in set(subjects)}
+        chosen &= np.array([home[name] == part for name in subjects])
+    positions = np.flatnonzero(chosen)
+    if not len(positions):
+        raise InputError(
+            f"split {split!r}: none of its {len(kl)} examples has a grade of {list(grades)} in the "
+            f"part {part!r} (config.data.held_out is {held_out:g})"
+        )
+    if balanced:
+        positions = _balanced(positions, kl[positions])
+    records, _ = batches.open_records(source, split, fields)
+    return Selected(records, positions)
+
+
+def _home(subject: str, held_out: float, seed: int, fold: int, folds: int) -> str:
+    place = subject_fraction(subject, seed)
+    if place < held_out:
+        return "held_out"
+    return "fold" if int((place - held_out) / (1 - held_out) * folds) == fold < folds else "train"
+
+
+def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
+    records, _ = batches.open_records(source, split, ("kl", "subject"))
+    kl, subjects = [], []
+    for position in range(len(records)):
+        record = records[position]
+        kl.append(int(record["kl"]))
+        subjects.append(batches.text(record["subject"]))
+    return np.array(kl), subjects
+
+
+def _balanced(positions: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    names, counts = np.unique(classes, return_counts=True)
+    repeated = [positions]
+    for name, count in zip(names, counts, strict=True):
+        missing = counts.max() - count
+        own = positions[classes == name]
+        repeated += [own] * (missing // count)
+        # An even stride through the class, so that no stretch of the split is preferred.
+        repeated.append(own[np.arange(missing % count) * count // max(missing % count, 1)])
+    return np.concatenate(repeated)
+
+
+def from_config(
+    builder: Any, data: Mapping[str, Any], split: str, fields: Sequence[str], training: bool
+) -> Any:
+    """What `batches.make_iterator` reads for a config's `data`.
+
+    Args:
+      builder: a prepared TFDS builder.
+      data: the config's part; only with the key `grades` is anything chosen.
+      split: the split's name in the dataset.
+      fields: as for `select`.
+      training: the training part, without the fold that config.data.fold leaves out, balanced where
+        config.data.balanced says so; else, where `split` is the training split, the held-out
+        patients, and of another split all.
+
+    Returns:
+      The builder itself, or a `Selected`.
+    """
+    if "grades" not in data:
+        return builder
+    part = "all"
+    if split == data["train_split"] and training:
+        part = "train"
+    elif split == data["train_split"] and data["held_out"] > 0:
+        part = "held_out"
+    return of_part(builder, data, split, fields, part, balanced=training and data["balanced"])
+
+
+def of_part(
+    builder: Any,
+    data: Mapping[str, Any],
+    split: str,
+    fields: Sequence[str],
+    part: str,
+    balanced: bool = False,
+) -> Selected:
+    """`select` with what a config's `data` says of grades, held-out patients and folds."""
+    return select(
+        builder,
+        split,
+        fields,
+        grades=data["grades"],
+        part=part,
+        held_out=data["held_out"],
+        seed=data["held_out_seed"],
+        # Runs older than folds have none.
+        fold=data.get("fold", 0),
+        folds=data.get("folds", 0),
+        balanced=balanced,
+    )

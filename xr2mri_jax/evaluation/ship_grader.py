@@ -1,0 +1,175 @@
+"""A grader from a training run: rounded, calibrated on held-out patients, with its likeness."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xr2mri_jax import datasets, files
+from xr2mri_jax.data import passes, selection
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.datasets.from_files import PROVENANCE
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import unlikeness
+from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
+from xr2mri_jax.inference.knee_grader.load import SHIPPED
+from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.training.checkpoint import load_chosen
+
+SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
+
+
+class Seen(NamedTuple):
+    """What the network gave for some patients: logits f[n, k], features f[n, m], class i[n]."""
+
+    logits: np.ndarray
+    features: np.ndarray
+    label: np.ndarray
+    subject: list[str]
+
+
+def make_grader(
+    workdir: str | os.PathLike[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    step: int | None = None,
+    batch_size: int = 32,
+    views: bool = False,
+) -> KneeGrader:
+    """The grader of a run: weights rounded to float16, then calibrated with these.
+
+    Args:
+      workdir: of a run of siamese_gap that held patients out.
+      data_dir: where the dataset is prepared; None: where the run read it.
+      step: which checkpoint; None: the one that launch/evaluate.py takes.
+      batch_size: radiographs at a time.
+      views: whether it averages over the views of a radiograph, when it is calibrated too.
+
+    Raises:
+      InputError: the run or its dataset cannot be used, or no patients were held out.
+    """
+    model = load_chosen(workdir, step)
+    grader = dataclasses.replace(uncalibrated(model, workdir), views=views)
+    data = model.config["data"]
+    if not data["held_out"] > 0:
+        raise InputError(
+            f"{workdir}: config.data.held_out is {data['held_out']:g}, expected patients of the "
+            "training split that were held out: the probabilities are calibrated on them"
+        )
+    builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+    network = Network(grader, batch_size)
+    held_out = _seen(network, builder, data, "held_out")
+    # Of these the features alone are asked for, which are those of one view.
+    one_view = Network(dataclasses.replace(grader, views=False), batch_size)
+    trained = _seen(one_view, builder, data, "train")
+    positive = (held_out.label >= len(grader.grades) // 2).astype(np.int64)
+    if positive.min() == positive.max():
+        raise InputError(f"{workdir}: the held-out patients have one class only, expected both")
+    return dataclasses.replace(
+        grader,
+        contrast=_contrast(builder),
+        calibration=calibrate(held_out.logits, held_out.label, positive, held_out.subject),
+        likeness=unlikeness.fit(trained.features, held_out.features),
+        training={
+            **grader.training,
+            "training_knees": len(trained.label),
+            "training_subjects": len(set(trained.subject)),
+        },
+    )
+
+
+def calibrate(
+    logits: np.ndarray, label: np.ndarray, positive: np.ndarray, subject: list[str]
+) -> Calibration:
+    """Temperature, thresholds and reliability of held-out patients.
+
+    Args:
+      logits: f[n, k].
+      label: i[n], the class in 0..k-1.
+      positive: i[n], 1 in the upper half of the grades, both present.
+      subject: n names.
+    """
+    temperature = calibration.fit_temperature(logits, label)
+    score = positive_probability(logits, temperature)
+    rows = []
+    for wanted in SENSITIVITIES:
+        at = classification.threshold_for_sensitivity(score, positive, wanted)
+        found = classification.accuracies(score, positive, at)
+        rows.append(
+            {
+                "sensitivity_wanted": wanted,
+                "probability": at,
+                "sensitivity": found["sensitivity"],
+                "specificity": found["specificity"],
+            }
+        )
+    bins = calibration.reliability(score, positive)
+    return Calibration(
+        temperature,
+        rows,
+        {name: values.tolist() for name, values in bins.items()},
+        calibration.calibration_error(positive_probability(logits), positive),
+        calibration.calibration_error(score, positive),
+        len(label),
+        len(set(subject)),
+    )
+
+
+def ship(
+    workdir: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    step: int | None = None,
+    equalised: bool = False,
+    views: bool = False,
+) -> tuple[KneeGrader, Path]:
+    """Makes the grader of a run and writes its files.
+
+    Args:
+      workdir, data_dir, step, views: as for `make_grader`.
+      output: a new or empty folder; None: the package's own, whose model is replaced.
+      equalised: whether the training files had been equalised adaptively before they were read.
+
+    Returns:
+      The grader and its folder.
+
+    Raises:
+      InputError: as `make_grader`, or the folder holds other files.
+    """
+    folder = Path(output) if output is not None else SHIPPED
+    if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--output: found {folder}, expected a new or empty folder")
+    files.require_writable(folder, "--output")
+    grader = make_grader(workdir, data_dir, step, views=views)
+    grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
+    if output is None:
+        form.write(folder, grader)
+    else:
+        with files.atomic_folder(folder) as partial:
+            form.write(partial, grader)
+    return grader, folder
+
+
+def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) -> Seen:
+    """One pass over the training split's patients of a part, nobody twice, nothing augmented."""
+    split, grades = data["train_split"], tuple(data["grades"])
+    source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
+    title = f"{part.replace('_', '-')} patients"
+    (logits, features), about = passes.answers(network, source, split, network.batch_size, title)
+    label = np.array([grades.index(int(kl)) for kl in about["kl"]])
+    return Seen(logits, features, label, about["subject"])
+
+
+def _contrast(builder: Any) -> dict[str, Any]:
+    """The contrast that the dataset's radiographs were standardised with."""
+    path = Path(str(builder.data_dir)) / PROVENANCE
+    clahe = None
+    if path.is_file():
+        clahe = json.loads(path.read_text(encoding="utf-8"))["options"].get("clahe")
+    return contrast_with_clahe(clahe)

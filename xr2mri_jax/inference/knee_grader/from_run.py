@@ -1,0 +1,52 @@
+"""The grader of a training run as it stands, without calibration and likeness."""
+
+import os
+from typing import Any
+
+import xr2mri_jax
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
+
+
+def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> KneeGrader:
+    """The grader of a run as it stands, without calibration and likeness.
+
+    Args:
+      workdir: of a stage that grades.
+      step: which checkpoint; None: the one that launch/evaluate.py takes.
+
+    Raises:
+      InputError: no such run, a stage that gives no grades, other grades than early osteoarthritis.
+    """
+    return uncalibrated(load_chosen(workdir, step), workdir)
+
+
+def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGrader:
+    """The grader of a loaded run, see `from_workdir`; `workdir` names it in errors."""
+    stage: Any = model.stage
+    if not hasattr(stage, "classify"):
+        raise InputError(
+            f"{workdir}: found the stage {stage.name!r}, which gives no grades, expected the "
+            "workdir of siamese_gap"
+        )
+    form.require_grades(tuple(stage.grades), f"{workdir}: config.data.grades")
+    data = model.config["data"]
+    return KneeGrader(
+        dict(stage.spec),
+        tuple(stage.grades),
+        form.rounded(model.params),
+        form.rounded(model.model_state),
+        contrast_with_clahe(None),
+        {
+            "stage": stage.name,
+            "step": model.step,
+            "dataset": data["dataset"],
+            "train_split": data["train_split"],
+            "held_out": data["held_out"],
+            "held_out_seed": data["held_out_seed"],
+            "xr2mri_jax": xr2mri_jax.__version__,
+        },
+    )

@@ -1,0 +1,27 @@
+"""What is made of one radiograph, before it is written."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """A volume made from one radiograph.
+
+    Attributes:
+      volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world's origin,
+        which is the joint's centre.
+      canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
+      radiograph: what the model saw.
+      record: JSON-able; model, radiograph and volume: all that was done.
+    """
+
+    volume: Volume
+    canonical: np.ndarray
+    radiograph: StandardRadiograph
+    record: dict[str, Any]

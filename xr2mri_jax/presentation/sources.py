@@ -1,0 +1,11 @@
+"""What predicts: the model and its controls, by their names in files and on pages."""
+
+MODEL = "model"
+LABELS = {
+    MODEL: "model",
+    "mean_volume": "mean volume",
+    "nearest_neighbour": "nearest neighbour",
+    "shuffled_xray": "shuffled radiographs",
+    "mean_radiograph": "mean radiograph",
+    "pca": "PCA",
+}

@@ -1,0 +1,1 @@
+"""What entry points need of the machine: cores, memory, compiled programs, processes."""

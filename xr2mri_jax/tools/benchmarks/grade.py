@@ -1,0 +1,205 @@
+"""How fast a folder of radiographs is graded by the command, as a process of its own."""
+
+import csv
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from xr2mri_jax.datasets.contrast import contrast_with_clahe
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference import unlikeness
+from xr2mri_jax.inference.framing import frame_knees
+from xr2mri_jax.inference.grade_table import partial_path
+from xr2mri_jax.inference.knee_grader import form, load
+from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.models import classifiers
+from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
+from xr2mri_jax.tools.benchmarks import timing
+from xr2mri_jax.tools.benchmarks.knee_finder import films
+
+SCRIPT = Path(__file__).parents[2] / "launch" / "grade.py"
+# Phantom subjects whose knees the made radiographs repeat, with other noise.
+SUBJECTS, SIZE = 3, 224
+FEATURES = 480
+_LOOK_S = 0.02
+
+
+def run(images: int, real: Path | None = None, model: str | None = None) -> dict[str, Any]:
+    """Grades a folder twice, with no compiled programs on disk and then with those of the first.
+
+    Args:
+      images: how many radiographs; of `real` the first ones.
+      real: folder of radiographs; None: simulated ones of 224 pixels are made.
+      model: as launch/grade.py takes it; None: the shipped one, or where none ships the full-size
+        network with random weights, which takes as long.
+
+    Returns:
+      The report, JSON-able: machine, images, source, weights, and for "cold" and "warm" what
+      `measure` gives.
+
+    Raises:
+      InputError: the folder has no files.
+    """
+    with tempfile.TemporaryDirectory(prefix="grade-") as scratch:
+        root = Path(scratch)
+        folder = root / "radiographs"
+        folder.mkdir()
+        if real is None:
+            made = make_radiographs(folder, images)
+        else:
+            made = link_files(folder, real, images)
+        weights = model or "shipped"
+        if model is None and not (load.SHIPPED / form.DESCRIPTION).is_file():
+            weights = "random"
+            model = str(root / "model")
+            Path(model).mkdir()
+            form.write(Path(model), random_grader())
+        report: dict[str, Any] = {
+            "machine": timing.machine(),
+            "images": made,
+            "source": "phantom" if real is None else "real",
+            "weights": weights,
+        }
+        for name in ("cold", "warm"):
+            report[name] = measure(folder, root / f"{name}.csv", model, root / "cache")
+    return report
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report in lines."""
+    lines = [f"{report['images']} {report['source']} radiographs, weights: {report['weights']}"]
+    for name in ("cold", "warm"):
+        row = report[name]
+        lines.append(
+            f"  {name}: {row['images_per_s']:.1f} images/s, {row['seconds']:.1f} s in all "
+            f"({row['processor_s']:.1f} s of processor time), first row after "
+            f"{row['first_row_s']:.1f} s, {row['peak_bytes'] / 2**20:.0f} MiB at most, "
+            f"{row['graded']} knees graded, {row['refused']} files not"
+        )
+    return "\n".join(lines)
+
+
+def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[str, Any]:
+    """Runs the command once and watches it.
+
+    Args:
+      folder: of the radiographs.
+      output: the table, new.
+      model: for --model, None for the shipped one.
+      cache: folder of compiled programs.
+
+    Returns:
+      seconds (from the start of the process to its end), first_row_s (to the first row on disk),
+      images_per_s (files over seconds, start and all), processor_s (of all its threads),
+      peak_bytes (resident; 0 where the system does not tell), graded (knees), refused (files).
+
+    Raises:
+      RuntimeError: the command failed.
+    """
+    command = [sys.executable, str(SCRIPT), f"--xray={folder}", f"--output={output}"]
+    command += [f"--model={model}"] if model else []
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    first, peak, start, before = 0.0, 0, time.perf_counter(), _processor_s()
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None:
+        peak = max(peak, _resident(process.pid))
+        if not first and _rows(partial_path(output)) > 0:
+            first = time.perf_counter() - start
+        time.sleep(_LOOK_S)
+    seconds = time.perf_counter() - start
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"launch/grade.py ended with {process.returncode}: {said.strip()}")
+    with output.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    graded = sum(bool(row["probability_kl2"]) for row in rows)
+    return {
+        "seconds": seconds,
+        "first_row_s": first or seconds,
+        "images_per_s": len({row["file"] for row in rows}) / seconds,
+        "processor_s": _processor_s() - before,
+        "peak_bytes": peak,
+        "graded": graded,
+        "refused": len(rows) - graded,
+    }
+
+
+def make_radiographs(folder: Path, images: int) -> int:
+    """Writes PNG files of simulated knees, each with noise of its own; returns how many."""
+    knees = []
+    for film, _ in films(SUBJECTS, 64):
+        knees += frame_knees(Radiograph(film.image), (SIZE, SIZE), DEFAULT_CONTRAST)
+    rng = np.random.default_rng(0)
+    for number in range(images):
+        knee = knees[number % len(knees)]
+        pixels = knee.displayed + rng.normal(0, 0.01, (SIZE, SIZE))
+        grey = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        Image.fromarray(grey).save(folder / f"{number:05d}{knee.side[0].upper()}.png")
+    return images
+
+
+def link_files(folder: Path, real: Path, images: int) -> int:
+    """Links to the first files of a folder and those in it; returns how many."""
+    found = sorted(path for path in real.rglob("*") if path.is_file())[:images]
+    if not found:
+        raise InputError(f"--real={real}: found no files, expected a folder of radiographs")
+    for number, path in enumerate(found):
+        (folder / f"{number:05d}_{path.name}").symlink_to(path.resolve())
+    return len(found)
+
+
+def random_grader() -> KneeGrader:
+    """The full-size network with random weights, calibrated on nothing."""
+    spec = classifiers.full_spec({})
+    module = classifiers.make(spec)
+    xray = np.zeros((1, *spec["image_shape"], 1), np.float32)
+    variables = jax.device_get(jax.jit(module.init)(jax.random.key(0), xray))
+    noise = np.random.default_rng(0).random((2 * FEATURES, FEATURES))
+    row = {"sensitivity_wanted": form.SENSITIVITY, "probability": 0.5}
+    bins = {"count": [1.0], "probability": [0.5], "frequency": [0.5]}
+    return KneeGrader(
+        spec,
+        (0, form.POSITIVE_GRADE),
+        form.rounded(variables["params"]),
+        form.rounded(variables["batch_stats"]),
+        contrast_with_clahe(None),
+        {"weights": "random"},
+        Calibration(1.0, [{**row, "sensitivity": 0.5, "specificity": 0.5}], bins, 0.0, 0.0, 1, 1),
+        unlikeness.fit(noise[FEATURES // 2 :], noise[: FEATURES // 2]),
+    )
+
+
+def _processor_s() -> float:
+    """Processor time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _rows(path: Path) -> int:
+    """Rows of a table below its heads, 0 where it is not there."""
+    try:
+        return path.read_bytes().count(b"\n") - 1
+    except OSError:
+        return 0
+
+
+def _resident(process: int) -> int:
+    """The most memory that a process has held so far, in bytes; 0 where it is not told."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:")), 0)

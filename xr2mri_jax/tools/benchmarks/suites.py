@@ -1,0 +1,131 @@
+"""Runs a benchmark suite by its name: checks the flags, prints the table, writes the JSON."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import write_json
+
+NAMES = (
+    "generator",
+    "grade",
+    "joint_centre",
+    "knee_finder",
+    "prepare",
+    "siamese_gap",
+    "siamese_gap_epoch",
+)
+
+
+def run(
+    suite: str | None,
+    output: str | os.PathLike[str] | None,
+    *,
+    repeats: int,
+    batch_size: int | None = None,
+    volume_shape: Sequence[str | int],
+    image_size: int = 224,
+    films: int = 200,
+    real: str | os.PathLike[str] | None = None,
+    pictures: str | os.PathLike[str] | None = None,
+    pairs: int = 200,
+    num_workers: int = 1,
+    images: int = 500,
+    model: str | None = None,
+    steps: int | None = None,
+) -> dict[str, Any]:
+    """Runs `suite` and writes its report to `output`.
+
+    Args:
+      suite: one of `NAMES`.
+      output: path of the JSON file, written atomically.
+      repeats: timed calls of each function, 1 or more.
+      batch_size: of the training step, 1 or more; None: 2 of the generator, else 32.
+      volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
+      image_size: pixels of the radiograph each way; of siamese_gap and
+        siamese_gap_epoch.
+      films: phantom films of the suite "knee_finder", 1 or more.
+      real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
+        "grade" a folder of radiographs.
+      pictures: folder for that suite's pictures.
+      pairs: of the preparation, 2 or more.
+      num_workers: processes of the preparation, 1 or more.
+      images: radiographs of the suite "grade", 1 or more.
+      model: of that suite, see `benchmarks.grade.run`.
+      steps: of an epoch of siamese_gap_epoch, 1 or more; None: of a whole one.
+
+    Raises:
+      InputError: an unknown suite, or a number that cannot be used.
+    """
+    if not output:
+        raise InputError("--output is missing: expected the path of a JSON file")
+    if suite not in NAMES:
+        raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
+    if batch_size is None:
+        batch_size = 2 if suite == "generator" else 32
+    numbers = {
+        "repeats": repeats,
+        "batch_size": batch_size,
+        "image_size": image_size,
+        "films": films,
+        "num_workers": num_workers,
+        "images": images,
+        "steps": steps,
+    }
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise InputError(f"--{name}: found {value}, expected 1 or more")
+    shape = _shape(volume_shape)
+    if suite == "joint_centre":
+        from xr2mri_jax.tools.benchmarks import joint_centre
+
+        report = joint_centre.run()
+        print(joint_centre.table(report))
+    elif suite == "prepare":
+        from xr2mri_jax.tools.benchmarks import prepare
+
+        report = prepare.run(pairs, num_workers)
+        print(prepare.table(report))
+    elif suite == "siamese_gap":
+        from xr2mri_jax.tools.benchmarks import siamese_gap
+        from xr2mri_jax.training import parallel
+
+        parallel.divide_cores(0, batch_size)
+        report = siamese_gap.run(image_size, repeats, batch_size)
+        print(siamese_gap.table(report))
+    elif suite == "siamese_gap_epoch":
+        from xr2mri_jax.tools.benchmarks import siamese_gap_epoch
+
+        report = siamese_gap_epoch.run(image_size, repeats, batch_size, steps)
+        print(siamese_gap_epoch.table(report))
+    elif suite == "grade":
+        from xr2mri_jax.tools.benchmarks import grade
+
+        report = grade.run(images, None if real is None else Path(real), model)
+        print(grade.table(report))
+    elif suite == "knee_finder":
+        from xr2mri_jax.tools.benchmarks import knee_finder
+
+        seen, drawn = (None if folder is None else Path(folder) for folder in (real, pictures))
+        report = knee_finder.run(films, seen, drawn)
+        print(knee_finder.table(report))
+    else:
+        from xr2mri_jax.tools.benchmarks import generator
+
+        report = generator.run(shape, repeats, batch_size)
+        print(generator.table(report))
+    write_json(output, report)
+    return report
+
+
+def _shape(words: Sequence[str | int]) -> tuple[int, int, int]:
+    try:
+        depth, height, width = (int(word) for word in words)
+    except ValueError:
+        found = ",".join(str(word) for word in words)
+        raise InputError(
+            f"--volume_shape: found {found}, expected d,h,w such as 64,128,128"
+        ) from None
+    return depth, height, width

@@ -1,0 +1,255 @@
+"""Fits the knee finder: first to phantoms, then to real crops that it labelled itself."""
+
+import dataclasses
+import os
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.preprocess.knee_finder import network
+from xr2mri_jax.tools.fit_knee_finder import pictures
+from xr2mri_jax.tools.fit_knee_finder.labels import label_crops
+from xr2mri_jax.tools.fit_knee_finder.pictures import Picture
+from xr2mri_jax.tools.fit_knee_finder.views import training_view
+
+# Share of each kind among the views of a batch, by part of the training.
+PHANTOM_SHARES = {
+    "film": 0.30,
+    "film_zoom": 0.10,
+    "single": 0.25,
+    "single_zoom": 0.25,
+    "none": 0.10,
+}
+MIXED_SHARES = {
+    "film": 0.20,
+    "film_zoom": 0.05,
+    "single": 0.04,
+    "single_zoom": 0.06,
+    "real": 0.14,
+    "real_zoom": 0.20,
+    "pair": 0.15,
+    "pair_zoom": 0.05,
+    "none": 0.11,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Sizes of a fit.
+
+    Attributes:
+      seed: of everything random; also names the phantom population.
+      subjects, films, singles, pairs, strange: sizes of the pools.
+      phantom_steps, mixed_steps: optimiser steps of the two parts.
+      relabel: steps of the second part, after which crops without a label are labelled again.
+      batch_size, learning_rate: of the optimiser.
+    """
+
+    seed: int = 20_000
+    subjects: int = 80
+    films: int = 500
+    singles: int = 400
+    pairs: int = 600
+    strange: int = 300
+    phantom_steps: int = 400
+    mixed_steps: int = 600
+    relabel: int = 300
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+
+
+Pools = dict[str, list[Picture]]
+
+
+def phantom_pools(plan: Plan) -> Pools:
+    """Phantom films, films around one knee, and pictures without a knee."""
+    rng = np.random.default_rng(plan.seed)
+    legs = pictures.legs(plan.seed, plan.subjects)
+    films = [pictures.phantom_picture(legs, rng, False) for _ in range(plan.films)]
+    singles = [pictures.phantom_picture(legs, rng, True) for _ in range(plan.singles)]
+    strange = [pictures.strange_picture(films + singles, rng) for _ in range(plan.strange)]
+    return {"film": films, "single": singles, "none": strange}
+
+
+def real_pools(plan: Plan, points: np.ndarray, images: np.ndarray, sides: np.ndarray) -> Pools:
+    """Real crops alone and in pairs, with their labels f64[n, 3, 2]."""
+    rng = np.random.default_rng(plan.seed + 1)
+    alone = []
+    for image, side, place in zip(images, sides, points, strict=True):
+        places = pictures.nowhere()
+        places[side] = place
+        alone.append(Picture(image, places))
+    rights, lefts = ([p for p, s in zip(alone, sides, strict=True) if s == k] for k in (0, 1))
+    pairs = []
+    for _ in range(plan.pairs):
+        right, left = (group[rng.integers(len(group))] for group in (rights, lefts))
+        joined = Picture(left.image, left.points)
+        pairs.append(pictures.pair_picture(right, joined, rng))
+    return {"real": alone, "pair": pairs}
+
+
+def batches(
+    pools: Pools, shares: dict[str, float], size: int, seed: int
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    """Endless views f32[size, SIZE, SIZE, 2] and targets; the next are made while one is used."""
+    ready: queue.Queue = queue.Queue(maxsize=4)
+    stop = threading.Event()
+
+    def make() -> None:
+        rng = np.random.default_rng(seed)
+        names, weights = list(shares), np.array(list(shares.values()))
+        while not stop.is_set():
+            drawn = [names[i] for i in rng.choice(len(names), size, p=weights / weights.sum())]
+            pairs = []
+            for name in drawn:
+                kind, _, zoom = name.partition("_")
+                pool = pools[kind]
+                pairs.append(training_view(pool[rng.integers(len(pool))], rng, bool(zoom)))
+            views, targets = zip(*pairs, strict=True)
+            ready.put((np.stack(views), np.stack(targets)))
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            yield ready.get()
+    finally:
+        stop.set()
+        while thread.is_alive():  # it may wait for room
+            try:
+                ready.get(timeout=0.1)
+            except queue.Empty:
+                continue
+
+
+def loss(parameters: Any, views: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross entropy of the maps f32[b, 6, n] against their targets, less the targets' entropy."""
+    logits = network.KneeFinder().apply({"params": parameters}, views)
+    entropy = jax.scipy.special.entr(targets).sum(-1)
+    return jnp.mean(optax.softmax_cross_entropy(logits, targets) - entropy)
+
+
+@dataclasses.dataclass
+class State:
+    """What training changes; `mean` is the running mean of the parameters, which ships."""
+
+    parameters: Any
+    mean: Any
+    moments: Any
+    step: int = 0
+
+
+def train(
+    state: State, source: Iterator, steps: int, rate: float, save: Callable[[State], None]
+) -> State:
+    """Runs `steps` steps of AdamW with a cosine schedule; saves every 100."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, rate, min(50, steps // 4), steps, 0.01 * rate
+    )
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, 0.9, 0.99))
+
+    @jax.jit
+    def step(parameters: Any, mean: Any, moments: Any, views: Any, targets: Any) -> tuple:
+        value, gradient = jax.value_and_grad(loss)(parameters, views, targets)
+        updates, moments = optimizer.update(gradient, moments, parameters)
+        parameters = optax.apply_updates(parameters, updates)
+        mean = optax.incremental_update(parameters, mean, 0.01)
+        return parameters, mean, moments, value
+
+    if state.moments is None:
+        state.moments = optimizer.init(state.parameters)
+    start, total = time.time(), 0.0
+    while state.step < steps:
+        views, targets = next(source)
+        state.parameters, state.mean, state.moments, value = step(
+            state.parameters, state.mean, state.moments, views, targets
+        )
+        state.step += 1
+        total += float(value)
+        if state.step % 100 == 0 or state.step == steps:
+            print(
+                f"step {state.step}: loss {total / 100:.3f}, {time.time() - start:.0f} s",
+                flush=True,
+            )
+            total = 0.0
+            save(state)
+    return state
+
+
+def fit(real: Path, workdir: Path, output: Path, plan: Plan) -> None:
+    """Fits the network and writes its weights; a run that was cut off goes on where it saved.
+
+    Args:
+      real: folder of real crops, `GRADE/NAME{R,L}.png`.
+      workdir: where pools, states and labels are kept; made for one plan.
+      output: the weights, .npz.
+      plan: sizes of the fit.
+
+    Raises:
+      InputError: no real crops, or pictures that cannot be used.
+    """
+    _, images, sides = pictures.read_crops(real)
+    pools = _kept(workdir / "phantom.pickle", lambda: phantom_pools(plan))
+    fresh = network.initial(jax.random.key(plan.seed))
+    state = _part(workdir / "part1.pickle", pools, PHANTOM_SHARES, plan, plan.phantom_steps, fresh)
+    points, trusted = np.zeros((len(images), 3, 2)), np.zeros(len(images), bool)
+    for number, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
+        open_ = ~trusted  # what the network labelled once keeps its label
+        labels = workdir / f"labels{number}.pickle"
+        points[open_], trusted[open_] = _kept(
+            labels, _labelling(state.mean, images[open_], sides[open_])
+        )
+        print(f"labels {number}: {trusted.mean():.1%} of {len(trusted)} trusted", flush=True)
+        chosen = real_pools(plan, points[trusted], images[trusted], sides[trusted])
+        state = _part(
+            workdir / f"part{number}.pickle", pools | chosen, MIXED_SHARES, plan, steps, state.mean
+        )
+    network.save_weights(output, jax.device_get(state.mean))
+    print(f"wrote {output}: {os.path.getsize(output)} bytes", flush=True)
+
+
+def _labelling(parameters: Any, images: np.ndarray, sides: np.ndarray) -> Callable:
+    function = jax.jit(network.probabilities)
+    return lambda: label_crops(lambda views: np.asarray(function(parameters, views)), images, sides)
+
+
+def _part(
+    path: Path, pools: Pools, shares: dict[str, float], plan: Plan, steps: int, start: Any
+) -> State:
+    """One part of the training, from parameters `start` or from where `path` stands."""
+    state = State(start, start, None)
+    if path.exists():
+        state = pickle.loads(path.read_bytes())
+    source = batches(pools, shares, plan.batch_size, plan.seed + 7 * steps + state.step)
+    rate = plan.learning_rate
+    try:
+        return train(state, source, steps, rate, lambda now: _keep(path, _on_host(now)))
+    finally:
+        source.close()
+
+
+def _kept(path: Path, make: Callable[[], Any]) -> Any:
+    """What `path` holds; what `make` returns is kept there first."""
+    if not path.exists():
+        _keep(path, make())
+    return pickle.loads(path.read_bytes())
+
+
+def _keep(path: Path, content: Any) -> None:
+    with atomic_path(path) as partial:
+        partial.write_bytes(pickle.dumps(content))
+
+
+def _on_host(state: State) -> State:
+    parameters, mean, moments = jax.device_get((state.parameters, state.mean, state.moments))
+    return State(parameters, mean, moments, state.step)
