@@ -7,7 +7,7 @@ import pytest
 
 SCRIPT = """
 from absl import flags
-from xr2mri_jax import command_line
+from xr2mri_jax.runtime import command_line
 from xr2mri_jax.errors import InputError
 flags.DEFINE_integer("n", 0, "a number")
 flags.DEFINE_string("name", None, "a name")

@@ -7,7 +7,7 @@ PAGES = """
 import resource, sys
 import numpy as np
 if sys.argv[1] == "kept":
-    from xr2mri_jax import host_memory
+    from xr2mri_jax.runtime import host_memory
     assert host_memory.keep_freed_memory()
 
 def faults():

@@ -14,7 +14,7 @@ from xr2mri_jax.geometry import Volume, checked_side, mirror_volume, resample
 # tell thigh from calf and front from back, not see cartilage.
 GRID = 32
 VOXEL_MM = 5.0
-# Below this confidence a volume is refused; measured in `benchmarks.joint_centre`.
+# Below this confidence a volume is refused; measured in `tools.benchmarks.joint_centre`.
 SMALLEST_CONFIDENCE = 0.5
 # Share of the heat map that must lie within this distance of the centre found.
 NEAR_MM = 15.0
@@ -51,7 +51,7 @@ def find_joint_centre(
 
     A first look at the middle of the field finds the joint roughly, four more around that place
     find it to a part of a voxel. The weights were trained on phantom knees alone, with contrasts
-    drawn at random (`benchmarks/joint_centre_training.py`).
+    drawn at random (`tools/fit_joint_centre`).
 
     Args:
       volume: any real dtype [i, j, k], finite.

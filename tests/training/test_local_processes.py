@@ -47,7 +47,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 def test_each_has_its_cores_and_its_number(tmp_path, monkeypatch):
     monkeypatch.setattr(processor, "cores", lambda: 5)
     text = (
-        "from xr2mri_jax import processor\n"
+        "from xr2mri_jax.runtime import processor\n"
         f"file = open({str(tmp_path)!r} + '/' + me, 'w')\n"
         "print(os.environ['JAX_NUM_PROCESSES'], processor.cores(), file=file)"
     )
@@ -86,8 +86,8 @@ def test_signals_reach_all_of_them(tmp_path):
         "time.sleep(60)"
     )
     outer = (
-        "import sys\nfrom xr2mri_jax import processor\n"
-        "from xr2mri_jax.training import local_processes\n"
+        "import sys\nfrom xr2mri_jax.runtime import processor\n"
+        "from xr2mri_jax.runtime import local_processes\n"
         "processor.cores = lambda: 2\n"
         f"sys.exit(local_processes.run({program(text)!r}, 2))"
     )
