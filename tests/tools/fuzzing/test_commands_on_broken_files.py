@@ -29,7 +29,8 @@ def test_a_broken_radiograph_where_several_decoders_are_tried(tmp_path):
     # Without the marker of the coding style no decoder knows what to do.
     (tmp_path / "x").write_bytes(content.replace(b"\xff\x52\x00", b"\xff\x00\x00"))
     reading = (
-        "import sys; from xr2mri_jax import io; from xr2mri_jax.runtime import command_line; path = sys.argv.pop(); "
+        "import sys; from xr2mri_jax import io; from xr2mri_jax.runtime import command_line; "
+        "path = sys.argv.pop(); "
         "command_line.run(lambda: io.read_radiograph(path))"
     )
     assert str(tmp_path / "x") in refused("-c", reading, tmp_path / "x")
