@@ -56,9 +56,13 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["xr2mri_jax", "xr2mri_jax.*"]),
+    # The recipes stand at the top level of a clone and travel inside the package.
+    packages=[*find_packages(include=["xr2mri_jax", "xr2mri_jax.*"]), "xr2mri_jax.configs"],
+    package_dir={"xr2mri_jax.configs": "configs"},
+    entry_points={"console_scripts": ["xr2mri=xr2mri_jax.__main__:main"]},
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
+        "xr2mri_jax.samples": ["*.png"],
         "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess": ["*.npz"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],

@@ -1,0 +1,6 @@
+"""The command `xr2mri sample` from a clone; `python launch/sample.py --help` says what it takes."""
+
+from xr2mri_jax.commands import sample
+
+if __name__ == "__main__":
+    sample.run()
