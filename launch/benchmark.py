@@ -1,4 +1,4 @@
-"""The command `xr2mri benchmark` from a clone; `python launch/benchmark.py --help` says what it takes."""
+"""`xr2mri benchmark` from a clone: python launch/benchmark.py --help"""
 
 from xr2mri_jax.commands import benchmark
 

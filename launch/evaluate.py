@@ -1,4 +1,4 @@
-"""The command `xr2mri evaluate` from a clone; `python launch/evaluate.py --help` says what it takes."""
+"""`xr2mri evaluate` from a clone: python launch/evaluate.py --help"""
 
 from xr2mri_jax.commands import evaluate
 

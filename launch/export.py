@@ -1,4 +1,4 @@
-"""The command `xr2mri export` from a clone; `python launch/export.py --help` says what it takes."""
+"""`xr2mri export` from a clone: python launch/export.py --help"""
 
 from xr2mri_jax.commands import export
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri fit_joint_centre` from a clone; `python launch/fit_joint_centre.py --help` says what it takes."""
+"""`xr2mri fit_joint_centre` from a clone: python launch/fit_joint_centre.py --help"""
 
 from xr2mri_jax.commands import fit_joint_centre
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri fit_knee_finder` from a clone; `python launch/fit_knee_finder.py --help` says what it takes."""
+"""`xr2mri fit_knee_finder` from a clone: python launch/fit_knee_finder.py --help"""
 
 from xr2mri_jax.commands import fit_knee_finder
 

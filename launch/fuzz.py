@@ -1,4 +1,4 @@
-"""The command `xr2mri fuzz` from a clone; `python launch/fuzz.py --help` says what it takes."""
+"""`xr2mri fuzz` from a clone: python launch/fuzz.py --help"""
 
 from xr2mri_jax.commands import fuzz
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri gradcam` from a clone; `python launch/gradcam.py --help` says what it takes."""
+"""`xr2mri gradcam` from a clone: python launch/gradcam.py --help"""
 
 from xr2mri_jax.commands import gradcam
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri grade` from a clone; `python launch/grade.py --help` says what it takes."""
+"""`xr2mri grade` from a clone: python launch/grade.py --help"""
 
 from xr2mri_jax.commands import grade
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri predict` from a clone; `python launch/predict.py --help` says what it takes."""
+"""`xr2mri predict` from a clone: python launch/predict.py --help"""
 
 from xr2mri_jax.commands import predict
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri prepare` from a clone; `python launch/prepare.py --help` says what it takes."""
+"""`xr2mri prepare` from a clone: python launch/prepare.py --help"""
 
 from xr2mri_jax.commands import prepare
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri sample` from a clone; `python launch/sample.py --help` says what it takes."""
+"""`xr2mri sample` from a clone: python launch/sample.py --help"""
 
 from xr2mri_jax.commands import sample
 

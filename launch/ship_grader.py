@@ -1,4 +1,4 @@
-"""The command `xr2mri ship_grader` from a clone; `python launch/ship_grader.py --help` says what it takes."""
+"""`xr2mri ship_grader` from a clone: python launch/ship_grader.py --help"""
 
 from xr2mri_jax.commands import ship_grader
 

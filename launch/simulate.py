@@ -1,4 +1,4 @@
-"""The command `xr2mri simulate` from a clone; `python launch/simulate.py --help` says what it takes."""
+"""`xr2mri simulate` from a clone: python launch/simulate.py --help"""
 
 from xr2mri_jax.commands import simulate
 

@@ -1,4 +1,4 @@
-"""The command `xr2mri train` from a clone; `python launch/train.py --help` says what it takes."""
+"""`xr2mri train` from a clone: python launch/train.py --help"""
 
 from xr2mri_jax.commands import train
 

@@ -229,19 +229,21 @@ import importlib, importlib.util, pkgutil, sys
 from pathlib import Path
 import xr2mri_jax
 from absl import flags
+def without_flags(load):
+    before = set(flags.FLAGS)
+    load()
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
 for module in pkgutil.walk_packages(xr2mri_jax.__path__, "xr2mri_jax."):
     try:
-        importlib.import_module(module.name)
+        without_flags(lambda: importlib.import_module(module.name))
     except ModuleNotFoundError as error:
         # The PyTorch side of the benchmarks belongs to the extra `bench`.
         if error.name != "torch" or not module.name.startswith("xr2mri_jax.tools.benchmarks."):
             raise
 for path in sorted(Path("launch").glob("*.py")):
-    before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location("launch_" + path.stem, path)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
 from jax._src import xla_bridge
 assert not xla_bridge._backends, "importing started a JAX backend"
 assert "tensorflow" not in sys.modules, "importing needs TensorFlow"
@@ -269,7 +271,10 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--config=configs/none.py", "--workdir=w"], "--config=configs/none.py: no such file"),
+        (
+            ["--config=configs/none.py", "--workdir=w"],
+            "--config=configs/none.py: no such file and no such recipe",
+        ),
         (
             ["--config=configs/cae.py:none", "--workdir=w"],
             "error: --config: found the variant 'none', expected one of ",

@@ -13,7 +13,10 @@ from xr2mri_jax.runtime import command_line, host_memory, local_processes
 from xr2mri_jax.training import loop, parallel, recipes
 
 CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "the recipe: STAGE, STAGE:VARIANT, or a file of your own, FILE.py:VARIANT", lock_config=True
+    "config",
+    None,
+    "the recipe: STAGE, STAGE:VARIANT, or a file of your own, FILE.py:VARIANT",
+    lock_config=True,
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; a run in it is continued")
 DISTRIBUTED = flags.DEFINE_bool(

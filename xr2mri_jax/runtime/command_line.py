@@ -55,7 +55,9 @@ def _show_help(main: Callable[[], Any]) -> None:
     module = sys.modules[main.__module__]
     print((module.__doc__ or "").strip())
     print()
-    print(flags.FLAGS.module_help(module.__name__ if module.__name__ != "__main__" else sys.argv[0]))
+    print(
+        flags.FLAGS.module_help(module.__name__ if module.__name__ != "__main__" else sys.argv[0])
+    )
     sys.exit(0)
 
 
