@@ -35,6 +35,7 @@ EXTRAS = {
     "test": [
         "apache-beam>=2.60",
         "hypothesis>=6.100",
+        "import-linter>=2.1",
         "mypy>=1.11",
         "pyreadstat>=1.3",
         "pytest>=8.0",
