@@ -42,6 +42,13 @@ EXTRAS = {
         "pytest-xdist>=3.5",
         "ruff>=0.6",
     ],
+    "docs": [
+        "ipykernel>=6.29",
+        "mkdocs>=1.6",
+        "mkdocs-jupyter>=0.25",
+        "mkdocs-material>=9.5",
+        "mkdocstrings[python]>=0.27",
+    ],
     "sas": ["pyreadstat>=1.3"],
     "beam": ["apache-beam>=2.60"],
     "bench": ["torch>=2.4"],
