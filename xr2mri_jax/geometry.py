@@ -83,6 +83,8 @@ class Radiograph:
       array: f32[h, w], linear in what the file holds, any range (other dtypes are converted).
       spacing: (row_mm, col_mm), or None where it is unknown.
       side: "left", "right", or None where it is unknown or both knees are in the image.
+      doubts: what the file's header makes doubtful, a clause each: a view that is not frontal,
+        another body part, a tag that was passed over.
 
     Raises:
       InputError: not two axes, a spacing that is not positive, a side that is not in SIDES.
@@ -91,6 +93,7 @@ class Radiograph:
     array: np.ndarray
     spacing: tuple[float, float] | None = None
     side: str | None = None
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)

@@ -7,22 +7,17 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
+from xr2mri_jax.geometry import KneePlace, Radiograph
+from xr2mri_jax.preprocess.framing import (
+    FILLS,
+    LINE_SHARE,
+    frame_radiograph,
+    is_framed,
+    line_columns,
+)
 from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.polarity import inverted, shows_dark_bone
-from xr2mri_jax.preprocess.radiograph import (
-    StandardRadiograph,
-    spread_over_box,
-    standardise_radiograph,
-)
 
-# The frame of the training radiographs, on 300 of them: the joint line is 0.79 of the frame's width
-# long (95 % lie within 0.75 to 0.84) whatever the knee's size, the joint's centre lies at the
-# middle column and 0.55 of the way down.
-LINE_SHARE, CENTRE_ROW = 0.79, 0.55
-# An image whose only joint line is at least this share of its width, and whose height and width
-# differ by no more than this factor, is such a frame already.
-FILLS, SQUARE = 0.6, 1.1
 # What is worth a note: a frame with less image in it, or less fine than this share of the network's
 # pixels.
 COVERED, FINE = 0.9, 0.5
@@ -121,26 +116,12 @@ def _found(radiograph: Radiograph) -> tuple[Radiograph, dict[str, KneePlace], li
     return plain, places, []
 
 
-def _line_share(place: KneePlace, radiograph: Radiograph) -> float:
-    """Length of the joint line over the image's width."""
-    return _line(place, radiograph) / radiograph.shape[1]
-
-
-def _line(place: KneePlace, radiograph: Radiograph) -> float:
-    """Length of the joint line in columns."""
-    (row1, column1), (row2, column2) = place.joint_line
-    return float(np.hypot((row2 - row1) * _aspect(radiograph), column2 - column1))
-
-
-def _aspect(radiograph: Radiograph) -> float:
-    """Height of a pixel over its width."""
-    row_mm, column_mm = radiograph.spacing or (1.0, 1.0)
-    return row_mm / column_mm
-
-
 def _one_side(place: KneePlace, told: str | None, radiograph: Radiograph) -> str:
     # On a film with room for two the other knee was missed: what is told may be meant for that one.
-    if told not in (None, place.side) and _line_share(place, radiograph) < FILLS / 2:
+    if (
+        told not in (None, place.side)
+        and line_columns(place, radiograph) < FILLS / 2 * radiograph.shape[1]
+    ):
         raise InputError(f"found a {place.side} knee only, expected the {told} one")
     return told or place.side
 
@@ -165,14 +146,10 @@ def _framed(
     shape: Sequence[int],
     contrast: Mapping[str, Any],
 ) -> FramedKnee:
-    sided = dataclasses.replace(radiograph, side=side)
-    rows, columns = radiograph.shape
-    ratio = rows * _aspect(radiograph) / columns
-    wide = float(columns)
-    if _line_share(place, radiograph) >= FILLS and 1 / SQUARE <= ratio <= SQUARE:
-        standard = standardise_radiograph(spread_over_box(sided), shape, None, contrast)
-    else:
-        standard, wide = _cut(sided, place, shape, contrast)
+    standard = frame_radiograph(radiograph, dataclasses.replace(place, side=side), shape, contrast)
+    wide = float(radiograph.shape[1])
+    if not is_framed(radiograph, place):
+        wide = line_columns(place, radiograph) / LINE_SHARE
     if wide < FINE * shape[1]:
         notes.append(f"{wide:.0f} pixels across the knee, the network expects {shape[1]}")
     missing = standard.record["outside"]["share"]
@@ -182,16 +159,3 @@ def _framed(
     shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
     source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
     return FramedKnee(side, standard.image, tuple(notes), source, standard.record)
-
-
-def _cut(
-    radiograph: Radiograph, place: KneePlace, shape: Sequence[int], contrast: Mapping[str, Any]
-) -> tuple[StandardRadiograph, float]:
-    """The frame cut around a joint, and its width in columns."""
-    wide = _line(place, radiograph) / LINE_SHARE
-    high = wide / _aspect(radiograph)
-    row = place.centre_px[0] - (CENTRE_ROW - 0.5) * high
-    # The spacing at which the canonical box is the frame: no millimetre is claimed by it.
-    scaled = Radiograph(radiograph.array, (BOX_MM[1] / high, BOX_MM[2] / wide), radiograph.side)
-    row = min(max(row, 0.0), radiograph.shape[0] - 1.0)
-    return standardise_radiograph(scaled, shape, (row, place.centre_px[1]), contrast), wide
