@@ -20,7 +20,7 @@ def main() -> None:
     from xr2mri_jax.tools.fit_knee_finder.fit import Plan, fit
 
     workdir, output = (Path(str(flag.value)) for flag in (_WORKDIR, _OUTPUT))
-    fit([Path(folder) for folder in _REAL.value], workdir, output, Plan())
+    fit([Path(folder) for folder in _REAL.value or []], workdir, output, Plan())
 
 
 if __name__ == "__main__":

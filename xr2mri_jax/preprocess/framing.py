@@ -35,8 +35,9 @@ def frame_radiograph(
     """Cuts the frame of one knee out of a radiograph and scales it to [0, 1].
 
     A square radiograph that the joint fills is taken whole, as crops of the Osteoarthritis
-    Initiative are. Of any other the frame is a square (in millimetres, where pixels are not
-    square) of 1 / LINE_SHARE joint lines with the joint's centre at CENTRE_ROW.
+    Initiative are, and so is one without a joint line. Of any other the frame is a square (in
+    millimetres, where pixels are not square) of 1 / LINE_SHARE joint lines with the joint's centre
+    at CENTRE_ROW.
 
     Args:
       radiograph: f32[H, W], bone bright, upright; its spacing serves for the pixels' aspect alone.
@@ -53,7 +54,7 @@ def frame_radiograph(
       InputError: as `standardise_radiograph`.
     """
     sided = Radiograph(radiograph.array, radiograph.spacing, place.side)
-    whole = is_framed(sided, place)
+    whole = is_framed(sided, place) or line_columns(place, sided) == 0
     if whole:
         standard = standardise_radiograph(spread_over_box(sided), shape, None, contrast)
     else:

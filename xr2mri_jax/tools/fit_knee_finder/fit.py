@@ -121,11 +121,12 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
         right, left = (either(group) for group in groups)
         absent = rng.random(3)
         if absent[0] < 0.3:
-            return harder.pasted_film(*((right, None) if absent[1] < 0.5 else (None, left)), rng)
+            one = absent[1] < 0.5
+            return harder.pasted_film(right if one else None, None if one else left, rng)
         return harder.pasted_film(right, left, rng)
 
     pairs = [
-        pictures.pair_picture(*(either(group) for group in groups), rng) for _ in range(plan.pairs)
+        pictures.pair_picture(either(groups[0]), either(groups[1]), rng) for _ in range(plan.pairs)
     ]
     films = [pasted() for _ in range(plan.pasted)]
     return {

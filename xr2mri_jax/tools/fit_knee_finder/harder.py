@@ -18,7 +18,7 @@ LATERAL_SHAPE = (96, 128, 48)
 
 def deformed(picture: Picture, rng: np.random.Generator) -> Picture:
     """A knee as severe arthritis changes it: bent bones, a closed compartment, dense margins."""
-    (side,) = np.flatnonzero(np.isfinite(picture.points[:, 0, 0]))
+    (side,) = np.flatnonzero(np.isfinite(picture.points[:, 0, 0])).tolist()
     centre, first, second = picture.points[side]
     length = float(np.linalg.norm(second - first))
     shape = picture.image.shape
@@ -74,7 +74,7 @@ def _dense(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> n
 
 def with_metal(picture: Picture, rng: np.random.Generator) -> Picture:
     """A knee with a prosthesis, or with plates and screws: saturated shapes with sharp edges."""
-    (side,) = np.flatnonzero(np.isfinite(picture.points[:, 0, 0]))
+    (side,) = np.flatnonzero(np.isfinite(picture.points[:, 0, 0])).tolist()
     points = picture.points[side]
     image = picture.image.copy()
     bright = int(rng.integers(225, 256))
