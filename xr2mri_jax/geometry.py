@@ -83,6 +83,8 @@ class Radiograph:
       array: f32[h, w], linear in what the file holds, any range (other dtypes are converted).
       spacing: (row_mm, col_mm), or None where it is unknown.
       side: "left", "right", or None where it is unknown or both knees are in the image.
+      doubts: what the file's header makes doubtful, a clause each: a view that is not frontal,
+        another body part, a tag that was passed over.
 
     Raises:
       InputError: not two axes, a spacing that is not positive, a side that is not in SIDES.
@@ -91,6 +93,7 @@ class Radiograph:
     array: np.ndarray
     spacing: tuple[float, float] | None = None
     side: str | None = None
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -117,7 +120,8 @@ class KneePlace:
       side: "left" or "right".
       centre_px: (row, col) of the tibiofemoral joint's centre.
       joint_line: the ends of the joint line, each (row, col): that at the smaller column first.
-      confidence: in [0, 1]; 1 for a place that was given or is the truth.
+      confidence: that a knee lies there, in [0, 1]; 1 for a place that was given or is the truth.
+      side_confidence: that it is of that side, in [0, 1]; likewise.
       dark_bone: whether the knee was seen in the inverted image.
 
     Raises:
@@ -129,14 +133,16 @@ class KneePlace:
     joint_line: tuple[tuple[float, float], tuple[float, float]]
     confidence: float = 1.0
     dark_bone: bool = False
+    side_confidence: float = 1.0
 
     def __post_init__(self) -> None:
         checked_side(self.side)
         numbers = np.array([self.centre_px, *self.joint_line], np.float64)
         if numbers.shape != (3, 2) or not np.isfinite(numbers).all():
             raise InputError(f"place of the {self.side} knee: expected finite (row, col) pixels")
-        if not 0 <= self.confidence <= 1:
-            raise InputError(f"confidence: found {self.confidence}, expected 0 to 1")
+        for confidence in (self.confidence, self.side_confidence):
+            if not 0 <= confidence <= 1:
+                raise InputError(f"confidence: found {confidence}, expected 0 to 1")
         centre, first, second = ((row, column) for row, column in numbers.tolist())
         object.__setattr__(self, "centre_px", centre)
         object.__setattr__(self, "joint_line", (first, second))

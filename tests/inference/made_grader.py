@@ -6,11 +6,11 @@ import jax
 import numpy as np
 
 from xr2mri_jax import stages, workdir
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.training import config as recipe
 
 SIZE = 32

@@ -7,7 +7,9 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, mirror_radiograph
-from xr2mri_jax.inference.framing import CENTRE_ROW, LINE_SHARE, frame_knees
+from xr2mri_jax.inference.framing import frame_knees
+from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.framing import CENTRE_ROW, LINE_SHARE
 from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
@@ -21,7 +23,7 @@ SHAPE = (128, 128)
 
 
 def framed(radiograph, **told):
-    return frame_knees(radiograph, SHAPE, DEFAULT_CONTRAST, **told)
+    return frame_knees(radiograph, SHAPE, DEFAULT_CONTRAST, Asked(**told))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def film():
 @pytest.fixture(scope="module")
 def crop(film):
     """Its left knee alone as displayed, 256 pixels, the joint filling the frame."""
-    (knee,) = frame_knees(film, (256, 256), DEFAULT_CONTRAST, side="left")
+    (knee,) = frame_knees(film, (256, 256), DEFAULT_CONTRAST, Asked("left"))
     return Radiograph(knee.displayed)
 
 

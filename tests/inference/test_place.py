@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from xr2mri_jax.inference.place import place_knee
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference.place import place_knee
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
 
 SPACING = (0.6, 0.6)

@@ -1,6 +1,7 @@
 """Fits the network that finds knees in radiographs and writes its weights.
 
-xr2mri fit_knee_finder --real=knee_xray_kl/train --workdir=fit --output=weights.npz
+xr2mri fit_knee_finder --real=knee_xray_kl/train,knee_xray_kl/train_more --workdir=fit \
+    --output=weights.npz
 """
 
 from pathlib import Path
@@ -9,7 +10,7 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_REAL = flags.DEFINE_string("real", None, "folder of real crops, GRADE/NAME{R,L}.png")
+_REAL = flags.DEFINE_list("real", None, "folders of real crops, GRADE/NAME{R,L}.png")
 _WORKDIR = flags.DEFINE_string("workdir", None, "folder for pools, labels and states")
 _OUTPUT = flags.DEFINE_string("output", None, "the weights to write, .npz")
 
@@ -18,8 +19,8 @@ def main() -> None:
     """Fits and writes."""
     from xr2mri_jax.tools.fit_knee_finder.fit import Plan, fit
 
-    real, workdir, output = (Path(str(flag.value)) for flag in (_REAL, _WORKDIR, _OUTPUT))
-    fit(real, workdir, output, Plan())
+    workdir, output = (Path(str(flag.value)) for flag in (_WORKDIR, _OUTPUT))
+    fit([Path(folder) for folder in _REAL.value or []], workdir, output, Plan())
 
 
 def run() -> None:

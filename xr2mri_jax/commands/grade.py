@@ -21,6 +21,9 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "knees that the network sees
 _CLAHE = flags.DEFINE_bool(
     "clahe", False, "equalise the contrast adaptively, as the training radiographs had been"
 )
+_FORCE = flags.DEFINE_bool(
+    "force", False, "grade the middle of a picture that shows no frontal knee"
+)
 
 
 def main() -> None:
@@ -30,7 +33,9 @@ def main() -> None:
     from xr2mri_jax.inference.grade_output import GradeOutput
     from xr2mri_jax.runtime import compilation_cache
 
-    options = GradeOptions(_SIDE.value, _SPACING.value, _BATCH_SIZE.value, _CLAHE.value)
+    options = GradeOptions(
+        _SIDE.value, _SPACING.value, _BATCH_SIZE.value, _CLAHE.value, _FORCE.value
+    )
     output = GradeOutput.of(_OUTPUT.value, _GRADCAM_DIR.value, _HTML.value)
     compilation_cache.use()
     rows = grade(_XRAY.value, output, _MODEL.value, options)

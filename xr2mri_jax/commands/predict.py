@@ -12,18 +12,22 @@ from xr2mri_jax.runtime import command_line
 MODEL = flags.DEFINE_string("model", "", "workdir of a trained generator or joint stage")
 XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")
 OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
-SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the file does not say it")
-SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the file does not say it")
+SIDE = flags.DEFINE_enum(
+    "side", None, ["left", "right"], "which knee of two; of one where the file says no side"
+)
+SPACING = flags.DEFINE_float(
+    "spacing", None, "mm a pixel at the knee; where neither it nor the file states one: estimated"
+)
 CENTRE = flags.DEFINE_string(
     "centre",
     None,
-    "pixel row,column of the joint's centre; where not given, the middle of a crop around one knee "
-    "or what is found in a larger image",
+    "pixel row,column of the joint's centre; where not given, where the joint is seen",
 )
 DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as DICOM series")
 KEEP_IDENTITY = flags.DEFINE_bool(
     "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
 )
+FORCE = flags.DEFINE_bool("force", False, "take the middle of a picture that shows no frontal knee")
 
 
 def main() -> None:
@@ -41,6 +45,7 @@ def main() -> None:
         centre,
         DICOM_DIR.value,
         KEEP_IDENTITY.value,
+        FORCE.value,
     )
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
 

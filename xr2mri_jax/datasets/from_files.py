@@ -23,6 +23,7 @@ from tqdm import tqdm
 from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
 from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 PROVENANCE, REPORT = "preparation.json", "report.csv"
 _PACKAGES = (
@@ -266,6 +267,26 @@ class FilesBuilder(
             )
             + "\n"
         )
+
+
+def contrast_of_dataset(builder: Any) -> dict[str, Any]:
+    """The contrast that a prepared dataset's radiographs were standardised with, JSON-able.
+
+    It is an option of datasets that are made from files; others are made with the default one.
+
+    Raises:
+      InputError: the dataset's own account of its preparation cannot be read.
+    """
+    path = epath.Path(builder.data_path) / PROVENANCE
+    clahe = None
+    if path.exists():
+        try:
+            clahe = json.loads(path.read_text())["options"].get("clahe")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({error}), expected the dataset's options"
+            ) from error
+    return json.loads(json.dumps(contrast_with_clahe(clahe)))
 
 
 def recorded(options: Any) -> dict[str, Any]:

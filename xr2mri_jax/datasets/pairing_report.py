@@ -44,6 +44,7 @@ class Reason(enum.StrEnum):
     RADIOGRAPH_BROKEN = "radiograph_broken"
     MRI_BROKEN = "mri_broken"
     SPACING_UNKNOWN = "spacing_unknown"
+    SPACING_IMPOSSIBLE = "spacing_impossible"
     KNEE_NOT_FOUND = "knee_not_found"
     JOINT_NOT_FOUND = "joint_not_found"
     MRI_FIELD = "mri_field"
@@ -65,6 +66,7 @@ REASON_TEXTS: Mapping[Reason, str] = {
     Reason.RADIOGRAPH_BROKEN: "radiograph cannot be read",
     Reason.MRI_BROKEN: "MRI cannot be read",
     Reason.SPACING_UNKNOWN: "radiograph without pixel spacing",
+    Reason.SPACING_IMPOSSIBLE: "radiograph whose pixel spacing no knee can have",
     Reason.KNEE_NOT_FOUND: "knee not found in the radiograph",
     Reason.JOINT_NOT_FOUND: "joint not found in the MRI",
     Reason.MRI_FIELD: "MRI shows too little of the joint",

@@ -23,6 +23,7 @@ from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, report
 from xr2mri_jax.presentation.report import Picture
 from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.training import served
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 SEED = 0
@@ -75,12 +76,15 @@ def evaluate_workdir(
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+    served.require_same_contrast(model.config, builder)
     splits = {"split": split, "train_split": data["train_split"], "seed": SEED}
     evaluated = {
         "workdir": str(workdir),
         "stage": stage.name,
         "step": model.step,
         "dataset": data["dataset"],
+        "dtype_trained": model.config.get("dtype", "unknown"),
+        "dtype_evaluated": served.dtype_name(model.config),
         **splits,
         "xr2mri_jax": xr2mri_jax.__version__,
     }

@@ -1,7 +1,6 @@
 """A grader from a training run: rounded, calibrated on held-out patients, with its likeness."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +10,7 @@ import numpy as np
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
-from xr2mri_jax.datasets.from_files import PROVENANCE
+from xr2mri_jax.datasets.from_files import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
@@ -73,7 +71,7 @@ def make_grader(
         raise InputError(f"{workdir}: the held-out patients have one class only, expected both")
     return dataclasses.replace(
         grader,
-        contrast=_contrast(builder),
+        contrast=contrast_of_dataset(builder),
         calibration=calibrate(held_out.logits, held_out.label, positive, held_out.subject),
         likeness=unlikeness.fit(trained.features, held_out.features),
         training={
@@ -164,12 +162,3 @@ def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) ->
     (logits, features), about = passes.answers(network, source, split, network.batch_size, title)
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
     return Seen(logits, features, label, about["subject"])
-
-
-def _contrast(builder: Any) -> dict[str, Any]:
-    """The contrast that the dataset's radiographs were standardised with."""
-    path = Path(str(builder.data_dir)) / PROVENANCE
-    clahe = None
-    if path.is_file():
-        clahe = json.loads(path.read_text(encoding="utf-8"))["options"].get("clahe")
-    return contrast_with_clahe(clahe)

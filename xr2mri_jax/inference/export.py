@@ -128,7 +128,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
     dicom_write.write_series(
         folder,
         prediction.volume,
-        side=prediction.radiograph.side,
+        side=prediction.seen.side,
         label=label,
         source=files.dicom.source,
         keep_identity=files.dicom.keep_identity,
@@ -138,7 +138,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
 
 
 def _write_picture(path: Path, prediction: Prediction) -> None:
-    standard = prediction.radiograph
+    standard = prediction.seen
     # Canonical axes with the mirroring undone: the order in which planes are displayed.
     array = from_canonical(prediction.canonical, standard.side).array
     pixels = standard.image[..., 0]

@@ -1,4 +1,4 @@
-"""The knees of a radiograph as the training radiographs show them: found, turned round, framed."""
+"""The knees of a radiograph as a network of framed radiographs sees them, for grading."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,23 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
-from xr2mri_jax.preprocess.knee_finder.find import find_knees
-from xr2mri_jax.preprocess.polarity import inverted, shows_dark_bone
-from xr2mri_jax.preprocess.radiograph import (
-    StandardRadiograph,
-    spread_over_box,
-    standardise_radiograph,
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
+from xr2mri_jax.preprocess.framing import (
+    LINE_SHARE,
+    frame_radiograph,
+    is_framed,
+    line_columns,
 )
+from xr2mri_jax.preprocess.knees import knees_of
 
-# The frame of the training radiographs, on 300 of them: the joint line is 0.79 of the frame's width
-# long (95 % lie within 0.75 to 0.84) whatever the knee's size, the joint's centre lies at the
-# middle column and 0.55 of the way down.
-LINE_SHARE, CENTRE_ROW = 0.79, 0.55
-# An image whose only joint line is at least this share of its width, and whose height and width
-# differ by no more than this factor, is such a frame already.
-FILLS, SQUARE = 0.6, 1.1
 # What is worth a note: a frame with less image in it, or less fine than this share of the network's
 # pixels.
 COVERED, FINE = 0.9, 0.5
@@ -56,123 +49,34 @@ def frame_knees(
     radiograph: Radiograph,
     shape: Sequence[int],
     contrast: Mapping[str, Any],
-    side: str | None = None,
-    named: str | None = None,
-) -> list[FramedKnee]:
+    asked: Asked | None = None,
+) -> list[FramedKnee | RefusedKnee]:
     """Finds the knees and frames each as the training radiographs are framed.
 
-    A square image that one joint fills is taken as it is. Of any other the frame is cut: a square
-    (in mm, where the pixels are not) of 1 / 0.79 joint lines, so that no pixel spacing is needed.
-    The side is, in this order, `side`, the radiograph's own, `named`, and what the image shows,
-    which is then noted. Of two knees each has the side of its place on the film.
-
     Args:
-      radiograph: frontal, upright; dark bone is turned round and noted.
+      radiograph: see `knees_of`.
       shape: (h, w) of the network's radiographs.
       contrast: as for `standardise_radiograph`.
-      side: which knee is meant; of two it is the only one that is framed.
-      named: the side that the file's name may mean.
+      asked: what else is known; None: nothing.
 
     Returns:
-      One knee, or the right and the left one.
+      An answer for every place that may be a knee.
 
     Raises:
-      InputError: no knee, not the one that is meant, sides that contradict each other, or an image
-        that cannot be standardised.
+      InputError: as `knees_of`, or a radiograph that cannot be standardised.
     """
-    if side is not None and radiograph.side not in (None, side):
-        raise InputError(
-            f"the file says {radiograph.side} knee, found --side={side}, expected the two to agree"
-        )
-    upright, places, notes = _found(radiograph)
-    told = side or radiograph.side or named
-    if len(places) == 1:
-        (place,) = places.values()
-        chosen = [(_one_side(place, told, upright), _side_notes(place, told, side, radiograph))]
-        if named not in (None, chosen[0][0]):
-            chosen[0][1].append(
-                f"the letter at the end of the name may mean {named}, taken as {chosen[0][0]}"
-            )
-        chosen_places = [place]
-    else:
-        wanted = [side] if side is not None else ["right", "left"]
-        extra = []
-        if side is None and radiograph.side is not None:
-            extra = [f"the file says {radiograph.side} knee, but two are seen"]
-        chosen = [(name, list(extra)) for name in wanted]
-        chosen_places = [places[name] for name in wanted]
     return [
-        _framed(upright, name, place, [*notes, *more], shape, contrast)
-        for (name, more), place in zip(chosen, chosen_places, strict=True)
+        answer if isinstance(answer, RefusedKnee) else _framed(answer, shape, contrast)
+        for answer in knees_of(radiograph, asked or Asked())
     ]
 
 
-def _found(radiograph: Radiograph) -> tuple[Radiograph, dict[str, KneePlace], list[str]]:
-    """The radiograph with bright bone and without its side, its knees, and what was noted."""
-    array = radiograph.array
-    plain = Radiograph(array, radiograph.spacing)
-    if np.isfinite(array).all() and array.min() == array.max():
-        raise InputError(
-            f"found the value {array.min():g} in every pixel, expected a radiograph (is it blank?)"
-        )
-    places = find_knees(plain)
-    if shows_dark_bone(places):
-        return inverted(plain), places, ["bone is dark in the file: the image was inverted"]
-    return plain, places, []
-
-
-def _line_share(place: KneePlace, radiograph: Radiograph) -> float:
-    """Length of the joint line over the image's width."""
-    return _line(place, radiograph) / radiograph.shape[1]
-
-
-def _line(place: KneePlace, radiograph: Radiograph) -> float:
-    """Length of the joint line in columns."""
-    (row1, column1), (row2, column2) = place.joint_line
-    return float(np.hypot((row2 - row1) * _aspect(radiograph), column2 - column1))
-
-
-def _aspect(radiograph: Radiograph) -> float:
-    """Height of a pixel over its width."""
-    row_mm, column_mm = radiograph.spacing or (1.0, 1.0)
-    return row_mm / column_mm
-
-
-def _one_side(place: KneePlace, told: str | None, radiograph: Radiograph) -> str:
-    # On a film with room for two the other knee was missed: what is told may be meant for that one.
-    if told not in (None, place.side) and _line_share(place, radiograph) < FILLS / 2:
-        raise InputError(f"found a {place.side} knee only, expected the {told} one")
-    return told or place.side
-
-
-def _side_notes(
-    place: KneePlace, told: str | None, side: str | None, radiograph: Radiograph
-) -> list[str]:
-    seen = f"{place.side}, confidence {place.confidence:.2f}"
-    if told is None:
-        return [f"nothing tells the side: taken from the image ({seen})"]
-    if told != place.side:
-        source = "--side" if side else "the file" if radiograph.side else "the file's name"
-        return [f"{source} says {told}, the image looks otherwise ({seen})"]
-    return []
-
-
-def _framed(
-    radiograph: Radiograph,
-    side: str,
-    place: KneePlace,
-    notes: list[str],
-    shape: Sequence[int],
-    contrast: Mapping[str, Any],
-) -> FramedKnee:
-    sided = dataclasses.replace(radiograph, side=side)
-    rows, columns = radiograph.shape
-    ratio = rows * _aspect(radiograph) / columns
-    wide = float(columns)
-    if _line_share(place, radiograph) >= FILLS and 1 / SQUARE <= ratio <= SQUARE:
-        standard = standardise_radiograph(spread_over_box(sided), shape, None, contrast)
-    else:
-        standard, wide = _cut(sided, place, shape, contrast)
+def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) -> FramedKnee:
+    radiograph, notes = knee.radiograph, list(knee.doubts)
+    standard = frame_radiograph(radiograph, knee.place, shape, contrast)
+    wide = float(radiograph.shape[1])
+    if not is_framed(radiograph, knee.place):
+        wide = line_columns(knee.place, radiograph) / LINE_SHARE
     if wide < FINE * shape[1]:
         notes.append(f"{wide:.0f} pixels across the knee, the network expects {shape[1]}")
     missing = standard.record["outside"]["share"]
@@ -181,17 +85,4 @@ def _framed(
     window = standard.record["window"]
     shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
     source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
-    return FramedKnee(side, standard.image, tuple(notes), source, standard.record)
-
-
-def _cut(
-    radiograph: Radiograph, place: KneePlace, shape: Sequence[int], contrast: Mapping[str, Any]
-) -> tuple[StandardRadiograph, float]:
-    """The frame cut around a joint, and its width in columns."""
-    wide = _line(place, radiograph) / LINE_SHARE
-    high = wide / _aspect(radiograph)
-    row = place.centre_px[0] - (CENTRE_ROW - 0.5) * high
-    # The spacing at which the canonical box is the frame: no millimetre is claimed by it.
-    scaled = Radiograph(radiograph.array, (BOX_MM[1] / high, BOX_MM[2] / wide), radiograph.side)
-    row = min(max(row, 0.0), radiograph.shape[0] - 1.0)
-    return standardise_radiograph(scaled, shape, (row, place.centre_px[1]), contrast), wide
+    return FramedKnee(knee.side, standard.image, tuple(notes), source, standard.record)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import Radiograph
@@ -24,9 +23,11 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.inference.knee_picture import KneePictures
-from xr2mri_jax.inference.place import named_side
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.formats import sniff
+from xr2mri_jax.preprocess.answers import Asked, RefusedKnee
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
+from xr2mri_jax.preprocess.knees import named_side
 from xr2mri_jax.runtime import processor
 
 # scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).
@@ -34,6 +35,8 @@ CLAHE = (0.01, 16.0)
 MOST_WORKERS = 8
 # Decoders change the process's warning filters while they run: one at a time.
 _DECODING = threading.Lock()
+
+Answers = list[FramedKnee | RefusedKnee]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,7 @@ class GradeOptions:
       spacing: mm a pixel in every file, or None.
       batch_size: knees that the network sees together.
       clahe: whether the contrast is equalised adaptively, by CLAHE, where the model's is not.
+      force: grade the middle of a picture in which no knee is seen.
 
     Raises:
       InputError: a number that cannot be used.
@@ -54,6 +58,7 @@ class GradeOptions:
     spacing: float | None = None
     batch_size: int = 8
     clahe: bool = False
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not 0 < self.spacing < math.inf:
@@ -148,7 +153,7 @@ def graded(
     network = Network(grader, options.batch_size)
     # Two at least: the first one compiles the network before it reads.
     workers = min(max(processor.cores(), 2), MOST_WORKERS)
-    waiting: list[tuple[str, FramedKnee | str]] = []
+    waiting: list[tuple[str, FramedKnee | RefusedKnee | str]] = []
     names: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         compiled = pool.submit(network.compile)
@@ -171,9 +176,9 @@ def _ahead(
     grader: KneeGrader,
     options: GradeOptions,
     drawn: bool,
-) -> Iterator[tuple[str, list[FramedKnee] | str]]:
+) -> Iterator[tuple[str, Answers | str]]:
     """Yields each file's knees or its reason in order, and works ahead by two batches."""
-    pending: collections.deque[tuple[str, concurrent.futures.Future[list[FramedKnee] | str]]]
+    pending: collections.deque[tuple[str, concurrent.futures.Future[Answers | str]]]
     pending = collections.deque()
     try:
         for one in listed:
@@ -191,22 +196,27 @@ def _ahead(
 
 def framed_knees(
     path: Path, grader: KneeGrader, options: GradeOptions, drawn: bool
-) -> list[FramedKnee] | str:
+) -> Answers | str:
     """The knees of a file as the network sees them, or why there are none.
 
     Without their sources unless they are to be `drawn`: many wait for the network together.
     """
     try:
         with _DECODING:
-            radiograph = read_radiograph(path, options.spacing)
-        knees = frame_knees(
-            radiograph, grader.image_shape, grader.contrast, options.side, named_side(path)
-        )
+            radiograph = read_radiograph(path)
+        asked = Asked(options.side, options.spacing, named=named_side(path), force=options.force)
+        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked)
         notes = _contrast_notes(path, radiograph, grader)
         nothing = np.zeros((0, 0), np.uint8)
         return [
-            dataclasses.replace(k, notes=(*k.notes, *notes), source=k.source if drawn else nothing)
-            for k in knees
+            answer
+            if isinstance(answer, RefusedKnee)
+            else dataclasses.replace(
+                answer,
+                notes=(*answer.notes, *notes),
+                source=answer.source if drawn else nothing,
+            )
+            for answer in answers
         ]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).replace(f"{path}: ", "").split())
@@ -226,7 +236,7 @@ def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> l
 
 
 def _rows(
-    waiting: Sequence[tuple[str, FramedKnee | str]],
+    waiting: Sequence[tuple[str, FramedKnee | RefusedKnee | str]],
     grader: KneeGrader,
     network: Network,
     pictures: KneePictures | None,
@@ -239,6 +249,9 @@ def _rows(
     for name, one in waiting:
         if isinstance(one, str):
             yield GradedKnee(name, warning=one)
+            continue
+        if isinstance(one, RefusedKnee):
+            yield GradedKnee(name, one.side, warning=one.reason)
             continue
         row = dataclasses.replace(next(found), file=name)
         if pictures is not None and output.pictures is not None:

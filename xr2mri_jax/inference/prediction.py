@@ -17,11 +17,11 @@ class Prediction:
       volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world's origin,
         which is the joint's centre.
       canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
-      radiograph: what the model saw.
+      seen: what the model saw.
       record: JSON-able; model, radiograph and volume: all that was done.
     """
 
     volume: Volume
     canonical: np.ndarray
-    radiograph: StandardRadiograph
+    seen: StandardRadiograph
     record: dict[str, Any]

@@ -92,6 +92,14 @@ def standardise_radiograph(
     return StandardRadiograph(image[..., None], str(radiograph.side), record)
 
 
+def require_usable(radiograph: Radiograph, centre: Sequence[float] | None = None) -> None:
+    """Raises InputError where `standardise_radiograph` would, without its work."""
+    centre_px = _checked_place(radiograph, centre)
+    coarse = (SMALLEST_PIXELS, SMALLEST_PIXELS)
+    to_source = radiograph_affine(radiograph, centre_px, coarse)
+    _require_cover(radiograph, _inside(to_source, coarse, radiograph.shape))
+
+
 def spread_over_box(radiograph: Radiograph) -> Radiograph:
     """Gives a crop without spacing the one with which its pixel grid fills the canonical box.
 

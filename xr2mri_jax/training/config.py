@@ -8,6 +8,7 @@ import ml_collections
 from xr2mri_jax.data.augment import STRENGTHS
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.losses import TERMS
+from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 
 # What may change between the parts of a run that is continued: none of it enters a step's numbers,
 # except `steps`, which stretches the learning rate's schedule.
@@ -18,6 +19,7 @@ FREE_ON_RESUME = (
     "checkpoint_every",
     "keep",
     "parallel",
+    "precision",  # `dtype` is what it comes to
     "cpu_devices",
     "data.data_dir",
     "data.cache",
@@ -196,6 +198,9 @@ def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workd
     for key, value in _leaves(plain(default(config["stage"]))):
         if key in now:
             before.setdefault(key, value)
+    if not any(key.startswith("data.contrast.") for key in before):
+        before |= dict(_leaves({"data": {"contrast": _plain(DEFAULT_CONTRAST)}}))
+    before.setdefault("dtype", now.get("dtype"))
     for key in sorted(before.keys() | now.keys()):
         if key not in FREE_ON_RESUME and before.get(key) != now.get(key):
             raise InputError(

@@ -30,7 +30,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.runtime import signals
 from xr2mri_jax.stages.base import PICTURED, Stage
-from xr2mri_jax.training import checkpoint, optimizer, parallel, record, soft_labels
+from xr2mri_jax.training import checkpoint, optimizer, parallel, record, served, soft_labels
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
@@ -85,6 +85,8 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             f"{asked['stage']!r}: choose another --workdir"
         )
     resolved = stages.resolve(asked, stored)
+    builder = datasets.load_builder(asked["data"]["dataset"], asked["data"]["data_dir"])
+    resolved = served.with_served(resolved, builder)
     if stored is not None:
         recipe.require_same_run(stored, resolved, folder)
     stage = stages.make_stage(resolved)
@@ -94,7 +96,6 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             f"config.data.batch_size is {data['batch_size']}, expected a multiple of the {hosts} "
             "hosts"
         )
-    builder = datasets.load_builder(data["dataset"], data["data_dir"])
 
     def batches(split: str, **options: Any) -> Any:
         return whole_split(

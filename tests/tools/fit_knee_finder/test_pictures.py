@@ -26,8 +26,10 @@ def test_read_crops(tmp_path):
     for grade, name in ((0, "9000099R"), (2, "9000100L")):
         (tmp_path / str(grade)).mkdir()
         Image.fromarray(crop(0, 40 + grade).image).save(tmp_path / str(grade) / f"{name}.png")
-    names, images, sides = read_crops(tmp_path)
-    assert names == ["9000099R", "9000100L"] and sides.tolist() == [0, 1]
+    crops = read_crops(tmp_path)
+    assert crops.names == ["9000099R", "9000100L"] and crops.sides.tolist() == [0, 1]
+    assert crops.grades == ["0", "2"] and crops.only(np.array([False, True])).grades == ["2"]
+    images = crops.images
     assert images.shape == (2, 60, 60) and images.dtype == np.uint8 and images[1, 0, 0] == 42
     Image.fromarray(crop(0, 3).image).save(tmp_path / "0" / "knee.png")
     with pytest.raises(InputError, match=r"knee\.png: expected a name that ends in R or L"):

@@ -5,12 +5,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.datasets.outcomes import checked_share
 from xr2mri_jax.datasets.pairing import DUPLICATES, sequence_name
 from xr2mri_jax.datasets.splits import FRACTIONS, split_of
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.records import visit_months
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 
 @dataclasses.dataclass(frozen=True)

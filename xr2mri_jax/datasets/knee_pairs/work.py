@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from xr2mri_jax.geometry import BOX_MM, SIDES, KneePlace, Radiograph
 from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.joint_centre import find_joint_centre
-from xr2mri_jax.preprocess.knee_finder.find import find_knees
-from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
+from xr2mri_jax.preprocess.knees import knees_of, one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
 
@@ -48,15 +49,6 @@ class Settings:
     scratch: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Film:
-    """A radiograph with bone bright, its knees by side, and whether it was inverted for that."""
-
-    radiograph: Radiograph
-    places: Mapping[str, KneePlace]
-    inverted: bool
-
-
 class _Rejected(Exception):
     """A knee that cannot be used: (reason, detail)."""
 
@@ -75,7 +67,7 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
     clock = _Clock()
     outcomes = []
     try:
-        film = _placed(task, _radiograph(settings, task, clock), clock)
+        knees = _knees(settings, task, _radiograph(settings, task, clock), clock)
         failed = None
     except _Rejected as rejected:
         failed = rejected
@@ -84,7 +76,7 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
         try:
             if failed is not None:
                 raise failed
-            example = _example(settings, pair, film, clock)
+            example = _example(settings, pair, knees[pair.side], clock)
         except _Rejected as rejected:
             reason, detail = rejected.args
         outcomes.append(
@@ -98,8 +90,12 @@ def pair_key(pair: Pair) -> str:
     return "_".join(filter(None, pair.knee))
 
 
-def _example(settings: Settings, pair: Pair, film: _Film, clock: "_Clock") -> dict[str, Any]:
-    xray, film_record = _standard_radiograph(settings, pair, film, clock)
+def _example(
+    settings: Settings, pair: Pair, knee: FoundKnee | _Rejected, clock: "_Clock"
+) -> dict[str, Any]:
+    if isinstance(knee, _Rejected):
+        raise knee
+    xray, film_record = _standard_radiograph(settings, pair, knee, clock)
     scan, scan_record = _standard_volume(settings, pair, clock)
     with clock("encoding"):
         record = {
@@ -123,60 +119,69 @@ def _example(settings: Settings, pair: Pair, film: _Film, clock: "_Clock") -> di
 
 
 def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiograph:
-    """The decoded radiograph, with a spacing."""
+    """The decoded radiograph, with the side and spacing that its file states."""
     film = task.radiograph
     with clock("decoding"), _rejecting(Reason.RADIOGRAPH_BROKEN):
         with opened(film, settings.scratch or tempfile.gettempdir()) as path:
-            radiograph = read_radiograph(path, film.spacing)
+            radiograph = read_radiograph(path)
         if None not in (film.side, radiograph.side) and film.side != radiograph.side:
             raise InputError(
                 f"{film.path}: its header says {radiograph.side}, expected {film.side} as in the "
                 "collection's table"
             )
-    spacing = radiograph.spacing or settings.spacing
+    spacing = film.spacing or radiograph.spacing or settings.spacing
     if spacing is None:
         raise _Rejected(
             Reason.SPACING_UNKNOWN,
             f"{film.path}: the pixel spacing is unknown: neither the file nor the table says it, "
             "give --spacing=MM",
         )
-    return Radiograph(radiograph.array, np.broadcast_to(spacing, 2).tolist(), film.side)
+    pixel = np.broadcast_to(spacing, 2).tolist()
+    return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=film.side)
 
 
-def _placed(task: FilmTask, radiograph: Radiograph, clock: "_Clock") -> _Film:
-    """Bone bright; knees where given, else in the middle of one knee's image, else as found."""
-    given = all(pair.side in task.places for pair in task.pairs)
-    with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, task.radiograph.path):
-        if given or radiograph.side is not None:
-            bright, dark = bone_bright(radiograph)
-            return _Film(bright, task.places if given else {}, dark)
-        found = find_knees(radiograph)
-        dark = shows_dark_bone(found)
-        return _Film(inverted(radiograph) if dark else radiograph, {**found, **task.places}, dark)
+def _knees(
+    settings: Settings, task: FilmTask, radiograph: Radiograph, clock: "_Clock"
+) -> dict[str, FoundKnee | _Rejected]:
+    """The knee of every pair by side, or why it cannot be used."""
+    path = task.radiograph.path
+    found: dict[str, FoundKnee | _Rejected] = {}
+    with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, path):
+        missing = {pair.side for pair in task.pairs} - set(task.places)
+        answers = knees_of(radiograph, Asked()) if missing else ()
+        for side in sorted(missing):
+            answer = next((one for one in answers if one.side == side), None)
+            if answer is None:
+                reason = f"{path}: no {side} knee was found in it"
+                found[side] = _Rejected(Reason.KNEE_NOT_FOUND, reason)
+            elif isinstance(answer, RefusedKnee):
+                found[side] = _Rejected(Reason.KNEE_NOT_FOUND, f"{path}: {answer.reason}")
+            else:
+                found[side] = answer
+        for side, place in task.places.items():
+            line = place.joint_line if place.joint_line[0] != place.joint_line[1] else None
+            asked = Asked(side, None, place.centre_px, line, side_source="--places")
+            sideless = dataclasses.replace(radiograph, side=None)
+            found[side] = one_knee(sideless, asked)
+    return {side: _with_true_scale(path, knee) for side, knee in found.items()}
+
+
+def _with_true_scale(path: Path, knee: FoundKnee | _Rejected) -> FoundKnee | _Rejected:
+    """The knee, but for one whose stated spacing no knee can have: pairs need true millimetres."""
+    if isinstance(knee, FoundKnee) and knee.scale is not None and knee.scale.deviation:
+        return _Rejected(Reason.SPACING_IMPOSSIBLE, f"{path}: {'; '.join(knee.doubts)}")
+    return knee
 
 
 def _standard_radiograph(
-    settings: Settings, pair: Pair, film: _Film, clock: "_Clock"
+    settings: Settings, pair: Pair, knee: FoundKnee, clock: "_Clock"
 ) -> tuple[StandardRadiograph, dict[str, Any]]:
-    radiograph, place = film.radiograph, film.places.get(pair.side)
-    if place is None and radiograph.side is None:
-        raise _Rejected(
-            Reason.KNEE_NOT_FOUND, f"{pair.radiograph.path}: no {pair.side} knee was found in it"
-        )
-    with clock("standardising"), _rejecting(Reason.RADIOGRAPH_BROKEN, pair.radiograph.path):
-        single = Radiograph(radiograph.array, radiograph.spacing, pair.side)
+    path = pair.radiograph.path
+    with clock("standardising"), _rejecting(Reason.RADIOGRAPH_BROKEN, path):
         standard = standardise_radiograph(
-            single,
-            settings.volume_shape[1:],
-            None if place is None else place.centre_px,
-            settings.contrast,
+            knee.radiograph, settings.volume_shape[1:], knee.place.centre_px, settings.contrast
         )
-    about = {
-        "file": str(pair.radiograph.path),
-        "visit": pair.radiograph.visit,
-        "place": None if place is None else dataclasses.asdict(place),
-        "inverted": film.inverted,
-    }
+    about = {"file": str(path), "visit": pair.radiograph.visit, "knee": knee.record()}
     return standard, about | standard.record
 
 

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.datasets.knee_xray.layout import Knee
 from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.polarity import bone_bright
-from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
+from xr2mri_jax.preprocess.framing import frame_radiograph
+from xr2mri_jax.preprocess.knees import one_knee
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +59,9 @@ def make_radiograph(
     if knee is None:
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
-        radiograph, inverted = bone_bright(read_radiograph(knee.path, side=knee.side))
-        radiograph = spread_over_box(radiograph)
-        standard = standardise_radiograph(radiograph, shape, contrast=contrast)
+        asked = Asked(knee.side, side_source="the file's name")
+        found = one_knee(read_radiograph(knee.path), asked)
+        standard = frame_radiograph(found.radiograph, found.place, shape, contrast)
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).split())
         if not isinstance(error, InputError):
@@ -72,7 +73,7 @@ def make_radiograph(
         "kl": knee.kl,
         "subject": knee.subject,
         "spacing": np.zeros(2, np.float32),
-        "inverted": int(inverted),
+        "inverted": int(found.inverted),
     }
     cost = {"radiograph": time.perf_counter() - start}
     return [Outcome(f"{knee.subject}_{knee.side}", example, cost=cost, worker=this_worker())]

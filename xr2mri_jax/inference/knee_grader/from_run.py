@@ -4,10 +4,10 @@ import os
 from typing import Any
 
 import xr2mri_jax
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 
@@ -39,7 +39,7 @@ def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGra
         tuple(stage.grades),
         form.rounded(model.params),
         form.rounded(model.model_state),
-        contrast_with_clahe(None),
+        contrast_of(model.config),
         {
             "stage": stage.name,
             "step": model.step,
@@ -47,6 +47,7 @@ def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGra
             "train_split": data["train_split"],
             "held_out": data["held_out"],
             "held_out_seed": data["held_out_seed"],
+            "dtype": model.config.get("dtype", "unknown"),
             "xr2mri_jax": xr2mri_jax.__version__,
         },
     )

@@ -1,8 +1,6 @@
-"""Finds knees in a radiograph: side, joint centre and joint line, or a refusal."""
+"""Finds the knees of a radiograph: side, joint centre and joint line, or a refusal."""
 
 import dataclasses
-import itertools
-from typing import NoReturn
 
 import numpy as np
 
@@ -12,89 +10,210 @@ from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES, look
 from xr2mri_jax.preprocess.knee_finder.peaks import Found, find, find_one
 from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise, whole_view
 
-# Least confidence of a knee that is returned.
-LEAST_CONFIDENCE = 0.5
+# Least confidence of a knee that is taken, and of one that is reported as doubtful.
+LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.5, 0.15
+# Least confidence of a second knee, which is looked for beside a first one.
+LEAST_PARTNER = 0.35
 # Least probability of a centre in the first look that is worth a second one.
 WORTH_A_LOOK = 0.1
-# Width of the second look over the length of the joint line.
-NEAR = 1.4
-# Two places are two knees from this distance on, over the length of the joint line.
-APART = 0.8
-# A joint line is at most this steep (degrees) and, where the spacing is known, so long in mm.
-STEEPEST, LENGTH_MM = 25.0, (45.0, 115.0)
+# Width of the second look, and of the look for a second knee, over the length of the joint line.
+NEAR, BESIDE = 1.4, 2.2
+# Two places are two knees from this distance on, over the length of the joint line. A second knee
+# is looked for where so much of the image lies beside the first one.
+APART, ROOM = 0.8, 0.6
+# A knee of less confidence is compared with what the image shows when it is turned upside down.
+CERTAIN = 0.9
 # What either look leaves to the side that it did not see.
 UNSURE = 0.01
 SMALLEST_PIXELS = 48
 
 
 @dataclasses.dataclass(frozen=True)
+class Sighting:
+    """What is seen in a radiograph.
+
+    Attributes:
+      places: the knees that are taken, from left to right in the image, two at most.
+      doubtful: places that may be further knees, of too little confidence.
+      best: the largest confidence, of knees that are not taken too.
+      upside_down: whether a knee is seen when the image is turned by 180 degrees, and none, or a
+        less likely one, as it is.
+    """
+
+    places: tuple[KneePlace, ...]
+    doubtful: tuple[KneePlace, ...] = ()
+    best: float = 0.0
+    upside_down: bool = False
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class _Knee:
-    """A knee in pixels of the radiograph: f64[3, 2] centre, first end, second end."""
+    """A knee in pixels of the radiograph: f64[3, 2] centre, first end, second end.
+
+    `dark` says that it was seen in the inverted image.
+    """
 
     side: str
     points: np.ndarray
     confidence: float
+    side_confidence: float = 1.0
+    dark: bool = False
+
+    @property
+    def likelihood(self) -> float:
+        """That it is there and of its side."""
+        return self.confidence * self.side_confidence
+
+
+def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> Sighting:
+    """Looks for the knees of a radiograph.
+
+    A small network looks at the whole image and again, near, at every place where the first look
+    saw a joint; each look is the mean of the image's and its mirror image's. Where one knee is seen
+    and another has room beside it, that is looked for at the mirrored place. Where no knee is seen
+    the inverted image is looked at; knees found there are marked `dark_bone`. Where still none is
+    seen, or none with certainty, the image is turned by 180 degrees and looked at.
+
+    Args:
+      radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
+        displayed: the patient's right at the image's left. The spacing serves for the pixels'
+        aspect alone.
+      least_confidence: of a knee that is taken, in [0, 1].
+
+    Returns:
+      What is seen. The confidence of a place is the network's probability, in the near view, that
+      the least certain of the three points lies within 7 % of the view's width of where it was put;
+      the probability of its side is by both looks.
+
+    Raises:
+      InputError: pixels that are not finite, or too few of them.
+    """
+    _check(radiograph)
+    image, aspect = radiograph.array, _aspect(radiograph)
+    knees = _knees(image, aspect)
+    dark_bone = not _sure(knees, least_confidence)
+    if dark_bone:
+        seen = [dataclasses.replace(knee, dark=True) for knee in _knees(-image, aspect)]
+        knees = seen if _sure(seen, least_confidence) else [*knees, *seen]
+    sure = _sure(knees, least_confidence)
+    best = max((knee.likelihood for knee in knees), default=0.0)
+    if best < CERTAIN:
+        turned = max(_turned(one, aspect) for one in (image, -image)[: 1 + dark_bone])
+        if turned >= max(least_confidence, best):
+            return Sighting((), (), best, True)
+    if not sure:
+        return Sighting((), (), best)
+    rest = [knee for knee in knees if LEAST_DOUBTFUL <= knee.likelihood < least_confidence]
+    sure, rest = _with_second(image, sure[:2], rest, aspect)
+    return Sighting(tuple(map(_place, sure)), tuple(map(_place, rest)), best)
+
+
+def _with_second(
+    image: np.ndarray, sure: list[_Knee], rest: list[_Knee], aspect: float
+) -> tuple[list[_Knee], list[_Knee]]:
+    """The knees that are taken, from left to right, and a doubtful one where just one is taken."""
+    if len(sure) == 2:
+        return sorted(sure, key=_column), []
+    (first,) = sure
+    beside = _beside(-image if first.dark else image, first, aspect)
+    found = [] if beside is None else [dataclasses.replace(beside, dark=first.dark)]
+    if found and found[0].likelihood < LEAST_PARTNER:
+        # Films put together from files of either polarity exist.
+        other = _beside(image if first.dark else -image, first, aspect)
+        found += [] if other is None else [dataclasses.replace(other, dark=not first.dark)]
+    rest = _apart([*rest, *found], first, aspect)[:1]
+    if rest and rest[0].likelihood >= LEAST_PARTNER:
+        return sorted([first, *rest], key=_column), []
+    return sure, [knee for knee in rest if knee.likelihood >= LEAST_DOUBTFUL]
+
+
+def _column(knee: _Knee) -> float:
+    return float(knee.points[0, 1])
 
 
 def find_knees(
     radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
 ) -> dict[str, KneePlace]:
-    """Finds both knees of a bilateral radiograph, or the knee of a single one.
+    """Both knees of a bilateral radiograph, or the knee of a single one, by side; see `see`.
 
-    A small network looks at the whole image and again, near, at every place where the first look
-    saw a joint; each look is the mean of the image's and its mirror image's. Where the radiograph
-    names its side and shows one knee, that side is taken and only the place is looked for. Where no
-    knee is seen the inverted image is looked at; knees found there are marked `dark_bone`, and the
-    radiograph is to be inverted before it is used (`polarity.inverted`).
-
-    Args:
-      radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
-        displayed: the patient's right at the image's left. The spacing may be unknown; pixels are
-        then taken to be square.
-      least_confidence: of a knee that is returned, in [0, 1].
-
-    Returns:
-      The places by side, "right" and "left" or one of them: a knee that is not seen with
-      `least_confidence` is left out where the other one is. The confidence is the network's
-      probability, in the near view, that the least certain of the three points lies within 7 % of
-      the view's width of where it was put, times the probability of the side by both looks.
+    Of two knees each has the side of its place on the film, a single one that of the radiograph
+    where that is known.
 
     Raises:
-      InputError: pixels that are not finite, too few of them, no knee with `least_confidence`, or
-        places that a patient's knees cannot have.
+      InputError: as `see`; no knee with `least_confidence`.
     """
-    _check(radiograph)
-    knees = _knees(radiograph.array, radiograph)
-    sure = [knee for knee in knees if knee.confidence >= least_confidence]
-    dark_bone = not sure
-    if dark_bone:
-        inverted = _knees(-radiograph.array, radiograph)
-        sure = [knee for knee in inverted if knee.confidence >= least_confidence]
-        if not sure:
-            _refuse([*knees, *inverted], least_confidence)
-    if len(sure) == 1 and radiograph.side is not None:
-        sure = [dataclasses.replace(sure[0], side=radiograph.side)]
-    _check_places(sure, radiograph)
-    return {knee.side: _place(knee, dark_bone) for knee in sure}
+    sighting = see(radiograph, least_confidence)
+    if not sighting.places:
+        raise InputError(refusal(sighting, least_confidence))
+    if len(sighting.places) == 1:
+        (place,) = sighting.places
+        side = radiograph.side or place.side
+        return {side: dataclasses.replace(place, side=side)}
+    pairs = zip(SIDES, sighting.places, strict=True)
+    return {side: dataclasses.replace(place, side=side) for side, place in pairs}
 
 
-def _knees(image: np.ndarray, radiograph: Radiograph) -> list[_Knee]:
-    """What both looks find in an image of the radiograph's shape, likely or not."""
-    spacing = radiograph.spacing or (1.0, 1.0)
-    aspect = spacing[0] / spacing[1]
-    view = whole_view(radiograph.shape, aspect)
+def refusal(sighting: Sighting, least_confidence: float = LEAST_CONFIDENCE) -> str:
+    """Why a radiograph without knees is refused."""
+    if sighting.upside_down:
+        return (
+            "no knee was found in the radiograph as it is, but one when it is turned by 180 "
+            "degrees: found an upside-down image, expected an upright one"
+        )
+    return (
+        f"no knee was found in the radiograph (confidence {sighting.best:.2f}), expected at least "
+        f"{least_confidence:g}: is it a frontal knee radiograph, upright?"
+    )
+
+
+def _sure(knees: list[_Knee], least: float) -> list[_Knee]:
+    return [knee for knee in knees if knee.likelihood >= least]
+
+
+def _knees(image: np.ndarray, aspect: float) -> list[_Knee]:
+    """What both looks find in an image, likely or not; the likeliest first."""
+    view = whole_view((image.shape[0], image.shape[1]), aspect)
     first = [_in_source(found, view) for found in find(_maps(image, view))]
     places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
     near = [_near(image, place, aspect) for place in places]
     return [group[0] for group in _distinct(near, aspect)]
 
 
-def _refuse(knees: list[_Knee], least_confidence: float) -> NoReturn:
-    best = max((knee.confidence for knee in knees), default=0.0)
-    raise InputError(
-        f"no knee was found in the radiograph (confidence {best:.2f}), expected at least "
-        f"{least_confidence:g}: is it a frontal knee radiograph, upright?"
-    )
+def _turned(image: np.ndarray, aspect: float) -> float:
+    """How likely the likeliest knee is in the image that is turned by 180 degrees."""
+    return max((knee.likelihood for knee in _knees(image[::-1, ::-1], aspect)), default=0.0)
+
+
+def _beside(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
+    """What is seen at the mirrored place of a knee, where there is room for a second one."""
+    columns = image.shape[1]
+    row, column = knee.points[0].tolist()
+    length = _distance(knee.points[1], knee.points[2], aspect)
+    left, right = column - length / 2, columns - 1 - column - length / 2
+    if max(left, right) < ROOM * length:
+        return None
+    mirrored = columns - 1 - column
+    if abs(mirrored - column) < APART * length:
+        mirrored = left / 2 if left > right else columns - 1 - right / 2
+    view = View((row, mirrored), BESIDE * length, aspect)
+    first = max((_in_source(f, view) for f in find(_maps(image, view))), key=_first_confidence)
+    # The joint lines of a patient's knees are alike: a peak without line must not decide.
+    half = np.array([[0.0, 0.0], [0.0, -length / 2], [0.0, length / 2]])
+    place = dataclasses.replace(first, points=first.points[:1] + half)
+    return _near(image, [place], aspect)
+
+
+def _first_confidence(knee: _Knee) -> float:
+    return knee.confidence
+
+
+def _apart(knees: list[_Knee], knee: _Knee, aspect: float) -> list[_Knee]:
+    """Those that lie elsewhere than a knee, the likeliest first."""
+    length = max(_distance(knee.points[1], knee.points[2], aspect), 1.0)
+    kept = [
+        one for one in knees if _distance(one.points[0], knee.points[0], aspect) >= APART * length
+    ]
+    return sorted(kept, key=lambda one: -one.likelihood)
 
 
 def _check(radiograph: Radiograph) -> None:
@@ -105,6 +224,11 @@ def _check(radiograph: Radiograph) -> None:
         )
     if not np.isfinite(radiograph.array).all():
         raise InputError("found pixels that are not finite, expected finite values")
+
+
+def _aspect(radiograph: Radiograph) -> float:
+    row_mm, column_mm = radiograph.spacing or (1.0, 1.0)
+    return row_mm / column_mm
 
 
 def _maps(image: np.ndarray, view: View) -> np.ndarray:
@@ -145,8 +269,8 @@ def _near(image: np.ndarray, place: list[_Knee], aspect: float) -> _Knee:
         for side, share in zip(SIDES, sides.tolist(), strict=True)
     ]
     best = int(np.argmax(scores))
-    confidence = float(probability.min()) * scores[best] / sum(scores)
-    return _Knee(SIDES[best], view.to_source(points), confidence)
+    share = scores[best] / sum(scores)
+    return _Knee(SIDES[best], view.to_source(points), float(probability.min()), share)
 
 
 def _distance(one: np.ndarray, other: np.ndarray, aspect: float) -> float:
@@ -157,7 +281,7 @@ def _distance(one: np.ndarray, other: np.ndarray, aspect: float) -> float:
 def _distinct(knees: list[_Knee], aspect: float) -> list[list[_Knee]]:
     """Groups of knees at one place, the likeliest first in each."""
     groups: list[list[_Knee]] = []
-    for knee in sorted(knees, key=lambda knee: -knee.confidence):
+    for knee in sorted(knees, key=lambda knee: -knee.likelihood):
         for group in groups:
             one = group[0]
             length = max(_distance(one.points[1], one.points[2], aspect), 1.0)
@@ -169,33 +293,7 @@ def _distinct(knees: list[_Knee], aspect: float) -> list[list[_Knee]]:
     return groups
 
 
-def _check_places(knees: list[_Knee], radiograph: Radiograph) -> None:
-    """Refuses what no radiograph of one patient's knees can show."""
-    spacing = np.array(radiograph.spacing or (1.0, 1.0))
-    for knee in knees:
-        down, right = (knee.points[2] - knee.points[1]) * spacing
-        steep = abs(float(np.degrees(np.arctan2(down, right))))
-        if steep > STEEPEST:
-            raise InputError(
-                f"the {knee.side} knee's joint line is {steep:.0f} degrees steep, expected at most "
-                f"{STEEPEST:g}: is the radiograph upright?"
-            )
-        length = float(np.hypot(down, right))
-        if radiograph.spacing and not LENGTH_MM[0] <= length <= LENGTH_MM[1]:
-            raise InputError(
-                f"the {knee.side} knee's joint line is {length:.0f} mm long at a spacing of "
-                f"{spacing[1]:g} mm, expected {LENGTH_MM[0]:g} to {LENGTH_MM[1]:g}: is the spacing "
-                "right?"
-            )
-    for one, other in itertools.combinations(sorted(knees, key=lambda k: k.points[0, 1]), 2):
-        if (one.side, other.side) != ("right", "left"):
-            raise InputError(
-                f"found a {one.side} knee at the image's left of a {other.side} knee, expected the "
-                "patient's right knee at the image's left, and one knee of each side"
-            )
-
-
-def _place(knee: _Knee, dark_bone: bool) -> KneePlace:
+def _place(knee: _Knee) -> KneePlace:
     centre, first, second = ((float(row), float(column)) for row, column in knee.points)
-    confidence = min(knee.confidence, 1.0)
-    return KneePlace(knee.side, centre, (first, second), confidence, dark_bone)
+    confidence, side = min(knee.confidence, 1.0), min(knee.side_confidence, 1.0)
+    return KneePlace(knee.side, centre, (first, second), confidence, knee.dark, side)

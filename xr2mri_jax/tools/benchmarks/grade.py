@@ -15,15 +15,15 @@ import jax
 import numpy as np
 from PIL import Image
 
-from xr2mri_jax.datasets.contrast import contrast_with_clahe
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import unlikeness
-from xr2mri_jax.inference.framing import frame_knees
+from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_table import partial_path
 from xr2mri_jax.inference.knee_grader import form, load
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.models import classifiers
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -141,7 +141,8 @@ def make_radiographs(folder: Path, images: int) -> int:
     """Writes PNG files of simulated knees, each with noise of its own; returns how many."""
     knees = []
     for film, _ in films(SUBJECTS, 64):
-        knees += frame_knees(Radiograph(film.image), (SIZE, SIZE), DEFAULT_CONTRAST)
+        answers = frame_knees(Radiograph(film.image), (SIZE, SIZE), DEFAULT_CONTRAST)
+        knees += [answer for answer in answers if isinstance(answer, FramedKnee)]
     rng = np.random.default_rng(0)
     for number in range(images):
         knee = knees[number % len(knees)]

@@ -185,7 +185,8 @@ def _verdict(radiograph: Radiograph) -> str:
 
 
 def _real(folder: Path, pictures: Path | None) -> dict[str, Any]:
-    names, images, sides = read_crops(folder)
+    crops = read_crops(folder)
+    names, images, sides = crops.names, crops.images, crops.sides
     truth = [("right", "left")[side] for side in sides]
     found = [_best(image) for image in images]
     right = [place is not None and place.side == t for place, t in zip(found, truth, strict=True)]

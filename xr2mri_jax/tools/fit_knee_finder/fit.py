@@ -6,7 +6,7 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import optax
 
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.preprocess.knee_finder import network
-from xr2mri_jax.tools.fit_knee_finder import pictures
+from xr2mri_jax.tools.fit_knee_finder import harder, pictures
 from xr2mri_jax.tools.fit_knee_finder.labels import label_crops
 from xr2mri_jax.tools.fit_knee_finder.pictures import Picture
 from xr2mri_jax.tools.fit_knee_finder.views import training_view
@@ -31,16 +31,23 @@ PHANTOM_SHARES = {
     "none": 0.10,
 }
 MIXED_SHARES = {
-    "film": 0.20,
-    "film_zoom": 0.05,
-    "single": 0.04,
-    "single_zoom": 0.06,
-    "real": 0.14,
-    "real_zoom": 0.20,
-    "pair": 0.15,
-    "pair_zoom": 0.05,
-    "none": 0.11,
+    "film": 0.11,
+    "film_zoom": 0.03,
+    "single": 0.02,
+    "single_zoom": 0.03,
+    "real": 0.10,
+    "real_zoom": 0.16,
+    "hard": 0.06,
+    "hard_zoom": 0.10,
+    "pair": 0.08,
+    "pasted": 0.12,
+    "pasted_zoom": 0.07,
+    "none": 0.05,
+    "turned": 0.05,
+    "lateral": 0.02,
 }
+# Severe grades are rare and hard: their crops stand in the pools this many times.
+REPEATED = {"3": 2, "4": 3}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Plan:
 
     Attributes:
       seed: of everything random; also names the phantom population.
-      subjects, films, singles, pairs, strange: sizes of the pools.
+      subjects, films, singles, pairs, strange, hard, pasted, turned, laterals: sizes of the pools.
       phantom_steps, mixed_steps: optimiser steps of the two parts.
       relabel: steps of the second part, after which crops without a label are labelled again.
       batch_size, learning_rate: of the optimiser.
@@ -61,9 +68,13 @@ class Plan:
     singles: int = 400
     pairs: int = 600
     strange: int = 300
+    hard: int = 1500
+    pasted: int = 1500
+    turned: int = 400
+    laterals: int = 40
     phantom_steps: int = 400
-    mixed_steps: int = 600
-    relabel: int = 300
+    mixed_steps: int = 3000
+    relabel: int = 400
     batch_size: int = 16
     learning_rate: float = 3e-3
 
@@ -78,24 +89,56 @@ def phantom_pools(plan: Plan) -> Pools:
     films = [pictures.phantom_picture(legs, rng, False) for _ in range(plan.films)]
     singles = [pictures.phantom_picture(legs, rng, True) for _ in range(plan.singles)]
     strange = [pictures.strange_picture(films + singles, rng) for _ in range(plan.strange)]
-    return {"film": films, "single": singles, "none": strange}
+    lateral = harder.lateral_views(plan.seed, plan.laterals, rng)
+    return {"film": films, "single": singles, "none": strange, "lateral": lateral}
 
 
-def real_pools(plan: Plan, points: np.ndarray, images: np.ndarray, sides: np.ndarray) -> Pools:
-    """Real crops alone and in pairs, with their labels f64[n, 3, 2]."""
+def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
+    """Real crops alone, in pairs, changed and pasted, with their labels f64[n, 3, 2]."""
     rng = np.random.default_rng(plan.seed + 1)
-    alone = []
-    for image, side, place in zip(images, sides, points, strict=True):
+    alone: list[Picture] = []
+    groups: tuple[list[Picture], list[Picture]] = ([], [])
+    for image, side, grade, place in zip(
+        crops.images, crops.sides, crops.grades, points, strict=True
+    ):
         places = pictures.nowhere()
         places[side] = place
-        alone.append(Picture(image, places))
-    rights, lefts = ([p for p, s in zip(alone, sides, strict=True) if s == k] for k in (0, 1))
-    pairs = []
-    for _ in range(plan.pairs):
-        right, left = (group[rng.integers(len(group))] for group in (rights, lefts))
-        joined = Picture(left.image, left.points)
-        pairs.append(pictures.pair_picture(right, joined, rng))
-    return {"real": alone, "pair": pairs}
+        repeated = [Picture(image, places)] * REPEATED.get(grade, 1)
+        alone += repeated
+        groups[side].extend(repeated)
+
+    def drawn(group: Sequence[Picture]) -> Picture:
+        return group[int(rng.integers(len(group)))]
+
+    def changed(picture: Picture) -> Picture:
+        picture = harder.deformed(picture, rng) if rng.random() < 0.7 else picture
+        return harder.with_metal(picture, rng) if rng.random() < 0.25 else picture
+
+    def either(group: Sequence[Picture]) -> Picture:
+        return changed(drawn(group)) if rng.random() < 0.4 else drawn(group)
+
+    def pasted() -> Picture:
+        right, left = (either(group) for group in groups)
+        absent = rng.random(3)
+        if absent[0] < 0.3:
+            one = absent[1] < 0.5
+            return harder.pasted_film(right if one else None, None if one else left, rng)
+        return harder.pasted_film(right, left, rng)
+
+    pairs = [
+        pictures.pair_picture(either(groups[0]), either(groups[1]), rng) for _ in range(plan.pairs)
+    ]
+    films = [pasted() for _ in range(plan.pasted)]
+    return {
+        "real": alone,
+        "hard": [changed(drawn(alone)) for _ in range(plan.hard)],
+        "pair": pairs,
+        "pasted": films,
+        "turned": [
+            harder.upside_down(drawn(films if rng.random() < 0.3 else alone), rng)
+            for _ in range(plan.turned)
+        ],
+    }
 
 
 def batches(
@@ -186,11 +229,14 @@ def train(
     return state
 
 
-def fit(real: Path, workdir: Path, output: Path, plan: Plan) -> None:
+def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
     """Fits the network and writes its weights; a run that was cut off goes on where it saved.
 
+    Crops of which two rounds of labels are not sure, the most deformed ones, get the place that
+    crops of this kind share: they are cut around the joint.
+
     Args:
-      real: folder of real crops, `GRADE/NAME{R,L}.png`.
+      real: folders of real crops, `GRADE/NAME{R,L}.png`, all of one size.
       workdir: where pools, states and labels are kept; made for one plan.
       output: the weights, .npz.
       plan: sizes of the fit.
@@ -198,24 +244,33 @@ def fit(real: Path, workdir: Path, output: Path, plan: Plan) -> None:
     Raises:
       InputError: no real crops, or pictures that cannot be used.
     """
-    _, images, sides = pictures.read_crops(real)
+    crops = pictures.read_crops(*real)
     pools = _kept(workdir / "phantom.pickle", lambda: phantom_pools(plan))
     fresh = network.initial(jax.random.key(plan.seed))
     state = _part(workdir / "part1.pickle", pools, PHANTOM_SHARES, plan, plan.phantom_steps, fresh)
-    points, trusted = np.zeros((len(images), 3, 2)), np.zeros(len(images), bool)
-    for number, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
+    number = len(crops.images)
+    points, trusted = np.zeros((number, 3, 2)), np.zeros(number, bool)
+    for part, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
         open_ = ~trusted  # what the network labelled once keeps its label
-        labels = workdir / f"labels{number}.pickle"
+        labels = workdir / f"labels{part}.pickle"
         points[open_], trusted[open_] = _kept(
-            labels, _labelling(state.mean, images[open_], sides[open_])
+            labels, _labelling(state.mean, crops.images[open_], crops.sides[open_])
         )
-        print(f"labels {number}: {trusted.mean():.1%} of {len(trusted)} trusted", flush=True)
-        chosen = real_pools(plan, points[trusted], images[trusted], sides[trusted])
-        state = _part(
-            workdir / f"part{number}.pickle", pools | chosen, MIXED_SHARES, plan, steps, state.mean
-        )
+        print(f"labels {part}: {trusted.mean():.1%} of {number} trusted", flush=True)
+        known = trusted
+        if steps == plan.mixed_steps:
+            points[~trusted] = usual_place(points[trusted])
+            known = np.ones(number, bool)
+        chosen = real_pools(plan, points[known], crops.only(known))
+        path = workdir / f"part{part}.pickle"
+        state = _part(path, pools | chosen, MIXED_SHARES, plan, steps, state.mean)
     network.save_weights(output, jax.device_get(state.mean))
     print(f"wrote {output}: {os.path.getsize(output)} bytes", flush=True)
+
+
+def usual_place(points: np.ndarray) -> np.ndarray:
+    """The median place f64[3, 2] of labels f64[n, 3, 2]."""
+    return np.median(points, axis=0)
 
 
 def _labelling(parameters: Any, images: np.ndarray, sides: np.ndarray) -> Callable:

@@ -98,15 +98,45 @@ def enhanced(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.round(equal * 255).astype(np.uint8)
 
 
-def read_crops(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Real crops in a folder per grade: names, u8[n, h, w], and 0 for right or 1 for left knees.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Crops:
+    """Real crops of single knees.
+
+    Attributes:
+      names: of the files, without the ending.
+      images: u8[n, h, w].
+      sides: 0 for a right and 1 for a left knee, i[n].
+      grades: the Kellgren-Lawrence grade as the folder's name.
+    """
+
+    names: list[str]
+    images: np.ndarray
+    sides: np.ndarray
+    grades: list[str]
+
+    def only(self, chosen: np.ndarray) -> "Crops":
+        """Those that bool[n] chooses."""
+        kept = np.flatnonzero(chosen).tolist()
+        return Crops(
+            [self.names[i] for i in kept],
+            self.images[chosen],
+            self.sides[chosen],
+            [self.grades[i] for i in kept],
+        )
+
+
+def read_crops(*folders: Path) -> Crops:
+    """Real crops in folders with a folder per grade, `GRADE/NAME{R,L}.png`.
 
     Raises:
       InputError: no such pictures, not all of one size, a name that ends in neither R nor L.
     """
-    paths = sorted(Path(folder).glob("*/*.png"))
-    if not paths:
-        raise InputError(f"{folder}: found no GRADE/NAME.png, expected real crops")
+    paths = []
+    for folder in folders:
+        found = sorted(Path(folder).glob("*/*.png"))
+        if not found:
+            raise InputError(f"{folder}: found no GRADE/NAME.png, expected real crops")
+        paths += found
     images, sides = [], []
     for path in paths:
         if path.stem[-1] not in "RL":
@@ -114,8 +144,9 @@ def read_crops(folder: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         images.append(np.asarray(Image.open(path).convert("L")))
         sides.append("RL".index(path.stem[-1]))
     if len({image.shape for image in images}) != 1:
-        raise InputError(f"{folder}: found pictures of several sizes, expected one")
-    return [path.stem for path in paths], np.stack(images), np.array(sides)
+        raise InputError(f"{paths[0].parents[1]}: found pictures of several sizes, expected one")
+    grades = [path.parent.name for path in paths]
+    return Crops([path.stem for path in paths], np.stack(images), np.array(sides), grades)
 
 
 def pair_picture(right: Picture, left: Picture, rng: np.random.Generator) -> Picture:
