@@ -30,7 +30,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.runtime import signals
 from xr2mri_jax.stages.base import PICTURED, Stage
-from xr2mri_jax.training import checkpoint, optimizer, parallel, record, soft_labels
+from xr2mri_jax.training import checkpoint, optimizer, parallel, record
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
@@ -105,19 +105,13 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             **options,
         )
 
-    taught = _soft_labels(resolved, folder, stored)
-
     def whole_split(split: str = "train_split", **options: Any) -> Any:
-        training, fields = split == "train_split", stage.fields
-        source = selection.from_config(builder, data, data[split], fields, training)
-        if training and taught:
-            source = soft_labels.attach(source, builder, data[split], taught)
-            fields = (*fields, "taught")
+        training = split == "train_split"
         return make_iterator(
-            source,
+            selection.from_config(builder, data, data[split], stage.fields, training),
             data[split],
             seed=resolved["seed"],
-            fields=fields,
+            fields=stage.fields,
             **{"batch_size": data["batch_size"], **options},
         )
 
@@ -150,21 +144,6 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             lambda: batches("eval_split"),
             examples=first_examples,
         )
-
-
-def _soft_labels(
-    config: Mapping[str, Any], folder: Path, stored: Mapping[str, Any] | None
-) -> soft_labels.Labels:
-    """Those of the run's own table where it is continued, else the teachers'; none without any."""
-    if not config.get("teacher_workdirs"):
-        return {}
-    grades = config["data"]["grades"]
-    if stored is not None:
-        return soft_labels.read(folder, grades)
-    labels = soft_labels.ask(config["teacher_workdirs"].split(","), config["data"])
-    if parallel.host_index() == 0:
-        soft_labels.write(folder, labels, grades)
-    return labels
 
 
 def fit(
