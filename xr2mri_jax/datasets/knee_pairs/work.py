@@ -17,7 +17,7 @@ from xr2mri_jax.geometry import BOX_MM, SIDES, KneePlace, Radiograph
 from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
-from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
 from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.polarity import bone_bright, inverted, shows_dark_bone
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
