@@ -31,9 +31,9 @@ class Plan(NamedTuple):
       seed: of the phantom population, the examples, the initial weights and the order.
     """
 
-    knees: int = 800
-    examples: int = 12000
-    steps: int = 3000
+    knees: int = 600
+    examples: int = 8000
+    steps: int = 2000
     batch: int = 16
     seed: int = 77001
 
