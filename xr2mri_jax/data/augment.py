@@ -88,25 +88,22 @@ def mixed(
     Zhang et al. 2018, arXiv 1710.09412.
 
     Args:
-      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, kl, and taught f32[k] where there
-        are soft labels; other entries pass.
+      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, and kl; other entries
+        pass.
       other: another example.
       rng: the pair's own generator.
       concentration: a > 0 of the shares' distribution Beta(a, a).
 
     Returns:
-      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1],
-      mixed_kl, the other one's grade, and the weighted mean of both soft labels.
+      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1], and
+      mixed_kl, the other one's grade.
     """
     drawn = rng.beta(concentration, concentration)
     # Two radiographs are mixed either way round equally often: the larger share is the example's.
     share = np.float32(max(drawn, 1 - drawn))
     first, second = (_unit(pair["xray"]) for pair in (example, other))
     xray = share * first + (1 - share) * second
-    changed = {**example, "xray": xray, "share": share, "mixed_kl": other["kl"]}
-    if "taught" in example:
-        changed["taught"] = share * example["taught"] + (1 - share) * other["taught"]
-    return changed
+    return {**example, "xray": xray, "share": share, "mixed_kl": other["kl"]}
 
 
 def _unit(xray: np.ndarray) -> np.ndarray:

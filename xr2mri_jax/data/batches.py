@@ -21,8 +21,6 @@ from xr2mri_jax.runtime import processor
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
 EXTRA_FIELDS = ("labels", "spacing", "subject")
-# What no dataset has and a run adds to its examples: soft labels.
-ADDED_FIELDS = ("taught",)
 PADDING = -1
 _VERSION = 2
 
@@ -116,7 +114,7 @@ def make_iterator(
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], side, kl i32[b], spacing f32[b, n] in
-      mm, subject str[b], taught f32[b, k]; always index i32[b], the position in the split or -1 for
+      mm, subject str[b]; always index i32[b], the position in the split or -1 for
       padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl
       i32[b]. Padding repeats an example, so that it stays finite.
 
@@ -228,7 +226,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _batch_dtype(name: str) -> type:
-    if name in ("xray", "mri", "mask", "spacing", "share", "taught"):
+    if name in ("xray", "mri", "mask", "spacing", "share"):
         return np.float32
     return np.uint8 if name == "labels" else np.int32
 
@@ -391,7 +389,7 @@ def _chosen(
         return tuple(name for name in FIELDS if name in available)
     wanted = tuple(f for f in fields if f not in ("index", "example_mask"))
     for field in wanted:
-        known = (*FIELDS, *EXTRA_FIELDS, *ADDED_FIELDS)
+        known = (*FIELDS, *EXTRA_FIELDS)
         if field not in known:
             raise InputError(f"unknown field {field!r}, expected of {', '.join(known)}")
         if field not in available:
