@@ -1,4 +1,4 @@
-"""Writes docs/reference/commands.md from the commands' own help: python docs/reference_commands.py"""
+"""Writes docs/reference/commands.md from the help: python docs/reference_commands.py"""
 
 import re
 import subprocess
@@ -10,10 +10,11 @@ from xr2mri_jax.__main__ import VERBS
 PAGE = Path(__file__).parent / "reference" / "commands.md"
 HEAD = """# Commands
 
-`xr2mri VERB --flag=value ...`. From a clone, `python launch/VERB.py` takes the same flags. Exit codes: 0 done, 1 the work failed, 2 the
-input or a flag is wrong, with one line that says what was found, what was expected and where.
+`xr2mri VERB --flag=value ...`. From a clone, `python launch/VERB.py` takes the same flags.
+Exit codes: 0 done, 1 the work failed, 2 the input or a flag is wrong, with one line that says what
+was found, what was expected and where.
 
-This page is made from the commands' help by `python docs/reference_commands.py`; a test compares the two.
+This page is made from the help by `python docs/reference_commands.py`; a test compares the two.
 """
 
 
