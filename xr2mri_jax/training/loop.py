@@ -110,6 +110,11 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
     def whole_split(split: str = "train_split", **options: Any) -> Any:
         training, fields = split == "train_split", stage.fields
         source = selection.from_config(builder, data, data[split], fields, training)
+        if training and data.get("also"):
+            # Examples of another dataset, which has the stage's fields too.
+            other = datasets.load_builder(data["also"], data["data_dir"])
+            parts = [selection.records(part, data[split], fields) for part in (source, other)]
+            source = selection.Joined(tuple(parts))
         if training and taught:
             source = soft_labels.attach(source, builder, data[split], taught)
             fields = (*fields, "taught")

@@ -16,6 +16,10 @@ from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.polarity import bone_bright
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+from xr2mri_jax.simulation import framing
+
+# A frame's pixels before it is put into the canonical box.
+_FRAME = (224, 224)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,7 @@ class ListedFile:
 
 
 def make_radiograph(
-    shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile
+    shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile, boxed: bool = False
 ) -> list[Outcome]:
     """The outcome of one file, under the key SUBJECT_SIDE (of an unusable file: its path)."""
     start = time.perf_counter()
@@ -60,14 +64,17 @@ def make_radiograph(
     try:
         radiograph, inverted = bone_bright(read_radiograph(knee.path, side=knee.side))
         radiograph = spread_over_box(radiograph)
-        standard = standardise_radiograph(radiograph, shape, contrast=contrast)
+        size = _FRAME if boxed else shape
+        image = standardise_radiograph(radiograph, size, contrast=contrast).image
+        if boxed:
+            image = framing.canvas(image[..., 0], shape[0])[..., None]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).split())
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text}"
         return [Outcome(str(knee.path), None, "radiograph_broken", text)]
     example = {
-        "xray": np.rint(standard.image * 65535).astype(np.uint16),
+        "xray": np.rint(image * 65535).astype(np.uint16),
         "side": SIDES.index(knee.side),
         "kl": knee.kl,
         "subject": knee.subject,
