@@ -60,6 +60,7 @@ setup(
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
         "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
+        "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess": ["*.npz"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],
     },

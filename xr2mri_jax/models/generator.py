@@ -19,8 +19,10 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
 from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
+from xr2mri_jax.models.shape_generator import ShapeGenerator
+from xr2mri_jax.phantom.surfaces import NAMES
 
-FORMS = ("pyramid", "vector")
+FORMS = ("pyramid", "vector", "shape")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,14 +31,16 @@ class GeneratorSpec:
 
     Attributes:
       volume_shape: (d, h, w) of the volume, each a multiple of 2**len(channels).
-      form: "pyramid" or "vector".
+      form: "pyramid", "vector" or "shape".
       channels: channels of the volume features.
       widths: features of a column inside a residual block, and of an image before it is lifted.
       blocks: residual blocks.
       mean_level: value of the first volume before any training, in (0, 1).
       surfaces: signed distances given beside the volume (`phantom.surfaces.NAMES` names nine); 0
         for none.
-      surface_width: features of a column from which the distances are made.
+      surface_width: features of a column, of the form "shape" of the whole radiograph, from which
+        the distances are made.
+      coefficients: components of the form "shape".
     """
 
     volume_shape: tuple[int, ...]
@@ -47,19 +51,20 @@ class GeneratorSpec:
     mean_level: float = 0.2
     surfaces: int = 0
     surface_width: int = 128
+    coefficients: int = 64
 
 
 def surface_shape(spec: GeneratorSpec) -> tuple[int, int, int, int]:
-    """(surfaces, d, h, w) of the signed distances: full depth, half the height and width."""
+    """(surfaces, d, h, w) of the signed distances, which are smooth: a quarter of h and w."""
     depth, height, width = spec.volume_shape
-    return spec.surfaces, depth, height // 2, width // 2
+    return spec.surfaces, depth // 2, height // 4, width // 4
 
 
 class Generator(nn.Module):
     """Hidden variables by level, finest first -> volume f32[b, d, h, w, 1] in [0, 1].
 
     With `spec.surfaces` the result is the pair of that volume and the signed distances
-    f32[b, k, d, h / 2, w / 2] in mm, negative inside, both from the same features.
+    f32[b, k, d / 2, h / 4, w / 4] in mm, negative inside, from the features of the second level.
 
     The form `pyramid` needs one map [b, h / 2**(i+1), w / 2**(i+1), c] a level; the form `vector`
     reads the last entry alone, of any shape. Computes in `dtype`; parameters float32.
@@ -74,6 +79,7 @@ class Generator(nn.Module):
         if spec.form == "pyramid":
             _require_maps(hidden, spec)
         x: jax.Array | None = None
+        distances: jax.Array | None = None
         for level in reversed(range(len(spec.channels))):
             if x is not None:
                 up = Upsample(spec.channels[level], dtype=self.dtype, name=f"up{level}")
@@ -82,9 +88,11 @@ class Generator(nn.Module):
             for block in range(spec.blocks[level]):
                 name = f"level{level}_block{block}"
                 x = VolumeBlock(spec.widths[level], dtype=self.dtype, name=name)(x)
+            if spec.surfaces and level == 1:
+                distances = self._surfaces(activate(x))
         assert x is not None  # the spec has at least one level
-        x = activate(x)
-        return (self._output(x), self._surfaces(x)) if spec.surfaces else self._output(x)
+        volume = self._output(activate(x))
+        return (volume, distances) if spec.surfaces else volume
 
     def _enter(self, x: jax.Array | None, hidden: tuple[jax.Array, ...], level: int) -> jax.Array:
         """Adds what the hidden variables and the place say at this level: [b, h, w, d, c]."""
@@ -125,9 +133,8 @@ class Generator(nn.Module):
         logits = volume.astype(jnp.float32) + template + _logit(self.spec.mean_level)
         return jax.nn.sigmoid(logits)[..., None]
 
-
     def _surfaces(self, x: jax.Array) -> jax.Array:
-        """Columns of features -> signed distances, two depths a depth of the features."""
+        """Columns of the second level's features -> signed distances, two depths a depth."""
         surfaces, depth, height, width = surface_shape(self.spec)
         column = x.reshape(*x.shape[:3], -1)
         dense = nn.Dense(
@@ -170,6 +177,12 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
             f"generator.volume_shape: found {checked.volume_shape}, expected (d, h, w)"
         )
     specification.require_divisible(checked.volume_shape, levels, "generator.volume_shape")
+    if checked.form == "shape" and checked.surfaces != len(NAMES):
+        raise InputError(
+            f"generator.surfaces: found {checked.surfaces}, the form 'shape' expects {len(NAMES)}"
+        )
+    if checked.surfaces and levels < 2:
+        raise InputError(f"generator.channels: found {levels} level, surfaces need two")
     if checked.surfaces < 0 or checked.surface_width < 1:
         raise InputError(
             f"generator.surfaces, generator.surface_width: found {checked.surfaces}, "
@@ -182,9 +195,12 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
     return checked
 
 
-def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator:
+def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> nn.Module:
     """The generator of `spec` (see `GeneratorSpec`), computing in `dtype`."""
-    return Generator(read_spec(spec), dtype)
+    checked = read_spec(spec)
+    if checked.form == "shape":
+        return ShapeGenerator(checked, surface_shape(checked), dtype)
+    return Generator(checked, dtype)
 
 
 def with_mean_volume(
@@ -220,7 +236,7 @@ def with_mean_distances(
     Args:
       params: the generator's own parameters.
       spec: the mapping given to `make`, with surfaces.
-      mean: f32[k, d, h / 2, w / 2] in mm.
+      mean: f32[k, d / 2, h / 4, w / 4] in mm.
 
     Raises:
       InputError: the mean has another shape than the distances.

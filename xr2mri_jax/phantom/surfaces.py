@@ -4,6 +4,8 @@ A cartilage counts together with its bone: what is left is thick and smooth, so 
 voxels of 2 mm hold a cartilage of 1 mm, which is the space between two surfaces.
 """
 
+import functools
+
 import numpy as np
 from scipy import ndimage
 
@@ -41,6 +43,13 @@ def stored(distances: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(distances, -LIMIT_MM, LIMIT_MM) * STEPS).astype(np.int8)
 
 
+def halved(distances: np.ndarray) -> np.ndarray:
+    """Means over blocks of 2 x 2 x 2 voxels: f32[k, d, h, w] -> f32[k, d / 2, h / 2, w / 2]."""
+    k, *space = distances.shape
+    blocks = [size for n in space for size in (n // 2, 2)]
+    return distances.reshape(k, *blocks).mean(axis=(2, 4, 6))
+
+
 def resized(distances: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np.ndarray:
     """Signed distances on another grid of the same box.
 
@@ -56,14 +65,25 @@ def resized(distances: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np
         m = distances.shape[axis + 1]
         if m == n:
             continue
-        place = np.clip((np.arange(n) + 0.5) * m / n - 0.5, 0, m - 1)
-        where = np.meshgrid(place, np.arange(m), indexing="ij")
-        basis = ndimage.map_coordinates(np.eye(m), where, order=order, mode="nearest")
+        basis = _weights(m, n, order)
         # One product of matrices along the axis.
         before, after = distances.shape[: axis + 1], distances.shape[axis + 2 :]
         rows = distances.reshape(-1, m, int(np.prod(after, dtype=int)))
-        distances = np.matmul(basis.astype(np.float32), rows).reshape(*before, n, *after)
+        distances = np.matmul(basis, rows).reshape(*before, n, *after)
     return distances
+
+
+def linear_weights(m: int, n: int) -> np.ndarray:
+    """f32[n, m]: what takes m voxels of an axis to n voxels over the same length, linearly."""
+    return _weights(m, n, 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _weights(m: int, n: int, order: int) -> np.ndarray:
+    place = np.clip((np.arange(n) + 0.5) * m / n - 0.5, 0, m - 1)
+    where = np.meshgrid(place, np.arange(m), indexing="ij")
+    weights = ndimage.map_coordinates(np.eye(m), where, order=order, mode="nearest")
+    return weights.astype(np.float32)
 
 
 def labels(distances: np.ndarray) -> np.ndarray:
@@ -100,4 +120,4 @@ def tibial_middle(tibia: np.ndarray) -> int:
     columns = np.flatnonzero((tibia < 0).any(axis=(0, 1)))
     if not len(columns):
         return tibia.shape[2] // 2
-    return int(round((columns[0] + columns[-1] + 1) / 2))
+    return (int(columns[0]) + int(columns[-1]) + 1) // 2

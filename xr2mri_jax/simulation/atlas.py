@@ -7,6 +7,7 @@ brought onto those of the first knee by a similarity, so that distances can be m
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from skimage.measure import marching_cubes
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume, checked_side
 from xr2mri_jax.phantom import label_map
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
@@ -78,6 +80,20 @@ def sampled(volume: np.ndarray, matrix: np.ndarray, offset: np.ndarray) -> np.nd
     middle = (SIZE - 1) / 2
     shift = np.asarray(offset) / VOXEL_MM + middle - matrix @ np.full(3, middle)
     return ndimage.affine_transform(volume, matrix, shift, order=1, mode="nearest")
+
+
+def save(atlas: Atlas, path: Path) -> None:
+    """Writes an atlas to a file that `load` reads."""
+    arrays = {f"distances/{name}": value for name, value in atlas.distances.items()}
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez(file, signal=atlas.signal, path=atlas.path, **arrays)
+
+
+def load(path: Path) -> Atlas:
+    """Reads what `save` wrote."""
+    with np.load(path) as arrays:
+        distances = {name: arrays[f"distances/{name}"] for name in SURFACES}
+        return Atlas(distances, arrays["signal"], arrays["path"])
 
 
 def on_grid(

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from xr2mri_jax.geometry import BOX_MM, SIDES
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, NOISE, signal_table
+from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, signal_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import framing, projection
@@ -26,8 +26,8 @@ from xr2mri_jax.simulation.atlas import (
     on_grid,
 )
 
-# Distances are stored on voxels of 2 mm.
-DISTANCE_SHAPE = (64, 64, 64)
+# Distances are drawn on voxels of 2 mm and stored on voxels of 4 mm, for they are smooth.
+DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
 # Spacing (nodes an axis) and standard deviation (mm) of the two random displacement fields.
 FIELDS = ((5, 1.8), (9, 0.6))
 # Standard deviations of the logarithm of the scale along d and h (all bones), and along d and w of
@@ -74,8 +74,9 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
       shape: (d, h, w) in voxels over the canonical box.
 
     Returns:
-      What `phantom.case.simulate_case` returns, with `distances` i8[k, 64, 64, 64], see
-      `surfaces.stored`; the radiograph is framed as `framing` says.
+      What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
+      `surfaces.stored`; the MRI is without noise, which no radiograph tells, and in 256 levels; the
+      radiograph is framed as `framing` says.
     """
     rng = np.random.default_rng([seed, index])
     knee = draw_knee(atlas, rng)
@@ -84,15 +85,15 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
     fine = surfaces.resized(distances, shape)
     labels = surfaces.labels(fine)
     leg = int(rng.integers(len(atlas.signal)))
-    mri = _mri(fine, labels, _soft(atlas.signal[leg], knee, jitter, shape), rng)
+    mri = _mri(fine, _soft(atlas.signal[leg], knee, jitter, shape), rng)
     path = projection.path(knee, jitter, atlas.path[leg], rng, shape[1:])
     xray = framing.film(path, jitter, rng)
     return {
         "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],
-        "mri": np.rint(mri * 65535).astype(np.uint16)[..., None],
+        "mri": (np.rint(mri * 255).astype(np.uint16) * 257)[..., None],
         "mask": np.ones((*shape, 1), np.uint8),
         "labels": labels,
-        "distances": surfaces.stored(distances),
+        "distances": surfaces.stored(surfaces.halved(distances)),
         "side": SIDES.index("right"),
         "kl": knee.grade,
         "subject": f"family{seed}_{index:06d}",
@@ -197,9 +198,7 @@ def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
     return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
 
 
-def _gaps(
-    femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
+def _gaps(femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """(medial, lateral): least distance from the femur of the plateau's points, mm."""
     matrix, offset = pose
     away = _look(femur, (points @ matrix.T + offset).T)
@@ -275,9 +274,9 @@ def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
         first, shift = (matrix, offset) if pose is None else (
             pose[0] @ matrix, pose[0] @ offset + pose[1]
         )  # fmt: skip
-        found[name] = near_surface(
-            knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0
-        ) / knee.zoom
+        found[name] = (
+            near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
+        )
     _apart(found)
     return np.stack([found[name] for name in NAMES])
 
@@ -301,11 +300,8 @@ def _soft(
     return surfaces.resized(half[None], shape)[0]
 
 
-def _mri(
-    fine: np.ndarray, labels: np.ndarray, soft: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """What a DESS scan shows, f32[d, h, w] in [0, 1]."""
-    del labels
+def _mri(fine: np.ndarray, soft: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a DESS scan shows but for noise, f32[d, h, w] in [0, 1]."""
     table, voxel = signal_table(), 1.3
     by_name = dict(zip(NAMES, fine, strict=True))
     cover = {name: np.clip(0.5 - d / voxel, 0, 1) for name, d in by_name.items()}
@@ -319,9 +315,7 @@ def _mri(
     image = _with_bone(image, by_name["fibula"], cover["fibula"], table, voxel)
     small = rng.normal(1.0, 0.06, (5, 5, 5)).astype(np.float32)
     image = image * surfaces.resized(small[None], image.shape, order=3)[0]
-    noise = NOISE * rng.standard_normal((2, *image.shape), dtype=np.float32)
-    clean = CARTILAGE_LEVEL * image
-    return np.minimum(np.hypot(clean + noise[0], noise[1]), 1.0)
+    return np.clip(CARTILAGE_LEVEL * image, 0.0, 1.0)
 
 
 def _with_bone(
@@ -332,5 +326,3 @@ def _with_bone(
         table[CODES["femur"]] - table[CODES["cortical_bone"]]
     )
     return image + cover * (inside - image)
-
-

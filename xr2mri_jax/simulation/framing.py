@@ -16,7 +16,9 @@ from xr2mri_jax.geometry import BOX_MM
 # A crop's width over the joint line's, and how far down the joint lies, with their deviations.
 FRAME, CENTRE_ROW = (1 / 0.79, 0.04), (0.55, 0.03)
 _PLATEAU_MM = 76.6
-SCATTER, SCATTER_MM = 0.12, 18.0
+SCATTER_MM = 18.0
+# Of contrast-limited adaptive histogram equalisation.
+CLIP_LIMITS = (3e-3, 5e-2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,8 @@ def film(path: np.ndarray, jitter: Jitter, rng: np.random.Generator) -> np.ndarr
     part = scaled(part - rng.uniform(0, 0.8) * slow, rng.uniform(0.2, 2.0), rng.uniform(98, 99.9))
     if rng.random() < 0.85:
         tiles = max(4, int(part.shape[0] / rng.uniform(3, 10)))
-        part = equalize_adapthist(part, tiles, float(np.exp(rng.uniform(np.log(3e-3), np.log(5e-2)))))
+        limit = float(np.exp(rng.uniform(*np.log(CLIP_LIMITS))))
+        part = equalize_adapthist(part, tiles, limit)
     part = part ** float(np.exp(rng.normal(0, 0.25)))
     return filled(part, rows, columns, path.shape)
 
@@ -91,9 +94,7 @@ def canvas(frame: np.ndarray, size: int) -> np.ndarray:
     return ndimage.map_coordinates(smooth, where, order=1, mode="nearest")
 
 
-def filled(
-    part: np.ndarray, rows: slice, columns: slice, shape: tuple[int, ...]
-) -> np.ndarray:
+def filled(part: np.ndarray, rows: slice, columns: slice, shape: tuple[int, ...]) -> np.ndarray:
     """The crop in its box, its border repeated outside of it: f32[*shape]."""
     before = (rows.start, columns.start)
     after = (shape[0] - rows.stop, shape[1] - columns.stop)
@@ -107,9 +108,7 @@ def scaled(image: np.ndarray, low: float = 1.0, high: float = 99.0) -> np.ndarra
     return np.clip((image - first) / max(last - first, 1e-6), 0, 1)
 
 
-def _crop(
-    shape: tuple[int, ...], jitter: Jitter, rng: np.random.Generator
-) -> tuple[slice, slice]:
+def _crop(shape: tuple[int, ...], jitter: Jitter, rng: np.random.Generator) -> tuple[slice, slice]:
     """The frame's rows and columns: sometimes the whole box."""
     if rng.random() < 0.1:
         return slice(0, shape[0]), slice(0, shape[1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
-from xr2mri_jax.models import cae, generator
+from xr2mri_jax.models import cae, generator, shape_generator
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.stages import base
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
@@ -60,6 +60,11 @@ class GeneratorStage:
         self.cae_workdir = config["cae_workdir"]
         if self.spec.get("surfaces"):
             self.fields = (*self.fields, "distances")
+        self.train_fields = self.fields
+        if self.spec["form"] == "shape":
+            # Volumes are painted, not learned.
+            self.train_fields = ("xray", "distances")
+            self.weights = dict.fromkeys(self.weights, 0.0)
         dtype = base.compute_dtype(config["precision"])
         self.encoder = cae.make_encoder(self.cae_spec, dtype)
         self.generator = generator.make(self.spec, dtype)
@@ -85,6 +90,8 @@ class GeneratorStage:
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         """The templates become the mean training volume, inside its field, and mean distances."""
+        if self.spec["form"] == "shape":
+            return self._fitted_shape(params, batches)
         shape = (*self.spec["volume_shape"], 1)
         total, count = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
         near, cases = None, 0.0
@@ -102,12 +109,24 @@ class GeneratorStage:
             part = generator.with_mean_distances(part, self.spec, near / max(cases, 1.0))
         return {**params, "generator": part}
 
+    def _fitted_shape(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        spec = generator.read_spec(self.spec)
+        fit = shape_generator.Fit(generator.surface_shape(spec), spec.volume_shape)
+        for batch in batches:
+            fit.add(batch)
+        part = {**params["generator"], **fit.params(spec.coefficients)}
+        return {**params, "generator": part}
+
     def trainable(self, params: Any) -> Any:
-        """The generator alone, unless config.freeze_encoder is False."""
-        return {
+        """The generator alone, unless config.freeze_encoder is False; never what is fitted."""
+        free = {
             name: base.constant(part, name == "generator" or not self.frozen)
             for name, part in params.items()
         }
+        if self.spec["form"] == "shape":
+            for name in shape_generator.FIXED:
+                free["generator"][name] = False
+        return free
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any]:
         """xray f32[b, h, w, 1] to volumes f32[b, d, h, w, 1], and signed distances or None."""
@@ -121,7 +140,7 @@ class GeneratorStage:
         return self.outputs(params, xray)[0]
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
-        """The volume, and f32[b, k, d, h / 2, w / 2] in mm or None."""
+        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
         return self.outputs(params, xray)
 
     def loss(
@@ -130,8 +149,10 @@ class GeneratorStage:
         """See `base.Stage`: the weighted terms of config.loss.mri inside the acquired field."""
         del rng, train
         found, distances = self.outputs(params, batch["xray"])
-        value = losses.weighted(self.weights, found, batch["mri"], batch["mask"])
-        values = {"l1": losses.l1(found, batch["mri"], batch["mask"])}
+        value, values = jnp.zeros(len(batch["xray"])), {}
+        if "mri" in batch:
+            value = losses.weighted(self.weights, found, batch["mri"], batch["mask"])
+            values["l1"] = losses.l1(found, batch["mri"], batch["mask"])
         if distances is not None:
             values["surface_mm"] = surface_loss(distances, batch["distances"])
             value = value + self.surface_weight * values["surface_mm"]
@@ -167,6 +188,7 @@ def surface_loss(found: Any, target: Any) -> Any:
 def surface_metrics(found: Any, target: Any) -> base.Values:
     """Dice of femur, tibia and their cartilages from distances f32[b, k, d, h, w], f32[b] each."""
     values = {}
+    found, target = (_finer(x) for x in (found, target))
     for name in ("femur", "tibia"):
         index = surfaces.NAMES.index(name)
         values[f"dice_{name}"] = _dice(found[:, index] < 0, target[:, index] < 0)
@@ -174,6 +196,14 @@ def surface_metrics(found: Any, target: Any) -> base.Values:
         shells = [(x[:, outer] < 0) & (x[:, bone] >= 0) for x in (found, target)]
         values[f"dice_{name}_cartilage"] = _dice(*shells)
     return values
+
+
+def _finer(x: Any) -> Any:
+    """Distances on voxels of half the size, linearly."""
+    for axis in (2, 3, 4):
+        weights = surfaces.linear_weights(x.shape[axis], 2 * x.shape[axis])
+        x = jnp.moveaxis(jnp.tensordot(x, weights, axes=(axis, 1)), -1, axis)
+    return x
 
 
 def _dice(found: Any, target: Any) -> Any:

@@ -121,7 +121,7 @@ class JointStage:
         return self.outputs(params, xray)[1]
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
-        """The volume, and f32[b, k, d, h / 2, w / 2] in mm or None."""
+        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
         return self.outputs(params, xray)[1:]
 
     def loss(

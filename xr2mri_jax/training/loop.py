@@ -108,9 +108,12 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
     taught = _soft_labels(resolved, folder, stored)
 
     def whole_split(split: str = "train_split", **options: Any) -> Any:
-        training, fields = split == "train_split", stage.fields
+        training = split == "train_split"
+        # A stage may need less of an example to learn than to be fitted and evaluated.
+        learning = training and "shuffle" in options
+        fields = getattr(stage, "train_fields", stage.fields) if learning else stage.fields
         source = selection.from_config(builder, data, data[split], fields, training)
-        if training and data.get("also"):
+        if learning and data.get("also"):
             # Examples of another dataset, which has the stage's fields too.
             other = datasets.load_builder(data["also"], data["data_dir"])
             parts = [selection.records(part, data[split], fields) for part in (source, other)]

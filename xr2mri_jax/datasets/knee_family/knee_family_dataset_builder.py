@@ -10,11 +10,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
-from xr2mri_jax.datasets.knee_family.work import FamilyOptions, make_knee, map_files
+from xr2mri_jax.datasets.knee_family.work import (
+    FamilyOptions,
+    make_knee,
+    map_files,
+    prepared_atlas,
+)
 from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.phantom.surfaces import NAMES
-from xr2mri_jax.simulation.family import DISTANCE_SHAPE
+from xr2mri_jax.simulation.family import STORED_SHAPE
 
 SPLITS = ("train", "validation", "test")
 
@@ -24,7 +29,7 @@ class KneeFamilyConfig(tfds.core.BuilderConfig):
     """Size of the volumes, number of knees in (train, validation, test), and the family's seed."""
 
     volume_shape: tuple[int, int, int] = (64, 128, 128)
-    knees: tuple[int, int, int] = (1400, 48, 100)
+    knees: tuple[int, int, int] = (1000, 40, 60)
     seed: int = 0
 
 
@@ -34,7 +39,7 @@ class Builder(FilesBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
-        KneeFamilyConfig(name="default", description="1548 knees of 64 x 128 x 128 voxels"),
+        KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),
         KneeFamilyConfig(
             name="smoke",
             description="12 knees of 16 x 32 x 32 voxels, for tests",
@@ -53,7 +58,7 @@ class Builder(FilesBuilder):
                 "mri": zipped((d, h, w, 1), np.uint16),
                 "mask": zipped((d, h, w, 1), np.uint8),
                 "labels": zipped((d, h, w), np.uint8),
-                "distances": zipped((len(NAMES), *DISTANCE_SHAPE), np.int8),
+                "distances": zipped((len(NAMES), *STORED_SHAPE), np.int8),
                 "side": tfds.features.Scalar(np.int32),
                 "kl": tfds.features.Scalar(np.int32),
                 "subject": tfds.features.Text(),
@@ -63,11 +68,10 @@ class Builder(FilesBuilder):
         return self.dataset_info_from_configs(features=features, disable_shuffling=False)
 
     def plan(self, source: Path) -> Work:
-        """Every knee of every split; the label maps are read by the workers."""
+        """Every knee of every split; what is measured in the maps is kept beside the dataset."""
         config = self.builder_config
-        function = functools.partial(
-            make_knee, tuple(map_files(source)), config.seed, config.volume_shape
-        )
+        kept = prepared_atlas(map_files(source), Path(self._data_dir_root))
+        function = functools.partial(make_knee, kept, config.seed, config.volume_shape)
         tasks, first = {}, 0
         for split, count in zip(SPLITS, config.knees, strict=True):
             tasks[split] = range(first, first + count)

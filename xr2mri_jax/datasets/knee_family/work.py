@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import time
 from pathlib import Path
 
@@ -35,13 +36,24 @@ def map_files(source: Path) -> list[Path]:
     return found
 
 
-def make_knee(
-    files: tuple[Path, ...], seed: int, shape: tuple[int, int, int], index: int
-) -> list[Outcome]:
-    """The outcome of knee `index`, under a key made of its number."""
+def prepared_atlas(files: list[Path], folder: Path) -> Path:
+    """The file of the maps' atlas in `folder`, made where it is not there.
+
+    Raises:
+      InputError: a map cannot be read, does not tell its side, or shows no such knee.
+    """
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    kept = folder / f"atlas_{digest[:16]}.npz"
+    if not kept.is_file():
+        atlas.save(_built(files), kept)
+    return kept
+
+
+def make_knee(kept: Path, seed: int, shape: tuple[int, int, int], index: int) -> list[Outcome]:
+    """The outcome of knee `index` of the atlas in the file `kept`, under a key of its number."""
     start = time.perf_counter()
     key = f"knee_{index:07d}"
-    bred = _atlas(files)
+    bred = _loaded(kept)
     try:
         example = family.draw_case(bred, seed, index, shape)
     except Exception as error:  # a knee that cannot be drawn is listed
@@ -50,8 +62,10 @@ def make_knee(
     return [Outcome(key, example, cost=cost, worker=this_worker())]
 
 
-@functools.lru_cache(maxsize=1)
-def _atlas(files: tuple[Path, ...]) -> atlas.Atlas:
+_loaded = functools.lru_cache(maxsize=1)(atlas.load)
+
+
+def _built(files: list[Path]) -> atlas.Atlas:
     maps, sides = [], []
     for path in files:
         read = read_volume(path)
