@@ -117,9 +117,10 @@ def make_iterator(
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], distances f32[b, k, d, h, w] in mm,
-      side, kl i32[b], spacing f32[b, n] in mm, subject str[b], taught f32[b, k]; always index i32[b], the position in the split or -1 for
-      padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl
-      i32[b]. Padding repeats an example, so that it stays finite.
+      side, kl i32[b], spacing f32[b, n] in mm, subject str[b], taught f32[b, k]; always index
+      i32[b], the position in the split or -1 for padding, and example_mask f32[b], 0 for padding;
+      with `mixup` share f32[b] and mixed_kl i32[b]. Padding repeats an example, so that it stays
+      finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
