@@ -73,6 +73,7 @@ setup(
         "xr2mri_jax.samples": ["*.png"],
         "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.joint_centre": ["*.npz", "*.md"],
+        "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],
     },
     install_requires=REQUIRES,

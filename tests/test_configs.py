@@ -55,13 +55,15 @@ class MadeBuilder:
 
     def __init__(self, count=10):
         rng = np.random.default_rng(0)
-        shapes = {"xray": (16, 16, 1), "mri": (8, 16, 16, 1), "mask": (8, 16, 16, 1)}
+        volumes = {"mri": (8, 16, 16, 1), "mask": (8, 16, 16, 1), "distances": (9, 4, 4, 4)}
+        shapes = {"xray": (16, 16, 1), **volumes}
         scalars = {"kl": (), "subject": ()}
         self.examples = [
             {
                 "xray": rng.integers(0, 65536, shapes["xray"], np.uint16),
                 "mri": rng.integers(0, 65536, shapes["mri"], np.uint16),
                 "mask": np.ones(shapes["mask"], np.uint8),
+                "distances": rng.integers(-120, 121, shapes["distances"]).astype(np.int8),
                 "kl": i % 5,
                 "subject": f"s{i}",
             }
@@ -93,7 +95,7 @@ def shrunk(stage, variant):
         if "hidden_channels" in config.model.cae:
             config.model.cae.update(hidden_channels=4, blocks=0)
     if stage == "generator":
-        config.model.generator.update(SMALL_GENERATOR)
+        config.model.generator.update(SMALL_GENERATOR, coefficients=2)
     if stage == "siamese_gap":
         config.model.classifier.update(SMALL_CLASSIFIER)
         for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):

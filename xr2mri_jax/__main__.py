@@ -37,8 +37,16 @@ VERBS = {
         "cases of a dataset as files",
         "--dataset=knee_phantom/quickstart --data_dir=DATA --cases=0,1 --output=CASES",
     ),
+    "gallery": (
+        "simulated and real knees through one generator, as a picture",
+        "--output=gallery.png --xray=FOLDER",
+    ),
     "benchmark": ("measured comparisons", "--suite=generator --output=generator.json"),
     "ship_grader": ("a training run becomes a grader", "--workdir=RUN/gap --output=GRADER"),
+    "ship_generator": (
+        "a training run becomes a generator that ships",
+        "--workdir=RUN/generator --output=GENERATOR",
+    ),
     "fit_knee_finder": (
         "fit the network that finds knees in radiographs",
         "--real=FOLDER --workdir=FIT --output=weights.npz",

@@ -1,6 +1,7 @@
-"""The public interface: load, predict, grade, simulate, evaluate; files or arrays in, dataclasses out.
+"""The public interface: files or arrays in, dataclasses out.
 
-`import xr2mri_jax` gives the same five names; what they need is imported at their first call.
+`import xr2mri_jax` gives load, predict, grade, simulate and evaluate; what they need is imported at
+their first call.
 
     >>> import xr2mri_jax
     >>> grades = xr2mri_jax.grade(xr2mri_jax.samples.KNEE)
@@ -111,7 +112,8 @@ def predict(
 
     radiograph, named = _radiograph(xray)
     predictor = model if isinstance(model, Predictor) else load(model)
-    return predict_knee(predictor, radiograph, Asked(side, spacing, centre, named, force))
+    asked = Asked(side, spacing, centre, named=named, force=force)
+    return predict_knee(predictor, radiograph, asked)
 
 
 def grade(
@@ -174,9 +176,11 @@ def simulate(
     Raises:
       InputError: the map cannot be used, or does not tell the side.
     """
+    from xr2mri_jax.io import read_volume
     from xr2mri_jax.simulation.files import simulate_labels
 
-    return simulate_labels(labels, side, table, seed)
+    volume = labels if isinstance(labels, Volume) else read_volume(labels)
+    return simulate_labels(volume, side, table, seed)[0]
 
 
 def evaluate(

@@ -1,7 +1,7 @@
 """One radiograph of a knee to one synthesised MRI volume, with a picture and a record beside it.
 
-xr2mri predict --model=DIR --xray=FILE --output=OUT.nii.gz [--side=right] [--spacing=MM]
-    [--dicom_dir=DIR [--keep_identity]]
+xr2mri predict --xray=FILE --output=OUT.nii.gz [--model=DIR] [--side=right] [--spacing=MM]
+    [--labels=LABELS.nii.gz] [--meshes=DIR] [--dicom_dir=DIR [--keep_identity]]
 """
 
 from absl import flags
@@ -9,7 +9,9 @@ from absl import flags
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
-MODEL = flags.DEFINE_string("model", "", "workdir of a trained generator or joint stage")
+MODEL = flags.DEFINE_string(
+    "model", "", "workdir of a trained generator or joint stage; default the model that ships"
+)
 XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")
 OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
 SIDE = flags.DEFINE_enum(
@@ -27,6 +29,8 @@ DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as
 KEEP_IDENTITY = flags.DEFINE_bool(
     "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
 )
+LABELS = flags.DEFINE_string("labels", None, "label map to write, ending in .nii.gz or .nii")
+MESHES = flags.DEFINE_string("meshes", None, "folder for a STL file a structure, patient's mm")
 FORCE = flags.DEFINE_bool("force", False, "take the middle of a picture that shows no frontal knee")
 
 
@@ -46,6 +50,8 @@ def main() -> None:
         DICOM_DIR.value,
         KEEP_IDENTITY.value,
         FORCE.value,
+        LABELS.value,
+        MESHES.value,
     )
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
 
@@ -62,4 +68,4 @@ def _parse_centre(text: str | None) -> tuple[float, float] | None:
 
 def run() -> None:
     """The command line."""
-    command_line.run(main, required=("model", "xray", "output"))
+    command_line.run(main, required=("xray", "output"))

@@ -32,6 +32,45 @@ class Selected(Sequence):
         return self.records[int(self.positions[index])]
 
 
+@dataclasses.dataclass(frozen=True)
+class Joined(Sequence):
+    """The examples of several sources one after the other, each source equally often.
+
+    Attributes:
+      parts: what is joined; shorter ones are repeated up to the length of the longest.
+    """
+
+    parts: tuple[Sequence[Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.parts) * max(map(len, self.parts))
+
+    def __getitem__(self, index: Any) -> Any:
+        position, part = divmod(int(index), len(self.parts))
+        return self.parts[part][position % len(self.parts[part])]
+
+
+class Fields(Sequence):
+    """Examples reduced to some of their fields, as different datasets have others."""
+
+    def __init__(self, examples: Sequence[Any], fields: Sequence[str]) -> None:
+        """Takes the examples and the names that stay."""
+        self._examples, self._fields = examples, tuple(fields)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: Any) -> dict[str, Any]:
+        example = self._examples[index]
+        return {name: example[name] for name in self._fields}
+
+
+def records(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
+    """The split's decoded examples with `fields` alone; errors as `batches.open_records`."""
+    examples, chosen = batches.open_records(source, split, fields)
+    return Fields(examples, chosen)
+
+
 def select(
     source: Any,
     split: str,

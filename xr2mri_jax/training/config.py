@@ -75,6 +75,7 @@ def default(stage: str) -> ml_collections.ConfigDict:
             "eval_split": "validation",
             "batch_size": 16,
             "cache": False,
+            "also": "",
             "augment": dict.fromkeys(STRENGTHS, 0.0),
         },
         "model": {"cae": {}},
@@ -101,8 +102,11 @@ def default(stage: str) -> ml_collections.ConfigDict:
         config["loss"]["xray"] = {**no_weights, "l1": 1.0}
     if stage in ("generator", "joint"):
         config["loss"]["mri"] = {**no_weights, "l1": 1.0}
+        config["loss"]["surfaces"] = 1.0
         config["model"]["generator"] = {}
         config["cae_workdir"] = ""
+    if stage == "generator":
+        config["freeze_encoder"] = True
     if stage == "siamese_gap":
         _classifier(config)
     if stage == "joint":

@@ -73,13 +73,15 @@ class DatasetInputs:
       builder: the prepared TFDS builder.
       data: config.data, resolved.
       seed: of order and augmentation.
-      fields: what the stage reads.
+      fields: what the stage reads to be fitted and evaluated.
+      train_fields: what it reads to learn.
     """
 
     builder: Any
     data: Mapping[str, Any]
     seed: int
     fields: tuple[str, ...]
+    train_fields: tuple[str, ...]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], stage: Stage) -> "DatasetInputs":
@@ -95,7 +97,8 @@ class DatasetInputs:
                 f"{hosts} hosts"
             )
         builder = datasets.load_builder(data["dataset"], data["data_dir"])
-        return cls(builder, data, config["seed"], stage.fields)
+        train_fields = getattr(stage, "train_fields", stage.fields)
+        return cls(builder, data, config["seed"], stage.fields, train_fields)
 
     def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:
         """See `Inputs`: the fields that the dataset has."""
@@ -140,5 +143,13 @@ class DatasetInputs:
 
     def _batches(self, split: str, **options: Any) -> DatasetIterator:
         name, training = self.data[split], split == "train_split"
-        source = selection.from_config(self.builder, self.data, name, self.fields, training)
-        return make_iterator(source, name, seed=self.seed, fields=self.fields, **options)
+        # A stage may need less of an example to learn than to be fitted and evaluated.
+        learning = training and "shuffle" in options
+        fields = self.train_fields if learning else self.fields
+        source = selection.from_config(self.builder, self.data, name, fields, training)
+        if learning and self.data.get("also"):
+            # Examples of another dataset, which has the stage's fields too.
+            other = datasets.load_builder(self.data["also"], self.data["data_dir"])
+            parts = [selection.records(part, name, fields) for part in (source, other)]
+            source = selection.Joined(tuple(parts))
+        return make_iterator(source, name, seed=self.seed, fields=fields, **options)
