@@ -1,6 +1,6 @@
 """Knee MRI volumes from a single radiograph, in JAX and Flax.
 
-`load`, `predict`, `grade`, `simulate` and `evaluate` are the public interface, see `xr2mri_jax.api`.
+`load`, `predict`, `grade`, `simulate` and `evaluate` are the public interface: see `api`.
 """
 
 import importlib
