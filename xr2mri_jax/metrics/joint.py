@@ -13,7 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.metrics.surfaces import Surface
 
-# Where thickness is integrated along a bone's outward normal, mm from its surface: a bone's softened
+# Where thickness is integrated along a bone's outward normal, mm from its surface: the softened
 # surface may lie a little outside the label's.
 _RAY_MM = (-2.0, 7.0)
 _RAY_STEP_MM = 0.25
