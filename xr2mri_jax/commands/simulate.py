@@ -14,7 +14,9 @@ from xr2mri_jax.runtime import command_line
 LABELS = flags.DEFINE_string("labels", "", "label map (NIfTI or NRRD), or a folder of such")
 SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the labels do not tell it")
 TABLE = flags.DEFINE_string(
-    "table", "auto", "oai_zib, oai_zib_cm, pymskt, phantom, a CSV file with code,name, or auto"
+    "table",
+    "auto",
+    "oai_zib, oai_zib_cm, pymskt, oai_lesions, phantom, a CSV file with code,name, or auto",
 )
 SEED = flags.DEFINE_integer("seed", 0, "of noise, textures, and the soft tissue that is added")
 XRAY = flags.DEFINE_string("xray", None, "radiograph to write, ending in .png")
