@@ -1,16 +1,25 @@
-"""Evaluates a trained stage on held-out cases, with controls, and writes a report.
+"""Evaluates a trained stage on held-out cases, or on real pairs, with controls and a report.
 
 xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
+xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
 """
 
 from absl import flags
 
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
 _SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")
+_PAIRS = flags.DEFINE_string(
+    "pairs",
+    None,
+    "CSV of radiographs with the segmentation of the same knee's MRI (subject,side,visit,xray,"
+    "labels,kl); without --workdir the generator that ships is measured",
+)
+_TABLE = flags.DEFINE_string("table", "auto", "with --pairs: what the true maps' labels stand for")
 _OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
@@ -32,6 +41,11 @@ _VIEWS = flags.DEFINE_bool(
 
 def main() -> None:
     """Reads the flags and evaluates."""
+    if _PAIRS.value:
+        _evaluate_pairs()
+        return
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing: folder of the training run, or give --pairs")
     from xr2mri_jax.evaluation import run
 
     report = run.evaluate_workdir(
@@ -47,6 +61,15 @@ def main() -> None:
     print(f"report: {report}")
 
 
+def _evaluate_pairs() -> None:
+    if not _OUTPUT.value:
+        raise InputError("--output is missing: with --pairs a new folder for the report")
+    from xr2mri_jax.evaluation.real_pairs import run
+
+    report = run.evaluate_pairs(_PAIRS.value, _OUTPUT.value, _WORKDIR.value or None, _TABLE.value)
+    print(f"report: {report}")
+
+
 def run() -> None:
     """The command line."""
-    command_line.run(main, required=("workdir",))
+    command_line.run(main)

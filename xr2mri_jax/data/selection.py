@@ -60,7 +60,7 @@ class Fields(Sequence):
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: Any) -> dict[str, Any]:
+    def __getitem__(self, index: Any) -> Any:
         example = self._examples[index]
         return {name: example[name] for name in self._fields}
 

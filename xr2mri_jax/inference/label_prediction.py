@@ -14,9 +14,16 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
-from xr2mri_jax.geometry import Volume
+from xr2mri_jax.geometry import BOX_MM, Volume
+from xr2mri_jax.inference.knee_generator.load import load_generator
+from xr2mri_jax.inference.predict import Predictor, predict_knee
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.training.checkpoint import load_model
+from xr2mri_jax.preprocess.answers import Asked
+
+# Voxels of the canonical box in which surfaces become labels: 1 mm.
+LABEL_SHAPE = (128, 128, 128)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -79,37 +86,36 @@ class LabelPredictor:
 def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
     """The model of a run, or without one the model that ships.
 
-    A stage gives labels where it has `label_predictor(model) -> PredictLabels`.
+    Args:
+      workdir: of a run whose generator has surfaces, or a folder of the shipped form; None: the
+        model that ships.
 
     Raises:
-      InputError: none ships, the run cannot be used, or its stage gives no labels.
+      InputError: none ships, the run cannot be used, or it gives no labels.
     """
-    if workdir is None:
-        return shipped_label_predictor()
-    model = load_model(workdir)
-    stage: Any = model.stage
-    if not hasattr(stage, "label_predictor"):
+    model, likeness = load_generator(workdir)
+    predictor = Predictor(model, likeness, source=workdir)
+    if not predictor.has_surfaces:
         raise InputError(
-            f"--workdir={workdir}: found the stage {stage.name!r}, which gives no labels, expected "
-            "the run of a generator with labels"
+            f"--workdir={workdir}: found the stage {model.stage.name!r} without labels, expected "
+            "the run of a generator with config.model.generator.surfaces"
         )
-    about = {"workdir": os.fspath(workdir), "stage": stage.name, "step": int(model.step)}
+
+    def predict(xray: Path, side: str) -> LabelPrediction:
+        asked = Asked(side, side_source="the table's side", force=True)
+        made = predict_knee(predictor, read_radiograph(xray), asked)
+        assert made.distances is not None  # the model has surfaces
+        codes = surfaces.labels(surfaces.resized(made.distances, LABEL_SHAPE, order=3))
+        depth, height, width = (
+            made.scale * extent / n for extent, n in zip(BOX_MM, LABEL_SHAPE, strict=True)
+        )
+        return LabelPrediction(codes, (depth, height, width))
+
+    about = {"workdir": predictor.source, "stage": model.stage.name, "step": int(model.step)}
     weights = hashlib.sha256(xr2mri_jax.__version__.encode())
     for leaf in jax.tree.leaves((model.params, model.model_state)):
         weights.update(np.ascontiguousarray(leaf).tobytes())
-    return LabelPredictor(stage.label_predictor(model), about, weights.hexdigest())
-
-
-def shipped_label_predictor() -> LabelPredictor:
-    """The model that ships.
-
-    Raises:
-      InputError: none ships.
-    """
-    raise InputError(
-        "no model that gives labels ships with this version, expected --workdir=DIR of a run whose "
-        "generator gives labels"
-    )
+    return LabelPredictor(predict, about, weights.hexdigest())
 
 
 def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:

@@ -46,7 +46,8 @@ def deepest_features(stage: Any, params: Any, xray: Any) -> Any:
       xray: f32[b, h, w, 1] in [0, 1].
     """
     encoder = stage.encoder if hasattr(stage, "encoder") else cae.make_encoder(stage.cae_spec)
-    hidden = encoder.apply({"params": params["encoder"]}, xray)[-1]
+    hidden: Any = encoder.apply({"params": params["encoder"]}, xray)
+    hidden = hidden[-1]
     return jnp.concatenate([hidden.mean(axis=(1, 2)), hidden.std(axis=(1, 2))], axis=-1)
 
 

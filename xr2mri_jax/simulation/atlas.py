@@ -86,7 +86,7 @@ def save(atlas: Atlas, path: Path) -> None:
     """Writes an atlas to a file that `load` reads."""
     arrays = {f"distances/{name}": value for name, value in atlas.distances.items()}
     with atomic_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, signal=atlas.signal, path=atlas.path, **arrays)
+        np.savez(file, allow_pickle=False, signal=atlas.signal, path=atlas.path, **arrays)
 
 
 def load(path: Path) -> Atlas:
