@@ -66,7 +66,9 @@ def _evaluate_pairs() -> None:
         raise InputError("--output is missing: with --pairs a new folder for the report")
     from xr2mri_jax.evaluation.real_pairs import run
 
-    report = run.evaluate_pairs(_PAIRS.value, _OUTPUT.value, _WORKDIR.value or None, _TABLE.value)
+    report = run.evaluate_pairs(
+        str(_PAIRS.value), _OUTPUT.value, _WORKDIR.value or None, _TABLE.value
+    )
     print(f"report: {report}")
 
 
