@@ -28,7 +28,6 @@ from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
-SCRIPT = Path(__file__).parents[3] / "launch" / "grade.py"
 # Phantom subjects whose knees the made radiographs repeat, with other noise.
 SUBJECTS, SIZE = 3, 224
 FEATURES = 480
@@ -41,7 +40,7 @@ def run(images: int, real: Path | None = None, model: str | None = None) -> dict
     Args:
       images: how many radiographs; of `real` the first ones.
       real: folder of radiographs; None: simulated ones of 224 pixels are made.
-      model: as launch/grade.py takes it; None: the shipped one, or where none ships the full-size
+      model: as `xr2mri grade` takes it; None: the shipped one, or where none ships the full-size
         network with random weights, which takes as long.
 
     Returns:
@@ -107,7 +106,8 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
     Raises:
       RuntimeError: the command failed.
     """
-    command = [sys.executable, str(SCRIPT), f"--xray={folder}", f"--output={output}"]
+    command = [sys.executable, "-m", "xr2mri_jax", "grade"]
+    command += [f"--xray={folder}", f"--output={output}"]
     command += [f"--model={model}"] if model else []
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
     first, peak, start, before = 0.0, 0, time.perf_counter(), _processor_s()
@@ -122,7 +122,7 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
     seconds = time.perf_counter() - start
     _, said = process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"launch/grade.py ended with {process.returncode}: {said.strip()}")
+        raise RuntimeError(f"xr2mri grade ended with {process.returncode}: {said.strip()}")
     with output.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     graded = sum(bool(row["probability_kl2"]) for row in rows)
