@@ -15,9 +15,9 @@ from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_of
-from xr2mri_jax.preprocess.knees import named_side, one_knee
+from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import require_usable, standardise_radiograph
 from xr2mri_jax.presentation.picture import STATEMENT
 from xr2mri_jax.training.checkpoint import LoadedModel, load_model
