@@ -283,7 +283,8 @@ def mirror_volume(volume: Volume, x: float = 0.0) -> Volume:
 def mirror_radiograph(radiograph: Radiograph) -> Radiograph:
     """Reverses the columns and exchanges left and right; an unknown side stays unknown."""
     side = None if radiograph.side is None else SIDES[1 - SIDES.index(radiograph.side)]
-    return Radiograph(np.ascontiguousarray(radiograph.array[:, ::-1]), radiograph.spacing, side)
+    array = np.ascontiguousarray(radiograph.array[:, ::-1])
+    return dataclasses.replace(radiograph, array=array, side=side)
 
 
 def reorient_ras(volume: Volume) -> Volume:

@@ -84,10 +84,13 @@ def refused(done, *expected):
         assert text in lines[0]
 
 
-def test_an_unknown_spacing_is_one_line_and_exit_2(model_dir, knee_png, tmp_path):
+def test_a_picture_without_knee_or_spacing_is_one_line_and_exit_2(model_dir, knee_png, tmp_path):
     output = tmp_path / "o.nii.gz"
-    done = launch(f"--model={model_dir}", f"--xray={knee_png}", f"--output={output}", "--side=left")
+    files = f"--xray={knee_png}", f"--output={output}", "--side=left"
+    done = launch(f"--model={model_dir}", *files, "--force")
     refused(done, str(knee_png), "--spacing=MM")
+    done = launch(f"--model={model_dir}", *files, "--spacing=1")
+    refused(done, str(knee_png), "no knee was found", "upright")
     assert sorted(tmp_path.iterdir()) == [knee_png]
 
 
@@ -99,6 +102,7 @@ def test_a_folder_without_checkpoint_is_one_line_and_exit_2(knee_png, tmp_path):
         f"--output={tmp_path / 'o.nii.gz'}",
         "--side=right",
         "--spacing=1",
+        "--force",
     )
     refused(done, str(tmp_path / "empty"))
     assert not list(tmp_path.glob("o.*"))

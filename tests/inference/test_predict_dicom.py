@@ -46,7 +46,9 @@ def knee_dicom(tmp_path, knee_pixels):
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_nifti_and_dicom_are_the_same_volume(loaded, knee_png, tmp_path, side, dicom_errors):
     folder = tmp_path / "new" / "series"
-    predict.predict_file("m", knee_png, tmp_path / "o.nii.gz", side, 1.0, dicom_dir=folder)
+    predict.predict_file(
+        "m", knee_png, tmp_path / "o.nii.gz", side, 1.0, dicom_dir=folder, force=True
+    )
     nifti = io.read_volume(tmp_path / "o.nii.gz")
     series = io.read_volume(folder)
     assert "".join(series.orientation) == "PIR"  # sagittal slices, as knees are read
@@ -71,7 +73,12 @@ def test_identity_only_where_it_is_asked_for(loaded, knee_dicom, tmp_path):
     for keep in (False, True):
         folder = tmp_path / f"series{keep}"
         predict.predict_file(
-            "m", knee_dicom, tmp_path / f"{keep}.nii", dicom_dir=folder, keep_identity=keep
+            "m",
+            knee_dicom,
+            tmp_path / f"{keep}.nii",
+            dicom_dir=folder,
+            keep_identity=keep,
+            force=True,
         )
         header = pydicom.dcmread(min(folder.iterdir()))
         assert (header.StudyInstanceUID == source.StudyInstanceUID) is keep
@@ -82,7 +89,7 @@ def test_identity_only_where_it_is_asked_for(loaded, knee_dicom, tmp_path):
 
 def refused(said, *arguments, **flags):
     with pytest.raises(InputError, match=said):
-        predict.predict_file("m", *arguments, "right", 1.0, **flags)
+        predict.predict_file("m", *arguments, "right", 1.0, force=True, **flags)
 
 
 def test_what_cannot_be_written_is_refused_before_any_work(loaded, knee_png, tmp_path):
@@ -103,6 +110,6 @@ def test_a_failure_leaves_neither_nifti_nor_dicom(loaded, knee_png, tmp_path, mo
     monkeypatch.setattr(predict.write_prediction.__globals__["dicom_write"], "_write_slice", fail)
     with pytest.raises(OSError, match="no space"):
         predict.predict_file(
-            "m", knee_png, tmp_path / "o.nii", "left", 1.0, dicom_dir=tmp_path / "d"
+            "m", knee_png, tmp_path / "o.nii", "left", 1.0, dicom_dir=tmp_path / "d", force=True
         )
     assert list(tmp_path.iterdir()) == [knee_png]

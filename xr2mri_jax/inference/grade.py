@@ -25,9 +25,8 @@ from xr2mri_jax.inference.knee_grader.network import Network, positive_probabili
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.formats import sniff
-from xr2mri_jax.preprocess.answers import Asked, RefusedKnee
+from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
-from xr2mri_jax.preprocess.knees import named_side
 from xr2mri_jax.runtime import processor
 
 # scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).

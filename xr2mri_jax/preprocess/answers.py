@@ -1,6 +1,8 @@
 """What is asked of a radiograph's knees, and what is answered of each."""
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,3 +95,9 @@ class RefusedKnee:
 
     side: str
     reason: str
+
+
+def named_side(path: Path) -> str | None:
+    """The side that a name such as 9001695L.png may mean: a hint, no statement."""
+    found = re.fullmatch(r".*\d[_-]?([LR])", path.stem)
+    return None if found is None else {"L": "left", "R": "right"}[found[1]]

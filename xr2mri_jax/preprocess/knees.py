@@ -4,8 +4,6 @@
 """
 
 import dataclasses
-import re
-from pathlib import Path
 
 import numpy as np
 
@@ -82,12 +80,6 @@ def one_knee(radiograph: Radiograph, asked: Asked) -> FoundKnee:
     if not found:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
     return found[0]
-
-
-def named_side(path: Path) -> str | None:
-    """The side that a name such as 9001695L.png may mean: a hint, no statement."""
-    found = re.fullmatch(r".*\d[_-]?([LR])", path.stem)
-    return None if found is None else {"L": "left", "R": "right"}[found[1]]
 
 
 def _require_content(radiograph: Radiograph) -> None:
@@ -175,6 +167,7 @@ def _given(
         dark = any(place.dark_bone for place in sighting.places)
         place = KneePlace(told, centre, asked.joint_line or (centre, centre), 1.0, dark)
         doubts = ["no knee was seen at the given place"]
+        doubts += _statement_doubts(radiograph, asked, told)
         return _found(radiograph, asked, place, told, source, doubts, seen=False)
     (seen, *_) = near
     side = told or seen.side
@@ -199,6 +192,7 @@ def _forced(radiograph: Radiograph, asked: Asked, sighting: Sighting) -> FoundKn
     centre = (rows - 1) / 2, (columns - 1) / 2
     place = KneePlace(told, centre, (centre, centre), 0.0)
     doubts = [f"{refusal(sighting)}; its middle was taken because that was asked for"]
+    doubts += _statement_doubts(radiograph, asked, told)
     return _found(radiograph, asked, place, told, source, doubts, seen=False)
 
 
@@ -228,6 +222,12 @@ def _side_doubts(radiograph: Radiograph, asked: Asked, place: KneePlace, side: s
         doubts.append(f"nothing tells the side: taken from the image ({seen})")
     elif told != place.side:
         doubts.append(f"{source} says {told}, the image looks otherwise ({seen})")
+    return doubts + _statement_doubts(radiograph, asked, side)
+
+
+def _statement_doubts(radiograph: Radiograph, asked: Asked, side: str) -> list[str]:
+    """Which statements of a knee's side were not followed."""
+    doubts = []
     if asked.named not in (None, side):
         doubts.append(f"the letter at the end of the name may mean {asked.named}, taken as {side}")
     if radiograph.side not in (None, side):

@@ -73,7 +73,7 @@ class Plan:
     turned: int = 400
     laterals: int = 40
     phantom_steps: int = 400
-    mixed_steps: int = 3000
+    mixed_steps: int = 1500
     relabel: int = 400
     batch_size: int = 16
     learning_rate: float = 3e-3
