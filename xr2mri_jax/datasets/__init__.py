@@ -9,12 +9,13 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from absl import logging
 
+from xr2mri_jax.datasets.workers import end_workers
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import interruption, lock
 
 # Each is a folder of this package in TFDS's form, with NAME_dataset_builder.py inside.
 DATASETS = ("knee_phantom", "knee_pairs", "knee_xray")
@@ -211,15 +212,15 @@ def _remove_leftovers(place: Path) -> None:
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
     """SIGTERM ends the preparation as Ctrl-C does, so that its temporary folder is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    ours = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
+    if ours:  # a command has a handler of its own
+        signal.signal(signal.SIGTERM, interruption.interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        end_workers()
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if ours:
+            signal.signal(signal.SIGTERM, before)
