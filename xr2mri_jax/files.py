@@ -45,9 +45,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes `content` as indented JSON, atomically; NaN and infinity raise ValueError."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """`content` as `write_json` writes it."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text, atomically, in UTF-8."""
     with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -107,8 +116,7 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             if old:
                 former = stack.enter_context(_folder_beside(path)) / path.name
                 os.replace(path, former)
-                # Put back where the new one cannot be put in place.
-                stack.callback(lambda: path.exists() or os.replace(former, path))
+                stack.callback(_put_back, former, path)
             os.replace(partial, path)
         sync(path.parent)
 
@@ -178,6 +186,12 @@ def _naming(path: Path) -> Iterator[None]:
         if error.filename is None and disk_error(error) is not None:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def _put_back(former: Path, path: Path) -> None:
+    """Gives the former folder its name again where no new one has it."""
+    if not path.exists():
+        os.replace(former, path)
 
 
 def _umask() -> int:

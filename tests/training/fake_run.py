@@ -117,7 +117,7 @@ def config(**changes):
     return made
 
 
-def fit(folder, stage=None, data=None, devices=None, **changes):
+def fit(folder, stage=None, data=None, devices=None, evaluation=None, fingerprints=None, **changes):
     """Trains the fake stage in `folder`; returns the loop's exit code."""
     shard = (parallel.host_index(), parallel.host_count())
     example = {
@@ -130,8 +130,9 @@ def fit(folder, stage=None, data=None, devices=None, **changes):
         stage or FakeStage(),
         example,
         data or FakeData(shard=shard),
-        lambda: FakeData(batch_size=8, epochs=1, shard=shard),
+        evaluation or (lambda: FakeData(batch_size=8, epochs=1, shard=shard)),
         devices or jax.devices()[:1],
+        fingerprints=fingerprints,
     )
 
 

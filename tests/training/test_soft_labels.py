@@ -140,13 +140,16 @@ def test_a_student_trains_and_goes_on_without_its_teachers(tmp_path, teachers):
     table = soft_labels.read(whole, (0, 2))
     assert table == soft_labels.ask(teachers, made["data"])
     # Continued from its first step, with no teacher left.
-    workdir.write_config(halves, workdir.read_config(whole))
-    (halves / "checkpoints").mkdir()
+    (halves / "checkpoints").mkdir(parents=True)
+    for name in (workdir.CONFIG, workdir.RUN):
+        (halves / name).write_bytes((whole / name).read_bytes())
     workdir.step_folder(whole, 1).rename(workdir.step_folder(halves, 1))
     (halves / "metrics.jsonl").write_text((whole / "metrics.jsonl").read_text().splitlines()[0])
     soft_labels.write(halves, table, (0, 2))
     made["teacher_workdirs"] = ""
-    assert loop.train({**made, "teacher_workdirs": "gone"}, halves) == 0
+    with pytest.raises(InputError, match=r"found '.*gone', which is not the same run"):
+        loop.train({**made, "teacher_workdirs": "gone"}, halves)
+    assert loop.train(made, halves) == 0
     one, other = (workdir.load_state(folder, 2)["params"] for folder in (whole, halves))
     jax.tree.map(np.testing.assert_array_equal, one, other)
     losses = [

@@ -1,8 +1,8 @@
 """SIGTERM and SIGINT from a command's first moment on: one line, exit code 143 or 130.
 
-After `arm` the process ends at once, since nothing has been begun. In `unwinding` the signal becomes
-an exception, so that temporary files go; what has not ended GRACE seconds later, such as a compilation
-in another thread, or at a second signal, is not waited for.
+After `arm` the process ends at once, since nothing has been begun. In `unwinding` the signal
+becomes an exception, so that temporary files go; what has not ended GRACE seconds later, such as a
+compilation in another thread, or at a second signal, is not waited for.
 """
 
 import contextlib
@@ -107,4 +107,3 @@ def _handle(handler: object) -> None:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, handler)  # type: ignore[arg-type]
-

@@ -23,14 +23,14 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from xr2mri_jax import datasets, stages, workdir
+from xr2mri_jax import datasets, files, stages, workdir
 from xr2mri_jax.data import selection
 from xr2mri_jax.data.batches import example_shapes, make_iterator
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
-from xr2mri_jax.runtime import signals
+from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import PICTURED, Stage
-from xr2mri_jax.training import checkpoint, optimizer, parallel, record, soft_labels
+from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, record, soft_labels
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
@@ -41,8 +41,8 @@ Batches = Callable[[], Iterator[dict[str, np.ndarray]]]
 FITTED = 512
 
 
-class NotFiniteError(RuntimeError):
-    """A loss or gradient was NaN or infinite; the message names the step and its examples."""
+class NotFiniteError(WorkError):
+    """A loss, gradient or metric was NaN or infinite; the message names step and examples."""
 
 
 class Data(Protocol):
@@ -72,12 +72,18 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
       0, or 128 + the number of the signal that ended the run early.
 
     Raises:
-      InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint.
+      InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint, a
+        folder that another run works in or that cannot be written to.
       NotFiniteError: at a NaN; the last good checkpoint stays.
     """
     folder = Path(folder)
     asked = recipe.plain(config)
     recipe.validate(asked)
+    with _alone_in(folder):
+        return _train(asked, folder)
+
+
+def _train(asked: dict[str, Any], folder: Path) -> int:
     stored = workdir.read_config(folder) if workdir.steps(folder) else None
     if stored is not None and stored.get("stage") != asked["stage"]:
         raise InputError(
@@ -87,6 +93,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
     resolved = stages.resolve(asked, stored)
     if stored is not None:
         recipe.require_same_run(stored, resolved, folder)
+        continuing.require_same_earlier(stored, asked, folder)
     stage = stages.make_stage(resolved)
     data, hosts = resolved["data"], parallel.host_count()
     if data["batch_size"] % hosts:
@@ -149,7 +156,32 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
             training,
             lambda: batches("eval_split"),
             examples=first_examples,
+            fingerprints=continuing.fingerprints(builder, data),
         )
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """The first host holds the lock of the run's folder; where it is refused, all hosts are."""
+    new = not folder.exists()
+    try:
+        with contextlib.ExitStack() as held:
+            refusal = ""
+            if parallel.host_index() == 0:
+                try:
+                    files.require_writable(folder, "--workdir")
+                    folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(lock.hold(folder, "a training run"))
+                except InputError as error:
+                    refusal = str(error)
+            refusal = parallel.gather_text(f"-{refusal}")[0].removeprefix("-")
+            if refusal:
+                raise InputError(refusal)
+            yield
+    finally:
+        if new and parallel.host_index() == 0:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where nothing came of it
 
 
 def _soft_labels(
@@ -176,6 +208,7 @@ def fit(
     evaluation: Batches,
     devices: Any = None,
     examples: Batches = lambda: iter(()),
+    fingerprints: Mapping[str, str] | None = None,
 ) -> int:
     """Trains a stage on batches.
 
@@ -188,6 +221,7 @@ def fit(
       evaluation: makes one pass over the evaluation split, equally many batches on every host.
       devices: all if None.
       examples: makes a pass over training examples, the same on every host, for `Stage.fitted`.
+      fingerprints: what tells the splits' data from other data, by the split's name.
 
     Returns:
       0, or 128 + the number of the signal that ended the run early.
@@ -195,7 +229,7 @@ def fit(
     Raises:
       InputError, NotFiniteError: see `train`.
     """
-    run = _Run(config, folder, stage, example, training, examples, devices)
+    run = _Run(config, folder, stage, example, training, examples, devices, fingerprints or {})
     start, steps = run.step, config["steps"]
     if start >= steps:
         _say(f"{folder} has its {start} steps already: nothing to train")
@@ -237,9 +271,11 @@ class _Run:
         training: Data,
         examples: Batches,
         devices: Any,
+        fingerprints: Mapping[str, str],
     ):
         """Infers shapes, then continues from a checkpoint or starts the state anew."""
         self._config, self._folder, self._stage = config, folder, stage
+        self._fingerprints = fingerprints
         init_rng, noise_rng = (
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
@@ -255,15 +291,24 @@ class _Run:
         )
         like = jax.eval_shape(lambda rng: states.create(*stage.create(rng), tx), init_rng)
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices)
-        restored = checkpoint.restore(folder, like)
+        restored = checkpoint.restore(folder, like, config)
         if restored is None:
+            if parallel.host_index() == 0:
+                workdir.start_run(folder, continuing.earlier_runs(config))
             params, model_state = stage.init(init_rng, example)
             state = states.create(stage.fitted(params, examples()), model_state, tx)
             sums: Mapping[str, Any] = {}
         else:
-            state, position, sums = restored
-            training.set_state(json.loads(position))
+            continuing.require_same_data(restored.data, fingerprints, folder, config["data"])
+            state, sums = restored.state, restored.sums
+            training.set_state(json.loads(restored.position))
             _say(f"continuing {folder} after step {int(state.step)}")
+            count = self._parallel.device_count
+            if restored.devices not in (None, count):
+                _say(
+                    f"note: it was trained on {restored.devices} devices until now and is "
+                    f"continued on {count}: sums in another order change the last bits"
+                )
         if parallel.host_index() == 0:
             workdir.write_config(folder, config)
         self.step = int(state.step)
@@ -288,7 +333,9 @@ class _Run:
         self._open = None
         outcome = parallel.unreplicate(outcome)
         if not outcome["finite"]:
-            self._refuse(step, index, outcome)
+            loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
+            norm = float(outcome["grad_norm"])
+            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", index)
         for name, mean in outcome["means"].items():
             self._sums.add(name, float(mean.sum), float(mean.count))
         for name in ("grad_norm", "learning_rate"):
@@ -318,6 +365,11 @@ class _Run:
             first = batch if first is None else first
             part = self._parallel.eval_step(*model, self._parallel.prepare_batch(batch))
             found = jax.tree.map(np.asarray, parallel.unreplicate(part))
+            wrong = [name for name, mean in found.items() if not np.isfinite(mean.sum).all()]
+            if wrong:
+                self._refuse(
+                    f"evaluation after step {self.step}: {wrong[0]} is not finite", batch["index"]
+                )
             total = found if total is None else metrics.merge(total, found)
         if total is None or first is None:
             raise InputError("the evaluation split gave no batch, expected one example or more")
@@ -334,17 +386,23 @@ class _Run:
         """Writes a checkpoint of the state, the input's position and the open sums."""
         self.settle()
         position = json.dumps(training.get_state())
-        checkpoint.save(self._folder, self._state, position, self._sums.to_json(), self._config)
+        checkpoint.save(
+            self._folder,
+            self._state,
+            position,
+            self._sums.to_json(),
+            self._config,
+            self._parallel.device_count,
+            self._fingerprints,
+        )
         self.restart_clock()
 
-    def _refuse(self, step: int, index: np.ndarray, outcome: Any) -> None:
+    def _refuse(self, what: str, index: np.ndarray) -> None:
         numbers = " ".join(parallel.gather_text(" ".join(str(i) for i in index if i >= 0)))
         saved = workdir.steps(self._folder)
         kept = f"the checkpoint of step {saved[-1]} is untouched" if saved else "no checkpoint yet"
-        loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
         raise NotFiniteError(
-            f"step {step}: loss {loss}, gradient norm {float(outcome['grad_norm'])}, not finite; "
-            f"the batch's examples, by position in the split: {numbers}; {kept}"
+            f"{what}; the batch's examples, by position in the split: {numbers}; {kept}"
         )
 
 

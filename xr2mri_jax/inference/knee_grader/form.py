@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +12,18 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from xr2mri_jax import files, workdir
+from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.knee_grader import description, weights
+from xr2mri_jax.inference.knee_grader.description import FORM, SENSITIVITY
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.models import classifiers
 
-FORM = 1
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
 # The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
 POSITIVE_GRADE = 2
-# Which row of the threshold table rules the column `at_threshold`.
-SENSITIVITY = 0.9
-_KEYS = ("form", "weights_sha256", "network", "grades", "contrast", "calibration", "training")
+# More than any grader's weights.npz has, in bytes.
+LARGEST = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +124,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
     }
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    description = {
+    described = {
         "form": FORM,
         "weights_sha256": hashlib.sha256(content.getvalue()).hexdigest(),
         "network": grader.network,
@@ -138,7 +137,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
     }
     with files.atomic_path(folder / WEIGHTS) as partial:
         partial.write_bytes(content.getvalue())
-    files.write_json(folder / DESCRIPTION, description)
+    files.write_json(folder / DESCRIPTION, description.sealed(described))
 
 
 def read(folder: str | os.PathLike[str]) -> KneeGrader:
@@ -148,75 +147,72 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
     place = Path(folder)
-    described = _description(place / DESCRIPTION)
+    described = description.read(place / DESCRIPTION)
     try:
-        content = (place / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"{place / WEIGHTS}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
+        network = classifiers.full_spec(described["network"])
+        wanted = _wanted(network)
+    except (ValueError, TypeError) as error:  # sizes that do not fit together
+        raise InputError(f"{place / DESCRIPTION}: network: {error}") from error
+    grades = tuple(described["grades"])
+    require_grades(grades, f"{place / DESCRIPTION}: grades")
+    if len(grades) != network["classes"]:
         raise InputError(
-            f"{place / WEIGHTS}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of "
-            "one model"
+            f"{place / DESCRIPTION}: network.classes: found {network['classes']}, expected "
+            f"{len(grades)}, as many as grades"
         )
-    with np.load(io.BytesIO(content)) as stored:
-        flat = {name: stored[name] for name in stored.files}
+    flat = weights.read(place / WEIGHTS, _content(place / WEIGHTS, described), wanted)
     mean, deviation, factor = (
         flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
     )
+    if not (deviation > 0).all() or not np.diag(factor).all():
+        raise InputError(
+            f"{place / WEIGHTS}: features/deviation, features/factor: found 0 where the distance "
+            "divides, expected numbers above 0"
+        )
     likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
     as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
     tree = traverse_util.unflatten_dict(as_f32, sep="/")
     grader = KneeGrader(
-        classifiers.full_spec(described["network"]),
-        tuple(described["grades"]),
+        network,
+        grades,
         tree["params"],
         tree.get("batch_stats", {}),
         described["contrast"],
         described["training"],
-        _calibration(place / DESCRIPTION, described["calibration"]),
+        Calibration(**described["calibration"]),
         likeness,
-        # Graders that are older than views have none.
-        bool(described.get("views", False)),
+        described["views"],
     )
-    require_grades(grader.grades, str(place / DESCRIPTION))
-    workdir.require_shapes(place / WEIGHTS, grader.params, _shapes(grader.network))
     return grader
 
 
-def _description(path: Path) -> Mapping[str, Any]:
+def _content(path: Path, described: Mapping[str, Any]) -> bytes:
+    """The file's bytes, after checking how many they are and that they belong to model.json."""
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(described, dict) or described.get("form") != FORM:
-        raise InputError(f"{path}: expected a grader's description of form {FORM}")
-    missing = [key for key in (*_KEYS, "features") if key not in described]
-    if missing:
-        raise InputError(f"{path}: {missing[0]!r} is missing, expected it in a grader's form")
-    return described
-
-
-def _calibration(path: Path, entries: Mapping[str, Any]) -> Calibration:
-    names = {field.name for field in dataclasses.fields(Calibration)}
-    if not isinstance(entries, dict) or set(entries) != names:
-        raise InputError(f"{path}: calibration, expected the entries {', '.join(sorted(names))}")
-    bins = entries["reliability"]
-    lengths = [len(bins.get(name, ())) for name in ("count", "probability", "frequency")]
-    if len(set(lengths)) != 1 or not lengths[0]:
+    if len(content) > LARGEST:
+        raise InputError(f"{path}: found more than {LARGEST} bytes, expected a grader's weights")
+    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
         raise InputError(
-            f"{path}: calibration.reliability, found {lengths} counts, probabilities and "
-            "frequencies, expected equally many, at least 1"
+            f"{path}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of one model"
         )
-    if not any(row.get("sensitivity_wanted") == SENSITIVITY for row in entries["thresholds"]):
-        raise InputError(
-            f"{path}: calibration.thresholds, found none for the sensitivity {SENSITIVITY}"
-        )
-    return Calibration(**entries)
+    return content
 
 
-def _shapes(network: Mapping[str, Any]) -> Any:
+def _wanted(network: Mapping[str, Any]) -> dict[str, weights.Wanted]:
+    """The arrays of a grader by name: those of the network, and what its features are like."""
     model = classifiers.make(network)
     xray = jax.ShapeDtypeStruct((1, *network["image_shape"], 1), np.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), xray)["params"]
+    variables = jax.eval_shape(model.init, jax.random.key(0), xray)
+    kinds = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+    flat = traverse_util.flatten_dict(kinds, sep="/")
+    count = flat["params/head/kernel"].shape[0]  # what the last layer sees
+    return {
+        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
+        "features/mean": ((count,), ("float32",)),
+        "features/deviation": ((count,), ("float32",)),
+        "features/factor": ((count, count), ("float16",)),
+    }
