@@ -98,7 +98,7 @@ def _shipped(config: ml_collections.ConfigDict) -> None:
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
-    config.model.cae = ml_collections.ConfigDict(cae.full_spec(spec))
+    config.model.cae = recipe.model_spec(cae.full_spec(spec))
 
 
 VARIANTS = {

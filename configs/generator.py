@@ -90,7 +90,7 @@ def _shape(config: ml_collections.ConfigDict) -> None:
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
-    config.model.generator = ml_collections.ConfigDict(generator.full_spec(spec))
+    config.model.generator = recipe.model_spec(generator.full_spec(spec))
 
 
 VARIANTS = {

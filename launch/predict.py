@@ -1,5 +1,9 @@
 """`xr2mri predict` from a clone: python launch/predict.py --help"""
 
+# First, so that from here on a signal ends the command in one line.
+import xr2mri_jax.runtime.arm_signals  # noqa: F401
+
+# isort: split
 from xr2mri_jax.commands import predict
 
 if __name__ == "__main__":

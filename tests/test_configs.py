@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import shutil
 import subprocess
 import sys
 import types
@@ -157,11 +158,21 @@ def test_every_recipe_is_valid_and_trains_two_steps(stage, variant, trained, tmp
     assert (tmp_path / "samples" / "step_000002.png").is_file()
 
 
-def test_a_run_is_continued_with_its_own_config_only(trained):
+def test_a_run_is_continued_with_its_own_config_only(trained, tmp_path):
     config = shrunk("generator", "smoke")
-    config.cae_workdir = "/moved"
     config.log_every = 2
+    for moved in ("", str(trained / "cae"), str(trained / "generator" / ".." / "cae")):
+        config.cae_workdir = moved
+        assert loop.train(config, trained / "generator") == 0
+    shutil.copytree(trained / "cae", tmp_path / "moved")
+    config.cae_workdir = str(tmp_path / "moved")
     assert loop.train(config, trained / "generator") == 0
+    assert loop.train(shrunk("cae", "smoke"), tmp_path / "other") == 0
+    for other in (tmp_path / "other", tmp_path / "none"):
+        config.cae_workdir = str(other)
+        with pytest.raises(InputError, match=rf"'{trained}/cae', found '{other}', which is not"):
+            loop.train(config, trained / "generator")
+    config.cae_workdir = ""
     config.optimizer.learning_rate = 0.5
     with pytest.raises(InputError, match=r"config.optimizer.learning_rate=0.002, asked for is 0.5"):
         loop.train(config, trained / "generator")
@@ -184,6 +195,11 @@ def test_the_folder_of_an_earlier_stage_is_asked_for(tmp_path):
         ({"steps": True}, "config.steps is True, expected int"),
         ({"steps": "many"}, "config.steps is 'many', expected int"),
         ({"optimizer": {"learning_rate": float("nan")}}, "learning_rate is nan, expected at least"),
+        ({"optimizer": {"learning_rate": float("inf")}}, "learning_rate is inf, expected a finite"),
+        ({"optimizer": {"clip_norm": float("inf")}}, "clip_norm is inf, expected a finite number"),
+        ({"loss": {"xray": {"l1": float("inf")}}}, "config.loss.xray.l1 is inf, expected a finite"),
+        ({"loss": {"xray": {"l1": float("nan")}}}, "config.loss.xray.l1 is nan, expected at least"),
+        ({"data": {"augment": {"shift": float("inf")}}}, "augment.shift is inf, expected a finite"),
         ({"optimizer": {"ema_decay": 1.0}}, "ema_decay is 1.0, expected less than 1"),
         ({"loss": {"xray": {"l1": -1.0}}}, "config.loss.xray.l1 is -1.0, expected at least 0.0"),
         ({"loss": {"xray": {"l2": 1.0}}}, "config.loss.xray.l2 is not a key of the stage cae"),
@@ -281,6 +297,34 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.steps=few"],
             "flag --config.steps=few",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=wide"],
+            "config.model.cae.channels",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=(4,2.5)"],
+            "config.model.cae.channels",
+        ),
+        (
+            [
+                "--config=configs/cae.py:smoke",
+                "--workdir=w",
+                "--config.model.cae.hidden_channels=x",
+            ],
+            "config.model.cae.hidden_channels=x",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.mean_level=nan"],
+            "model.cae.mean_level: found nan, expected a finite number",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.none=1"],
+            "--config has no key",
+        ),
+        (
+            ["--config=configs/cae.py:smoke", "--workdir=/proc/none"],
+            "--workdir: the folder /proc cannot be written to",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.parallel=3"],

@@ -1,5 +1,6 @@
 """Tests of the run's folder: whole steps only, every flipped bit seen."""
 
+import errno
 import json
 import os
 import random
@@ -7,8 +8,9 @@ import random
 import numpy as np
 import pytest
 
-from xr2mri_jax import workdir
+from xr2mri_jax import files, workdir
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.workdir import checkpoints
 
 STATE = {
     "step": np.asarray(3, np.int32),
@@ -99,3 +101,113 @@ def test_what_is_absent_is_said(tmp_path):
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(InputError, match="found list, expected a JSON object"):
         workdir.read_config(tmp_path)
+
+
+def a_run(folder, steps=(1, 2), **config):
+    """A folder with config and named run, as training leaves it."""
+    workdir.start_run(folder, {})
+    workdir.write_config(folder, {"seed": 0, **config})
+    for step in steps:
+        write(folder, step)
+    return folder
+
+
+def swap(first, second):
+    first.rename(first.with_name("between"))
+    second.rename(first)
+    first.with_name("between").rename(second)
+
+
+def test_swapped_steps_are_refused(tmp_path):
+    a_run(tmp_path)
+    swap(workdir.step_folder(tmp_path, 1), workdir.step_folder(tmp_path, 2))
+    with pytest.raises(InputError, match=r"2 is broken: it is the checkpoint of step 1 by its man"):
+        workdir.load_state(tmp_path)
+    with pytest.raises(InputError, match=r"1 is broken: it is the checkpoint of step 2 by its man"):
+        workdir.load_state(tmp_path, 1)
+
+
+def test_a_step_of_another_run_is_refused(tmp_path):
+    one, other = a_run(tmp_path / "one"), a_run(tmp_path / "other")
+    swap(workdir.step_folder(one, 2), workdir.step_folder(other, 2))
+    for folder in (one, other):
+        with pytest.raises(InputError, match=r"2 is broken: it belongs to another run .*step 1 is"):
+            workdir.load_state(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "run.json", "checkpoints/2/manifest.json"])
+def test_every_bit_flip_of_a_runs_own_files_is_refused_or_changes_nothing(tmp_path, name):
+    a_run(tmp_path, loss={"l1": 1.0}, cae_workdir="/somewhere/cae")
+    config, state = workdir.read_config(tmp_path), workdir.load_state(tmp_path)
+    path, rng = tmp_path / name, random.Random(name)
+    content, refused = path.read_bytes(), 0
+    for _ in range(200):
+        changed = bytearray(content)
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(changed))
+        try:
+            assert workdir.read_config(tmp_path) == config
+            np.testing.assert_equal(workdir.load_state(tmp_path), state)
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and str(tmp_path) in str(error)
+    # White space in JSON has no meaning; config.json is held to its bytes.
+    assert refused == 200 if name == "config.json" else refused > 100
+    path.write_bytes(content)
+    assert workdir.read_config(tmp_path) == config
+
+
+def test_a_config_is_replaced_without_a_moment_in_which_it_is_refused(tmp_path, monkeypatch):
+    a_run(tmp_path, steps=())
+    workdir.write_config(tmp_path, {"seed": 1})
+    assert workdir.read_config(tmp_path) == {"seed": 1}
+
+    def killed(path, text):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "write_text", killed)
+        workdir.write_config(tmp_path, {"seed": 2})
+    assert workdir.read_config(tmp_path) == {"seed": 1}
+    workdir.write_config(tmp_path, {"seed": 2})
+    assert workdir.read_config(tmp_path) == {"seed": 2}
+
+
+def test_runs_of_before_they_had_names_are_read(tmp_path):
+    write(tmp_path, 3)
+    folder = workdir.step_folder(tmp_path, 3)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["run"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "config.json").write_text("{}")
+    assert workdir.read_config(tmp_path) == {}
+    assert int(workdir.load_state(tmp_path)["step"]) == 3
+
+
+def test_a_step_that_goes_while_it_is_read_is_looked_for_anew(tmp_path, monkeypatch):
+    a_run(tmp_path)
+    read_step = checkpoints.read_step
+
+    def gone_meanwhile(folder):
+        if folder.name == "2" and not workdir.step_folder(tmp_path, 3).exists():
+            write(tmp_path, 3, keep=1)
+        return read_step(folder)
+
+    monkeypatch.setattr(checkpoints, "read_step", gone_meanwhile)
+    folder, state, _ = workdir.read_checkpoint(tmp_path)
+    assert folder.name == "3" and int(state["step"]) == 3
+    with pytest.raises(InputError, match=r"no checkpoint of step 2, there are \[3\]"):
+        workdir.read_checkpoint(tmp_path, 2)
+
+
+def test_a_full_disk_leaves_the_steps_before_and_names_the_folder(tmp_path, monkeypatch):
+    a_run(tmp_path)
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "write_json", full)
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        write(tmp_path, 3)
+    assert caught.value.filename == str(workdir.step_folder(tmp_path, 3))
+    assert sorted(os.listdir(tmp_path / "checkpoints")) == ["1", "2"]

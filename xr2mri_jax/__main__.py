@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import xr2mri_jax
 from xr2mri_jax.errors import WRONG_INPUT
+from xr2mri_jax.runtime import interruption
 
 # By verb: what it does, and an example.
 VERBS = {
@@ -62,6 +63,8 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `xr2mri VERB --flag=value ...`; exit code 2 and one line for a verb that is none."""
+    if arguments is None:  # the process is this command
+        interruption.arm()
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words else "--help"
     if verb in ("--help", "-h", "--helpfull", "help"):

@@ -217,6 +217,6 @@ def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
             raise InputError(f"xray: found an array of shape {xray.shape}, expected [h, w]")
         return Radiograph(xray.astype(np.float32)), None
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.knees import named_side
+    from xr2mri_jax.preprocess.answers import named_side
 
     return read_radiograph(xray), named_side(Path(xray))

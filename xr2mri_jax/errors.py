@@ -1,7 +1,31 @@
-"""The one exception that means: the input is wrong, not the program."""
+"""The two exceptions that one line explains: the input is wrong, or the work cannot be finished."""
 
-# The exit code of a command line that raised it.
+import errno
+from collections.abc import Iterator
+
+# The exit codes of a command line that raised them.
+WORK_FAILED = 1
 WRONG_INPUT = 2
+
+# What the system says where a file cannot be written or read for no fault of the program.
+_OF_THE_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the system allows",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk cannot be read or written",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "not permitted",
+}
+# The same as libraries in C++ say it, which raise other exceptions.
+_SAID = {
+    "No space left on device": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+    "Read-only file system": errno.EROFS,
+    "Input/output error": errno.EIO,
+    "Permission denied": errno.EACCES,
+}
 
 
 class InputError(ValueError):
@@ -10,3 +34,59 @@ class InputError(ValueError):
     The line names the file, tag or key, what was found there and what was expected. Command lines
     print it on standard error and exit with `WRONG_INPUT`.
     """
+
+
+class WorkError(RuntimeError):
+    """Work that cannot be finished although the input is right; the message is one line.
+
+    Command lines print it on standard error and exit with `WORK_FAILED`.
+    """
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """What the disk refused where `error` or one of its causes comes from there, else None.
+
+    Returns:
+      An OSError with one of the numbers above; its `filename` is None where nobody named the file.
+    """
+    found = None
+    for one in causes(error):
+        number = one.errno if isinstance(one, OSError) else None
+        if number not in _OF_THE_DISK:
+            number = next((n for text, n in _SAID.items() if text in str(one)), None)
+        if number is None:
+            continue
+        name = one.filename if isinstance(one, OSError) else None
+        if found is None or (found.filename is None and name is not None):
+            found = OSError(number, _OF_THE_DISK[number], name)
+    return found
+
+
+def failure_line(error: BaseException) -> str | None:
+    """One line for a failure that the program is not to blame for; None for any other."""
+    if isinstance(error, WorkError):
+        return str(error)
+    disk = disk_error(error)
+    if disk is not None:
+        where = "" if disk.filename is None else f"{disk.filename}: "
+        return f"{where}{disk.strerror}; nothing that was there before is lost"
+    if any(isinstance(one, MemoryError) for one in causes(error)):
+        return "there is not enough memory for this work"
+    for one in causes(error):
+        if "RESOURCE_EXHAUSTED" in str(one):
+            return f"there is not enough memory for this work ({str(one).splitlines()[0]})"
+    return None
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, the parts of a group, and what each was raised from."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+        waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]

@@ -1,6 +1,11 @@
-"""Writing files so that a reader never sees half of one, where they can be written at all."""
+"""Writing files so that a reader never sees half of one, where they can be written at all.
+
+A name is given only to what is on the disk: files and folders are synchronised (fsync(2)) first, so
+that neither a kill nor a power loss leaves a name with half of its content.
+"""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -9,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, disk_error
 
 
 @contextlib.contextmanager
@@ -18,27 +23,60 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary name ends like `path`, so that writers which look at the suffix choose the same
     format.
+
+    Raises:
+      OSError: where the disk refuses; its `filename` is `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    try:
-        yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            yield partial
+            partial.chmod(0o666 & ~_umask())
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.parent)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes `content` as indented JSON, atomically; NaN and infinity raise ValueError."""
-    text = json.dumps(content, indent=2, allow_nan=False)
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """`content` as `write_json` writes it."""
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text, atomically, in UTF-8."""
     with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The JSON object in a file, whoever wrote it.
+
+    Raises:
+      InputError: where the file cannot be read, is no JSON, is nested too deeply, or holds
+        something else than an object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found {type(content).__name__}, expected a JSON object")
+    return content
 
 
 @contextlib.contextmanager
@@ -48,16 +86,61 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     `path` must not exist or be an empty folder then; else OSError is raised and nothing is left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent))
-    try:
+    with _folder_beside(path) as partial:
         yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o777 & ~umask)
+        sync_folder(partial)
         os.replace(partial, path)
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives an empty temporary folder beside `path`; on success its files replace those of `path`.
+
+    Where `path` holds nothing but files that are replaced, the new folder takes its place at once,
+    so that a reader never sees new files beside old ones. Where it holds more, that stays, and the
+    files are put in one by one after all of them have been written. On an error nothing changes.
+    """
+    path = Path(path)
+    with _folder_beside(path) as partial:
+        yield partial
+        sync_folder(partial)
+        new = {entry.name for entry in partial.iterdir()}
+        old = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
+        if old - new or path.is_symlink():
+            for name in sorted(new):
+                os.replace(partial / name, path / name)
+            sync(path)
+            return
+        with contextlib.ExitStack() as stack:
+            if old:
+                former = stack.enter_context(_folder_beside(path)) / path.name
+                os.replace(path, former)
+                stack.callback(_put_back, former, path)
+            os.replace(partial, path)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Returns when a file's content, or a folder's list of names, is on the disk."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot do it for folders.
+        if not path.is_dir() or disk_error(error) is not None:
+            raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """`sync` of everything in a folder and of the folder."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
 
 
 def require_writable(folder: Path, flag: str) -> None:
@@ -65,13 +148,53 @@ def require_writable(folder: Path, flag: str) -> None:
 
     Raises:
       InputError: where it cannot be written to.
+      OSError: where the disk is full.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the folder is right, the disk is full
+            raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
         raise InputError(
             f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
             "that can"
         ) from error
+
+
+@contextlib.contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path` that is gone afterwards, unless it was renamed."""
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
+        partial = Path(folder)
+        try:
+            partial.chmod(0o777 & ~_umask())
+            yield partial
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Adds the name of what was to be written to what the disk says."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and disk_error(error) is not None:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        raise
+
+
+def _put_back(former: Path, path: Path) -> None:
+    """Gives the former folder its name again where no new one has it."""
+    if not path.exists():
+        os.replace(former, path)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

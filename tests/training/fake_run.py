@@ -108,9 +108,10 @@ class FakeData:
 class FakeInputs:
     """Endless training batches and a pass over the same examples."""
 
-    def __init__(self, data=None):
+    def __init__(self, data=None, evaluation=None, fingerprints=None):
         self.shard = (parallel.host_index(), parallel.host_count())
         self.data = data or FakeData(shard=self.shard)
+        self.own_evaluation, self.given = evaluation, fingerprints or {}
 
     def example(self):
         return {
@@ -122,7 +123,12 @@ class FakeInputs:
         return self.data
 
     def evaluation(self):
+        if self.own_evaluation is not None:
+            return self.own_evaluation()
         return FakeData(batch_size=8, epochs=1, shard=self.shard)
+
+    def fingerprints(self):
+        return self.given
 
     def fitted(self):
         return iter(())
@@ -143,13 +149,13 @@ def config(**changes):
     return made
 
 
-def fit(folder, stage=None, data=None, devices=None, **changes):
+def fit(folder, stage=None, data=None, devices=None, evaluation=None, fingerprints=None, **changes):
     """Trains the fake stage in `folder`; returns the loop's exit code."""
     return loop.fit(
         config(**changes),
         Path(folder),
         stage or FakeStage(),
-        FakeInputs(data),
+        FakeInputs(data, evaluation, fingerprints),
         devices or jax.devices()[:1],
     )
 

@@ -28,11 +28,13 @@ def make(change=lambda params: params):
 def test_state_position_and_sums_come_back(tmp_path):
     made = make()
     record = {"loss": [0.1, 3.0]}
-    checkpoint.save(tmp_path, made, '{"position": 5}', record, CONFIG)
+    checkpoint.save(tmp_path, made, '{"position": 5}', record, CONFIG, 2, {"train": "ab"})
     restored = checkpoint.restore(tmp_path, jax.eval_shape(lambda: made))
-    assert restored is not None and restored[1:] == ('{"position": 5}', record)
-    assert jax.tree.structure(restored[0]) == jax.tree.structure(made)
-    for found, wanted in zip(jax.tree.leaves(restored[0]), jax.tree.leaves(made), strict=True):
+    assert restored is not None
+    assert (restored.position, restored.sums) == ('{"position": 5}', record)
+    assert (restored.devices, restored.data) == (2, {"train": "ab"})
+    assert jax.tree.structure(restored.state) == jax.tree.structure(made)
+    for found, wanted in zip(jax.tree.leaves(restored.state), jax.tree.leaves(made), strict=True):
         assert isinstance(found, np.ndarray) and found.dtype == wanted.dtype
         assert found.tobytes() == np.asarray(wanted).tobytes()
 

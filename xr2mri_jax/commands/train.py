@@ -9,7 +9,7 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from xr2mri_jax.runtime import command_line, host_memory, local_processes
+from xr2mri_jax.runtime import command_line, devices, host_memory, local_processes
 from xr2mri_jax.training import loop, parallel, recipes
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -31,7 +31,7 @@ LOCAL_PROCESSES = flags.DEFINE_integer(
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
+    """Exit codes: 0 done, 1 the work failed, 2 wrong input, 143 or 130 stopped by a signal."""
     batch_size = CONFIG.value.data.batch_size
     count = local_processes.wanted(LOCAL_PROCESSES.value, batch_size)
     if count > 1:
@@ -40,16 +40,13 @@ def main() -> None:
     host_memory.keep_freed_memory()
     parallel.divide_cores(CONFIG.value.cpu_devices, batch_size)
     parallel.start_distributed(DISTRIBUTED.value)
-    try:
-        code = loop.train(CONFIG.value, WORKDIR.value)
-    except loop.NotFiniteError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(code)
+    devices.require()
+    sys.exit(loop.train(CONFIG.value, WORKDIR.value))
 
 
 def run() -> None:
     """The command line."""
-    command_line.run(main, required=("config", "workdir"), rewrite=_with_recipe)
+    command_line.run(main, required=("config", "workdir"), rewrite=_with_recipe, own_devices=True)
 
 
 def _with_recipe(arguments: list[str]) -> list[str]:

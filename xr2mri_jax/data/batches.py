@@ -16,6 +16,7 @@ import grain
 import numpy as np
 
 from xr2mri_jax.data import augment as augmentation
+from xr2mri_jax.datasets.records import Records
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
@@ -23,6 +24,7 @@ from xr2mri_jax.runtime import processor
 FIELDS = ("xray", "mri", "mask", "side", "kl")
 EXTRA_FIELDS = ("labels", "distances", "spacing", "subject")
 PADDING = -1
+_INTENSITIES = ("xray", "mri", "mask")
 _VERSION = 2
 
 
@@ -121,7 +123,8 @@ def make_iterator(
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
-        augmentation, a batch size below 1, a seed outside 0..2**32-1.
+        augmentation, a batch size below 1, a seed outside 0..2**32-1; while it iterates, for a
+        record that cannot be read, and for intensities that are not finite or outside [0, 1].
       ValueError: for a shard outside the shard count.
     """
     if not 0 <= shard_index < shard_count:
@@ -135,7 +138,7 @@ def make_iterator(
     threads = min(processor.cores(), 8) if num_threads is None else num_threads
     examples = len(records)
     dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
-    dataset = dataset.map_with_index(_Select(fields, examples))
+    dataset = dataset.map_with_index(_Select(fields, examples, str(split)))
     if any(strength.values()):
         dataset = dataset.random_map(_Augment(strength))
     if shuffle:
@@ -204,7 +207,7 @@ def open_records(
     chosen = _chosen(fields, source.info.features, name)
     skip = _skip_decoding()
     unwanted = {f: skip for f in source.info.features if f not in chosen}
-    return source.as_data_source(split=split, decoders=unwanted or None), chosen
+    return Records(source, split, unwanted or None), chosen
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -315,13 +318,33 @@ class _BehindOthers:
 class _Select(grain.transforms.MapWithIndex):
     """Keeps the fields that were asked for and adds the record's position in the split."""
 
-    def __init__(self, fields: Sequence[str], examples: int) -> None:
+    def __init__(self, fields: Sequence[str], examples: int, split: str) -> None:
         self._fields = tuple(fields)
         self._examples = examples
+        self._split = split
 
     def map_with_index(self, index: int, element: Mapping[str, Any]) -> dict[str, Any]:
         chosen = {name: element[name] for name in self._fields}
-        return {**chosen, "index": index % self._examples}
+        position = index % self._examples
+        for name in _INTENSITIES:
+            if name in chosen:
+                _require_intensities(chosen[name], name, self._split, position)
+        return {**chosen, "index": position}
+
+
+def _require_intensities(array: np.ndarray, name: str, split: str, position: int) -> None:
+    """Raises InputError unless the values are those that a network can take."""
+    array = np.asarray(array)
+    if name != "mask" and array.dtype == np.uint16:  # divided by 65535 afterwards
+        return
+    low, high = array.min(initial=0), array.max(initial=0)
+    # A NaN makes both comparisons false.
+    if not (low >= 0 and high <= 1):
+        found = low if not low >= 0 else high
+        raise InputError(
+            f"the example at position {position} of the split {split!r}: its {name} has the value "
+            f"{found:g}, expected finite ones in [0, 1]"
+        )
 
 
 class _Augment(grain.transforms.RandomMap):

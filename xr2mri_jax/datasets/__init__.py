@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import os
 import shutil
@@ -9,12 +10,14 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from absl import logging
 
+from xr2mri_jax import files
+from xr2mri_jax.datasets.workers import end_workers
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import interruption, lock
 
 # Each is a folder of this package in TFDS's form, with NAME_dataset_builder.py inside.
 DATASETS = ("knee_phantom", "knee_family", "knee_pairs", "knee_xray")
@@ -28,7 +31,7 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
       data_dir: folder of prepared datasets.
 
     Raises:
-      InputError: the dataset or its configuration is unknown.
+      InputError: the dataset or its configuration is unknown, or its description is damaged.
     """
     dataset, _, config = name.partition("/")
     known = _known_datasets()
@@ -39,9 +42,16 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
     if config and config not in configs:
         expected = ", ".join(f"{dataset}/{c}" for c in configs)
         raise InputError(f"dataset: found {name!r}, expected one of {expected}")
-    return module.Builder(
-        data_dir=os.fspath(data_dir), config=config or None, file_format="array_record"
-    )
+    try:
+        return module.Builder(
+            data_dir=os.fspath(data_dir), config=config or None, file_format="array_record"
+        )
+    except Exception as error:  # TFDS and protobuf raise of all kinds where its files are damaged
+        raise InputError(
+            f"{os.path.join(os.fspath(data_dir), name)}: the prepared dataset's dataset_info.json "
+            f"or features.json cannot be read ({type(error).__name__}: "
+            f"{' '.join(str(error).split())}), expected them as they were prepared"
+        ) from error
 
 
 def is_prepared(name: str, data_dir: str | os.PathLike[str]) -> bool:
@@ -96,16 +106,52 @@ def prepare(
 
     Raises:
       InputError: the dataset is unknown, `data_dir` cannot be written, num_workers is below 1, the
-        dataset has no such option or is prepared with others already, its files cannot be used.
+        dataset has no such option or is prepared with others already, its files cannot be used, or
+        another preparation is at work in `data_dir`.
     """
     if num_workers < 1:
         raise InputError(f"num_workers: found {num_workers}, expected 1 or more")
     builder = make_builder(name, data_dir)
     _configure(builder, source, dict(options or {}), report, beam_runner)
     if builder.info.splits:
-        if hasattr(builder, "require_same_preparation"):
-            builder.require_same_preparation()
-        return builder
+        return _prepared(builder)
+    with _locked(os.fspath(data_dir), name):
+        # What has been prepared while the lock was waited for is taken as it is.
+        again = make_builder(name, data_dir)
+        if again.info.splits:
+            _configure(again, source, dict(options or {}), report, beam_runner)
+            return _prepared(again)
+        _build(builder, os.fspath(data_dir), num_workers, source, beam_runner, beam_options)
+    return builder
+
+
+def _prepared(builder: Any) -> Any:
+    """A builder whose dataset is there already; InputError where it was made with other options."""
+    if hasattr(builder, "require_same_preparation"):
+        builder.require_same_preparation()
+    return builder
+
+
+@contextlib.contextmanager
+def _locked(data_dir: str, name: str) -> Iterator[None]:
+    """The lock of a folder of prepared datasets; a remote one (gs://...) has none."""
+    if "://" in data_dir:
+        yield
+        return
+    _require_writable(Path(data_dir))
+    with lock.hold(Path(data_dir), f"the preparation of {name}"):
+        yield
+
+
+def _build(
+    builder: Any,
+    data_dir: str,
+    num_workers: int,
+    source: str | os.PathLike[str] | None,
+    beam_runner: str | None,
+    beam_options: Sequence[str],
+) -> None:
+    """Prepares the dataset of a builder; arguments as for `prepare`."""
     import tensorflow_datasets as tfds
 
     config = tfds.download.DownloadConfig(
@@ -117,13 +163,15 @@ def prepare(
         builder.num_workers = num_workers
     if getattr(builder, "own_progress", False):
         tfds.disable_progress_bar()
-    with _place_to_build(builder, os.fspath(data_dir)), _termination_as_interrupt():
+    with _place_to_build(builder, data_dir), _termination_as_interrupt():
         builder.download_and_prepare(
-            download_dir=os.path.join(os.fspath(data_dir), "downloads"),
+            download_dir=os.path.join(data_dir, "downloads"),
             download_config=config,
             file_format="array_record",
         )
-    return builder
+    if "://" not in data_dir:
+        files.sync_folder(Path(builder.data_dir))
+        files.sync(Path(builder.data_dir).parent)
 
 
 def _configure(
@@ -177,7 +225,6 @@ def _place_to_build(builder: Any, data_dir: str) -> Iterator[None]:
     if "://" in data_dir:
         yield
         return
-    _require_writable(Path(data_dir))
     place = Path(builder.data_dir)
     _remove_leftovers(place)
     scratch = place.parent / f"incomplete.scratch_{place.name}"
@@ -196,6 +243,8 @@ def _require_writable(root: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         raise InputError(
             f"data_dir {root}: found no folder that can be written ({error.strerror}), expected one"
         ) from error
@@ -211,15 +260,15 @@ def _remove_leftovers(place: Path) -> None:
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
     """SIGTERM ends the preparation as Ctrl-C does, so that its temporary folder is cleaned up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.getsignal(signal.SIGTERM)
+    ours = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
+    if ours:  # a command has a handler of its own
+        signal.signal(signal.SIGTERM, interruption.interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        end_workers()
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if ours:
+            signal.signal(signal.SIGTERM, before)

@@ -14,8 +14,8 @@ from xr2mri_jax.inference.knee_generator.frame import framed_knee
 from xr2mri_jax.inference.predict import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.preprocess.answers import Asked
-from xr2mri_jax.preprocess.knees import named_side, one_knee
+from xr2mri_jax.preprocess.answers import Asked, named_side
+from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.presentation.gallery import Case, draw
 

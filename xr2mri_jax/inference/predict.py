@@ -20,9 +20,9 @@ from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.shapes import scaled
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_of
-from xr2mri_jax.preprocess.knees import named_side, one_knee
+from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
     StandardRadiograph,
     require_usable,

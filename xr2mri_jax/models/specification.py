@@ -1,6 +1,7 @@
 """Model specifications: a mapping from a config becomes frozen, checked data."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -41,6 +42,8 @@ def _checked(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, float):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"{where}: found {value!r}, expected a number")
+        if not math.isfinite(value):
+            raise InputError(f"{where}: found {value!r}, expected a finite number")
         return float(value)
     if isinstance(default, int):
         return _whole(value, where)

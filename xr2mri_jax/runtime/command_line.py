@@ -1,27 +1,38 @@
 """What every command line shares: exit code 0 done, 1 the work failed, 2 the input is wrong."""
 
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from absl import app, flags, logging
 
-from xr2mri_jax.errors import WRONG_INPUT, InputError
+from xr2mri_jax.errors import WORK_FAILED, WRONG_INPUT, InputError, failure_line
+from xr2mri_jax.runtime import devices, interruption
+
+# What absl and ml_collections raise for flags that cannot be taken.
+_WRONG_FLAGS = (flags.Error, ValueError, AttributeError, KeyError, TypeError, SyntaxError)
+_QUOTES = "\"'"
 
 
 def run(
     main: Callable[[], Any],
     required: tuple[str, ...] = (),
     rewrite: Callable[[list[str]], list[str]] | None = None,
+    own_devices: bool = False,
 ) -> None:
     """Parses the flags, runs `main()` and exits with the project's codes.
 
+    One line on standard error and code 2 for an `InputError` that `main` raises, or where
+    JAX_PLATFORMS names devices that are not here; one line and code 1 for a failure that the
+    program is not to blame for (`errors.failure_line`: a full disk, no memory); one line and 143
+    or 130 for SIGTERM or SIGINT; a traceback and code 1 for any other exception.
+
     Args:
-      main: takes nothing and reads absl flags; an `InputError` that it raises is printed as one
-        line on standard error and ends the process with code 2, any other exception with its
-        traceback and code 1.
+      main: takes nothing and reads absl flags.
       required: names of flags that must be given and not be empty.
       rewrite: changes the arguments before they are parsed; raises InputError.
+      own_devices: `main` calls `devices.require` itself, since it joins other hosts first.
     """
 
     def parse(argv: list[str]) -> list[str]:
@@ -29,9 +40,8 @@ def run(
             if any(word in ("--help", "-h", "-help") for word in argv[1:]):
                 _show_help(main)
             rest = flags.FLAGS([argv[0], *rewrite(argv[1:])] if rewrite else argv)
-        except (flags.Error, InputError, ValueError) as error:
-            # A recipe's error reaches here as text with its traceback; the error is its last part.
-            _refuse(str(error).rpartition(f"{InputError.__name__}: ")[2])
+        except _WRONG_FLAGS as error:
+            _refuse(_said_of_flags(error))
         if len(rest) > 1:
             _refuse(f"unexpected argument {rest[1]!r}: every input is given as --name=value")
         for name in required:
@@ -43,9 +53,19 @@ def run(
         if not flags.FLAGS["verbosity"].present:  # libraries would tell of every file they open
             logging.set_verbosity(logging.WARNING)
         try:
-            main()
+            with interruption.unwinding():
+                if not own_devices:
+                    devices.require()
+                main()
         except InputError as error:
             _refuse(str(error))
+        except KeyboardInterrupt as error:
+            interruption.leave(getattr(error, "number", signal.SIGINT))
+        except Exception as error:
+            line = failure_line(error)
+            if line is None:
+                raise
+            _end(line, WORK_FAILED)
 
     app.run(guarded, flags_parser=parse)
 
@@ -61,7 +81,22 @@ def _show_help(main: Callable[[], Any]) -> None:
     sys.exit(0)
 
 
+def _said_of_flags(error: Exception) -> str:
+    """The line of a wrong flag; ml_collections tells of its own types and of missing keys so."""
+    text = str(error).strip()
+    if "Traceback" not in text and isinstance(error, AttributeError | KeyError):
+        return f"--config has no key {text.strip(_QUOTES)!r}, expected one of the recipe's"
+    # A recipe's error reaches here as text with its traceback; the error is its last part.
+    if "Traceback" in text:
+        text = text.splitlines()[-1]
+    return text.rpartition(f"{InputError.__name__}: ")[2]
+
+
 def _refuse(message: str) -> None:
+    _end(message, WRONG_INPUT)
+
+
+def _end(message: str, code: int) -> None:
     line = " ".join(message.split())
     print(f"error: {line}", file=sys.stderr)
-    sys.exit(WRONG_INPUT)
+    sys.exit(code)

@@ -9,9 +9,10 @@ from typing import Any
 import flax.serialization
 import jax
 
-from xr2mri_jax import stages, workdir
+from xr2mri_jax import files, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.stages.base import Stage
+from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import parallel, record
 from xr2mri_jax.training.state import TrainState
 
@@ -46,11 +47,13 @@ def load_model(
       ema: the averaged parameters rather than those of the last step.
 
     Raises:
-      InputError: where there is no such checkpoint, it is broken, or it does not fit its config.
+      InputError: where there is no such checkpoint, it is broken, it does not fit the run's config
+        or was trained with another.
     """
     config = workdir.read_config(folder)
     stage = stages.make_stage(config)
-    state = workdir.load_state(folder, step)
+    place, state, _ = workdir.read_checkpoint(folder, step)
+    _require_config(place, config)
     params = state["ema_params" if ema else "params"]
     wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))
     workdir.require_shapes(folder, params, wanted[0])
@@ -69,12 +72,33 @@ def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> Load
     return model
 
 
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """A training state to continue from.
+
+    Attributes:
+      state: numpy arrays.
+      position: this host's place in its input, as text.
+      sums: the host's open sums of metrics.
+      devices: how many it was trained on, None where the checkpoint does not tell.
+      data: fingerprints of the splits by name, {} where the checkpoint does not tell.
+    """
+
+    state: TrainState
+    position: str
+    sums: dict[str, Any]
+    devices: int | None
+    data: dict[str, str]
+
+
 def save(
     folder: str | os.PathLike[str],
     state: TrainState,
     position: str,
     sums: Mapping[str, Any],
     config: Mapping[str, Any],
+    devices: int | None = None,
+    data: Mapping[str, str] | None = None,
 ) -> None:
     """Writes the state after its step; all hosts call it together, the first one writes.
 
@@ -84,36 +108,41 @@ def save(
       position: this host's place in its input, as text.
       sums: the host's open sums of metrics, JSON-able.
       config: resolved; `keep` of it says how many checkpoints stay.
+      devices: how many there are, over all hosts.
+      data: fingerprints of the splits by name.
     """
     positions = parallel.gather_text(position)
     if parallel.host_index() == 0:
         arrays = flax.serialization.to_state_dict(parallel.unreplicate(state))
-        progress = {"input": positions, "record": sums}
+        progress = {
+            "input": positions,
+            "record": sums,
+            "devices": devices,
+            "data": dict(data or {}),
+        }
         workdir.write_step(folder, int(arrays["step"]), arrays, progress, config, config["keep"])
     parallel.wait_for_hosts("checkpoint")
 
 
 def restore(
-    folder: str | os.PathLike[str], like: TrainState
-) -> tuple[TrainState, str, dict[str, Any]] | None:
+    folder: str | os.PathLike[str], like: TrainState, config: Mapping[str, Any] | None = None
+) -> Restored | None:
     """The newest checkpoint of the run, or None where it has none.
 
     Args:
       folder: the run's workdir.
       like: abstract state of the config's model.
-
-    Returns:
-      The state as numpy arrays, this host's input position, the open sums.
+      config: resolved; what the checkpoint must have been trained with. None: anything.
 
     Raises:
       InputError: where the newest checkpoint is broken (an older one is not taken silently), does
-        not fit `like`, or was written by another number of hosts.
+        not fit `like` or `config`, or was written by another number of hosts.
     """
-    found = workdir.steps(folder)
-    if not found:
+    if not workdir.steps(folder):
         return None
-    place = workdir.step_folder(Path(folder), found[-1])
-    stored, progress = workdir.read_step(place)
+    place, stored, progress = workdir.read_checkpoint(folder)
+    if config is not None:
+        _require_config(place, config)
     workdir.require_shapes(place, stored, flax.serialization.to_state_dict(like))
     positions = progress["input"]
     if len(positions) != parallel.host_count():
@@ -121,5 +150,21 @@ def restore(
             f"checkpoint {place} was written by {len(positions)} hosts, this run has "
             f"{parallel.host_count()}: their shards of the dataset would not match"
         )
-    state = flax.serialization.from_state_dict(like, stored)
-    return state, positions[parallel.host_index()], progress["record"]
+    return Restored(
+        flax.serialization.from_state_dict(like, stored),
+        positions[parallel.host_index()],
+        progress["record"],
+        progress.get("devices"),
+        progress.get("data", {}),
+    )
+
+
+def _require_config(place: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint that was trained with another config than its run has now."""
+    differs = recipe.difference(files.read_json(place / workdir.CONFIG), config)
+    if differs is not None:
+        key, own, now = differs
+        raise InputError(
+            f"checkpoint {place} was trained with config.{key}={own!r}, the run's {workdir.CONFIG} "
+            f"has {now!r}, expected the same"
+        )

@@ -1,5 +1,6 @@
 """The recipe of a run: its keys, their defaults, and what may stand in them."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ FREE_ON_RESUME = (
     "cpu_devices",
     "data.data_dir",
     "data.cache",
+    # Folders may move: `continuing` holds the runs in them to those of before.
     "cae_workdir",
     "generator_workdir",
     "classifier_workdir",
@@ -191,20 +193,44 @@ def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workd
     Raises:
       InputError: naming the first key that differs and is not in FREE_ON_RESUME.
     """
+    differs = difference(stored, config)
+    if differs is not None:
+        key, before, now = differs
+        raise InputError(
+            f"{workdir} holds a run with config.{key}={before!r}, asked for is {now!r}: choose "
+            "another --workdir or the same value"
+        )
+
+
+def difference(stored: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first key that changes a run's numbers and its values in two plain, resolved configs.
+
+    Args:
+      stored: the older one; keys that are younger than it have their default there, which is what
+        was done before there was a choice.
+      config: the younger one.
+
+    Returns:
+      None where they differ in FREE_ON_RESUME alone.
+    """
     before, now = dict(_leaves(stored)), dict(_leaves(config))
-    # A key that is younger than the run: its default is what was done before there was a choice.
     for key, value in _leaves(plain(default(config["stage"]))):
         if key in now:
             before.setdefault(key, value)
-    if not any(key.startswith("data.contrast.") for key in before):
+    told = [any(key.startswith("data.contrast.") for key in keys) for keys in (before, now)]
+    if told == [False, True]:
         before |= dict(_leaves({"data": {"contrast": _plain(DEFAULT_CONTRAST)}}))
     before.setdefault("dtype", now.get("dtype"))
     for key in sorted(before.keys() | now.keys()):
         if key not in FREE_ON_RESUME and before.get(key) != now.get(key):
-            raise InputError(
-                f"{workdir} holds a run with config.{key}={before.get(key)!r}, asked for is "
-                f"{now.get(key)!r}: choose another --workdir or the same value"
-            )
+            return key, before.get(key), now.get(key)
+    return None
+
+
+def model_spec(spec: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """A model's spec as a config holds it: tuples for lists, which flags can then override."""
+    tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items()}
+    return ml_collections.ConfigDict(tuples)
 
 
 def _check_value(key: str, found: Any, wanted: Any) -> None:
@@ -217,6 +243,8 @@ def _check_value(key: str, found: Any, wanted: Any) -> None:
     weight = key.startswith(("loss.", "data.augment.")) and kind is float
     if (key in LEAST or weight) and not found >= LEAST.get(key, 0.0):
         raise InputError(f"config.{key} is {found!r}, expected at least {LEAST.get(key, 0.0)}")
+    if isinstance(found, float) and not math.isfinite(found):
+        raise InputError(f"config.{key} is {found!r}, expected a finite number")
     if key in BELOW_ONE and found >= 1:
         raise InputError(f"config.{key} is {found!r}, expected less than 1")
 

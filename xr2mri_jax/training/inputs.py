@@ -17,7 +17,7 @@ from xr2mri_jax.data import selection
 from xr2mri_jax.data.batches import DatasetIterator, example_shapes, make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.stages.base import Stage
-from xr2mri_jax.training import parallel
+from xr2mri_jax.training import continuing, parallel
 
 Batch = dict[str, np.ndarray]
 
@@ -62,6 +62,10 @@ class Inputs(Protocol):
 
     def fitted(self) -> Iterable[Batch]:
         """Training examples without augmentation, the same on every host, for `Stage.fitted`."""
+        ...
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """What tells the splits' data from other data of the same name and size, by split."""
         ...
 
 
@@ -131,6 +135,10 @@ class DatasetInputs:
         size = self.data["batch_size"]
         with contextlib.closing(self._batches("train_split", batch_size=size)) as every:
             yield from itertools.islice(every, -(-FITTED // size))
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """See `Inputs`."""
+        return continuing.fingerprints(self.builder, self.data)
 
     def _share(self) -> dict[str, int]:
         """This host's part of every batch."""

@@ -14,16 +14,16 @@ the config names, else random parameters.
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from xr2mri_jax import datasets, stages, workdir
+from xr2mri_jax import datasets, files, stages, workdir
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.runtime import signals
+from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import parallel, record, served
+from xr2mri_jax.training import continuing, parallel, record, served
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
 from xr2mri_jax.training.run import NotFiniteError, Run, say
 
@@ -41,13 +41,17 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
       0, or 128 + the number of the signal that ended the run early.
 
     Raises:
-      InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint.
+      InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint, a
+        folder that another run works in or that cannot be written to.
       NotFiniteError: at a NaN; the last good checkpoint stays.
     """
     folder = Path(folder)
-    resolved = _resolved(recipe.plain(config), folder)
-    stage = stages.make_stage(resolved)
-    return fit(resolved, folder, stage, DatasetInputs.from_config(resolved, stage))
+    asked = recipe.plain(config)
+    recipe.validate(asked)
+    with _alone_in(folder):
+        resolved = _resolved(asked, folder)
+        stage = stages.make_stage(resolved)
+        return fit(resolved, folder, stage, DatasetInputs.from_config(resolved, stage))
 
 
 def fit(
@@ -83,7 +87,6 @@ def fit(
 
 def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The resolved config of a new run, or of the one in `folder`, which it must agree with."""
-    recipe.validate(asked)
     stored = workdir.read_config(folder) if workdir.steps(folder) else None
     if stored is not None and stored.get("stage") != asked["stage"]:
         raise InputError(
@@ -95,7 +98,32 @@ def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
     resolved = served.with_served(resolved, builder)
     if stored is not None:
         recipe.require_same_run(stored, resolved, folder)
+        continuing.require_same_earlier(stored, asked, folder)
     return resolved
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """The first host holds the lock of the run's folder; where it is refused, all hosts are."""
+    new = not folder.exists()
+    try:
+        with contextlib.ExitStack() as held:
+            refusal = ""
+            if parallel.host_index() == 0:
+                try:
+                    files.require_writable(folder, "--workdir")
+                    folder.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(lock.hold(folder, "a training run"))
+                except InputError as error:
+                    refusal = str(error)
+            refusal = parallel.gather_text(f"-{refusal}")[0].removeprefix("-")
+            if refusal:
+                raise InputError(refusal)
+            yield
+    finally:
+        if new and parallel.host_index() == 0:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # where nothing came of it
 
 
 def _take_steps(

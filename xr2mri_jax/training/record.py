@@ -164,11 +164,13 @@ def best_step(workdir: Path, metric: str, steps: Sequence[int]) -> int | None:
     path = workdir / "metrics.jsonl"
     if not path.is_file():
         return None
-    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
     found = {
         line["step"]: line[metric]
-        for line in lines
-        if line["part"] == "eval" and metric in line and line["step"] in steps
+        for line in map(_parsed, path.read_bytes().splitlines())
+        if line is not None
+        and line.get("part") == "eval"
+        and isinstance(line.get(metric), float)
+        and line["step"] in steps
     }
     return max(found, key=lambda step: found[step]) if found else None
 
@@ -189,15 +191,28 @@ def contact_sheet(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _cut(path: Path, last_step: int) -> None:
-    """Drops lines after a step, and a line that a kill left half written."""
+    """Drops lines after a step, one that a kill left half written, and damaged ones; says these."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n") and json.loads(line)["step"] <= last_step:
-            kept.append(line)
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        found = _parsed(line)
+        if found is not None and line.endswith(b"\n"):
+            kept += [line] if found["step"] <= last_step else []
+        elif line.endswith(b"\n"):
+            print(f"{path}: line {number} is damaged and dropped", flush=True)
     with files.atomic_path(path) as partial:
-        partial.write_text("".join(kept), encoding="utf-8")
+        partial.write_bytes(b"".join(kept))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line's content; None where it is not what `Recorder` writes."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("step"), int) and "part" in found
+    return found if whole else None
 
 
 def _clock_time(seconds: float) -> str:

@@ -9,18 +9,18 @@ import jax
 import numpy as np
 
 from xr2mri_jax import workdir
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage
-from xr2mri_jax.training import checkpoint, optimizer, parallel, record
+from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, record
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.inputs import Batch, Inputs, Position
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.step import Steps
 
 
-class NotFiniteError(RuntimeError):
-    """A loss or gradient was NaN or infinite; the message names the step and its examples."""
+class NotFiniteError(WorkError):
+    """A loss, gradient or metric was NaN or infinite; the message names step and examples."""
 
 
 class Run:
@@ -52,12 +52,15 @@ class Run:
         """
         self.recorder: record.Recorder | record.NullRecorder = record.NullRecorder()
         self._config, self._folder, self._stage = config, folder, stage
+        self._fingerprints = inputs.fingerprints()
         init_rng, noise_rng = (
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
         steps = _steps(config, stage, init_rng)
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices)
-        restored = _restored(folder, stage, steps, init_rng, training)
+        restored = self._restored(steps, init_rng, training)
+        if restored is None and parallel.host_index() == 0:
+            workdir.start_run(folder, continuing.earlier_runs(config))
         state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
         if parallel.host_index() == 0:
             workdir.write_config(folder, config)
@@ -83,7 +86,9 @@ class Run:
         self._open = None
         outcome = parallel.unreplicate(outcome)
         if not outcome["finite"]:
-            self._refuse(step, index, outcome)
+            loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
+            norm = float(outcome["grad_norm"])
+            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", index)
         for name, mean in outcome["means"].items():
             self._sums.add(name, float(mean.sum), float(mean.count))
         for name in ("grad_norm", "learning_rate"):
@@ -124,28 +129,62 @@ class Run:
         """Writes a checkpoint of the state, the input's position and the open sums."""
         self.settle()
         position = json.dumps(training.get_state())
-        checkpoint.save(self._folder, self._state, position, self._sums.to_json(), self._config)
+        checkpoint.save(
+            self._folder,
+            self._state,
+            position,
+            self._sums.to_json(),
+            self._config,
+            self._parallel.device_count,
+            self._fingerprints,
+        )
         self.restart_clock()
 
     def _evaluated(self, batch: Batch) -> dict[str, metrics.Mean]:
         model = self._state.ema_params, self._state.model_state
         part = self._parallel.eval_step(*model, self._parallel.prepare_batch(batch))
-        return jax.tree.map(np.asarray, parallel.unreplicate(part))
+        found = jax.tree.map(np.asarray, parallel.unreplicate(part))
+        wrong = [name for name, mean in found.items() if not np.isfinite(mean.sum).all()]
+        if wrong:
+            self._refuse(
+                f"evaluation after step {self.step}: {wrong[0]} is not finite", batch["index"]
+            )
+        return found
 
     def _drawn(self, batch: Batch) -> dict[str, np.ndarray]:
         model = self._state.ema_params, self._state.model_state
         params, model_state = parallel.unreplicate(model)
         return self._stage.pictures(params, model_state, batch)
 
-    def _refuse(self, step: int, index: np.ndarray, outcome: Any) -> None:
+    def _refuse(self, what: str, index: np.ndarray) -> None:
         numbers = " ".join(parallel.gather_text(" ".join(str(i) for i in index if i >= 0)))
         saved = workdir.steps(self._folder)
         kept = f"the checkpoint of step {saved[-1]} is untouched" if saved else "no checkpoint yet"
-        loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
         raise NotFiniteError(
-            f"step {step}: loss {loss}, gradient norm {float(outcome['grad_norm'])}, not finite; "
-            f"the batch's examples, by position in the split: {numbers}; {kept}"
+            f"{what}; the batch's examples, by position in the split: {numbers}; {kept}"
         )
+
+    def _restored(
+        self, steps: Steps, init_rng: jax.Array, training: Position
+    ) -> tuple[TrainState, Mapping[str, Any]] | None:
+        """State and open sums of the newest checkpoint, with `training` set to its position."""
+        tx, stage, folder = steps.optimizer, self._stage, self._folder
+        like = jax.eval_shape(lambda rng: states.create(*stage.create(rng), tx), init_rng)
+        restored = checkpoint.restore(folder, like, self._config)
+        if restored is None:
+            return None
+        continuing.require_same_data(
+            restored.data, self._fingerprints, folder, self._config["data"]
+        )
+        training.set_state(json.loads(restored.position))
+        say(f"continuing {folder} after step {int(restored.state.step)}")
+        count = self._parallel.device_count
+        if restored.devices not in (None, count):
+            say(
+                f"note: it was trained on {restored.devices} devices until now and is continued "
+                f"on {count}: sums in another order change the last bits"
+            )
+        return restored.state, restored.sums
 
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
@@ -171,21 +210,6 @@ def _steps(config: Mapping[str, Any], stage: Stage, init_rng: jax.Array) -> Step
         settings["ema_decay"],
         trainable,
     )
-
-
-def _restored(
-    folder: Path, stage: Stage, steps: Steps, init_rng: jax.Array, training: Position
-) -> tuple[TrainState, Mapping[str, Any]] | None:
-    """The state and open sums of the newest checkpoint, with `training` set to its position."""
-    tx = steps.optimizer
-    like = jax.eval_shape(lambda rng: states.create(*stage.create(rng), tx), init_rng)
-    restored = checkpoint.restore(folder, like)
-    if restored is None:
-        return None
-    state, position, sums = restored
-    training.set_state(json.loads(position))
-    say(f"continuing {folder} after step {int(state.step)}")
-    return state, sums
 
 
 def _fresh(stage: Stage, steps: Steps, init_rng: jax.Array, inputs: Inputs) -> TrainState:

@@ -1,6 +1,8 @@
 """The files of a grader: weights.npz in float16 and model.json, held to each other."""
 
 import dataclasses
+import hashlib
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,21 +12,20 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from xr2mri_jax import workdir
+from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import model_files
+from xr2mri_jax.inference.knee_grader import description, weights
+from xr2mri_jax.inference.knee_grader.description import FORM, SENSITIVITY
 from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.models import classifiers
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
 
-FORM = 1
 # The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
 POSITIVE_GRADE = 2
-# Which row of the threshold table rules the column `at_threshold`.
-SENSITIVITY = 0.9
-_KEYS = ("network", "grades", "contrast", "calibration", "training")
+# More than any grader's weights.npz has, in bytes.
+LARGEST = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,8 +115,11 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "features/deviation": likeness.deviation,
         "features/factor": likeness.factor,
     }
-    description = {
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    described = {
         "form": FORM,
+        "weights_sha256": hashlib.sha256(content.getvalue()).hexdigest(),
         "network": grader.network,
         "grades": list(grader.grades),
         "contrast": grader.contrast,
@@ -124,7 +128,9 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "features": {"distance_one": likeness.scale},
         "training": grader.training,
     }
-    model_files.write(folder, arrays, description)
+    with files.atomic_path(folder / WEIGHTS) as partial:
+        partial.write_bytes(content.getvalue())
+    files.write_json(folder / DESCRIPTION, description.sealed(described))
 
 
 def read(folder: str | os.PathLike[str]) -> KneeGrader:
@@ -134,49 +140,72 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
     place = Path(folder)
-    described, flat = model_files.read(place, "grader", FORM, (*_KEYS, "features"))
+    described = description.read(place / DESCRIPTION)
+    try:
+        network = classifiers.full_spec(described["network"])
+        wanted = _wanted(network)
+    except (ValueError, TypeError) as error:  # sizes that do not fit together
+        raise InputError(f"{place / DESCRIPTION}: network: {error}") from error
+    grades = tuple(described["grades"])
+    require_grades(grades, f"{place / DESCRIPTION}: grades")
+    if len(grades) != network["classes"]:
+        raise InputError(
+            f"{place / DESCRIPTION}: network.classes: found {network['classes']}, expected "
+            f"{len(grades)}, as many as grades"
+        )
+    flat = weights.read(place / WEIGHTS, _content(place / WEIGHTS, described), wanted)
     mean, deviation, factor = (
         flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
     )
+    if not (deviation > 0).all() or not np.diag(factor).all():
+        raise InputError(
+            f"{place / WEIGHTS}: features/deviation, features/factor: found 0 where the distance "
+            "divides, expected numbers above 0"
+        )
     likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
     as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
     tree = traverse_util.unflatten_dict(as_f32, sep="/")
     grader = KneeGrader(
-        classifiers.full_spec(described["network"]),
-        tuple(described["grades"]),
+        network,
+        grades,
         tree["params"],
         tree.get("batch_stats", {}),
         described["contrast"],
         described["training"],
-        _calibration(place / DESCRIPTION, described["calibration"]),
+        Calibration(**described["calibration"]),
         likeness,
-        # Graders that are older than views have none.
-        bool(described.get("views", False)),
+        described["views"],
     )
-    require_grades(grader.grades, str(place / DESCRIPTION))
-    workdir.require_shapes(place / WEIGHTS, grader.params, _shapes(grader.network))
     return grader
 
 
-def _calibration(path: Path, entries: Mapping[str, Any]) -> Calibration:
-    names = {field.name for field in dataclasses.fields(Calibration)}
-    if not isinstance(entries, dict) or set(entries) != names:
-        raise InputError(f"{path}: calibration, expected the entries {', '.join(sorted(names))}")
-    bins = entries["reliability"]
-    lengths = [len(bins.get(name, ())) for name in ("count", "probability", "frequency")]
-    if len(set(lengths)) != 1 or not lengths[0]:
+def _content(path: Path, described: Mapping[str, Any]) -> bytes:
+    """The file's bytes, after checking how many they are and that they belong to model.json."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if len(content) > LARGEST:
+        raise InputError(f"{path}: found more than {LARGEST} bytes, expected a grader's weights")
+    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
         raise InputError(
-            f"{path}: calibration.reliability, found {lengths} counts, probabilities and "
-            "frequencies, expected equally many, at least 1"
+            f"{path}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of one model"
         )
-    if not any(row.get("sensitivity_wanted") == SENSITIVITY for row in entries["thresholds"]):
-        raise InputError(
-            f"{path}: calibration.thresholds, found none for the sensitivity {SENSITIVITY}"
-        )
-    return Calibration(**entries)
+    return content
 
 
-def _shapes(network: Mapping[str, Any]) -> Any:
+def _wanted(network: Mapping[str, Any]) -> dict[str, weights.Wanted]:
+    """The arrays of a grader by name: those of the network, and what its features are like."""
     model = classifiers.make(network)
     xray = jax.ShapeDtypeStruct((1, *network["image_shape"], 1), np.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), xray)["params"]
+    variables = jax.eval_shape(model.init, jax.random.key(0), xray)
+    kinds = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
+    flat = traverse_util.flatten_dict(kinds, sep="/")
+    count = flat["params/head/kernel"].shape[0]  # what the last layer sees
+    return {
+        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
+        "features/mean": ((count,), ("float32",)),
+        "features/deviation": ((count,), ("float32",)),
+        "features/factor": ((count, count), ("float16",)),
+    }

@@ -1,18 +1,5 @@
-"""The folder of a run: its config, and its checkpoints, each written whole and checked when read.
+"""Checkpoints in a run's folder: written whole, held to their manifest when they are read."""
 
-    WORKDIR/config.json               the resolved config
-    WORKDIR/checkpoints/120/          one step: all that training needs to continue
-      state/                          arrays, by Orbax
-      progress.json                   input position and open sums
-      config.json                     the config that it was trained with
-      manifest.json                   SHA-256 and size of every other file here
-
-A step's folder appears under its name only when it is complete. Orbax restores some files with
-flipped bits without a word, so every file is held to the manifest before anything is read.
-"""
-
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -23,29 +10,16 @@ import jax
 import numpy as np
 
 from xr2mri_jax import files
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, disk_error
+from xr2mri_jax.workdir.run import CONFIG, RUN, read_run, sha256
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 MANIFEST = "manifest.json"
-
-
-def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
-    """The resolved config of the run in `workdir`.
-
-    Raises:
-      InputError: where there is none or it is no JSON object.
-    """
-    path = Path(workdir) / "config.json"
-    if not path.is_file():
-        raise InputError(f"{workdir}: no config.json in it, expected the folder of a training run")
-    return _read_object(path)
-
-
-def write_config(workdir: str | os.PathLike[str], config: Mapping[str, Any]) -> None:
-    """Writes config.json, atomically."""
-    files.write_json(Path(workdir) / "config.json", config)
+# How often a checkpoint that vanishes while it is read is looked for anew.
+_TRIES = 5
+_MANIFEST_KEYS = {"run", "step", "files"}
 
 
 def steps(workdir: str | os.PathLike[str]) -> list[int]:
@@ -87,16 +61,26 @@ def write_step(
     # What a kill left behind, of whichever step.
     for left in (*folder.parent.glob(".partial-*"), *folder.parent.glob(".removed-*")):
         shutil.rmtree(left)
-    partial.mkdir(parents=True)
-    with _checkpointer() as writer:
-        writer.save(partial.resolve() / "state", state)
-    files.write_json(partial / "progress.json", progress)
-    files.write_json(partial / "config.json", config)
-    listed = {name: _fingerprint(partial / name) for name in _file_names(partial)}
-    files.write_json(partial / MANIFEST, {"step": step, "files": listed})
+    try:
+        partial.mkdir(parents=True)
+        with _checkpointer() as writer:
+            writer.save(partial.resolve() / "state", state)
+        files.write_json(partial / "progress.json", progress)
+        files.write_json(partial / CONFIG, config)
+        listed = {name: _fingerprint(partial / name) for name in _file_names(partial)}
+        run = read_run(workdir)["run"]
+        files.write_json(partial / MANIFEST, {"run": run, "step": step, "files": listed})
+        files.sync_folder(partial)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        disk = disk_error(error)
+        if disk is not None:
+            raise OSError(disk.errno, disk.strerror, os.fspath(folder)) from error
+        raise
     if folder.exists():
         _remove(folder)
     os.rename(partial, folder)
+    files.sync(folder.parent)
     for old in steps(workdir)[:-keep]:
         _remove(step_folder(workdir, old))
     return folder
@@ -140,7 +124,40 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         stored = reader.metadata(place).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
         state = reader.restore(place, restore_args=as_numpy)
-    return state, _read_object(folder / "progress.json")
+    return state, files.read_json(folder / "progress.json")
+
+
+def read_checkpoint(
+    workdir: str | os.PathLike[str], step: int | None = None
+) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+    """Reads a checkpoint, also while a training run removes and adds some.
+
+    Args:
+      workdir: the run's folder.
+      step: None: the newest.
+
+    Returns:
+      Its folder, and what `read_step` gives.
+
+    Raises:
+      InputError: where there is no such checkpoint or it is broken.
+    """
+    for last in (False,) * (_TRIES - 1) + (True,):
+        found = steps(workdir)
+        if not found:
+            raise InputError(
+                f"{workdir}: no checkpoint in it, expected the folder of a training run"
+            )
+        if step is not None and step not in found:
+            raise InputError(f"{workdir}: no checkpoint of step {step}, there are {found}")
+        folder = step_folder(workdir, found[-1] if step is None else step)
+        try:
+            return folder, *read_step(folder)
+        except Exception:
+            # Not broken but gone: listed again.
+            if last or folder.exists():
+                raise
+    raise AssertionError("unreachable")
 
 
 def require_shapes(folder: Any, found: Any, wanted: Any) -> None:
@@ -170,12 +187,7 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
     Raises:
       InputError: where there is no such checkpoint or it is broken.
     """
-    found = steps(workdir)
-    if not found:
-        raise InputError(f"{workdir}: no checkpoint in it, expected the folder of a training run")
-    if step is not None and step not in found:
-        raise InputError(f"{workdir}: no checkpoint of step {step}, there are {found}")
-    return read_step(step_folder(workdir, found[-1] if step is None else step))[0]
+    return read_checkpoint(workdir, step)[1]
 
 
 def _checkpointer() -> "ocp.Checkpointer":
@@ -194,7 +206,15 @@ def _checkpointer() -> "ocp.Checkpointer":
 
 def _fault(folder: Path) -> str | None:
     try:
-        listed = _read_object(folder / MANIFEST)["files"]
+        manifest = files.read_json(folder / MANIFEST)
+        # Those of before runs had names hold the step and the files alone.
+        if set(manifest) not in (_MANIFEST_KEYS, _MANIFEST_KEYS - {"run"}):
+            return f"its manifest has the keys {sorted(manifest)}"
+        if manifest["step"] != int(folder.name):
+            return f"it is the checkpoint of step {manifest['step']} by its manifest"
+        if manifest.get("run", "") != read_run(folder.parent.parent)["run"]:
+            return f"it belongs to another run by its manifest and {RUN}"
+        listed = manifest["files"]
         for name in sorted(listed.keys() | set(_file_names(folder))):
             if name not in listed:
                 return f"{name} is not in its manifest"
@@ -213,9 +233,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"sha256": digest, "bytes": path.stat().st_size}
+    return {"sha256": sha256(path), "bytes": path.stat().st_size}
 
 
 def _remove(folder: Path) -> None:
@@ -224,13 +242,3 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)
     shutil.rmtree(doomed)
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {type(content).__name__}, expected a JSON object")
-    return content

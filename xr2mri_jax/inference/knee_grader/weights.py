@@ -1,0 +1,74 @@
+"""weights.npz of a grader, whoever made it: what it should hold is known before it is read."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+
+# The shape and the dtypes that an array may have.
+Wanted = tuple[tuple[int, ...], tuple[str, ...]]
+
+
+def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, each of the shape and dtype that are wanted.
+
+    Headers are read first, so that nothing larger than what is wanted is unpacked, and no pickle.
+
+    Args:
+      path: for messages.
+      content: of the file.
+      wanted: by the array's name.
+
+    Raises:
+      InputError: it is no .npz, an array is missing, unknown, of another shape or dtype, damaged,
+        or holds values that are not finite.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            _require_names(path, names, wanted)
+            return {name: _array(path, archive, name, wanted[name]) for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path}: cannot be read as .npz ({error})") from error
+
+
+def _require_names(path: Path, names: list[str], wanted: Mapping[str, Wanted]) -> None:
+    if len(names) != len(set(names)):
+        raise InputError(f"{path}: an array is there twice, expected each once")
+    for name in sorted(wanted.keys() ^ set(names)):
+        said = "is missing, expected it" if name in wanted else "is not known"
+        raise InputError(f"{path}: the array {name[:80]!r} {said} in the network of model.json")
+
+
+def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted) -> np.ndarray:
+    shape, dtypes = wanted
+    with archive.open(f"{name}.npy") as stream:
+        try:
+            version = np.lib.format.read_magic(stream)
+            reader = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            found, by_columns, dtype = reader(stream)
+        except Exception as error:  # numpy parses the header as Python and raises of all kinds
+            raise InputError(
+                f"{path}: {name}: is no array of numpy ({type(error).__name__})"
+            ) from error
+        if found != shape or str(dtype) not in dtypes:
+            raise InputError(
+                f"{path}: {name}: found shape {found} and dtype {dtype}, expected {shape} and "
+                f"{' or '.join(dtypes)}"
+            )
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        data = stream.read(size)
+        if len(data) != size or stream.read(1):
+            raise InputError(f"{path}: {name}: has another size than its header says")
+    array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: {name}: holds values that are not finite, expected finite ones")
+    return array

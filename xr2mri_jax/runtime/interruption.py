@@ -1,0 +1,109 @@
+"""SIGTERM and SIGINT from a command's first moment on: one line, exit code 143 or 130.
+
+After `arm` the process ends at once, since nothing has been begun. In `unwinding` the signal
+becomes an exception, so that temporary files go; what has not ended GRACE seconds later, such as a
+compilation in another thread, or at a second signal, is not waited for.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACE = 5.0
+# The signal that came, and that it was told.
+_asked: list[int] = []
+_said: list[int] = []
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end.
+
+    Attributes:
+      number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+def arm() -> None:
+    """From now on a signal ends the process at once."""
+    _handle(_end)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """A handler that raises `Interrupted`."""
+    del frame
+    raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def unwinding() -> Iterator[None]:
+    """While it is entered, a signal raises `Interrupted` in the main thread.
+
+    Also at the end, where it came in a place that lets no exception through, such as a destructor.
+    """
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda said: said.exc_type is Interrupted or hook(said)
+    _handle(_unwind)
+    try:
+        yield
+    finally:
+        _handle(_end)
+        sys.unraisablehook = hook
+        if _asked:
+            raise Interrupted(_asked[0])
+
+
+def leave(number: int) -> None:
+    """Ends the process as `end`, but in the interpreter's own way, which cleans up."""
+    _say(number)
+    sys.exit(128 + number)
+
+
+def _say(number: int) -> None:
+    """Writes the line once."""
+    if not _is_worker() and not _said:  # of many workers none says the same again
+        _said.append(number)
+        with contextlib.suppress(OSError):
+            os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
+
+
+def end(number: int) -> None:
+    """Says which signal it was and ends the process with 128 + its number, waiting for nothing."""
+    _say(number)
+    os._exit(128 + number)
+
+
+def _unwind(number: int, frame: FrameType | None) -> None:
+    _handle(_end)
+    _asked.append(number)
+    timer = threading.Timer(GRACE, end, (number,))
+    timer.daemon = True
+    timer.start()
+    interrupt(number, frame)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    end(number)
+
+
+def _is_worker() -> bool:
+    """Whether multiprocessing started this process; without importing it, which takes time."""
+    module = sys.modules.get("multiprocessing.process")
+    return module is not None and module.parent_process() is not None
+
+
+def _handle(handler: object) -> None:
+    """Installs a handler, except where the signal is to be ignored (as nohup asks)."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, handler)  # type: ignore[arg-type]

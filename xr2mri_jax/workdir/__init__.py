@@ -1,0 +1,45 @@
+"""The folder of a run: its config, and its checkpoints, each written whole and checked when read.
+
+    WORKDIR/config.json               the resolved config
+    WORKDIR/run.json                  the run's name, the SHA-256 of config.json, earlier runs
+    WORKDIR/checkpoints/120/          one step: all that training needs to continue
+      state/                          arrays, by Orbax
+      progress.json                   input position and open sums
+      config.json                     the config that it was trained with
+      manifest.json                   run, step, SHA-256 and size of every other file here
+
+A step's folder appears under its name only when it is complete. Orbax restores some files with
+flipped bits without a word, so every file is held to the manifest before anything is read. Run and
+step in the manifest show a folder that belongs to another step or another run.
+"""
+
+from xr2mri_jax.workdir.checkpoints import (
+    MANIFEST,
+    load_state,
+    read_checkpoint,
+    read_step,
+    require_shapes,
+    step_folder,
+    steps,
+    verify_step,
+    write_step,
+)
+from xr2mri_jax.workdir.run import CONFIG, RUN, read_config, read_run, start_run, write_config
+
+__all__ = [
+    "CONFIG",
+    "MANIFEST",
+    "RUN",
+    "load_state",
+    "read_checkpoint",
+    "read_config",
+    "read_run",
+    "read_step",
+    "require_shapes",
+    "start_run",
+    "step_folder",
+    "steps",
+    "verify_step",
+    "write_config",
+    "write_step",
+]
