@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string("labels", "", "label map (NIfTI or NRRD), or a folder of such")
@@ -60,7 +60,7 @@ def _simulate_folder() -> None:
     output = Path(OUTPUT.value or "")
     report = simulate_folder(LABELS.value, output, SIDE.value, KNEES.value, TABLE.value, SEED.value)
     for name, reason in report.broken.items():
-        print(f"broken: {name}: {reason}")
+        print(printable(f"broken: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""
     print(
         f"{output / MANIFEST}: {len(report.done)} pairs simulated, {len(report.kept)} kept from "

@@ -6,7 +6,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from xr2mri_jax.errors import WRONG_INPUT, InputError
+from xr2mri_jax.errors import WRONG_INPUT, InputError, printable
 
 
 def run(
@@ -42,6 +42,7 @@ def run(
     def guarded(_: list[str]) -> None:
         if not flags.FLAGS["verbosity"].present:  # libraries would tell of every file they open
             logging.set_verbosity(logging.WARNING)
+        logging.get_absl_handler().addFilter(_one_line)
         try:
             main()
         except InputError as error:
@@ -61,7 +62,13 @@ def _show_help(main: Callable[[], Any]) -> None:
     sys.exit(0)
 
 
+def _one_line(record: Any) -> bool:
+    """Makes what is logged safe for a terminal: names of files can hold escapes."""
+    record.msg, record.args = printable(" ".join(record.getMessage().split())), ()
+    return True
+
+
 def _refuse(message: str) -> None:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     print(f"error: {line}", file=sys.stderr)
     sys.exit(WRONG_INPUT)
