@@ -55,7 +55,7 @@ def test_the_grade_table_is_safe(tmp_path):
     with Table(tmp_path / "t.csv") as table:
         table.add(GradedKnee("=cmd.png", warning="@x \x1b[0m"))
         table.add(GradedKnee("a\udc80.png", "left", 0.25, picture=tmp_path / "-p.png"))
-    header, first, second = (tmp_path / "t.csv").read_text().splitlines()
+    _, first, second = (tmp_path / "t.csv").read_text().splitlines()
     assert first.startswith("'=cmd.png,,,'@x \\x1b[0m,")
     assert second.startswith("a\\udc80.png,left,0.250000,") and second.endswith(",'-p.png")
 

@@ -135,6 +135,10 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     """
     place = Path(folder)
     described, flat = model_files.read(place, "grader", FORM, (*_KEYS, "features"))
+    missing = {f"features/{name}" for name in ("mean", "deviation", "factor")} - set(flat)
+    if missing or not any(name.startswith("params/") for name in flat):
+        lost = min(missing, default="params/...")
+        raise InputError(f"{place / WEIGHTS}: the array {lost!r} is missing, expected a grader's")
     mean, deviation, factor = (
         flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
     )
