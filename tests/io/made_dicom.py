@@ -3,6 +3,7 @@
 import numpy as np
 import pydicom
 from pydicom import uid
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 
 PIXELS = np.array([[0, 10, 20], [100, 1000, 4095]], np.uint16)
@@ -10,7 +11,7 @@ BARE = uid.ExplicitVRLittleEndian
 
 
 def made(path, pixels=PIXELS, syntax=BARE, preamble=True, compress=None, **tags):
-    """Writes a 12-bit DX image; tags of value None are left out."""
+    """Writes a 12-bit DX image; tags of value None are left out, a pair is (VR, value)."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
@@ -29,6 +30,9 @@ def made(path, pixels=PIXELS, syntax=BARE, preamble=True, compress=None, **tags)
     for name, value in tags.items():
         if value is None:
             delattr(dataset, name)
+        elif isinstance(value, tuple):
+            with pydicom.config.disable_value_validation():
+                dataset.add_new(tag_for_keyword(name), *value)
         else:
             setattr(dataset, name, value)
     if compress:

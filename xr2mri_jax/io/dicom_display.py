@@ -10,6 +10,7 @@ from xr2mri_jax.io.dicom_tags import (
     get,
     named,
     numbers,
+    shown,
     shown_term,
     term,
     unneeded_numbers,
@@ -49,6 +50,10 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     Raises:
       InputError: coloured, pixels and header that disagree, or a broken modality LUT or rescale.
     """
+    if term(dataset, "PhotometricInterpretation", PHOTOMETRIC) in (None, ""):
+        found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
+        tag = named("PhotometricInterpretation")
+        raise InputError(f"{tag} is {found}: expected MONOCHROME1 or MONOCHROME2")
     pixels = dicom_pixels.decode(dataset, doubts)
     if pixels.ndim == 3 and pixels.shape[-1] == 3:
         return image.grey(pixels, "DICOM image"), None
@@ -191,4 +196,4 @@ def single_frame(dataset: pydicom.Dataset, expected: str) -> None:
     """Raises InputError where the file holds several frames."""
     frames = whole(dataset, "NumberOfFrames", 1)
     if frames > 1:
-        raise InputError(f"holds {frames} frames, expected {expected}")
+        raise InputError(f"holds {shown(frames)} frames, expected {expected}")

@@ -103,10 +103,10 @@ def read_frames(path: Path, modalities: Sequence[str]) -> list[Frame] | OtherObj
         items = _groups(header, "PerFrameFunctionalGroupsSequence")
         shared = _groups(header, "SharedFunctionalGroupsSequence")[:1]
         if count > 1 and (kind not in _MULTI_FRAME or not items):
-            raise InputError(f"{path}: holds {count} frames, expected one slice a file")
+            raise InputError(f"{path}: holds {shown(count)} frames, expected one slice a file")
         if not 1 <= count <= _MOST_FRAMES or (items and len(items) != count):
             raise InputError(
-                f"{path}: {named('NumberOfFrames')} is {count}, but "
+                f"{path}: {named('NumberOfFrames')} is {shown(count)}, but "
                 f"PerFrameFunctionalGroupsSequence has {len(items)} items"
             )
         _require_grey(header, path)

@@ -4,6 +4,8 @@ Decoders believe the header: with a wrong one they return shifted rows, masked v
 frame, with a warning at most. So what can be checked is checked before and after them.
 """
 
+import re
+
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
@@ -109,7 +111,9 @@ def _decoded(dataset: pydicom.Dataset) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        # What decoders quote may be a tag's value.
+        reason = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", " ".join(str(error).split()))[:200]
+        reason = f"{type(error).__name__}: {reason}"
         raise InputError(f"the pixels cannot be decoded ({reason})") from error
 
 
