@@ -169,7 +169,7 @@ def test_positions_of_few_digits_are_regular(tmp_path, digits):
     assert all("jitter by up to 0.0" in doubt for doubt in volume.doubts)
 
 
-@pytest.mark.parametrize("off", [0.02, -0.05])
+@pytest.mark.parametrize("off", [0.01, -0.05])
 def test_a_slice_off_its_place_by_less_than_a_tenth(tmp_path, off):
     volume = io.read_volume(
         made_series(tmp_path, slice2={"ImagePositionPatient": [7 + off, -20, 30]})
@@ -181,7 +181,7 @@ def test_a_slice_off_its_place_by_less_than_a_tenth(tmp_path, off):
 @pytest.mark.parametrize("off", [0.15, -0.3, 0.75])
 def test_a_slice_off_by_more_is_refused(tmp_path, off):
     made_series(tmp_path, slice2={"ImagePositionPatient": [7 + off, -20, 30]})
-    with pytest.raises(InputError, match="apart, expected|off the line"):
+    with pytest.raises(InputError, match=r"apart, expected|off the line"):
         io.read_volume(tmp_path)
 
 
@@ -321,7 +321,7 @@ def test_frames_with_a_rescale_of_their_own(tmp_path, expected):
         ([position(k) for k in range(6)], ORIENTATION, r"PixelSpacing \(0028,0030\) is absent"),
         ([position(k) for k in range(6)], MEASURES, r"ImageOrientationPatient .* is absent"),
         (
-            [position(k * (k != 3) + 9 * (k == 3)) for k in range(6)],
+            [position(k + 6 * (k == 3)) for k in range(6)],
             ORIENTATION | MEASURES,
             "apart",
         ),

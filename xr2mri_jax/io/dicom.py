@@ -12,8 +12,6 @@ from xr2mri_jax.io.dicom_tags import MODALITIES, named, shown_term
 
 RADIOGRAPH_MODALITIES = ("CR", "DX", "RG", "RF", "OT")
 
-__all__ = ["RADIOGRAPH_MODALITIES", "read_header", "read_radiograph"]
-
 
 def read_radiograph(
     path: str | os.PathLike[str],
