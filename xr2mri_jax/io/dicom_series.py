@@ -75,7 +75,9 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
     )
     if not paths:
         raise InputError(f"{folder}: no files in this folder, expected a DICOM series")
-    slices, beside, broken = [], [], []
+    slices: list[Path] = []
+    beside: list[Path] = []
+    broken: list[Path] = []
     for path in paths:
         try:
             dicom = formats.sniff(path) == "dicom"

@@ -8,6 +8,7 @@ a list that is known here.
 import math
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
@@ -34,7 +35,7 @@ def named(keyword: str) -> str:
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def get(dataset: pydicom.Dataset, keyword: str) -> object:
+def get(dataset: pydicom.Dataset, keyword: str) -> Any:
     """A tag's value; None where it is absent, empty or cannot be decoded."""
     try:
         value = dataset.get(keyword)

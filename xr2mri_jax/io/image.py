@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
@@ -137,7 +137,7 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
     return array if turn is None else np.ascontiguousarray(turn(array))
 
 
-def _take_byte(image: Image.Image, upper: bool) -> None:
+def _take_byte(image: ImageFile.ImageFile, upper: bool) -> None:
     """Tells the decoder of 16-bit colour which byte of a sample it is to keep."""
     tiles = []
     for tile in image.tile:

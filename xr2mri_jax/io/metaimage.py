@@ -4,6 +4,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def _array(
         raise InputError(f"{path}: has several channels, expected one")
     if not _truth(fields, ("BinaryData",), True, path):
         raise InputError(f"{path}: its data are ASCII, expected binary ones")
-    order = ">" if _truth(fields, _ORDER, False, path) else "<"
+    order: Literal["<", ">"] = ">" if _truth(fields, _ORDER, False, path) else "<"
     dtype = np.dtype(_TYPES[kind]).newbyteorder(order)
     skip = int(_numbers(fields, ("HeaderSize",), path, [0])[0])
     if skip < -1:

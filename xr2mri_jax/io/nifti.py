@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import math
 import os
+import re
 import struct
 from collections.abc import Iterator
 from io import IOBase
@@ -250,3 +251,28 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
         raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
     return scaled
+
+
+# How Connectome Workbench, and TotalSegmentator after it, writes names into an extension.
+_LABEL = re.compile(
+    rb"<Label\b[^>]*?\bKey=[\"'](\d{1,5})[\"'][^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]{1,200})"
+)
+
+
+def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """The names of labels in a header extension with a LabelTable; {} where there is none.
+
+    Raises:
+      InputError: as `read_nifti`, but for the voxels.
+    """
+    path = Path(path)
+    with formats.reading(path, "NIfTI"), _open(path) as stream:
+        image = _image(stream, path)
+        names: dict[int, str] = {}
+        for extension in image.header.extensions:
+            content = extension.get_content()
+            raw = content if isinstance(content, bytes) else str(content).encode("utf-8", "replace")
+            if b"<LabelTable" in raw:
+                for key, name in _LABEL.findall(raw):
+                    names[int(key)] = name.decode("utf-8", "replace").strip()
+        return {key: name for key, name in names.items() if key}

@@ -111,7 +111,7 @@ def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> 
                         raise InputError(f"{archive}: holds more than {max_bytes} bytes")
                     if member.isfile():
                         _write(tar, member, folder, files)
-                    tar.members = []  # else the headers of all of them are kept
+                    tar.members = []  # type: ignore[attr-defined]  # else the headers of all of them are kept
                 _check_end(archive, stream, tar.offset)
     except _BROKEN as error:
         reason = str(error) or type(error).__name__
