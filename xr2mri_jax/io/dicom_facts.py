@@ -70,7 +70,7 @@ def turn(dataset: pydicom.Dataset, doubts: list[str]) -> Turn:
     value = get(dataset, "PatientOrientation")
     if value is None:
         return Turn()
-    words = [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+    words = [value] if isinstance(value, str) else list(value)
     letters = [str(word).strip().upper() for word in words]
     tag = named("PatientOrientation")
     legal = len(letters) == 2 and all(re.fullmatch(r"[LRAPHF]{1,3}", text) for text in letters)

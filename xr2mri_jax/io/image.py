@@ -66,7 +66,8 @@ def read_image(
     doubts: list[str] = []
     with formats.reading(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
+        # As a stream: files that Pillow maps into memory it turns wrongly by their EXIF entry.
+        with path.open("rb") as stream, Image.open(stream) as image:
             page = main_page(image, path, doubts)
             _check(image, path)
             if _is_deep_colour(image, path):
@@ -124,7 +125,7 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
     """
     halves = []
     for upper in (True, False):
-        with Image.open(path) as image:
+        with path.open("rb") as stream, Image.open(stream) as image:
             image.seek(page)
             _take_byte(image, upper)
             image.load()
@@ -137,11 +138,13 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
     return array if turn is None else np.ascontiguousarray(turn(array))
 
 
-def _take_byte(image: ImageFile.ImageFile, upper: bool) -> None:
+def _take_byte(image: Image.Image, upper: bool) -> None:
     """Tells the decoder of 16-bit colour which byte of a sample it is to keep."""
+    assert isinstance(image, ImageFile.ImageFile)
     tiles = []
     for tile in image.tile:
-        raw = tile.args if isinstance(tile.args, str) else tile.args[0]
+        given = tile.args or ("",)
+        raw = given if isinstance(given, str) else given[0]
         match = _DEEP.fullmatch(raw)
         if match is None:
             raise InputError(
@@ -149,7 +152,7 @@ def _take_byte(image: ImageFile.ImageFile, upper: bool) -> None:
             )
         little = match[2] == "L" or (match[2] == "N" and sys.byteorder == "little")
         wanted = f"{match[1]};16{'L' if little == upper else 'B'}"
-        args = wanted if isinstance(tile.args, str) else (wanted, *tile.args[1:])
+        args = wanted if isinstance(given, str) else (wanted, *given[1:])
         tiles.append(tile._replace(args=args))
     image.tile = tiles
 

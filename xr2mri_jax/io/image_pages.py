@@ -64,4 +64,5 @@ def _is_preview(page: tuple[int, int, bool], main: tuple[int, int, bool]) -> boo
     if page[2] and not main[2]:
         return True
     small = page[0] * page[1] <= PREVIEW * main[0] * main[1]
-    return small and abs(page[0] * main[1] / (page[1] * main[0]) - 1) <= _ASPECT
+    height = page[0] * main[1] / main[0]
+    return small and abs(height - page[1]) <= max(1.0, _ASPECT * height)

@@ -149,9 +149,10 @@ def _merged(found: nrrd.Nrrd, segments: list[_Segment], path: Path) -> LabelMap:
     for number in sorted(masks, key=lambda number: -sizes[number]):
         covered += int((labels[masks[number]] > 0).sum())
         labels[masks[number]] = number
-    doubts = (f"segments of {len(found.array)} layers are put into one map",)
+    doubts = [f"segments of {len(found.array)} layers are put into one map"]
     if covered:
-        doubts += (f"{covered} voxels lie in several segments: the smaller one is kept",)
-    volume = formats.require_plausible(geometry.Volume(labels, found.affine, doubts), path)
+        doubts.append(f"{covered} voxels lie in several segments: the smaller one is kept")
+    volume = geometry.Volume(labels, found.affine, tuple(doubts))
+    formats.require_plausible(volume, path)
     names = {number: segments[number - 1].name for number in masks}
     return LabelMap(volume, names, _SLICER)
