@@ -133,9 +133,36 @@ def test_downsampling_is_free_of_aliasing_and_labels_are_not_smoothed():
 
 
 def test_resample_refuses_values_that_are_not_finite():
-    volume = geometry.Volume(np.full((2, 2, 2), np.nan), np.eye(4))
+    volume = geometry.Volume(np.full((2, 2, 2), np.inf), np.eye(4))
     with pytest.raises(InputError, match="not finite"):
         geometry.resample(volume, np.eye(4), (2, 2, 2))
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_voxels_that_are_no_number_lie_outside_the_field(order):
+    array = np.random.default_rng(0).normal(5, 1, (12, 10, 8)).astype(np.float32)
+    gaps = np.zeros(array.shape, bool)
+    gaps[:3] = gaps[:, 8:] = True
+    whole = geometry.Volume(array, np.eye(4))
+    holey = geometry.Volume(np.where(gaps, np.nan, array), np.eye(4))
+    out, mask = geometry.resample(holey, np.eye(4), array.shape, order, fill=-1.0)
+    np.testing.assert_array_equal(mask, ~gaps)
+    np.testing.assert_array_equal(out.array[gaps], -1)
+    np.testing.assert_allclose(out.array[~gaps], array[~gaps], atol=1e-5 if order < 3 else 2)
+    # Half the resolution: no value is mixed with what lies outside.
+    target = np.diag([2.0, 2.0, 2.0, 1.0])
+    constant = geometry.Volume(np.where(gaps, np.nan, np.float32(7)), np.eye(4))
+    out, mask = geometry.resample(constant, target, (6, 5, 4), order)
+    np.testing.assert_allclose(out.array[mask], 7, rtol=1e-5)
+    assert mask.sum() < geometry.resample(whole, target, (6, 5, 4), order)[1].sum()
+
+
+def test_gaps_are_filled_with_the_lowest_number():
+    volume = geometry.Volume(np.array([[[np.nan, 2.0, -3.0]]]), np.eye(4), ("why",))
+    filled = geometry.without_gaps(volume)
+    np.testing.assert_array_equal(filled.array, [[[-3, 2, -3]]])
+    assert filled.doubts == ("why",)
+    assert geometry.without_gaps(filled) is filled
 
 
 @FEW

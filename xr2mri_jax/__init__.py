@@ -6,9 +6,14 @@
 import importlib
 from typing import Any
 
+from xr2mri_jax.runtime import xla_flags
+
 __version__ = "0.1.0"
 _PUBLIC = ("load", "predict", "grade", "simulate", "evaluate")
 __all__ = [*_PUBLIC, "api", "samples"]
+
+# Before any backend starts: commands and worker processes all import the package.
+xla_flags.guard()
 
 
 def __getattr__(name: str) -> Any:

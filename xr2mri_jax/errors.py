@@ -1,6 +1,7 @@
 """The two exceptions that one line explains: the input is wrong, or the work cannot be finished."""
 
 import errno
+import unicodedata
 from collections.abc import Iterator
 
 # The exit codes of a command line that raised them.
@@ -90,3 +91,21 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(one, BaseExceptionGroup):
             waiting += one.exceptions
         waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+
+
+def printable(text: str) -> str:
+    """`text` in which nothing controls a terminal: such characters become \\x1b, \\u202e, ...
+
+    Those are control and format characters (escapes, line breaks, changes of direction), line and
+    paragraph separators, and what is no text (the bytes of file names that are not UTF-8).
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -33,6 +33,8 @@ class Volume:
     Attributes:
       array: any real dtype [i, j, k].
       affine: f64[4, 4], voxel index -> RAS+ mm, invertible, last row 0 0 0 1; read-only copy.
+      doubts: what was decided while the file was read, a clause each: slices that were there twice,
+        another series in the folder, voxels that are no numbers.
 
     Raises:
       InputError: the array has not three axes or is empty, or the affine is not such a matrix.
@@ -40,6 +42,7 @@ class Volume:
 
     array: np.ndarray
     affine: np.ndarray
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -85,6 +88,8 @@ class Radiograph:
       side: "left", "right", or None where it is unknown or both knees are in the image.
       doubts: what the file's header makes doubtful, a clause each: a view that is not frontal,
         another body part, a tag that was passed over.
+      background: bool[h, w], true where there is no image (padding, shutters); such pixels have the
+        lowest value of the others and take no part in an intensity window. None: none.
 
     Raises:
       InputError: not two axes, a spacing that is not positive, a side that is not in SIDES.
@@ -94,6 +99,7 @@ class Radiograph:
     spacing: tuple[float, float] | None = None
     side: str | None = None
     doubts: tuple[str, ...] = ()
+    background: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)
@@ -104,6 +110,10 @@ class Radiograph:
             object.__setattr__(self, "spacing", checked_spacing(self.spacing))
         if self.side is not None:
             checked_side(self.side)
+        if self.background is not None and np.shape(self.background) != array.shape:
+            raise InputError(
+                f"background of shape {np.shape(self.background)}: expected {array.shape}"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -212,7 +222,7 @@ def resample(
     is not smoothed. On its own grid a volume keeps its values exactly (orders 0 and 1).
 
     Args:
-      volume: the source, real and finite.
+      volume: the source, real; voxels that are NaN count as outside its field.
       affine: f64[4, 4] of the target grid, voxel index -> RAS mm.
       shape: voxels of the target grid.
       order: 0 nearest neighbour, 1 linear, 2 to 5 splines.
@@ -224,7 +234,7 @@ def resample(
       source voxel of its outermost centres.
 
     Raises:
-      InputError: a bad affine, or a source with values that are not finite (order >= 1).
+      InputError: a bad affine, or a source with infinite values (order >= 1).
     """
     target = checked_affine(affine)
     step = np.linalg.solve(volume.affine, target)
@@ -283,8 +293,13 @@ def mirror_volume(volume: Volume, x: float = 0.0) -> Volume:
 def mirror_radiograph(radiograph: Radiograph) -> Radiograph:
     """Reverses the columns and exchanges left and right; an unknown side stays unknown."""
     side = None if radiograph.side is None else SIDES[1 - SIDES.index(radiograph.side)]
-    array = np.ascontiguousarray(radiograph.array[:, ::-1])
-    return dataclasses.replace(radiograph, array=array, side=side)
+    background = radiograph.background
+    return dataclasses.replace(
+        radiograph,
+        array=np.ascontiguousarray(radiograph.array[:, ::-1]),
+        side=side,
+        background=None if background is None else np.ascontiguousarray(background[:, ::-1]),
+    )
 
 
 def reorient_ras(volume: Volume) -> Volume:
@@ -335,6 +350,15 @@ def resample_radiograph(
     return _sample(radiograph.array, step, tuple(shape), order, 0.0)
 
 
+def without_gaps(volume: Volume) -> Volume:
+    """The volume with its lowest number in place of voxels that are none (NaN)."""
+    array = volume.array
+    if array.dtype.kind != "f" or not np.isnan(array).any():
+        return volume
+    lowest = array[np.isfinite(array)].min()
+    return dataclasses.replace(volume, array=np.where(np.isnan(array), lowest, array))
+
+
 def require_same_geometry(a: Volume, b: Volume, tolerance_mm: float = 1e-3) -> None:
     """Raises InputError that names which of shape, spacing, orientation and origin differ.
 
@@ -372,6 +396,8 @@ def _sample(
     whole = np.round(step)
     step = np.where(np.abs(step - whole) < _SNAP, whole, step)
     matrix, offset = step[:-1, :-1], step[:-1, -1]
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        return _sample_known(array, step, shape, order, fill)
     if order > 0:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError("the source has values that are not finite: cannot be interpolated")
@@ -386,6 +412,18 @@ def _sample(
         mask &= (position >= -0.5 - _EDGE) & (position <= n - 0.5 + _EDGE)
     out[~mask] = fill
     return out, mask
+
+
+def _sample_known(
+    array: np.ndarray, step: np.ndarray, shape: tuple[int, ...], order: int, fill: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_sample`, of what is a number: values and their weights are sampled alike and divided."""
+    known = ~np.isnan(array)
+    values, mask = _sample(np.where(known, array, 0), step, shape, order, 0.0)
+    weights = _sample(known.astype(np.float32), step, shape, min(order, 1), 0.0)[0]
+    mask &= weights > 0.5
+    divided = values if order == 0 else values / np.maximum(weights, 0.5)
+    return np.where(mask, divided, fill).astype(values.dtype), mask
 
 
 def _smoothed(array: np.ndarray, matrix: np.ndarray) -> np.ndarray:

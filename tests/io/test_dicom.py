@@ -3,58 +3,13 @@
 import numpy as np
 import pydicom
 import pytest
+from made_dicom import PIXELS, look_up_table, made
 from pydicom import uid
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom, formats
-
-PIXELS = np.array([[0, 10, 20], [100, 1000, 4095]], np.uint16)
-BARE = uid.ExplicitVRLittleEndian
-
-
-def made(path, pixels=PIXELS, syntax=BARE, preamble=True, compress=None, **tags):
-    """Writes a 12-bit DX image; tags of value None are left out."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID = uid.DigitalXRayImageStorageForPresentation
-    dataset.SOPInstanceUID = uid.generate_uid()
-    dataset.Modality = "DX"
-    dataset.Rows, dataset.Columns = pixels.shape[:2]
-    dataset.SamplesPerPixel = 3 if pixels.shape[2:] == (3,) else 1
-    dataset.PhotometricInterpretation = "RGB" if dataset.SamplesPerPixel == 3 else "MONOCHROME2"
-    dataset.BitsAllocated = pixels.dtype.itemsize * 8
-    dataset.BitsStored = 12 if pixels.dtype.itemsize == 2 else 8
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    for name, value in tags.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    if compress:
-        dataset.compress(compress)
-    if preamble:
-        pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-    else:
-        del dataset.file_meta
-        pydicom.dcmwrite(
-            path, dataset, implicit_vr=syntax == uid.ImplicitVRLittleEndian, little_endian=True
-        )
-    return path
-
-
-def look_up_table(first, entries, bits=16):
-    item = Dataset()
-    item.LUTDescriptor = [len(entries), first, bits]
-    item["LUTDescriptor"].VR = "US"
-    item.LUTData = entries
-    item["LUTData"].VR = "US"
-    return [item]
+from xr2mri_jax.io import dicom_tags, formats
 
 
 def read(path, **tags):
@@ -107,8 +62,11 @@ def test_sigmoid_window(tmp_path):
     found = read(tmp_path / "x", WindowCenter=100, WindowWidth=50, VOILUTFunction="SIGMOID")
     argument = np.minimum(-4 * (PIXELS - 100.0) / 50, 80)
     np.testing.assert_allclose(found, 4095 / (1 + np.exp(argument)), rtol=1e-4)
-    with pytest.raises(InputError, match=r"VOILUTFunction \(0028,1056\) is CUBIC"):
-        read(tmp_path / "y", WindowCenter=100, WindowWidth=50, VOILUTFunction="CUBIC")
+    odd = made(tmp_path / "y", WindowCenter=100, WindowWidth=50, VOILUTFunction="CUBIC")
+    radiograph = io.read_radiograph(odd)
+    np.testing.assert_array_equal(radiograph.array, PIXELS)
+    (doubt,) = radiograph.doubts
+    assert doubt.startswith("VOILUTFunction (0028,1056) is no known term") and "CUBIC" not in doubt
 
 
 def test_first_of_several_windows_and_none_without_width(tmp_path):
@@ -195,7 +153,7 @@ def test_colour_that_is_grey(tmp_path):
         ({"PixelData": PIXELS.tobytes()[:6]}, "has 6 bytes: expected 12 for 2 x 3 pixels"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "'PALETTE COLOR': expected MONOCHROME1"),
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, r"RescaleSlope \(0028,1053\) is 0"),
-        ({"BitsStored": None}, r"BitsStored \(0028,0101\) is None: expected 1..16"),
+        ({"BitsStored": None}, r"BitsStored \(0028,0101\) is absent: expected 1..16"),
     ],
 )
 def test_files_that_are_refused(tmp_path, tags, said):
@@ -207,7 +165,7 @@ def test_files_that_are_refused(tmp_path, tags, said):
 
 
 def test_a_radiograph_is_no_volume(tmp_path):
-    with pytest.raises(InputError, match="one DICOM file, expected the folder"):
+    with pytest.raises(InputError, match="DX, expected MR"):
         io.read_volume(made(tmp_path / "x"))
 
 
@@ -241,12 +199,12 @@ def test_random_bytes_after_the_magic_never_escape(tmp_path):
 
 def test_numbers_are_checked(tmp_path):
     dataset = Dataset()
-    assert dicom.numbers(dataset, "PixelSpacing") == ()
+    assert dicom_tags.numbers(dataset, "PixelSpacing") == ()
     dataset.PixelSpacing = [1, 2]
-    assert dicom.numbers(dataset, "PixelSpacing") == (1.0, 2.0)
+    assert dicom_tags.numbers(dataset, "PixelSpacing") == (1.0, 2.0)
     dataset.WindowCenter = float("inf")
     with pytest.raises(InputError, match=r"WindowCenter \(0028,1050\)"):
-        dicom.numbers(dataset, "WindowCenter")
+        dicom_tags.numbers(dataset, "WindowCenter")
     assert formats.sniff(made(tmp_path / "x")) == "dicom"
 
 
@@ -263,7 +221,10 @@ def test_real_files(real_data):
     stored = dataset.pixel_array.astype(np.float64)
     # Its window, 1024 wide around 550, in 10 bits: from 38 to 1061.
     windowed = np.clip((stored - 549.5) / 1023 + 0.5, 0, 1) * 1023
-    np.testing.assert_allclose(lossless.array, 1023 - windowed, atol=0.01)
+    # PatientOrientation is R\F: it is displayed the other way round.
+    np.testing.assert_allclose(lossless.array, 1023 - windowed[:, ::-1], atol=0.01)
+    assert lossless.doubts == ()
+    assert lossy.doubts == ("BodyPartExamined (0018,0015) is CHEST, expected KNEE",)
 
 
 def test_a_real_mri_slice_is_no_radiograph(real_data):

@@ -3,58 +3,12 @@
 import numpy as np
 import pydicom
 import pytest
+from made_slices import made_series, made_slice, pixels_of
 from pydicom import uid
-from pydicom.dataset import Dataset, FileMetaDataset
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom_series
-
-# Columns grow to the back, rows downwards; the slices' normal points to the patient's right.
-SAGITTAL = [0, 1, 0, 0, 0, -1]
-SERIES = uid.generate_uid()
-
-
-def pixels_of(k):
-    return (np.arange(12).reshape(3, 4) + 100 * k - 50).astype(np.int16)
-
-
-def made_slice(path, k, pixels=None, **tags):
-    """One slice of a sagittal series, 1.5 mm from the next towards the patient's right."""
-    pixels = pixels_of(k) if pixels is None else pixels
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-    dataset.SOPClassUID = uid.MRImageStorage
-    dataset.SOPInstanceUID = uid.generate_uid()
-    dataset.SeriesInstanceUID = SERIES
-    dataset.SeriesDescription = "SAG 3D DESS"
-    dataset.Modality = "MR"
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    dataset.PixelSpacing = [0.25, 0.5]
-    dataset.ImageOrientationPatient = SAGITTAL
-    dataset.ImagePositionPatient = [10 - 1.5 * k, -20, 30]
-    dataset.PixelData = pixels.tobytes()
-    dataset["PixelData"].VR = "OW"
-    for name, value in tags.items():
-        if value is None:
-            delattr(dataset, name)
-        else:
-            setattr(dataset, name, value)
-    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
-
-
-def made_series(folder, count=5, **changes):
-    """Slices 0..count-1 under names in another order; changes: slice number -> its tags."""
-    order = np.random.default_rng(0).permutation(count)
-    for k in range(count):
-        made_slice(folder / f"{order[k]:03d}", k, **changes.get(f"slice{k}", {}))
-    return folder
 
 
 def test_slices_are_ordered_by_position(tmp_path):
@@ -114,17 +68,19 @@ def test_hidden_files_and_the_directory_are_passed_over(tmp_path):
 def test_other_files_are_listed(tmp_path):
     made_series(tmp_path)
     (tmp_path / "notes.txt").write_text("seen")
+    (doubt,) = io.read_volume(tmp_path).doubts
+    assert doubt == "files that are no DICOM are passed over: notes.txt"
     (tmp_path / "empty").touch()
-    with pytest.raises(InputError, match=r"not DICOM: empty, notes\.txt, expected slices"):
+    with pytest.raises(InputError, match=r"not DICOM: empty, expected slices"):
         io.read_volume(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"slice2": {"ImagePositionPatient": [6.9, -20, 30]}}, "are 1.6 mm apart, expected 1.5 mm"),
+        ({"slice2": {"ImagePositionPatient": [6.8, -20, 30]}}, "are 1.7 mm apart, expected 1.5 mm"),
         ({"slice2": {"ImagePositionPatient": [8.5, -20, 30]}}, "repeat the position"),
-        ({"slice2": {"ImagePositionPatient": [7, -20, 30.1]}}, "0.1 mm off the line"),
+        ({"slice2": {"ImagePositionPatient": [7, -20, 30.1]}}, "0.08 mm off the line"),
         (
             {"slice2": {"ImagePositionPatient": None}},
             r"ImagePositionPatient \(0020,0032\) is absent",
@@ -161,7 +117,7 @@ def test_a_missing_slice_is_named_between_its_neighbours(tmp_path):
 def test_mixed_series_are_counted_and_described(tmp_path):
     other = {"SeriesInstanceUID": uid.generate_uid(), "SeriesDescription": "COR IW"}
     made_series(tmp_path, slice1=other, slice3=other)
-    said = r"2 series mixed, expected one: 'SAG 3D DESS' \(3 files\), 'COR IW' \(2 files\)"
+    said = r"2 series mixed, expected one: 'SAG 3D DESS' \(3 images\), 'COR IW' \(2 images\)"
     with pytest.raises(InputError, match=said):
         io.read_volume(tmp_path)
 
@@ -169,7 +125,7 @@ def test_mixed_series_are_counted_and_described(tmp_path):
 def test_two_echoes_at_every_position_are_refused(tmp_path):
     for k in range(3):
         made_slice(tmp_path / f"a{k}", k)
-        made_slice(tmp_path / f"b{k}", k)
+        made_slice(tmp_path / f"b{k}", k, pixels_of(k) + np.int16(1))
     with pytest.raises(InputError, match="repeat the position"):
         io.read_volume(tmp_path)
 

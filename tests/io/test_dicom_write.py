@@ -3,7 +3,9 @@
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import (
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -13,7 +15,7 @@ from pydicom.uid import (
 from xr2mri_jax import files, io
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, reorient_ras, require_same_geometry
-from xr2mri_jax.io.dicom_modules import SeriesLabel
+from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out
 from xr2mri_jax.io.dicom_write import PLANES, write_series
 
 
@@ -158,6 +160,40 @@ def test_names_in_other_scripts_survive(tmp_path):
     paths = write_series(tmp_path / "s", made(np.uint16), source=source, keep_identity=True)
     name = pydicom.dcmread(paths[0]).PatientName
     assert str(name) == "Yamada^Tarou=山田^太郎"
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value"),
+    [
+        ("PatientWeight", "DS", "80,5"),
+        ("PatientSize", "DS", "1,80"),
+        ("PatientBirthDate", "DA", "1956-02-14"),
+        ("PatientAge", "AS", "64"),
+        ("StudyTime", "TM", "10:11 h"),
+        ("StudyDate", "DA", "14.2.56"),
+    ],
+)
+def test_a_broken_tag_of_identity_is_left_out_and_said(tmp_path, keyword, vr, value):
+    source = radiograph_header()
+    with pydicom.config.disable_value_validation():
+        source.add(RawDataElement(Tag(keyword), vr, len(value), value.encode(), 0, False, True))
+    paths = write_series(tmp_path / "s", made(np.uint16), source=source, keep_identity=True)
+    header = pydicom.dcmread(paths[0])
+    assert not header.get(keyword)
+    assert header.PatientID == source.PatientID
+    (clause,) = left_out(source)
+    assert clause.startswith(f"{keyword} (") and "left out of the DICOM series" in clause
+    assert value not in clause
+
+
+def test_long_texts_are_no_broken_tags(tmp_path):
+    source = radiograph_header()
+    with pydicom.config.disable_value_validation():
+        source.add_new(Tag("PatientID"), "LO", "x" * 90)
+    assert left_out(source) == ()
+    paths = write_series(tmp_path / "s", made(np.uint16), source=source, keep_identity=True)
+    with pydicom.config.disable_value_validation():
+        assert pydicom.dcmread(paths[0]).PatientID == "x" * 90
 
 
 def test_identity_needs_a_source_with_a_study(tmp_path):

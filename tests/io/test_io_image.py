@@ -71,11 +71,10 @@ def test_transparent_parts_become_black(tmp_path):
     np.testing.assert_allclose(found, [[0, 10, 0], [0, 40, 255]])
 
 
-@pytest.mark.parametrize("mode", ["1", "CMYK"])
-def test_other_modes_are_refused(tmp_path, mode):
+def test_other_modes_are_refused(tmp_path):
     path = tmp_path / "x.tif"
-    Image.fromarray(GREY).convert(mode).save(path)
-    with pytest.raises(InputError, match=f"mode {mode}"):
+    Image.fromarray(GREY).convert("1").save(path)
+    with pytest.raises(InputError, match="mode 1"):
         io.read_radiograph(path)
 
 
@@ -87,10 +86,7 @@ def test_several_pictures_are_refused(tmp_path):
             io.read_radiograph(tmp_path / name)
 
 
-def test_16_bit_colour_would_lose_depth_and_is_refused(tmp_path):
-    tifffile.imwrite(tmp_path / "x.tif", np.stack([DEEP] * 3, axis=-1), photometric="rgb")
-    with pytest.raises(InputError, match="more than one channel of 16 bits"):
-        io.read_radiograph(tmp_path / "x.tif")
+def test_a_header_of_16_bit_colour_without_its_pixels_is_refused(tmp_path):
     Image.fromarray(DEEP).save(tmp_path / "x.png")
     content = bytearray((tmp_path / "x.png").read_bytes())
     content[25] = 2  # colour type RGB in the header chunk

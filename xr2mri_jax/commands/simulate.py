@@ -8,7 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string("labels", "", "label map (NIfTI or NRRD), or a folder of such")
@@ -16,7 +16,8 @@ SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the label
 TABLE = flags.DEFINE_string(
     "table",
     "auto",
-    "oai_zib, oai_zib_cm, pymskt, oai_lesions, phantom, a CSV file with code,name, or auto",
+    "auto (names in the file, or a table that makes a knee of it), oai_zib, oai_zib_cm, oai_woo, "
+    "ski10, pymskt, phantom, or a CSV file with code,name",
 )
 SEED = flags.DEFINE_integer("seed", 0, "of noise, textures, and the soft tissue that is added")
 XRAY = flags.DEFINE_string("xray", None, "radiograph to write, ending in .png")
@@ -47,6 +48,8 @@ def _simulate_file() -> None:
     record = simulate_file(LABELS.value, files, SIDE.value, TABLE.value, SEED.value)
     names = ", ".join(f"{code} {name}" for code, name in record["labels"]["names"].items())
     print(f"labels: {names}")
+    for doubt in record["labels"]["doubts"]:
+        print(printable(f"note: {doubt}"))
     print(f"not in the map, added from the phantom: {', '.join(record['added_from_phantom'])}")
     print(
         f"{files.xray}: {record['side']} knee, {record['radiograph']['spacing_mm'][0]:g} mm a "
@@ -60,7 +63,7 @@ def _simulate_folder() -> None:
     output = Path(OUTPUT.value or "")
     report = simulate_folder(LABELS.value, output, SIDE.value, KNEES.value, TABLE.value, SEED.value)
     for name, reason in report.broken.items():
-        print(f"broken: {name}: {reason}")
+        print(printable(f"broken: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""
     print(
         f"{output / MANIFEST}: {len(report.done)} pairs simulated, {len(report.kept)} kept from "

@@ -1,6 +1,5 @@
 """Cases of a prepared dataset written back as files: radiograph PNG, MRI NIfTI, a table."""
 
-import csv
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import SIDES, from_canonical
 from xr2mri_jax.io import write_nifti
+from xr2mri_jax.io.tables import write_table
 
 
 class CaseRow(NamedTuple):
@@ -75,10 +75,7 @@ def write_cases(
                 f"{dataset} {split}: found no case {position}, expected 0..{len(source) - 1}"
             )
         rows.append(_write_case(source[position], f"{split}_{position}", folder))
-    with atomic_path(folder / "cases.csv") as partial, partial.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", "side", "spacing", "kl", "subject"))
-        writer.writerows(rows)
+    write_table(folder / "cases.csv", CaseRow._fields, rows)
     return rows
 
 

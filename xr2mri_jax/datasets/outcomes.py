@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 
 # Lines of unusable items on the screen; all of them are in the report.
 SHOWN = 20
@@ -103,7 +103,7 @@ class Tally:
         lines += [f"  {each.key}: {each.detail}" for each in self.unusable[:SHOWN]]
         if len(self.unusable) > SHOWN:
             lines.append(f"  and {len(self.unusable) - SHOWN} more, see the report")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def rows(self) -> list[dict[str, str]]:
         """The unusable items for a report: key, reason and detail."""

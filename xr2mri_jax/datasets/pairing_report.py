@@ -1,6 +1,5 @@
 """The result of pairing: the pairs, the rejected knees with their reasons, and the report."""
 
-import csv
 import dataclasses
 import enum
 import os
@@ -8,8 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.errors import printable
 from xr2mri_jax.io.records import Knee, MriSeries, RadiographFile
+from xr2mri_jax.io.tables import write_table
 
 COLUMNS = (
     "subject",
@@ -181,14 +181,7 @@ class Pairing:
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes the report, atomically."""
-        target = Path(path)
-        with (
-            atomic_path(target) as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(self.rows())
+        write_table(Path(path), COLUMNS, self.rows())
 
     def summary(self) -> str:
         """The report for the screen: counts, by reason where knees were rejected."""
@@ -218,7 +211,7 @@ class Pairing:
             lines += [f"  {problem}" for problem in self.problems[:10]]
             if len(self.problems) > 10:
                 lines.append(f"  and {len(self.problems) - 10} more")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     @staticmethod
     def _values(pair: Pair) -> tuple[str, ...]:

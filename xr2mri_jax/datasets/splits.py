@@ -1,6 +1,5 @@
 """Splits by subject: both knees and all visits of a person lie on one side."""
 
-import csv
 import dataclasses
 import functools
 import hashlib
@@ -11,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path, write_json
-from xr2mri_jax.io.tables import read_table
+from xr2mri_jax.files import write_json
+from xr2mri_jax.io.tables import read_table, write_table
 
 FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
 
@@ -124,11 +123,8 @@ def write_splits(path: str | Path, splits: Splits) -> None:
         fractions = None if splits.fractions is None else dict(splits.fractions)
         write_json(path, {"seed": splits.seed, "fractions": fractions, "subjects": subjects})
         return
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("subject", "split"))
-        for name, members in splits.subjects.items():
-            writer.writerows((subject, name) for subject in members)
+    rows = ((subject, name) for name, members in splits.subjects.items() for subject in members)
+    write_table(path, ("subject", "split"), rows)
 
 
 def read_splits(path: str | Path) -> Splits:

@@ -1,6 +1,5 @@
 """What an evaluation hands on: the numbers for metrics.json, a table of cases, radiographs."""
 
-import csv
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from xr2mri_jax import files
 from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation.sources import MODEL
 
 
@@ -33,13 +33,8 @@ class Result:
 def write(result: Result, folder: Path) -> None:
     """Writes metrics.json and cases.csv, each atomically."""
     files.write_json(folder / "metrics.json", result.metrics)
-    with (
-        files.atomic_path(folder / "cases.csv") as partial,
-        partial.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.writer(stream)
-        writer.writerow(result.cases)
-        writer.writerows(zip(*result.cases.values(), strict=True))
+    rows = zip(*result.cases.values(), strict=True)
+    write_table(folder / "cases.csv", tuple(result.cases), rows)
 
 
 def value_columns(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, list[float]]:

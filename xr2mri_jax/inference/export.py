@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
@@ -14,8 +15,9 @@ from xr2mri_jax.files import atomic_folder, atomic_path, require_writable
 from xr2mri_jax.geometry import from_canonical
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.io import dicom, dicom_write, write_nifti
-from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity
+from xr2mri_jax.io import dicom_write, write_nifti
+from xr2mri_jax.io.dicom_file import read_header
+from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation.picture import STATEMENT, draw
@@ -119,7 +121,16 @@ class OutputFiles(NamedTuple):
 
 
 def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
-    """Writes all files; the volume appears last, so that where it is the others are."""
+    """Writes all files; the volume appears last, so that where it is the others are.
+
+    Tags of the radiograph that the DICOM series cannot carry are logged, and added to the record's
+    warnings.
+    """
+    if files.dicom is not None and files.dicom.keep_identity and files.dicom.source is not None:
+        said = [f"{files.volume.name}: {clause}" for clause in left_out(files.dicom.source)]
+        for warning in said:
+            logging.warning(warning)
+        prediction.record["warnings"] = [*prediction.record.get("warnings", []), *said]
     with contextlib.ExitStack() as stack:
         # The stack closes in reverse order, and closing puts a file in its place.
         volume, picture, record = (stack.enter_context(atomic_path(file)) for file in files[:3])
@@ -161,7 +172,7 @@ def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
     except InputError as error:
         raise InputError(f"--dicom_dir: {error}") from error
     require_writable(folder.parent, "--dicom_dir")
-    source = dicom.read_header(xray) if sniff(xray) == "dicom" else None
+    source = read_header(xray) if sniff(xray) == "dicom" else None
     if keep_identity:
         require_identity(source)
     return DicomOutput(folder, source, keep_identity)

@@ -1,12 +1,12 @@
 """The table of graded knees: rows that come one by one, whole in the file at any time."""
 
-import csv
 import dataclasses
-import io
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import IO
+
+from xr2mri_jax.io.tables import table_line
 
 COLUMNS = ("file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture")
 
@@ -83,10 +83,7 @@ class Table:
 
     def _write(self, cells: list[str]) -> None:
         assert self._file is not None
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        # Names of files may hold bytes that are no text.
-        self._file.write(line.getvalue().encode("utf-8", "backslashreplace"))
+        self._file.write(table_line(cells).encode("utf-8"))
 
 
 def partial_path(path: Path) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.budget import read_bytes, read_npz
 
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
 
@@ -59,24 +60,22 @@ def read(
     """
     place = Path(folder)
     described = _description(place / DESCRIPTION, kind, form, keys)
-    try:
-        content = (place / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"{place / WEIGHTS}: cannot be read ({error.strerror})") from error
+    content = read_bytes(place / WEIGHTS)
     if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
         raise InputError(
             f"{place / WEIGHTS}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of "
             "one model"
         )
-    with np.load(io.BytesIO(content)) as stored:
-        return described, {name: stored[name] for name in stored.files}
+    return described, read_npz(place / WEIGHTS, content)
 
 
 def _description(path: Path, kind: str, form: int, keys: Sequence[str]) -> Mapping[str, Any]:
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        described = json.loads(read_bytes(path).decode("utf-8"))
+    except InputError:
+        raise
+    except RecursionError as error:
+        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(described, dict) or described.get("form") != form:

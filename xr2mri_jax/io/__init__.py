@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom, dicom_series, formats, image, nifti, nrrd
+from xr2mri_jax.io import dicom, dicom_series, formats, image, metaimage, nifti, nrrd
 from xr2mri_jax.io.nifti import write_nifti
 
 __all__ = ["read_radiograph", "read_volume", "write_nifti"]
@@ -38,16 +38,26 @@ def read_radiograph(
         return dicom.read_radiograph(path, pixel, side)
     if kind == "nifti":
         return nifti.read_nifti_radiograph(path, pixel, side)
-    if kind == "nrrd":
-        raise InputError(f"{path}: NRRD, expected a radiograph as DICOM, PNG, TIFF, JPEG or NIfTI")
+    if kind in ("nrrd", "metaimage"):
+        raise InputError(
+            f"{path}: {formats.NAMES[kind]}, expected a radiograph as DICOM, PNG, TIFF, JPEG or "
+            "NIfTI"
+        )
     return image.read_image(path, pixel, side)
 
 
-def read_volume(path: str | os.PathLike[str]) -> geometry.Volume:
-    """Reads one MRI volume: the folder of a DICOM series, or a NIfTI or NRRD file.
+def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geometry.Volume:
+    """Reads one MRI volume: the folder of a DICOM series, an enhanced DICOM file, NIfTI, NRRD or
+    MetaImage (.mha, .mhd).
+
+    Args:
+      path: the folder or file.
+      echo: which of several echoes of a DICOM series, 1 for the shortest; None takes the first.
 
     Returns:
       The volume with its affine in RAS mm; voxels and dtype as stored, unless the file scales them.
+      What was decided on the way is in its `doubts`. Voxels that are not a number lie outside the
+      acquired field.
 
     Raises:
       InputError: one line for a path that is missing, broken, of another kind, or whose geometry is
@@ -55,12 +65,14 @@ def read_volume(path: str | os.PathLike[str]) -> geometry.Volume:
     """
     path = Path(path)
     if path.is_dir():
-        return dicom_series.read_series(path)
+        return dicom_series.read_series(path, echo=echo)
     kind = formats.sniff(path)
     if kind == "nifti":
         return nifti.read_nifti(path)
     if kind == "nrrd":
         return nrrd.read_nrrd(path)
+    if kind == "metaimage":
+        return metaimage.read_metaimage(path)
     if kind == "dicom":
-        raise InputError(f"{path}: one DICOM file, expected the folder of an MRI series")
+        return dicom_series.read_series(path, echo=echo)
     raise InputError(f"{path}: {formats.NAMES[kind]}, expected an MRI volume")

@@ -10,10 +10,13 @@ younger than most programs, dciodvfy of 2022 among them, which takes it for an e
 import dataclasses
 import datetime
 
-from pydicom import Dataset, uid
+from pydicom import DataElement, Dataset, config, uid
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_data_element
 
 import xr2mri_jax
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.dicom_tags import get, named
 
 SOFTWARE = "xr2mri_jax"
 # Far from the numbers that scanners and workstations give to their series.
@@ -54,6 +57,8 @@ _EMPTY_ALLOWED = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
+# Value representations whose form programs rely on.
+_FORMAL = ("DS", "IS", "DA", "TM", "DT", "AS", "UI")
 _CODES = {"left": "L", "right": "R"}
 
 
@@ -83,8 +88,9 @@ def shared_header(
       label: what the headers say.
       side: "left", "right", or None where it is unknown.
       source: header of the DICOM image that this was derived from, if it was.
-      keep_identity: copies patient and study from `source` and refers to it; else nothing of it is
-        taken over, not even its UID, which would lead back to the patient.
+      keep_identity: copies patient and study from `source` and refers to it, but for broken tags,
+        see `left_out`; else nothing of it is taken over, not even its UID, which would lead back to
+        the patient.
 
     Raises:
       InputError: identity is to be kept and there is no source, or one without a study.
@@ -100,7 +106,7 @@ def shared_header(
     if source is not None:
         if keep_identity:
             _add_reference(header, source)
-        if str(source.get("LossyImageCompression") or "") == "01":
+        if str(get(source, "LossyImageCompression") or "") == "01":
             header.LossyImageCompression = "01"  # once lossy, said for ever (PS3.3 C.7.6.1.1.5)
     return header
 
@@ -109,12 +115,56 @@ def require_identity(source: Dataset | None) -> Dataset:
     """Returns `source`; raises InputError where it is None or belongs to no study."""
     if source is None:
         raise InputError("--keep_identity: the radiograph is no DICOM file, expected one")
-    if not source.get("StudyInstanceUID"):
+    if not get(source, "StudyInstanceUID") or _copy(source, "StudyInstanceUID") is None:
         raise InputError(
-            "--keep_identity: StudyInstanceUID (0020,000D) is absent in the radiograph, expected "
-            "a file with patient and study"
+            "--keep_identity: StudyInstanceUID (0020,000D) is absent in the radiograph or no "
+            "identifier, expected a file with patient and study"
         )
     return source
+
+
+def left_out(source: Dataset) -> tuple[str, ...]:
+    """A clause for each tag of IDENTITY that no series can carry, such as a decimal comma."""
+    broken = [
+        keyword
+        for keyword in IDENTITY
+        if keyword in source and _has_content(source, keyword) and _copy(source, keyword) is None
+    ]
+    return tuple(
+        f"{named(keyword)} has no form that DICOM allows: left out of the DICOM series"
+        for keyword in broken
+    )
+
+
+def _has_content(source: Dataset, keyword: str) -> bool:
+    try:
+        with config.disable_value_validation():
+            return bool(source.get(keyword))
+    except Exception:  # it is there and cannot be decoded
+        return True
+
+
+def _copy(source: Dataset, keyword: str) -> DataElement | None:
+    """The element as a series can carry it: None where it is broken and cannot be written.
+
+    Numbers, dates, times, ages and identifiers must have their form; texts may be too long.
+    """
+    try:
+        # Else pydicom would log what it finds wrong, with the value.
+        with config.disable_value_validation():
+            element = source[keyword]
+        value = str(element.value) if element.VR == "PN" else element.value
+        mode = config.RAISE if element.VR in _FORMAL else config.IGNORE
+        copied = DataElement(element.tag, element.VR, value, validation_mode=mode)
+        if element.VR in ("DS", "IS"):
+            several = [value] if isinstance(value, str | int | float) else list(value)
+            [float(one) for one in several]
+        stream = DicomBytesIO()
+        stream.is_little_endian, stream.is_implicit_VR = True, False
+        write_data_element(stream, copied, ["utf_8"])
+    except Exception:  # pydicom meets broken values with errors of every class
+        return None
+    return copied
 
 
 def _add_identity(
@@ -123,11 +173,9 @@ def _add_identity(
     if keep:
         source = require_identity(source)
         for keyword in IDENTITY:
-            if source.get(keyword):
-                element = source[keyword]
-                setattr(
-                    header, keyword, str(element.value) if element.VR == "PN" else element.value
-                )
+            element = _copy(source, keyword) if get(source, keyword) else None
+            if element is not None:
+                header.add(element)
             elif keyword in _EMPTY_ALLOWED:
                 setattr(header, keyword, "")
         return
@@ -196,7 +244,7 @@ def _add_scan(header: Dataset) -> None:
 
 
 def _add_reference(header: Dataset, source: Dataset) -> None:
-    if not source.get("SOPInstanceUID") or not source.get("SOPClassUID"):
+    if _copy(source, "SOPInstanceUID") is None or _copy(source, "SOPClassUID") is None:
         return
     item = Dataset()
     item.ReferencedSOPClassUID = source.SOPClassUID

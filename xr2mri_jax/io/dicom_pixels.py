@@ -4,12 +4,14 @@ Decoders believe the header: with a wrong one they return shifted rows, masked v
 frame, with a warning at most. So what can be checked is checked before and after them.
 """
 
+import re
+
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
-from pydicom.datadict import tag_for_keyword
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.dicom_tags import get, named, shown
 
 _ALLOCATED = (8, 16, 32)
 _JPEG_2000 = b"\xff\x4f\xff\x51"
@@ -20,42 +22,48 @@ _END = 16
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
-def decode(dataset: pydicom.Dataset) -> np.ndarray:
-    """The stored values of a single-frame image.
+def decode(
+    dataset: pydicom.Dataset, doubts: list[str] | None = None, frames: int = 1
+) -> np.ndarray:
+    """The stored values of an image.
+
+    Overlays in the bits above BitsStored (PS3.5 8.1.2) are taken out. Bytes behind the pixels are
+    passed over where they are fewer than a row or a column has.
+
+    Args:
+      dataset: with pixels.
+      doubts: gets a clause where bytes were passed over.
+      frames: how many there must be.
 
     Returns:
-      u8, u16, u32 or their signed kin, [rows, columns] or [rows, columns, 3].
+      u8, u16, u32 or their signed kin, [rows, columns] or [rows, columns, 3]; with several frames
+      [frames, rows, columns].
 
     Raises:
       InputError: PixelData is absent, of another length than Rows, Columns, SamplesPerPixel and
-        BitsAllocated say, a compressed image of another size, several frames, impossible bits, or
-        values beyond BitsStored.
+        BitsAllocated say, a compressed image of another size, another number of frames, impossible
+        bits, or values beyond BitsStored.
     """
     layout(dataset)
     if "PixelData" not in dataset:
         raise InputError(f"{named('PixelData')} is absent, expected an image")
     stored = int(dataset.BitsStored)
     if _is_encapsulated(dataset):
-        precision = _require_same_frame(dataset)
+        precision = _require_same_frames(dataset, frames)
         if precision > stored:
             # Decoded with all its bits, so that values beyond BitsStored are seen, not cut.
             dataset.BitsStored, dataset.HighBit = precision, precision - 1
     else:
-        _require_length(dataset)
+        _require_length(dataset, frames, [] if doubts is None else doubts)
         _require_unused_bits(dataset, stored)
-    pixels = dataset.pixel_array
+    pixels = _decoded(dataset)
     dataset.BitsStored, dataset.HighBit = stored, stored - 1
     _require_range(pixels, stored)
-    shape = (dataset.Rows, dataset.Columns)
-    if pixels.shape not in (shape, (*shape, 3)):
+    rows, columns = dataset.Rows, dataset.Columns
+    shape = (rows, columns) if frames == 1 else (frames, rows, columns)
+    if pixels.shape != shape and (frames > 1 or pixels.shape != (rows, columns, 3)):
         raise InputError(f"decoded pixels have shape {pixels.shape}, expected {shape}")
     return pixels
-
-
-def named(keyword: str) -> str:
-    """A tag as messages name it, e.g. "PixelSpacing (0028,0030)"."""
-    tag = tag_for_keyword(keyword) or 0
-    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def layout(dataset: pydicom.Dataset) -> dict[str, int]:
@@ -80,11 +88,11 @@ def layout(dataset: pydicom.Dataset) -> dict[str, int]:
 def _whole(
     dataset: pydicom.Dataset, keyword: str, allowed: tuple[int, ...] | range, default: object = None
 ) -> int:
-    value = dataset.get(keyword)
+    value = get(dataset, keyword)
     value = default if value is None else value
     if not isinstance(value, int) or value not in allowed:
         expected = " or ".join(map(str, allowed)) if len(allowed) < 4 else f"1..{allowed[-1]}"
-        found = str(value)[:60] or "empty"
+        found = "absent" if value is None else shown(value)
         raise InputError(f"{named(keyword)} is {found}: expected {expected}")
     return value
 
@@ -96,31 +104,89 @@ def _is_encapsulated(dataset: pydicom.Dataset) -> bool:
     return syntax.is_encapsulated
 
 
-def _require_length(dataset: pydicom.Dataset) -> None:
-    """PixelData must hold the image, and no more than one byte of padding."""
+def _decoded(dataset: pydicom.Dataset) -> np.ndarray:
+    """What pydicom's decoders give; what they say of a failure names no patient."""
+    try:
+        return dataset.pixel_array
+    except MemoryError:
+        raise
+    except Exception as error:
+        # What decoders quote may be a tag's value.
+        reason = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", " ".join(str(error).split()))[:200]
+        reason = f"{type(error).__name__}: {reason}"
+        raise InputError(f"the pixels cannot be decoded ({reason})") from error
+
+
+def _require_length(dataset: pydicom.Dataset, frames: int, doubts: list[str]) -> None:
+    """PixelData must hold the image, and behind it less than a row or a column of it.
+
+    More would mean that the image is larger than the header says.
+    """
     samples = int(dataset.get("SamplesPerPixel") or 1)
-    expected = dataset.Rows * dataset.Columns * samples * dataset.BitsAllocated // 8
+    pixel = samples * dataset.BitsAllocated // 8
+    expected = frames * dataset.Rows * dataset.Columns * pixel
     found = len(dataset.PixelData)
-    if found not in (expected, expected + expected % 2):
+    behind = found - expected - expected % 2
+    if 0 < behind < min(dataset.Rows, dataset.Columns) * pixel:
+        doubts.append(f"{behind} bytes behind the pixels were passed over")
+    elif found not in (expected, expected + expected % 2):
         raise InputError(
             f"{named('PixelData')} has {found} bytes: expected {expected} for {dataset.Rows} x "
             f"{dataset.Columns} pixels of {samples} x {dataset.BitsAllocated} bits"
         )
 
 
+def raw_values(dataset: pydicom.Dataset) -> np.ndarray | None:
+    """The values of a single grey frame as they lie in the file, with all bits that are allocated.
+
+    Returns:
+      u8, u16 or u32[rows, columns]; None where the pixels are compressed.
+    """
+    if _is_encapsulated(dataset):
+        return None
+    return _words(dataset)[: dataset.Rows * dataset.Columns].reshape(dataset.Rows, dataset.Columns)
+
+
+def _words(dataset: pydicom.Dataset) -> np.ndarray:
+    size = int(dataset.BitsAllocated) // 8
+    order = "<" if dataset.original_encoding[1] is not False else ">"
+    return np.frombuffer(dataset.PixelData, f"{order}u{size}", len(dataset.PixelData) // size)
+
+
+def _overlay_bits(dataset: pydicom.Dataset) -> int:
+    """The bits that overlays take of the pixels' own (PS3.3 C.9.2): no group without its bit."""
+    bits = 0
+    for group in range(0x6000, 0x6020, 2):
+        element = dataset.get((group, 0x0102))
+        place = None if element is None else element.value
+        # Overlay Data of its own means that the overlay does not lie in the pixels.
+        if isinstance(place, int) and 0 < place < 32 and (group, 0x3000) not in dataset:
+            bits |= 1 << place
+    return bits
+
+
+def _padding_value(dataset: pydicom.Dataset) -> int | None:
+    value = get(dataset, "PixelPaddingValue")
+    return value & (2 ** int(dataset.BitsAllocated) - 1) if isinstance(value, int) else None
+
+
 def _require_unused_bits(dataset: pydicom.Dataset, stored: int) -> None:
-    """Bits above BitsStored must be 0, or repeat the sign (PS3.5 8.1.1); a decoder drops them."""
+    """Bits above BitsStored must be 0, or repeat the sign (PS3.5 8.1.1); a decoder drops them.
+
+    Overlays may lie in them, and padding may have any value.
+    """
     allocated = int(dataset.BitsAllocated)
     if stored == allocated:
         return
-    order = "<" if dataset.original_encoding[1] is not False else ">"
-    count = len(dataset.PixelData) // (allocated // 8)
-    raw = np.frombuffer(dataset.PixelData, f"{order}u{allocated // 8}", count)
-    unused = raw >> stored
+    raw = _words(dataset)
+    unused = (raw & ~raw.dtype.type(_overlay_bits(dataset) & (2**allocated - 1))) >> stored
     wrong = unused != 0
     if dataset.PixelRepresentation:
         negative = (raw >> (stored - 1)) & 1 == 1
         wrong &= ~(negative & (unused == (1 << (allocated - stored)) - 1))
+    padding = _padding_value(dataset)
+    if padding is not None:
+        wrong &= raw != padding
     if wrong.any():
         raise InputError(
             f"{named('BitsStored')} is {stored}, but {int(wrong.sum())} values use more bits"
@@ -136,17 +202,21 @@ def _require_range(pixels: np.ndarray, stored: int) -> None:
         )
 
 
-def _require_same_frame(dataset: pydicom.Dataset) -> int:
-    """Compares a compressed image's own header with the dataset's; returns its bits a sample."""
-    frames = list(encaps.generate_frames(dataset.PixelData, number_of_frames=1))
-    if len(frames) != 1:
-        raise InputError(f"{named('PixelData')} holds {len(frames)} frames, expected one")
+def _require_same_frames(dataset: pydicom.Dataset, count: int) -> int:
+    """Compares compressed images' own headers with the dataset's; returns their bits a sample."""
+    frames = list(encaps.generate_frames(dataset.PixelData, number_of_frames=count))
+    if len(frames) != count:
+        raise InputError(f"{named('PixelData')} holds {len(frames)} frames, expected {count}")
+    return max(_require_same_frame(dataset, frame) for frame in frames)
+
+
+def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
     if dataset.file_meta.TransferSyntaxUID == uid.RLELossless:
-        _require_runs(dataset, frames[0])
+        _require_runs(dataset, frame)
         return int(dataset.BitsStored)
-    if b"\xff\xd9" not in frames[0][-_END:]:
+    if b"\xff\xd9" not in frame[-_END:]:
         raise InputError(f"{named('PixelData')} is cut off: its JPEG stream has no end marker")
-    found = _frame_header(frames[0])
+    found = _frame_header(frame)
     rows, columns, samples, precision = found
     expected = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel") or 1)
     if (rows, columns, samples) != expected:
@@ -155,7 +225,7 @@ def _require_same_frame(dataset: pydicom.Dataset) -> int:
             f"samples: expected {expected[0]} x {expected[1]} of {expected[2]} (by Rows, Columns "
             "and SamplesPerPixel)"
         )
-    if dataset.BitsAllocated > 16 and frames[0][:2] == b"\xff\xd8":
+    if dataset.BitsAllocated > 16 and frame[:2] == b"\xff\xd8":
         # GDCM ends the whole process where a JPEG codec is asked for more than 16 bits.
         raise InputError(
             f"{named('BitsAllocated')} is {dataset.BitsAllocated}: expected 8 or 16 for JPEG"

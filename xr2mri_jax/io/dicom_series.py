@@ -1,216 +1,180 @@
-"""An MRI volume from the folder of a DICOM series."""
+"""An MRI volume from the folder of a DICOM series, or from an enhanced multi-frame file."""
 
-import dataclasses
+import functools
+import hashlib
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom, dicom_pixels, formats
+from xr2mri_jax.io import dicom_pixels, dicom_stack, formats
+from xr2mri_jax.io.dicom_file import read_header
+from xr2mri_jax.io.dicom_frames import Frame, OtherObject, read_frames
+from xr2mri_jax.io.dicom_tags import named
 
-_NOT_SLICES = ("DICOMDIR", "THUMBS.DB")
-_TOLERANCE = 0.01  # of the slice spacing
+_NOT_SLICES = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI", "README", "LICENSE")
+# What lies beside slices. A slice that cannot be told as DICOM any more has none of these.
+_NOT_DICOM = (
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".zip", ".bval"),
+    *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url"),
+)
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Slice:
-    path: Path
-    series: tuple[str, str]  # SeriesInstanceUID and SeriesDescription
-    layout: dict[str, int]  # see `dicom_pixels.layout`
-    position: np.ndarray  # LPS mm of the centre of the first pixel
-    axes: np.ndarray  # f64[2, 3], LPS directions in which columns and rows grow
-    spacing: np.ndarray  # mm between rows, between columns
-    rescale: tuple[float, float]
-
-
 def read_series(
-    folder: str | os.PathLike[str], modalities: Sequence[str] = ("MR",)
+    place: str | os.PathLike[str], modalities: Sequence[str] = ("MR",), echo: int | None = None
 ) -> geometry.Volume:
-    """Reads the one series in a folder, its slices ordered by ImagePositionPatient.
+    """Reads the largest series of a folder, its slices ordered by ImagePositionPatient.
+
+    Passed over, each with a clause in the volume's `doubts`: files that are no DICOM by their
+    ending, objects that are no slices (presentation states, reports, screenshots), localizers,
+    smaller series, copies of a slice with the same pixels, and all but one of several echoes.
 
     Args:
-      folder: files of any name, one slice each; hidden files and DICOMDIR are passed over.
+      place: a folder with files of any name (hidden ones and DICOMDIR are passed over), one slice
+        each or enhanced multi-frame images; or one file of the latter kind.
       modalities: the accepted values of the tag Modality.
+      echo: which of several echoes, 1 for the shortest echo time; None takes the first.
 
     Returns:
       The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
       values, or f32 where a slice has a rescale other than identity.
 
     Raises:
-      InputError: nothing in the folder, other files among the slices, more than one series, wrong
-        modality, a single slice, slices that differ in size, spacing, orientation or dtype, that
-        repeat a position or leave a gap (more than 1 % of the slice spacing).
+      InputError: nothing in the folder, broken files among the slices, several largest series,
+        wrong modality, a single slice, slices that differ in size, spacing, orientation or dtype,
+        different images at one position, or a gap.
     """
-    folder = Path(folder)
-    slices = [_read_slice(path, modalities) for path in _files(folder)]
-    _require_one_series(slices, folder)
-    if len(slices) < 2:
-        raise InputError(f"{folder}: a single slice, expected a series of several")
-    _require_alike(slices)
-    normal = np.cross(slices[0].axes[0], slices[0].axes[1])
-    slices.sort(key=lambda s: float(s.position @ normal))
-    _require_regular(slices, normal)
-    return formats.require_plausible(geometry.Volume(_voxels(slices), _affine(slices)), folder)
+    place = Path(place)
+    doubts: list[str] = []
+    paths = _files(place, doubts) if place.is_dir() else [place]
+    frames = _frames(paths, modalities, place, doubts)
+    frames = dicom_stack.one_series(frames, place, doubts)
+    if len(frames) < 2:
+        raise InputError(f"{place}: a single slice, expected a series of several")
+    dicom_stack.require_alike(frames)
+    _require_size(frames, place)
+    frames = dicom_stack.one_image_a_position(frames, echo, place, doubts)
+    frames = dicom_stack.without_copies(frames, _digest, place, doubts)
+    if len(frames) < 2:
+        raise InputError(f"{place}: a single position, expected a series of several slices")
+    first, step = dicom_stack.regular_step(frames, place, doubts)
+    volume = geometry.Volume(_voxels(frames), _affine(frames, first, step), tuple(doubts))
+    return formats.require_plausible(volume, place)
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, doubts: list[str]) -> list[Path]:
     paths = sorted(
-        p
-        for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.name.upper() not in _NOT_SLICES
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.upper() not in _NOT_SLICES
     )
     if not paths:
         raise InputError(f"{folder}: no files in this folder, expected a DICOM series")
-    others = []
+    slices: list[Path] = []
+    beside: list[Path] = []
+    broken: list[Path] = []
     for path in paths:
         try:
-            other = formats.sniff(path) != "dicom"
+            dicom = formats.sniff(path) == "dicom"
         except InputError:
-            other = True
-        if other:
-            others.append(path.name)
+            dicom = False
+        named_otherwise = path.suffix.lower() in _NOT_DICOM
+        (slices if dicom else beside if named_otherwise else broken).append(path)
+    if broken or not slices:
+        found = broken or beside
+        raise InputError(f"{folder}: not DICOM: {_listed(found)}, expected slices")
+    if beside:
+        doubts.append(f"files that are no DICOM are passed over: {_listed(beside)}")
+    return slices
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(path.name for path in paths[:3]) + more
+
+
+def _frames(
+    paths: Iterable[Path], modalities: Sequence[str], place: Path, doubts: list[str]
+) -> list[Frame]:
+    frames: list[Frame] = []
+    others: list[OtherObject] = []
+    for path in paths:
+        found = read_frames(path, modalities)
+        if isinstance(found, OtherObject):
+            others.append(found)
+        else:
+            frames += found
+    if not frames:
+        raise InputError(
+            f"{others[0].path}: wrong modality, {named('Modality')} is {others[0].modality}, "
+            f"expected {' or '.join(modalities)}"
+        )
     if others:
-        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        raise InputError(f"{folder}: not DICOM: {', '.join(others[:3])}{more}, expected slices")
-    return paths
+        kinds = ", ".join(sorted({other.modality for other in others}))
+        listed = _listed([other.path for other in others])
+        doubts.append(
+            f"{len(others)} DICOM objects that are no slices are passed over: {listed} "
+            f"(Modality {kinds})"
+        )
+    return frames
 
 
-def _read_slice(path: Path, modalities: Sequence[str]) -> _Slice:
-    header = dicom.read_header(path)
+def _require_size(frames: list[Frame], place: Path) -> None:
+    layout = frames[0].layout
+    if layout["Rows"] * layout["Columns"] * len(frames) > formats.MAX_VOXELS:
+        raise InputError(f"{place}: more than {formats.MAX_VOXELS} voxels")
+
+
+def _digest(frame: Frame) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(_pixels(frame)).tobytes()).digest()
+
+
+def _pixels(frame: Frame) -> np.ndarray:
+    """A frame's stored values [rows, columns]."""
+    found = _decoded(frame.path, frame.count)
+    return found if frame.count == 1 else found[frame.index]
+
+
+@functools.lru_cache(maxsize=1)
+def _decoded(path: Path, count: int) -> np.ndarray:
+    """The last file's pixels are kept: its frames are asked for one after the other."""
     with formats.reading(path, "DICOM"):
-        modality = str(header.get("Modality") or "")
-        if modality not in modalities:
-            raise InputError(
-                f"{path}: wrong modality, {dicom.named('Modality')} is {modality or 'absent'}, "
-                f"expected {' or '.join(modalities)}"
-            )
-        dicom.require_single_frame(header, path, "one slice a file")
-        photometric = str(header.get("PhotometricInterpretation") or "")
-        if photometric != "MONOCHROME2" or header.get("SamplesPerPixel", 1) != 1:
-            tag = dicom.named("PhotometricInterpretation")
-            raise InputError(f"{path}: {tag} is {photometric!r}, expected MONOCHROME2")
-        axes = np.reshape(_required(header, "ImageOrientationPatient", 6), (2, 3))
-        if np.abs(axes @ axes.T - np.eye(2)).max() > 1e-3:
-            tag = dicom.named("ImageOrientationPatient")
-            raise InputError(f"{path}: {tag} is {axes.tolist()}, expected two unit vectors")
-        spacing = _required(header, "PixelSpacing", 2)
-        if spacing.min() <= 0:
-            tag = dicom.named("PixelSpacing")
-            raise InputError(f"{path}: {tag} is {spacing.tolist()}, expected two positive numbers")
-        position = _required(header, "ImagePositionPatient", 3)
-        series = str(header.get("SeriesInstanceUID")), str(header.get("SeriesDescription") or "")
-        layout = dicom_pixels.layout(header)
-        return _Slice(path, series, layout, position, axes, spacing, dicom.rescale(header))
+        return dicom_pixels.decode(read_header(path, pixels=True), None, count)
 
 
-def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:
-    values = dicom.numbers(header, keyword)
-    if len(values) != count:
-        found = f"has {len(values)} numbers" if values else "is absent"
-        raise InputError(f"{dicom.named(keyword)} {found}, expected {count} numbers")
-    return np.array(values, np.float64)
-
-
-def _require_one_series(slices: list[_Slice], folder: Path) -> None:
-    count = Counter(s.series[0] for s in slices)
-    if len(count) == 1:
-        return
-    about = {key: description or "unnamed" for key, description in (s.series for s in slices)}
-    listed = ", ".join(f"{about[key]!r} ({n} files)" for key, n in count.most_common(5))
-    raise InputError(f"{folder}: {len(count)} series mixed, expected one: {listed}")
-
-
-def _require_alike(slices: list[_Slice]) -> None:
-    first = slices[0]
-    for other in slices[1:]:
-        for keyword, value in first.layout.items():
-            if other.layout[keyword] != value:
-                _refuse_unlike(first, other, keyword, value, other.layout[keyword])
-        if np.abs(first.spacing - other.spacing).max() > 1e-4 * first.spacing.max():
-            _refuse_unlike(
-                first, other, "PixelSpacing", first.spacing.tolist(), other.spacing.tolist()
-            )
-        if np.abs(first.axes - other.axes).max() > 1e-4:
-            _refuse_unlike(
-                first,
-                other,
-                "ImageOrientationPatient",
-                first.axes.ravel().tolist(),
-                other.axes.ravel().tolist(),
-            )
-
-
-def _refuse_unlike(first: _Slice, other: _Slice, keyword: str, a: object, b: object) -> None:
-    raise InputError(
-        f"{other.path}: {dicom.named(keyword)} is {b}, expected {a} as in {first.path.name}"
-    )
-
-
-def _require_regular(slices: list[_Slice], normal: np.ndarray) -> None:
-    """Slices in their order must repeat no position and leave no gap, nor shift sideways."""
-    gaps = np.diff([s.position @ normal for s in slices])
-    usual = float(np.median(gaps[gaps > 1e-3])) if (gaps > 1e-3).any() else 0.0
-    for k, gap in enumerate(gaps):
-        if gap <= _TOLERANCE * usual:
-            place = slices[k].position.tolist()
-            raise InputError(f"{_between(slices, k)} repeat the position {place}, expected one")
-        if abs(gap - usual) > _TOLERANCE * usual:
-            raise InputError(
-                f"{_between(slices, k)} are {gap:.4g} mm apart, expected {usual:.4g} mm"
-            )
-    step = (slices[-1].position - slices[0].position) / (len(slices) - 1)
-    for k in range(len(gaps)):
-        shift = np.linalg.norm(slices[k + 1].position - slices[0].position - (k + 1) * step)
-        if shift > _TOLERANCE * usual:
-            raise InputError(
-                f"{_between(slices, k)}: the second is {shift:.4g} mm off the line through the "
-                f"first and the last slice, expected less than {_TOLERANCE * usual:.2g} mm"
-            )
-
-
-def _between(slices: list[_Slice], k: int) -> str:
-    a, b = slices[k].path, slices[k + 1].path
-    return f"{a.parent}: slices {k} ({a.name}) and {k + 1} ({b.name})"
-
-
-def _affine(slices: list[_Slice]) -> np.ndarray:
-    """PS3.3 C.7.6.2.1.1, with the slice step from the first and last positions, LPS -> RAS."""
-    first, last = slices[0], slices[-1]
-    between_rows, between_columns = first.spacing
+def _affine(frames: list[Frame], first: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """PS3.3 C.7.6.2.1.1, with the step between slices as third column, LPS -> RAS."""
+    between_rows, between_columns = frames[0].spacing
     affine = np.eye(4)
-    affine[:3, 0] = first.axes[0] * between_columns
-    affine[:3, 1] = first.axes[1] * between_rows
-    affine[:3, 2] = (last.position - first.position) / (len(slices) - 1)
-    affine[:3, 3] = first.position
+    affine[:3, 0] = frames[0].axes[0] * between_columns
+    affine[:3, 1] = frames[0].axes[1] * between_rows
+    affine[:3, 2] = step
+    affine[:3, 3] = first
     return _LPS_TO_RAS @ affine
 
 
-def _voxels(slices: list[_Slice]) -> np.ndarray:
-    """The pixels of all slices [i = column, j = row, k = slice], decoded one by one."""
-    layout = slices[0].layout
+def _voxels(frames: list[Frame]) -> np.ndarray:
+    """The pixels of all slices [i = column, j = row, k = slice], decoded file by file."""
+    layout = frames[0].layout
     shape = layout["Rows"], layout["Columns"]
-    if shape[0] * shape[1] * len(slices) > formats.MAX_VOXELS:
-        raise InputError(f"{slices[0].path.parent}: more than {formats.MAX_VOXELS} voxels")
-    scaled = any(s.rescale != (1.0, 0.0) for s in slices)
+    scaled = any(frame.rescale != (1.0, 0.0) for frame in frames)
     kind = "i" if layout["PixelRepresentation"] else "u"
     stored = np.dtype(f"{kind}{layout['BitsAllocated'] // 8}")
-    stack = np.empty((len(slices), *shape), np.float32 if scaled else stored)
-    for k, one in enumerate(slices):
-        with formats.reading(one.path, "DICOM"):
-            pixels = dicom_pixels.decode(dicom.read_header(one.path, pixels=True))
+    stack = np.empty((len(frames), *shape), np.float32 if scaled else stored)
+    try:
+        for k, frame in enumerate(frames):
+            pixels = _pixels(frame)
             if pixels.shape != shape or pixels.dtype != stored:
                 raise InputError(
-                    f"{one.path}: pixels {pixels.dtype}{pixels.shape}, expected {stored}{shape}"
+                    f"{frame.path}: pixels {pixels.dtype}{pixels.shape}, expected {stored}{shape}"
                 )
-        if scaled:
-            slope, intercept = one.rescale
-            stack[k] = pixels * np.float64(slope) + np.float64(intercept)
-        else:
-            stack[k] = pixels
+            slope, intercept = frame.rescale
+            stack[k] = pixels * np.float64(slope) + np.float64(intercept) if scaled else pixels
+    finally:
+        _decoded.cache_clear()
     return stack.transpose(2, 1, 0)

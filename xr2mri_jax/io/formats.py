@@ -4,9 +4,11 @@ Names are not trusted: the Osteoarthritis Initiative's files have no extension a
 """
 
 import contextlib
+import dataclasses
 import gzip
 import logging
 import os
+import re
 import struct
 import warnings
 import zlib
@@ -17,9 +19,10 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
+from xr2mri_jax.io.budget import MAX_BYTES
 
-MAX_PIXELS = 100_000_000  # one image; the largest flat-panel radiographs have about 20 million
-MAX_VOXELS = 1_000_000_000
+MAX_PIXELS = 50_000_000  # one image; the largest flat-panel radiographs have about 20 million
+MAX_VOXELS = 200_000_000  # a series of a knee has 10 to 80 million
 _LONGEST = 600  # characters of a message
 
 # Deflate shrinks nothing more than 1032 times (zlib.net/zlib_tech.html): a file that promises more
@@ -39,15 +42,18 @@ NAMES = {
     "tiff": "TIFF",
     "nifti": "NIfTI",
     "nrrd": "NRRD",
+    "metaimage": "MetaImage",
 }
+# MetaImage has no magic number: its header begins with one of these fields.
+_METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=[ \t]*\S")
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
     """Tells a file's format from its first bytes.
 
     Returns:
-      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped) or
-      "nrrd".
+      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped),
+      "nrrd" or "metaimage".
 
     Raises:
       InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
@@ -60,6 +66,9 @@ def sniff(path: str | os.PathLike[str]) -> str:
     if not path.is_file():  # opening a pipe would wait for somebody to write into it
         raise InputError(f"{path}: is a pipe, socket or device, expected an ordinary file")
     with reading(path, "a file"):
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{path}: has {size} bytes, expected at most {MAX_BYTES}")
         head = _head(path)
     if not head:
         raise InputError(f"{path}: the file is empty")
@@ -78,6 +87,8 @@ def sniff(path: str | os.PathLike[str]) -> str:
             return kind
     if is_nifti(head):
         return "nifti"
+    if _METAIMAGE.match(head):
+        return "metaimage"
     if _starts_like_bare_dicom(head):
         return "dicom"
     raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
@@ -105,6 +116,8 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
         raise InputError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
+        if kind == "DICOM":  # it may quote any tag, the patient's name too
+            reason = ""
         said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         raise InputError(f"{path}: cannot be read as {kind} ({said})") from error
     finally:
@@ -112,10 +125,12 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 
 def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
-    """Returns a volume as it is; raises InputError where its affine cannot be that of a body part.
+    """Returns a volume; raises InputError where it cannot be one of a body part.
 
-    Refused are voxels outside VOXEL_MM, a field longer than FIELD_MM, a corner farther than
-    FARTHEST_MM from the origin, and axes less than 45 degrees apart.
+    Voxels that are no number (NaN) are outside the acquired field: the volume gets a doubt. Refused
+    are infinite voxels, volumes without a number, voxels of a size outside VOXEL_MM, a field longer
+    than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less than 45 degrees
+    apart.
     """
     spacing = np.array(volume.spacing)
     said = " x ".join(f"{size:.4g}" for size in spacing)
@@ -133,7 +148,19 @@ def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     axes = volume.affine[:3, :3] / spacing
     if np.abs(np.triu(axes.T @ axes, 1)).max() > np.sqrt(0.5):
         raise InputError(f"{path}: axes less than 45 degrees apart, expected a right-angled grid")
-    return volume
+    return _with_field(volume, path)
+
+
+def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
+    if volume.array.dtype.kind != "f":
+        return volume
+    finite = np.isfinite(volume.array)
+    if finite.all():
+        return volume
+    if np.isinf(volume.array).any() or not finite.any():
+        raise InputError(f"{path}: has infinite voxels, or none that is a number")
+    said = f"{1 - finite.mean():.2%} of the voxels are no number (NaN): taken as outside the field"
+    return dataclasses.replace(volume, doubts=(*volume.doubts, said))
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:

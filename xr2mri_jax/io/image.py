@@ -4,20 +4,39 @@ Resolution entries of such files speak of print, not of the detector, and are no
 spacing is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
 """
 
+import io
 import os
+import re
+import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats
+from xr2mri_jax.io.image_pages import main_page
 
 _GREY_TOLERANCE = 4  # of 255: JPEG stores grey as RGB with small rounding errors
+_INK_TOLERANCE = 24  # grey in inks goes through a colour conversion
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 _MIN_IS_WHITE = 0
+# Pillow's names for 16-bit colour: channels, and byte order (L little, B big, N the machine's).
+_DEEP = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
+_ORIENTATION = 274
+# EXIF's orientations 2 to 8: what shows such an image upright.
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.T,
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].T,
+    8: lambda a: np.rot90(a),
+}
 
 
 def read_image(
@@ -27,7 +46,9 @@ def read_image(
 ) -> geometry.Radiograph:
     """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
 
-    Colour images whose channels agree are taken as grey. Transparent parts become black.
+    Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too.
+    Transparent parts become black. Of a file with previews the main picture is taken, see
+    `image_pages.main_page`.
 
     Args:
       path: a PNG, TIFF or JPEG file under any name.
@@ -42,48 +63,98 @@ def read_image(
         formats.MAX_PIXELS pixels.
     """
     path = Path(path)
+    doubts: list[str] = []
     with formats.reading(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
+        # As a stream: files that Pillow maps into memory it turns wrongly by their EXIF entry.
+        with path.open("rb") as stream, Image.open(stream) as image:
+            page = main_page(image, path, doubts)
             _check(image, path)
-            image.load()
-            inverted = image.format == "TIFF" and _is_white_zero_16_bit(image)
-            array = _grey_array(ImageOps.exif_transpose(image))
-        if inverted:
-            array = 65535.0 - array
-        return geometry.Radiograph(array, spacing, side)
+            if _is_deep_colour(image, path):
+                array = _deep_grey(path, page)
+            else:
+                image.load()
+                inverted = image.format == "TIFF" and _is_white_zero_16_bit(image)
+                array = _grey_array(ImageOps.exif_transpose(image))
+                array = 65535.0 - array if inverted else array
+        return geometry.Radiograph(array, spacing, side, tuple(doubts))
 
 
-def grey(colours: np.ndarray, what: str = "image") -> np.ndarray:
+def grey(colours: np.ndarray, what: str = "image", tolerance: int = _GREY_TOLERANCE) -> np.ndarray:
     """The one channel of a picture [h, w, 3] whose three channels agree; else InputError."""
     channels = colours.astype(np.int32)
     spread = int((channels.max(axis=-1) - channels.min(axis=-1)).max())
-    limit = _GREY_TOLERANCE * (257 if colours.dtype == np.uint16 else 1)
+    limit = tolerance * (257 if colours.dtype == np.uint16 else 1)
     if spread > limit:
         raise InputError(f"{what} is coloured (channels differ by {spread}): expected grey")
     return colours[..., 1].astype(np.float32)
 
 
 def _check(image: Image.Image, path: Path) -> None:
-    count = getattr(image, "n_frames", 1)
-    if count > 1:
-        raise InputError(f"{path}: holds {count} pictures, expected one")
     if image.width * image.height > formats.MAX_PIXELS:
         raise InputError(
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
         )
     if image.format == "PNG":
-        with path.open("rb") as stream:
-            header = stream.read(26)
-        deep = header[24] == 16 and header[25] != 0
-        needed = image.width * image.height * header[24] // 8
+        needed = image.width * image.height * _png_header(path)[0] // 8
         if needed > formats.MOST_INFLATED * path.stat().st_size:
             raise InputError(f"{path}: {image.width}x{image.height} pixels, but the file is short")
-    else:
-        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
-        deep = max(bits) > 8 and len(bits) > 1
-    if deep:
-        raise InputError(f"{path}: more than one channel of 16 bits, expected 16-bit grey")
+
+
+def _png_header(path: Path) -> tuple[int, int]:
+    """(bits of a sample, colour type) of a PNG file."""
+    with path.open("rb") as stream:
+        header = stream.read(26)
+    return header[24], header[25]
+
+
+def _is_deep_colour(image: Image.Image, path: Path) -> bool:
+    """Whether it has several channels of 16 bits, of which Pillow keeps the upper 8."""
+    if image.format == "PNG":
+        bits, colour = _png_header(path)
+        return bits == 16 and colour != 0
+    bits_of = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
+    return len(bits_of) > 1 and max(bits_of) > 8
+
+
+def _deep_grey(path: Path, page: int) -> np.ndarray:
+    """f32[h, w], 0..65535, of 16-bit colour that is grey, turned as its EXIF entry says.
+
+    Pillow's decoders unpack samples of 16 bits to their upper byte. They are asked twice, for
+    either byte: the lower one is the upper one of the other byte order.
+    """
+    halves = []
+    for upper in (True, False):
+        with path.open("rb") as stream, Image.open(stream) as image:
+            image.seek(page)
+            _take_byte(image, upper)
+            image.load()
+            halves.append(np.asarray(image).astype(np.uint16))
+            turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    values = halves[0] * np.uint16(256) + halves[1]
+    array = grey(values[..., :3])
+    if values.shape[-1] == 4:
+        array = array * (values[..., 3].astype(np.float32) / 65535.0)
+    return array if turn is None else np.ascontiguousarray(turn(array))
+
+
+def _take_byte(image: Image.Image, upper: bool) -> None:
+    """Tells the decoder of 16-bit colour which byte of a sample it is to keep."""
+    assert isinstance(image, ImageFile.ImageFile)
+    tiles = []
+    for tile in image.tile:
+        given = tile.args or ("",)
+        raw = given if isinstance(given, str) else given[0]
+        match = _DEEP.fullmatch(raw)
+        if match is None:
+            raise InputError(
+                "several channels of 16 bits in a form that is not known, expected 16-bit grey"
+            )
+        little = match[2] == "L" or (match[2] == "N" and sys.byteorder == "little")
+        wanted = f"{match[1]};16{'L' if little == upper else 'B'}"
+        args = wanted if isinstance(given, str) else (wanted, *given[1:])
+        tiles.append(tile._replace(args=args))
+    image.tile = tiles
 
 
 def _is_white_zero_16_bit(image: Image.Image) -> bool:
@@ -100,10 +171,28 @@ def _grey_array(image: Image.Image) -> np.ndarray:
         if "transparency" not in image.info:
             return np.asarray(image).astype(np.float32)
         image = image.convert("RGBA") if image.mode == "L" else image
-    if image.mode in ("P", "PA", "LA", "La", "RGBa", "RGBX", "RGB"):
-        image = image.convert("RGBA")
+    if image.mode == "CMYK":
+        return grey(np.asarray(_without_inks(image)), tolerance=_INK_TOLERANCE)
+    if image.mode in ("P", "PA", "LA", "La", "RGBa", "RGBX", "RGB", "YCbCr"):
+        image = image.convert("RGBA" if image.mode != "YCbCr" else "RGB").convert("RGBA")
     if image.mode != "RGBA":
         raise InputError(f"image of mode {image.mode}: expected 8- or 16-bit grey")
     values = np.asarray(image)
     opaque = values[..., 3].astype(np.float32) / 255.0
     return grey(values[..., :3]) * opaque
+
+
+def _without_inks(image: Image.Image) -> Image.Image:
+    """CMYK as RGB: by the file's colour profile, where it has one that can be used."""
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            found = ImageCms.profileToProfile(
+                image, own, ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except ImageCms.PyCMSError:
+            found = None
+        if found is not None:
+            return found
+    return image.convert("RGB")

@@ -4,6 +4,8 @@ import contextlib
 import gzip
 import math
 import os
+import re
+import struct
 from collections.abc import Iterator
 from io import IOBase
 from pathlib import Path
@@ -16,24 +18,26 @@ from nibabel import imageglobals
 from xr2mri_jax import files, geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats
+from xr2mri_jax.io.budget import MAX_BYTES
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _SCANNER = 1
 _FORMS_MM = 1.0  # sform and qform may lie this far apart at a corner: qform's angles are rounded
 _PIXDIM_SHARE = 0.01
+_MOST_EXTENSIONS = 1 << 24
 
 
 def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a single-file NIfTI-1 or -2 volume, gzipped or not, under any name.
 
-    The affine is the sform, else the qform. Voxels keep their dtype unless the header scales them
-    (then f32).
+    The affine is the sform, else the qform; where both are there and differ it is a doubt. Voxels
+    keep their dtype unless the header scales them (then f32).
 
     Raises:
       InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
         units other than mm, neither sform nor qform (left and right would be a guess), or a header
-        that contradicts itself or the file: sform against qform or pixdim, datatype against
-        bitpix, more or fewer bytes than the shape needs.
+        that contradicts itself or the file: affine against pixdim, datatype against bitpix, more or
+        fewer bytes than the shape needs.
     """
     path = Path(path)
     with formats.reading(path, "NIfTI"), _open(path) as stream:
@@ -43,9 +47,9 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
             raise InputError(f"{path}: NIfTI of shape {image.shape}, expected three axes")
         if not _has_form(image):
             raise InputError(f"{path}: has neither sform nor qform, so its orientation is unknown")
-        _require_one_geometry(image)
-        volume = geometry.Volume(_voxels(image, stream).reshape(shape, order="A"), image.affine)
-        return formats.require_plausible(volume, path)
+        doubts = tuple(_two_places(image))
+        voxels = _voxels(image, stream).reshape(shape, order="A")
+        return formats.require_plausible(geometry.Volume(voxels, image.affine, doubts), path)
 
 
 def read_nifti_radiograph(
@@ -139,6 +143,7 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     if not formats.is_nifti(head):
         raise InputError(f"{path}: no NIfTI header")
     two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
+    _require_near_voxels(head, two, path)
     if (head[4:6] if two else head[344:346]) == b"ni":
         raise InputError(f"{path}: header of a .hdr/.img pair, expected one .nii file")
     with _unheard():
@@ -156,6 +161,15 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     if units not in ("mm", "unknown"):
         raise InputError(f"{path}: lengths in {units}, expected mm")
     return image
+
+
+def _require_near_voxels(head: bytes, two: bool, path: Path) -> None:
+    """Extensions lie before the voxels; nibabel reads all of them, whatever their size."""
+    order = "<" if head[0] in (348 & 0xFF, 540 & 0xFF) else ">"
+    form, place = (f"{order}q", slice(168, 176)) if two else (f"{order}f", slice(108, 112))
+    (start,) = struct.unpack(form, head[place])
+    if not start <= _MOST_EXTENSIONS:
+        raise InputError(f"{path}: vox_offset is {start:g}, expected at most {_MOST_EXTENSIONS}")
 
 
 @contextlib.contextmanager
@@ -179,6 +193,8 @@ def _require_bytes(image: nib.Nifti1Image, path: Path, gzipped: bool) -> None:
     needed = _end_of_voxels(image)
     if gzipped and needed > formats.MOST_INFLATED * size:
         raise InputError(f"{path}: shape {image.shape} needs {needed} bytes, the file is cut off")
+    if needed > MAX_BYTES:
+        raise InputError(f"{path}: shape {image.shape} needs {needed} bytes, more than {MAX_BYTES}")
     if not gzipped and needed != size:
         raise InputError(
             f"{path}: shape {image.shape} needs {needed} bytes, but the file has {size}"
@@ -191,19 +207,14 @@ def _end_of_voxels(image: nib.Nifti1Image) -> int:
     return int(cast(Any, image.dataobj).offset) + count * image.get_data_dtype().itemsize
 
 
-def _require_one_geometry(image: nib.Nifti1Image) -> None:
-    """sform, qform and pixdim must tell one place: which of two is right would be a guess."""
+def _two_places(image: nib.Nifti1Image) -> list[str]:
+    """A clause where sform and qform tell two places: the sform is followed, as nibabel does.
+
+    Raises:
+      InputError: pixdim contradicts the affine: which size is right would be a guess.
+    """
     header = image.header
     geometry.checked_affine(image.affine)
-    corners = np.array(np.meshgrid(*((0, n - 1) for n in image.shape[:3]), [1])).reshape(4, -1)
-    if header["sform_code"] > 0 and header["qform_code"] > 0:
-        apart = np.abs((header.get_sform() - header.get_qform()) @ corners).max()
-        if not apart <= _FORMS_MM:
-            raise InputError(
-                f"sform (code {int(header['sform_code'])}) and qform (code "
-                f"{int(header['qform_code'])}) are {apart:.4g} mm apart: expected one place, at "
-                f"most {_FORMS_MM:g} mm"
-            )
     sizes = np.linalg.norm(image.affine[:3, :3], axis=0)
     stated = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
     if not np.all(np.abs(stated - sizes) <= _PIXDIM_SHARE * sizes):
@@ -211,6 +222,16 @@ def _require_one_geometry(image: nib.Nifti1Image) -> None:
             f"pixdim is {stated.round(4).tolist()} mm: expected the affine's "
             f"{sizes.round(4).tolist()}"
         )
+    if not (header["sform_code"] > 0 and header["qform_code"] > 0):
+        return []
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in image.shape[:3]), [1])).reshape(4, -1)
+    apart = np.abs((header.get_sform() - header.get_qform()) @ corners).max()
+    if apart <= _FORMS_MM:
+        return []
+    return [
+        f"sform (code {int(header['sform_code'])}) and qform (code {int(header['qform_code'])}) "
+        f"are up to {apart:.4g} mm apart: the sform is followed"
+    ]
 
 
 def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
@@ -230,3 +251,28 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
         raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
     return scaled
+
+
+# How Connectome Workbench, and TotalSegmentator after it, writes names into an extension.
+_LABEL = re.compile(
+    rb"<Label\b[^>]*?\bKey=[\"'](\d{1,5})[\"'][^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]{1,200})"
+)
+
+
+def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
+    """The names of labels in a header extension with a LabelTable; {} where there is none.
+
+    Raises:
+      InputError: as `read_nifti`, but for the voxels.
+    """
+    path = Path(path)
+    with formats.reading(path, "NIfTI"), _open(path) as stream:
+        image = _image(stream, path)
+        names: dict[int, str] = {}
+        for extension in image.header.extensions:
+            content = extension.get_content()
+            raw = content if isinstance(content, bytes) else str(content).encode("utf-8", "replace")
+            if b"<LabelTable" in raw:
+                for key, name in _LABEL.findall(raw):
+                    names[int(key)] = name.decode("utf-8", "replace").strip()
+        return {key: name for key, name in names.items() if key}

@@ -1,12 +1,19 @@
-"""Delimited text tables as rows of text: encoding, header case, ragged and broken rows."""
+"""Delimited text tables, read and written: encoding, header case, broken rows, cells made safe."""
 
 import csv
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
+from xr2mri_jax.files import atomic_path
+
+# Spreadsheets take cells that begin so for formulas (OWASP, "CSV injection"); numbers are none.
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,4 +122,34 @@ def _row(path: Path, number: int, names: Sequence[str], cells: Sequence[str]) ->
         raise InputError(
             f"{path}, row {number}: found {len(cells)} cells, expected {len(names)} (the header's)"
         )
-    return Row(path, number, dict(zip(names, (cell.strip() for cell in cells), strict=False)))
+    return Row(path, number, dict(zip(names, map(_read_cell, cells), strict=False)))
+
+
+def _read_cell(text: str) -> str:
+    """A cell without blanks at its ends, and without the apostrophe that `cell` puts first."""
+    text = text.strip()
+    return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA) else text
+
+
+def cell(value: Any) -> str:
+    """A cell's text that no spreadsheet takes for a formula and that controls no terminal.
+
+    Text that begins with = + - @ and is no number gets an apostrophe first, which `read_table`
+    takes away again; control characters are escaped as in `errors.printable`. None is "".
+    """
+    text = "" if value is None else printable(str(value))
+    formula = text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip())
+    return f"'{text}" if formula else text
+
+
+def table_line(cells: Iterable[Any]) -> str:
+    """One row of a CSV table, its cells as `cell` makes them, with the line's end."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([cell(value) for value in cells])
+    return line.getvalue()
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Writes a CSV table in UTF-8 with a header, atomically; its cells as `cell` makes them."""
+    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        stream.writelines(map(table_line, (columns, *rows)))

@@ -53,7 +53,7 @@ def frame_radiograph(
     Raises:
       InputError: as `standardise_radiograph`.
     """
-    sided = Radiograph(radiograph.array, radiograph.spacing, place.side)
+    sided = dataclasses.replace(radiograph, side=place.side)
     whole = is_framed(sided, place) or line_columns(place, sided) == 0
     if whole:
         standard = standardise_radiograph(spread_over_box(sided), shape, None, contrast)
@@ -105,6 +105,6 @@ def _cut(
     high = wide / pixel_aspect(radiograph)
     row = place.centre_px[0] - (CENTRE_ROW - 0.5) * high
     # The spacing at which the canonical box is the frame: no millimetre is claimed by it.
-    scaled = Radiograph(radiograph.array, (BOX_MM[1] / high, BOX_MM[2] / wide), radiograph.side)
+    scaled = dataclasses.replace(radiograph, spacing=(BOX_MM[1] / high, BOX_MM[2] / wide))
     row = min(max(row, 0.0), radiograph.shape[0] - 1.0)
     return standardise_radiograph(scaled, shape, (row, place.centre_px[1]), contrast)

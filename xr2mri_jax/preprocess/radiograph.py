@@ -6,11 +6,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 from skimage.exposure import equalize_adapthist
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, Radiograph, radiograph_affine, resample_radiograph
 from xr2mri_jax.preprocess.intensity import (
+    SHUTTER_RIM,
     exposed_area,
     scale_to_window,
     undo_window,
@@ -75,6 +77,8 @@ def standardise_radiograph(
     _require_cover(radiograph, inside)
     values = _cut(radiograph, centre_px, shape)
     exposed = inside & exposed_area(values)
+    if radiograph.background is not None:
+        exposed &= ~_cut_background(radiograph.background, to_source, shape)
     counted = exposed if exposed.any() else inside
     image, window = scale_to_window(values, counted, settings["percentiles"])
     if settings["clahe"] is not None:
@@ -108,7 +112,7 @@ def spread_over_box(radiograph: Radiograph) -> Radiograph:
     """
     rows, columns = radiograph.shape
     spacing = (BOX_MM[1] / rows, BOX_MM[2] / columns)
-    return Radiograph(radiograph.array, spacing, radiograph.side)
+    return dataclasses.replace(radiograph, spacing=spacing)
 
 
 def source_pixels(record: Mapping[str, Any], pixels: Any) -> np.ndarray:
@@ -227,6 +231,18 @@ def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[in
         moved.append(centre[axis] - first)
     part = Radiograph(radiograph.array[np.ix_(*indices)], spacing, radiograph.side)
     return resample_radiograph(part, moved, shape)[0]
+
+
+def _cut_background(
+    background: np.ndarray, to_source: np.ndarray, shape: Sequence[int]
+) -> np.ndarray:
+    """bool[h, w]: canonical pixels on the source's background, or within the blur beside it."""
+    indices = [
+        np.clip(np.rint(to_source[axis, axis] * np.arange(n) + to_source[axis, 2]), 0, last - 1)
+        for axis, (n, last) in enumerate(zip(shape, background.shape, strict=True))
+    ]
+    rows, columns = (index.astype(int) for index in indices)
+    return binary_dilation(background[np.ix_(rows, columns)], iterations=SHUTTER_RIM)
 
 
 def _equalise(image: np.ndarray, clahe: Mapping[str, float]) -> np.ndarray:

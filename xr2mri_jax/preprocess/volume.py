@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, to_canonical
+from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, to_canonical, without_gaps
 from xr2mri_jax.preprocess.bias_field import bias_field_at, correct_bias
 from xr2mri_jax.preprocess.intensity import scale_to_window, undo_window
 from xr2mri_jax.preprocess.joint_centre.find import JointCentre, find_joint_centre
@@ -43,7 +43,7 @@ def standardise_volume(
     """Brings an MRI into the canonical box and scales it to [0, 1] inside the field.
 
     Args:
-      volume: any real range, the patient's own coordinates.
+      volume: any real range, the patient's own coordinates; NaN where there is no field.
       side: "left" or "right".
       centre: RAS mm of the tibiofemoral joint's centre; None finds it (`find_joint_centre`).
       shape: voxels (d, h, w) of the canonical grid.
@@ -68,7 +68,10 @@ def standardise_volume(
     bias = None
     source = volume
     if bias_field is not None:
-        source, bias = correct_bias(volume, bias_field)
+        corrected, bias = correct_bias(without_gaps(volume), bias_field)
+        source = dataclasses.replace(
+            corrected, array=np.where(_gaps(volume), np.nan, corrected.array)
+        )
     array, mask = to_canonical(source, side, centre, shape)
     if not mask.any():
         raise InputError(
@@ -126,3 +129,10 @@ def _how_sure(found: JointCentre | None) -> dict[str, float] | None:
     if found is None:
         return None
     return {"confidence": found.confidence, "spread_mm": found.spread_mm}
+
+
+def _gaps(volume: Volume) -> np.ndarray:
+    """bool[i, j, k]: voxels without a number."""
+    if volume.array.dtype.kind != "f":
+        return np.zeros(volume.shape, bool)
+    return np.isnan(volume.array)

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from xr2mri_jax.errors import WORK_FAILED, WRONG_INPUT, InputError, failure_line
+from xr2mri_jax.errors import WORK_FAILED, WRONG_INPUT, InputError, failure_line, printable
 from xr2mri_jax.runtime import devices, interruption
 
 # What absl and ml_collections raise for flags that cannot be taken.
@@ -52,6 +52,7 @@ def run(
     def guarded(_: list[str]) -> None:
         if not flags.FLAGS["verbosity"].present:  # libraries would tell of every file they open
             logging.set_verbosity(logging.WARNING)
+        logging.get_absl_handler().addFilter(_one_line)
         try:
             with interruption.unwinding():
                 if not own_devices:
@@ -96,7 +97,13 @@ def _refuse(message: str) -> None:
     _end(message, WRONG_INPUT)
 
 
+def _one_line(record: Any) -> bool:
+    """Makes what is logged safe for a terminal: names of files can hold escapes."""
+    record.msg, record.args = printable(" ".join(record.getMessage().split())), ()
+    return True
+
+
 def _end(message: str, code: int) -> None:
-    line = " ".join(message.split())
+    line = printable(" ".join(message.split()))
     print(f"error: {line}", file=sys.stderr)
     sys.exit(code)

@@ -12,10 +12,10 @@ from PIL import Image
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import Volume
-from xr2mri_jax.io import read_volume, write_nifti
+from xr2mri_jax.io import write_nifti
+from xr2mri_jax.io.label_map import LabelMap, whole_labels
 from xr2mri_jax.phantom.label_map import SimulatedPair, simulate_pair
-from xr2mri_jax.phantom.landmarks import find_side
-from xr2mri_jax.simulation.label_tables import apply_table, find_table
+from xr2mri_jax.simulation.knee_labels import KneeLabels, knee_of_map, read_knee
 
 LEVELS = 4095  # of the stored MRI: 12 bits, as scanners use
 
@@ -51,10 +51,10 @@ def simulate_file(
     """Reads a label map, simulates and writes PNG, record and NIfTI: all of them or none.
 
     Args:
-      labels: NIfTI or NRRD.
+      labels: NIfTI, NRRD or MetaImage, see `io.label_map`.
       files: where the pair goes.
       side: "left" or "right"; None where the labels tell it (fibula, or medial and lateral parts).
-      table: see `label_tables.find_table`.
+      table: see `knee_labels.knee_of_map`.
       seed: of what is drawn, 0 or more.
 
     Returns:
@@ -64,12 +64,14 @@ def simulate_file(
     Raises:
       InputError: anything of this cannot be used; nothing has been written then.
     """
-    volume = read_volume(labels)
+    if seed < 0:
+        raise InputError(f"--seed: found {seed}, expected 0 or more")
+    knee = read_knee(labels, side, table)
     try:
-        pair, used = simulate_labels(volume, side, table, seed)
+        pair = _pair(knee, seed)
     except InputError as error:
         raise InputError(f"{labels}: {error}") from error
-    record = _record(pair, Path(labels), files, table, used)
+    record = _record(pair, Path(labels), files, table, knee)
     _write(files, pair, record)
     return record
 
@@ -91,18 +93,27 @@ def simulate_labels(
     """
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected 0 or more")
-    mapped, used = apply_table(labels, find_table(table))
-    side = side or find_side(mapped)
-    if side is None:
+    knee = knee_of_map(LabelMap(whole_labels(labels)), side, table)
+    return _pair(knee, seed), knee.used
+
+
+def _pair(knee: KneeLabels, seed: int) -> SimulatedPair:
+    if knee.side is None:
         raise InputError("the labels do not tell the side, give --side=right or --side=left")
-    return simulate_pair(mapped, side, seed), used
+    return simulate_pair(knee.volume, knee.side, seed)
 
 
 def _record(
-    pair: SimulatedPair, labels: Path, files: PairFiles, table: str, used: dict[int, str]
+    pair: SimulatedPair, labels: Path, files: PairFiles, table: str, knee: KneeLabels
 ) -> dict[str, Any]:
     rows, columns = pair.radiograph.shape
-    details = {"file": os.fspath(labels), "table": table, "names": used}
+    details = {
+        "file": os.fspath(labels),
+        "table": table,
+        "table_used": knee.table,
+        "names": knee.used,
+        "doubts": list(knee.doubts),
+    }
     return {
         **pair.record,
         "labels": {**pair.record["labels"], **details},

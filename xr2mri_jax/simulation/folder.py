@@ -1,6 +1,5 @@
 """A folder of label maps to a folder of simulated pairs, with the manifest that prepares it."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -12,13 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import SIDES
-from xr2mri_jax.io.tables import Row, read_table
+from xr2mri_jax.io.tables import Row, read_table, write_table
 from xr2mri_jax.simulation.files import PairFiles, simulate_file
 from xr2mri_jax.simulation.label_tables import find_table
 
-ENDINGS = (".nii.gz", ".nii", ".nrrd")
+ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
 MANIFEST = "manifest.csv"
 BROKEN = "broken.csv"
 COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", "spacing")
@@ -98,10 +96,7 @@ def simulate_folder(
 
 def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:
     """Writes rows with the keys COLUMNS, atomically."""
-    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 def _maps(
@@ -196,5 +191,4 @@ def _write_broken(path: Path, broken: Mapping[str, str]) -> None:
     if not broken:
         path.unlink(missing_ok=True)
         return
-    with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("file", "reason"), *broken.items()])
+    write_table(path, ("file", "reason"), broken.items())

@@ -23,8 +23,12 @@ AUTO = "auto"
 #     Initiative, pubdata.zib.de); codes as in CartiMorph's notes on the data.
 #   oai_zib_cm: the same maps with the tibia's cartilage parted, Yao et al., Med Image Anal
 #     91:103035, 2024.
-#   oai_lesions: Woo et al., arXiv 2211.16696, 2022 (bone marrow lesions apart from their bone; a
+#   oai_woo: Woo et al., arXiv 2211.16696, 2022 (bone marrow lesions apart from their bone; a
 #     lesion is part of the bone here).
+#   ski10: Heimann et al., "Segmentation of knee images: a grand challenge", MICCAI workshop 2010.
+#   totalseg_appendicular: TotalSegmentator's task appendicular_bones (map_to_binary.py), MR alike.
+#   iwoai: Desai et al., Radiol Artif Intell 3(3):e200078, 2021, the challenge's six tissues.
+#   dosma: the order of DOSMA's model of that challenge, fc, tc, pc, men (dosma.models.oaiunet2d).
 #   pymskt: the codes of A. Gatti's pyMSKT, whose example is in the Initiative's DESS geometry.
 TABLES: dict[str, dict[int, str]] = {
     "oai_zib": {1: "femur", 2: "femoral_cartilage", 3: "tibia", 4: "tibial_cartilage"},
@@ -47,7 +51,7 @@ TABLES: dict[str, dict[int, str]] = {
         9: "lateral_meniscus",
         10: "medial_meniscus",
     },
-    "oai_lesions": {
+    "oai_woo": {
         1: "femur",
         2: "femoral_cartilage",
         3: "tibia",
@@ -59,6 +63,28 @@ TABLES: dict[str, dict[int, str]] = {
         9: "patella",
     },
     "phantom": {code: name for name, code in CODES.items() if code},
+    "ski10": {1: "femur", 2: "femoral_cartilage", 3: "tibia", 4: "tibial_cartilage"},
+    # Without a femur, or without bones: known, so that they are not taken for something else.
+    "totalseg_appendicular": {
+        1: "patella",
+        2: "tibia",
+        3: "fibula",
+        **dict.fromkeys(range(4, 12), "ignore"),
+    },
+    "iwoai": {
+        1: "femoral_cartilage",
+        2: "medial_tibial_cartilage",
+        3: "lateral_tibial_cartilage",
+        4: "patellar_cartilage",
+        5: "lateral_meniscus",
+        6: "medial_meniscus",
+    },
+    "dosma": {
+        1: "femoral_cartilage",
+        2: "tibial_cartilage",
+        3: "patellar_cartilage",
+        4: "meniscus",
+    },
 }
 
 
@@ -96,9 +122,8 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
 
     Args:
       labels: whole numbers, of any dtype.
-      table: tissue by code; 0 is always the background. None takes, of the tables of TABLES that
-        know every code of the map, femur and tibia among them, the one whose femur and tibia fill
-        most voxels (they are the largest parts of a knee), the first of several.
+      table: tissue by code; 0 is always the background. None takes of the tables that
+        know every code of the map the first of `candidates`.
 
     Returns:
       u8 labels on the same grid, and the part of the table that the map uses.
@@ -116,7 +141,7 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
         raise InputError(f"found labels from {low} to {high}, expected 0 to 65535")
     counts = np.bincount(array.ravel(), minlength=1)
     codes = [int(code) for code in np.flatnonzero(counts) if code]
-    table = _guess(codes, counts) if table is None else table
+    table = _guess(Volume(array, labels.affine), codes) if table is None else table
     unknown = [code for code in codes if code not in table]
     if unknown:
         raise InputError(
@@ -128,16 +153,39 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
     return Volume(lookup[array], labels.affine), {code: table[code] for code in codes}
 
 
-def _guess(codes: list[int], counts: np.ndarray) -> dict[int, str]:
+def candidates(labels: Volume) -> list[str]:
+    """The tables of TABLES that know every code of a map, femur and tibia among them.
+
+    First the one whose femur and tibia fill most voxels: they are the largest parts of a knee.
+    """
+    counts = np.bincount(labels.array.ravel().astype(np.int64), minlength=1)
+    codes = [int(code) for code in np.flatnonzero(counts) if code]
     known = []
-    for table in TABLES.values():
+    for name, table in TABLES.items():
         names = {table.get(code) for code in codes}
         if None not in names and {"femur", "tibia"} <= names:
             bones = [code for code in codes if table[code] in ("femur", "tibia")]
-            known.append((int(counts[bones].sum()), table))
-    if not known:
-        raise InputError(
-            f"found the labels {codes}, which no table knows with femur and tibia among them: say "
-            f"--table={'|'.join(TABLES)} or name a CSV file"
-        )
-    return max(known, key=lambda found: found[0])[1]
+            known.append((-int(counts[bones].sum()), name))
+    return [name for _, name in sorted(known, key=lambda found: found[0])]
+
+
+def without_bones(labels: Volume) -> list[str]:
+    """The tables that know every code of a map and have no femur or no tibia."""
+    codes = set(np.flatnonzero(np.bincount(labels.array.ravel()))) - {0}
+    return [
+        name
+        for name, table in TABLES.items()
+        if codes and codes <= set(table) and not {"femur", "tibia"} <= set(table.values())
+    ]
+
+
+def _guess(labels: Volume, codes: list[int]) -> dict[int, str]:
+    known = candidates(labels)
+    if known:
+        return TABLES[known[0]]
+    without = without_bones(labels)
+    also = f" ({', '.join(without)} knows them, without femur or tibia)" if without else ""
+    raise InputError(
+        f"found the labels {codes[:20]}, which no table knows with femur and tibia among them"
+        f"{also}: say --table={'|'.join(TABLES)} or name a CSV file"
+    )

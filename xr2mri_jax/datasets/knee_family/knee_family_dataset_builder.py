@@ -1,6 +1,5 @@
 """TFDS builder of a family of knees bred from a folder of label maps."""
 
-import csv
 import dataclasses
 import functools
 from pathlib import Path
@@ -17,7 +16,7 @@ from xr2mri_jax.datasets.knee_family.work import (
     prepared_atlas,
 )
 from xr2mri_jax.datasets.outcomes import Tally
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.simulation.family import STORED_SHAPE
 
@@ -80,11 +79,6 @@ class Builder(FilesBuilder):
 
     def write_report(self, path: Path, tally: Tally) -> str:
         """Writes a table of the knees that could not be drawn; returns it in short."""
-        with (
-            atomic_path(path) as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, ("key", "reason", "detail"), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(tally.rows())
+        columns = ("key", "reason", "detail")
+        write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
         return tally.summary()

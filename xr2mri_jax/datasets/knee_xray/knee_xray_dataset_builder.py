@@ -1,6 +1,5 @@
 """TFDS builder of single knee radiographs from a folder per Kellgren-Lawrence grade."""
 
-import csv
 import dataclasses
 import functools
 from pathlib import Path
@@ -13,7 +12,7 @@ from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
 from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
 from xr2mri_jax.datasets.knee_xray.work import ListedFile, XrayOptions, make_radiograph
 from xr2mri_jax.datasets.outcomes import Tally
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.io.tables import write_table
 
 
 @dataclasses.dataclass
@@ -75,13 +74,8 @@ class Builder(FilesBuilder):
 
     def write_report(self, path: Path, tally: Tally) -> str:
         """Writes a table of the files that could not be used; returns it in short."""
-        with (
-            atomic_path(path) as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, ("key", "reason", "detail"), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(tally.rows())
+        columns = ("key", "reason", "detail")
+        write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
         return tally.summary()
 
 

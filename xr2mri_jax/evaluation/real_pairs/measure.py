@@ -21,9 +21,9 @@ from xr2mri_jax.evaluation.real_pairs.knee import BONES, Bone, Knee, knee_of
 from xr2mri_jax.evaluation.real_pairs.mean_shape import Mean, MeanShapes, phantom_mean
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.inference.label_prediction import LabelPredictor
-from xr2mri_jax.io import read_volume
 from xr2mri_jax.presentation.sources import MODEL
-from xr2mri_jax.simulation.label_tables import apply_table, find_table
+from xr2mri_jax.simulation.knee_labels import read_knee
+from xr2mri_jax.simulation.label_tables import find_table
 
 MEAN, MEAN_SCALED, MEAN_TRUE_WIDTH = "mean_shape", "mean_shape_scaled", "mean_shape_true_width"
 PHANTOM, SHUFFLED = "phantom_mean_shape", "shuffled_xray"
@@ -78,12 +78,14 @@ def read_knees(pairs: Sequence[Pair], table: str) -> list[Knee]:
     Raises:
       InputError: a map cannot be used; it is named.
     """
-    chosen, knees = find_table(table), []
+    find_table(table)
+    knees = []
     for pair in tqdm(pairs, desc="true knees", unit="map", mininterval=1):
         try:
-            knees.append(knee_of(apply_table(read_volume(pair.labels), chosen)[0], pair.side))
+            knees.append(knee_of(read_knee(pair.labels, pair.side, table).volume, pair.side))
         except InputError as error:
-            raise InputError(f"{pair.labels}: {error}") from error
+            said = str(error).removeprefix(f"{pair.labels}: ")
+            raise InputError(f"{pair.labels}: {said}") from error
     return knees
 
 

@@ -1,6 +1,5 @@
 """Real pairs evaluated: reads the table, measures, writes the report as one folder."""
 
-import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
+from xr2mri_jax.io.tables import write_table
 
 SEED = 0
 RESULT = "real_pairs.json"
@@ -73,10 +73,7 @@ def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
     table = columns(found)
     with files.atomic_folder(output) as partial:
         files.write_json(partial / RESULT, content)
-        with (partial / "cases.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(table)
-            writer.writerows(zip(*table.values(), strict=True))
+        write_table(partial / "cases.csv", tuple(table), zip(*table.values(), strict=True))
         text = page.page(content, evaluated, found)
         (partial / "index.html").write_text(text, encoding="utf-8")
     for line in page.findings(content):

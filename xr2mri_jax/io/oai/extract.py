@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.budget import MAX_BYTES, MAX_PIECE, Budget, BudgetReader
 from xr2mri_jax.io.records import MriSeries, RadiographFile
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
-MAX_BYTES = 4 * 1024**3  # a series has 0.05 GB: more is a broken or hostile archive
+# Behind the last member; writers fill their last record of 10 KiB with zeros.
+MAX_BEHIND = 1 << 20
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 
 
@@ -95,17 +97,22 @@ def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES)
 
 def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> None:
     """Writes the archive's files and appends their paths to `files`; errors as InputError."""
+    budget = Budget(archive, max_bytes + MAX_BEHIND)
     total = 0
     try:
-        with _stream(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            for member in tar:
-                _check_member(archive, member)
-                total += member.size
-                if total > max_bytes:
-                    raise InputError(f"{archive}: holds more than {max_bytes} bytes")
-                if member.isfile():
-                    _write(tar, member, folder, files)
-            _check_end(archive, stream, tar.offset)
+        with _stream(archive) as raw:
+            stream = BudgetReader(raw, budget)
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                for member in tar:
+                    budget.part()
+                    _check_member(archive, member)
+                    total += member.size
+                    if total > max_bytes:
+                        raise InputError(f"{archive}: holds more than {max_bytes} bytes")
+                    if member.isfile():
+                        _write(tar, member, folder, files)
+                    tar.members = []  # type: ignore[attr-defined]  # else the headers of all of them are kept
+                _check_end(archive, stream, tar.offset)
     except _BROKEN as error:
         reason = str(error) or type(error).__name__
         raise InputError(f"{archive}: truncated or no tar archive ({reason})") from error
@@ -125,7 +132,7 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _check_end(archive: Path, stream: IO[bytes], offset: int) -> None:
+def _check_end(archive: Path, stream: BudgetReader, offset: int) -> None:
     """Refuses an archive that stops before the zero block that ends a tar.
 
     tarfile takes a file that was cut between two members for a whole one: it has then read less
@@ -133,8 +140,11 @@ def _check_end(archive: Path, stream: IO[bytes], offset: int) -> None:
     """
     if stream.tell() - offset < tarfile.BLOCKSIZE:
         raise InputError(f"{archive}: truncated (the end of the tar archive is missing)")
-    while stream.read(1 << 20):
-        continue
+    behind = 0
+    while found := stream.read(MAX_PIECE):
+        behind += len(found)
+        if behind > MAX_BEHIND:
+            raise InputError(f"{archive}: goes on for more than {MAX_BEHIND} bytes behind its end")
 
 
 def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
@@ -153,7 +163,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, files: l
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as sink:
         files.append(target)
-        shutil.copyfileobj(source, sink, 1 << 20)
+        shutil.copyfileobj(source, sink, MAX_PIECE)
         written = sink.tell()
     if written != member.size:
         raise tarfile.ReadError(f"member {member.name!r} has {written} of {member.size} bytes")

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Volume, checked_side, mirror_volume, resample
+from xr2mri_jax.geometry import Volume, checked_side, mirror_volume, resample, without_gaps
 from xr2mri_jax.preprocess.joint_centre import network
 from xr2mri_jax.preprocess.joint_centre.network import GRID, VOXEL_MM
 
@@ -48,7 +48,7 @@ def find_joint_centre(
     drawn at random (`tools/fit_joint_centre`).
 
     Args:
-      volume: any real dtype [i, j, k], finite.
+      volume: any real dtype [i, j, k]; NaN where there is no field.
       side: "left" or "right"; left knees are looked at mirrored.
       smallest_confidence: refuse below this; 0 accepts whatever is found.
 
@@ -56,7 +56,7 @@ def find_joint_centre(
       InputError: values that are not finite, a volume without contrast, or no knee joint found.
     """
     mirrored = checked_side(side) == "left"
-    coarse = _coarse(volume)
+    coarse = _coarse(without_gaps(volume))
     if not np.isfinite(coarse.array).all():
         raise InputError("the volume has values that are not finite, expected finite ones")
     if not np.ptp(coarse.array) > 0:

@@ -1,0 +1,195 @@
+"""Broken and odd tags of radiographs: passed over and said, or named; a patient is never shown."""
+
+import numpy as np
+import pytest
+from made_dicom import PIXELS, made
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from xr2mri_jax import io
+from xr2mri_jax.errors import InputError
+
+# What may lie in any tag of a badly written file.
+NAME, NUMBER = "MUELLER^HANNA", "19560214123"
+
+
+def with_commas(path, *replaced, **tags):
+    """Writes a file and puts commas where the decimal points of these texts are."""
+    made(path, **tags)
+    content = path.read_bytes()
+    for text in replaced:
+        assert content.count(text) == 1
+        content = content.replace(text, text.replace(b".", b","))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("tags", "text", "keyword"),
+    [
+        ({"ImagerPixelSpacing": [0.15, 0.15]}, rb"0.15\0.15", "ImagerPixelSpacing (0018,1164)"),
+        ({"PixelSpacing": [0.2, 0.25]}, rb"0.2\0.25", "PixelSpacing (0028,0030)"),
+        ({"WindowCenter": 2048.5, "WindowWidth": 4096}, b"2048.5", "WindowCenter (0028,1050)"),
+        ({"WindowCenter": 2048, "WindowWidth": 4096.5}, b"4096.5", "WindowWidth (0028,1051)"),
+        (
+            {"ImagerPixelSpacing": [1, 1], "EstimatedRadiographicMagnificationFactor": 1.15},
+            b"1.15",
+            "EstimatedRadiographicMagnificationFactor (0018,1114)",
+        ),
+        ({"PatientWeight": 80.5, "DistanceSourceToDetector": 1000.5}, b"80.5", ""),
+        ({"KVP": 63.5, "ExposureTime": 7}, b"63.5", ""),
+    ],
+)
+def test_decimal_commas_in_tags_that_are_not_needed(tmp_path, tags, text, keyword):
+    found = io.read_radiograph(with_commas(tmp_path / "x", text, **tags))
+    np.testing.assert_array_equal(found.array, PIXELS)
+    if keyword:
+        (doubt,) = found.doubts
+        assert doubt.startswith(f"{keyword} is ") and doubt.endswith(": passed over")
+        assert "," in doubt
+    else:
+        assert found.doubts == ()
+    assert io.read_radiograph(tmp_path / "x", spacing=0.3).spacing == (0.3, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("tags", "text", "said"),
+    [
+        (
+            {"RescaleSlope": 1.5, "RescaleIntercept": 0},
+            b"1.5",
+            r"RescaleSlope \(0028,1053\) is 1,5",
+        ),
+        ({"RescaleSlope": 1, "RescaleIntercept": -7.25}, b"-7.25", "RescaleIntercept .* is -7,25"),
+    ],
+)
+def test_a_needed_tag_is_named(tmp_path, tags, text, said):
+    with pytest.raises(InputError, match=said):
+        io.read_radiograph(with_commas(tmp_path / "x", text, **tags))
+
+
+@pytest.mark.parametrize(
+    ("tags", "spacing"),
+    [
+        ({"ImagerPixelSpacing": [0.3, 0.3]}, 0.3),
+        ({"ImagerPixelSpacing": [0.3, 0.3], "EstimatedRadiographicMagnificationFactor": 1.2}, 0.25),
+        ({"PixelSpacing": [0.3, 0.3], "EstimatedRadiographicMagnificationFactor": 1.2}, 0.3),
+        (
+            {
+                "ImagerPixelSpacing": [0.3, 0.3],
+                "PixelSpacing": [0.26, 0.26],
+                "PixelSpacingCalibrationType": "FIDUCIAL",
+                "EstimatedRadiographicMagnificationFactor": 1.2,
+            },
+            0.26,
+        ),
+        ({"ImagerPixelSpacing": [0.3, 0.3], "EstimatedRadiographicMagnificationFactor": 0}, 0.3),
+    ],
+)
+def test_magnification(tmp_path, tags, spacing):
+    found = io.read_radiograph(made(tmp_path / "x", **tags))
+    assert found.spacing == pytest.approx((spacing, spacing))
+    assert found.doubts == ()
+
+
+@pytest.mark.parametrize("factor", [0.5, 12, 1000])
+def test_an_impossible_magnification_is_passed_over(tmp_path, factor):
+    tags = {"ImagerPixelSpacing": [0.3, 0.3], "EstimatedRadiographicMagnificationFactor": factor}
+    found = io.read_radiograph(made(tmp_path / "x", **tags))
+    assert found.spacing == (0.3, 0.3)
+    assert "expected 1 to 2.5: passed over" in found.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"ViewPosition": "AP"}, None),
+        ({"ViewPosition": "PA"}, None),
+        ({"ViewPosition": "AP STANDING"}, None),
+        ({"ViewPosition": "ROSENBERG"}, None),
+        ({"ViewPosition": ""}, None),
+        ({"ViewPosition": "LL"}, "is LL, expected AP or PA"),
+        ({"ViewPosition": "LATERAL"}, "is LATERAL, expected"),
+        ({"ViewPosition": "KNEE LAT"}, "is LAT, expected"),
+        ({"ViewPosition": "SUNRISE"}, "is SUNRISE"),
+        ({"ViewPosition": ("CS", NAME)}, "is no known view"),
+        ({"BodyPartExamined": "KNEE"}, None),
+        ({"BodyPartExamined": "LEFT KNEE"}, None),
+        ({"BodyPartExamined": "EXTREMITY"}, None),
+        ({"BodyPartExamined": "HAND"}, "is HAND, expected KNEE"),
+        ({"BodyPartExamined": "CHEST"}, "is CHEST"),
+        ({"BodyPartExamined": "HIP"}, "is HIP"),
+        ({"BodyPartExamined": ("CS", NAME)}, "is no known body part"),
+        ({"ImageLaterality": "R", "Laterality": "L"}, "the first is taken"),
+        ({"ImageLaterality": ("CS", NAME)}, "is no known term, expected L or R"),
+    ],
+)
+def test_what_the_header_says_against_a_frontal_knee(tmp_path, tags, said):
+    found = io.read_radiograph(made(tmp_path / "x", **tags))
+    np.testing.assert_array_equal(found.array, PIXELS)
+    if said is None:
+        assert found.doubts == ()
+    else:
+        (doubt,) = found.doubts
+        assert said in doubt and NAME not in doubt
+
+
+@pytest.mark.parametrize(
+    ("keyword", "meaning", "doubted"),
+    [
+        ("ViewCodeSequence", "antero-posterior", False),
+        ("ViewCodeSequence", "medio-lateral", True),
+        ("AnatomicRegionSequence", "Knee joint", False),
+        ("AnatomicRegionSequence", "Hand", True),
+    ],
+)
+def test_codes_of_view_and_region(tmp_path, keyword, meaning, doubted):
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "1", "SCT", meaning
+    found = io.read_radiograph(made(tmp_path / "x", **{keyword: Sequence([code])}))
+    assert len(found.doubts) == doubted
+    assert meaning not in "".join(found.doubts)
+
+
+@pytest.mark.parametrize("value", [NAME, NUMBER])
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "Modality",
+        "ImagerPixelSpacing",
+        "PixelSpacing",
+        "WindowCenter",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "PhotometricInterpretation",
+        "ViewPosition",
+        "BodyPartExamined",
+        "ImageLaterality",
+        "PatientOrientation",
+        "ShutterShape",
+        "VOILUTFunction",
+        "NumberOfFrames",
+        "PixelPaddingValue",
+        "EstimatedRadiographicMagnificationFactor",
+        "BitsStored",
+        "Rows",
+        "SamplesPerPixel",
+        "VOILUTSequence",
+        "ModalityLUTSequence",
+    ],
+)
+def test_a_patient_in_a_wrong_tag_is_never_shown(tmp_path, keyword, value):
+    path = tmp_path / "x"
+    made(path, **{keyword: ("LO", value)}, WindowWidth=400)
+    try:
+        said = " ".join(io.read_radiograph(path).doubts)
+    except InputError as error:
+        said = str(error)
+        assert "\n" not in said
+    assert value not in said and "HANNA" not in said
+
+
+def test_one_that_reads_has_the_patient_in_it(tmp_path):
+    """The test above would see nothing if the value were not in the file."""
+    path = made(tmp_path / "x", ViewPosition=("LO", NAME))
+    assert NAME.encode() in path.read_bytes()

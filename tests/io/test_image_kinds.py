@@ -1,0 +1,228 @@
+"""Pictures as telephones, scanners and printers write them: several pages, 16-bit colour, inks."""
+
+import io as io_module
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from xr2mri_jax import io
+from xr2mri_jax.errors import InputError
+
+RNG = np.random.default_rng(5)
+DEEP = RNG.integers(0, 65536, (40, 30), dtype=np.uint16)
+GREY = (DEEP >> 8).astype(np.uint8)
+SMOOTH = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+
+
+# --- several pictures in one file
+
+
+def mpo(path, *pages):
+    first, *others = (Image.fromarray(page).convert("RGB") for page in pages)
+    first.save(path, format="MPO", save_all=True, append_images=others, quality=95)
+    return path
+
+
+@pytest.mark.parametrize("others", [[SMOOTH[::2, ::2]], [SMOOTH], [SMOOTH[::4, ::4], SMOOTH]])
+def test_of_a_telephones_jpeg_the_main_picture_is_read(tmp_path, others):
+    radiograph = io.read_radiograph(mpo(tmp_path / "x.jpg", SMOOTH, *others))
+    np.testing.assert_allclose(radiograph.array, SMOOTH, atol=3)
+    assert radiograph.doubts == ("holds several pictures: the first, the main one, is taken",)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("preview", [GREY[::2, ::2], GREY[::4, ::4]])
+def test_a_small_page_of_the_same_shape_is_a_preview(tmp_path, order, preview):
+    pages = [GREY, preview]
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for k in order:
+            writer.write(pages[k], photometric="minisblack")
+    radiograph = io.read_radiograph(tmp_path / "x.tif")
+    np.testing.assert_array_equal(radiograph.array, GREY)
+    assert "holds 2 pictures" in radiograph.doubts[0]
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (40, 30), (20, 29)])
+def test_a_page_marked_as_reduced_is_a_preview(tmp_path, shape):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(DEEP, photometric="minisblack")
+        writer.write(np.zeros(shape, np.uint16), photometric="minisblack", subfiletype=1)
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.tif").array, DEEP)
+
+
+@pytest.mark.parametrize("others", [[GREY + 1], [GREY[:20, :30]], [GREY[::2, ::2], GREY[::-1]]])
+def test_pages_that_are_no_previews_are_refused(tmp_path, others):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for page in (GREY, *others):
+            writer.write(page, photometric="minisblack")
+    with pytest.raises(InputError, match=f"holds {1 + len(others)} pictures, expected one"):
+        io.read_radiograph(tmp_path / "x.tif")
+
+
+def test_a_chain_of_many_pages_is_not_followed(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        for _ in range(80):
+            writer.write(GREY[:2, :2], photometric="minisblack")
+    with pytest.raises(InputError, match="more than 64 pictures"):
+        io.read_radiograph(tmp_path / "x.tif")
+
+
+# --- 16-bit colour that is grey
+
+
+def png_16(array):
+    """A PNG of [h, w, channels] samples of 16 bits; its rows use every filter that there is."""
+    height, width, channels = array.shape
+    size = 2 * channels
+    rows, last = [], np.zeros(width * size, np.uint8)
+    for k, row in enumerate(array.astype(">u2")):
+        line = np.frombuffer(row.tobytes(), np.uint8)
+        left = np.concatenate([np.zeros(size, np.uint8), line[:-size]])
+        corner = np.concatenate([np.zeros(size, np.uint8), last[:-size]])
+        a, b, c = (v.astype(int) for v in (left, last, corner))
+        p = a + b - c
+        nearest = [np.abs(p - v) for v in (a, b, c)]
+        paeth = np.where(
+            (nearest[0] <= nearest[1]) & (nearest[0] <= nearest[2]),
+            a,
+            np.where(nearest[1] <= nearest[2], b, c),
+        )
+        predicted = (0 * a, a, b, (a + b) // 2, paeth)[k % 5]
+        rows.append(bytes([k % 5]) + ((line - predicted) % 256).astype(np.uint8).tobytes())
+        last = line
+
+    def chunk(name, data):
+        check = struct.pack(">I", zlib.crc32(name + data))
+        return struct.pack(">I", len(data)) + name + data + check
+
+    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+
+
+def colours(grey=DEEP, channels=3):
+    array = np.stack([grey] * channels, axis=-1)
+    if channels == 4:
+        array[..., 3] = 65535
+    return array
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_png_of_16_bit_colour_keeps_its_depth(tmp_path, channels):
+    (tmp_path / "x.png").write_bytes(png_16(colours(channels=channels)))
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.png").array, DEEP)
+
+
+def test_transparent_16_bit_colour_becomes_black(tmp_path):
+    array = colours(channels=4)
+    array[:10, :, 3] = 0
+    (tmp_path / "x.png").write_bytes(png_16(array))
+    found = io.read_radiograph(tmp_path / "x.png").array
+    assert not found[:10].any()
+    np.testing.assert_array_equal(found[10:], DEEP[10:])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"byteorder": ">"},
+        {"compression": "zlib"},
+        {"compression": "zlib", "predictor": True},
+        {"compression": "zlib", "byteorder": ">"},
+    ],
+)
+def test_tiff_of_16_bit_colour_keeps_its_depth(tmp_path, options):
+    tifffile.imwrite(tmp_path / "x.tif", colours(), photometric="rgb", **options)
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.tif").array, DEEP)
+
+
+UPRIGHT = {
+    1: GREY,
+    2: GREY[:, ::-1],
+    3: GREY[::-1, ::-1],
+    4: GREY[::-1],
+    5: GREY.T,
+    6: np.rot90(GREY, -1),
+    7: GREY[::-1, ::-1].T,
+    8: np.rot90(GREY),
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tiff_is_turned_as_its_entry_says(tmp_path, orientation, compression):
+    extra = [(274, "H", 1, orientation, True)]
+    for array, ph in ((GREY, "minisblack"), (DEEP, "minisblack"), (colours(), "rgb")):
+        options = {"photometric": ph, "extratags": extra, "compression": compression}
+        tifffile.imwrite(tmp_path / "x.tif", array, **options)
+        found = io.read_radiograph(tmp_path / "x.tif").array
+        shown = found if array.dtype == np.uint8 else found.astype(np.uint16) >> 8
+        np.testing.assert_array_equal(shown, UPRIGHT[orientation])
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_png_of_16_bit_colour_is_turned_as_its_entry_says(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    content = png_16(colours())
+    data = exif.tobytes().removeprefix(b"Exif\0\0")
+    check = struct.pack(">I", zlib.crc32(b"eXIf" + data))
+    chunk = struct.pack(">I", len(data)) + b"eXIf" + data + check
+    at = content.index(b"IDAT") - 4
+    (tmp_path / "x.png").write_bytes(content[:at] + chunk + content[at:])
+    found = io.read_radiograph(tmp_path / "x.png").array.astype(np.uint16) >> 8
+    np.testing.assert_array_equal(found, UPRIGHT[orientation])
+
+
+@pytest.mark.parametrize("form", ["png", "tif", "separate"])
+def test_16_bit_colour_that_is_coloured_or_of_another_form(tmp_path, form):
+    array = colours()
+    array[3, 3, 0] ^= 0x7000
+    path = tmp_path / "x"
+    if form == "png":
+        path.write_bytes(png_16(array))
+    elif form == "tif":
+        tifffile.imwrite(path, array, photometric="rgb")
+    else:
+        planes = np.moveaxis(colours(), -1, 0)
+        tifffile.imwrite(path, planes, photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputError, match=r"coloured|form that is not known"):
+        io.read_radiograph(path)
+
+
+# --- inks
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("inks", ["black", "colours"])
+def test_grey_in_inks(tmp_path, form, inks):
+    ink = 255 - SMOOTH
+    none = np.zeros_like(ink)
+    planes = [none, none, none, ink] if inks == "black" else [ink, ink, ink, none]
+    image = Image.merge("CMYK", [Image.fromarray(plane) for plane in planes])
+    image.save(tmp_path / "x", form, **({"quality": 95} if form == "JPEG" else {}))
+    np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=6)
+
+
+def test_coloured_inks_are_refused(tmp_path):
+    planes = [SMOOTH, SMOOTH // 3, SMOOTH * 0, SMOOTH * 0]
+    Image.merge("CMYK", [Image.fromarray(p) for p in planes]).save(tmp_path / "x", "TIFF")
+    with pytest.raises(InputError, match="coloured"):
+        io.read_radiograph(tmp_path / "x")
+
+
+def test_a_profile_that_does_not_fit_is_passed_over(tmp_path):
+    ink = Image.fromarray(255 - SMOOTH)
+    none = Image.fromarray(SMOOTH * 0)
+    image = Image.merge("CMYK", [none, none, none, ink])
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    stream = io_module.BytesIO()
+    image.save(stream, "TIFF", icc_profile=profile)
+    (tmp_path / "x").write_bytes(stream.getvalue())
+    np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=2)

@@ -1,0 +1,199 @@
+"""Stored values of a DICOM radiograph to those that a viewer displays, bone bright."""
+
+import numpy as np
+import pydicom
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import dicom_pixels, image
+from xr2mri_jax.io.dicom_background import background
+from xr2mri_jax.io.dicom_tags import (
+    get,
+    named,
+    numbers,
+    shown,
+    shown_term,
+    term,
+    unneeded_numbers,
+    whole,
+)
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+PHOTOMETRIC = (
+    *GREY,
+    "PALETTE COLOR",
+    "RGB",
+    "ARGB",
+    "CMYK",
+    "HSV",
+    "YBR_FULL",
+    "YBR_FULL_422",
+    "YBR_PARTIAL_420",
+    "YBR_PARTIAL_422",
+    "YBR_ICT",
+    "YBR_RCT",
+)
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_MOST_ENTRIES = 65536
+
+
+def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """The display values f32[h, w] of a single-frame image, bone bright, and its background.
+
+    The stored values go through the modality LUT or rescale, then through the first VOI LUT or
+    else the first window, and MONOCHROME1 is inverted within the range that the values can take.
+    The background (see `dicom_background`) has the lowest value of what is not background.
+
+    Args:
+      dataset: with pixels.
+      doubts: gets a clause for each tag that is passed over: a window or VOI LUT that is broken.
+
+    Raises:
+      InputError: coloured, pixels and header that disagree, or a broken modality LUT or rescale.
+    """
+    if term(dataset, "PhotometricInterpretation", PHOTOMETRIC) in (None, ""):
+        found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
+        tag = named("PhotometricInterpretation")
+        raise InputError(f"{tag} is {found}: expected MONOCHROME1 or MONOCHROME2")
+    pixels = dicom_pixels.decode(dataset, doubts)
+    if pixels.ndim == 3 and pixels.shape[-1] == 3:
+        return image.grey(pixels, "DICOM image"), None
+    photometric = term(dataset, "PhotometricInterpretation", GREY)
+    if not photometric:
+        found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
+        tag = named("PhotometricInterpretation")
+        raise InputError(f"{tag} is {found!r}: expected MONOCHROME1 or MONOCHROME2")
+    hidden = background(dataset, pixels, doubts)
+    values, low, high = _modality_values(dataset, pixels)
+    values, low, high = _values_of_interest(dataset, values, low, high, doubts)
+    if photometric == "MONOCHROME1":
+        values = np.float32(low + high) - values
+    if hidden is not None:
+        values = np.where(hidden, values[~hidden].min(), values)
+    return values, hidden
+
+
+def rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
+    """RescaleSlope and RescaleIntercept, (1, 0) where absent."""
+    slope, intercept = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
+    if slope[:1] == (0.0,):
+        raise InputError(f"{named('RescaleSlope')} is 0: expected another number")
+    return (slope or (1.0,))[0], (intercept or (0.0,))[0]
+
+
+def _modality_values(
+    dataset: pydicom.Dataset, pixels: np.ndarray
+) -> tuple[np.ndarray, float, float]:
+    """Stored values -> the modality's units (PS3.3 C.11.1), f32, and the range of these."""
+    levels = 2 ** int(dataset.BitsStored)
+    start = -levels // 2 if dataset.PixelRepresentation else 0
+    item = _first_item(dataset, "ModalityLUTSequence")
+    if item is not None:
+        return _look_up(item, "ModalityLUTSequence", pixels, start, dataset)
+    slope, intercept = rescale(dataset)
+    ends = sorted((start * slope + intercept, (start + levels - 1) * slope + intercept))
+    return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept), *ends
+
+
+def _values_of_interest(
+    dataset: pydicom.Dataset, values: np.ndarray, low: float, high: float, doubts: list[str]
+) -> tuple[np.ndarray, float, float]:
+    """Applies the first VOI LUT, else the first window (PS3.3 C.11.2), onto the range low..high.
+
+    Written here because pydicom's windowing turns images round whose rescale slope is negative.
+    """
+    try:
+        item = _first_item(dataset, "VOILUTSequence")
+        if item is not None:
+            return _look_up(item, "VOILUTSequence", values, low, dataset)
+    except InputError as error:
+        doubts.append(f"{error}: passed over")
+    function = term(dataset, "VOILUTFunction", _FUNCTIONS)
+    if function is None:
+        tag = named("VOILUTFunction")
+        doubts.append(f"{tag} is no known term, expected {', '.join(_FUNCTIONS)}: passed over")
+        return values, low, high
+    centers = unneeded_numbers(dataset, "WindowCenter", doubts)
+    widths = unneeded_numbers(dataset, "WindowWidth", doubts)
+    function = function or "LINEAR"
+    if not centers or not widths or widths[0] <= (1.0 if function == "LINEAR" else 0.0):
+        return values, low, high
+    part = _windowed(values, centers[0], widths[0], function)
+    return (part * np.float32(high - low) + np.float32(low)).astype(np.float32), low, high
+
+
+def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
+    """f32 in 0..1."""
+    if function == "SIGMOID":
+        # The exponent is bounded where f32 would overflow; the sigmoid is 0 or 1 there.
+        exponent = np.clip(-4.0 * (values - np.float32(center)) / np.float32(width), -80, 80)
+        return 1.0 / (1.0 + np.exp(exponent))
+    if function == "LINEAR":
+        center, width = center - 0.5, width - 1.0
+    return np.clip((values - np.float32(center)) / np.float32(width) + 0.5, 0.0, 1.0)
+
+
+def _first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:
+    """The first item of a sequence; None where there is none."""
+    value = get(dataset, keyword)
+    if value is None:
+        return None
+    if not isinstance(value, pydicom.Sequence):
+        raise InputError(f"{named(keyword)} is no sequence, expected items")
+    return value[0] if len(value) else None
+
+
+def _look_up(
+    item: pydicom.Dataset,
+    keyword: str,
+    values: np.ndarray,
+    lowest: float,
+    dataset: pydicom.Dataset,
+) -> tuple[np.ndarray, float, float]:
+    """Maps values through a LUT item; those beyond its ends take the end's entry."""
+    descriptor = numbers(item, "LUTDescriptor")
+    if len(descriptor) != 3:
+        raise InputError(
+            f"{named('LUTDescriptor')} in {keyword} has {len(descriptor)} numbers, expected 3"
+        )
+    count, first, depth = (int(v) for v in descriptor)
+    count = count or _MOST_ENTRIES
+    if lowest < 0 and first >= 32768:  # written unsigned (US) where the values are signed (SS)
+        first -= 65536
+    table = _entries(item, keyword, count, bool(dataset.original_encoding[1] is not False))
+    place = np.clip(np.rint(values).astype(np.int64) - first, 0, len(table) - 1)
+    top = 2**depth - 1 if 1 <= depth <= 16 else 0
+    return table[place], 0.0, float(max(top, table.max()))
+
+
+def _entries(item: pydicom.Dataset, keyword: str, count: int, little: bool) -> np.ndarray:
+    """LUTData as f32[count]: words, or bytes of which two share a word (PS3.3 C.11.1.1)."""
+    data = get(item, "LUTData")
+    if data is None:
+        raise InputError(f"{named('LUTData')} in {keyword} is absent")
+    if isinstance(data, bytes):
+        order = "<" if little else ">"
+        words = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")
+        odd = np.frombuffer(data, np.uint8)
+    else:
+        try:
+            words = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
+        except (TypeError, ValueError):
+            raise InputError(f"{named('LUTData')} in {keyword} is no table") from None
+        words = words.astype(np.uint16)
+        odd = None
+    if len(words) >= count:
+        return words[:count].astype(np.float32)
+    # The first of two entries of 8 bits is the word's low byte, whatever the file's byte order.
+    halves = words.astype("<u2").view(np.uint8)
+    if odd is not None and len(odd) == count:
+        halves = odd if little else np.concatenate([halves, odd[len(halves) :]])
+    if len(halves) >= count:
+        return halves[:count].astype(np.float32)
+    raise InputError(f"{named('LUTData')} in {keyword} has {len(words)} entries, expected {count}")
+
+
+def single_frame(dataset: pydicom.Dataset, expected: str) -> None:
+    """Raises InputError where the file holds several frames."""
+    frames = whole(dataset, "NumberOfFrames", 1)
+    if frames > 1:
+        raise InputError(f"holds {shown(frames)} frames, expected {expected}")

@@ -1,0 +1,193 @@
+"""What a radiograph's DICOM header says of view, body part, side, orientation and spacing."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pydicom
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import formats
+from xr2mri_jax.io.dicom_tags import get, named, shown, term, unneeded_numbers
+
+# ViewPosition: the terms of PS3.3 C.8.7.1.1.2 and C.8.11.5, and others in use.
+FRONTAL = ("AP", "PA", "FRONTAL", "AP/PA", "PA/AP", "ROSENBERG", "TUNNEL", "NOTCH")
+NOT_FRONTAL = {
+    *("LL", "RL", "LLD", "RLD", "LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "LAT", "LATERAL"),
+    *("OBL", "OBLIQUE", "AXIAL", "SKYLINE", "SUNRISE", "MERCHANT", "TANGENTIAL", "ML", "LM"),
+    *("MLO", "CC", "XTL", "DECUB", "LLAT", "RLAT", "HORIZONTAL", "MEDIOLATERAL", "LATEROMEDIAL"),
+}
+# BodyPartExamined: PS3.16 table L-1, shortened; those that a knee radiograph may carry are apart.
+_KNEE = re.compile(r".*KNEE.*|.*LEG.*|.*EXTREMIT.*|.*EXTREM.*|.*LOWER ?LIMB.*|PATELLA|JOINT")
+_OTHER_PARTS = {
+    *("ABDOMEN", "ABDOMENPELVIS", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CERVIX", "CHEST"),
+    *("CHESTABDOMEN", "CLAVICLE", "COCCYX", "CSPINE", "ELBOW", "FEMUR", "FINGER", "FOOT"),
+    *("FOREARM", "HAND", "HEAD", "HEADNECK", "HEART", "HIP", "HUMERUS", "JAW", "LSPINE", "LUNG"),
+    *("MANDIBLE", "MAXILLA", "NECK", "ORBIT", "PELVIS", "RADIUS", "RIB", "SACRUM", "SCAPULA"),
+    *("SHOULDER", "SINUS", "SKULL", "SPINE", "SSPINE", "STERNUM", "THIGH", "THORAX", "THUMB"),
+    *("TIBIA", "FIBULA", "TIBIAFIBULA", "TLSPINE", "TOE", "TSPINE", "ULNA", "WHOLEBODY", "WRIST"),
+}
+_SIDES = {"L": "left", "R": "right"}
+_NO_SIDE = ("B", "U")
+_OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
+# SID over SOD of an examination that exists.
+MAGNIFICATION = (1.0, 2.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """What brings an image into the orientation in which radiographs are displayed.
+
+    Attributes:
+      transpose: rows and columns change places, first.
+      flip_rows, flip_columns: then these run backwards.
+    """
+
+    transpose: bool = False
+    flip_rows: bool = False
+    flip_columns: bool = False
+
+    def __call__(self, array: np.ndarray) -> np.ndarray:
+        array = array.T if self.transpose else array
+        array = array[::-1] if self.flip_rows else array
+        return np.ascontiguousarray(array[:, ::-1] if self.flip_columns else array)
+
+    def spacing(self, spacing: tuple[float, float] | None) -> tuple[float, float] | None:
+        """(row_mm, column_mm) after the turn."""
+        return spacing[::-1] if self.transpose and spacing is not None else spacing
+
+
+def turn(dataset: pydicom.Dataset, doubts: list[str]) -> Turn:
+    r"""How PatientOrientation (PS3.3 C.7.6.1.1.1) says that the image has to be turned.
+
+    Its first value is the direction of the rows, from the image's left to its right, the second
+    that of the columns, downwards. A frontal radiograph is displayed as L\F: the patient's right at
+    the image's left, the head at the top. A view from the side is only set upright.
+
+    Args:
+      doubts: gets a clause where the tag is broken or tells of another view.
+    """
+    value = get(dataset, "PatientOrientation")
+    if value is None:
+        return Turn()
+    words = [value] if isinstance(value, str) else list(value)
+    letters = [str(word).strip().upper() for word in words]
+    tag = named("PatientOrientation")
+    legal = len(letters) == 2 and all(re.fullmatch(r"[LRAPHF]{1,3}", text) for text in letters)
+    if not legal or letters[0][0] in (letters[1][0], _OPPOSITE[letters[1][0]]):
+        if any(letters):
+            doubts.append(rf"{tag} is no pair of directions, expected such as L\F: passed over")
+        return Turn()
+    rows, columns = letters[0][0], letters[1][0]
+    transpose = rows in "HF"
+    across, down = (columns, rows) if transpose else (rows, columns)
+    if down not in "HF" or across in "AP":
+        doubts.append(rf"{tag} is {letters[0]}\{letters[1]}, expected a frontal view such as L\F")
+    if down not in "HF":
+        return Turn()
+    return Turn(transpose, down == "H", across == "R")
+
+
+def check_view(dataset: pydicom.Dataset, doubts: list[str]) -> None:
+    """Adds to `doubts` what the header says against a frontal radiograph of a knee."""
+    _check_position(dataset, doubts)
+    _check_part(dataset, doubts)
+    for keyword, wanted, expected in (
+        ("ViewCodeSequence", ("antero", "postero", "frontal", "ap", "pa"), "a frontal view"),
+        ("AnatomicRegionSequence", ("knee", "leg", "extremity", "limb"), "the knee"),
+    ):
+        meaning = _code_meaning(dataset, keyword)
+        if meaning and not any(re.search(rf"\b{word}", meaning) for word in wanted):
+            doubts.append(f"{named(keyword)} tells of something else, expected {expected}")
+
+
+def _check_position(dataset: pydicom.Dataset, doubts: list[str]) -> None:
+    value = get(dataset, "ViewPosition")
+    if value is None:
+        return
+    words = set(re.split(r"[\s_\-.,]+", str(value).strip().upper()))
+    tag, other = named("ViewPosition"), sorted(words & NOT_FRONTAL)
+    if other:
+        doubts.append(f"{tag} is {other[0]}, expected AP or PA")
+    elif not words & set(FRONTAL):
+        doubts.append(f"{tag} is no known view, expected AP or PA")
+
+
+def _check_part(dataset: pydicom.Dataset, doubts: list[str]) -> None:
+    value = get(dataset, "BodyPartExamined")
+    text = "" if value is None else str(value).strip().upper()
+    if not text or _KNEE.fullmatch(text):
+        return
+    known = text if text.replace(" ", "") in _OTHER_PARTS else "no known body part"
+    doubts.append(f"{named('BodyPartExamined')} is {known}, expected KNEE")
+
+
+def _code_meaning(dataset: pydicom.Dataset, keyword: str) -> str:
+    items = get(dataset, keyword)
+    if not isinstance(items, pydicom.Sequence) or not items:
+        return ""
+    return str(get(items[0], "CodeMeaning") or "").lower()
+
+
+def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
+    """ImageLaterality, else Laterality: L or R; B and U tell no side."""
+    found = {}
+    for keyword in ("ImageLaterality", "Laterality"):
+        code = term(dataset, keyword, (*_SIDES, *_NO_SIDE))
+        if code is None:
+            doubts.append(f"{named(keyword)} is no known term, expected L or R: passed over")
+        elif code:
+            found[keyword] = code
+    codes = list(found.values())
+    if len(codes) == 2 and set(codes) == {"L", "R"}:
+        doubts.append(
+            f"{named('ImageLaterality')} is {codes[0]} and {named('Laterality')} is {codes[1]}: "
+            "the first is taken"
+        )
+    return _SIDES.get(codes[0]) if codes else None
+
+
+def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] | None:
+    """(row_mm, column_mm) at the patient, None where no tag tells it.
+
+    PixelSpacing where it was calibrated (PixelSpacingCalibrationType), else ImagerPixelSpacing over
+    EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.10), else PixelSpacing; 0 counts as
+    absent.
+    """
+    calibrated = term(dataset, "PixelSpacingCalibrationType", ("GEOMETRY", "FIDUCIAL"))
+    if calibrated and (found := _pixel(dataset, "PixelSpacing", doubts)):
+        return found
+    found = _pixel(dataset, "ImagerPixelSpacing", doubts)
+    if found is None:
+        return None if calibrated else _pixel(dataset, "PixelSpacing", doubts)
+    factor = _magnification(dataset, doubts)
+    return found[0] / factor, found[1] / factor
+
+
+def _pixel(dataset: pydicom.Dataset, keyword: str, doubts: list[str]) -> tuple[float, float] | None:
+    found = unneeded_numbers(dataset, keyword, doubts)
+    if not found or (len(found) == 2 and 0 in found):
+        return None
+    try:
+        if len(found) != 2:
+            raise InputError(f"has {len(found)} numbers, expected 2")
+        return formats.plausible_spacing((found[0], found[1]))
+    except InputError:
+        low, high = formats.PIXEL_MM
+        doubts.append(
+            f"{named(keyword)} is {shown(found)}, expected two numbers from {low:g} to {high:g} "
+            "mm: passed over"
+        )
+        return None
+
+
+def _magnification(dataset: pydicom.Dataset, doubts: list[str]) -> float:
+    keyword = "EstimatedRadiographicMagnificationFactor"
+    found = unneeded_numbers(dataset, keyword, doubts)
+    if not found or found[0] == 0:
+        return 1.0
+    low, high = MAGNIFICATION
+    if len(found) == 1 and low <= found[0] <= high:
+        return found[0]
+    doubts.append(f"{named(keyword)} is {shown(found)}, expected {low:g} to {high:g}: passed over")
+    return 1.0

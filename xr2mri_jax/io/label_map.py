@@ -1,0 +1,158 @@
+"""Label maps: whole numbers on a grid, and the names that the file itself gives them."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from xr2mri_jax import geometry
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import formats, metaimage, nifti, nrrd
+
+MOST_SEGMENTS = 4096
+_SLICER = "the 3D Slicer header"
+_SEGMENT = re.compile(r"Segment(\d{1,5})_(Name|LabelValue|Layer|Tags)")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A label map as its file gives it.
+
+    Attributes:
+      volume: u16 labels; its `doubts` say what was decided.
+      names: by label, those that the file gives; empty where it gives none.
+      source: where the names come from.
+    """
+
+    volume: geometry.Volume
+    names: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    source: str = ""
+
+
+def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
+    """Reads a label map: NIfTI, NRRD (3D Slicer's segmentations with layers too) or MetaImage.
+
+    Voxels that are no number are background. Segments of several layers become labels of one map;
+    where they overlap the thinner one, which has fewer voxels, is kept.
+
+    Raises:
+      InputError: as the formats' readers, another format, values that are not whole numbers, or a
+        label above 65535.
+    """
+    path = Path(path)
+    kind = formats.sniff(path)
+    if kind == "nrrd":
+        return _of_nrrd(path)
+    if kind == "nifti":
+        volume = nifti.read_nifti(path)
+        names = nifti.read_label_names(path)
+        return LabelMap(whole_labels(volume, path), names, "the NIfTI header" if names else "")
+    if kind == "metaimage":
+        return LabelMap(whole_labels(metaimage.read_metaimage(path), path))
+    raise InputError(
+        f"{path}: {formats.NAMES[kind]}, expected a label map (NIfTI, NRRD, MetaImage)"
+    )
+
+
+def whole_labels(
+    volume: geometry.Volume, path: str | os.PathLike[str] | None = None
+) -> geometry.Volume:
+    """The volume with u16 labels; voxels that are no number become background.
+
+    Raises:
+      InputError: values that are not whole numbers, or outside 0..65535; `path` names the file.
+    """
+    where = "" if path is None else f"{path}: "
+    array, doubts = volume.array, volume.doubts
+    if array.dtype.kind == "f":
+        gaps = np.isnan(array)
+        array = np.where(gaps, 0, array)
+        if not np.array_equal(array, np.rint(array)):
+            raise InputError(
+                f"{where}found values that are not whole numbers, expected a map of labels"
+            )
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > 65535:
+        raise InputError(f"{where}found labels from {low} to {high}, expected 0 to 65535")
+    return geometry.Volume(array.astype(np.uint16), volume.affine, doubts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Segment:
+    name: str
+    value: int
+    layer: int
+
+
+def _of_nrrd(path: Path) -> LabelMap:
+    found = nrrd.read_layers(path)
+    segments = _segments(found.header)
+    if not segments:
+        return LabelMap(whole_labels(nrrd.read_nrrd(path), path))
+    layers = len(found.array)
+    if any(segment.layer >= layers for segment in segments):
+        raise InputError(f"{path}: a segment lies in a layer that is not there, found {layers}")
+    if layers == 1:
+        volume = geometry.Volume(found.array[0], found.affine)
+        names = {segment.value: segment.name for segment in segments if segment.value}
+        plausible = formats.require_plausible(volume, path)
+        return LabelMap(whole_labels(plausible, path), names, _SLICER)
+    return _merged(found, segments, path)
+
+
+def _segments(header: Mapping[str, object]) -> list[_Segment]:
+    """The segments of 3D Slicer's header, in its order.
+
+    A name that was made automatically gives way to the terminology's.
+    """
+    fields: dict[int, dict[str, str]] = {}
+    for key, value in header.items():
+        match = _SEGMENT.fullmatch(str(key))
+        if match is not None:
+            fields.setdefault(int(match[1]), {})[match[2]] = str(value)
+    if len(fields) > MOST_SEGMENTS:
+        raise InputError(f"its header names more than {MOST_SEGMENTS} segments")
+    segments = []
+    for number in sorted(fields):
+        one = fields[number]
+        name = one.get("Name", "")
+        if re.fullmatch(r"(?i)segment[ _]?\d*|", name.strip()):
+            name = _terminology(one.get("Tags", "")) or name
+        value = one.get("LabelValue", str(number + 1))
+        layer = one.get("Layer", "0")
+        if not (value.isdecimal() and layer.isdecimal() and len(value) < 6 and len(layer) < 6):
+            raise InputError(f"Segment{number} has no label value or layer that it can have")
+        segments.append(_Segment(name, int(value), int(layer)))
+    return segments
+
+
+def _terminology(tags: str) -> str:
+    """What a segment's tags call it: context~category~type~..., a type SCHEME^CODE^MEANING."""
+    parts = tags.partition("TerminologyEntry:")[2].split("|")[0].split("~")
+    words = parts[2].split("^") if len(parts) > 2 else []
+    return words[2] if len(words) > 2 else ""
+
+
+def _merged(found: nrrd.Nrrd, segments: list[_Segment], path: Path) -> LabelMap:
+    """Segments of several layers as labels 1, 2, ... of one map; the smaller ones last."""
+    masks = {
+        number: found.array[segment.layer] == segment.value
+        for number, segment in enumerate(segments, 1)
+        if segment.value
+    }
+    sizes = {number: int(mask.sum()) for number, mask in masks.items()}
+    labels = np.zeros(found.array.shape[1:], np.uint16)
+    covered = 0
+    for number in sorted(masks, key=lambda number: -sizes[number]):
+        covered += int((labels[masks[number]] > 0).sum())
+        labels[masks[number]] = number
+    doubts = [f"segments of {len(found.array)} layers are put into one map"]
+    if covered:
+        doubts.append(f"{covered} voxels lie in several segments: the smaller one is kept")
+    volume = geometry.Volume(labels, found.affine, tuple(doubts))
+    formats.require_plausible(volume, path)
+    names = {number: segments[number - 1].name for number in masks}
+    return LabelMap(volume, names, _SLICER)
