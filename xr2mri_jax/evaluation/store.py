@@ -1,16 +1,14 @@
 """Predicted and real volumes of a split, kept in a file that memory maps, not in memory."""
 
-import os
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import numpy as np
 
+from xr2mri_jax import files
 from xr2mri_jax.errors import WorkError
 
-_BLOCK = 1 << 20
 SCALE = np.float32(65535)
 
 
@@ -96,26 +94,11 @@ class VolumeStore:
             whole = (self.cases, *shape)
             # On POSIX the file has no name: nothing is left behind, whatever happens.
             with tempfile.TemporaryFile(prefix="xr2mri-volumes-", dir=self._folder) as file:
-                _reserve(file, int(np.prod(whole, dtype=np.int64)) * np.dtype(dtype).itemsize)
+                size = int(np.prod(whole, dtype=np.int64)) * np.dtype(dtype).itemsize
+                place = self._folder or f"{tempfile.gettempdir()} (TMPDIR)"
+                # A mapped page that finds no room later would end the process by SIGBUS.
+                files.reserve(file, size, f"{place}, {size / 1e6:.0f} MB for volumes")
                 self._arrays[name] = np.memmap(file, dtype, "r+", shape=whole)
-
-
-def _reserve(file: IO[bytes], size: int) -> None:
-    """Takes the room on the disk: a mapped page that finds none later ends the process by SIGBUS.
-
-    Raises:
-      OSError: there is none.
-    """
-    try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
-        else:
-            for _ in range(0, size, _BLOCK):
-                file.write(bytes(_BLOCK))
-            file.flush()
-    except OSError as error:
-        place = f"{tempfile.gettempdir()} (TMPDIR, {size / 1e6:.0f} MB for volumes)"
-        raise OSError(error.errno, error.strerror, place) from error
 
 
 def _finite(array: np.ndarray) -> bool:
