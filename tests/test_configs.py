@@ -300,11 +300,11 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=wide"],
-            "config.model.cae.channels",
+            "cae.channels: found 'wide', expected a whole number",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=(4,2.5)"],
-            "config.model.cae.channels",
+            "cae.channels: found 2.5, expected a whole number",
         ),
         (
             [
@@ -316,7 +316,7 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.mean_level=nan"],
-            "model.cae.mean_level: found nan, expected a finite number",
+            "cae.mean_level: found nan, expected a finite number",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.none=1"],

@@ -12,9 +12,11 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from xr2mri_jax.errors import InputError, disk_error
+
+_BLOCK = 1 << 20
 
 
 @contextlib.contextmanager
@@ -161,6 +163,33 @@ def require_writable(folder: Path, flag: str) -> None:
             f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
             "that can"
         ) from error
+
+
+def reserve(file: IO[bytes], size: int, where: str) -> None:
+    """Takes room on the disk for the first `size` bytes of a file that is open for writing.
+
+    Raises:
+      OSError: there is none; its `filename` is `where`.
+    """
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        else:
+            for _ in range(0, size, _BLOCK):
+                file.write(bytes(_BLOCK))
+            file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, where) from error
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Makes sure that the folder's disk has room for so many bytes now; leaves nothing there.
+
+    Raises:
+      OSError: it has not; its `filename` is the folder's.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        reserve(file, size, os.fspath(folder))
 
 
 @contextlib.contextmanager

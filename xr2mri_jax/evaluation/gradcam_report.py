@@ -60,11 +60,11 @@ def write(
         "lateral_share": {f"kl{grade}": s for grade, s in found.lateral_share.items()},
         "randomised": gradcam.randomised(network, params, state, compared),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in pictures(found, maker, params, state).items():
-        with files.atomic_path(folder / f"{name}.png") as partial:
-            Image.fromarray(picture).save(partial, format="PNG")
-    files.write_json(folder / NUMBERS, report)
+    with files.replaced_folder(folder) as new:
+        for name, picture in pictures(found, maker, params, state).items():
+            with files.atomic_path(new / f"{name}.png") as partial:
+                Image.fromarray(picture).save(partial, format="PNG")
+        files.write_json(new / NUMBERS, report)
     return report
 
 

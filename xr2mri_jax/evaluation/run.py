@@ -51,7 +51,7 @@ def evaluate_workdir(
     linear_probe: bool = False,
     views: bool = False,
 ) -> Path:
-    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html.
+    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
 
     Args:
       workdir: the folder of a training run of any stage.
@@ -219,10 +219,12 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
         seed=SEED,
     )
     found.metrics["evaluated"] = dict(request.evaluated)
-    result.write(found, request.folder)
+    with files.replaced_folder(request.folder) as folder:
+        result.write(found, folder)
+        page = classifier_report.write(folder, found.metrics, request.evaluated)
     for line in classifier.findings(found.metrics):
         print(line)
-    return classifier_report.write(request.folder, found.metrics, request.evaluated)
+    return request.folder / page.name
 
 
 def extremes(found: Result) -> list[tuple[str, int]]:
@@ -253,7 +255,9 @@ def _write(
     found: Result, request: _Request, charts: Sequence[Picture], pictures: Sequence[Picture]
 ) -> Path:
     found.metrics["evaluated"] = dict(request.evaluated)
-    result.write(found, request.folder)
+    with files.replaced_folder(request.folder) as folder:
+        result.write(found, folder)
+        page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
     for line in report.findings(found.metrics):
         print(line)
-    return report.write(request.folder, found.metrics, request.evaluated, charts, pictures)
+    return request.folder / page.name

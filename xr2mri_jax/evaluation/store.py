@@ -6,20 +6,24 @@ from types import TracebackType
 
 import numpy as np
 
+from xr2mri_jax import files
+from xr2mri_jax.errors import WorkError
+
 SCALE = np.float32(65535)
 
 
 class VolumeStore:
     """Room for n predictions, real volumes and masks, 5 bytes a voxel and case.
 
-    A context manager: the file goes when it closes. Intensities are kept as uint16, as the
+    A context manager: the file goes when it closes, or when the process ends, however it does; its
+    room on the disk is reserved before the first case. Intensities are kept as uint16, as the
     datasets keep them: predictions are cut to [0, 1] and rounded to 1/65535 (0.000015).
     """
 
     def __init__(self, cases: int, folder: Path | str | None = None) -> None:
         self.cases = cases
         self.shape: tuple[int, ...] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="xr2mri-volumes-", dir=folder)
+        self._folder = folder
         self._arrays: dict[str, np.memmap] = {}
 
     def __enter__(self) -> "VolumeStore":
@@ -32,7 +36,6 @@ class VolumeStore:
         trace: TracebackType | None,
     ) -> None:
         self._arrays.clear()
-        self._folder.cleanup()
 
     def put(
         self, cases: np.ndarray, predicted: np.ndarray, real: np.ndarray, mask: np.ndarray
@@ -46,14 +49,19 @@ class VolumeStore:
           mask: f32[b, d, h, w, 1], 1 inside the acquired field.
 
         Raises:
-          ValueError: where the three shapes differ or the prediction is not finite.
+          ValueError: where the three shapes differ.
+          WorkError: where the prediction is not finite.
+          OSError: where the disk has no room for all cases.
         """
         if predicted.shape != real.shape or mask.shape != real.shape:
             raise ValueError(
                 f"predicted {predicted.shape}, real {real.shape}, mask {mask.shape}: not one shape"
             )
-        if not np.all(np.isfinite(predicted)):
-            raise ValueError(f"the prediction of cases {cases.tolist()} is not finite everywhere")
+        if not _finite(predicted):
+            wrong = [c for c, p in zip(cases.tolist(), predicted, strict=True) if not _finite(p)]
+            raise WorkError(
+                f"the model's prediction of the examples {wrong} of the split is not finite"
+            )
         if self.shape is None:
             self._open(real.shape[1:])
         self._arrays["predicted"][cases] = np.rint(np.clip(predicted, 0, 1) * SCALE)
@@ -83,5 +91,15 @@ class VolumeStore:
     def _open(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
         for name, dtype in (("predicted", np.uint16), ("real", np.uint16), ("mask", np.uint8)):
-            path = Path(self._folder.name) / name
-            self._arrays[name] = np.memmap(path, dtype, "w+", shape=(self.cases, *shape))
+            whole = (self.cases, *shape)
+            # On POSIX the file has no name: nothing is left behind, whatever happens.
+            with tempfile.TemporaryFile(prefix="xr2mri-volumes-", dir=self._folder) as file:
+                size = int(np.prod(whole, dtype=np.int64)) * np.dtype(dtype).itemsize
+                place = self._folder or f"{tempfile.gettempdir()} (TMPDIR)"
+                # A mapped page that finds no room later would end the process by SIGBUS.
+                files.reserve(file, size, f"{place}, {size / 1e6:.0f} MB for volumes")
+                self._arrays[name] = np.memmap(file, dtype, "r+", shape=whole)
+
+
+def _finite(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all())

@@ -1,11 +1,13 @@
 """The table of graded knees: rows that come one by one, whole in the file at any time."""
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from xr2mri_jax import files
 from xr2mri_jax.io.tables import table_line
 
 COLUMNS = ("file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture")
@@ -75,15 +77,36 @@ class Table:
         assert self._file is not None
         self._file.close()
         if kind is None:
+            files.sync(self.partial)
             os.replace(self.partial, self.path)
+            files.sync(self.path.parent)
 
     def add(self, knee: GradedKnee) -> None:
-        """Writes a row."""
+        """Writes a row.
+
+        Raises:
+          FloatingPointError: a number is not finite, or a probability outside [0, 1].
+          OSError: not all of the row could be written; the rows before stay whole.
+        """
+        known = [value for value in (knee.probability, knee.distance) if value is not None]
+        if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:
+            raise FloatingPointError(
+                f"{knee.file}: found the probability {knee.probability} and distance "
+                f"{knee.distance}, expected finite numbers"
+            )
         self._write(knee.cells(self.path.parent))
 
     def _write(self, cells: list[str]) -> None:
         assert self._file is not None
-        self._file.write(table_line(cells).encode("utf-8"))
+        # Names of files may hold bytes that are no text.
+        rest = memoryview(table_line(cells).encode("utf-8", "backslashreplace"))
+        start = self._file.tell()
+        try:
+            while rest:  # an unbuffered write may take a part alone, as the last one to a full disk
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._file.truncate(start)
+            raise OSError(error.errno, error.strerror, os.fspath(self.partial)) from error
 
 
 def partial_path(path: Path) -> Path:

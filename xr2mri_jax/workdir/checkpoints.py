@@ -1,8 +1,10 @@
 """Checkpoints in a run's folder: written whole, held to their manifest when they are read."""
 
+import contextlib
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.json"
 # How often a checkpoint that vanishes while it is read is looked for anew.
 _TRIES = 5
+# Bytes that a checkpoint takes beside its arrays, and each of them beside its values.
+_SPARE, _SPARE_ARRAY = 1 << 16, 1 << 12
 _MANIFEST_KEYS = {"run", "step", "files"}
 
 
@@ -63,7 +67,8 @@ def write_step(
         shutil.rmtree(left)
     try:
         partial.mkdir(parents=True)
-        with _checkpointer() as writer:
+        files.require_room(partial, _size(state))
+        with _without_logging(), _checkpointer() as writer:
             writer.save(partial.resolve() / "state", state)
         files.write_json(partial / "progress.json", progress)
         files.write_json(partial / CONFIG, config)
@@ -202,6 +207,23 @@ def _checkpointer() -> "ocp.Checkpointer":
         ocp.PyTreeCheckpointHandler(multiprocessing_options=options),
         multiprocessing_options=options,
     )
+
+
+def _size(state: Any) -> int:
+    """How many bytes Orbax takes for a state, with some room to spare."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+    return _SPARE + sum(leaf.nbytes + leaf.nbytes // 20 + _SPARE_ARRAY for leaf in leaves)
+
+
+@contextlib.contextmanager
+def _without_logging() -> Iterator[None]:
+    """Orbax logs the tracebacks of its threads; the error itself is raised too, and told once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _fault(folder: Path) -> str | None:
