@@ -169,6 +169,28 @@ def surface_distance(
     return total
 
 
+def gap_distance(
+    prediction: jax.Array, target: jax.Array, pair: tuple[int, int], near: float = 4.0
+) -> jax.Array:
+    """Mean error of the space between two surfaces: of the sum of their signed distances.
+
+    Args:
+      prediction, target: f32[b, k, d, h, w] in mm.
+      pair: the two surfaces, indices into k.
+      near: mm; a voxel weighs exp(-(sum of both distances' sizes) / near).
+
+    Returns:
+      f32[b] in mm.
+    """
+    one, other = pair
+    error = prediction[:, one] + prediction[:, other] - target[:, one] - target[:, other]
+    apart = jnp.abs(target[:, one]) + jnp.abs(target[:, other])
+    weight = jnp.exp(-apart / near) * (apart < 3 * near)
+    axes = (1, 2, 3)
+    total = jnp.sum(weight, axis=axes)
+    return jnp.sum(weight * jnp.abs(error), axis=axes) / jnp.maximum(total, 1e-6)
+
+
 def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:
     return jax.lax.slice_in_dim(values, start, stop, axis=axis)
 

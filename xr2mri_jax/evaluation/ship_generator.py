@@ -1,5 +1,6 @@
 """The generator that ships from a training run: rounded, with what its radiographs are like."""
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
+from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.calibrated_shape import calibrated
 from xr2mri_jax.inference import model_files, unlikeness
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
@@ -32,8 +35,8 @@ def ship(
 
     Args:
       workdir: of a generator or joint stage.
-      real: dataset of real radiographs as the generator sees them, with the splits train and
-        validation: an unlike radiograph is told by them.
+      real: dataset of real radiographs as the generator sees them: an unlike radiograph is told by
+        its training split.
       output: a new or empty folder; None: the package's own, whose model is replaced.
       data_dir: where `real` is prepared; None: where the run read its data.
       step: which checkpoint; None: the newest.
@@ -54,8 +57,17 @@ def ship(
         raise InputError(
             f"{workdir}: found the stage {stage.name!r}, expected a generator or joint stage"
         )
-    params = model_files.rounded({name: model.params[name] for name in ("encoder", "generator")})
     data = model.config["data"]
+    params, shares = {name: model.params[name] for name in ("encoder", "generator")}, {}
+    if model.config["model"]["generator"]["form"] == "shape":
+        held_out = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+        batches = make_iterator(
+            held_out, data["eval_split"], batch_size=BATCH, fields=("xray", "distances")
+        )
+        params, shares = calibrated(stage, params, batches)
+        batches.close()
+    params = model_files.rounded(params)
+    model = dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
     likeness, count = _likeness(stage, params, builder)
     training = {
@@ -63,6 +75,7 @@ def ship(
         "dataset": data["dataset"],
         "real_radiographs": real,
         "real_radiographs_described": count,
+        "trusted": shares,
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     if output is None:
@@ -77,6 +90,6 @@ def _likeness(stage: Any, params: Any, builder: Any) -> tuple[Likeness, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
     trained, held_out = (
         np.asarray(passes.answers(features, builder, split, BATCH, f"{split} radiographs")[0])
-        for split in ("train", "validation")
+        for split in ("train[:85%]", "train[85%:]")
     )
     return unlikeness.fit(trained, held_out), len(trained)

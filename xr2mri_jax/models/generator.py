@@ -41,6 +41,7 @@ class GeneratorSpec:
       surface_width: features of a column, of the form "shape" of the whole radiograph, from which
         the distances are made.
       coefficients: components of the form "shape".
+      column_width: features of a pixel, of the form "shape", that change the column behind it.
     """
 
     volume_shape: tuple[int, ...]
@@ -52,6 +53,7 @@ class GeneratorSpec:
     surfaces: int = 0
     surface_width: int = 128
     coefficients: int = 64
+    column_width: int = 96
 
 
 def surface_shape(spec: GeneratorSpec) -> tuple[int, int, int, int]:

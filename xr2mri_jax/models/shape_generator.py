@@ -2,9 +2,10 @@
 
 The hidden variables become the coefficients of the principal components of the training knees'
 signed distances, after statistical shape models of bones from radiographs (Fleute and Lavallee,
-MICCAI 1998). The volume is painted from the surfaces: what lies inside one has its tissue's level,
-what lies outside is the mean of the training volumes there. Nothing in 3D is learned by gradients,
-so that training costs what the encoder costs.
+MICCAI 1998); each pixel then adds to the distances of the column of voxels behind it what the
+components do not hold. The volume is painted from the surfaces: what lies inside one has its
+tissue's level, what lies outside is the mean of the training volumes there. No operation on fine
+volumes is trained, so that training costs little more than the encoder's.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.models.layers import Dtype, activate, initialiser
+from xr2mri_jax.models.layers import (
+    Convolution,
+    Dtype,
+    ResidualBlock,
+    Upsample,
+    activate,
+    initialiser,
+)
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -27,14 +35,16 @@ LEVELS = ("cortex", "marrow", "cartilage", "meniscus")
 _EDGE_MM, _SHELL_MM = 1.3, 1.0
 # Squeezed features of the level below the bottleneck.
 _FINER = 16
+# So many volumes tell the levels and the template as well as more would.
+_PAINTED = 200
 _BONES = (("femur", "femoral_outer"), ("tibia", "tibial_outer"), ("patella", "patellar_outer"))
 
 
 class ShapeGenerator(nn.Module):
     """Hidden variables, finest first -> (volume f32[b, d, h, w, 1], distances f32[b, k, ...] mm).
 
-    Reads the last two levels, each [b, h', w', c]. `spec` is a `generator.GeneratorSpec` of the
-    form "shape"; the distances have the shape `generator.surface_shape(spec)`.
+    Reads every level but the finest, each [b, h', w', c]. `spec` is a `generator.GeneratorSpec` of
+    the form "shape"; the distances have the shape `generator.surface_shape(spec)`.
     """
 
     spec: Any
@@ -50,6 +60,7 @@ class ShapeGenerator(nn.Module):
         template = self.param("template", zeros, spec.volume_shape, jnp.float32)
         levels = self.param("levels", zeros, (len(LEVELS),), jnp.float32)
         distances = mean + jnp.tensordot(self._coefficients(hidden), basis, axes=1)
+        distances = distances + self._columns(hidden)
         return painted(distances, template, levels)[..., None], distances
 
     def _coefficients(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
@@ -68,6 +79,31 @@ class ShapeGenerator(nn.Module):
             name="coefficients",
         )
         return last(x).astype(jnp.float32)
+
+    def _columns(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
+        """What each pixel adds to the distances of the column behind it: f32[b, k, d, h, w]."""
+        surfaces_, depth, height, width = self.surface_shape
+        x: jax.Array | None = None
+        for level in reversed(range(1, len(hidden))):
+            features = hidden[level].astype(self.dtype)
+            own = Convolution(self.spec.column_width, dtype=self.dtype, name=f"own{level}")(
+                features
+            )
+            if x is not None:
+                up = Upsample(self.spec.column_width, dtype=self.dtype, name=f"up{level}")
+                own = own + up(activate(x))
+            x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name=f"level{level}")(own)
+        assert x is not None and x.shape[1:3] == (height, width)
+        x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name="last")(x)
+        column = nn.Dense(
+            surfaces_ * depth,
+            use_bias=False,
+            kernel_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            name="column",
+        )(activate(x))
+        column = column.reshape(-1, height, width, surfaces_, depth).transpose(0, 3, 4, 1, 2)
+        return column.astype(jnp.float32)
 
 
 def painted(distances: jax.Array, template: jax.Array, levels: jax.Array) -> jax.Array:
@@ -118,6 +154,8 @@ class Fit:
         real = np.asarray(batch["example_mask"]) > 0
         for distances, mri in zip(batch["distances"][real], batch["mri"][real], strict=True):
             self._rows.append(np.asarray(distances).astype(np.float16).ravel())
+            if len(self._rows) > _PAINTED:
+                continue
             fine = surfaces.resized(np.asarray(distances), mri.shape[:3])
             self._paint(dict(zip(NAMES, fine, strict=True)), mri[..., 0])
 

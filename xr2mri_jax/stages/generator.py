@@ -181,8 +181,10 @@ def split(answer: Any) -> tuple[Any, Any]:
 
 
 def surface_loss(found: Any, target: Any) -> Any:
-    """`losses.surface_distance` with the limit and the cartilages of `phantom.surfaces`: f32[b]."""
-    return losses.surface_distance(found, target, surfaces.LIMIT_MM, surfaces.CARTILAGES)
+    """Errors of the surfaces, of the cartilages' thickness and of the joint space: f32[b] in mm."""
+    near = losses.surface_distance(found, target, surfaces.LIMIT_MM, surfaces.CARTILAGES)
+    joint = surfaces.NAMES.index("femur"), surfaces.NAMES.index("tibia")
+    return near + losses.gap_distance(found, target, joint)
 
 
 def surface_metrics(found: Any, target: Any) -> base.Values:
