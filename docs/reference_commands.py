@@ -1,9 +1,13 @@
-"""Writes docs/reference/commands.md from the help: python docs/reference_commands.py"""
+"""Writes the page of the commands from their help: python docs/reference_commands.py [PAGE.md]"""
 
+import contextlib
+import importlib
+import io
 import re
-import subprocess
 import sys
 from pathlib import Path
+
+from absl import flags
 
 from xr2mri_jax.__main__ import VERBS
 
@@ -16,6 +20,8 @@ was found, what was expected and where.
 
 This page is made from the help by `python docs/reference_commands.py`; a test compares the two.
 """
+# Their defaults depend on the machine.
+OF_THE_MACHINE = re.compile(r"(--num_workers:[^-]*\(default: ')\d+'")
 
 
 def page() -> str:
@@ -24,12 +30,21 @@ def page() -> str:
     for verb, (what, example) in VERBS.items():
         parts.append(f"## {verb}\n\n{what[0].upper()}{what[1:]}.\n\n    xr2mri {verb} {example}\n")
         if verb != "completion":
-            command = [sys.executable, "-m", "xr2mri_jax", verb, "--help"]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            flags = done.stdout.partition(f"xr2mri_jax.commands.{verb}:\n")[2]
-            parts.append("```text\n" + re.sub(r" +\n", "\n", flags).rstrip() + "\n```\n")
+            parts.append(f"```text\n{flags_of(verb)}\n```\n")
     return "\n".join(parts)
 
 
+def flags_of(verb: str) -> str:
+    """The flags of a verb as its help shows them; they leave absl's registry again."""
+    module = importlib.import_module(f"xr2mri_jax.commands.{verb}").__name__
+    # absl would take the width of a terminal.
+    with contextlib.redirect_stdout(io.StringIO()):
+        text = flags.FLAGS.module_help(module).partition(f"{module}:\n")[2]
+    for flag in flags.FLAGS.get_flags_for_module(module):
+        delattr(flags.FLAGS, flag.name)
+    text = OF_THE_MACHINE.sub(r"\1number of cores'", text)
+    return re.sub(r" +\n", "\n", text).rstrip()
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    (Path(sys.argv[1]) if len(sys.argv) > 1 else PAGE).write_text(page(), encoding="utf-8")

@@ -14,7 +14,7 @@ VERBS = {
     "sample": ("write a sample radiograph", "--output=knee.png"),
     "predict": (
         "one radiograph to an MRI volume, labels, meshes",
-        "--xray=knee.png --output=knee.nii.gz",
+        "--xray=knee.png --output=volume.nii.gz",
     ),
     "grade": ("Kellgren-Lawrence grade 2 against 0", "--xray=FOLDER --output=grades.csv"),
     "prepare": (
