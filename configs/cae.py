@@ -14,6 +14,8 @@ Variants, as --config=configs/cae.py:VARIANT:
                 python launch/prepare.py --dataset=knee_xray/square128 --data_dir=DATA --source=DIR
     pairs       the radiographs of real pairs, as the generator's variant of this name reads them:
                 python launch/prepare.py --dataset=knee_pairs/default --data_dir=DATA --source=DIR
+    shipped     the encoder of the generator that ships: simulated knees of knee_family/default and
+                real radiographs of knee_xray/box128, half and half
 
 Every size in config.model.cae can be overridden, as in --config.model.cae.hidden_channels=64.
 """
@@ -80,6 +82,21 @@ def _pairs(config: ml_collections.ConfigDict) -> None:
     config.data.augment.update(shift=2.0)
 
 
+def _shipped(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    sizes = {"channels": (24, 48, 96, 144), "hidden_channels": 48}
+    _model(config, preset="compact", image_shape=(128, 128), **sizes)
+    config.data.update(
+        dataset="knee_family/default", also="knee_xray/box128", eval_split="validation",
+        batch_size=16, cache=True,
+    )  # fmt: skip
+    config.data.augment.update(shift=2.0, gamma=0.3, contrast=0.2, noise=0.03, blur=0.6)
+    config.optimizer.update(
+        learning_rate=3e-3, muon_learning_rate=0.03, warmup_steps=30, ema_decay=0.99
+    )
+    config.update(steps=400, log_every=20, eval_every=400, checkpoint_every=100)
+
+
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
     config.model.cae = ml_collections.ConfigDict(cae.full_spec(spec))
 
@@ -91,4 +108,5 @@ VARIANTS = {
     "paper": _paper,
     "real": _real,
     "pairs": _pairs,
+    "shipped": _shipped,
 }

@@ -12,6 +12,8 @@ Variants, as --config=configs/generator.py:VARIANT:
     vector      the paper's form: the bottleneck alone, as one global vector
     pairs       real pairs (docs/own_data.md says how to prepare them), from an auto-encoder of
                 configs/cae.py:pairs; not measured yet, for want of such files
+    shape       the generator that ships: surfaces from a statistical model of knee_family/default,
+                and the volume painted from them; the encoder of configs/cae.py:shipped learns on
 
 Every size in config.model.generator can be overridden on the command line.
 """
@@ -68,6 +70,25 @@ def _pairs(config: ml_collections.ConfigDict) -> None:
     config.data.augment.update(shift=2.0)
 
 
+def _shape(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(
+        config, form="shape", volume_shape=(64, 128, 128), surfaces=9, coefficients=64,
+        surface_width=256,
+    )  # fmt: skip
+    config.freeze_encoder = False
+    config.data.update(
+        dataset="knee_family/default", eval_split="validation", batch_size=16, cache=True
+    )
+    config.data.augment.update(
+        shift=0.0, gamma=0.4, contrast=0.3, brightness=0.1, noise=0.05, blur=0.8, erase=0.05
+    )
+    config.optimizer.update(
+        learning_rate=2e-3, muon_learning_rate=0.02, warmup_steps=50, ema_decay=0.99
+    )
+    config.update(steps=1000, log_every=20, eval_every=250, checkpoint_every=100)
+
+
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
     config.model.generator = ml_collections.ConfigDict(generator.full_spec(spec))
 
@@ -78,4 +99,5 @@ VARIANTS = {
     "smoke": _smoke,
     "vector": _vector,
     "pairs": _pairs,
+    "shape": _shape,
 }

@@ -12,9 +12,6 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
                    mixup, 768 steps: a third of the time for a preview
     fine           as small but of 224 pixels, starting from the network in
                    config.classifier_workdir, with smaller steps
-    distilled      as fine, learning from the soft labels of the networks in config.teacher_workdirs
-                   too, each of which `small` trained without one fold of the patients
-                   (config.data.folds, config.data.fold)
     compared       as small with 320 steps: what each of these is compared with
     gmp            as compared, with maximum in place of average pooling
     concatenated   as compared, the branches concatenated in place of added
@@ -22,7 +19,6 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
                    as compared, one block's features alone
     deep_siamese, resnet18, vgg
                    as compared, another network
-    confidence     as compared, with a loss for each degree of confidence in a label
     phantom        simulated knees of 128 pixels
     smoke          a few steps on 32 pixels, for tests
 """
@@ -85,12 +81,6 @@ def _fine(config: ml_collections.ConfigDict) -> None:
     config.steps = 384
 
 
-def _distilled(config: ml_collections.ConfigDict) -> None:
-    _fine(config)
-    config.loss.taught = 0.7
-    config.steps = 320
-
-
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
@@ -110,11 +100,6 @@ def _smoke(config: ml_collections.ConfigDict) -> None:
 def _compared(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.steps = 320
-
-
-def _confidence(config: ml_collections.ConfigDict) -> None:
-    _compared(config)
-    config.loss.update(confident=0.8, doubtful=0.2)
 
 
 def _changed(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
@@ -138,7 +123,6 @@ VARIANTS = {
     "real": _real,
     "small": _small,
     "fine": _fine,
-    "distilled": _distilled,
     "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),
@@ -149,7 +133,6 @@ VARIANTS = {
     "deep_siamese": _changed(kind="deep_siamese"),
     "resnet18": _changed(kind="resnet18"),
     "vgg": _changed(kind="vgg"),
-    "confidence": _confidence,
     "phantom": _phantom,
     "smoke": _smoke,
 }

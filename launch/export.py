@@ -1,34 +1,6 @@
-"""Writes cases of a prepared dataset as files: radiograph PNG, MRI NIfTI, and a table of them.
+"""`xr2mri export` from a clone: python launch/export.py --help"""
 
-python launch/export.py --dataset=knee_phantom/quickstart --data_dir=DIR --split=test \
-    --cases=0,1 --output=DIR
-"""
-
-from absl import flags
-
-from xr2mri_jax.runtime import command_line
-
-_DATASET = flags.DEFINE_string("dataset", "", "name of the dataset, with its configuration")
-_DATA_DIR = flags.DEFINE_string("data_dir", "", "folder the dataset was prepared in")
-_SPLIT = flags.DEFINE_string("split", "test", "train, validation or test")
-_CASES = flags.DEFINE_list("cases", ["0"], "positions in the split, separated by commas")
-_OUTPUT = flags.DEFINE_string("output", "", "folder for the files")
-
-
-def main() -> None:
-    """Reads the flags and writes the cases."""
-    from xr2mri_jax.datasets import cases
-
-    rows = cases.write_cases(
-        _DATASET.value,
-        _DATA_DIR.value,
-        _SPLIT.value,
-        cases.parse_positions(_CASES.value),
-        _OUTPUT.value,
-    )
-    for row in rows:
-        print(f"{row.name}: {row.side} knee, KL {row.kl}, {row.spacing:g} mm a pixel")
-
+from xr2mri_jax.commands import export
 
 if __name__ == "__main__":
-    command_line.run(main, required=("dataset", "data_dir", "output"))
+    export.run()

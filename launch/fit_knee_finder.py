@@ -1,27 +1,6 @@
-"""Fits the network that finds knees in radiographs and writes its weights.
+"""`xr2mri fit_knee_finder` from a clone: python launch/fit_knee_finder.py --help"""
 
-python launch/fit_knee_finder.py --real=knee_xray_kl/train,knee_xray_kl/train_more \
-    --workdir=fit --output=weights.npz
-"""
-
-from pathlib import Path
-
-from absl import flags
-
-from xr2mri_jax.runtime import command_line
-
-_REAL = flags.DEFINE_list("real", None, "folders of real crops, GRADE/NAME{R,L}.png")
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder for pools, labels and states")
-_OUTPUT = flags.DEFINE_string("output", None, "the weights to write, .npz")
-
-
-def main() -> None:
-    """Fits and writes."""
-    from xr2mri_jax.tools.fit_knee_finder.fit import Plan, fit
-
-    workdir, output = (Path(str(flag.value)) for flag in (_WORKDIR, _OUTPUT))
-    fit([Path(folder) for folder in _REAL.value or []], workdir, output, Plan())
-
+from xr2mri_jax.commands import fit_knee_finder
 
 if __name__ == "__main__":
-    command_line.run(main, required=("real", "workdir", "output"))
+    fit_knee_finder.run()

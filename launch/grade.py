@@ -1,50 +1,6 @@
-"""Early knee osteoarthritis in radiographs: Kellgren-Lawrence grade 2 against 0, a row a knee.
+"""`xr2mri grade` from a clone: python launch/grade.py --help"""
 
-python launch/grade.py --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
-    [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe]
-"""
-
-from absl import flags
-
-from xr2mri_jax.runtime import command_line
-
-_XRAY = flags.DEFINE_string("xray", "", "radiograph, or a folder of them, any of the formats")
-_OUTPUT = flags.DEFINE_string("output", "", "table to write, ending in .csv")
-_MODEL = flags.DEFINE_string(
-    "model", None, "folder of a grader or of a training run; default the one that ships"
-)
-_GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for a picture of every knee")
-_HTML = flags.DEFINE_string("html", None, "page to write, ending in .html")
-_SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "which knee is meant in every file")
-_SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the files do not say it")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "knees that the network sees together")
-_CLAHE = flags.DEFINE_bool(
-    "clahe", False, "equalise the contrast adaptively, as the training radiographs had been"
-)
-_FORCE = flags.DEFINE_bool(
-    "force", False, "grade the middle of a picture that shows no frontal knee"
-)
-
-
-def main() -> None:
-    """Grades what the flags name and says how many."""
-    # Imported here, so that a wrong flag is answered at once.
-    from xr2mri_jax.inference.grade import GradeOptions, grade
-    from xr2mri_jax.inference.grade_output import GradeOutput
-    from xr2mri_jax.runtime import compilation_cache
-
-    options = GradeOptions(
-        _SIDE.value, _SPACING.value, _BATCH_SIZE.value, _CLAHE.value, _FORCE.value
-    )
-    output = GradeOutput.of(_OUTPUT.value, _GRADCAM_DIR.value, _HTML.value)
-    compilation_cache.use()
-    rows = grade(_XRAY.value, output, _MODEL.value, options)
-    done = sum(row.probability is not None for row in rows)
-    print(
-        f"{_OUTPUT.value}: {done} knees graded, {len(rows) - done} files not - research only, not "
-        "for diagnosis"
-    )
-
+from xr2mri_jax.commands import grade
 
 if __name__ == "__main__":
-    command_line.run(main, required=("xray", "output"))
+    grade.run()

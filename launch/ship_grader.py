@@ -1,49 +1,6 @@
-"""Makes the grader that launch/grade.py uses from a training run of siamese_gap.
+"""`xr2mri ship_grader` from a clone: python launch/ship_grader.py --help"""
 
-python launch/ship_grader.py --workdir=RUN [--output=NEW_FOLDER] [--equalised] [--views]
-"""
-
-from absl import flags
-
-from xr2mri_jax.runtime import command_line
-
-_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
-_OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
-_STEP = flags.DEFINE_integer("step", None, "checkpoint; default the best by AUC")
-_EQUALISED = flags.DEFINE_bool(
-    "equalised", False, "the training files had been equalised adaptively before they were read"
-)
-_VIEWS = flags.DEFINE_bool(
-    "views", False, "average over slightly moved views of each radiograph (test-time augmentation)"
-)
-
-
-def main() -> None:
-    """Reads the flags, makes the grader and says what was found."""
-    from xr2mri_jax.evaluation import ship_grader
-
-    grader, folder = ship_grader.ship(
-        _WORKDIR.value,
-        _OUTPUT.value,
-        _DATA_DIR.value,
-        _STEP.value,
-        _EQUALISED.value,
-        _VIEWS.value,
-    )
-    found = grader.calibration
-    assert found is not None
-    print(
-        f"{folder}: step {grader.training['step']}, calibrated on {found.knees} held-out knees of "
-        f"{found.subjects} subjects: temperature {found.temperature:.3f}, calibration error "
-        f"{found.error_before:.3f}, then {found.error_after:.3f}"
-    )
-    for row in found.thresholds:
-        print(
-            f"  from {row['probability']:.3f} on: sensitivity {row['sensitivity']:.3f} (wanted "
-            f"{row['sensitivity_wanted']:g}), specificity {row['specificity']:.3f}"
-        )
-
+from xr2mri_jax.commands import ship_grader
 
 if __name__ == "__main__":
-    command_line.run(main, required=("workdir",))
+    ship_grader.run()

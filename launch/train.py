@@ -1,44 +1,6 @@
-"""Trains a stage or continues it: python launch/train.py --config=configs/STAGE.py --workdir=DIR"""
+"""`xr2mri train` from a clone: python launch/train.py --help"""
 
-import sys
-
-from absl import flags
-from ml_collections import config_flags
-
-from xr2mri_jax.runtime import command_line, host_memory, local_processes
-from xr2mri_jax.training import loop, parallel
-
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "the recipe, configs/STAGE.py or configs/STAGE.py:VARIANT", lock_config=True
-)
-WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; a run in it is continued")
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", None, "join the run's other hosts; by default where a scheduler shows several"
-)
-LOCAL_PROCESSES = flags.DEFINE_integer(
-    "local_processes",
-    1,
-    "on a CPU: processes of this machine that train together, each on its share of the cores; 0: a "
-    "process a core",
-)
-
-
-def main() -> None:
-    """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
-    batch_size = CONFIG.value.data.batch_size
-    count = local_processes.wanted(LOCAL_PROCESSES.value, batch_size)
-    if count > 1:
-        sys.exit(local_processes.run([sys.executable, *sys.argv], count))
-    local_processes.follow()
-    host_memory.keep_freed_memory()
-    parallel.divide_cores(CONFIG.value.cpu_devices, batch_size)
-    parallel.start_distributed(DISTRIBUTED.value)
-    try:
-        code = loop.train(CONFIG.value, WORKDIR.value)
-    except loop.NotFiniteError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(code)
-
+from xr2mri_jax.commands import train
 
 if __name__ == "__main__":
-    command_line.run(main, required=("config", "workdir"))
+    train.run()

@@ -126,3 +126,28 @@ def test_weighted_sum_of_terms():
     np.testing.assert_allclose(found, wanted, rtol=1e-6)
     with pytest.raises(KeyError, match="l2"):
         losses.weighted({"l2": 1.0}, prediction, target)
+
+
+def test_surface_distance_weighs_near_voxels_and_compares_thickness():
+    target = np.array([0.0, 2.0, 7.5], np.float32).reshape(1, 1, 3, 1, 1)
+    found = target + np.array([1.0, -1.0, 4.0], np.float32).reshape(target.shape)
+    # Cut off at 7.5 mm the last one is right; exp(-|t| / 2) + 0.01 weighs the others.
+    weight = np.array([1.01, np.exp(-1.0) + 0.01, 0.01])
+    wanted = (weight[0] + weight[1]) / weight.sum()
+    value = losses.surface_distance(found, target, 7.5)
+    np.testing.assert_allclose(value, [wanted], rtol=1e-5)
+    both, true = (np.concatenate([x, x], axis=1) for x in (found, target))
+    # Two surfaces that are wrong alike leave a cartilage between them as thick as it is.
+    np.testing.assert_allclose(losses.surface_distance(both, true, 7.5, [(1, 0)]), value, rtol=1e-5)
+    thicker = np.concatenate([target, found], axis=1)
+    np.testing.assert_allclose(
+        losses.surface_distance(thicker, true, 7.5, [(1, 0)]), wanted / 2 + wanted, rtol=1e-5
+    )
+
+
+def test_surface_distance_pulls_from_beyond_the_limit_and_refuses_other_shapes():
+    target = np.full((1, 1, 1, 1, 1), 3.0, np.float32)
+    gradient = jax.grad(lambda x: losses.surface_distance(x, target, 7.5)[0])(target - 20)
+    assert gradient.item() < 0
+    with pytest.raises(ValueError, match="distances"):
+        losses.surface_distance(target, target[0], 7.5)

@@ -1,5 +1,7 @@
 """Losses: one value per example, masked; the training step reduces them."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -123,6 +125,50 @@ def weighted(
     return total
 
 
+def surface_distance(
+    prediction: jax.Array,
+    target: jax.Array,
+    limit: float,
+    pairs: Sequence[tuple[int, int]] = (),
+    near: float = 2.0,
+) -> jax.Array:
+    """Mean error of signed distances near their surfaces, each surface counting alike.
+
+    A voxel weighs exp(-|target| / near), so that a small or thin structure counts as much as a
+    large one and what is far from every surface hardly counts. Of the pairs the difference, which
+    is a cartilage's thickness, is compared as well.
+
+    Args:
+      prediction: f32[b, k, d, h, w] in mm; clipped to the limit.
+      target: the same shape, within the limit.
+      limit: where distances are cut off, mm.
+      pairs: (outer, inner) surfaces, indices into k.
+      near: mm.
+
+    Returns:
+      f32[b] in mm.
+
+    Raises:
+      ValueError: where shapes differ.
+    """
+    if jnp.shape(prediction) != jnp.shape(target) or jnp.ndim(target) != 5:
+        raise ValueError(f"distances {jnp.shape(prediction)} and {jnp.shape(target)}")
+    # Beyond the limit there is nothing to learn, but from the wrong side of it there is.
+    error = jnp.clip(prediction, -limit, limit) - target
+    leak = jax.lax.stop_gradient(jnp.sign(error)) * 0.01
+    error = error + leak * (prediction - jax.lax.stop_gradient(prediction))
+    weight = jnp.exp(-jnp.abs(target) / near) * (jnp.abs(target) < limit) + 0.01
+    axes = (2, 3, 4)
+    total = jnp.mean(
+        jnp.sum(weight * jnp.abs(error), axis=axes) / jnp.sum(weight, axis=axes), axis=1
+    )
+    for outer, inner in pairs:
+        gap = weight[:, outer] * jnp.abs(error[:, outer] - error[:, inner])
+        own = jnp.sum(gap, axis=(1, 2, 3)) / jnp.sum(weight[:, outer], axis=(1, 2, 3))
+        total = total + own / len(pairs)
+    return total
+
+
 def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:
     return jax.lax.slice_in_dim(values, start, stop, axis=axis)
 
@@ -149,45 +195,3 @@ def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -
     log = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
     own = jnp.take_along_axis(log, label[:, None], axis=1)[:, 0]
     return -(1 - smoothing) * own - smoothing * jnp.mean(log, axis=1)
-
-
-def soft_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
-    """Cross entropy of softmax(logits) with the probabilities f32[b, k] of `target`: f32[b]."""
-    return -jnp.sum(target * jax.nn.log_softmax(jnp.asarray(logits, jnp.float32)), axis=1)
-
-
-def by_confidence(
-    logits: jax.Array, label: jax.Array, smoothing: float, confident: float, doubtful: float
-) -> jax.Array:
-    """A loss for each of three degrees of confidence in an example's label.
-
-    After the confidence-driven hybrid loss of Wang et al. (arXiv 2303.13203), which divides the
-    training examples into subsets of high, medium and low confidence, each with its own loss. Its
-    three losses are chosen here: the model's own probability p of the label decides; high, p >=
-    `confident`: cross entropy; medium: cross entropy with smoothed labels; low, p < `doubtful`: the
-    bounded 1 - p (mean absolute error; Ghosh et al. 2017, arXiv 1712.09482), so that labels which
-    the model finds wrong pull less. It continues the cross entropy with a constant.
-
-    Args:
-      logits: f32[b, k].
-      label: i32[b].
-      smoothing: of the medium subset.
-      confident: least probability of the high subset; above 1 there is none.
-      doubtful: least probability of the medium subset, at most `confident`; 0: no low subset.
-
-    Returns:
-      f32[b].
-
-    Raises:
-      ValueError: where shapes do not fit or the limits are not in order.
-    """
-    if not 0 <= doubtful <= confident:
-        raise ValueError(f"doubtful {doubtful}, confident {confident}: expected 0 <= d <= c")
-    hard = cross_entropy(logits, label)
-    soft = cross_entropy(logits, label, smoothing)
-    probability = jnp.exp(-hard)
-    kept = jax.lax.stop_gradient(probability)
-    # The low branch meets the cross entropy at the limit.
-    level = -jnp.log(jnp.maximum(doubtful, 1e-6)) + doubtful
-    low = level - probability
-    return jnp.where(kept >= confident, hard, jnp.where(kept >= doubtful, soft, low))

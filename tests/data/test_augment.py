@@ -119,10 +119,25 @@ def test_mixup_is_the_weighted_mean_and_carries_both_grades():
         assert found["xray"].dtype == np.float32
         shares.append(share)
     assert min(shares) >= 0.5 and max(shares) <= 1
-    bright["taught"], dark["taught"] = np.float32([[0.1, 0.9], [0.7, 0.3]])
-    mixed = augment.mixed(bright, dark, _rng(3), 0.4)
-    both = mixed["share"] * bright["taught"] + (1 - mixed["share"]) * dark["taught"]
-    np.testing.assert_allclose(mixed["taught"], both, rtol=1e-6)
     # E max(s, 1 - s) = 1/2 + E|s - 1/2| of Beta(0.4, 0.4), from many draws.
     draws = np.random.default_rng(1).beta(0.4, 0.4, 100_000)
     assert np.mean(shares) == pytest.approx(0.5 + np.abs(draws - 0.5).mean(), abs=0.03)
+
+
+def test_blur_and_erase_change_the_radiograph_alone_and_stay_in_range():
+    rng = np.random.default_rng(0)
+    xray = rng.integers(0, 65536, (32, 40, 1)).astype(np.uint16)
+    example = {"xray": xray, "labels": np.ones((4, 8, 10), np.uint8)}
+    blurred = augment.apply(example, np.random.default_rng(1), augment.strengths({"blur": 2.0}))
+    assert blurred["xray"].shape == xray.shape and blurred["labels"] is example["labels"]
+    assert (
+        np.abs(np.diff(blurred["xray"], axis=0)).mean()
+        < 0.6 * np.abs(np.diff(xray / 65535, axis=0)).mean()
+    )
+    strength = augment.strengths({"erase": 0.2})
+    hidden = []
+    for seed in range(20):
+        changed = augment.apply(example, np.random.default_rng(seed), strength)["xray"]
+        hidden.append((np.abs(changed[..., 0] - xray[..., 0] / 65535) > 1e-4).mean())
+    assert 0.25 < np.mean(np.array(hidden) > 0) < 0.8
+    assert 0 < max(hidden) < 0.25

@@ -1,7 +1,6 @@
 """Which examples take part: grades, patients, balance."""
 
 import collections
-import itertools
 
 import numpy as np
 import pytest
@@ -39,21 +38,6 @@ def test_patients_are_held_out_whole():
     assert 0.1 < len(out) / len(train + out) < 0.5
     other = chosen(grades=(0, 2), part="held_out", held_out=0.3, seed=1)
     assert {name for name, _ in other} != {name for name, _ in out}
-
-
-def test_folds_divide_the_patients_that_are_not_held_out():
-    options = {"held_out": 0.3, "folds": 3}
-    everybody = chosen(part="train", held_out=0.3)
-    folds = [chosen(part="fold", fold=k, **options) for k in range(3)]
-    assert all(folds) and sorted(itertools.chain(*folds)) == sorted(everybody)
-    for k, fold in enumerate(folds):
-        others = chosen(part="train", fold=k, **options)
-        assert not {name for name, _ in fold} & {name for name, _ in others}
-        assert sorted(fold + others) == sorted(everybody)
-    held_out = chosen(part="held_out", held_out=0.3)
-    assert chosen(part="held_out", fold=1, **options) == held_out
-    with pytest.raises(ValueError, match="fold 3 of 3"):
-        chosen(part="train", fold=3, **options)
 
 
 def test_rarer_classes_are_repeated_evenly():

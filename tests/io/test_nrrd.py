@@ -75,7 +75,7 @@ def test_space_units_in_mm_are_accepted(tmp_path):
 
 
 def test_real_labels(real_data):
-    (path,) = (real_data / "knee_labels").glob("*.nrrd")
+    (path,) = (real_data / "knee_labels").glob("*_bones_cart_men_fib-label.nrrd")
     volume = io.read_volume(path)
     header = nrrd.read_header(str(path))
     assert volume.shape == (384, 384, 160)

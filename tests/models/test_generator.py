@@ -31,7 +31,7 @@ def _filled(spec, dtype=jnp.float32):
 
 
 @pytest.mark.parametrize("shape", [(64, 128, 128), (48, 96, 96), (16, 32, 32)])
-@pytest.mark.parametrize("form", generator.FORMS)
+@pytest.mark.parametrize("form", ["pyramid", "vector"])
 def test_default_sizes_for_every_volume(shape, form):
     spec = {"image_shape": shape[1:]}
     hidden = tuple(jax.ShapeDtypeStruct((2, *s), jnp.float32) for s in cae.hidden_shapes(spec))
@@ -149,3 +149,40 @@ def test_a_radiograph_of_another_shape_than_the_volume_is_refused():
 def test_a_mean_volume_of_another_shape_is_refused():
     with pytest.raises(InputError, match="mean volume: found"):
         generator.with_mean_volume({}, PYRAMID, np.zeros((12, 8, 16)))
+
+
+def test_surfaces_come_beside_the_volume_from_its_features():
+    spec = {**PYRAMID, "surfaces": 3}
+    model, params = _filled(spec)
+    hidden = _hidden()
+    volume, distances = jax.jit(model.apply)(params, hidden)
+    assert volume.shape == (2, 12, 16, 8, 1)
+    assert distances.shape == (2, 3, 6, 4, 2) and distances.dtype == jnp.float32
+    shared = {k: v for k, v in params["params"].items() if k in _filled(PYRAMID)[1]["params"]}
+    alone = jax.jit(generator.make(PYRAMID).apply)({"params": shared}, hidden)
+    np.testing.assert_allclose(volume, alone, atol=1e-6)
+
+
+def test_mean_distances_are_what_an_untrained_model_gives():
+    spec = {**PYRAMID, "surfaces": 2}
+    model = generator.make(spec)
+    params = model.init(jax.random.key(1), _hidden())["params"]
+    mean = np.random.default_rng(0).normal(size=(2, 6, 4, 2)).astype(np.float32)
+    params = generator.with_mean_distances(params, spec, mean)
+    _, distances = model.apply({"params": params}, _hidden())
+    np.testing.assert_allclose(distances, np.stack([mean, mean]), atol=1e-6)
+    with pytest.raises(InputError, match=r"mean distances: found \(2, 6\), expected"):
+        generator.with_mean_distances(params, spec, mean[..., 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"form": "shape"}, "found 0, the form 'shape' expects 9"),
+        ({"surfaces": -1}, "generator.surfaces"),
+        ({"surfaces": 2, "channels": (3,), "widths": (5,), "blocks": (1,)}, "surfaces need two"),
+    ],
+)
+def test_wrong_surfaces_are_refused(changed, message):
+    with pytest.raises(InputError, match=message):
+        generator.read_spec({**PYRAMID, **changed})

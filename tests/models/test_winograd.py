@@ -37,8 +37,8 @@ def test_values_and_gradients_are_those_of_xla(shape):
     x, kernel, given = _case(shape)
     wanted, vjp = jax.vjp(_own, x, kernel)
     by_x, by_kernel = vjp(given)
-    np.testing.assert_allclose(jax.jit(winograd.convolve)(x, kernel), wanted, atol=2e-4)
-    _, transformed = jax.jit(winograd.convolve_kept)(x, kernel)
+    found, transformed = jax.jit(winograd.convolve_kept)(x, kernel)
+    np.testing.assert_allclose(found, wanted, atol=2e-4)
     found_by_x, found_by_kernel = jax.jit(winograd.gradients)(transformed, given)
     np.testing.assert_allclose(found_by_x, by_x, atol=2e-4)
     np.testing.assert_allclose(found_by_kernel, by_kernel, atol=2e-4)
@@ -59,3 +59,12 @@ def test_half_precision_stays_with_xla():
     x, kernel, _ = _case((1, 4, 4, convolution.WIDE, convolution.WIDE))
     x, kernel = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
     np.testing.assert_array_equal(convolution.convolve(x, kernel, 1), _own(x, kernel))
+
+
+def test_without_gradients_convolutions_are_xlas():
+    x, kernel, _ = _case((1, 4, 4, convolution.WIDE, convolution.WIDE))
+    np.testing.assert_array_equal(convolution.convolve(x, kernel, 1), _own(x, kernel))
+    text = jax.jit(lambda x, k: convolution.convolve(x, k, 1)).lower(x, kernel).as_text()
+    assert text.count("stablehlo.convolution") == 1 and "dot_general" not in text
+    grad = jax.grad(lambda k: convolution.convolve(x, k, 1).sum())
+    assert "stablehlo.convolution" not in jax.jit(grad).lower(kernel).as_text()

@@ -188,7 +188,7 @@ def test_a_map_with_skin_and_fat_is_complete(phantom_case, knee_labels):
 def test_the_real_map_becomes_a_knee(real_data):
     from xr2mri_jax import io
 
-    (path,) = (real_data / "knee_labels").glob("*.nrrd")
+    (path,) = (real_data / "knee_labels").glob("*_bones_cart_men_fib-label.nrrd")
     labels = io.read_volume(path)
     # Every fifth voxel of the sagittal planes and every third of these is enough here.
     small = Volume(labels.array[::5, ::5, ::3], labels.affine @ np.diag((5.0, 5.0, 3.0, 1.0)))

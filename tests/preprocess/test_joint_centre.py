@@ -6,8 +6,8 @@ import pytest
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, reorient_ras
-from xr2mri_jax.preprocess import joint_centre
-from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.preprocess.joint_centre import network
+from xr2mri_jax.preprocess.joint_centre.find import SMALLEST_CONFIDENCE, find_joint_centre
 from xr2mri_jax.tools.benchmarks.joint_centre import simulated_scan
 
 VOXELS = 48
@@ -19,7 +19,7 @@ def test_simulated_knees_are_found(sequence, index):
     volume, side, truth = simulated_scan(77, index, sequence, VOXELS)
     found = find_joint_centre(volume, side)
     np.testing.assert_allclose(found.centre_mm, truth, atol=6)
-    assert found.confidence > joint_centre.SMALLEST_CONFIDENCE
+    assert found.confidence > SMALLEST_CONFIDENCE
     assert found.spread_mm < 6
 
 
@@ -76,10 +76,10 @@ def test_a_side_must_be_told():
 
 def test_the_network_against_a_plain_convolution():
     rng = np.random.default_rng(1)
-    x, kernel = rng.normal(size=(4, 4, 4, 2)), rng.normal(size=(3, 3, 3, 2, 5))
-    padded = np.pad(x, [(1, 1)] * 3 + [(0, 0)])
+    x, kernel = rng.normal(size=(2, 4, 4, 4, 2)), rng.normal(size=(3, 3, 3, 2, 5))
+    padded = np.pad(x[1], [(1, 1)] * 3 + [(0, 0)])
     for stride in (1, 2):
-        found = joint_centre._convolve(x, kernel, stride)
+        found = network._convolve(x, kernel, stride)[1]
         a, b, c = 1, 0, 1
         window = padded[a * stride :, b * stride :, c * stride :][:3, :3, :3]
         np.testing.assert_allclose(
@@ -88,14 +88,15 @@ def test_the_network_against_a_plain_convolution():
 
 
 def test_the_probabilities_agree():
-    weights = joint_centre._weights()
-    x = np.random.default_rng(2).uniform(size=(joint_centre.GRID,) * 3 + (2,)).astype(np.float32)
-    heat, seen = joint_centre.heat_map(weights, x)
-    assert heat.min() >= 0 and heat.sum() == pytest.approx(seen) and 0 <= seen <= 1
+    x = np.random.default_rng(2).uniform(size=(2, *(network.GRID,) * 3, 2)).astype(np.float32)
+    heat, seen = network.heat_maps(network.shipped_weights(), x)
+    assert heat.shape == (2, *(network.GRID,) * 3) and heat.min() >= 0
+    np.testing.assert_allclose(heat.sum((1, 2, 3)), seen, rtol=1e-6)
+    assert (seen >= 0).all() and (seen <= 1).all()
 
 
 def test_the_weights_are_small():
-    assert joint_centre.WEIGHTS.stat().st_size < 300_000
+    assert network.WEIGHTS.stat().st_size < 300_000
 
 
 def test_the_real_series(real_data):

@@ -46,6 +46,22 @@ def test_the_table_is_found_by_the_codes(codes, name):
     assert used == {code: TABLES[name][code] for code in codes}
 
 
+def test_of_two_tables_that_know_the_codes_that_with_the_larger_bones_is_taken():
+    """1 to 7 are the codes of pymskt without a fibula and of oai_lesions with a lesion."""
+    for large, name in (((5, 6), "pymskt"), ((1, 3), "oai_lesions")):
+        codes = [*range(1, 8), *large, *large]
+        mapped, used = apply_table(labels(*codes), None)
+        assert used == {code: TABLES[name][code] for code in range(1, 8)}
+        assert mapped.array[0, 0, -1] == CODES["tibia"]
+
+
+def test_a_bones_lesion_is_part_of_the_bone():
+    mapped, _ = apply_table(labels(*range(1, 10)), TABLES["oai_lesions"])
+    bones = [CODES[name] for name in ("femur", "tibia", "patella")]
+    assert mapped.array[0, 0, 7:].tolist() == bones
+    assert mapped.array[0, 0, [1, 3, 5]].tolist() == bones
+
+
 def test_codes_that_no_table_knows_are_refused():
     for codes in ((1, 2), (99,), ()):
         with pytest.raises(InputError, match="no table knows"):

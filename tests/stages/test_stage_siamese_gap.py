@@ -84,16 +84,6 @@ def test_training_uses_the_batch_and_updates_the_running_moments(made):
     assert jax.tree.all(jax.tree.map(lambda a, b: bool(jnp.all(a == b)), same, model_state))
 
 
-def test_confidence_changes_the_loss():
-    stage = stages.make_stage(config(confident=0.4, doubtful=0.3))
-    params, model_state = stage.init(jax.random.key(0), batch())
-    data, keys = batch(), jax.random.split(jax.random.key(1), 8)
-    found, _ = stage.loss(params, model_state, data, keys, False)
-    logits = stage.classify(params, model_state, data["xray"])
-    wanted = losses.by_confidence(logits, stage.labels(data["kl"]), 0.1, 0.4, 0.3)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-
-
 def test_a_mixed_radiograph_counts_for_both_grades_by_their_shares(made):
     stage, params, model_state = made
     data, keys = batch(), jax.random.split(jax.random.key(1), 8)

@@ -101,6 +101,32 @@ class FakeData:
     def set_state(self, state):
         self.position = state["position"]
 
+    def close(self):
+        pass
+
+
+class FakeInputs:
+    """Endless training batches and a pass over the same examples."""
+
+    def __init__(self, data=None):
+        self.shard = (parallel.host_index(), parallel.host_count())
+        self.data = data or FakeData(shard=self.shard)
+
+    def example(self):
+        return {
+            "x": jax.ShapeDtypeStruct((1, 3), np.float32),
+            "y": jax.ShapeDtypeStruct((1,), np.float32),
+        }
+
+    def training(self):
+        return self.data
+
+    def evaluation(self):
+        return FakeData(batch_size=8, epochs=1, shard=self.shard)
+
+    def fitted(self):
+        return iter(())
+
 
 def config(**changes):
     """A plain config with the keys that the loop reads; keys like optimizer__ema_decay too."""
@@ -119,18 +145,11 @@ def config(**changes):
 
 def fit(folder, stage=None, data=None, devices=None, **changes):
     """Trains the fake stage in `folder`; returns the loop's exit code."""
-    shard = (parallel.host_index(), parallel.host_count())
-    example = {
-        "x": jax.ShapeDtypeStruct((1, 3), np.float32),
-        "y": jax.ShapeDtypeStruct((1,), np.float32),
-    }
     return loop.fit(
         config(**changes),
         Path(folder),
         stage or FakeStage(),
-        example,
-        data or FakeData(shard=shard),
-        lambda: FakeData(batch_size=8, epochs=1, shard=shard),
+        FakeInputs(data),
         devices or jax.devices()[:1],
     )
 

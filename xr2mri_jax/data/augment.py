@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from xr2mri_jax.errors import InputError
 
@@ -23,6 +24,8 @@ STRENGTHS = {
     "contrast": "largest natural logarithm of the radiograph's contrast about its mean",
     "brightness": "largest offset of the radiograph's intensity",
     "noise": "largest standard deviation of the noise added to the radiograph",
+    "blur": "largest standard deviation in pixels of a Gaussian blur of the radiograph",
+    "erase": "largest share of the radiograph's area that one even rectangle hides",
 }
 VOLUMES = ("mri", "mask", "labels")
 _GEOMETRIC = ("shift", "rotate", "scale")
@@ -88,25 +91,22 @@ def mixed(
     Zhang et al. 2018, arXiv 1710.09412.
 
     Args:
-      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, kl, and taught f32[k] where there
-        are soft labels; other entries pass.
+      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, and kl; other entries
+        pass.
       other: another example.
       rng: the pair's own generator.
       concentration: a > 0 of the shares' distribution Beta(a, a).
 
     Returns:
-      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1],
-      mixed_kl, the other one's grade, and the weighted mean of both soft labels.
+      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1], and
+      mixed_kl, the other one's grade.
     """
     drawn = rng.beta(concentration, concentration)
     # Two radiographs are mixed either way round equally often: the larger share is the example's.
     share = np.float32(max(drawn, 1 - drawn))
     first, second = (_unit(pair["xray"]) for pair in (example, other))
     xray = share * first + (1 - share) * second
-    changed = {**example, "xray": xray, "share": share, "mixed_kl": other["kl"]}
-    if "taught" in example:
-        changed["taught"] = share * example["taught"] + (1 - share) * other["taught"]
-    return changed
+    return {**example, "xray": xray, "share": share, "mixed_kl": other["kl"]}
 
 
 def _unit(xray: np.ndarray) -> np.ndarray:
@@ -231,4 +231,19 @@ def _intensities(
     if strength["noise"]:
         sigma = np.float32(rng.uniform() * strength["noise"])
         image += sigma * rng.standard_normal(image.shape, dtype=np.float32)
+    if strength["blur"]:
+        sigmas = (rng.uniform() * strength["blur"],) * 2 + (0,)
+        image = ndimage.gaussian_filter(image, sigmas, mode="nearest")
+    if strength["erase"] and rng.uniform() < 0.5:
+        _erase(image, rng, strength["erase"])
     return np.clip(image, 0, 1)
+
+
+def _erase(image: np.ndarray, rng: np.random.Generator, largest: float) -> None:
+    """Hides a rectangle of f32[h, w, 1] under one value, in place."""
+    height, width = image.shape[:2]
+    share, aspect = rng.uniform() * largest, math.exp(rng.uniform(-1, 1))
+    rows = min(height, max(1, round(height * math.sqrt(share * aspect))))
+    columns = min(width, max(1, round(width * math.sqrt(share / aspect))))
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    image[top : top + rows, left : left + columns] = rng.uniform()

@@ -17,12 +17,11 @@ import numpy as np
 
 from xr2mri_jax.data import augment as augmentation
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
-EXTRA_FIELDS = ("labels", "spacing", "subject")
-# What no dataset has and a run adds to its examples: soft labels.
-ADDED_FIELDS = ("taught",)
+EXTRA_FIELDS = ("labels", "distances", "spacing", "subject")
 PADDING = -1
 _VERSION = 2
 
@@ -115,10 +114,10 @@ def make_iterator(
 
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
-      f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], side, kl i32[b], spacing f32[b, n] in
-      mm, subject str[b], taught f32[b, k]; always index i32[b], the position in the split or -1 for
-      padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b] and mixed_kl
-      i32[b]. Padding repeats an example, so that it stays finite.
+      f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], distances f32[b, k, d, h, w] in mm,
+      side, kl i32[b], spacing f32[b, n] in mm, subject str[b]; always index i32[b], the position in
+      the split or -1 for padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b]
+      and mixed_kl i32[b]. Padding repeats an example, so that it stays finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
@@ -220,6 +219,8 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         for row, value in enumerate(values):
             if name in ("xray", "mri") and value.dtype == np.uint16:
                 np.divide(value, np.float32(65535), out=stacked[row, ...], dtype=np.float32)
+            elif name == "distances":
+                np.divide(value, np.float32(STEPS), out=stacked[row, ...], dtype=np.float32)
             else:
                 stacked[row] = value
         batch[name] = stacked
@@ -228,7 +229,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def _batch_dtype(name: str) -> type:
-    if name in ("xray", "mri", "mask", "spacing", "share", "taught"):
+    if name in ("xray", "mri", "mask", "distances", "spacing", "share"):
         return np.float32
     return np.uint8 if name == "labels" else np.int32
 
@@ -391,7 +392,7 @@ def _chosen(
         return tuple(name for name in FIELDS if name in available)
     wanted = tuple(f for f in fields if f not in ("index", "example_mask"))
     for field in wanted:
-        known = (*FIELDS, *EXTRA_FIELDS, *ADDED_FIELDS)
+        known = (*FIELDS, *EXTRA_FIELDS)
         if field not in known:
             raise InputError(f"unknown field {field!r}, expected of {', '.join(known)}")
         if field not in available:

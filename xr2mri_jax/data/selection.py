@@ -10,7 +10,7 @@ from xr2mri_jax.data import batches
 from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 
-PARTS = ("train", "fold", "held_out", "all")
+PARTS = ("train", "held_out", "all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,45 @@ class Selected(Sequence):
         return self.records[int(self.positions[index])]
 
 
+@dataclasses.dataclass(frozen=True)
+class Joined(Sequence):
+    """The examples of several sources one after the other, each source equally often.
+
+    Attributes:
+      parts: what is joined; shorter ones are repeated up to the length of the longest.
+    """
+
+    parts: tuple[Sequence[Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.parts) * max(map(len, self.parts))
+
+    def __getitem__(self, index: Any) -> Any:
+        position, part = divmod(int(index), len(self.parts))
+        return self.parts[part][position % len(self.parts[part])]
+
+
+class Fields(Sequence):
+    """Examples reduced to some of their fields, as different datasets have others."""
+
+    def __init__(self, examples: Sequence[Any], fields: Sequence[str]) -> None:
+        """Takes the examples and the names that stay."""
+        self._examples, self._fields = examples, tuple(fields)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: Any) -> Any:
+        example = self._examples[index]
+        return {name: example[name] for name in self._fields}
+
+
+def records(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
+    """The split's decoded examples with `fields` alone; errors as `batches.open_records`."""
+    examples, chosen = batches.open_records(source, split, fields)
+    return Fields(examples, chosen)
+
+
 def select(
     source: Any,
     split: str,
@@ -41,8 +80,6 @@ def select(
     part: str = "all",
     held_out: float = 0.0,
     seed: int = 0,
-    fold: int = 0,
-    folds: int = 0,
     balanced: bool = False,
 ) -> Selected:
     """Chooses examples of a split by grade and patient.
@@ -53,13 +90,10 @@ def select(
       fields: entries that the examples will be asked for; others stay undecoded.
       grades: Kellgren-Lawrence grades that take part; none: all.
       part: "held_out" for the patients that a hash of their name and `seed` puts among the share
-        `held_out`; of the others "fold" for those of one fold and "train" for those of the other
-        folds; "all" for everybody. Both knees of a patient stay together.
+        `held_out`, "train" for the others, "all" for everybody. Both knees of a patient stay
+        together.
       held_out: share of the patients, in [0, 1).
       seed: of that hash.
-      fold: which of the folds, 0 <= fold < folds.
-      folds: how many the patients that are not held out are divided into by the same hash; 0: one,
-        and nobody is in it.
       balanced: repeats examples of the rarer classes, evenly, until each grade is as frequent as
         the most frequent one.
 
@@ -69,16 +103,13 @@ def select(
     Raises:
       InputError: where the split is unknown, has no grades or subjects, or nothing is left.
     """
-    if part not in PARTS or not 0 <= held_out < 1 or not 0 <= fold < max(folds, 1):
-        raise ValueError(
-            f"part {part!r}, held_out {held_out}, fold {fold} of {folds}: one of {PARTS}, in "
-            "[0, 1), below the number of folds"
-        )
+    if part not in PARTS or not 0 <= held_out < 1:
+        raise ValueError(f"part {part!r}, held_out {held_out}: expected one of {PARTS}, in [0, 1)")
     kl, subjects = _described(source, split)
     chosen = np.isin(kl, list(grades)) if len(grades) else np.ones(len(kl), bool)
     if part != "all":
-        home = {name: _home(name, held_out, seed, fold, folds) for name in set(subjects)}
-        chosen &= np.array([home[name] == part for name in subjects])
+        out = {name: subject_fraction(name, seed) < held_out for name in set(subjects)}
+        chosen &= np.array([out[name] == (part == "held_out") for name in subjects])
     positions = np.flatnonzero(chosen)
     if not len(positions):
         raise InputError(
@@ -89,13 +120,6 @@ def select(
         positions = _balanced(positions, kl[positions])
     records, _ = batches.open_records(source, split, fields)
     return Selected(records, positions)
-
-
-def _home(subject: str, held_out: float, seed: int, fold: int, folds: int) -> str:
-    place = subject_fraction(subject, seed)
-    if place < held_out:
-        return "held_out"
-    return "fold" if int((place - held_out) / (1 - held_out) * folds) == fold < folds else "train"
 
 
 def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
@@ -130,9 +154,8 @@ def from_config(
       data: the config's part; only with the key `grades` is anything chosen.
       split: the split's name in the dataset.
       fields: as for `select`.
-      training: the training part, without the fold that config.data.fold leaves out, balanced where
-        config.data.balanced says so; else, where `split` is the training split, the held-out
-        patients, and of another split all.
+      training: the training part, balanced where config.data.balanced says so; else, where `split`
+        is the training split, the held-out patients, and of another split all.
 
     Returns:
       The builder itself, or a `Selected`.
@@ -155,7 +178,7 @@ def of_part(
     part: str,
     balanced: bool = False,
 ) -> Selected:
-    """`select` with what a config's `data` says of grades, held-out patients and folds."""
+    """`select` with what a config's `data` says of grades and held-out patients."""
     return select(
         builder,
         split,
@@ -164,8 +187,5 @@ def of_part(
         part=part,
         held_out=data["held_out"],
         seed=data["held_out_seed"],
-        # Runs older than folds have none.
-        fold=data.get("fold", 0),
-        folds=data.get("folds", 0),
         balanced=balanced,
     )

@@ -17,7 +17,7 @@ from absl import logging
 from xr2mri_jax.errors import InputError
 
 # Each is a folder of this package in TFDS's form, with NAME_dataset_builder.py inside.
-DATASETS = ("knee_phantom", "knee_pairs", "knee_xray")
+DATASETS = ("knee_phantom", "knee_family", "knee_pairs", "knee_xray")
 
 
 def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:

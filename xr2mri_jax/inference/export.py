@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_folder, atomic_path, require_writable
 from xr2mri_jax.geometry import from_canonical
+from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.io import dicom, dicom_write, write_nifti
 from xr2mri_jax.io.dicom_modules import SeriesLabel, require_identity
 from xr2mri_jax.io.formats import sniff
+from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation.picture import STATEMENT, draw
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -38,6 +41,36 @@ class OutputFiles(NamedTuple):
     picture: Path
     record: Path
     dicom: DicomOutput | None = None
+    labels: Path | None = None
+    meshes: Path | None = None
+
+    def with_shapes(
+        self,
+        labels: str | os.PathLike[str] | None,
+        meshes: str | os.PathLike[str] | None,
+        xray: str | os.PathLike[str],
+    ) -> "OutputFiles":
+        """The same with a label map's file and a folder of meshes, checked.
+
+        Raises:
+          InputError: another ending, a place that cannot be written to, a file that is there
+            already as an output or the input.
+        """
+        if labels is not None:
+            path = Path(labels)
+            taken = {file.resolve() for file in (*self[:3], Path(xray))}
+            for file in (path, shapes.table_path(path)):
+                if file.resolve() in taken:
+                    raise InputError(f"--labels: {file} is another file of this command")
+            require_writable(path.parent, "--labels")
+        if meshes is not None:
+            if Path(meshes).exists() and not Path(meshes).is_dir():
+                raise InputError(f"--meshes: found the file {meshes}, expected a folder")
+            require_writable(Path(meshes).parent, "--meshes")
+        return self._replace(
+            labels=None if labels is None else Path(labels),
+            meshes=None if meshes is None else Path(meshes),
+        )
 
     @classmethod
     def beside(
@@ -92,10 +125,33 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         volume, picture, record = (stack.enter_context(atomic_path(file)) for file in files[:3])
         if files.dicom is not None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
+        label_map = _write_shapes(files, prediction)
         write_nifti(volume, prediction.volume)
-        _write_picture(picture, prediction)
+        _write_picture(picture, prediction, label_map)
         text = json.dumps(prediction.record, indent=2, allow_nan=False)
         record.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_shapes(files: OutputFiles, prediction: Prediction) -> np.ndarray | None:
+    """Label map and meshes with their entries in the record; u8[d, h, w], mirrored back."""
+    found, side = prediction.distances, prediction.seen.side
+    if found is None:
+        return None
+    canonical = prediction.canonical.shape
+    codes = surfaces.labels(surfaces.resized(found, canonical, order=3))
+    if files.labels is not None:
+        labels = shapes.label_volume(codes, side, prediction.scale)
+        shapes.write_labels(files.labels, labels)
+        prediction.record["labels"] = {
+            "file": os.fspath(files.labels),
+            "table": os.fspath(shapes.table_path(files.labels)),
+            "voxels": {row["name"]: int((codes == row["code"]).sum()) for row in shapes.table()},
+        }
+    if files.meshes is not None:
+        made = shapes.meshes(found, side, prediction.scale)
+        names = shapes.write_meshes(files.meshes, made)
+        prediction.record["meshes"] = {"folder": os.fspath(files.meshes), "files": names}
+    return from_canonical(codes, side).array
 
 
 def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
@@ -137,7 +193,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
     )
 
 
-def _write_picture(path: Path, prediction: Prediction) -> None:
+def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None) -> None:
     standard = prediction.seen
     # Canonical axes with the mirroring undone: the order in which planes are displayed.
     array = from_canonical(prediction.canonical, standard.side).array
@@ -147,8 +203,9 @@ def _write_picture(path: Path, prediction: Prediction) -> None:
     model, source = prediction.record["model"], prediction.record.get("source", {})
     named = Path(source["file"]).name if "file" in source else "radiograph"
     spacing = standard.record["spacing_mm"]
-    caption = (
-        f"{named}, {standard.side} knee, {spacing[0]:.3g} x {spacing[1]:.3g} mm a pixel; "
-        f"{model['stage']} model, step {model['step']}"
+    known = spacing is not None and min(spacing) > 0
+    size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm a pixel" if known else "size unknown"
+    caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
+    draw(pixels, array, standard.side, caption, labels).savefig(
+        path, format="png", facecolor="black"
     )
-    draw(pixels, array, standard.side, caption).savefig(path, format="png", facecolor="black")

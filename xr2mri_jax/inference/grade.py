@@ -101,9 +101,7 @@ def grade(
     options = options or GradeOptions()
     listed = list_files(Path(xray), output)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
-    grader = load_grader(model)
-    if options.clahe:
-        grader = dataclasses.replace(grader, contrast=contrast_with_clahe(CLAHE))
+    grader = _grader(model, options)
     rows = []
     with Table(output.table) as table:
         for row in graded(listed, grader, options, output):
@@ -120,6 +118,42 @@ def grade(
             f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
         )
     return rows
+
+
+def grade_radiograph(
+    radiograph: Radiograph,
+    model: str | os.PathLike[str] | None = None,
+    options: GradeOptions | None = None,
+    named: str | None = None,
+) -> list[GradedKnee]:
+    """Grades every knee of one radiograph.
+
+    Args:
+      radiograph: as read.
+      model, options: as for `grade`.
+      named: the side that its file's name may mean.
+
+    Returns:
+      The rows of the knees that can be graded, without file and picture.
+
+    Raises:
+      InputError: the model cannot be used, or no knee can be graded.
+    """
+    options = options or GradeOptions()
+    grader = _grader(model, options)
+    asked = Asked(options.side, options.spacing, named=named, force=options.force)
+    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked)
+    knees = [one for one in answers if isinstance(one, FramedKnee)]
+    if not knees:
+        raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
+    return judged(knees, grader, Network(grader, len(knees)))
+
+
+def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> KneeGrader:
+    grader = load_grader(model)
+    if options.clahe:
+        grader = dataclasses.replace(grader, contrast=contrast_with_clahe(CLAHE))
+    return grader
 
 
 def list_files(xray: Path, output: GradeOutput) -> list[Listed]:

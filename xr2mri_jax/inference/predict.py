@@ -1,6 +1,7 @@
 """One radiograph to one volume with its side undone and the joint's centre at the origin."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,22 @@ from absl import logging
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
+from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
+from xr2mri_jax.inference.knee_generator.load import is_boxed, load_generator
 from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.shapes import scaled
+from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.preprocess.knees import one_knee
-from xr2mri_jax.preprocess.radiograph import require_usable, standardise_radiograph
+from xr2mri_jax.preprocess.radiograph import (
+    StandardRadiograph,
+    require_usable,
+    standardise_radiograph,
+)
 from xr2mri_jax.presentation.picture import STATEMENT
-from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+from xr2mri_jax.training.checkpoint import LoadedModel
 
 
 class Predictor:
@@ -29,10 +38,22 @@ class Predictor:
     Attributes:
       image_shape: (h, w) in pixels of the radiograph that the model takes.
       contrast: that of the radiographs that it was trained on, see `standardise_radiograph`.
+      has_surfaces: whether it gives labels and meshes.
+      boxed: whether it looks at a frame around the joint line, and needs no spacing.
+      source: what was loaded, for records.
     """
 
-    def __init__(self, model: LoadedModel):
-        """Raises InputError where the model's stage gives no volumes."""
+    def __init__(
+        self,
+        model: LoadedModel,
+        likeness: Likeness | None = None,
+        source: str | os.PathLike[str] | None = None,
+    ):
+        """Takes a model, what its training radiographs are like where known, and its folder.
+
+        Raises:
+          InputError: the model's stage gives no volumes.
+        """
         stage: Any = model.stage
         if not hasattr(stage, "predict"):
             raise InputError(
@@ -42,8 +63,14 @@ class Predictor:
         h, w = model.config["model"]["cae"]["image_shape"]
         self.image_shape = (int(h), int(w))
         self.contrast = contrast_of(model.config)
+        self.has_surfaces = bool(model.config["model"]["generator"].get("surfaces"))
+        self.boxed = is_boxed(model)
+        self.source = os.fspath(source) if source else "the one that ships"
         self._model = model
         self._predict = jax.jit(stage.predict)
+        self._surfaces = jax.jit(stage.surfaces) if self.has_surfaces else None
+        self._features = jax.jit(functools.partial(deepest_features, stage))
+        self._likeness = likeness
 
     def canonical(self, xray: np.ndarray) -> np.ndarray:
         """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].
@@ -73,12 +100,23 @@ class Predictor:
         Raises:
           InputError: as `standardise_radiograph`.
         """
-        standard = standardise_radiograph(radiograph, self.image_shape, centre, self.contrast)
-        canonical = self.canonical(standard.image[None])[0, ..., 0]
-        volume = reorient_ras(from_canonical(canonical, standard.side))
+        return self.predict(
+            standardise_radiograph(radiograph, self.image_shape, centre, self.contrast)
+        )
+
+    def predict(self, standard: StandardRadiograph, scale: float = 1.0) -> Prediction:
+        """Predicts one volume, and surfaces where the model gives them.
+
+        Args:
+          standard: as the model sees it.
+          scale: millimetres in the patient for one of the box.
+        """
+        canonical, distances = self._answer(standard.image[None])
+        volume = scaled(reorient_ras(from_canonical(canonical, standard.side)), scale)
         record = {
             "statement": STATEMENT,
             "model": {
+                "workdir": self.source,
                 "stage": self._model.stage.name,
                 "step": int(self._model.step),
                 "dtype_trained": self._model.config.get("dtype", "unknown"),
@@ -90,11 +128,35 @@ class Predictor:
                 "affine": volume.affine.tolist(),
                 "canonical_shape": list(canonical.shape),
                 "mirrored_back": standard.side == "left",
+                "scale": scale,
                 "world": "RAS mm, origin at the joint's centre as it lies in the radiograph",
                 "values": "0..1, the scale of the model's training volumes",
             },
+            "warnings": [],
         }
-        return Prediction(volume, canonical, standard, record)
+        return Prediction(volume, canonical, standard, record, distances, scale)
+
+    def distance(self, image: np.ndarray) -> float | None:
+        """How unlike the training radiographs f32[h, w, 1] is; 1 % of those alike exceed 1."""
+        if self._likeness is None:
+            return None
+        features = np.asarray(self._features(self._model.params, image[None]), np.float64)
+        return float(self._likeness.distance(features)[0])
+
+    def _answer(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """The volume f32[d, h, w] and the distances of one canonical radiograph."""
+        if self._surfaces is None:
+            return self.canonical(xray)[0, ..., 0], None
+        found = self._surfaces(self._model.params, self._model.model_state, xray)
+        volume, distances = (np.asarray(part, np.float32)[0] for part in found)
+        if not (np.isfinite(volume).all() and np.isfinite(distances).all()):
+            raise FloatingPointError("the model gives values that are not finite")
+        return np.clip(volume[..., 0], 0.0, 1.0), distances
+
+
+def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
+    """Loads a generator, see `load_generator`; InputError where it gives no volumes."""
+    return Predictor(*load_generator(model), source=model)
 
 
 def predict_volume(
@@ -104,8 +166,31 @@ def predict_volume(
     return Predictor(model)(radiograph, centre)
 
 
+def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
+    """Finds the knee that is meant and predicts its volume.
+
+    Args:
+      predictor: of the model.
+      radiograph: as read, see `knees_of`.
+      asked: what else is known and wanted.
+
+    Returns:
+      The prediction; its record has the knee and every warning too.
+
+    Raises:
+      InputError: the radiograph cannot be used.
+    """
+    knee = one_knee(radiograph, asked)
+    seen, scale = _seen(knee, predictor)
+    predicted = predictor.predict(seen, scale)
+    unlike = predictor.distance(seen.image)
+    model = predicted.record["model"] | ({} if unlike is None else {"unlike": unlike})
+    about = {"model": model, "knee": knee.record(), "warnings": _doubts(knee, unlike)}
+    return dataclasses.replace(predicted, record=predicted.record | about)
+
+
 def predict_file(
-    model_dir: str | os.PathLike[str],
+    model_dir: str | os.PathLike[str] | None,
     xray: str | os.PathLike[str],
     output: str | os.PathLike[str],
     side: str | None = None,
@@ -114,11 +199,14 @@ def predict_file(
     dicom_dir: str | os.PathLike[str] | None = None,
     keep_identity: bool = False,
     force: bool = False,
+    labels: str | os.PathLike[str] | None = None,
+    meshes: str | os.PathLike[str] | None = None,
 ) -> Prediction:
-    """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png, OUT.json, and a DICOM series.
+    """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png, OUT.json, and what is asked for.
 
     Args:
-      model_dir: workdir of a trained generator or joint stage.
+      model_dir: workdir of a trained generator or joint stage, or a folder of the shipped form;
+        None or "" for the model that ships.
       xray: radiograph of one knee or of both: DICOM, PNG, TIFF, JPEG or NIfTI.
       output: the volume's file, ending in .nii or .nii.gz.
       side: "left" or "right", needed where two knees are seen; may not contradict the file.
@@ -129,43 +217,67 @@ def predict_file(
       keep_identity: whether the series carries patient and study of the radiograph, which must be
         a DICOM file then; else it is anonymous.
       force: take the middle of a picture in which no knee is seen.
+      labels: file for the label map, with the table of its codes beside it as JSON.
+      meshes: folder for a STL file a structure, in the patient's mm.
 
     Raises:
       InputError: anything of this cannot be used; nothing has been written then.
     """
     files = OutputFiles.beside(output, xray, dicom_dir, keep_identity)
+    files = files.with_shapes(labels, meshes, xray)
     radiograph = read_radiograph(xray)
+    asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
     try:
-        asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
-        knee = one_knee(radiograph, asked)
         # A radiograph that cannot be used is refused before seconds are spent on the model.
+        knee = one_knee(radiograph, asked)
         require_usable(knee.radiograph, knee.place.centre_px)
     except InputError as error:
         raise InputError(f"{xray}: {error}") from error
-    predicted = Predictor(load_model(model_dir))(knee.radiograph, knee.place.centre_px)
-    warnings = _warnings(Path(xray), knee)
-    about = {
-        "model": {"workdir": os.fspath(model_dir), **predicted.record["model"]},
+    predictor = load_predictor(model_dir)
+    if (labels or meshes) and not predictor.has_surfaces:
+        raise InputError(
+            "--labels, --meshes: the model gives no surfaces, expected one trained with "
+            "config.model.generator.surfaces"
+        )
+    try:
+        predicted = predict_knee(predictor, radiograph, asked)
+    except InputError as error:
+        raise InputError(f"{xray}: {error}") from error
+    about: dict[str, Any] = {
         "source": {
             "file": os.fspath(xray),
             "side_in_file": radiograph.side,
             "spacing_mm_in_file": None if radiograph.spacing is None else list(radiograph.spacing),
         },
-        "knee": knee.record(),
-        "warnings": warnings,
+        "warnings": [f"{Path(xray).name}: {warning}" for warning in predicted.warnings],
     }
     if files.dicom is not None:
         folder = os.fspath(files.dicom.folder)
         about["dicom"] = {"folder": folder, "keep_identity": keep_identity}
     prediction = dataclasses.replace(predicted, record=predicted.record | about)
+    for warning in prediction.warnings:
+        logging.warning(warning)
     write_prediction(files, prediction)
     return prediction
 
 
-def _warnings(path: Path, knee: FoundKnee) -> list[str]:
-    """What looks odd and may be right, logged and returned for the record."""
-    scale = "" if knee.scale is None else knee.scale.said()
-    warnings = [f"{path.name}: {doubt}" for doubt in (*knee.doubts, scale) if doubt]
-    for warning in warnings:
-        logging.warning(warning)
-    return warnings
+def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, float]:
+    """What the model sees of a knee, and millimetres in the patient for one of the box."""
+    if predictor.boxed:
+        standard = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
+        return standard, scale_of(standard.record, knee.scale)
+    centre = knee.place.centre_px
+    return (
+        standardise_radiograph(knee.radiograph, predictor.image_shape, centre, predictor.contrast),
+        1.0,
+    )
+
+
+def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
+    """What looks odd and may be right."""
+    doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.said()]
+    if unlike is not None and unlike > 1:
+        doubts.append(
+            f"unlike the training radiographs (distance {unlike:.1f}, of those alike 1 % exceed 1)"
+        )
+    return [doubt for doubt in doubts if doubt]

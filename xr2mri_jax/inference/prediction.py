@@ -19,9 +19,19 @@ class Prediction:
       canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
       seen: what the model saw.
       record: JSON-able; model, radiograph and volume: all that was done.
+      distances: f32[k, d', h', w'] in mm of the box, see `phantom.surfaces`; None where the model
+        gives none.
+      scale: millimetres in the patient for one of the box.
     """
 
     volume: Volume
     canonical: np.ndarray
     seen: StandardRadiograph
     record: dict[str, Any]
+    distances: np.ndarray | None = None
+    scale: float = 1.0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What looked odd and may be right."""
+        return tuple(self.record["warnings"])

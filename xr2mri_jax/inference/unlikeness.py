@@ -1,9 +1,13 @@
 """How unlike the training radiographs one is: a distance between the network's features."""
 
 import dataclasses
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
+
+from xr2mri_jax.models import cae
 
 # Distance 1 is this quantile of radiographs that were not trained on.
 QUANTILE = 0.99
@@ -31,6 +35,20 @@ class Likeness:
     def distance(self, features: np.ndarray) -> np.ndarray:
         """Distances f64[b] of features f[b, n]; 1 is exceeded by 1 % of unseen ones alike."""
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
+
+
+def deepest_features(stage: Any, params: Any, xray: Any) -> Any:
+    """Mean and deviation over the positions of the deepest hidden variables, f32[b, n].
+
+    Args:
+      stage: with an `encoder`, or a `cae` that encodes.
+      params: with "encoder".
+      xray: f32[b, h, w, 1] in [0, 1].
+    """
+    encoder = stage.encoder if hasattr(stage, "encoder") else cae.make_encoder(stage.cae_spec)
+    hidden: Any = encoder.apply({"params": params["encoder"]}, xray)
+    hidden = hidden[-1]
+    return jnp.concatenate([hidden.mean(axis=(1, 2)), hidden.std(axis=(1, 2))], axis=-1)
 
 
 def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:

@@ -1,8 +1,9 @@
 """3x3 convolution with batch normalisation and ReLU, in the form that trains fast on a CPU.
 
 XLA's CPU backend runs a 3x3 convolution and its gradient by the image near the processor's peak;
-the gradient by the kernel it does not. It is written out here, and wide convolutions are Winograd's
-there; on other devices all convolutions are XLA's own.
+the gradient by the kernel it does not. It is written out here, and where gradients are taken wide
+convolutions are Winograd's there. Without gradients, and on other devices, all convolutions are
+XLA's own: on a CPU they then run as fast, and compile in a twentieth of the time.
 """
 
 from functools import partial
@@ -42,10 +43,6 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     Returns:
       [b, ceil(h / stride), ceil(w / stride), o].
     """
-    if stride == 1 and _channels(x, kernel) >= WIDE:
-        return jax.lax.platform_dependent(
-            x, kernel, cpu=winograd.convolve, default=partial(_plain, stride=stride)
-        )
     return _plain(x, kernel, stride)
 
 
@@ -55,7 +52,7 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
     if stride == 1 and _channels(x, kernel) >= WIDE and jax.default_backend() == "cpu":
         y, transformed = winograd.convolve_kept(x, kernel)
         return y, (transformed, None)
-    return convolve(x, kernel, stride), (None, (x, kernel))
+    return _plain(x, kernel, stride), (None, (x, kernel))
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:

@@ -19,8 +19,10 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
 from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
+from xr2mri_jax.models.shape_generator import ShapeGenerator
+from xr2mri_jax.phantom.surfaces import NAMES
 
-FORMS = ("pyramid", "vector")
+FORMS = ("pyramid", "vector", "shape")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +31,16 @@ class GeneratorSpec:
 
     Attributes:
       volume_shape: (d, h, w) of the volume, each a multiple of 2**len(channels).
-      form: "pyramid" or "vector".
+      form: "pyramid", "vector" or "shape".
       channels: channels of the volume features.
       widths: features of a column inside a residual block, and of an image before it is lifted.
       blocks: residual blocks.
       mean_level: value of the first volume before any training, in (0, 1).
+      surfaces: signed distances given beside the volume (`phantom.surfaces.NAMES` names nine); 0
+        for none.
+      surface_width: features of a column, of the form "shape" of the whole radiograph, from which
+        the distances are made.
+      coefficients: components of the form "shape".
     """
 
     volume_shape: tuple[int, ...]
@@ -42,10 +49,22 @@ class GeneratorSpec:
     widths: tuple[int, ...] = (96, 128, 160, 192)
     blocks: tuple[int, ...] = (1, 1, 1, 1)
     mean_level: float = 0.2
+    surfaces: int = 0
+    surface_width: int = 128
+    coefficients: int = 64
+
+
+def surface_shape(spec: GeneratorSpec) -> tuple[int, int, int, int]:
+    """(surfaces, d, h, w) of the signed distances, which are smooth: a quarter of h and w."""
+    depth, height, width = spec.volume_shape
+    return spec.surfaces, depth // 2, height // 4, width // 4
 
 
 class Generator(nn.Module):
     """Hidden variables by level, finest first -> volume f32[b, d, h, w, 1] in [0, 1].
+
+    With `spec.surfaces` the result is the pair of that volume and the signed distances
+    f32[b, k, d / 2, h / 4, w / 4] in mm, negative inside, from the features of the second level.
 
     The form `pyramid` needs one map [b, h / 2**(i+1), w / 2**(i+1), c] a level; the form `vector`
     reads the last entry alone, of any shape. Computes in `dtype`; parameters float32.
@@ -55,11 +74,12 @@ class Generator(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
+    def __call__(self, hidden: tuple[jax.Array, ...]) -> Any:
         spec = self.spec
         if spec.form == "pyramid":
             _require_maps(hidden, spec)
         x: jax.Array | None = None
+        distances: jax.Array | None = None
         for level in reversed(range(len(spec.channels))):
             if x is not None:
                 up = Upsample(spec.channels[level], dtype=self.dtype, name=f"up{level}")
@@ -68,8 +88,11 @@ class Generator(nn.Module):
             for block in range(spec.blocks[level]):
                 name = f"level{level}_block{block}"
                 x = VolumeBlock(spec.widths[level], dtype=self.dtype, name=name)(x)
+            if spec.surfaces and level == 1:
+                distances = self._surfaces(activate(x))
         assert x is not None  # the spec has at least one level
-        return self._output(activate(x))
+        volume = self._output(activate(x))
+        return (volume, distances) if spec.surfaces else volume
 
     def _enter(self, x: jax.Array | None, hidden: tuple[jax.Array, ...], level: int) -> jax.Array:
         """Adds what the hidden variables and the place say at this level: [b, h, w, d, c]."""
@@ -110,6 +133,26 @@ class Generator(nn.Module):
         logits = volume.astype(jnp.float32) + template + _logit(self.spec.mean_level)
         return jax.nn.sigmoid(logits)[..., None]
 
+    def _surfaces(self, x: jax.Array) -> jax.Array:
+        """Columns of the second level's features -> signed distances, two depths a depth."""
+        surfaces, depth, height, width = surface_shape(self.spec)
+        column = x.reshape(*x.shape[:3], -1)
+        dense = nn.Dense(
+            self.spec.surface_width, kernel_init=initialiser(2.0), dtype=self.dtype, name="near"
+        )
+        found = nn.Dense(
+            surfaces * depth,
+            use_bias=False,
+            kernel_init=nn.initializers.zeros,
+            dtype=self.dtype,
+            name="distances",
+        )(activate(dense(column)))
+        found = found.reshape(-1, height, width, surfaces, depth).transpose(0, 3, 4, 1, 2)
+        template = self.param(
+            "surface_template", nn.initializers.zeros, surface_shape(self.spec), jnp.float32
+        )
+        return found.astype(jnp.float32) + template
+
 
 def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
     """Checks a mapping with `volume_shape`, `form` and any override of the sizes.
@@ -134,6 +177,17 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
             f"generator.volume_shape: found {checked.volume_shape}, expected (d, h, w)"
         )
     specification.require_divisible(checked.volume_shape, levels, "generator.volume_shape")
+    if checked.form == "shape" and checked.surfaces != len(NAMES):
+        raise InputError(
+            f"generator.surfaces: found {checked.surfaces}, the form 'shape' expects {len(NAMES)}"
+        )
+    if checked.surfaces and levels < 2:
+        raise InputError(f"generator.channels: found {levels} level, surfaces need two")
+    if checked.surfaces < 0 or checked.surface_width < 1:
+        raise InputError(
+            f"generator.surfaces, generator.surface_width: found {checked.surfaces}, "
+            f"{checked.surface_width}, expected at least 0 and 1"
+        )
     if not 0.0 < checked.mean_level < 1.0:
         raise InputError(
             f"generator.mean_level: found {checked.mean_level}, expected it inside (0, 1)"
@@ -141,9 +195,12 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
     return checked
 
 
-def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator:
+def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator | ShapeGenerator:
     """The generator of `spec` (see `GeneratorSpec`), computing in `dtype`."""
-    return Generator(read_spec(spec), dtype)
+    checked = read_spec(spec)
+    if checked.form == "shape":
+        return ShapeGenerator(checked, surface_shape(checked), dtype)
+    return Generator(checked, dtype)
 
 
 def with_mean_volume(
@@ -169,6 +226,25 @@ def with_mean_volume(
     level = np.clip(level, 0.005, 0.995)
     template = np.log(level / (1.0 - level)) - _logit(checked.mean_level)
     return {**params, "template": jnp.asarray(template, jnp.float32)}
+
+
+def with_mean_distances(
+    params: Mapping[str, Any], spec: Mapping[str, Any], mean: np.ndarray
+) -> dict[str, Any]:
+    """The parameters with a template that makes the untrained distances `mean`.
+
+    Args:
+      params: the generator's own parameters.
+      spec: the mapping given to `make`, with surfaces.
+      mean: f32[k, d / 2, h / 4, w / 4] in mm.
+
+    Raises:
+      InputError: the mean has another shape than the distances.
+    """
+    wanted = surface_shape(read_spec(spec))
+    if np.shape(mean) != wanted:
+        raise InputError(f"mean distances: found {np.shape(mean)}, expected {wanted}")
+    return {**params, "surface_template": jnp.asarray(mean, jnp.float32)}
 
 
 def _logit(level: float) -> float:

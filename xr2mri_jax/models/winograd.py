@@ -46,7 +46,7 @@ Grid = list[list[jax.Array]]
 Transformed = tuple[Grid, Grid]
 
 
-def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transformed]:
     """3x3 convolution of stride 1, one pixel of zeros around the image.
 
     Args:
@@ -54,13 +54,8 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
       kernel: f32[3, 3, c, o].
 
     Returns:
-      f32[b, h, w, o].
+      f32[b, h, w, o], and both arguments as they were transformed, which `gradients` takes.
     """
-    return convolve_kept(x, kernel)[0]
-
-
-def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transformed]:
-    """`convolve`, and both arguments as they were transformed, which `gradients` takes."""
     height, width = x.shape[1:3]
     whole = _whole_tiles(x)
     tall, wide = whole.shape[1] // TILE, whole.shape[2] // TILE
@@ -74,7 +69,7 @@ def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transform
 
 
 def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradients of `convolve` by its image and its kernel.
+    """The gradients of `convolve_kept` by its image and its kernel.
 
     The transforms are linear: what is transformed back for the one is the other's factor, so that
     neither the image nor the kernel is transformed again.
@@ -100,7 +95,7 @@ def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array,
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The gradient of `convolve` by its kernel alone, where the convolution is another's.
+    """The gradient of the convolution by its kernel alone, where the convolution is another's.
 
     One image after the other, whose tiles then stay in the processor's cache.
 

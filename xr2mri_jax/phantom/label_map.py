@@ -1,7 +1,7 @@
 """A label map of any knee to a paired MRI and radiograph, by the phantom's physics."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,14 +67,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
     """
     _check_codes(labels.array)
     found = find_landmarks(labels, checked_side(side))
-    right = labels if side == "right" else mirror_volume(labels, float(found.centre[0]))
-    turn = orientations.ornt_transform(
-        orientations.io_orientation(right.affine), orientations.axcodes2ornt(_CANONICAL)
-    )
-    knee = Volume(
-        orientations.apply_orientation(labels.array, turn),
-        right.affine @ orientations.inv_ornt_aff(turn, labels.shape),
-    )
+    knee, right = oriented(labels, side, found)
     texture, scan, exposure, subject = jax.random.split(jax.random.key(seed), 4)
     p = _parameters(subject, found)
     signal, attenuation, grid = _leg(knee, found, p, texture)
@@ -91,6 +84,52 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
         found.centre,
         _record(labels, side, seed, found),
     )
+
+
+class CompletedLeg(NamedTuple):
+    """A whole leg around a labelled knee, as a right one.
+
+    Attributes:
+      signal, attenuation: f32[d, h, w], MRI signal relative to cartilage, and 1/mm.
+      affine: f64[4, 4] of their grid, RAS mm; a left knee is mirrored about its joint's centre.
+    """
+
+    signal: np.ndarray
+    attenuation: np.ndarray
+    affine: np.ndarray
+
+
+def completed(labels: Volume, side: str, key: jax.Array, work_mm: float) -> CompletedLeg:
+    """The leg that `simulate_pair` makes around a labelled knee, before anything is measured.
+
+    Args:
+      labels: codes of `tissues.TISSUES`.
+      side: "left" or "right".
+      key: typed key of the soft tissue and its textures.
+      work_mm: voxel of the cubic grid.
+
+    Raises:
+      InputError: as `simulate_pair`.
+    """
+    _check_codes(labels.array)
+    found = find_landmarks(labels, checked_side(side))
+    texture, subject = jax.random.split(key)
+    knee, _ = oriented(labels, side, found)
+    signal, attenuation, grid = _leg(knee, found, _parameters(subject, found), texture, work_mm)
+    return CompletedLeg(signal, attenuation, grid.affine)
+
+
+def oriented(labels: Volume, side: str, found: Landmarks) -> tuple[Volume, Volume]:
+    """The map as of a right knee: with axes along depth, height and width, and as it is stored."""
+    right = labels if side == "right" else mirror_volume(labels, float(found.centre[0]))
+    turn = orientations.ornt_transform(
+        orientations.io_orientation(right.affine), orientations.axcodes2ornt(_CANONICAL)
+    )
+    knee = Volume(
+        orientations.apply_orientation(labels.array, turn),
+        right.affine @ orientations.inv_ornt_aff(turn, labels.shape),
+    )
+    return knee, right
 
 
 def _check_codes(labels: np.ndarray) -> None:
@@ -119,11 +158,16 @@ def _parameters(key: jax.Array, found: Landmarks) -> Parameters:
 
 
 def _leg(
-    knee: Volume, found: Landmarks, p: Parameters, key: jax.Array
+    knee: Volume,
+    found: Landmarks,
+    p: Parameters,
+    key: jax.Array,
+    work_mm: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray, Volume]:
     """Signal and attenuation of the completed leg, and the labels on the working grid."""
-    work_mm = float(np.clip(np.cbrt(np.prod(knee.spacing)), *WORK_MM))
-    grid = _working_grid(knee, found.centre, work_mm)
+    if work_mm is None:
+        work_mm = float(np.clip(np.cbrt(np.prod(knee.spacing)), *WORK_MM))
+    grid = working_grid(knee, found.centre, work_mm)
     rough = np.abs(np.linalg.solve(grid.affine[:3, :3], knee.affine[:3, :3])).max(axis=1)
     known = given(grid.array, work_mm, rough)
     # Grid and joint share their axes; only the places along them differ.
@@ -135,7 +179,7 @@ def _leg(
     return np.asarray(signal), np.asarray(attenuation), grid
 
 
-def _working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
+def working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
     """The labels on a cubic grid along the body's axes that holds radiograph and field.
 
     Bones do not end where the field does: above and below it the labels of its last slices are

@@ -12,7 +12,7 @@ from xr2mri_jax.phantom.tissues import CODES, TISSUES
 _HALF_SPACE_MM = 2.0
 # The plateau is widest this far below the tip of the spines.
 _PLATEAU_MM = (9.0, 20.0)
-_PLATEAU_WIDTH_MM = 74.0  # of the phantom of size 1
+PLATEAU_WIDTH_MM = 74.0  # of the phantom of size 1
 _SIZES = (0.6, 1.5)
 _APART_MM = 8.0
 _STEP_MM = 1.5  # landmarks are looked for on voxels about this far apart
@@ -68,7 +68,7 @@ def find_landmarks(labels: Volume, side: str) -> Landmarks:
         raise InputError("the tibia's label is thinner than 9 mm, expected its upper end")
     low, high = np.percentile(plateau[:, :2], (1, 99), axis=0)
     centre = np.array([*(low + high) / 2, np.percentile(femur[:, 2], 0.2) - _HALF_SPACE_MM])
-    size = float(np.clip((high[0] - low[0]) / _PLATEAU_WIDTH_MM, *_SIZES))
+    size = float(np.clip((high[0] - low[0]) / PLATEAU_WIDTH_MM, *_SIZES))
     present = tuple(name for name in CODES if name in places)
     return Landmarks(centre, size, present)
 

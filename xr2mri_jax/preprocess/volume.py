@@ -10,7 +10,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, to_canonical
 from xr2mri_jax.preprocess.bias_field import bias_field_at, correct_bias
 from xr2mri_jax.preprocess.intensity import scale_to_window, undo_window
-from xr2mri_jax.preprocess.joint_centre import JointCentre, find_joint_centre
+from xr2mri_jax.preprocess.joint_centre.find import JointCentre, find_joint_centre
 from xr2mri_jax.preprocess.record import frame_record
 
 # Percent of the voxels in the field: noise below and single bright vessels above are clipped.

@@ -16,6 +16,7 @@ COMPARTMENT_MM = 22.0
 SCALE_BAR_MM = 20
 _LINE_COLOUR = "#f2c14e"
 _DPI = 110
+_OUTLINES = ("#ff9f1c", "#4cc9f0", "#4895ef", "#4361ee", "#80ffdb", "#f2e8cf", "#e9c46a", "#bc6c25")
 _OUTLINE = (withStroke(linewidth=2.5, foreground="black"),)
 
 
@@ -23,7 +24,8 @@ class Panel(NamedTuple):
     """One image of the picture.
 
     pixels: f32[rows, columns] in [0, 1]; size_mm: (height, width); letters: orientation at the
-    left, right, top and bottom edge; marks_mm: columns to mark, mm from the panel's middle.
+    left, right, top and bottom edge; marks_mm: columns to mark, mm from the panel's middle; labels:
+    u8[rows, columns] whose outlines are drawn, or None.
     """
 
     title: str
@@ -31,9 +33,12 @@ class Panel(NamedTuple):
     size_mm: tuple[float, float]
     letters: tuple[str, str, str, str]
     marks_mm: tuple[float, ...] = ()
+    labels: np.ndarray | None = None
 
 
-def panels(radiograph: np.ndarray, array: np.ndarray, side: str) -> list[Panel]:
+def panels(
+    radiograph: np.ndarray, array: np.ndarray, side: str, labels: np.ndarray | None = None
+) -> list[Panel]:
     """Radiograph, coronal, axial and three sagittal planes, displayed as radiologists expect.
 
     Coronal and axial planes show the patient's right at the image's left, the axial one anterior
@@ -43,6 +48,7 @@ def panels(radiograph: np.ndarray, array: np.ndarray, side: str) -> list[Panel]:
       radiograph: f32[h, w] in [0, 1], the patient's right at the image's left (no mirroring).
       array: f32[d, h, w] in [0, 1] over the canonical box, same frame (no mirroring).
       side: "left" or "right"; tells which compartment is the lateral one.
+      labels: u8[d, h, w] in the same frame, or None.
     """
     deep, high, wide = BOX_MM
     lateral_mm = -COMPARTMENT_MM if side == "right" else COMPARTMENT_MM
@@ -50,17 +56,32 @@ def panels(radiograph: np.ndarray, array: np.ndarray, side: str) -> list[Panel]:
     coronal_letters = ("R", "L", "S", "I")
     shown = [
         Panel("radiograph", radiograph, (high, wide), coronal_letters),
-        Panel("coronal", _plane(array, 0, 0.0), (high, wide), coronal_letters, columns),
-        Panel("axial", _plane(array, 1, 0.0), (deep, wide), ("R", "L", "A", "P")),
-    ]
+        Panel(
+            "coronal", _plane(array, 0, 0.0), (high, wide), coronal_letters, columns,
+            _nearest(labels, 0, 0.0),
+        ),
+        Panel(
+            "axial", _plane(array, 1, 0.0), (deep, wide), ("R", "L", "A", "P"), (),
+            _nearest(labels, 1, 0.0),
+        ),
+    ]  # fmt: skip
     names = ("lateral compartment", "middle", "medial compartment")
     for name, column in zip(names, columns, strict=True):
         pixels = _plane(array, 2, column).T
-        shown.append(Panel(f"sagittal, {name}", pixels, (high, deep), ("A", "P", "S", "I")))
+        outlined = _nearest(labels, 2, column)
+        outlined = None if outlined is None else outlined.T
+        letters = ("A", "P", "S", "I")
+        shown.append(Panel(f"sagittal, {name}", pixels, (high, deep), letters, (), outlined))
     return shown
 
 
-def draw(radiograph: np.ndarray, array: np.ndarray, side: str, caption: str) -> Figure:
+def draw(
+    radiograph: np.ndarray,
+    array: np.ndarray,
+    side: str,
+    caption: str,
+    labels: np.ndarray | None = None,
+) -> Figure:
     """Draws the six panels; arguments as in `panels`, `caption` is a second line of the title."""
     figure = Figure(figsize=(13.2, 9.4), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
@@ -71,8 +92,8 @@ def draw(radiograph: np.ndarray, array: np.ndarray, side: str, caption: str) -> 
     white = max(float(np.percentile(array, 99.9)), 0.1)
     caption = f"{caption}; planes shown from 0 to {white:.2f}"
     figure.text(0.5, 0.925, caption, color="white", fontsize=11, ha="center", va="center")
-    for axes, panel in zip(grid.flat, panels(radiograph, array, side), strict=True):
-        _draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
+    for axes, panel in zip(grid.flat, panels(radiograph, array, side, labels), strict=True):
+        draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
     return figure
 
 
@@ -87,13 +108,33 @@ def _plane(array: np.ndarray, axis: int, offset_mm: float) -> np.ndarray:
     return (1 - share) * array.take(first, axis) + share * array.take(second, axis)
 
 
-def _draw_panel(axes: Axes, panel: Panel, white: float) -> None:
+def _nearest(labels: np.ndarray | None, axis: int, offset_mm: float) -> np.ndarray | None:
+    """The plane of a label map nearest to `offset_mm` from the box's middle."""
+    if labels is None:
+        return None
+    size = labels.shape[axis]
+    position = round((size - 1) / 2 + offset_mm * size / BOX_MM[axis])
+    return labels.take(min(max(position, 0), size - 1), axis)
+
+
+def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
+    """Draws one panel; `white` is the value that is shown white."""
     high, wide = panel.size_mm
     extent = (-wide / 2, wide / 2, high / 2, -high / 2)
     axes.imshow(
         panel.pixels, cmap="gray", vmin=0, vmax=white, extent=extent, aspect="equal",
         interpolation="bilinear",
     )  # fmt: skip
+    if panel.labels is not None:
+        along, across = (
+            size * ((np.arange(n) + 0.5) / n - 0.5)
+            for n, size in zip(panel.labels.shape, panel.size_mm, strict=True)
+        )
+        for code in np.unique(panel.labels[panel.labels > 0]):
+            axes.contour(
+                across, along, panel.labels == code, levels=[0.5],
+                colors=[_OUTLINES[code % len(_OUTLINES)]], linewidths=0.7,
+            )  # fmt: skip
     axes.set_axis_off()
     axes.set_title(panel.title, color="white", fontsize=11, pad=4)
     left, right, top, bottom = panel.letters

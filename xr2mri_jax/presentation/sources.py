@@ -8,4 +8,8 @@ LABELS = {
     "shuffled_xray": "shuffled radiographs",
     "mean_radiograph": "mean radiograph",
     "pca": "PCA",
+    "mean_shape": "mean shape",
+    "mean_shape_scaled": "mean shape, predicted width",
+    "mean_shape_true_width": "mean shape, true width",
+    "phantom_mean_shape": "mean shape of phantoms",
 }

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from absl import app, flags, logging
@@ -10,7 +9,11 @@ from absl import app, flags, logging
 from xr2mri_jax.errors import WRONG_INPUT, InputError
 
 
-def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
+def run(
+    main: Callable[[], Any],
+    required: tuple[str, ...] = (),
+    rewrite: Callable[[list[str]], list[str]] | None = None,
+) -> None:
     """Parses the flags, runs `main()` and exits with the project's codes.
 
     Args:
@@ -18,12 +21,14 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
         line on standard error and ends the process with code 2, any other exception with its
         traceback and code 1.
       required: names of flags that must be given and not be empty.
+      rewrite: changes the arguments before they are parsed; raises InputError.
     """
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            _refuse_missing_recipe(argv[1:])
-            rest = flags.FLAGS(argv)
+            if any(word in ("--help", "-h", "-help") for word in argv[1:]):
+                _show_help(main)
+            rest = flags.FLAGS([argv[0], *rewrite(argv[1:])] if rewrite else argv)
         except (flags.Error, InputError, ValueError) as error:
             # A recipe's error reaches here as text with its traceback; the error is its last part.
             _refuse(str(error).rpartition(f"{InputError.__name__}: ")[2])
@@ -45,15 +50,15 @@ def run(main: Callable[[], Any], required: tuple[str, ...] = ()) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def _refuse_missing_recipe(arguments: list[str]) -> None:
-    """Refuses --config=FILE[:VARIANT] without such a file, which ml_collections tells too late."""
-    given = iter(arguments)
-    for argument in given:
-        name, equals, value = argument.partition("=")
-        if name.lstrip("-") == "config":
-            path = (value if equals else next(given, "")).partition(":")[0]
-            if path and not Path(path).is_file():
-                _refuse(f"--config={path}: no such file, expected configs/STAGE.py[:VARIANT]")
+def _show_help(main: Callable[[], Any]) -> None:
+    """Prints the module's text and the flags that it defines, and ends with code 0."""
+    module = sys.modules[main.__module__]
+    print((module.__doc__ or "").strip())
+    print()
+    print(
+        flags.FLAGS.module_help(module.__name__ if module.__name__ != "__main__" else sys.argv[0])
+    )
+    sys.exit(0)
 
 
 def _refuse(message: str) -> None:

@@ -64,21 +64,38 @@ def simulate_file(
     Raises:
       InputError: anything of this cannot be used; nothing has been written then.
     """
-    if seed < 0:
-        raise InputError(f"--seed: found {seed}, expected 0 or more")
-    chosen = find_table(table)
     volume = read_volume(labels)
     try:
-        mapped, used = apply_table(volume, chosen)
-        side = side or find_side(mapped)
-        if side is None:
-            raise InputError("the labels do not tell the side, give --side=right or --side=left")
-        pair = simulate_pair(mapped, side, seed)
+        pair, used = simulate_labels(volume, side, table, seed)
     except InputError as error:
         raise InputError(f"{labels}: {error}") from error
     record = _record(pair, Path(labels), files, table, used)
     _write(files, pair, record)
     return record
+
+
+def simulate_labels(
+    labels: Volume, side: str | None = None, table: str = "auto", seed: int = 0
+) -> tuple[SimulatedPair, dict[int, str]]:
+    """Simulates the pair of a label map.
+
+    Args:
+      labels: whole numbers, any orientation and voxel size.
+      side, table, seed: as for `simulate_file`.
+
+    Returns:
+      The pair, and what the map's codes were taken for.
+
+    Raises:
+      InputError: as `simulate_file`.
+    """
+    if seed < 0:
+        raise InputError(f"--seed: found {seed}, expected 0 or more")
+    mapped, used = apply_table(labels, find_table(table))
+    side = side or find_side(mapped)
+    if side is None:
+        raise InputError("the labels do not tell the side, give --side=right or --side=left")
+    return simulate_pair(mapped, side, seed), used
 
 
 def _record(

@@ -23,6 +23,8 @@ AUTO = "auto"
 #     Initiative, pubdata.zib.de); codes as in CartiMorph's notes on the data.
 #   oai_zib_cm: the same maps with the tibia's cartilage parted, Yao et al., Med Image Anal
 #     91:103035, 2024.
+#   oai_lesions: Woo et al., arXiv 2211.16696, 2022 (bone marrow lesions apart from their bone; a
+#     lesion is part of the bone here).
 #   pymskt: the codes of A. Gatti's pyMSKT, whose example is in the Initiative's DESS geometry.
 TABLES: dict[str, dict[int, str]] = {
     "oai_zib": {1: "femur", 2: "femoral_cartilage", 3: "tibia", 4: "tibial_cartilage"},
@@ -44,6 +46,17 @@ TABLES: dict[str, dict[int, str]] = {
         8: "fibula",
         9: "lateral_meniscus",
         10: "medial_meniscus",
+    },
+    "oai_lesions": {
+        1: "femur",
+        2: "femoral_cartilage",
+        3: "tibia",
+        4: "tibial_cartilage",
+        5: "patella",
+        6: "patellar_cartilage",
+        7: "femur",
+        8: "tibia",
+        9: "patella",
     },
     "phantom": {code: name for name, code in CODES.items() if code},
 }
@@ -83,8 +96,9 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
 
     Args:
       labels: whole numbers, of any dtype.
-      table: tissue by code; 0 is always the background. None takes the smallest table of TABLES
-        that knows every code of the map, among them femur and tibia.
+      table: tissue by code; 0 is always the background. None takes, of the tables of TABLES that
+        know every code of the map, femur and tibia among them, the one whose femur and tibia fill
+        most voxels (they are the largest parts of a knee), the first of several.
 
     Returns:
       u8 labels on the same grid, and the part of the table that the map uses.
@@ -100,9 +114,9 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"found labels from {low} to {high}, expected 0 to 65535")
-    present = np.flatnonzero(np.bincount(array.ravel(), minlength=1))
-    codes = [int(code) for code in present if code]
-    table = _guess(codes) if table is None else table
+    counts = np.bincount(array.ravel(), minlength=1)
+    codes = [int(code) for code in np.flatnonzero(counts) if code]
+    table = _guess(codes, counts) if table is None else table
     unknown = [code for code in codes if code not in table]
     if unknown:
         raise InputError(
@@ -114,12 +128,16 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
     return Volume(lookup[array], labels.affine), {code: table[code] for code in codes}
 
 
-def _guess(codes: list[int]) -> dict[int, str]:
+def _guess(codes: list[int], counts: np.ndarray) -> dict[int, str]:
+    known = []
     for table in TABLES.values():
         names = {table.get(code) for code in codes}
         if None not in names and {"femur", "tibia"} <= names:
-            return table
-    raise InputError(
-        f"found the labels {codes}, which no table knows with femur and tibia among them: say "
-        f"--table={'|'.join(TABLES)} or name a CSV file"
-    )
+            bones = [code for code in codes if table[code] in ("femur", "tibia")]
+            known.append((int(counts[bones].sum()), table))
+    if not known:
+        raise InputError(
+            f"found the labels {codes}, which no table knows with femur and tibia among them: say "
+            f"--table={'|'.join(TABLES)} or name a CSV file"
+        )
+    return max(known, key=lambda found: found[0])[1]

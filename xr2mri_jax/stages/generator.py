@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
-from xr2mri_jax.models import cae, generator
+from xr2mri_jax.models import cae, generator, shape_generator
+from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.stages import base
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 
@@ -53,7 +55,16 @@ class GeneratorStage:
         self.cae_spec = dict(config["model"]["cae"])
         self.spec = dict(config["model"]["generator"])
         self.weights = dict(config["loss"]["mri"])
+        self.surface_weight = config["loss"].get("surfaces", 1.0)
+        self.frozen = config.get("freeze_encoder", True)
         self.cae_workdir = config["cae_workdir"]
+        if self.spec.get("surfaces"):
+            self.fields = (*self.fields, "distances")
+        self.train_fields = self.fields
+        if self.spec["form"] == "shape":
+            # Volumes are painted, not learned.
+            self.train_fields = ("xray", "distances")
+            self.weights = dict.fromkeys(self.weights, 0.0)
         dtype = base.compute_dtype(config["precision"])
         self.encoder = cae.make_encoder(self.cae_spec, dtype)
         self.generator = generator.make(self.spec, dtype)
@@ -78,42 +89,84 @@ class GeneratorStage:
         return base.replaced(params, "encoder", loaded["encoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The generator's template becomes the mean training volume inside the acquired field."""
+        """The templates become the mean training volume, inside its field, and mean distances."""
+        if self.spec["form"] == "shape":
+            return self._fitted_shape(params, batches)
         shape = (*self.spec["volume_shape"], 1)
         total, count = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
+        near, cases = None, 0.0
         for batch in batches:
+            if "distances" in batch:
+                weight = batch["example_mask"]
+                summed = np.tensordot(weight, batch["distances"], axes=1)
+                near, cases = (summed if near is None else near + summed), cases + weight.sum()
             kept = batch["mask"] * batch["example_mask"][:, None, None, None, None]
             total += np.sum(batch["mri"] * kept, axis=0, dtype=np.float64)
             count += np.sum(kept, axis=0, dtype=np.float64)
         mean = (total / np.maximum(count, 1.0)).astype(np.float32)
         part = generator.with_mean_volume(params["generator"], self.spec, mean)
+        if near is not None:
+            part = generator.with_mean_distances(part, self.spec, near / max(cases, 1.0))
+        return {**params, "generator": part}
+
+    def _fitted_shape(self, params: Any, batches: Iterable[base.Batch]) -> Any:
+        spec = generator.read_spec(self.spec)
+        fit = shape_generator.Fit(generator.surface_shape(spec), spec.volume_shape)
+        for batch in batches:
+            fit.add(batch)
+        part = {**params["generator"], **fit.params(spec.coefficients)}
         return {**params, "generator": part}
 
     def trainable(self, params: Any) -> Any:
-        """The generator alone."""
-        return {name: base.constant(part, name == "generator") for name, part in params.items()}
+        """The generator alone, unless config.freeze_encoder is False; never what is fitted."""
+        free = {
+            name: base.constant(part, name == "generator" or not self.frozen)
+            for name, part in params.items()
+        }
+        if self.spec["form"] == "shape":
+            for name in shape_generator.FIXED:
+                free["generator"][name] = False
+        return free
+
+    def outputs(self, params: Any, xray: Any) -> tuple[Any, Any]:
+        """xray f32[b, h, w, 1] to volumes f32[b, d, h, w, 1], and signed distances or None."""
+        hidden = self.encoder.apply({"params": params["encoder"]}, xray)
+        if self.frozen:
+            hidden = jax.lax.stop_gradient(hidden)
+        return split(self.generator.apply({"params": params["generator"]}, hidden))
 
     def predict(self, params: Any, model_state: Any, xray: Any) -> Any:
         """See `base.Predicts`."""
-        hidden = self.encoder.apply({"params": params["encoder"]}, xray)
-        return self.generator.apply({"params": params["generator"]}, jax.lax.stop_gradient(hidden))
+        return self.outputs(params, xray)[0]
+
+    def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
+        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
+        return self.outputs(params, xray)
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: the weighted terms of config.loss.mri inside the acquired field."""
         del rng, train
-        found = self.predict(params, model_state, batch["xray"])
-        value = losses.weighted(self.weights, found, batch["mri"], batch["mask"])
-        return value, (model_state, {"l1": losses.l1(found, batch["mri"], batch["mask"])})
+        found, distances = self.outputs(params, batch["xray"])
+        value, values = jnp.zeros(len(batch["xray"])), {}
+        if "mri" in batch:
+            value = losses.weighted(self.weights, found, batch["mri"], batch["mask"])
+            values["l1"] = losses.l1(found, batch["mri"], batch["mask"])
+        if distances is not None:
+            values["surface_mm"] = surface_loss(distances, batch["distances"])
+            value = value + self.surface_weight * values["surface_mm"]
+        return value, (model_state, values)
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
         """PSNR in dB, 3D SSIM, MAE inside the acquired field, and the loss."""
-        found = self.predict(params, model_state, batch["xray"])
-        return {
-            "loss": losses.weighted(self.weights, found, batch["mri"], batch["mask"]),
-            **volume_metrics(found, batch),
-        }
+        found, distances = self.outputs(params, batch["xray"])
+        value = losses.weighted(self.weights, found, batch["mri"], batch["mask"])
+        values = volume_metrics(found, batch)
+        if distances is not None:
+            values |= surface_metrics(distances, batch["distances"])
+            value = value + self.surface_weight * surface_loss(distances, batch["distances"])
+        return {"loss": value, **values}
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """Two rows a knee: its radiograph with the true, then with the predicted middle planes."""
@@ -122,12 +175,53 @@ class GeneratorStage:
         return volume_pictures(xray, np.asarray(batch["mri"][: base.PICTURED]), found)
 
 
+def split(answer: Any) -> tuple[Any, Any]:
+    """A generator's answer as (volume, distances), None where it gives no distances."""
+    return answer if isinstance(answer, tuple) else (answer, None)
+
+
+def surface_loss(found: Any, target: Any) -> Any:
+    """`losses.surface_distance` with the limit and the cartilages of `phantom.surfaces`: f32[b]."""
+    return losses.surface_distance(found, target, surfaces.LIMIT_MM, surfaces.CARTILAGES)
+
+
+def surface_metrics(found: Any, target: Any) -> base.Values:
+    """Dice of femur, tibia and their cartilages from distances f32[b, k, d, h, w], f32[b] each."""
+    values = {}
+    found, target = (_finer(x) for x in (found, target))
+    for name in ("femur", "tibia"):
+        index = surfaces.NAMES.index(name)
+        values[f"dice_{name}"] = _dice(found[:, index] < 0, target[:, index] < 0)
+    for name, (outer, bone) in zip(("femoral", "tibial"), surfaces.CARTILAGES, strict=False):
+        shells = [(x[:, outer] < 0) & (x[:, bone] >= 0) for x in (found, target)]
+        values[f"dice_{name}_cartilage"] = _dice(*shells)
+    return values
+
+
+def _finer(x: Any) -> Any:
+    """Distances on voxels of half the size, linearly."""
+    for axis in (2, 3, 4):
+        weights = surfaces.linear_weights(x.shape[axis], 2 * x.shape[axis])
+        x = jnp.moveaxis(jnp.tensordot(x, weights, axes=(axis, 1)), -1, axis)
+    return x
+
+
+def _dice(found: Any, target: Any) -> Any:
+    both, one, other = (
+        jnp.sum(x, axis=(1, 2, 3), dtype=jnp.float32) for x in (found & target, found, target)
+    )
+    return 2 * both / jnp.maximum(one + other, 1.0)
+
+
 def require_pair(batch: base.Batch, cae_spec: Any, spec: Any) -> None:
     """Holds radiographs and volumes of a batch to the sizes in the config; raises InputError."""
     base.require_shape(batch, "xray", (*cae_spec["image_shape"], 1), "model.cae.image_shape")
     shape = (*spec["volume_shape"], 1)
     for field in ("mri", "mask"):
         base.require_shape(batch, field, shape, "model.generator.volume_shape")
+    if spec.get("surfaces"):
+        wanted = generator.surface_shape(generator.read_spec(spec))
+        base.require_shape(batch, "distances", wanted, "model.generator (surfaces, volume_shape)")
 
 
 def volume_metrics(found: jax.Array, batch: base.Batch) -> base.Values:

@@ -12,7 +12,14 @@ from xr2mri_jax.models import cae, generator
 from xr2mri_jax.stages import base
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 from xr2mri_jax.stages.generator import COMMAND as GENERATOR_COMMAND
-from xr2mri_jax.stages.generator import require_pair, volume_metrics, volume_pictures
+from xr2mri_jax.stages.generator import (
+    require_pair,
+    split,
+    surface_loss,
+    surface_metrics,
+    volume_metrics,
+    volume_pictures,
+)
 
 MODELS = ("cae", "generator")
 
@@ -59,6 +66,9 @@ class JointStage:
         self.xray_weights = dict(config["loss"]["xray"])
         self.mri_weights = dict(config["loss"]["mri"])
         self.mri_weight = float(config["loss"]["mri_weight"])
+        self.surface_weight = config["loss"].get("surfaces", 1.0)
+        if self.spec.get("surfaces"):
+            self.fields = (*self.fields, "distances")
         self.cae_workdir = config["cae_workdir"]
         self.generator_workdir = config["generator_workdir"]
         dtype = base.compute_dtype(config["precision"])
@@ -99,43 +109,52 @@ class JointStage:
         """All of it."""
         return base.constant(params, True)
 
-    def outputs(self, params: Any, xray: Any) -> tuple[Any, Any]:
-        """xray f32[b, h, w, 1] to its reconstruction and f32[b, d, h, w, 1], both in [0, 1]."""
+    def outputs(self, params: Any, xray: Any) -> tuple[Any, Any, Any]:
+        """xray f32[b, h, w, 1] to its reconstruction, volume, and signed distances or None."""
         variables = {"params": {name: params[name] for name in ("encoder", "decoder")}}
         hidden = self.cae.apply(variables, xray, method="encode")
         decoded = self.cae.apply(variables, hidden[-1], method="decode")
-        return decoded, self.generator.apply({"params": params["generator"]}, hidden)
+        return decoded, *split(self.generator.apply({"params": params["generator"]}, hidden))
 
     def predict(self, params: Any, model_state: Any, xray: Any) -> Any:
         """See `base.Predicts`."""
         return self.outputs(params, xray)[1]
+
+    def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
+        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
+        return self.outputs(params, xray)[1:]
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: L = L_radiograph + lambda L_mri, lambda in config.loss.mri_weight."""
         del rng, train
-        decoded, found = self.outputs(params, batch["xray"])
+        decoded, found, distances = self.outputs(params, batch["xray"])
         xray_loss = losses.weighted(self.xray_weights, decoded, batch["xray"])
         mri_loss = losses.weighted(self.mri_weights, found, batch["mri"], batch["mask"])
         value = xray_loss + self.mri_weight * mri_loss
-        return value, (model_state, {"loss_xray": xray_loss, "loss_mri": mri_loss})
+        values = {"loss_xray": xray_loss, "loss_mri": mri_loss}
+        if distances is not None:
+            values["surface_mm"] = surface_loss(distances, batch["distances"])
+            value = value + self.surface_weight * values["surface_mm"]
+        return value, (model_state, values)
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
         """The volumes' metrics as in the generator stage, the radiographs' PSNR, and the loss."""
-        decoded, found = self.outputs(params, batch["xray"])
+        decoded, found, distances = self.outputs(params, batch["xray"])
         xray_loss = losses.weighted(self.xray_weights, decoded, batch["xray"])
         mri_loss = losses.weighted(self.mri_weights, found, batch["mri"], batch["mask"])
-        return {
-            "loss": xray_loss + self.mri_weight * mri_loss,
-            "xray_psnr": image.psnr(decoded, batch["xray"]),
-            **volume_metrics(found, batch),
-        }
+        values = {"xray_psnr": image.psnr(decoded, batch["xray"]), **volume_metrics(found, batch)}
+        value = xray_loss + self.mri_weight * mri_loss
+        if distances is not None:
+            values |= surface_metrics(distances, batch["distances"])
+            value = value + self.surface_weight * surface_loss(distances, batch["distances"])
+        return {"loss": value, **values}
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """The generator stage's pictures, and radiographs with their reconstructions."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
-        decoded, found = (np.asarray(x) for x in self._outputs(params, xray))
+        decoded, found = (np.asarray(x) for x in self._outputs(params, xray)[:2])
         true = np.asarray(batch["mri"][: base.PICTURED])
         rows = [base.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
         return {

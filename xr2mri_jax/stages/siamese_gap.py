@@ -23,11 +23,10 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     Args:
       config: plain values.
       stored: the resolved config of the run that is continued, whose earlier workdirs stay;
-        None for a new run, which starts from the network in classifier_workdir where one is named
-        and learns from those in teacher_workdirs (folders with commas between).
+        None for a new run, which starts from the network in classifier_workdir where one is named.
 
     Raises:
-      InputError: where the grades, folds or teachers are wrong or a workdir holds no run.
+      InputError: where the grades are wrong or a workdir holds no run.
     """
     grades = config["data"]["grades"]
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
@@ -35,11 +34,6 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         raise InputError(
             f"config.data.grades is {grades}, expected {spec['classes']} rising grades, as many as "
             "config.model.classifier.classes"
-        )
-    fold, folds = config["data"]["fold"], config["data"]["folds"]
-    if fold >= max(folds, 1):
-        raise InputError(
-            f"config.data.fold is {fold}, expected less than config.data.folds, {folds}"
         )
     folder = (
         config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")
@@ -50,30 +44,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
         base.model_spec(source, "classifier", free)
         folder = str(source.resolve())
-    return {
-        **config,
-        "model": {"classifier": spec},
-        "classifier_workdir": folder,
-        "teacher_workdirs": _teachers(config, stored),
-    }
-
-
-def _teachers(config: Mapping[str, Any], stored: Mapping[str, Any] | None) -> str:
-    """config.teacher_workdirs with whole paths; of a run that is continued, the stored ones."""
-    weight = config["loss"]["taught"]
-    if not 0 <= weight <= 1:
-        raise InputError(f"config.loss.taught is {weight:g}, expected at most 1")
-    if stored is not None:
-        return stored.get("teacher_workdirs", "")
-    given = config["teacher_workdirs"]
-    if bool(given) != (weight > 0):
-        raise InputError(
-            f"config.teacher_workdirs is {given!r} and config.loss.taught is {weight:g}, expected "
-            "both or neither"
-        )
-    folders = [part.strip() for part in given.split(",")] if given else []
-    found = [base.earlier_workdir("teacher_workdirs", folder, COMMAND) for folder in folders]
-    return ",".join(str(folder.resolve()) for folder in found)
+    return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
 
 
 class SiameseGapStage:
@@ -134,33 +105,22 @@ class SiameseGapStage:
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
-        """See `base.Stage`: cross entropy, or by confidence where config.loss.confident is set.
+        """See `base.Stage`: cross entropy with config.loss.label_smoothing.
 
-        A batch that `augment.mixed` made counts for both of its grades, by their shares. Of soft
-        labels (`taught` f32[b, k]) the share config.loss.taught counts, of the grades the rest.
+        A batch that `augment.mixed` made counts for both of its grades, by their shares.
         """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(
             variables, batch["xray"], train, rng, mutable=["batch_stats"] if train else []
         )
         label = self.labels(batch["kl"])
-        value = self._cost(logits, label)
+        smoothing = self.weights["label_smoothing"]
+        value = losses.cross_entropy(logits, label, smoothing)
         if "share" in batch:
-            other = self._cost(logits, self.labels(batch["mixed_kl"]))
+            other = losses.cross_entropy(logits, self.labels(batch["mixed_kl"]), smoothing)
             value = batch["share"] * value + (1 - batch["share"]) * other
-        if "taught" in batch:
-            weight = self.weights["taught"]
-            taught = losses.soft_cross_entropy(logits, batch["taught"])
-            value = (1 - weight) * value + weight * taught
         correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
         return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
-
-    def _cost(self, logits: jax.Array, label: jax.Array) -> jax.Array:
-        smoothing = self.weights["label_smoothing"]
-        if self.weights["confident"]:
-            limits = self.weights["confident"], self.weights["doubtful"]
-            return losses.by_confidence(logits, label, smoothing, *limits)
-        return losses.cross_entropy(logits, label, smoothing)
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
         """Cross entropy without smoothing, accuracy, and what `whole` makes the AUC of."""

@@ -26,7 +26,6 @@ FREE_ON_RESUME = (
     "cae_workdir",
     "generator_workdir",
     "classifier_workdir",
-    "teacher_workdirs",
 )
 CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
 LEAST = {
@@ -48,8 +47,6 @@ LEAST = {
     "data.held_out": 0.0,
     "data.mixup": 0.0,
     "data.held_out_seed": 0,
-    "data.fold": 0,
-    "data.folds": 0,
 }
 BELOW_ONE = ("optimizer.ema_decay", "data.held_out", "loss.label_smoothing")
 # Their keys belong to the models, which check them themselves.
@@ -78,6 +75,7 @@ def default(stage: str) -> ml_collections.ConfigDict:
             "eval_split": "validation",
             "batch_size": 16,
             "cache": False,
+            "also": "",
             "augment": dict.fromkeys(STRENGTHS, 0.0),
         },
         "model": {"cae": {}},
@@ -104,8 +102,11 @@ def default(stage: str) -> ml_collections.ConfigDict:
         config["loss"]["xray"] = {**no_weights, "l1": 1.0}
     if stage in ("generator", "joint"):
         config["loss"]["mri"] = {**no_weights, "l1": 1.0}
+        config["loss"]["surfaces"] = 1.0
         config["model"]["generator"] = {}
         config["cae_workdir"] = ""
+    if stage == "generator":
+        config["freeze_encoder"] = True
     if stage == "siamese_gap":
         _classifier(config)
     if stage == "joint":
@@ -117,9 +118,8 @@ def default(stage: str) -> ml_collections.ConfigDict:
 def _classifier(config: dict[str, Any]) -> None:
     """What a classifier of radiographs has more, and other, than the stages of images."""
     config["model"] = {"classifier": {}}
-    config["loss"] = {"label_smoothing": 0.1, "confident": 0.0, "doubtful": 0.0, "taught": 0.0}
+    config["loss"] = {"label_smoothing": 0.1}
     config["classifier_workdir"] = ""
-    config["teacher_workdirs"] = ""
     # Evaluation during training is on patients held out of the training split.
     config["data"].update(
         eval_split="train",
@@ -127,8 +127,6 @@ def _classifier(config: dict[str, Any]) -> None:
         balanced=True,
         held_out=0.15,
         held_out_seed=0,
-        fold=0,
-        folds=0,
         mixup=0.0,
     )
 

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,31 @@ class Sums:
     def to_json(self) -> dict[str, list[float]]:
         """For the checkpoint, so that a continued run writes the same lines."""
         return {name: list(pair) for name, pair in self._sums.items()}
+
+
+class NullRecorder:
+    """Keeps no record: that of every host but the first."""
+
+    def __enter__(self) -> "NullRecorder":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        pass
+
+    def stepped(self, examples: float) -> None:
+        """See `Recorder`."""
+
+    def restart_clock(self, step: int) -> None:
+        """See `Recorder`."""
+
+    def train(self, step: int, means: Mapping[str, float]) -> None:
+        """See `Recorder`."""
+
+    def evaluation(self, step: int, means: Mapping[str, float]) -> None:
+        """See `Recorder`."""
+
+    def pictures(self, step: int, draw: Callable[[], Mapping[str, np.ndarray]]) -> None:
+        """See `Recorder`; nothing is drawn."""
 
 
 class Recorder:
@@ -104,14 +129,14 @@ class Recorder:
         self._bar.write(f"step {step}/{self._steps}  evaluation: {shown}", file=sys.stdout)
         sys.stdout.flush()
 
-    def pictures(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+    def pictures(self, step: int, draw: Callable[[], Mapping[str, np.ndarray]]) -> None:
         """Writes samples/step_XXXXXX.png: every picture under its name as caption.
 
         Args:
           step: the step.
-          pictures: [h, w] or [h, w, 3] in [0, 1], by name.
+          draw: gives pictures [h, w] or [h, w, 3] in [0, 1], by name.
         """
-        sheet = contact_sheet(pictures)
+        sheet = contact_sheet(draw())
         with files.atomic_path(self._workdir / "samples" / f"step_{step:06d}.png") as path:
             Image.fromarray(sheet).save(path)
         self._board.add_image("samples", sheet, step, dataformats="HWC")

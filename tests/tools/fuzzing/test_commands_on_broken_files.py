@@ -9,7 +9,7 @@ import numpy as np
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
 
-LAUNCH = Path(__file__).parents[2] / "launch"
+LAUNCH = Path(__file__).parents[3] / "launch"
 
 
 def refused(*arguments):

@@ -19,7 +19,7 @@ from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
-from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
 from xr2mri_jax.preprocess.knees import knees_of, one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume

@@ -18,9 +18,15 @@ from xr2mri_jax.files import atomic_path
 
 @dataclasses.dataclass
 class KneeXrayConfig(tfds.core.BuilderConfig):
-    """Size of the stored radiographs: (h, w) in pixels."""
+    """Size of the stored radiographs.
+
+    Attributes:
+      image_shape: (h, w) in pixels.
+      boxed: whether a radiograph is shown in the canonical box, as the generator sees it.
+    """
 
     image_shape: tuple[int, int] = (128, 128)
+    boxed: bool = False
 
 
 class Builder(FilesBuilder):
@@ -34,6 +40,7 @@ class Builder(FilesBuilder):
     BUILDER_CONFIGS: ClassVar[list[KneeXrayConfig]] = [
         KneeXrayConfig(name="square128", description="128 x 128 pixels", image_shape=(128, 128)),
         KneeXrayConfig(name="square224", description="224 x 224 pixels", image_shape=(224, 224)),
+        KneeXrayConfig(name="box128", description="in the canonical box", boxed=True),
     ]
     OPTIONS = XrayOptions
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder with the folders per grade as --source=DIR."
@@ -59,7 +66,10 @@ class Builder(FilesBuilder):
         """Every file of every split; those without a knee's name are unusable from the start."""
         tasks = {split: _files(listing) for split, listing in list_knees(source).items()}
         function = functools.partial(
-            make_radiograph, self.builder_config.image_shape, self.options.contrast
+            make_radiograph,
+            self.builder_config.image_shape,
+            self.options.contrast,
+            boxed=self.builder_config.boxed,
         )
         return Work(function, tasks, sum(map(len, tasks.values())), "files")
 

@@ -17,6 +17,10 @@ from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.knees import one_knee
+from xr2mri_jax.simulation import framing
+
+# A frame's pixels before it is put into the canonical box.
+_FRAME = (224, 224)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ListedFile:
 
 
 def make_radiograph(
-    shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile
+    shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile, boxed: bool = False
 ) -> list[Outcome]:
     """The outcome of one file, under the key SUBJECT_SIDE (of an unusable file: its path)."""
     start = time.perf_counter()
@@ -61,14 +65,17 @@ def make_radiograph(
     try:
         asked = Asked(knee.side, side_source="the file's name")
         found = one_knee(read_radiograph(knee.path), asked)
-        standard = frame_radiograph(found.radiograph, found.place, shape, contrast)
+        size = _FRAME if boxed else shape
+        image = frame_radiograph(found.radiograph, found.place, size, contrast).image
+        if boxed:
+            image = framing.canvas(image[..., 0], shape[0])[..., None]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
         text = " ".join(str(error).split())
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text}"
         return [Outcome(str(knee.path), None, "radiograph_broken", text)]
     example = {
-        "xray": np.rint(standard.image * 65535).astype(np.uint16),
+        "xray": np.rint(image * 65535).astype(np.uint16),
         "side": SIDES.index(knee.side),
         "kl": knee.kl,
         "subject": knee.subject,

@@ -1,9 +1,6 @@
 """The files of a grader: weights.npz in float16 and model.json, held to each other."""
 
 import dataclasses
-import hashlib
-import io
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,18 +10,21 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from xr2mri_jax import files, workdir
+from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import model_files
+from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.models import classifiers
 
+__all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
+
 FORM = 1
-WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
 # The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
 POSITIVE_GRADE = 2
 # Which row of the threshold table rules the column `at_threshold`.
 SENSITIVITY = 0.9
-_KEYS = ("form", "weights_sha256", "network", "grades", "contrast", "calibration", "training")
+_KEYS = ("network", "grades", "contrast", "calibration", "training")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,15 +95,6 @@ def require_grades(grades: tuple[int, ...], where: str) -> None:
         )
 
 
-def rounded(tree: Any) -> Any:
-    """A tree of arrays as float16 keeps them, in f32; InputError where that is not finite."""
-    with np.errstate(over="ignore"):
-        found = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tree)
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
-        raise InputError("the model's weights: found values that float16 cannot hold")
-    return found
-
-
 def write(folder: Path, grader: KneeGrader) -> None:
     """Writes weights.npz and model.json into an existing folder, each atomically.
 
@@ -123,11 +114,8 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "features/deviation": likeness.deviation,
         "features/factor": likeness.factor,
     }
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
     description = {
         "form": FORM,
-        "weights_sha256": hashlib.sha256(content.getvalue()).hexdigest(),
         "network": grader.network,
         "grades": list(grader.grades),
         "contrast": grader.contrast,
@@ -136,9 +124,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "features": {"distance_one": likeness.scale},
         "training": grader.training,
     }
-    with files.atomic_path(folder / WEIGHTS) as partial:
-        partial.write_bytes(content.getvalue())
-    files.write_json(folder / DESCRIPTION, description)
+    model_files.write(folder, arrays, description)
 
 
 def read(folder: str | os.PathLike[str]) -> KneeGrader:
@@ -148,18 +134,7 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
     place = Path(folder)
-    described = _description(place / DESCRIPTION)
-    try:
-        content = (place / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise InputError(f"{place / WEIGHTS}: cannot be read ({error.strerror})") from error
-    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
-        raise InputError(
-            f"{place / WEIGHTS}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of "
-            "one model"
-        )
-    with np.load(io.BytesIO(content)) as stored:
-        flat = {name: stored[name] for name in stored.files}
+    described, flat = model_files.read(place, "grader", FORM, (*_KEYS, "features"))
     mean, deviation, factor = (
         flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
     )
@@ -181,21 +156,6 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     require_grades(grader.grades, str(place / DESCRIPTION))
     workdir.require_shapes(place / WEIGHTS, grader.params, _shapes(grader.network))
     return grader
-
-
-def _description(path: Path) -> Mapping[str, Any]:
-    try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(described, dict) or described.get("form") != FORM:
-        raise InputError(f"{path}: expected a grader's description of form {FORM}")
-    missing = [key for key in (*_KEYS, "features") if key not in described]
-    if missing:
-        raise InputError(f"{path}: {missing[0]!r} is missing, expected it in a grader's form")
-    return described
 
 
 def _calibration(path: Path, entries: Mapping[str, Any]) -> Calibration:

@@ -40,6 +40,7 @@ def run(
     """
     spec = {"volume_shape": volume_shape, **(overrides or {})}
     model = generator.make(spec)
+    assert isinstance(model, generator.Generator)  # the default form is "pyramid"
     hidden = _hidden(volume_shape, batch_size)
     target = np.random.default_rng(1).random((batch_size, *volume_shape, 1), np.float32)
     params = _noise(model, hidden)

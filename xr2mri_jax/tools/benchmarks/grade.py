@@ -28,7 +28,7 @@ from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
-SCRIPT = Path(__file__).parents[2] / "launch" / "grade.py"
+SCRIPT = Path(__file__).parents[3] / "launch" / "grade.py"
 # Phantom subjects whose knees the made radiographs repeat, with other noise.
 SUBJECTS, SIZE = 3, 224
 FEATURES = 480

@@ -13,7 +13,7 @@ from xr2mri_jax.geometry import SIDES, Volume, mirror_volume, resample
 from xr2mri_jax.phantom.bones import with_rows
 from xr2mri_jax.phantom.case import compiled_parts
 from xr2mri_jax.phantom.parameters import SPREADS, sample
-from xr2mri_jax.preprocess.joint_centre import find_joint_centre
+from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
 
 # A larger piece of the leg than the canonical box, so that a field may lie off the joint.
 CUBE_MM = 180.0

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from xr2mri_jax.preprocess.joint_centre import GRID, VOXEL_MM, network_input
+from xr2mri_jax.preprocess.joint_centre.network import GRID, VOXEL_MM, network_input
 from xr2mri_jax.tools.benchmarks.joint_centre import CUBE_MM, leg
 
 VOXELS = 48  # of the simulated piece of leg, each way

@@ -1,24 +1,18 @@
 """The tibiofemoral joint's centre in an MRI of a knee, by a small network that ships with it."""
 
 import dataclasses
-import functools
-from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, checked_side, mirror_volume, resample
+from xr2mri_jax.preprocess.joint_centre import network
+from xr2mri_jax.preprocess.joint_centre.network import GRID, VOXEL_MM
 
-# The network looks at a cube of GRID voxels of VOXEL_MM, axes as in the canonical frame: it must
-# tell thigh from calf and front from back, not see cartilage.
-GRID = 32
-VOXEL_MM = 5.0
 # Below this confidence a volume is refused; measured in `tools.benchmarks.joint_centre`.
 SMALLEST_CONFIDENCE = 0.5
 # Share of the heat map that must lie within this distance of the centre found.
 NEAR_MM = 15.0
-WEIGHTS = Path(__file__).with_name("joint_centre.npz")
 # The second look is taken four times, moved by parts of a voxel, so that its grid does not show.
 _LOOKS_MM = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]) * VOXEL_MM / 4
 # Block means to about this voxel size come before resampling: most of the voxels end here.
@@ -88,58 +82,18 @@ def find_joint_centre(
     return JointCentre((x, y, z), confidence, spread)
 
 
-def network_input(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What the network sees: f32[..., 2], intensity over its 99th percentile, and the field."""
-    high = float(np.percentile(array[mask], 99)) if mask.any() else 0.0
-    scaled = np.clip(array / high, 0.0, 1.5) if high > 0 else np.zeros_like(array)
-    return np.stack([np.where(mask, scaled, 0.0), mask], axis=-1).astype(np.float32)
-
-
-def heat_map(weights: Mapping[str, np.ndarray], x: np.ndarray) -> tuple[np.ndarray, float]:
-    """The network: a U-shaped one of convolutions with instance normalisation.
-
-    Args:
-      weights: by layer, kernels f32[3, 3, 3, in, out] or f32[1, 1, 1, in, out] ("c1.w"), scales
-        and offsets ("c1.s", "c1.b"); the heads "heat" f32[24, 8] and "null" f32[33].
-      x: f32[GRID, GRID, GRID, 2] from `network_input`.
-
-    Returns:
-      f32[GRID, GRID, GRID], the probability that the joint's centre is in the voxel, and the
-      probability that it is anywhere; they agree in sum.
-    """
-
-    def layer(name: str, *parts: np.ndarray, stride: int = 1) -> np.ndarray:
-        values, kernel = np.concatenate(parts, -1), weights[f"{name}.w"]
-        one = kernel.shape[0] == 1
-        values = values @ kernel[0, 0, 0] if one else _convolve(values, kernel, stride)
-        values -= values.mean((0, 1, 2))
-        values /= np.sqrt((values**2).mean((0, 1, 2)) + 1e-3)
-        return np.maximum(values * weights[f"{name}.s"] + weights[f"{name}.b"], 0.0)
-
-    half = layer("c2", layer("c1", _folded(x)))
-    quarter = layer("d2", half, stride=2)
-    eighth = layer("c4", layer("d3", quarter, stride=2))
-    up = layer("u2", _doubled(eighth), quarter)
-    up = layer("u1", _doubled(up), half)
-    logits = _unfolded(up @ weights["heat"]).astype(np.float64)
-    nowhere = 4.0 * float(eighth.mean((0, 1, 2)) @ weights["null"][:-1] + weights["null"][-1])
-    top = max(float(logits.max()), nowhere)
-    heat = np.exp(logits - top)
-    total = float(heat.sum())
-    return heat / (total + np.exp(nowhere - top)), total / (total + float(np.exp(nowhere - top)))
-
-
 def _look(coarse: Volume, middle: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
     """The network at one place: the centre it finds (RAS mm), that it is there, the heat map."""
     affine = _grid_affine(middle)
     sampled, mask = resample(coarse, affine, (GRID,) * 3)
-    heat, seen = heat_map(_weights(), network_input(sampled.array, mask))
+    x = network.network_input(sampled.array, mask)
+    heat, seen = (part[0] for part in network.heat_maps(network.shipped_weights(), x[None]))
     weights = heat / max(heat.sum(), 1e-12)
     index = [
         float((weights.sum(tuple(a for a in range(3) if a != axis)) * np.arange(GRID)).sum())
         for axis in range(3)
     ]
-    return affine[:3, :3] @ index + affine[:3, 3], seen, weights
+    return affine[:3, :3] @ index + affine[:3, 3], float(seen), weights
 
 
 def _share_near(heat: np.ndarray, middle: np.ndarray, centre: np.ndarray) -> float:
@@ -176,39 +130,3 @@ def _coarse(volume: Volume) -> Volume:
     affine = volume.affine @ np.diag([*map(float, factors), 1.0])
     affine[:3, 3] = volume.world([(factor - 1) / 2 for factor in factors])
     return Volume(array.astype(np.float32, copy=False), affine)
-
-
-@functools.cache
-def _weights() -> dict[str, np.ndarray]:
-    with np.load(WEIGHTS) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
-
-
-def _convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """3x3x3 convolution of f32[n, n, n, in] with zeros around, as 27 matrix products."""
-    n = x.shape[0] // stride
-    padded = np.pad(x, ((1, 1), (1, 1), (1, 1), (0, 0)))
-    out = np.zeros((n, n, n, kernel.shape[-1]), np.float32)
-    for a, b, c in np.ndindex(3, 3, 3):
-        part = padded[
-            a : a + n * stride : stride, b : b + n * stride : stride, c : c + n * stride : stride
-        ]
-        out += part @ kernel[a, b, c]
-    return out
-
-
-def _folded(x: np.ndarray) -> np.ndarray:
-    """Blocks of 2 x 2 x 2 voxels as channels: the finest level costs an eighth that way."""
-    n, c = x.shape[0] // 2, x.shape[-1]
-    blocks = x.reshape(n, 2, n, 2, n, 2, c).transpose(0, 2, 4, 1, 3, 5, 6)
-    return blocks.reshape(n, n, n, 8 * c)
-
-
-def _unfolded(x: np.ndarray) -> np.ndarray:
-    """Eight channels as blocks of 2 x 2 x 2 voxels, without a channel axis."""
-    n = x.shape[0]
-    return x.reshape(n, n, n, 2, 2, 2).transpose(0, 3, 1, 4, 2, 5).reshape((2 * n,) * 3)
-
-
-def _doubled(x: np.ndarray) -> np.ndarray:
-    return x.repeat(2, 0).repeat(2, 1).repeat(2, 2)

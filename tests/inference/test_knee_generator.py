@@ -1,0 +1,185 @@
+"""Tests of the generator that ships: its files, what it sees, label map and meshes."""
+
+import dataclasses
+import json
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from xr2mri_jax import stages
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import KneePlace, Radiograph
+from xr2mri_jax.inference import predict, unlikeness
+from xr2mri_jax.inference.knee_generator import form, frame, load
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.preprocess import scale
+from xr2mri_jax.preprocess.answers import FoundKnee
+from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+from xr2mri_jax.simulation.atlas import PLATEAU_MM
+from xr2mri_jax.stages import cae, generator
+from xr2mri_jax.training import config as recipe
+from xr2mri_jax.training.checkpoint import LoadedModel
+
+CAE = {"preset": "compact", "image_shape": (32, 32), "channels": (4, 4, 4), "hidden_channels": 3}
+GENERATOR = {
+    "form": "shape",
+    "volume_shape": (16, 32, 32),
+    "surfaces": 9,
+    "coefficients": 2,
+    "surface_width": 4,
+}
+# (d, h, w) and radius in mm of the balls that stand for bones.
+BALLS = {
+    "femur": ((0, -28, 0), 22),
+    "femoral_outer": ((0, -28, 0), 26),
+    "tibia": ((0, 28, 0), 22),
+    "tibial_outer": ((0, 28, 0), 26),
+    "patella": ((-40, -28, 0), 14),
+    "patellar_outer": ((-40, -28, 0), 17),
+}
+
+
+def mean_knee():
+    axis = (np.arange(8) + 0.5) * 16 - 64
+    grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
+    mean = np.full((9, 8, 8, 8), 7.5, np.float32)
+    for name, (centre, radius) in BALLS.items():
+        away = np.sqrt(((grid - np.reshape(centre, (3, 1, 1, 1))) ** 2).sum(axis=0))
+        mean[NAMES.index(name)] = away - radius
+    return mean
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = recipe.plain(recipe.default("generator"))
+    config["model"] = {"cae": cae.full_spec(CAE), "generator": generator.full_spec(GENERATOR)}
+    config["data"]["dataset"] = "knee_family/default"
+    stage = stages.make_stage(config)
+    shapes = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
+    random = np.random.default_rng(0)
+    params = jax.tree.map(lambda s: 0.1 * random.standard_normal(s.shape).astype("f4"), shapes)
+    params["generator"]["mean"] = mean_knee()
+    params["generator"]["basis"] *= 0.01
+    return LoadedModel(config, stage, params, {}, 7)
+
+
+@pytest.fixture(scope="module")
+def shipped(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generator")
+    random = np.random.default_rng(1)
+    likeness = unlikeness.fit(random.normal(size=(40, 6)), random.normal(size=(20, 6)))
+    form.write(folder, model, likeness, {"dataset": "knee_family/default"})
+    return folder
+
+
+def test_what_is_written_is_read_in_float16(model, shipped):
+    back, likeness = load.load_generator(shipped)
+    assert back.step == 7 and load.is_boxed(back) and likeness.scale > 0
+    for ours, theirs in zip(
+        jax.tree.leaves({n: model.params[n] for n in ("encoder", "generator")}),
+        jax.tree.leaves(back.params),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(np.asarray(ours, np.float16).astype(np.float32), theirs)
+
+
+def test_changed_weights_are_refused(shipped, tmp_path):
+    for name in ("weights.npz", "model.json"):
+        (tmp_path / name).write_bytes((shipped / name).read_bytes())
+    content = bytearray((tmp_path / "weights.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "weights.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"weights.npz: its SHA-256 is not the one in model.json"):
+        load.load_generator(tmp_path)
+
+
+def test_the_box_leads_back_to_the_sources_pixels_and_knows_its_scale():
+    image = np.random.default_rng(0).random((200, 200)).astype(np.float32)
+    whole = standardise_radiograph(
+        spread_over_box(Radiograph(image, None, "left")), frame.FRAME_SHAPE
+    )
+    seen = frame.boxed(whole, 64)
+    matrix = np.array(seen.record["canonical_to_source"])
+    middle = matrix @ [31.5, 31.5, 1]
+    np.testing.assert_allclose(middle[:2], [0.55 * 200 - 0.5, 99.5], atol=0.5)
+    # 64 pixels of 2 mm; the joint line is 158 pixels of the crop and taken to be 76.6 mm.
+    assert abs(matrix[1, 1]) == pytest.approx(2 * 158 / PLATEAU_MM, rel=0.01)
+    assert matrix[1, 1] < 0
+    assert frame.scale_of(seen.record, None) == 1.0
+    stated = scale.stated(0.5, "--spacing")
+    assert frame.scale_of(seen.record, stated) == pytest.approx(0.5 * 158 / PLATEAU_MM, rel=0.01)
+
+
+def noise(path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def framed(monkeypatch):
+    """A radiograph whose knee is found without the knee finder."""
+
+    def found(radiograph, asked):
+        rows, columns = radiograph.shape
+        row = 0.55 * rows - 0.5
+        line = ((row, 0.105 * columns), (row, 0.895 * columns))
+        place = KneePlace(asked.side, (row, (columns - 1) / 2), line)
+        sided = dataclasses.replace(radiograph, side=asked.side)
+        size = scale.estimated(sided, place)
+        if asked.spacing is not None:
+            size = scale.stated(asked.spacing, "--spacing")
+        spaced = dataclasses.replace(sided, spacing=size.spacing)
+        return FoundKnee(spaced, place, "--side", None, size, doubts=("one note",))
+
+    monkeypatch.setattr(predict, "one_knee", found)
+
+
+def test_one_command_writes_volume_labels_meshes_and_what_was_done(framed, shipped, tmp_path):
+    xray = tmp_path / "knee.png"
+    noise(xray)
+    made = predict.predict_file(
+        shipped,
+        xray,
+        tmp_path / "out.nii.gz",
+        side="right",
+        labels=tmp_path / "labels.nii.gz",
+        meshes=tmp_path / "meshes",
+    )
+    labels = nib.load(tmp_path / "labels.nii.gz")
+    volume = nib.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(labels.affine, volume.affine)
+    record = json.loads((tmp_path / "out.json").read_text())
+    table = {row["name"]: row["code"] for row in json.loads(
+        (tmp_path / "labels.json").read_text())["labels"]}  # fmt: skip
+    codes = np.asarray(labels.dataobj)
+    for name in ("femur", "femoral_cartilage", "tibia", "patella"):
+        count = int((codes == table[name]).sum())
+        assert count == record["labels"]["voxels"][name] > 0
+        assert f"{name}.stl" in record["meshes"]["files"]
+        assert (tmp_path / "meshes" / f"{name}.stl").stat().st_size > 84
+    assert record["model"]["unlike"] > 0
+    assert any("one note" in warning for warning in record["warnings"])
+    assert any("estimated from the joint line" in warning for warning in record["warnings"])
+    assert made.scale == 1.0
+
+
+def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path):
+    xray = tmp_path / "knee.png"
+    noise(xray)
+    output = tmp_path / "out.nii.gz"
+    made = predict.predict_file(shipped, xray, output, side="left", spacing=1.2)
+    assert made.scale == pytest.approx(1.2 * 64 * 0.79 / PLATEAU_MM, rel=0.01)
+    zooms = nib.load(output).header.get_zooms()
+    np.testing.assert_allclose(zooms, np.array([4.0, 8.0, 4.0]) * made.scale, rtol=1e-5)
+
+
+def test_labels_are_refused_where_they_would_overwrite_the_record(framed, shipped, tmp_path):
+    xray = tmp_path / "knee.png"
+    noise(xray)
+    with pytest.raises(InputError, match=r"--labels: .*out.json is another file of this command"):
+        predict.predict_file(
+            shipped, xray, tmp_path / "out.nii.gz", "right", labels=tmp_path / "out.nii"
+        )

@@ -1,0 +1,91 @@
+"""Tests of the form `shape`: components, painting, and that it starts as the mean knee."""
+
+import jax
+import numpy as np
+import pytest
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.models import generator, shape_generator
+from xr2mri_jax.phantom.surfaces import NAMES
+
+SPEC = {
+    "form": "shape",
+    "volume_shape": (16, 32, 32),
+    "surfaces": 9,
+    "coefficients": 2,
+    "surface_width": 4,
+}
+SHAPE = (9, 8, 8, 8)
+
+
+def hidden(batch=2):
+    random = np.random.default_rng(0)
+    return tuple(
+        random.normal(size=(batch, n, n, c)).astype(np.float32) for n, c in ((4, 3), (2, 5))
+    )
+
+
+def knees(count=12):
+    """Distances of half spaces whose place follows two numbers, and volumes bright in bone."""
+    random = np.random.default_rng(1)
+    height = np.linspace(-7, 7, 8)[None, :, None] * np.ones((8, 1, 8))
+    found = []
+    for first, second in random.normal(size=(count, 2)):
+        rows = [np.full((8, 8, 8), 7.5)] * 9
+        rows[NAMES.index("femur")] = rows[NAMES.index("femoral_outer")] = height + 2 + first
+        rows[NAMES.index("tibia")] = rows[NAMES.index("tibial_outer")] = 3 + second - height
+        found.append(np.stack(rows).astype(np.float32))
+    return np.stack(found)
+
+
+def fitted(distances, coefficients=2):
+    fit = shape_generator.Fit(SHAPE, SPEC["volume_shape"])
+    mri = np.full((len(distances), 16, 32, 32, 1), 0.25, np.float32)
+    mask = np.ones(len(distances), np.float32)
+    fit.add({"distances": distances, "mri": mri, "example_mask": mask})
+    return fit.params(coefficients)
+
+
+def test_components_of_two_numbers_describe_every_knee():
+    distances = knees()
+    params = fitted(distances)
+    np.testing.assert_allclose(params["mean"], distances.mean(axis=0), atol=2e-3)
+    basis = np.asarray(params["basis"]).reshape(2, -1)
+    away = (distances - distances.mean(axis=0)).reshape(len(distances), -1)
+    scores = away @ np.linalg.pinv(basis)
+    np.testing.assert_allclose(scores @ basis, away, atol=0.01)
+    # In standard deviations of the knees.
+    np.testing.assert_allclose((scores**2).mean(axis=0), 1.0, rtol=0.02)
+
+
+def test_padding_is_left_out_and_too_few_knees_are_refused():
+    distances = knees(4)
+    fit = shape_generator.Fit(SHAPE, SPEC["volume_shape"])
+    mri = np.zeros((4, 16, 32, 32, 1), np.float32)
+    kept = np.array([1, 1, 1, 0], np.float32)
+    fit.add({"distances": distances, "mri": mri, "example_mask": kept})
+    np.testing.assert_allclose(fit.params(2)["mean"], distances[:3].mean(axis=0), atol=2e-3)
+    with pytest.raises(InputError, match="found 3 for 3 training knees"):
+        fit.params(3)
+
+
+def test_an_untrained_generator_gives_the_mean_knee():
+    distances = knees()
+    model = generator.make(SPEC)
+    params = {**model.init(jax.random.key(0), hidden())["params"], **fitted(distances)}
+    volume, found = jax.jit(model.apply)({"params": params}, hidden())
+    assert volume.shape == (2, 16, 32, 32, 1)
+    np.testing.assert_allclose(found[1], distances.mean(axis=0), atol=2e-3)
+    np.testing.assert_allclose(np.asarray(volume), 0.25, atol=0.26)
+
+
+def test_every_tissue_is_painted_with_its_level():
+    distances = np.full((1, 9, 8, 8, 8), 7.5, np.float32)
+    height = np.linspace(-28, 28, 8, dtype=np.float32)[None, :, None]
+    distances[0, NAMES.index("femur")] = height + 8
+    distances[0, NAMES.index("femoral_outer")] = height - 8
+    template = np.full((8, 8, 8), 0.9, np.float32)
+    levels = np.array([0.0, 0.1, 0.5, 0.2], np.float32)
+    image = np.asarray(shape_generator.painted(distances, template, levels))[0]
+    # Rows at -28, -20, -12, -4, 4, 12, ... mm: bone, bone, bone, cartilage twice, the rest.
+    np.testing.assert_allclose(image[4, :, 4], [0.1, 0.1, 0.1, 0.5, 0.5, 0.9, 0.9, 0.9], atol=1e-6)

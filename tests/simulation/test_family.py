@@ -1,0 +1,122 @@
+"""Tests of knees bred from an atlas, on one made of balls and blocks."""
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.simulation import atlas, family, framing
+from xr2mri_jax.simulation.atlas import LIMIT_MM, PLATEAU_MM, SIZE, VOXEL_MM
+
+GAP_MM = 4.0
+
+
+def made_atlas():
+    """Two knees: a femur of two balls and a shaft on a tibial block, patella, fibula, menisci."""
+    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
+    d, h, w = np.meshgrid(axis, axis, axis, indexing="ij")
+
+    def ball(centre, radius):
+        return np.sqrt(sum((x - c) ** 2 for x, c in zip((d, h, w), centre, strict=True))) - radius
+
+    def block(low, high):
+        parts = [np.maximum(a - x, x - b) for x, a, b in zip((d, h, w), low, high, strict=True)]
+        return np.max(parts, axis=0)
+
+    condyles = [ball((6, -24 - GAP_MM / 2, side * 22), 24) for side in (-1, 1)]
+    shaft = np.maximum(np.hypot(d, w) - 15, h + 20)
+    femur = np.minimum(np.minimum(*condyles), shaft)
+    half = PLATEAU_MM / 2
+    tibia = block((-24, GAP_MM / 2, -half), (24, 70, half))
+    found = {
+        "femur": femur,
+        "femoral_outer": np.where(h > -30, femur - 1.8, femur),
+        "tibia": tibia,
+        "tibial_outer": tibia - 1.8,
+        "patella": ball((-42, -30, 0), 18),
+        "patellar_outer": ball((-42, -30, 0), 20),
+        "fibula": np.maximum(np.hypot(d - 20, w + 32) - 7, 15 - h),
+        "medial_meniscus": ball((-10, 0, 26), 5),
+        "lateral_meniscus": ball((-10, 0, -26), 5),
+    }
+    stacked = {
+        name: np.clip(np.stack([x, x - 0.5]), -LIMIT_MM, LIMIT_MM).astype(np.float32)
+        for name, x in found.items()
+    }
+    leg = np.hypot(d, w) < 55
+    return atlas.Atlas(stacked, leg[None] * np.float32(0.6), (leg.sum(0) * 0.035)[None])
+
+
+@pytest.fixture(scope="module")
+def bred():
+    return made_atlas()
+
+
+@pytest.fixture(scope="module")
+def case(bred):
+    return family.draw_case(bred, 3, 5, (32, 64, 64))
+
+
+def test_the_same_number_gives_the_same_knee_and_another_number_another(bred, case):
+    again = family.draw_case(bred, 3, 5, (32, 64, 64))
+    other = family.draw_case(bred, 3, 6, (32, 64, 64))
+    for name in ("xray", "mri", "labels", "distances"):
+        np.testing.assert_array_equal(case[name], again[name])
+        assert (case[name] != other[name]).any()
+
+
+def test_a_case_has_the_shapes_and_ranges_of_the_dataset(case):
+    assert case["xray"].shape == (64, 64, 1) and case["xray"].dtype == np.uint16
+    assert case["mri"].shape == (32, 64, 64, 1) and case["mask"].min() == 1
+    assert case["distances"].shape == (len(NAMES), 32, 32, 32)
+    assert case["distances"].dtype == np.int8
+    assert set(np.unique(case["labels"])) <= set(range(11))
+    assert np.ptp(case["xray"].astype(int)) > 30000
+
+
+def test_labels_are_those_of_the_stored_distances(case):
+    distances = case["distances"].astype(np.float32) / surfaces.STEPS
+    codes = surfaces.labels(surfaces.resized(distances, case["labels"].shape, order=3))
+    for name in ("femur", "tibia", "patella"):
+        one, other = codes == CODES[name], case["labels"] == CODES[name]
+        assert 2 * (one & other).sum() / (one.sum() + other.sum()) > 0.98
+
+
+def test_wear_narrows_the_gap_and_bones_never_meet(bred):
+    gaps = {grade: [] for grade in range(5)}
+    for index in range(16):
+        knee = family.draw_knee(bred, np.random.default_rng(index))
+        gaps[knee.grade].append(min(knee.gaps))
+    worn, healthy = np.concatenate([gaps[3], gaps[4]]), np.array(gaps[0])
+    assert worn.mean() < healthy.mean() - 1
+    assert min(min(values) for values in gaps.values() if values) > 0
+
+
+def test_the_plateau_of_every_knee_spans_the_same_width(bred):
+    widths = []
+    for index in range(6):
+        knee = family.draw_knee(bred, np.random.default_rng(index))
+        still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0)
+        tibia = family._scanned(knee, still)[NAMES.index("tibia")]
+        columns = np.flatnonzero((tibia[:, 36:42] < 0).any(axis=(0, 1)))
+        widths.append((columns[-1] - columns[0] + 1) * 2.0)
+    np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
+
+
+def test_a_canvas_holds_the_frame_at_the_training_knees_scale():
+    frame = np.zeros((200, 200), np.float32)
+    # The joint line: 0.79 of the width, 0.55 of the way down.
+    frame[108:112, 21:179] = 1.0
+    image = framing.canvas(frame, 128)
+    rows, columns = np.nonzero(image > 0.5)
+    assert abs(rows.mean() - 63.5) < 0.6 and abs(columns.mean() - 63.5) < 0.6
+    assert abs(columns.max() - columns.min() + 1 - PLATEAU_MM) < 1.6
+
+
+def test_an_atlas_is_read_as_it_was_written(bred, tmp_path):
+    atlas.save(bred, tmp_path / "atlas.npz")
+    back = atlas.load(tmp_path / "atlas.npz")
+    np.testing.assert_array_equal(back.signal, bred.signal)
+    for name in NAMES:
+        np.testing.assert_array_equal(back.distances[name], bred.distances[name])

@@ -1,0 +1,70 @@
+"""The public interface: files and arrays in, dataclasses out; its examples run."""
+
+import doctest
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import xr2mri_jax
+from xr2mri_jax import api, samples
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph, Volume
+from xr2mri_jax.phantom.case import simulate_case
+
+
+def test_the_examples_in_the_documentation_run():
+    outcome = doctest.testmod(api)
+    assert outcome.attempted >= 4 and outcome.failed == 0
+
+
+def test_importing_the_package_is_light():
+    probe = (
+        "import sys, xr2mri_jax; print([m for m in ('jax', 'flax', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert set(xr2mri_jax.__all__) >= {"load", "predict", "grade", "simulate", "evaluate"}
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        _ = xr2mri_jax.train
+
+
+def test_a_file_and_an_array_have_the_same_grade():
+    pixels = np.asarray(Image.open(samples.KNEE), np.float32)
+    (from_file,) = xr2mri_jax.grade(samples.KNEE, side="right")
+    (from_array,) = xr2mri_jax.grade(pixels, side="right")
+    (from_radiograph,) = xr2mri_jax.grade(Radiograph(pixels, side="right"))
+    assert from_file.probability_kl2 == from_array.probability_kl2
+    assert from_radiograph.probability_kl2 == from_array.probability_kl2
+    assert from_file.side == "right" and from_file.distance > 1
+    assert any("unlike the training radiographs" in text for text in from_file.warnings)
+
+
+def test_what_cannot_be_graded_is_refused():
+    with pytest.raises(InputError, match="in every pixel"):
+        xr2mri_jax.grade(np.zeros((200, 200), np.float32))
+    with pytest.raises(InputError, match=r"shape \(2, 2, 2\), expected \[h, w\]"):
+        xr2mri_jax.predict(np.zeros((2, 2, 2), np.float32))
+
+
+def test_labels_become_a_pair():
+    labels = simulate_case(3, 0, (32, 64, 64))["labels"]
+    affine = np.diag((-2.0, -4.0, -2.0, 1.0))[:, [2, 0, 1, 3]]
+    pair = xr2mri_jax.simulate(Volume(labels, affine), "right")
+    assert pair.mri.shape == labels.shape and pair.radiograph.side == "right"
+    with pytest.raises(InputError, match="expected 0 or more"):
+        xr2mri_jax.simulate(Volume(labels, affine), "right", seed=-1)
+
+
+def test_predict_gives_a_volume_with_true_geometry_and_its_warnings():
+    prediction = xr2mri_jax.predict(samples.KNEE)
+    assert prediction.volume.array.ndim == 3
+    extent = np.multiply(prediction.volume.shape, prediction.volume.spacing)
+    np.testing.assert_allclose(extent, 128.0)
+    assert any("spacing was estimated" in text for text in prediction.warnings)
+    json.dumps(prediction.record)
+    again = xr2mri_jax.predict(samples.KNEE, xr2mri_jax.load())
+    np.testing.assert_array_equal(again.canonical, prediction.canonical)

@@ -1,0 +1,222 @@
+"""The public interface: files or arrays in, dataclasses out.
+
+`import xr2mri_jax` gives load, predict, grade, simulate and evaluate; what they need is imported at
+their first call.
+
+    >>> import xr2mri_jax
+    >>> grades = xr2mri_jax.grade(xr2mri_jax.samples.KNEE)
+    >>> [grade.side for grade in grades]
+    ['right']
+    >>> 0.0 <= grades[0].probability_kl2 <= 1.0
+    True
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph, Volume
+
+if TYPE_CHECKING:
+    from xr2mri_jax.inference.predict import Predictor
+    from xr2mri_jax.inference.prediction import Prediction
+    from xr2mri_jax.phantom.label_map import SimulatedPair
+
+Xray = str | os.PathLike[str] | np.ndarray | Radiograph
+
+
+@dataclasses.dataclass(frozen=True)
+class Grade:
+    """What the grader says of one knee.
+
+    Attributes:
+      side: "left" or "right".
+      probability_kl2: of Kellgren-Lawrence grade 2 against grade 0, in [0, 1].
+      positive: whether the threshold for a sensitivity of 0.9 is reached; None: not calibrated.
+      distance: to the training radiographs; above 1: unlike them; None: not known of the model.
+      warnings: what was doubtful, a clause each.
+    """
+
+    side: str
+    probability_kl2: float
+    positive: bool | None
+    distance: float | None
+    warnings: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation leaves.
+
+    Attributes:
+      report: the page, index.html.
+      metrics: the content of metrics.json.
+    """
+
+    report: Path
+    metrics: Mapping[str, Any]
+
+
+def load(model: str | os.PathLike[str] | None = None) -> "Predictor":
+    """Loads a generator, compiled once, for many radiographs.
+
+    Args:
+      model: workdir of a run of a stage that makes volumes; None: the generator that ships.
+
+    Returns:
+      A `Predictor`; `predict(xray, model=...)` takes it in place of a path.
+
+    Raises:
+      InputError: there is no such model, or it makes no volumes.
+    """
+    from xr2mri_jax.inference.predict import load_predictor
+
+    return load_predictor(model)
+
+
+def predict(
+    xray: Xray,
+    model: "str | os.PathLike[str] | Predictor | None" = None,
+    *,
+    side: str | None = None,
+    spacing: float | None = None,
+    centre: tuple[float, float] | None = None,
+    force: bool = False,
+) -> "Prediction":
+    """One radiograph of a knee to one MRI volume.
+
+    Args:
+      xray: a file (DICOM, PNG, TIFF, JPEG, NIfTI), f32[h, w] as displayed with bone bright, or a
+        `Radiograph`.
+      model: as for `load`, or what it gave.
+      side: "left" or "right"; None: as the file says, else as the image shows.
+      spacing: mm a pixel; None: as the file says, else estimated from the joint line.
+      centre: (row, col) of the joint's centre in pixels; None: where it is found.
+      force: take a picture in which no frontal knee is seen.
+
+    Returns:
+      `volume` (f32 in [0, 1] with affine, RAS mm about the joint's centre), `canonical` f32[d, h,
+      w], the labels where the model gives them, `record` and `warnings`.
+
+    Raises:
+      InputError: the radiograph or the model cannot be used.
+    """
+    from xr2mri_jax.inference.predict import Predictor, predict_knee
+    from xr2mri_jax.preprocess.answers import Asked
+
+    radiograph, named = _radiograph(xray)
+    predictor = model if isinstance(model, Predictor) else load(model)
+    asked = Asked(side, spacing, centre, named=named, force=force)
+    return predict_knee(predictor, radiograph, asked)
+
+
+def grade(
+    xray: Xray,
+    model: str | os.PathLike[str] | None = None,
+    *,
+    side: str | None = None,
+    spacing: float | None = None,
+    clahe: bool = False,
+) -> tuple[Grade, ...]:
+    """Grades every knee of a radiograph: early osteoarthritis, grade 2 against 0.
+
+    Args:
+      xray, side, spacing: as for `predict`.
+      model: a grader's folder or the workdir of a run; None: the grader that ships.
+      clahe: equalise the contrast adaptively, as the training radiographs had been.
+
+    Returns:
+      One `Grade` a knee, the right one first.
+
+    Raises:
+      InputError: the model cannot be used, or no knee can be graded.
+    """
+    from xr2mri_jax.inference.grade import GradeOptions, grade_radiograph
+
+    radiograph, named = _radiograph(xray)
+    options = GradeOptions(side=side, spacing=spacing, clahe=clahe)
+    rows = grade_radiograph(radiograph, model, options, named)
+    return tuple(
+        Grade(
+            row.side,
+            row.probability,
+            row.positive,
+            row.distance,
+            tuple(row.warning.split("; ")) if row.warning else (),
+        )
+        for row in rows
+        if row.probability is not None
+    )
+
+
+def simulate(
+    labels: str | os.PathLike[str] | Volume,
+    side: str | None = None,
+    *,
+    table: str = "auto",
+    seed: int = 0,
+) -> "SimulatedPair":
+    """A label map of a knee to a simulated radiograph and MRI.
+
+    Args:
+      labels: a file (NIfTI, NRRD, MetaImage), or a `Volume` of whole numbers.
+      side: "left" or "right"; None: as the labels tell.
+      table: what the codes mean: a table's name, a CSV file with code,name, or "auto".
+      seed: of what the map lacks and of the noise, 0 or more.
+
+    Returns:
+      `radiograph` and `mri`, the joint's `centre`, and the `record`.
+
+    Raises:
+      InputError: the map cannot be used, or does not tell the side.
+    """
+    from xr2mri_jax.io import read_volume
+    from xr2mri_jax.simulation.files import simulate_labels
+
+    volume = labels if isinstance(labels, Volume) else read_volume(labels)
+    return simulate_labels(volume, side, table, seed)[0]
+
+
+def evaluate(
+    workdir: str | os.PathLike[str],
+    split: str = "test",
+    *,
+    output: str | os.PathLike[str] | None = None,
+    data_dir: str | None = None,
+) -> Evaluation:
+    """Evaluates a training run on a split, with controls, and writes its report.
+
+    Args:
+      workdir: folder of the run.
+      split: of its dataset.
+      output: folder of the report; None: WORKDIR/evaluation.
+      data_dir: where the dataset is prepared; None: as in training.
+
+    Raises:
+      InputError: the run, the dataset, the split or the folder cannot be used.
+    """
+    from xr2mri_jax.evaluation.run import evaluate_workdir
+
+    report = evaluate_workdir(workdir, split=split, output=output, data_dir=data_dir)
+    metrics = json.loads((report.parent / "metrics.json").read_text(encoding="utf-8"))
+    return Evaluation(report, metrics)
+
+
+def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
+    """The radiograph, and the side that its file's name may mean."""
+    if isinstance(xray, Radiograph):
+        return xray, None
+    if isinstance(xray, np.ndarray):
+        if xray.ndim != 2:
+            raise InputError(f"xray: found an array of shape {xray.shape}, expected [h, w]")
+        return Radiograph(xray.astype(np.float32)), None
+    from xr2mri_jax.io import read_radiograph
+    from xr2mri_jax.preprocess.answers import named_side
+
+    return read_radiograph(xray), named_side(Path(xray))

@@ -1,0 +1,77 @@
+"""Evaluates a trained stage on held-out cases, or on real pairs, with controls and a report.
+
+xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
+xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
+xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
+xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
+"""
+
+from absl import flags
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import command_line
+
+_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
+_SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")
+_PAIRS = flags.DEFINE_string(
+    "pairs",
+    None,
+    "CSV of radiographs with the segmentation of the same knee's MRI (subject,side,visit,xray,"
+    "labels,kl); without --workdir the generator that ships is measured",
+)
+_TABLE = flags.DEFINE_string("table", "auto", "with --pairs: what the true maps' labels stand for")
+_OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
+_STEP = flags.DEFINE_integer(
+    "step", None, "checkpoint; default the newest, of a classifier the best by AUC"
+)
+_LINEAR_PROBE = flags.DEFINE_bool(
+    "linear_probe",
+    False,
+    "of an auto-encoder: a logistic regression on its hidden variables, fitted on the training "
+    "split, that tells Kellgren-Lawrence grade 2 from 0",
+)
+_VIEWS = flags.DEFINE_bool(
+    "views",
+    False,
+    "of a classifier: average over moved views of each radiograph (test-time augmentation)",
+)
+
+
+def main() -> None:
+    """Reads the flags and evaluates."""
+    if _PAIRS.value:
+        _evaluate_pairs()
+        return
+    if not _WORKDIR.value:
+        raise InputError("--workdir is missing: folder of the training run, or give --pairs")
+    from xr2mri_jax.evaluation import run
+
+    report = run.evaluate_workdir(
+        _WORKDIR.value,
+        split=_SPLIT.value,
+        output=_OUTPUT.value,
+        data_dir=_DATA_DIR.value,
+        batch_size=_BATCH_SIZE.value,
+        step=_STEP.value,
+        linear_probe=_LINEAR_PROBE.value,
+        views=_VIEWS.value,
+    )
+    print(f"report: {report}")
+
+
+def _evaluate_pairs() -> None:
+    if not _OUTPUT.value:
+        raise InputError("--output is missing: with --pairs a new folder for the report")
+    from xr2mri_jax.evaluation.real_pairs import run
+
+    report = run.evaluate_pairs(
+        str(_PAIRS.value), _OUTPUT.value, _WORKDIR.value or None, _TABLE.value
+    )
+    print(f"report: {report}")
+
+
+def run() -> None:
+    """The command line."""
+    command_line.run(main)

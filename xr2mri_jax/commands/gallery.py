@@ -1,0 +1,31 @@
+"""Simulated knees and real radiographs through one generator, as a picture for the eye.
+
+xr2mri gallery --output=GALLERY.png [--xray=FOLDER] [--dataset=knee_family/default]
+    [--data_dir=DIR] [--model=DIR] [--count=4]
+"""
+
+from absl import flags
+
+from xr2mri_jax.runtime import command_line
+
+_OUTPUT = flags.DEFINE_string("output", "", "picture to write, PNG")
+_MODEL = flags.DEFINE_string("model", "", "workdir or folder; default the model that ships")
+_XRAY = flags.DEFINE_string("xray", None, "folder of real radiographs")
+_DATASET = flags.DEFINE_string("dataset", None, "prepared dataset of simulated knees")
+_DATA_DIR = flags.DEFINE_string("data_dir", "workdir/data", "where the dataset is prepared")
+_COUNT = flags.DEFINE_integer("count", 4, "how many of each", lower_bound=1)
+
+
+def main() -> None:
+    """Draws the picture and says what is in it."""
+    from xr2mri_jax.inference.gallery import write_gallery
+
+    titles = write_gallery(
+        _OUTPUT.value, _MODEL.value, _XRAY.value, _DATASET.value, _DATA_DIR.value, _COUNT.value
+    )
+    print(f"{_OUTPUT.value}: {len(titles)} rows: {'; '.join(titles)}")
+
+
+def run() -> None:
+    """The command line."""
+    command_line.run(main, required=("output",))

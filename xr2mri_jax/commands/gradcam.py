@@ -1,0 +1,30 @@
+"""Where a classifier looks: Grad-CAM averaged over a split, and checked by randomised weights.
+
+xr2mri gradcam --workdir=RUN --split=validation --output=DIR
+"""
+
+from absl import flags
+
+from xr2mri_jax.evaluation import gradcam_report
+from xr2mri_jax.runtime import command_line
+
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run of siamese_gap")
+SPLIT = flags.DEFINE_string("split", "validation", "which radiographs")
+OUTPUT = flags.DEFINE_string("output", None, "folder for the pictures and gradcam.json")
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "where the dataset is prepared; by default where the run read it"
+)
+
+
+def main() -> None:
+    """Writes the files and prints the numbers."""
+    report = gradcam_report.write(
+        WORKDIR.value or "", SPLIT.value or "", OUTPUT.value or "", DATA_DIR.value
+    )
+    print(gradcam_report.table(report))
+    print(f"pictures in {OUTPUT.value}")
+
+
+def run() -> None:
+    """The command line."""
+    command_line.run(main, required=("workdir", "output"))

@@ -1,0 +1,27 @@
+"""Writes the sample radiograph that ships: a simulated right knee, 0.5 mm a pixel.
+
+xr2mri sample --output=knee.png
+"""
+
+from absl import flags
+
+from xr2mri_jax import files, samples
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.runtime import command_line
+
+_OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
+
+
+def main() -> None:
+    """Writes a copy and says what it shows."""
+    output = str(_OUTPUT.value)
+    if not output.endswith(".png"):
+        raise InputError(f"--output: found {output}, expected a name ending in .png")
+    with files.atomic_path(output) as partial:
+        partial.write_bytes(samples.KNEE.read_bytes())
+    print(f"{output}: a simulated right knee, 0.5 mm a pixel")
+
+
+def run() -> None:
+    """The command line."""
+    command_line.run(main, required=("output",))

@@ -1,0 +1,64 @@
+"""Trains a stage or continues it.
+
+xr2mri train --config=cae:quickstart --workdir=RUN/cae --config.data.data_dir=DATA
+xr2mri train --config=my_recipe.py:variant --workdir=RUN --config.optimizer.learning_rate=1e-3
+"""
+
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from xr2mri_jax.runtime import command_line, host_memory, local_processes
+from xr2mri_jax.training import loop, parallel, recipes
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "the recipe: STAGE, STAGE:VARIANT, or a file of your own, FILE.py:VARIANT",
+    lock_config=True,
+)
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; a run in it is continued")
+DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", None, "join the run's other hosts; by default where a scheduler shows several"
+)
+LOCAL_PROCESSES = flags.DEFINE_integer(
+    "local_processes",
+    1,
+    "on a CPU: processes of this machine that train together, each on its share of the cores; 0: a "
+    "process a core",
+)
+
+
+def main() -> None:
+    """Exit codes: 0 done, 1 not finite, 2 wrong input, 143 or 130 stopped by SIGTERM or SIGINT."""
+    batch_size = CONFIG.value.data.batch_size
+    count = local_processes.wanted(LOCAL_PROCESSES.value, batch_size)
+    if count > 1:
+        sys.exit(local_processes.run([sys.executable, *sys.orig_argv[1:]], count))
+    local_processes.follow()
+    host_memory.keep_freed_memory()
+    parallel.divide_cores(CONFIG.value.cpu_devices, batch_size)
+    parallel.start_distributed(DISTRIBUTED.value)
+    try:
+        code = loop.train(CONFIG.value, WORKDIR.value)
+    except loop.NotFiniteError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)
+
+
+def run() -> None:
+    """The command line."""
+    command_line.run(main, required=("config", "workdir"), rewrite=_with_recipe)
+
+
+def _with_recipe(arguments: list[str]) -> list[str]:
+    """The arguments with the file of --config=STAGE[:VARIANT]; InputError where there is none."""
+    rewritten, words = [], iter(arguments)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name.lstrip("-") == "config":
+            value = value if equals else next(words, "")
+            word = f"--config={recipes.resolve(value)}" if value else "--config="
+        rewritten.append(word)
+    return rewritten

@@ -1,0 +1,90 @@
+"""TFDS builder of a family of knees bred from a folder of label maps."""
+
+import csv
+import dataclasses
+import functools
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.knee_family.work import (
+    FamilyOptions,
+    make_knee,
+    map_files,
+    prepared_atlas,
+)
+from xr2mri_jax.datasets.outcomes import Tally
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.simulation.family import STORED_SHAPE
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass
+class KneeFamilyConfig(tfds.core.BuilderConfig):
+    """Size of the volumes, number of knees in (train, validation, test), and the family's seed."""
+
+    volume_shape: tuple[int, int, int] = (64, 128, 128)
+    knees: tuple[int, int, int] = (1000, 40, 60)
+    seed: int = 0
+
+
+class Builder(FilesBuilder):
+    """Framed simulated radiographs with MRI, labels and signed distances."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
+        KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),
+        KneeFamilyConfig(
+            name="smoke",
+            description="12 knees of 16 x 32 x 32 voxels, for tests",
+            volume_shape=(16, 32, 32),
+            knees=(4, 4, 4),
+        ),
+    ]
+    OPTIONS = FamilyOptions
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder of label maps as --source=DIR."
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        d, h, w = self.builder_config.volume_shape
+        features = tfds.features.FeaturesDict(
+            {
+                "xray": zipped((h, w, 1), np.uint16),
+                "mri": zipped((d, h, w, 1), np.uint16),
+                "mask": zipped((d, h, w, 1), np.uint8),
+                "labels": zipped((d, h, w), np.uint8),
+                "distances": zipped((len(NAMES), *STORED_SHAPE), np.int8),
+                "side": tfds.features.Scalar(np.int32),
+                "kl": tfds.features.Scalar(np.int32),
+                "subject": tfds.features.Text(),
+                "spacing": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+            }
+        )
+        return self.dataset_info_from_configs(features=features, disable_shuffling=False)
+
+    def plan(self, source: Path) -> Work:
+        """Every knee of every split; what is measured in the maps is kept beside the dataset."""
+        config = self.builder_config
+        kept = prepared_atlas(map_files(source), Path(self._data_dir_root))
+        function = functools.partial(make_knee, kept, config.seed, config.volume_shape)
+        tasks, first = {}, 0
+        for split, count in zip(SPLITS, config.knees, strict=True):
+            tasks[split] = range(first, first + count)
+            first += count
+        return Work(function, tasks, first, "knees")
+
+    def write_report(self, path: Path, tally: Tally) -> str:
+        """Writes a table of the knees that could not be drawn; returns it in short."""
+        with (
+            atomic_path(path) as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, ("key", "reason", "detail"), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(tally.rows())
+        return tally.summary()

@@ -1,0 +1,1 @@
+"""Evaluation on real pairs: a patient's radiograph, and the segmented MRI of the same knee."""

@@ -1,0 +1,94 @@
+"""Real pairs evaluated: reads the table, measures, writes the report as one folder."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xr2mri_jax
+from xr2mri_jax import files
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.real_pairs import page
+from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
+from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
+from xr2mri_jax.evaluation.real_pairs.table import read_pairs
+from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
+
+SEED = 0
+RESULT = "real_pairs.json"
+
+
+def evaluate_pairs(
+    pairs: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    workdir: str | os.PathLike[str] | None = None,
+    table: str = "auto",
+    predictions: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Evaluates a model's labels on radiographs whose knees were segmented.
+
+    Args:
+      pairs: CSV, see `table.read_pairs`.
+      output: new or empty folder for real_pairs.json, cases.csv and index.html; it gets its name
+        when all are there.
+      workdir: run of a model that gives labels; None: the model that ships.
+      table: what the true maps' labels stand for, see `label_tables.find_table`.
+      predictions: folder where predicted labels are kept for the next call; None: WORKDIR/labels,
+        and of the model that ships none are kept.
+
+    Returns:
+      The report, index.html.
+
+    Raises:
+      InputError: the table, a file, the model or the folder cannot be used.
+    """
+    output = Path(output)
+    require_new(output)
+    listed = read_pairs(pairs)
+    predictor = label_predictor(workdir)
+    folder = predictions or (None if workdir is None else Path(workdir) / "labels")
+    if folder is not None:
+        predictor = kept(predictor, Path(folder))
+    found = measure(listed, predictor, table, SEED)
+    return write(found, output, _about(pairs, predictor, table))
+
+
+def require_new(output: Path) -> None:
+    """Raises InputError unless the folder can be made, or is there, empty and writable."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"--output={output}: it exists, expected a new or an empty folder")
+    files.require_writable(output, "--output")
+
+
+def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
+    """Writes real_pairs.json, cases.csv and index.html as one folder; returns the page.
+
+    Args:
+      found: everything that was measured.
+      output: new or empty.
+      evaluated: what was evaluated, JSON-able.
+    """
+    content = {**summarise(found, SEED), "evaluated": dict(evaluated)}
+    table = columns(found)
+    with files.atomic_folder(output) as partial:
+        files.write_json(partial / RESULT, content)
+        with (partial / "cases.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(table)
+            writer.writerows(zip(*table.values(), strict=True))
+        text = page.page(content, evaluated, found)
+        (partial / "index.html").write_text(text, encoding="utf-8")
+    for line in page.findings(content):
+        print(line)
+    return output / "index.html"
+
+
+def _about(pairs: str | os.PathLike[str], predictor: LabelPredictor, table: str) -> dict[str, Any]:
+    return {
+        "pairs": os.fspath(pairs),
+        "model": predictor.about,
+        "table": table,
+        "seed": SEED,
+        "xr2mri_jax": xr2mri_jax.__version__,
+    }

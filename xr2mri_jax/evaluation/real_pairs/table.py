@@ -1,0 +1,84 @@
+"""The table of pairs: which radiograph and which label map belong to the same knee."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.io.tables import Row, read_table
+
+COLUMNS = ("subject", "side", "visit", "xray", "labels", "kl")
+GRADES = ("0", "1", "2", "3", "4")
+
+
+class Pair(NamedTuple):
+    """One row: `xray` is None for a map without a radiograph, `kl` where the grade is unknown."""
+
+    subject: str
+    side: str
+    visit: str
+    xray: Path | None
+    labels: Path
+    kl: int | None
+
+    @property
+    def name(self) -> str:
+        """For messages and captions."""
+        return " ".join(part for part in (self.subject, self.side, self.visit) if part)
+
+
+def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
+    """Reads a CSV with COLUMNS; paths in it are relative to its folder.
+
+    Rows without a radiograph are shapes for the mean-shape control only.
+
+    Raises:
+      InputError: a missing column, cell or file, a side or grade that is none, a knee's visit that
+        is there twice, or fewer than two subjects with a radiograph.
+    """
+    path = Path(path)
+    rows = read_table(path, required=COLUMNS, delimiters=",;\t")
+    pairs = [_pair(path.parent, row) for row in rows]
+    times = Counter(pair[:3] for pair in pairs)
+    for row, pair in zip(rows, pairs, strict=True):
+        if times[pair[:3]] > 1:
+            raise row.error("subject", pair.name, "every visit of a knee once")
+    subjects = {pair.subject for pair in pairs if pair.xray}
+    if len(subjects) < 2:
+        raise InputError(
+            f"{path}: found radiographs of {len(subjects)} subjects, expected two or more: the "
+            "controls need another subject"
+        )
+    return pairs
+
+
+def _pair(folder: Path, row: Row) -> Pair:
+    side, grade = row["side"].lower(), row["kl"]
+    if not row["subject"]:
+        raise row.error("subject", "", "a name")
+    if side not in SIDES:
+        raise row.error("side", row["side"], "left or right")
+    if grade and grade not in GRADES:
+        raise row.error("kl", grade, "a grade from 0 to 4, or nothing")
+    labels = _file(folder, row, "labels")
+    if labels is None:
+        raise row.error("labels", "", "a label map")
+    return Pair(
+        row["subject"],
+        side,
+        row["visit"],
+        _file(folder, row, "xray"),
+        labels,
+        int(grade) if grade else None,
+    )
+
+
+def _file(folder: Path, row: Row, column: str) -> Path | None:
+    if not row[column]:
+        return None
+    path = folder / row[column]
+    if not path.is_file():
+        raise row.error(column, row[column], f"a file in {folder}")
+    return path

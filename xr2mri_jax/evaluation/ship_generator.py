@@ -1,0 +1,82 @@
+"""The generator that ships from a training run: rounded, with what its radiographs are like."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import xr2mri_jax
+from xr2mri_jax import datasets, files
+from xr2mri_jax.data import passes
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import model_files, unlikeness
+from xr2mri_jax.inference.knee_generator import form
+from xr2mri_jax.inference.knee_generator.load import SHIPPED
+from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+
+BATCH = 16
+
+
+def ship(
+    workdir: str | os.PathLike[str],
+    real: str,
+    output: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    step: int | None = None,
+) -> tuple[LoadedModel, Path]:
+    """Makes the generator of a run and writes its files.
+
+    Args:
+      workdir: of a generator or joint stage.
+      real: dataset of real radiographs as the generator sees them, with the splits train and
+        validation: an unlike radiograph is told by them.
+      output: a new or empty folder; None: the package's own, whose model is replaced.
+      data_dir: where `real` is prepared; None: where the run read its data.
+      step: which checkpoint; None: the newest.
+
+    Returns:
+      The model as it ships and its folder.
+
+    Raises:
+      InputError: the run or the dataset cannot be used, or the folder holds other files.
+    """
+    folder = Path(output) if output is not None else SHIPPED
+    if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"--output: found {folder}, expected a new or empty folder")
+    files.require_writable(folder, "--output")
+    model = load_model(workdir, step)
+    stage: Any = model.stage
+    if not hasattr(stage, "surfaces"):
+        raise InputError(
+            f"{workdir}: found the stage {stage.name!r}, expected a generator or joint stage"
+        )
+    params = model_files.rounded({name: model.params[name] for name in ("encoder", "generator")})
+    data = model.config["data"]
+    builder = datasets.load_builder(real, data_dir or data["data_dir"])
+    likeness, count = _likeness(stage, params, builder)
+    training = {
+        "stage": stage.name,
+        "dataset": data["dataset"],
+        "real_radiographs": real,
+        "real_radiographs_described": count,
+        "xr2mri_jax": xr2mri_jax.__version__,
+    }
+    if output is None:
+        form.write(folder, model, likeness, training)
+    else:
+        with files.atomic_folder(folder) as partial:
+            form.write(partial, model, likeness, training)
+    return model, folder
+
+
+def _likeness(stage: Any, params: Any, builder: Any) -> tuple[Likeness, int]:
+    features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
+    trained, held_out = (
+        np.asarray(passes.answers(features, builder, split, BATCH, f"{split} radiographs")[0])
+        for split in ("train", "validation")
+    )
+    return unlikeness.fit(trained, held_out), len(trained)

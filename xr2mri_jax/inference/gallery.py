@@ -1,0 +1,105 @@
+"""Simulated knees and real radiographs through one generator, for the eye."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax import datasets
+from xr2mri_jax.data.batches import make_iterator
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path, require_writable
+from xr2mri_jax.inference.knee_generator.frame import framed_knee
+from xr2mri_jax.inference.predict import Predictor, load_predictor
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.preprocess.answers import Asked, named_side
+from xr2mri_jax.preprocess.knees import one_knee
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+from xr2mri_jax.presentation.gallery import Case, draw
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+
+
+def write_gallery(
+    output: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    xray: str | os.PathLike[str] | None = None,
+    dataset: str | None = None,
+    data_dir: str | os.PathLike[str] = "workdir/data",
+    count: int = 4,
+) -> list[str]:
+    """Draws a picture: simulated knees as they are and as they are generated, then real ones.
+
+    Args:
+      output: PNG file.
+      model: as for `load_generator`; it must look at framed knees.
+      xray: folder of real radiographs, the first `count` of which are shown; None for none.
+      dataset: simulated knees, whose test split is shown; None for none.
+      data_dir: where the dataset is prepared.
+      count: of each.
+
+    Returns:
+      The rows' titles.
+
+    Raises:
+      InputError: nothing to show, a model of another kind, a dataset or radiograph that cannot be
+        used.
+    """
+    require_writable(Path(output).parent, "--output")
+    predictor = load_predictor(model)
+    if not predictor.boxed:
+        raise InputError("--model: expected a generator trained on knee_family")
+    cases: list[Case] = []
+    if dataset is not None:
+        cases += _simulated(predictor, dataset, data_dir, count)
+    if xray is not None:
+        cases += [_real(predictor, path) for path in _files(Path(xray))[:count]]
+    if not cases:
+        raise InputError("found neither --xray nor --dataset, expected one of them")
+    with atomic_path(output) as partial:
+        draw(cases).savefig(partial, format="png", facecolor="black")
+    return [case.title for case in cases]
+
+
+def _files(folder: Path) -> list[Path]:
+    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in ENDINGS)
+    if not found:
+        raise InputError(f"--xray: found no radiograph in {folder}, expected {', '.join(ENDINGS)}")
+    return found
+
+
+def _simulated(
+    predictor: Predictor, dataset: str, data_dir: str | os.PathLike[str], count: int
+) -> list[Case]:
+    builder = datasets.load_builder(dataset, data_dir)
+    fields = ("xray", "mri", "labels", "subject")
+    with_examples = make_iterator(builder, "test", batch_size=count, fields=fields)
+    batch = next(with_examples)
+    with_examples.close()
+    cases = []
+    for i in range(int(batch["example_mask"].sum())):
+        name = str(batch["subject"][i])
+        xray = batch["xray"][i, ..., 0]
+        cases.append(Case(f"{name}, simulated", xray, batch["mri"][i, ..., 0], batch["labels"][i]))
+        seen = StandardRadiograph(batch["xray"][i], "right", {})
+        cases.append(_case(f"{name}, generated", predictor, seen))
+    return cases
+
+
+def _real(predictor: Predictor, path: Path) -> Case:
+    try:
+        knee = one_knee(read_radiograph(path), Asked(named=named_side(path)))
+        seen = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return _case(f"{path.name}, real", predictor, seen)
+
+
+def _case(title: str, predictor: Predictor, seen: StandardRadiograph) -> Case:
+    made: Any = predictor.predict(seen)
+    labels = None
+    if made.distances is not None:
+        labels = surfaces.labels(surfaces.resized(made.distances, made.canonical.shape, order=3))
+    return Case(title, np.asarray(seen.image[..., 0]), made.canonical, labels)

@@ -1,0 +1,1 @@
+"""The generator that ships: one radiograph of a knee to surfaces, labels and an MRI-like volume."""

@@ -1,0 +1,74 @@
+"""The files of a generator: encoder and generator in float16 with what describes them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from xr2mri_jax import stages, workdir
+from xr2mri_jax.inference import model_files
+from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.training import config as recipe
+from xr2mri_jax.training.checkpoint import LoadedModel
+
+FORM = 1
+_KEYS = ("config", "step", "features", "training")
+_PARTS = ("encoder", "generator")
+
+
+def write(
+    folder: Path, model: LoadedModel, likeness: Likeness, training: Mapping[str, Any]
+) -> None:
+    """Writes weights.npz and model.json into an existing folder.
+
+    Args:
+      folder: where they go.
+      model: of a generator or joint stage; what is not needed to predict is left out.
+      likeness: of the encoder's hidden variables.
+      training: JSON-able; where the model comes from.
+    """
+    params = model_files.rounded({name: model.params[name] for name in _PARTS})
+    arrays = {
+        name: np.asarray(value, np.float16)
+        for name, value in traverse_util.flatten_dict(params, sep="/").items()
+    }
+    arrays |= {
+        "features/mean": likeness.mean,
+        "features/deviation": likeness.deviation,
+        "features/factor": likeness.factor,
+    }
+    description = {
+        "form": FORM,
+        "config": {"model": model.config["model"], "dataset": model.config["data"]["dataset"]},
+        "step": int(model.step),
+        "features": {"distance_one": likeness.scale},
+        "training": dict(training),
+    }
+    model_files.write(folder, arrays, description)
+
+
+def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
+    """Reads what `write` wrote.
+
+    Raises:
+      InputError: a file is missing, broken, of another form, or does not belong to the other.
+    """
+    place = Path(folder)
+    described, flat = model_files.read(place, "generator", FORM, _KEYS)
+    mean, deviation, factor = (
+        flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
+    )
+    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
+    as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
+    params = traverse_util.unflatten_dict(as_f32, sep="/")
+    config = recipe.plain(recipe.default("generator"))
+    config["model"] = described["config"]["model"]
+    config["data"]["dataset"] = described["config"]["dataset"]
+    stage: Any = stages.make_stage(config)
+    wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
+    workdir.require_shapes(place / model_files.WEIGHTS, params, wanted)
+    return LoadedModel(config, stage, params, {}, int(described["step"])), likeness

@@ -1,0 +1,73 @@
+"""A framed knee as the shipped generator sees it, and what its millimetres are in the patient."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.preprocess.answers import FoundKnee
+from xr2mri_jax.preprocess.framing import frame_radiograph
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+from xr2mri_jax.preprocess.scale import Scale
+from xr2mri_jax.simulation import framing
+from xr2mri_jax.simulation.atlas import PLATEAU_MM
+
+# A frame's pixels before it is put into the box.
+FRAME_SHAPE = (224, 224)
+
+
+def framed_knee(knee: FoundKnee, size: int, contrast: Mapping[str, Any]) -> StandardRadiograph:
+    """A found knee, framed by its joint line and put into the canonical box.
+
+    Args:
+      knee: of `preprocess.knees`.
+      size: pixels of the box each way.
+      contrast: as for `standardise_radiograph`.
+
+    Raises:
+      InputError: as `frame_radiograph`.
+    """
+    return boxed(frame_radiograph(knee.radiograph, knee.place, FRAME_SHAPE, contrast), size)
+
+
+def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
+    """A frame in the canonical box at the scale of the training knees.
+
+    Args:
+      frame: f32[h, w, 1] of 1 / 0.79 joint lines, the joint's centre 0.55 of the way down.
+      size: pixels of the box each way.
+
+    Returns:
+      f32[size, size, 1]; its record leads back to the source's pixels.
+    """
+    height, width = frame.image.shape[:2]
+    wide = PLATEAU_MM * framing.FRAME[0] * size / BOX_MM[1]
+    steps = height / wide, width / wide
+    middle = (size - 1) / 2
+    to_frame = np.diag([*steps, 1.0])
+    to_frame[0, 2] = framing.CENTRE_ROW[0] * height - 0.5 - steps[0] * middle
+    to_frame[1, 2] = (width - 1) / 2 - steps[1] * middle
+    to_source = np.asarray(frame.record["canonical_to_source"], np.float64) @ to_frame
+    image = framing.canvas(frame.image[..., 0], size)[..., None]
+    record = {
+        **frame.record,
+        "shape": [size, size],
+        "canonical_to_source": to_source.tolist(),
+        "box_mm": list(BOX_MM[1:]),
+        "scale": "the tibial plateau is taken to be 76.6 mm wide",
+    }
+    return StandardRadiograph(np.clip(image, 0, 1), frame.side, record)
+
+
+def scale_of(record: Mapping[str, Any], stated: Scale | None) -> float:
+    """Millimetres in the patient for a millimetre of the box: 1 where the size is not stated.
+
+    Args:
+      record: of `boxed`.
+      stated: of the knee's radiograph; an estimate from the joint line counts as not stated.
+    """
+    if stated is None or stated.deviation > 0:
+        return 1.0
+    matrix = np.asarray(record["canonical_to_source"], np.float64)
+    return float(abs(matrix[1, 1]) * stated.spacing[1] * record["shape"][1] / BOX_MM[2])

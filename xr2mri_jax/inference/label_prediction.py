@@ -1,0 +1,150 @@
+"""Label maps predicted from radiographs: what a model gives, where it comes from, kept on disk."""
+
+import dataclasses
+import hashlib
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import xr2mri_jax
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import atomic_path
+from xr2mri_jax.geometry import BOX_MM, Volume
+from xr2mri_jax.inference.knee_generator.load import load_generator
+from xr2mri_jax.inference.predict import Predictor, predict_knee
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.preprocess.answers import Asked
+
+# Voxels of the canonical box in which surfaces become labels: 1 mm.
+LABEL_SHAPE = (128, 128, 128)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabelPrediction:
+    """A predicted label map in the canonical frame: a right knee, the joint near the middle.
+
+    Attributes:
+      labels: u8[d, h, w], codes of `tissues.TISSUES`.
+      spacing: mm along (d, h, w).
+
+    Raises:
+      InputError: another dtype, number of axes or code, or a spacing that is not positive.
+    """
+
+    labels: np.ndarray
+    spacing: tuple[float, float, float]
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != np.uint8 or self.labels.ndim != 3 or not self.labels.size:
+            raise InputError(
+                f"predicted labels: found {self.labels.dtype} of shape {self.labels.shape}, "
+                "expected uint8 with axes d, h, w"
+            )
+        highest = int(self.labels.max())
+        if highest > max(CODES.values()):
+            raise InputError(
+                f"predicted labels: found code {highest}, expected 0 to {max(CODES.values())}"
+            )
+        if len(self.spacing) != 3 or not all(0 < mm < np.inf for mm in self.spacing):
+            raise InputError(f"predicted labels: found spacing {self.spacing}, expected 3 mm > 0")
+
+    def volume(self) -> Volume:
+        """The map in RAS mm of a right knee, the array's middle at the origin."""
+        depth, height, width = self.spacing
+        affine = np.eye(4)
+        affine[:3, :3] = [[0, 0, -width], [-depth, 0, 0], [0, -height, 0]]
+        affine[:3, 3] = -affine[:3, :3] @ ((np.array(self.labels.shape) - 1) / 2)
+        return Volume(self.labels, affine)
+
+
+# A radiograph's file and its side ("left" or "right") to the labels of that knee.
+PredictLabels = Callable[[Path, str], LabelPrediction]
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelPredictor:
+    """A model that gives labels.
+
+    Attributes:
+      predict: raises InputError for a radiograph that cannot be used.
+      about: JSON-able; which model it is.
+      identity: text that is another for every other model; names its kept predictions.
+    """
+
+    predict: PredictLabels
+    about: dict[str, Any]
+    identity: str
+
+
+def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
+    """The model of a run, or without one the model that ships.
+
+    Args:
+      workdir: of a run whose generator has surfaces, or a folder of the shipped form; None: the
+        model that ships.
+
+    Raises:
+      InputError: none ships, the run cannot be used, or it gives no labels.
+    """
+    model, likeness = load_generator(workdir)
+    predictor = Predictor(model, likeness, source=workdir)
+    if not predictor.has_surfaces:
+        raise InputError(
+            f"--workdir={workdir}: found the stage {model.stage.name!r} without labels, expected "
+            "the run of a generator with config.model.generator.surfaces"
+        )
+
+    def predict(xray: Path, side: str) -> LabelPrediction:
+        asked = Asked(side, side_source="the table's side", force=True)
+        made = predict_knee(predictor, read_radiograph(xray), asked)
+        assert made.distances is not None  # the model has surfaces
+        codes = surfaces.labels(surfaces.resized(made.distances, LABEL_SHAPE, order=3))
+        depth, height, width = (
+            made.scale * extent / n for extent, n in zip(BOX_MM, LABEL_SHAPE, strict=True)
+        )
+        return LabelPrediction(codes, (depth, height, width))
+
+    about = {"workdir": predictor.source, "stage": model.stage.name, "step": int(model.step)}
+    weights = hashlib.sha256(xr2mri_jax.__version__.encode())
+    for leaf in jax.tree.leaves((model.params, model.model_state)):
+        weights.update(np.ascontiguousarray(leaf).tobytes())
+    return LabelPredictor(predict, about, weights.hexdigest())
+
+
+def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
+    """The same predictor, with its predictions kept as files: what is there is not made again.
+
+    Args:
+      predictor: makes what is missing.
+      folder: is made where it is not there; a file is named by the model, the radiograph's bytes
+        and the side.
+    """
+
+    def predict(xray: Path, side: str) -> LabelPrediction:
+        content = hashlib.sha256(xray.read_bytes())
+        content.update(f"{predictor.identity}:{side}".encode())
+        path = folder / f"{content.hexdigest()[:32]}.npz"
+        if path.is_file():
+            return _read(path)
+        made = predictor.predict(xray, side)
+        with atomic_path(path) as partial, partial.open("wb") as stream:
+            np.savez_compressed(stream, labels=made.labels, spacing=np.array(made.spacing))
+        return made
+
+    return dataclasses.replace(predictor, predict=predict)
+
+
+def _read(path: Path) -> LabelPrediction:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            depth, height, width = (float(mm) for mm in stored["spacing"])
+            return LabelPrediction(stored["labels"], (depth, height, width))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: found no kept prediction, remove it ({error})") from error

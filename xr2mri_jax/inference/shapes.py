@@ -1,0 +1,170 @@
+"""A knee's signed distances as label map and as closed meshes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from skimage.measure import marching_cubes
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import write_json
+from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
+from xr2mri_jax.io import write_nifti
+from xr2mri_jax.io.stl import write_stl
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.tissues import CODES
+
+# Structures of the label map and the meshes, with the colour that viewers may show them in.
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "femoral_cartilage": (120, 200, 255),
+    "medial_tibial_cartilage": (90, 160, 240),
+    "lateral_tibial_cartilage": (60, 120, 220),
+    "patellar_cartilage": (150, 220, 240),
+    "femur": (240, 220, 180),
+    "tibia": (225, 200, 150),
+    "patella": (250, 235, 200),
+    "fibula": (210, 185, 140),
+    "lateral_meniscus": (240, 120, 110),
+    "medial_meniscus": (220, 80, 90),
+}
+# Voxels each way of the grid on which meshes are made.
+_MESH_SIZE = 112
+_STATEMENT = "synthesised from one radiograph - research only, not for diagnosis"
+
+
+class Mesh(NamedTuple):
+    """A closed surface: vertices f64[n, 3] in RAS mm, faces i64[m, 3], outwards."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+def label_volume(codes: np.ndarray, side: str, scale: float = 1.0) -> Volume:
+    """A label map in the patient's coordinates.
+
+    Args:
+      codes: u8[d, h, w] of a canonical right knee, see `surfaces.labels`.
+      side: "left" or "right".
+      scale: mm in the patient for a mm in the box.
+
+    Returns:
+      u8, axes nearest to R, A, S.
+    """
+    return scaled(reorient_ras(from_canonical(codes, side)), scale)
+
+
+def scaled(volume: Volume, scale: float) -> Volume:
+    """The same voxels, `scale` times as large about the world's origin."""
+    affine = np.array(volume.affine)
+    affine[:3] *= scale
+    return Volume(volume.array, affine)
+
+
+def meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> dict[str, Mesh]:
+    """Closed meshes by structure.
+
+    Args:
+      distances: f32[k, d, h, w], mm in the canonical box, a right knee.
+      side: "left" or "right".
+      scale: mm in the patient for a mm in the box.
+
+    Marching cubes on the distances, spline-interpolated to 1.1 mm; where a bone leaves the box it
+    is closed by a plane. A structure that is nowhere has no mesh.
+    """
+    fine = surfaces.resized(distances, (_MESH_SIZE,) * 3, order=3)
+    affine = np.array(canonical_affine((_MESH_SIZE,) * 3))
+    affine[:3] *= scale
+    if side == "left":
+        mirror = np.eye(4)
+        mirror[2, 2], mirror[2, 3] = -1.0, _MESH_SIZE - 1
+        affine = affine @ mirror
+    found = {}
+    for name, field in _fields(fine).items():
+        mesh = _mesh(field, affine)
+        if mesh is not None:
+            found[name] = mesh
+    return found
+
+
+def _fields(fine: np.ndarray) -> dict[str, np.ndarray]:
+    """Signed distance of every structure; a cartilage is what its outer surface adds to a bone."""
+    by_name = dict(zip(NAMES, fine, strict=True))
+    middle = surfaces.tibial_middle(by_name["tibia"])
+    step = 128.0 / _MESH_SIZE
+    aside = step * (np.arange(_MESH_SIZE) - middle + 0.5)
+    tibial = np.maximum(by_name["tibial_outer"], -by_name["tibia"])
+    return {
+        "femoral_cartilage": np.maximum(by_name["femoral_outer"], -by_name["femur"]),
+        "medial_tibial_cartilage": np.maximum(tibial, -aside),
+        "lateral_tibial_cartilage": np.maximum(tibial, aside),
+        "patellar_cartilage": np.maximum(by_name["patellar_outer"], -by_name["patella"]),
+        **{
+            name: by_name[name]
+            for name in (
+                "femur", "tibia", "patella", "fibula", "lateral_meniscus", "medial_meniscus"
+            )
+        },
+    }  # fmt: skip
+
+
+def _mesh(field: np.ndarray, affine: np.ndarray) -> Mesh | None:
+    """The surface of f32[d, h, w] where it is 0, in the world of `affine`."""
+    inside = field < 0
+    if not inside.any():
+        return None
+    spans = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        where = np.flatnonzero(inside.any(axis=others))
+        spans.append(slice(max(where[0] - 2, 0), where[-1] + 3))
+    part = field[tuple(spans)]
+    # A border outside of everything closes what would be cut off.
+    padded = np.pad(part, 1, constant_values=float(np.abs(part).max()) + 1.0)
+    vertices, faces, _, _ = marching_cubes(padded, 0.0)
+    index = vertices + np.array([s.start for s in spans]) - 1
+    world = index @ affine[:3, :3].T + affine[:3, 3]
+    return Mesh(world, _outwards(world, faces.astype(np.int64)))
+
+
+def _outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Faces turned so that the enclosed volume is positive."""
+    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
+    volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum()
+    return faces if volume > 0 else faces[:, ::-1]
+
+
+def table() -> list[dict[str, Any]]:
+    """Code, name and colour of every label."""
+    return [
+        {"code": CODES[name], "name": name, "colour": list(colour)}
+        for name, colour in sorted(COLOURS.items(), key=lambda item: CODES[item[0]])
+    ]
+
+
+def write_labels(path: Path, labels: Volume) -> None:
+    """Writes NAME.nii.gz and NAME.json, the table of its codes, beside it.
+
+    Raises:
+      InputError: the name ends in neither .nii.gz nor .nii.
+    """
+    write_json(table_path(path), {"statement": _STATEMENT, "background": 0, "labels": table()})
+    write_nifti(path, labels)
+
+
+def table_path(path: Path) -> Path:
+    """Where the codes of a label map are told; InputError for a wrong ending."""
+    for suffix in (".nii.gz", ".nii"):
+        if path.name.endswith(suffix) and path.name != suffix:
+            return path.with_name(path.name.removesuffix(suffix) + ".json")
+    raise InputError(f"--labels: found {path}, expected a name ending in .nii.gz or .nii")
+
+
+def write_meshes(folder: Path, found: Mapping[str, Mesh]) -> list[str]:
+    """Writes a STL file a structure into a folder, made if missing; returns their names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, mesh in found.items():
+        title = f"{name}, RAS mm, synthesised - not for diagnosis"
+        write_stl(folder / f"{name}.stl", mesh.vertices, mesh.faces, title)
+    return [f"{name}.stl" for name in found]

@@ -1,0 +1,164 @@
+"""Rigid and similarity alignment of two surfaces: symmetric iterative closest points.
+
+Both surfaces' points look for the other surface, and all distances along normals are minimised
+together by Gauss-Newton steps (point to plane: Chen and Medioni, Image Vis Comput 10:145-155, 1992)
+with Huber weights. Points outside the common field take no part, so that shafts of other lengths
+pull nothing.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics.surfaces import Inside, Surface, spread
+
+SCALES = (0.6, 1.6)
+POINTS = 1500  # of each surface
+_STEPS = 50
+_HUBER_MM = 1.5
+_DAMPING = 1e-6
+_SETTLED = 0.01  # mm that a step moves the joint's surroundings
+# Nearest points change to and fro near the end: steps without this gain that end the search.
+_GAIN, _PATIENCE = 1e-3, 4
+_ARM_MM = 40.0
+_FEWEST = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Similarity:
+    """x -> scale * rotation @ x + translation, RAS mm.
+
+    Attributes:
+      rotation: f64[3, 3], proper.
+      scale: above 0; 1 of a rigid transform.
+      translation: f64[3], mm.
+    """
+
+    rotation: np.ndarray = dataclasses.field(default_factory=lambda: np.eye(3))
+    scale: float = 1.0
+    translation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(3))
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Moves points f64[n, 3]."""
+        return self.scale * points @ self.rotation.T + self.translation
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Undoes `points`."""
+        return (points - self.translation) @ self.rotation / self.scale
+
+    def directions(self, vectors: np.ndarray) -> np.ndarray:
+        """Turns unit vectors f64[n, 3]."""
+        return vectors @ self.rotation.T
+
+    def matrix(self) -> np.ndarray:
+        """f64[4, 4]."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.scale * self.rotation
+        matrix[:3, 3] = self.translation
+        return matrix
+
+    def angle_deg(self) -> float:
+        """Angle of the rotation, 0 to 180."""
+        return math.degrees(Rotation.from_matrix(self.rotation).magnitude())
+
+
+def align(
+    moving: Surface,
+    fixed: Surface,
+    field: Inside,
+    covered: Inside,
+    scale: bool,
+    start: Similarity | None = None,
+    points: int = POINTS,
+) -> Similarity:
+    """The transform that lays `moving` on `fixed`.
+
+    Args:
+      moving, fixed: surfaces in RAS mm, the joint's centre near the origin.
+      field: points f64[n, 3] in the fixed frame to bool[n]: what counts.
+      covered: points f64[n, 3] in the moving frame to bool[n]: where `moving` is known.
+      scale: whether the size is free (similarity) or not (rigid).
+      start: where to begin; None: where the surfaces lie.
+      points: of each surface that are laid on the other.
+
+    Raises:
+      InputError: the surfaces share too few points in the field.
+    """
+    return _Pair(moving, fixed, field, covered, points).refined(start or Similarity(), scale)
+
+
+class _Pair:
+    """Points of two surfaces that are laid on each other."""
+
+    def __init__(
+        self, moving: Surface, fixed: Surface, field: Inside, covered: Inside, count: int
+    ) -> None:
+        self._moving, self._fixed, self._field, self._covered = moving, fixed, field, covered
+        self._moved = spread(moving, np.ones(len(moving.points), bool), 2 * count)[0]
+        inside = field(fixed.points)
+        if inside.sum() < _FEWEST:
+            raise InputError(
+                f"found {inside.sum()} points of the fixed surface in the common field, expected "
+                f"{_FEWEST} or more"
+            )
+        self._targets = spread(fixed, inside, count)[0]
+
+    def refined(self, start: Similarity, scale: bool) -> Similarity:
+        """Gauss-Newton steps from `start`; the best transform on the way."""
+        best, lowest, waited, current = start, math.inf, 0, start
+        for _ in range(_STEPS):
+            residual, jacobian = self._linearised(current)
+            weight = np.minimum(1.0, _HUBER_MM / np.maximum(np.abs(residual), 1e-9))
+            # Huber's loss: r^2 / 2, and beyond the threshold d (|r| - d / 2).
+            cost = float(np.mean(weight * residual**2 * (1 - weight / 2)))
+            waited = 0 if cost < (1 - _GAIN) * lowest else waited + 1
+            if cost < lowest:
+                best, lowest = current, cost
+            if waited == _PATIENCE:
+                break
+            step = _step(jacobian if scale else jacobian[:, :6], residual, weight)
+            current = _moved(current, step)
+            if np.abs(step).max() < _SETTLED:
+                break
+        return best
+
+    def _linearised(self, at: Similarity) -> tuple[np.ndarray, np.ndarray]:
+        """Distances f64[n] in mm of both directions, and how a step changes them: f64[n, 7]."""
+        moved = at.points(self._moved)
+        moved = moved[self._field(moved)]
+        index = self._fixed.tree.query(moved)[1]
+        normals, against = self._fixed.normals[index], self._fixed.points[index]
+        back = at.back(self._targets)
+        known = self._covered(back)
+        other = self._moving.tree.query(back[known])[1]
+        if len(moved) < _FEWEST or known.sum() < _FEWEST:
+            raise InputError(
+                f"found {len(moved)} and {known.sum()} points in the common field, expected "
+                f"{_FEWEST} or more of each surface"
+            )
+        normals = np.concatenate([normals, at.directions(self._moving.normals[other])])
+        places = np.concatenate([moved, at.points(self._moving.points[other])])
+        against = np.concatenate([against, self._targets[known]])
+        residual = np.einsum("ij,ij->i", normals, places - against)
+        grown = np.einsum("ij,ij->i", normals, places)
+        turned = np.cross(places, normals)
+        return residual, np.column_stack([turned / _ARM_MM, normals, grown / _ARM_MM])
+
+
+def _step(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """One damped, weighted Gauss-Newton step f64[6 or 7], mm."""
+    normal = jacobian.T @ (weight[:, None] * jacobian)
+    normal[np.diag_indices_from(normal)] += _DAMPING * np.trace(normal)
+    return np.linalg.solve(normal, -jacobian.T @ (weight * residual))
+
+
+def _moved(at: Similarity, step: np.ndarray) -> Similarity:
+    """`at`, then a small step: turn (rad x arm), shift (mm) and growth (x arm)."""
+    turn = Rotation.from_rotvec(step[:3] / _ARM_MM).as_matrix()
+    growth = 1.0 if len(step) < 7 else 1.0 + step[6] / _ARM_MM
+    scale = float(np.clip(at.scale * growth, *SCALES))
+    growth = scale / at.scale
+    return Similarity(turn @ at.rotation, scale, growth * turn @ at.translation + step[3:6])

@@ -1,0 +1,188 @@
+"""Distances between the surfaces of two segmented structures, with sub-voxel precision.
+
+A structure is given as its occupancy, the share of each voxel that it fills. Its surface is the
+level 1/2 of the occupancy by marching cubes (Lewiner et al., J Graph Tools 8:1-15, 2003), sampled
+at the vertices; each stands for a third of the area of the triangles around it. The distance from a
+point to the surface is the distance to the tangent plane of the nearest vertex. For a radius of
+curvature R and an edge length e the error is below e^2 / (2 R), 0.02 mm for 1 mm edges and 25 mm.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage import measure
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
+
+Inside = Callable[[np.ndarray], np.ndarray]
+
+TOLERANCE_MM = 1.5  # of the normalised surface Dice
+_FEWEST = 30
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Surface:
+    """A surface as points.
+
+    Attributes:
+      points: f64[n, 3], RAS mm.
+      normals: f64[n, 3], unit vectors that point outwards.
+      areas: f64[n], mm^2 that each point stands for.
+      reach: length of the mesh's longer edges, mm (their 99th percentile).
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    areas: np.ndarray
+    reach: float
+
+    @functools.cached_property
+    def tree(self) -> cKDTree:
+        """Of the points."""
+        return cKDTree(self.points)
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """Unsigned distance f64[m] in mm from points f64[m, 3] to the surface."""
+        return np.abs(self.signed_distance(points))
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        """Distance f64[m] in mm, below 0 on the inner side of the nearest point's tangent plane."""
+        near, index = self.tree.query(points)
+        height = np.einsum("ij,ij->i", points - self.points[index], self.normals[index])
+        beside = np.sqrt(np.maximum(near**2 - height**2, 0.0))
+        # Farther to the side lies no tangent plane: an open border or an edge is nearest.
+        return np.where(beside <= self.reach, height, np.copysign(near, height))
+
+
+@dataclasses.dataclass(frozen=True)
+class SurfaceScores:
+    """Two surfaces compared, both directions together.
+
+    Attributes:
+      assd: average symmetric surface distance: the mean over the area of both, mm.
+      hd95: the larger one of the two 95th percentiles by area, mm.
+      hd: Hausdorff distance, mm.
+      nsd: normalised surface Dice: share of both areas within the tolerance (Nikolov et al., J Med
+        Internet Res 23:e26151, 2021).
+    """
+
+    assd: float
+    hd95: float
+    hd: float
+    nsd: float
+
+
+def surface_of(occupancy: Volume, name: str = "structure") -> Surface:
+    """The surface of a structure; where the array ends the surface is open.
+
+    Args:
+      occupancy: f[i, j, k] in [0, 1]; of a mask of 0 and 1 the steps at the voxels remain, see
+        `occupancy.occupancies`.
+      name: for the error.
+
+    Raises:
+      InputError: the structure has no surface (nothing or everything is occupied).
+    """
+    array = np.asarray(occupancy.array, np.float32)
+    if not array.min() < 0.5 < array.max():
+        share = float((array > 0.5).mean())
+        raise InputError(f"{name}: found {share:.0%} of the box occupied, expected a surface in it")
+    box = _around(array)
+    vertices, faces, _, _ = measure.marching_cubes(
+        array[box], 0.5, gradient_direction="descent", allow_degenerate=False
+    )
+    points = occupancy.world(vertices + [part.start for part in box])
+    corners = points[faces]
+    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    # scikit-image winds the faces so that in a right-handed frame their normals point inwards.
+    if np.linalg.det(occupancy.affine[:3, :3]) > 0:
+        cross = -cross
+    area = np.linalg.norm(cross, axis=1) / 2
+    normals = np.stack([_summed(faces, cross[:, axis], len(points)) for axis in range(3)], axis=1)
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    kept = length[:, 0] > 1e-12
+    if kept.sum() < _FEWEST:
+        raise InputError(f"{name}: found {kept.sum()} surface points, expected {_FEWEST} or more")
+    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
+    return Surface(
+        points[kept],
+        normals[kept] / length[kept],
+        _summed(faces, area, len(points))[kept] / 3,
+        float(np.percentile(edges, 99)),
+    )
+
+
+def _around(array: np.ndarray) -> tuple[slice, ...]:
+    """The part of the array that holds the level 1/2 and a voxel around it."""
+    (found,) = ndimage.find_objects((array >= 0.5).astype(np.uint8))
+    return tuple(
+        slice(max(part.start - 1, 0), min(part.stop + 1, size))
+        for part, size in zip(found, array.shape, strict=True)
+    )
+
+
+def _summed(faces: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(faces.ravel(), np.repeat(values, 3), minlength=count)
+
+
+def spread(surface: Surface, chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """About `count` of the chosen points, spread evenly over their area.
+
+    Args:
+      surface: of n points.
+      chosen: bool[n], one or more.
+      count: 1 or more.
+
+    Returns:
+      f64[m, 3] points, and f64[m] the area that each stands for, mm^2.
+    """
+    order = surface.tree.indices  # neighbours follow each other
+    index = order[chosen[order]]
+    reached = np.cumsum(surface.areas[index])
+    wanted = (np.arange(count) + 0.5) / count * reached[-1]
+    found, times = np.unique(np.searchsorted(reached, wanted), return_counts=True)
+    return surface.points[index[found]], times * (reached[-1] / count)
+
+
+def scores(
+    first: np.ndarray,
+    first_areas: np.ndarray,
+    second: np.ndarray,
+    second_areas: np.ndarray,
+    tolerance_mm: float = TOLERANCE_MM,
+) -> SurfaceScores:
+    """Scores from the distances of each surface's points to the other surface.
+
+    Args:
+      first: f64[n] mm, distances of the first surface's points to the second.
+      first_areas: f64[n] mm^2.
+      second, second_areas: the same the other way round.
+      tolerance_mm: of the normalised surface Dice.
+
+    Raises:
+      InputError: no points on one side: the surfaces share no field.
+    """
+    if not len(first) or not len(second):
+        raise InputError(
+            f"found {len(first)} and {len(second)} surface points in the common field, expected "
+            "some of both"
+        )
+    distance = np.concatenate([first, second])
+    area = np.concatenate([first_areas, second_areas])
+    return SurfaceScores(
+        float(np.average(distance, weights=area)),
+        max(_percentile(first, first_areas), _percentile(second, second_areas)),
+        float(distance.max()),
+        float(area[distance <= tolerance_mm].sum() / area.sum()),
+    )
+
+
+def _percentile(distance: np.ndarray, area: np.ndarray, share: float = 0.95) -> float:
+    order = np.argsort(distance)
+    reached = np.cumsum(area[order])
+    return float(distance[order[np.searchsorted(reached, share * reached[-1])]])

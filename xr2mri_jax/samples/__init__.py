@@ -1,0 +1,6 @@
+"""A sample radiograph of a simulated right knee; `tools/make_sample.py` makes it."""
+
+from pathlib import Path
+
+# A right knee at 0.5 mm a pixel, as a display shows it.
+KNEE = Path(__file__).parent / "knee.png"

@@ -1,0 +1,328 @@
+"""A family of knees bred from an atlas: mixed, deformed, worn, posed, imaged.
+
+Every knee is scaled so that its plateau spans the same width, because a radiograph without pixel
+spacing does not tell its size: the network learns shape, and the caller scales its answer.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from xr2mri_jax.geometry import BOX_MM, SIDES
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, signal_table
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.simulation import framing, projection
+from xr2mri_jax.simulation.atlas import (
+    LIMIT_MM,
+    PLATEAU_MM,
+    SIZE,
+    VOXEL_MM,
+    Atlas,
+    near_surface,
+    on_grid,
+)
+
+# Distances are drawn on voxels of 2 mm and stored on voxels of 4 mm, for they are smooth.
+DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
+# Spacing (nodes an axis) and standard deviation (mm) of the two random displacement fields.
+FIELDS = ((5, 1.8), (9, 0.6))
+# Standard deviations of the logarithm of the scale along d and h (all bones), and along d and w of
+# the femur against the tibia.
+SCALES, FEMUR_SCALES = (0.06, 0.05), (0.03, 0.03)
+# Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
+_GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
+_ARM_MM = 22.0
+_GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
+_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # share of the narrower gap that is left, by grade
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Knee:
+    """A drawn knee before it is imaged.
+
+    Attributes:
+      distances: by name f32[SIZE, SIZE, SIZE], bones apart, each in its own frame.
+      femur: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the femur's frame.
+      flexed, patella: the same for femur and patella as they lie in the radiograph.
+      beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
+      zoom: mm of the box -> mm of the knee.
+      grade: Kellgren-Lawrence grade, 0 to 4.
+      gaps: least medial and lateral distance between the bones, mm.
+    """
+
+    distances: dict[str, np.ndarray]
+    femur: tuple[np.ndarray, np.ndarray]
+    flexed: tuple[np.ndarray, np.ndarray]
+    patella: tuple[np.ndarray, np.ndarray]
+    beam: np.ndarray
+    zoom: float
+    grade: int
+    gaps: tuple[float, float]
+
+
+def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Draws and images knee `index` of a family.
+
+    Args:
+      atlas: from `atlas.build`.
+      seed: names the family, 0 or more.
+      index: number of the knee, 0 or more.
+      shape: (d, h, w) in voxels over the canonical box.
+
+    Returns:
+      What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
+      `surfaces.stored`; the MRI is without noise, which no radiograph tells, and in 256 levels; the
+      radiograph is framed as `framing` says.
+    """
+    rng = np.random.default_rng([seed, index])
+    knee = draw_knee(atlas, rng)
+    jitter = framing.Jitter.draw(rng)
+    distances = _scanned(knee, jitter)
+    fine = surfaces.resized(distances, shape)
+    labels = surfaces.labels(fine)
+    leg = int(rng.integers(len(atlas.signal)))
+    mri = _mri(fine, _soft(atlas.signal[leg], knee, jitter, shape), rng)
+    path = projection.path(knee, jitter, atlas.path[leg], rng, shape[1:])
+    xray = framing.film(path, jitter, rng)
+    return {
+        "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],
+        "mri": (np.rint(mri * 255).astype(np.uint16) * 257)[..., None],
+        "mask": np.ones((*shape, 1), np.uint8),
+        "labels": labels,
+        "distances": surfaces.stored(surfaces.halved(distances)),
+        "side": SIDES.index("right"),
+        "kl": knee.grade,
+        "subject": f"family{seed}_{index:06d}",
+        "spacing": np.array([b / n for b, n in zip(BOX_MM, shape, strict=True)], np.float32),
+    }
+
+
+def draw_knee(atlas: Atlas, rng: np.random.Generator) -> Knee:
+    """Draws shape, wear and poses."""
+    mixed = _mixed(atlas, rng)
+    grade = int(rng.choice(5, p=_GRADES))
+    _with_osteophytes(mixed, grade, rng)
+    points = _plateau_points(mixed["tibia"])
+    still = (np.eye(3), np.zeros(3))
+    native = _gaps(mixed["femur"], points, still)
+    wanted = _worn(native, grade, rng)
+    femur = _seated(mixed["femur"], points, still, wanted)
+    slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
+    tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
+    flexion = np.deg2rad(rng.uniform(8, 30))
+    turned = _turned(mixed["femur"], flexion)
+    flexed = _seated(mixed["femur"], points, turned, wanted)
+    matrix, offset = _turned(mixed["femur"], 0.7 * flexion)
+    # Its height varies, and the quadriceps of a standing leg pulls it up.
+    patella = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
+    axial = _rotation(1, np.deg2rad(rng.normal(0, 4.0)))
+    return Knee(
+        mixed, femur, flexed, patella, (_rotation(2, tilt) @ axial).T, _zoom(mixed["tibia"]),
+        grade, tuple(_gaps(mixed["femur"], points, femur)),
+    )  # fmt: skip
+
+
+def _mixed(atlas: Atlas, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The knees' distances mixed, then sampled where a smooth random displacement leads."""
+    count = len(atlas.distances["femur"])
+    weights = np.full(count, 1 / count) + 0.3 * (lambda x: x - x.mean())(rng.normal(size=count))
+    axis = (np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM
+    place = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
+    field = np.sum([_field(rng, nodes, deviation) for nodes, deviation in FIELDS], axis=0)
+    scale = np.exp(rng.normal(0, (*SCALES, 0.0)))
+    femoral = np.exp(rng.normal(0, (FEMUR_SCALES[0], 0.0, FEMUR_SCALES[1])))
+    found: dict[str, np.ndarray] = {}
+    for name in NAMES:
+        own = femoral if name.startswith(("femur", "femoral", "patell")) else np.ones(3)
+        total = (scale * own)[:, None, None, None]
+        source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
+        box = _bounds(source, 14.0)
+        where = (place[(slice(None), *box)] / total + field[(slice(None), *box)]) / VOXEL_MM
+        values = ndimage.map_coordinates(
+            source, where + (SIZE - 1) / 2, order=1, mode="nearest", output=np.float32
+        )
+        result = np.full(source.shape, LIMIT_MM, np.float32)
+        result[box] = values * float(np.cbrt(np.prod(total)))
+        found[name] = result
+    return found
+
+
+def _bounds(distance: np.ndarray, margin_mm: float) -> tuple[slice, ...]:
+    (box,) = ndimage.find_objects((distance < 0).astype(np.uint8))
+    margin = round(margin_mm / VOXEL_MM)
+    return tuple(slice(max(s.start - margin, 0), min(s.stop + margin, SIZE)) for s in box)
+
+
+def _field(rng: np.random.Generator, nodes: int, deviation: float) -> np.ndarray:
+    """Smooth displacement f32[3, SIZE, SIZE, SIZE] in mm: cubic splines through random nodes."""
+    drawn = (deviation * rng.standard_normal((3, nodes, nodes, nodes))).astype(np.float32)
+    return surfaces.resized(drawn, (SIZE,) * 3, order=3)
+
+
+def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
+    """Lips of bone at the margins of the joint, in place."""
+    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
+    height, width = axis[:, None], axis[None, :]
+    for bone, outer, level in (("femur", "femoral_outer", -4.0), ("tibia", "tibial_outer", 5.0)):
+        for sign in (-1.0, 1.0):
+            size = (0.0, 0.3, 0.9, 1.6, 2.6)[grade] * rng.uniform(0.2, 1.8)
+            rim = 1 / (1 + np.exp(-(sign * width - 29) / 2.5))
+            lip = size * rim * np.exp(-0.5 * ((height - level) / 3.0) ** 2)
+            mixed[bone] = mixed[bone] - lip
+            mixed[outer] = mixed[outer] - lip
+
+
+def _plateau_points(tibia: np.ndarray) -> np.ndarray:
+    """Points of the tibial plateau, f64[n, 3] mm, the lateral ones (w < 0) first."""
+    width = np.concatenate([-_GAP_W[::-1], _GAP_W])
+    d, w = (a.ravel() for a in np.meshgrid(_GAP_D, width, indexing="ij"))
+    heights = np.arange(-12, 14, 0.5)
+    grid = np.stack(np.broadcast_arrays(d[:, None], heights[None], w[:, None]))
+    values = _look(tibia, grid)
+    inside = values < 0
+    first = np.argmax(inside, axis=1)
+    good = inside.any(axis=1) & (first > 0)
+    rows = np.flatnonzero(good)
+    upper, lower = values[rows, first[rows] - 1], values[rows, first[rows]]
+    top = heights[first[rows]] - 0.5 * lower / np.minimum(lower - upper, -1e-6)
+    points = np.stack([d[rows], top, w[rows]], axis=1)
+    return points[np.argsort(points[:, 2])]
+
+
+def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
+    where = mm / VOXEL_MM + (SIZE - 1) / 2
+    return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
+
+
+def _gaps(femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """(medial, lateral): least distance from the femur of the plateau's points, mm."""
+    matrix, offset = pose
+    away = _look(femur, (points @ matrix.T + offset).T)
+    medial = points[:, 2] > 0
+    return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
+
+
+def _worn(native: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
+    left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
+    other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
+    shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
+    usual = np.clip(native, 2.5, 6.5) + rng.normal(0, 0.5, 2)
+    return np.clip(usual * shares, 0.3, 8.0)
+
+
+def _seated(
+    femur: np.ndarray,
+    points: np.ndarray,
+    turned: tuple[np.ndarray, np.ndarray],
+    wanted: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`turned` moved along h and tilted in the frontal plane until the gaps are as wanted."""
+    down, angle = 0.0, 0.0
+    pose = turned
+    for _ in range(6):
+        back = _rotation(0, angle).T
+        matrix = turned[0] @ back
+        pose = matrix, turned[1] - matrix @ np.array([0.0, down, 0.0])
+        error = wanted - _gaps(femur, points, pose)
+        down -= 0.8 * error.mean()
+        angle -= 0.8 * (error[0] - error[1]) / (2 * _ARM_MM)
+    return pose
+
+
+def _turned(femur: np.ndarray, flexion: float) -> tuple[np.ndarray, np.ndarray]:
+    """mm of the flexed femur's surroundings -> mm of its frame: turned about its condyles' axis."""
+    middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
+    depths, heights = np.nonzero(middle)
+    posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM
+    lowest = (heights.max() - (SIZE - 1) / 2) * VOXEL_MM
+    axis = np.array([posterior - 20.0, lowest - 21.0, 0.0])
+    matrix = _rotation(2, flexion).T
+    return matrix, axis - matrix @ axis
+
+
+def _rotation(axis: int, angle: float) -> np.ndarray:
+    """About d (0), h (1) or w (2); a positive turn about w flexes, about d lowers the medial."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array(
+        {
+            0: [[1, 0, 0], [0, c, s], [0, -s, c]],
+            1: [[c, 0, s], [0, 1, 0], [-s, 0, c]],
+            2: [[c, -s, 0], [s, c, 0], [0, 0, 1]],
+        }[axis]
+    )
+
+
+def _zoom(tibia: np.ndarray) -> float:
+    """Width of the plateau, 9 to 20 mm below the spines' tip, over PLATEAU_MM."""
+    inside = tibia < 0
+    top = int(np.argmax(inside.sum(axis=(0, 2)) > 3))
+    rows = slice(top + round(9 / VOXEL_MM), top + round(20 / VOXEL_MM))
+    columns = np.flatnonzero(inside[:, rows].any(axis=(0, 1)))
+    return float(columns[-1] - columns[0]) * VOXEL_MM / PLATEAU_MM
+
+
+def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
+    """f32[k, 64, 64, 64]: the surfaces as the scan shows them, over the canonical box."""
+    matrix, offset = jitter.backward(knee.zoom)
+    found = {}
+    for name in NAMES:
+        pose = knee.femur if name.startswith(("femur", "femoral", "patell")) else None
+        first, shift = (matrix, offset) if pose is None else (
+            pose[0] @ matrix, pose[0] @ offset + pose[1]
+        )  # fmt: skip
+        found[name] = (
+            near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
+        )
+    _apart(found)
+    return np.stack([found[name] for name in NAMES])
+
+
+def _apart(found: dict[str, np.ndarray]) -> None:
+    """Cartilages that were pushed into each other meet halfway, never inside a bone; in place."""
+    femoral, tibial = found["femoral_outer"], found["tibial_outer"]
+    half = 0.5 * (femoral - tibial)
+    found["femoral_outer"] = np.minimum(np.maximum(femoral, half), found["femur"])
+    found["tibial_outer"] = np.minimum(np.maximum(tibial, -half), found["tibia"])
+    for name in ("medial_meniscus", "lateral_meniscus"):
+        room = np.minimum(found["femoral_outer"], found["tibial_outer"])
+        found[name] = np.maximum(found[name], -room)
+
+
+def _soft(
+    signal: np.ndarray, knee: Knee, jitter: framing.Jitter, shape: tuple[int, int, int]
+) -> np.ndarray:
+    matrix, offset = jitter.backward(knee.zoom)
+    half = on_grid(signal, matrix, offset, DISTANCE_SHAPE)
+    return surfaces.resized(half[None], shape)[0]
+
+
+def _mri(fine: np.ndarray, soft: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a DESS scan shows but for noise, f32[d, h, w] in [0, 1]."""
+    table, voxel = signal_table(), 1.3
+    by_name = dict(zip(NAMES, fine, strict=True))
+    cover = {name: np.clip(0.5 - d / voxel, 0, 1) for name, d in by_name.items()}
+    image = soft
+    for name in ("medial_meniscus", "lateral_meniscus"):
+        image = image + cover[name] * (table[CODES[name]] - image)
+    for bone, outer in (("femur", "femoral_outer"), ("tibia", "tibial_outer"),
+                        ("patella", "patellar_outer")):  # fmt: skip
+        image = image + cover[outer] * (1.0 - image)
+        image = _with_bone(image, by_name[bone], cover[bone], table, voxel)
+    image = _with_bone(image, by_name["fibula"], cover["fibula"], table, voxel)
+    small = rng.normal(1.0, 0.06, (5, 5, 5)).astype(np.float32)
+    image = image * surfaces.resized(small[None], image.shape, order=3)[0]
+    return np.clip(CARTILAGE_LEVEL * image, 0.0, 1.0)
+
+
+def _with_bone(
+    image: np.ndarray, distance: np.ndarray, cover: np.ndarray, table: np.ndarray, voxel: float
+) -> np.ndarray:
+    marrow = np.clip(0.5 - (distance + 1.0) / voxel, 0, 1)
+    inside = table[CODES["cortical_bone"]] + marrow * (
+        table[CODES["femur"]] - table[CODES["cortical_bone"]]
+    )
+    return image + cover * (inside - image)

@@ -1,0 +1,155 @@
+"""What a run reads: its training batches, its evaluation split, the examples before the first step.
+
+`Inputs` is all that the loop knows of data; `DatasetInputs` makes it from a prepared dataset.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from xr2mri_jax import datasets
+from xr2mri_jax.data import selection
+from xr2mri_jax.data.batches import DatasetIterator, example_shapes, make_iterator
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.stages.base import Stage
+from xr2mri_jax.training import parallel
+
+Batch = dict[str, np.ndarray]
+
+# A mean over so many volumes is as good as over all, and costs seconds with any dataset.
+FITTED = 512
+
+
+class Position(Protocol):
+    """Batches whose position can be taken and set."""
+
+    def __next__(self) -> Batch:
+        """The next batch."""
+        ...
+
+    def get_state(self) -> Any:
+        """JSON-able position after the last batch."""
+        ...
+
+    def set_state(self, state: Any) -> None:
+        """Continues at a position."""
+        ...
+
+    def close(self) -> None:
+        """Frees what reads ahead."""
+        ...
+
+
+class Inputs(Protocol):
+    """The data of a run as one host sees them."""
+
+    def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """Abstract shapes of a batch of one."""
+        ...
+
+    def training(self) -> Position:
+        """Endless training batches of this host."""
+        ...
+
+    def evaluation(self) -> Iterable[Batch]:
+        """One pass over the evaluation split, equally many batches on every host."""
+        ...
+
+    def fitted(self) -> Iterable[Batch]:
+        """Training examples without augmentation, the same on every host, for `Stage.fitted`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInputs:
+    """`Inputs` of a prepared dataset.
+
+    Attributes:
+      builder: the prepared TFDS builder.
+      data: config.data, resolved.
+      seed: of order and augmentation.
+      fields: what the stage reads to be fitted and evaluated.
+      train_fields: what it reads to learn.
+    """
+
+    builder: Any
+    data: Mapping[str, Any]
+    seed: int
+    fields: tuple[str, ...]
+    train_fields: tuple[str, ...]
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], stage: Stage) -> "DatasetInputs":
+        """The inputs of a resolved config.
+
+        Raises:
+          InputError: where the dataset is not prepared, or the hosts cannot share a batch evenly.
+        """
+        data, hosts = config["data"], parallel.host_count()
+        if data["batch_size"] % hosts:
+            raise InputError(
+                f"config.data.batch_size is {data['batch_size']}, expected a multiple of the "
+                f"{hosts} hosts"
+            )
+        builder = datasets.load_builder(data["dataset"], data["data_dir"])
+        train_fields = getattr(stage, "train_fields", stage.fields)
+        return cls(builder, data, config["seed"], stage.fields, train_fields)
+
+    def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """See `Inputs`: the fields that the dataset has."""
+        shapes = example_shapes(self.builder)
+        return {
+            name: jax.ShapeDtypeStruct((1, *shapes[name][0]), shapes[name][1])
+            for name in self.fields
+            if name in shapes
+        }
+
+    def training(self) -> DatasetIterator:
+        """See `Inputs`."""
+        return self._batches(
+            "train_split",
+            **self._share(),
+            shuffle=True,
+            augment=self.data["augment"],
+            mixup=self.data.get("mixup", 0.0),
+            epochs=None,
+            cache=self.data["cache"],
+            stand_back=jax.default_backend() == "cpu",
+        )
+
+    def evaluation(self) -> DatasetIterator:
+        """See `Inputs`."""
+        return self._batches("eval_split", **self._share())
+
+    def fitted(self) -> Iterator[Batch]:
+        """See `Inputs`: the first FITTED examples of the training split."""
+        size = self.data["batch_size"]
+        with contextlib.closing(self._batches("train_split", batch_size=size)) as every:
+            yield from itertools.islice(every, -(-FITTED // size))
+
+    def _share(self) -> dict[str, int]:
+        """This host's part of every batch."""
+        hosts = parallel.host_count()
+        return {
+            "batch_size": self.data["batch_size"] // hosts,
+            "shard_index": parallel.host_index(),
+            "shard_count": hosts,
+        }
+
+    def _batches(self, split: str, **options: Any) -> DatasetIterator:
+        name, training = self.data[split], split == "train_split"
+        # A stage may need less of an example to learn than to be fitted and evaluated.
+        learning = training and "shuffle" in options
+        fields = self.train_fields if learning else self.fields
+        source = selection.from_config(self.builder, self.data, name, fields, training)
+        if learning and self.data.get("also"):
+            # Examples of another dataset, which has the stage's fields too.
+            other = datasets.load_builder(self.data["also"], self.data["data_dir"])
+            parts = [selection.records(part, name, fields) for part in (source, other)]
+            source = selection.Joined(tuple(parts))
+        return make_iterator(source, name, seed=self.seed, fields=fields, **options)

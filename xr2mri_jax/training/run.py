@@ -1,0 +1,193 @@
+"""What a run holds between steps: its state, open sums, and the step that is not yet checked."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics import base as metrics
+from xr2mri_jax.stages.base import PICTURED, Stage
+from xr2mri_jax.training import checkpoint, optimizer, parallel, record
+from xr2mri_jax.training import state as states
+from xr2mri_jax.training.inputs import Batch, Inputs, Position
+from xr2mri_jax.training.state import TrainState
+from xr2mri_jax.training.step import Steps
+
+
+class NotFiniteError(RuntimeError):
+    """A loss or gradient was NaN or infinite; the message names the step and its examples."""
+
+
+class Run:
+    """A stage in training.
+
+    Attributes:
+      step: how many steps were taken.
+      recorder: where the record goes; it keeps nothing until the loop sets another.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        folder: Path,
+        stage: Stage,
+        inputs: Inputs,
+        training: Position,
+        devices: Any = None,
+    ):
+        """Infers shapes, then continues from a checkpoint or starts the state anew.
+
+        Args:
+          config: resolved plain config.
+          folder: the run's workdir.
+          stage: what is trained.
+          inputs: shapes, and examples for `Stage.fitted`.
+          training: the batches, which are set to the checkpoint's position.
+          devices: all if None.
+        """
+        self.recorder: record.Recorder | record.NullRecorder = record.NullRecorder()
+        self._config, self._folder, self._stage = config, folder, stage
+        init_rng, noise_rng = (
+            jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
+        )
+        steps = _steps(config, stage, init_rng)
+        self._parallel = parallel.make_parallel(config["parallel"], steps, devices)
+        restored = _restored(folder, stage, steps, init_rng, training)
+        state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
+        if parallel.host_index() == 0:
+            workdir.write_config(folder, config)
+        self.step = int(state.step)
+        self._state = self._parallel.replicate(state)
+        self._rng = self._parallel.replicate(noise_rng)
+        self._sums = record.Sums(sums)
+        self._open: tuple[int, np.ndarray, Any] | None = None
+
+    def take_step(self, batch: Batch) -> None:
+        """Starts a step and, while the devices work, checks the one before."""
+        on_devices = self._parallel.prepare_batch(batch)
+        self._state, outcome = self._parallel.train_step(self._state, on_devices, self._rng)
+        self.step += 1
+        self.settle()
+        self._open = (self.step, batch["index"], outcome)
+
+    def settle(self) -> None:
+        """Waits for the step that is open; stops the run where it was not finite."""
+        if self._open is None:
+            return
+        step, index, outcome = self._open
+        self._open = None
+        outcome = parallel.unreplicate(outcome)
+        if not outcome["finite"]:
+            self._refuse(step, index, outcome)
+        for name, mean in outcome["means"].items():
+            self._sums.add(name, float(mean.sum), float(mean.count))
+        for name in ("grad_norm", "learning_rate"):
+            self._sums.add(name, float(outcome[name]), 1.0)
+        self.recorder.stepped(float(outcome["means"]["loss"].count))
+
+    def restart_clock(self) -> None:
+        """Leaves what was until now out of the speed that is shown."""
+        self.recorder.restart_clock(self.step)
+
+    def log(self) -> None:
+        """Writes the means since the last line."""
+        self.settle()
+        self.recorder.train(self.step, self._sums.take())
+
+    def evaluate(self, batches: Iterable[Batch]) -> None:
+        """Evaluates the averaged parameters, and draws the first batch.
+
+        Raises:
+          InputError: where there is no batch.
+        """
+        self.settle()
+        total: dict[str, metrics.Mean] | None = None
+        first: Batch | None = None
+        for batch in batches:
+            first = batch if first is None else first
+            found = self._evaluated(batch)
+            total = found if total is None else metrics.merge(total, found)
+        if total is None or first is None:
+            raise InputError("the evaluation split gave no batch, expected one example or more")
+        self.recorder.evaluation(self.step, summary(self._stage, total))
+        real = np.flatnonzero(first["example_mask"])[:PICTURED]
+        shown = {name: value[real] for name, value in first.items()}
+        self.recorder.pictures(self.step, lambda: self._drawn(shown))
+        self.restart_clock()
+
+    def save(self, training: Position) -> None:
+        """Writes a checkpoint of the state, the input's position and the open sums."""
+        self.settle()
+        position = json.dumps(training.get_state())
+        checkpoint.save(self._folder, self._state, position, self._sums.to_json(), self._config)
+        self.restart_clock()
+
+    def _evaluated(self, batch: Batch) -> dict[str, metrics.Mean]:
+        model = self._state.ema_params, self._state.model_state
+        part = self._parallel.eval_step(*model, self._parallel.prepare_batch(batch))
+        return jax.tree.map(np.asarray, parallel.unreplicate(part))
+
+    def _drawn(self, batch: Batch) -> dict[str, np.ndarray]:
+        model = self._state.ema_params, self._state.model_state
+        params, model_state = parallel.unreplicate(model)
+        return self._stage.pictures(params, model_state, batch)
+
+    def _refuse(self, step: int, index: np.ndarray, outcome: Any) -> None:
+        numbers = " ".join(parallel.gather_text(" ".join(str(i) for i in index if i >= 0)))
+        saved = workdir.steps(self._folder)
+        kept = f"the checkpoint of step {saved[-1]} is untouched" if saved else "no checkpoint yet"
+        loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
+        raise NotFiniteError(
+            f"step {step}: loss {loss}, gradient norm {float(outcome['grad_norm'])}, not finite; "
+            f"the batch's examples, by position in the split: {numbers}; {kept}"
+        )
+
+
+def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
+    """The metrics over a whole split: the means, or what the stage makes of them."""
+    whole = getattr(stage, "whole", None)
+    return metrics.compute(total) if whole is None else whole(total)
+
+
+def say(line: str) -> None:
+    """Prints a line on the first host."""
+    if parallel.host_index() == 0:
+        print(line, flush=True)
+
+
+def _steps(config: Mapping[str, Any], stage: Stage, init_rng: jax.Array) -> Steps:
+    params, _ = jax.eval_shape(stage.create, init_rng)
+    trainable = stage.trainable(params)
+    settings, count = config["optimizer"], config["steps"]
+    return Steps(
+        stage,
+        optimizer.make(settings, count, trainable),
+        optimizer.schedule(settings, count),
+        settings["ema_decay"],
+        trainable,
+    )
+
+
+def _restored(
+    folder: Path, stage: Stage, steps: Steps, init_rng: jax.Array, training: Position
+) -> tuple[TrainState, Mapping[str, Any]] | None:
+    """The state and open sums of the newest checkpoint, with `training` set to its position."""
+    tx = steps.optimizer
+    like = jax.eval_shape(lambda rng: states.create(*stage.create(rng), tx), init_rng)
+    restored = checkpoint.restore(folder, like)
+    if restored is None:
+        return None
+    state, position, sums = restored
+    training.set_state(json.loads(position))
+    say(f"continuing {folder} after step {int(state.step)}")
+    return state, sums
+
+
+def _fresh(stage: Stage, steps: Steps, init_rng: jax.Array, inputs: Inputs) -> TrainState:
+    params, model_state = stage.init(init_rng, inputs.example())
+    return states.create(stage.fitted(params, inputs.fitted()), model_state, steps.optimizer)
