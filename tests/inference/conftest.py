@@ -24,7 +24,10 @@ class FakeStage:
 @pytest.fixture
 def fake_model():
     return SimpleNamespace(
-        config={"model": {"cae": {"image_shape": [32, 32]}}},
+        config={
+            "data": {"dataset": "knee_phantom/smoke"},
+            "model": {"cae": {"image_shape": [32, 32]}, "generator": {}},
+        },
         stage=FakeStage(),
         params={"scale": jnp.float32(0.5)},
         model_state={},

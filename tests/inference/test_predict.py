@@ -20,7 +20,7 @@ def forced(*arguments):
 
 @pytest.fixture
 def loaded(monkeypatch, fake_model):
-    monkeypatch.setattr(predict, "load_model", lambda workdir: fake_model)
+    monkeypatch.setattr(predict, "load_generator", lambda model: (fake_model, None))
     return fake_model
 
 

@@ -16,7 +16,7 @@ from xr2mri_jax.inference import predict
 
 @pytest.fixture
 def loaded(monkeypatch, fake_model):
-    monkeypatch.setattr(predict, "load_model", lambda workdir: fake_model)
+    monkeypatch.setattr(predict, "load_generator", lambda model: (fake_model, None))
     return fake_model
 
 

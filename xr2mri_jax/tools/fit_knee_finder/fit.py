@@ -1,6 +1,7 @@
 """Fits the knee finder: first to phantoms, then to real crops that it labelled itself."""
 
 import dataclasses
+import functools
 import os
 import pickle
 import queue
@@ -261,7 +262,10 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
         if steps == plan.mixed_steps:
             points[~trusted] = usual_place(points[trusted])
             known = np.ones(number, bool)
-        chosen = real_pools(plan, points[known], crops.only(known))
+        chosen = _kept(
+            workdir / f"real{part}.pickle",
+            functools.partial(real_pools, plan, points[known], crops.only(known)),
+        )
         path = workdir / f"part{part}.pickle"
         state = _part(path, pools | chosen, MIXED_SHARES, plan, steps, state.mean)
     network.save_weights(output, jax.device_get(state.mean))

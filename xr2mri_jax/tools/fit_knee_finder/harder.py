@@ -39,8 +39,11 @@ def deformed(picture: Picture, rng: np.random.Generator) -> Picture:
 
 def _smooth_noise(rng: np.random.Generator, shape: Sequence[int], sigma: float) -> np.ndarray:
     """f32[h, w] of deviation 1 that varies over about `sigma` pixels."""
-    noise = ndimage.gaussian_filter(rng.normal(size=shape), sigma)
-    return (noise / max(float(noise.std()), 1e-9)).astype(np.float32)
+    step = max(1, int(sigma / 4))
+    coarse = [-(-n // step) + 1 for n in shape]
+    noise = ndimage.gaussian_filter(rng.normal(size=coarse), sigma / step)
+    fine = ndimage.zoom(noise, step, order=1)[: shape[0], : shape[1]]
+    return (fine / max(float(fine.std()), 1e-9)).astype(np.float32)
 
 
 def _closing(picture: Picture, side: int, rng: np.random.Generator) -> np.ndarray:
