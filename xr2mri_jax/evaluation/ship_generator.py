@@ -58,7 +58,8 @@ def ship(
             f"{workdir}: found the stage {stage.name!r}, expected a generator or joint stage"
         )
     data = model.config["data"]
-    params, shares = {name: model.params[name] for name in ("encoder", "generator")}, {}
+    params = {name: model.params[name] for name in ("encoder", "generator")}
+    shares: dict[str, list[float]] = {}
     if model.config["model"]["generator"]["form"] == "shape":
         held_out = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
         batches = make_iterator(

@@ -180,7 +180,11 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> 
     Raises:
       InputError: the radiograph cannot be used.
     """
-    knee = one_knee(radiograph, asked)
+    return predict_found(predictor, one_knee(radiograph, asked))
+
+
+def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
+    """Predicts the volume of a knee that was found; as `predict_knee`."""
     seen, scale = _seen(knee, predictor)
     predicted = predictor.predict(seen, scale)
     unlike = predictor.distance(seen.image)
@@ -240,7 +244,7 @@ def predict_file(
             "config.model.generator.surfaces"
         )
     try:
-        predicted = predict_knee(predictor, radiograph, asked)
+        predicted = predict_found(predictor, knee)
     except InputError as error:
         raise InputError(f"{xray}: {error}") from error
     about: dict[str, Any] = {
