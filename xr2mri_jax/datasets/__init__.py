@@ -46,6 +46,8 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
         return module.Builder(
             data_dir=os.fspath(data_dir), config=config or None, file_format="array_record"
         )
+    except (AttributeError, ImportError):  # of the installed packages, not of the files
+        raise
     except Exception as error:  # TFDS and protobuf raise of all kinds where its files are damaged
         raise InputError(
             f"{os.path.join(os.fspath(data_dir), name)}: the prepared dataset's dataset_info.json "
