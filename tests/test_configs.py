@@ -70,6 +70,7 @@ class MadeBuilder:
             }
             for i in range(count)
         ]
+        self.data_path = "/made"
         split = types.SimpleNamespace(num_examples=count)
         self.info = types.SimpleNamespace(
             full_name="made",
@@ -139,7 +140,7 @@ def test_every_stage_has_a_smoke_variant():
         "joint",
         "siamese_gap",
     ]
-    assert [stage for stage, variant in RECIPES if variant == ""] == list(recipe.STAGES)
+    assert [stage for stage, variant in RECIPES if variant == ""] == list(stages.names())
 
 
 @pytest.mark.parametrize(("stage", "variant"), RECIPES)

@@ -95,6 +95,8 @@ TERMS = {
     "gradient_difference": gradient_difference,
     "ssim": ssim_loss,
 }
+# The weights of `weighted` that a stage starts from.
+DEFAULT_WEIGHTS = {**dict.fromkeys(TERMS, 0.0), "l1": 1.0}
 
 
 def weighted(

@@ -26,6 +26,7 @@ class Source:
 
     def __init__(self, count=80):
         self.splits = {}
+        self.data_path = "/made"
         for number, name in enumerate(("train", "validation")):
             random = np.random.default_rng(number)
             self.splits[name] = []
@@ -119,9 +120,12 @@ def test_the_page_and_the_sentences(found):
 
 def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     stage = types.SimpleNamespace(
-        name="siamese_gap", classify=lambda params, state, xray: logits_in_jax(xray)
+        name="siamese_gap",
+        grades=(0, 2),
+        spec={},
+        classify=lambda params, state, xray: logits_in_jax(xray),
     )
-    config = {"data": {**DATA, "dataset": "made", "data_dir": ""}}
+    config = {"precision": "float32", "data": {**DATA, "dataset": "made", "data_dir": ""}}
     model = types.SimpleNamespace(stage=stage, params={}, model_state={}, config=config, step=3)
     loaded = []
     monkeypatch.setattr(checkpoint, "load_model", lambda folder, step: loaded.append(step) or model)
@@ -144,7 +148,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     assert written["evaluated"]["views"] is True
     assert (tmp_path / "evaluation" / "cases.csv").read_text() != alone
     del stage.classify
-    with pytest.raises(InputError, match="--views of stage 'siamese_gap'"):
+    with pytest.raises(InputError, match="--views of the stage 'siamese_gap'"):
         run.evaluate_workdir(tmp_path, split="validation", step=2, views=True)
 
 

@@ -62,7 +62,8 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path):
         reconstruct=lambda params, xray: xray,
         hidden=lambda params, xray: params["gain"] * xray[:, ::2, ::2],
     )
-    config = {"data": {"dataset": "made", "data_dir": "", "train_split": "train"}}
+    data = {"dataset": "made", "data_dir": "", "train_split": "train"}
+    config = {"precision": "float32", "data": data}
     model = types.SimpleNamespace(
         stage=stage, params={"gain": np.float32(2)}, model_state={}, config=config, step=3
     )
@@ -74,5 +75,5 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path):
     assert written["evaluated"]["linear_probe"]["decay"] in probe.DECAYS
     assert "linear_probe" in page.read_text()
     del stage.hidden
-    with pytest.raises(InputError, match="expected cae"):
+    with pytest.raises(InputError, match="expected an auto-encoder"):
         run.evaluate_workdir(tmp_path, split="validation", linear_probe=True)

@@ -38,6 +38,12 @@ def _examples(count, seed):
     return examples
 
 
+class _Made(dict):
+    """Stands for a prepared dataset: examples by split, in no folder."""
+
+    data_path = "/made"
+
+
 class _Stage:
     name = "generator"
 
@@ -63,11 +69,12 @@ def trained(monkeypatch):
         model_state={},
         step=3,
         config={
+            "precision": "float32",
             "data": {"dataset": "knee_phantom/made", "data_dir": "there", "train_split": "train"},
             "model": {"cae": {"preset": "compact", "image_shape": (16, 16)}},
         },
     )
-    source = {"train": _examples(6, 0), "test": _examples(5, 1)}
+    source = _Made(train=_examples(6, 0), test=_examples(5, 1))
     monkeypatch.setattr(checkpoint, "load_model", lambda folder, step: model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, data_dir: source, raising=False)
     return model

@@ -52,7 +52,8 @@ def test_loss_is_radiograph_plus_lambda_mri(made):
     _, stage, params, model_state = made
     data = batch()
     found, (_, values) = loss(stage, params, model_state, data)
-    decoded, volume = jax.jit(stage.outputs)(params, data["xray"])
+    decoded, volume, distances = jax.jit(stage.outputs)(params, data["xray"])
+    assert distances is None
     of_xray = losses.l1(decoded, data["xray"])
     of_mri = losses.l1(volume, data["mri"], data["mask"])
     np.testing.assert_allclose(found, of_xray + 3.0 * of_mri, rtol=1e-5)

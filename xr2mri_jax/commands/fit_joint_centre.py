@@ -1,9 +1,9 @@
-"""Fits the network that finds the joint's centre in an MRI; its weights ship with the package.
+"""Fits the network that finds the joint's centre in an MRI, with a fixed seed.
 
-xr2mri fit_joint_centre --output=xr2mri_jax/preprocess/joint_centre/weights.npz
+xr2mri fit_joint_centre --output=weights.npz
 
-Without other flags it fits the weights that ship; xr2mri_jax/preprocess/joint_centre/README.md has
-the time it takes and the figures.
+The weights that ship are older than this fit; xr2mri_jax/preprocess/joint_centre/README.md says how
+they were made.
 """
 
 from absl import flags

@@ -23,6 +23,7 @@ from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, report
 from xr2mri_jax.presentation.report import Picture
 from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs
 from xr2mri_jax.training import served
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
@@ -71,7 +72,7 @@ def evaluate_workdir(
       InputError: where the run, the dataset, the split or the folder cannot be used.
     """
     model = load_chosen(workdir, step)
-    stage: Any = model.stage
+    stage = model.stage
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
@@ -91,25 +92,30 @@ def evaluate_workdir(
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     files.require_writable(folder, "--output")
     request = _Request(model, builder, folder, splits, batch_size, evaluated)
-    if views and (linear_probe or not hasattr(stage, "classify")):
-        raise InputError(f"{workdir}: --views of stage {stage.name!r}, expected siamese_gap")
+    if views and (linear_probe or not isinstance(stage, Classifies)):
+        raise InputError(
+            f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
+        )
     if linear_probe:
-        return _probe(request)
-    if hasattr(stage, "predict"):
-        return _volumes(request)
-    if hasattr(stage, "reconstruct"):
-        return _radiographs(request)
-    if hasattr(stage, "classify"):
-        return _grades(request, views)
+        if not isinstance(stage, Encodes):
+            raise InputError(
+                f"{workdir}: --linear_probe of the stage {stage.name!r}, expected an auto-encoder"
+            )
+        return _probe(request, stage)
+    if isinstance(stage, Predicts):
+        return _volumes(request, stage)
+    if isinstance(stage, Reconstructs):
+        return _radiographs(request, stage)
+    if isinstance(stage, Classifies):
+        return _grades(request, stage, views)
     raise InputError(
-        f"{workdir}: stage {stage.name!r} makes no volumes, radiographs or grades, expected one of "
-        "cae, generator, joint, siamese_gap"
+        f"{workdir}: the stage {stage.name!r} gives no volumes, radiographs or grades, which "
+        "evaluation knows"
     )
 
 
-def _volumes(request: _Request) -> Path:
+def _volumes(request: _Request, stage: Predicts) -> Path:
     model = request.model
-    stage: Any = model.stage
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
     with VolumeStore(passes.count(request.builder, request.splits["split"])) as store:
@@ -152,9 +158,8 @@ def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
     return real[0, ..., 0] * mask, predicted[0, ..., 0] * mask
 
 
-def _radiographs(request: _Request) -> Path:
+def _radiographs(request: _Request, stage: Reconstructs) -> Path:
     model = request.model
-    stage: Any = model.stage
     params = jax.device_put(model.params)
     reconstruct = jax.jit(stage.reconstruct)
     hidden = math.prod(cae.hidden_shapes(model.config["model"]["cae"])[-1])
@@ -175,8 +180,7 @@ def _radiographs(request: _Request) -> Path:
     return _write(found, request, [_bars(found)], pictures)
 
 
-def _grades(request: _Request, views: bool) -> Path:
-    stage: Any = request.model.stage
+def _grades(request: _Request, stage: Classifies, views: bool) -> Path:
     params, model_state = jax.device_put((request.model.params, request.model.model_state))
     about = dataclasses.replace(request, evaluated={**request.evaluated, "views": views})
 
@@ -189,12 +193,7 @@ def _grades(request: _Request, views: bool) -> Path:
     return _classified(about, lambda xray: classify(params, model_state, xray), data)
 
 
-def _probe(request: _Request) -> Path:
-    stage: Any = request.model.stage
-    if not hasattr(stage, "hidden"):
-        raise InputError(
-            f"{request.evaluated['workdir']}: --linear_probe of stage {stage.name!r}, expected cae"
-        )
+def _probe(request: _Request, stage: Encodes) -> Path:
     params = jax.device_put(request.model.params)
     hidden = jax.jit(stage.hidden)
     data = probe.graded(request.model.config["data"])

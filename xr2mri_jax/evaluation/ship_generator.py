@@ -19,6 +19,7 @@ from xr2mri_jax.inference import model_files, unlikeness
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.stages.base import Encodes, Surfaces
 from xr2mri_jax.training.checkpoint import LoadedModel, load_model
 
 BATCH = 16
@@ -52,8 +53,8 @@ def ship(
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
     model = load_model(workdir, step)
-    stage: Any = model.stage
-    if not hasattr(stage, "surfaces"):
+    stage = model.stage
+    if not isinstance(stage, Encodes) or not isinstance(stage, Surfaces):
         raise InputError(
             f"{workdir}: found the stage {stage.name!r}, expected a generator or joint stage"
         )
@@ -87,7 +88,7 @@ def ship(
     return model, folder
 
 
-def _likeness(stage: Any, params: Any, builder: Any) -> tuple[Likeness, int]:
+def _likeness(stage: Encodes, params: Any, builder: Any) -> tuple[Likeness, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
     trained, held_out = (
         np.asarray(passes.answers(features, builder, split, BATCH, f"{split} radiographs")[0])

@@ -29,6 +29,7 @@ from xr2mri_jax.preprocess.radiograph import (
     standardise_radiograph,
 )
 from xr2mri_jax.presentation.picture import STATEMENT
+from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
 from xr2mri_jax.training.checkpoint import LoadedModel
 
 
@@ -54,8 +55,8 @@ class Predictor:
         Raises:
           InputError: the model's stage gives no volumes.
         """
-        stage: Any = model.stage
-        if not hasattr(stage, "predict"):
+        stage = model.stage
+        if not isinstance(stage, Predicts):
             raise InputError(
                 f"--model: found the stage {stage.name!r}, which gives no volume, expected the "
                 "workdir of a generator or joint stage"
@@ -63,14 +64,18 @@ class Predictor:
         h, w = model.config["model"]["cae"]["image_shape"]
         self.image_shape = (int(h), int(w))
         self.contrast = contrast_of(model.config)
-        self.has_surfaces = bool(model.config["model"]["generator"].get("surfaces"))
         self.boxed = is_boxed(model)
         self.source = os.fspath(source) if source else "the one that ships"
         self._model = model
         self._predict = jax.jit(stage.predict)
-        self._surfaces = jax.jit(stage.surfaces) if self.has_surfaces else None
-        self._features = jax.jit(functools.partial(deepest_features, stage))
+        self._surfaces = None
+        if isinstance(stage, Surfaces) and model.config["model"]["generator"].get("surfaces"):
+            self._surfaces = jax.jit(stage.surfaces)
+        self.has_surfaces = self._surfaces is not None
         self._likeness = likeness
+        if likeness is not None:
+            assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
+            self._features = jax.jit(functools.partial(deepest_features, stage))
 
     def canonical(self, xray: np.ndarray) -> np.ndarray:
         """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from xr2mri_jax.models import cae
+from xr2mri_jax.stages.base import Encodes
 
 # Distance 1 is this quantile of radiographs that were not trained on.
 QUANTILE = 0.99
@@ -37,17 +37,15 @@ class Likeness:
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
 
 
-def deepest_features(stage: Any, params: Any, xray: Any) -> Any:
+def deepest_features(stage: Encodes, params: Any, xray: Any) -> Any:
     """Mean and deviation over the positions of the deepest hidden variables, f32[b, n].
 
     Args:
-      stage: with an `encoder`, or a `cae` that encodes.
-      params: with "encoder".
+      stage: gives the hidden variables f32[b, h, w, c].
+      params: those of the stage that they need.
       xray: f32[b, h, w, 1] in [0, 1].
     """
-    encoder = stage.encoder if hasattr(stage, "encoder") else cae.make_encoder(stage.cae_spec)
-    hidden: Any = encoder.apply({"params": params["encoder"]}, xray)
-    hidden = hidden[-1]
+    hidden = stage.hidden(params, xray)
     return jnp.concatenate([hidden.mean(axis=(1, 2)), hidden.std(axis=(1, 2))], axis=-1)
 
 

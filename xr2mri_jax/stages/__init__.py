@@ -1,24 +1,41 @@
-"""The stages: what is trained: auto-encoder, generator, joint; and the classifier."""
+"""The stages, what is trained: one module each, found by its file's name.
 
+A module of this package is a stage where it defines
+  STAGE     the class that makes a `base.Stage` from a resolved config,
+  DEFAULTS  the keys of its config beside the common ones of `training.config`, with their defaults,
+  resolve   the config with all that earlier runs determine written out, see `resolve` below.
+A new stage is a file here and a recipe of the same name in configs/.
+"""
+
+import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages import cae, generator, joint, siamese_gap
 from xr2mri_jax.stages.base import Stage
 
-STAGES: dict[str, Callable[[Any], Stage]] = {
-    "cae": cae.CaeStage,
-    "generator": generator.GeneratorStage,
-    "joint": joint.JointStage,
-    "siamese_gap": siamese_gap.SiameseGapStage,
-}
-RESOLVERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "cae": cae.resolve,
-    "generator": generator.resolve,
-    "joint": joint.resolve,
-    "siamese_gap": siamese_gap.resolve,
-}
+
+class StageModule(Protocol):
+    """What the module of a stage defines, see this package's first lines."""
+
+    STAGE: Callable[[Any], Stage]
+    DEFAULTS: Mapping[str, Any]
+    resolve: Callable[[dict[str, Any], Mapping[str, Any] | None], dict[str, Any]]
+
+
+def names() -> tuple[str, ...]:
+    """The stages that there are, in alphabetical order."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if _module(m.name)))
+
+
+def defaults(name: str) -> Mapping[str, Any]:
+    """The keys that the config of a stage has beside the common ones, nested, with their defaults.
+
+    Raises:
+      InputError: where the stage is unknown.
+    """
+    return _known(name).DEFAULTS
 
 
 def make_stage(config: Any) -> Stage:
@@ -30,7 +47,7 @@ def make_stage(config: Any) -> Stage:
     Raises:
       InputError: where the stage is unknown or its model cannot be made from the config.
     """
-    return STAGES[_known(config)](config)
+    return _known(config["stage"]).STAGE(config)
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -44,14 +61,19 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         not read again. None for a new run.
 
     Raises:
-      InputError: where an earlier stage's workdir is missing or disagrees with the config.
+      InputError: where a value of the stage's own keys cannot be used, or an earlier stage's
+        workdir is missing or disagrees with the config.
     """
-    return RESOLVERS[_known(config)](config, stored)
+    return _known(config["stage"]).resolve(config, stored)
 
 
-def _known(config: Any) -> str:
-    if config["stage"] not in STAGES:
-        raise InputError(
-            f"config.stage is {config['stage']!r}, expected one of {', '.join(sorted(STAGES))}"
-        )
-    return config["stage"]
+def _known(name: str) -> StageModule:
+    if name not in names():
+        raise InputError(f"config.stage is {name!r}, expected one of {', '.join(names())}")
+    return cast(StageModule, _module(name))
+
+
+def _module(name: str) -> StageModule | None:
+    """The module of that name where it is a stage."""
+    module = importlib.import_module(f"{__name__}.{name}")
+    return cast(StageModule, module) if hasattr(module, "STAGE") else None

@@ -1,16 +1,16 @@
 """What a stage is: the protocol that training knows, and what the stages share."""
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics.base import Mean
 
 Params = Any
 ModelState = Any
@@ -95,12 +95,91 @@ class Stage(Protocol):
         ...
 
 
+@runtime_checkable
 class Predicts(Protocol):
     """A stage that turns radiographs into volumes."""
 
     def predict(self, params: Params, model_state: ModelState, xray: Any) -> jax.Array:
         """xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1] in [0, 1]."""
         ...
+
+
+@runtime_checkable
+class Surfaces(Predicts, Protocol):
+    """A stage that, where its config asks for them, gives the knee's surfaces with the volume."""
+
+    def surfaces(self, params: Params, model_state: ModelState, xray: Any) -> tuple[Any, Any]:
+        """xray f32[b, h, w, 1] to f32[b, d, h, w, 1], and signed distances in mm or None.
+
+        The distances are f32[b, k, d / 2, h / 4, w / 4], negative inside the structure k.
+        """
+        ...
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A stage that turns radiographs into hidden variables and back."""
+
+    def reconstruct(self, params: Params, xray: Any) -> jax.Array:
+        """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape and range."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """A stage that turns radiographs into hidden variables."""
+
+    def hidden(self, params: Params, xray: Any) -> jax.Array:
+        """xray f32[b, h, w, 1] in [0, 1] to the bottleneck's hidden variables f32[b, ...]."""
+        ...
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A stage that tells radiographs' grades.
+
+    Attributes:
+      grades: the Kellgren-Lawrence grade of each class, rising.
+      spec: the network's, as `models.classifiers.make` takes it.
+    """
+
+    grades: tuple[int, ...]
+    spec: dict[str, Any]
+
+    def classify(self, params: Params, model_state: ModelState, xray: Any) -> jax.Array:
+        """xray f32[b, h, w, 1] in [0, 1] to logits f32[b, k], a class for each of `grades`."""
+        ...
+
+
+@runtime_checkable
+class Summarises(Protocol):
+    """A stage with metrics of a whole split that are no means over its examples."""
+
+    def whole(self, total: Mapping[str, Mean]) -> dict[str, float]:
+        """The metrics of a split from the merged results of `Stage.evaluate`."""
+        ...
+
+
+@runtime_checkable
+class LearnsFromLess(Protocol):
+    """A stage that learns from fewer entries of a batch than it is fitted and evaluated with.
+
+    Attributes:
+      train_fields: the batch entries that `Stage.loss` reads in training.
+    """
+
+    train_fields: tuple[str, ...]
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """A stage whose best checkpoint, not its last, is used.
+
+    Attributes:
+      chosen_by: the evaluation metric during training that is to be highest.
+    """
+
+    chosen_by: str
 
 
 def created(stage: Stage, rng: jax.Array) -> tuple[Params, ModelState]:
@@ -139,56 +218,21 @@ def require_shape(batch: Batch, field: str, wanted: Sequence[int], key: str) -> 
         )
 
 
-def earlier_workdir(key: str, value: str, command: str) -> Path:
-    """The workdir of an earlier stage that `config[key]` names.
-
-    Args:
-      key: the config's key.
-      value: its value, a folder.
-      command: what trains that stage.
+def require_range(
+    config: Mapping[str, Any], key: str, least: float, below: float = math.inf
+) -> None:
+    """Holds the number at a dotted key, as in "data.held_out", to least <= value < below.
 
     Raises:
-      InputError: where the value is empty or no run is in the folder; the line tells the command.
+      InputError: naming the key, its value and the limit.
     """
-    if not value:
-        raise InputError(
-            f"config.{key} is empty: train that stage first with `{command}` and name its folder "
-            f"with --config.{key}=DIR"
-        )
-    if not (Path(value) / "config.json").is_file():
-        raise InputError(
-            f"config.{key}={value} has no config.json in it: train it first with `{command}`"
-        )
-    return Path(value)
-
-
-def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """config.model[name] of the run in `directory`, which a spec that is given must agree with.
-
-    Raises:
-      InputError: where that run's config has none, or a key of `given` has another value there.
-    """
-    found = workdir.read_config(directory).get("model", {}).get(name)
-    if not found:
-        raise InputError(f"{directory}/config.json: it has no model.{name}")
-    return agreed(found, name, given, directory)
-
-
-def agreed(
-    found: Mapping[str, Any], name: str, given: Mapping[str, Any], where: Any
-) -> dict[str, Any]:
-    """The spec `found`, after holding the keys of `given` to it.
-
-    Raises:
-      InputError: where a key of `given` is another in `found`, which comes from `where`.
-    """
-    for key in sorted(given):
-        if key not in found or given[key] != found[key]:
-            raise InputError(
-                f"config.model.{name}.{key} is {given[key]!r}, but {where} was trained with "
-                f"{found.get(key)!r}: leave config.model.{name} empty to take it from there"
-            )
-    return dict(found)
+    value: Any = config
+    for part in key.split("."):
+        value = value[part]
+    if not value >= least:
+        raise InputError(f"config.{key} is {value!r}, expected at least {least:g}")
+    if not value < below:
+        raise InputError(f"config.{key} is {value!r}, expected less than {below:g}")
 
 
 def plain_fields(spec: Any) -> dict[str, Any]:
@@ -197,58 +241,6 @@ def plain_fields(spec: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 
 
-def averaged_params(directory: Path) -> dict[str, Any]:
-    """The averaged parameters of the newest checkpoint in `directory`."""
-    return workdir.load_state(directory)["ema_params"]
-
-
-def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> dict[str, Any]:
-    """`params` with the part `name` taken from an earlier stage.
-
-    Raises:
-      InputError: where the two trees differ in structure or in a shape.
-    """
-    ours, theirs = (jax.tree_util.tree_leaves_with_path(tree) for tree in (params[name], loaded))
-    shapes = [{jax.tree_util.keystr(k): np.shape(v) for k, v in tree} for tree in (ours, theirs)]
-    if shapes[0] != shapes[1]:
-        keys = sorted(shapes[0].keys() | shapes[1].keys())
-        key = next(k for k in keys if shapes[0].get(k) != shapes[1].get(k))
-        raise InputError(
-            f"{source}: its {name}{key} has shape {shapes[1].get(key)}, this config's has "
-            f"{shapes[0].get(key)}"
-        )
-    return {**params, name: loaded}
-
-
 def constant(params: Params, value: bool) -> Any:
     """A pytree like `params` with `value` at every leaf."""
     return jax.tree.map(lambda _: value, params)
-
-
-def in_row(images: Sequence[Any]) -> np.ndarray:
-    """2D images side by side, each stretched to the largest height and its width by nearest pixel.
-
-    Args:
-      images: each [h, w]; values outside [0, 1] are clipped.
-
-    Returns:
-      f32[h, w] in [0, 1].
-    """
-    arrays = [np.clip(np.asarray(image, np.float32), 0.0, 1.0) for image in images]
-    size = max(max(array.shape) for array in arrays)
-    return np.concatenate([_stretched(array, size) for array in arrays], axis=1)
-
-
-def middle_planes(volume: Any) -> list[np.ndarray]:
-    """The coronal [h, w], sagittal [h, d] and axial [d, w] middle planes of [d, h, w].
-
-    The canonical box is a cube, so `in_row` gives the three their true proportions.
-    """
-    volume = np.asarray(volume, np.float32)
-    d, h, w = (size // 2 for size in volume.shape)
-    return [volume[d], volume[:, :, w].T, volume[:, h]]
-
-
-def _stretched(image: np.ndarray, size: int) -> np.ndarray:
-    rows, columns = (np.arange(size) * n // size for n in image.shape)
-    return image[rows][:, columns]

@@ -9,9 +9,10 @@ import numpy as np
 from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae
-from xr2mri_jax.stages import base
+from xr2mri_jax.stages import base, pictures
 
 COMMAND = "python launch/train.py --config=configs/cae.py --workdir=DIR"
+DEFAULTS = {"model": {"cae": {}}, "loss": {"xray": losses.DEFAULT_WEIGHTS}}
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,7 +91,10 @@ class CaeStage:
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._reconstruct(params, xray))
         rows = [
-            base.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
+            pictures.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
             for x, f in zip(xray, found, strict=True)
         ]
         return {"radiograph, reconstruction, difference": np.concatenate(rows)}
+
+
+STAGE = CaeStage

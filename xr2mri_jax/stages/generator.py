@@ -11,10 +11,16 @@ from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae, generator, shape_generator
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.stages import base
+from xr2mri_jax.stages import base, earlier, pictures
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 
 COMMAND = "python launch/train.py --config=configs/generator.py --workdir=DIR"
+DEFAULTS = {
+    "model": {"cae": {}, "generator": {}},
+    "loss": {"mri": losses.DEFAULT_WEIGHTS, "surfaces": 1.0},
+    "cae_workdir": "",
+    "freeze_encoder": True,
+}
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,10 +41,10 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     """
     given = config["model"]["cae"]
     if stored is None:
-        source = base.earlier_workdir("cae_workdir", config["cae_workdir"], CAE_COMMAND)
-        spec, folder = base.model_spec(source, "cae", given), str(source.resolve())
+        source = earlier.workdir_of("cae_workdir", config["cae_workdir"], CAE_COMMAND)
+        spec, folder = earlier.model_spec(source, "cae", given), str(source.resolve())
     else:
-        spec = base.agreed(stored["model"]["cae"], "cae", given, "the run to continue")
+        spec = earlier.agreed(stored["model"]["cae"], "cae", given, "the run to continue")
         folder = stored["cae_workdir"]
     model = {"cae": spec, "generator": full_spec(config["model"]["generator"])}
     return {**config, "model": model, "cae_workdir": folder}
@@ -61,7 +67,7 @@ class GeneratorStage:
         if self.spec.get("surfaces"):
             self.fields = (*self.fields, "distances")
         self.train_fields = self.fields
-        if self.spec["form"] == "shape":
+        if self.spec.get("form") == "shape":
             # Volumes are painted, not learned.
             self.train_fields = ("xray", "distances")
             self.weights = dict.fromkeys(self.weights, 0.0)
@@ -84,13 +90,13 @@ class GeneratorStage:
         """See `base.Stage`: the encoder is the (averaged) one of the auto-encoder's workdir."""
         require_pair(batch, self.cae_spec, self.spec)
         params, model_state = base.created(self, rng)
-        source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
-        loaded = base.averaged_params(source)
-        return base.replaced(params, "encoder", loaded["encoder"], source), model_state
+        source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
+        loaded = earlier.averaged_params(source)
+        return earlier.replaced(params, "encoder", loaded["encoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         """The templates become the mean training volume, inside its field, and mean distances."""
-        if self.spec["form"] == "shape":
+        if self.spec.get("form") == "shape":
             return self._fitted_shape(params, batches)
         shape = (*self.spec["volume_shape"], 1)
         total, count = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
@@ -123,7 +129,7 @@ class GeneratorStage:
             name: base.constant(part, name == "generator" or not self.frozen)
             for name, part in params.items()
         }
-        if self.spec["form"] == "shape":
+        if self.spec.get("form") == "shape":
             for name in shape_generator.FIXED:
                 free["generator"][name] = False
         return free
@@ -140,8 +146,12 @@ class GeneratorStage:
         return self.outputs(params, xray)[0]
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
-        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
+        """See `base.Surfaces`."""
         return self.outputs(params, xray)
+
+    def hidden(self, params: Any, xray: Any) -> Any:
+        """See `base.Encodes`: f32[b, h', w', c]."""
+        return self.encoder.apply({"params": params["encoder"]}, xray)[-1]
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
@@ -239,8 +249,11 @@ def volume_metrics(found: jax.Array, batch: base.Batch) -> base.Values:
 def volume_pictures(xray: np.ndarray, true: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
     """Radiograph beside coronal, sagittal and axial middle planes, true above predicted."""
     rows = [
-        base.in_row([x[..., 0], *base.middle_planes(volume[..., 0])])
+        pictures.in_row([x[..., 0], *pictures.middle_planes(volume[..., 0])])
         for x, t, f in zip(xray, true, found, strict=True)
         for volume in (t, f)
     ]
     return {"radiograph, coronal, sagittal, axial; true above predicted": np.concatenate(rows)}
+
+
+STAGE = GeneratorStage

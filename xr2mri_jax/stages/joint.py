@@ -9,7 +9,7 @@ import numpy as np
 from xr2mri_jax import losses, workdir
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae, generator
-from xr2mri_jax.stages import base
+from xr2mri_jax.stages import base, earlier, pictures
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 from xr2mri_jax.stages.generator import COMMAND as GENERATOR_COMMAND
 from xr2mri_jax.stages.generator import (
@@ -22,6 +22,17 @@ from xr2mri_jax.stages.generator import (
 )
 
 MODELS = ("cae", "generator")
+DEFAULTS = {
+    "model": {"cae": {}, "generator": {}},
+    "loss": {
+        "xray": losses.DEFAULT_WEIGHTS,
+        "mri": losses.DEFAULT_WEIGHTS,
+        "mri_weight": 1.0,
+        "surfaces": 1.0,
+    },
+    "cae_workdir": "",
+    "generator_workdir": "",
+}
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -39,16 +50,14 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     given = config["model"]
     if stored is not None:
         where = "the run to continue"
-        model = {n: base.agreed(stored["model"][n], n, given[n], where) for n in MODELS}
+        model = {n: earlier.agreed(stored["model"][n], n, given[n], where) for n in MODELS}
         folders = {key: stored[key] for key in ("generator_workdir", "cae_workdir")}
         return {**config, "model": model, **folders}
-    source = base.earlier_workdir(
-        "generator_workdir", config["generator_workdir"], GENERATOR_COMMAND
-    )
-    model = {name: base.model_spec(source, name, given[name]) for name in MODELS}
+    source = earlier.workdir_of("generator_workdir", config["generator_workdir"], GENERATOR_COMMAND)
+    model = {name: earlier.model_spec(source, name, given[name]) for name in MODELS}
     inherited = workdir.read_config(source).get("cae_workdir", "")
-    decoder = base.earlier_workdir("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
-    base.model_spec(decoder, "cae", model["cae"])
+    decoder = earlier.workdir_of("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
+    earlier.model_spec(decoder, "cae", model["cae"])
     folders = {"generator_workdir": str(source.resolve()), "cae_workdir": str(decoder.resolve())}
     return {**config, "model": model, **folders}
 
@@ -90,15 +99,13 @@ class JointStage:
         """See `base.Stage`: encoder and generator of one workdir, the decoder of the other."""
         require_pair(batch, self.cae_spec, self.spec)
         params, model_state = base.created(self, rng)
-        source = base.earlier_workdir(
-            "generator_workdir", self.generator_workdir, GENERATOR_COMMAND
-        )
-        loaded = base.averaged_params(source)
+        source = earlier.workdir_of("generator_workdir", self.generator_workdir, GENERATOR_COMMAND)
+        loaded = earlier.averaged_params(source)
         for name in ("encoder", "generator"):
-            params = base.replaced(params, name, loaded[name], source)
-        source = base.earlier_workdir("cae_workdir", self.cae_workdir, CAE_COMMAND)
-        loaded = base.averaged_params(source)
-        return base.replaced(params, "decoder", loaded["decoder"], source), model_state
+            params = earlier.replaced(params, name, loaded[name], source)
+        source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
+        loaded = earlier.averaged_params(source)
+        return earlier.replaced(params, "decoder", loaded["decoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         """Nothing: the generator's workdir has all of it."""
@@ -121,8 +128,13 @@ class JointStage:
         return self.outputs(params, xray)[1]
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
-        """The volume, and f32[b, k, d / 2, h / 4, w / 4] in mm or None."""
+        """See `base.Surfaces`."""
         return self.outputs(params, xray)[1:]
+
+    def hidden(self, params: Any, xray: Any) -> Any:
+        """See `base.Encodes`: f32[b, h', w', c]."""
+        variables = {"params": {"encoder": params["encoder"]}}
+        return self.cae.apply(variables, xray, method="encode")[-1]
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
@@ -156,8 +168,11 @@ class JointStage:
         xray = np.asarray(batch["xray"][: base.PICTURED])
         decoded, found = (np.asarray(x) for x in self._outputs(params, xray)[:2])
         true = np.asarray(batch["mri"][: base.PICTURED])
-        rows = [base.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
+        rows = [pictures.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
         return {
             **volume_pictures(xray, true, found),
             "radiograph, reconstruction": np.concatenate(rows),
         }
+
+
+STAGE = JointStage

@@ -12,9 +12,23 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import classification
 from xr2mri_jax.models import classifiers
-from xr2mri_jax.stages import base
+from xr2mri_jax.stages import base, earlier, pictures
 
 COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
+DEFAULTS = {
+    "model": {"classifier": {}},
+    "loss": {"label_smoothing": 0.1},
+    "classifier_workdir": "",
+    # Evaluation during training is on patients held out of the training split.
+    "data": {
+        "eval_split": "train",
+        "grades": (0, 2),
+        "balanced": True,
+        "held_out": 0.15,
+        "held_out_seed": 0,
+        "mixup": 0.0,
+    },
+}
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -26,8 +40,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         None for a new run, which starts from the network in classifier_workdir where one is named.
 
     Raises:
-      InputError: where the grades are wrong or a workdir holds no run.
+      InputError: where the grades or a number are wrong or a workdir holds no run.
     """
+    base.require_range(config, "loss.label_smoothing", 0, below=1)
+    base.require_range(config, "data.held_out", 0, below=1)
+    base.require_range(config, "data.held_out_seed", 0)
+    base.require_range(config, "data.mixup", 0)
     grades = config["data"]["grades"]
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
     if spec["classes"] != len(grades) or sorted(set(grades)) != list(grades):
@@ -39,16 +57,20 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")
     )
     if folder and stored is None:
-        source = base.earlier_workdir("classifier_workdir", folder, COMMAND)
+        source = earlier.workdir_of("classifier_workdir", folder, COMMAND)
         # The network is as wide as it is there; the radiographs may be larger.
         free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
-        base.model_spec(source, "classifier", free)
+        earlier.model_spec(source, "classifier", free)
         folder = str(source.resolve())
     return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
 
 
 class SiameseGapStage:
-    """Classifies radiographs by grade; class i stands for config.data.grades[i]."""
+    """Classifies radiographs by grade; class i stands for config.data.grades[i].
+
+    Attributes:
+      spec, grades: see `base.Classifies`.
+    """
 
     name = "siamese_gap"
     fields: tuple[str, ...] = ("xray", "kl")
@@ -79,7 +101,7 @@ class SiameseGapStage:
         made = base.created(self, rng)
         if not self.classifier_workdir:
             return made
-        source = base.earlier_workdir("classifier_workdir", self.classifier_workdir, COMMAND)
+        source = earlier.workdir_of("classifier_workdir", self.classifier_workdir, COMMAND)
         state = workdir.load_state(source)
         found = state["ema_params"], state.get("model_state", {})
         workdir.require_shapes(source, found, made)
@@ -151,4 +173,7 @@ class SiameseGapStage:
             f"KL{int(grade)}:{value:.2f}"
             for grade, value in zip(batch["kl"][: base.PICTURED], last, strict=True)
         )
-        return {told: base.in_row([image[..., 0] for image in xray])}
+        return {told: pictures.in_row([image[..., 0] for image in xray])}
+
+
+STAGE = SiameseGapStage

@@ -11,7 +11,7 @@ import jax
 
 from xr2mri_jax import files, stages, workdir
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages.base import Stage
+from xr2mri_jax.stages.base import Chooses, Stage
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import parallel, record
 from xr2mri_jax.training.state import TrainState
@@ -64,9 +64,8 @@ def load_model(
 def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
     """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
     model = load_model(folder, step=step)
-    stage: Any = model.stage
-    if step is None and hasattr(stage, "chosen_by"):
-        best = record.best_step(Path(folder), stage.chosen_by, workdir.steps(folder))
+    if step is None and isinstance(model.stage, Chooses):
+        best = record.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
         if best not in (None, model.step):
             return load_model(folder, step=best)
     return model

@@ -1,4 +1,8 @@
-"""The recipe of a run: its keys, their defaults, and what may stand in them."""
+"""The recipe of a run: its keys, their defaults, and what may stand in them.
+
+Here are the keys that every stage has; a stage adds its own (`stages.defaults`) and checks their
+ranges itself when it resolves a config.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -6,13 +10,14 @@ from typing import Any
 
 import ml_collections
 
+from xr2mri_jax import stages
 from xr2mri_jax.data.augment import STRENGTHS
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.losses import TERMS
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 
-# What may change between the parts of a run that is continued: none of it enters a step's numbers,
-# except `steps`, which stretches the learning rate's schedule.
+# What may change between the parts of a run that is continued, beside the folders of earlier stages
+# (EARLIER): none of it enters a step's numbers, except `steps`, which stretches the learning rate's
+# schedule.
 FREE_ON_RESUME = (
     "steps",
     "log_every",
@@ -24,11 +29,9 @@ FREE_ON_RESUME = (
     "cpu_devices",
     "data.data_dir",
     "data.cache",
-    # Folders may move: `continuing` holds the runs in them to those of before.
-    "cae_workdir",
-    "generator_workdir",
-    "classifier_workdir",
 )
+# The ending of the keys that name folders of earlier stages.
+EARLIER = "_workdir"
 CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
 LEAST = {
     "seed": 0,
@@ -45,92 +48,52 @@ LEAST = {
     "optimizer.weight_decay": 0.0,
     "optimizer.clip_norm": 0.0,
     "optimizer.ema_decay": 0.0,
-    "loss.mri_weight": 0.0,
-    "data.held_out": 0.0,
-    "data.mixup": 0.0,
-    "data.held_out_seed": 0,
 }
-BELOW_ONE = ("optimizer.ema_decay", "data.held_out", "loss.label_smoothing")
-# Their keys belong to the models, which check them themselves.
-OPEN = ("model.cae", "model.generator", "model.classifier")
-STAGES = ("cae", "generator", "joint", "siamese_gap")
+BELOW_ONE = ("optimizer.ema_decay",)
+COMMON: Mapping[str, Any] = {
+    "seed": 0,
+    "data": {
+        "dataset": "knee_phantom/default",
+        "data_dir": "workdir/data",
+        "train_split": "train",
+        "eval_split": "validation",
+        "batch_size": 16,
+        "cache": False,
+        "also": "",
+        "augment": dict.fromkeys(STRENGTHS, 0.0),
+    },
+    "model": {},
+    "loss": {},
+    "optimizer": {
+        "learning_rate": 1e-3,
+        "muon_learning_rate": 0.0,
+        "warmup_steps": 100,
+        "weight_decay": 1e-4,
+        "clip_norm": 1.0,
+        "ema_decay": 0.999,
+    },
+    "steps": 1000,
+    "log_every": 20,
+    "eval_every": 500,
+    "checkpoint_every": 500,
+    "keep": 2,
+    "parallel": "pmap",
+    "cpu_devices": 1,
+    "precision": "auto",
+}
 
 
 def default(stage: str) -> ml_collections.ConfigDict:
     """The config of a stage with every key that it may have.
 
     Args:
-      stage: one of STAGES.
+      stage: one of `stages.names()`.
 
     Raises:
       InputError: where the stage is unknown.
     """
-    if stage not in STAGES:
-        raise InputError(f"config.stage is {stage!r}, expected one of {', '.join(STAGES)}")
-    config: dict[str, Any] = {
-        "stage": stage,
-        "seed": 0,
-        "data": {
-            "dataset": "knee_phantom/default",
-            "data_dir": "workdir/data",
-            "train_split": "train",
-            "eval_split": "validation",
-            "batch_size": 16,
-            "cache": False,
-            "also": "",
-            "augment": dict.fromkeys(STRENGTHS, 0.0),
-        },
-        "model": {"cae": {}},
-        "loss": {},
-        "optimizer": {
-            "learning_rate": 1e-3,
-            "muon_learning_rate": 0.0,
-            "warmup_steps": 100,
-            "weight_decay": 1e-4,
-            "clip_norm": 1.0,
-            "ema_decay": 0.999,
-        },
-        "steps": 1000,
-        "log_every": 20,
-        "eval_every": 500,
-        "checkpoint_every": 500,
-        "keep": 2,
-        "parallel": "pmap",
-        "cpu_devices": 1,
-        "precision": "auto",
-    }
-    no_weights = dict.fromkeys(TERMS, 0.0)
-    if stage in ("cae", "joint"):
-        config["loss"]["xray"] = {**no_weights, "l1": 1.0}
-    if stage in ("generator", "joint"):
-        config["loss"]["mri"] = {**no_weights, "l1": 1.0}
-        config["loss"]["surfaces"] = 1.0
-        config["model"]["generator"] = {}
-        config["cae_workdir"] = ""
-    if stage == "generator":
-        config["freeze_encoder"] = True
-    if stage == "siamese_gap":
-        _classifier(config)
-    if stage == "joint":
-        config["loss"]["mri_weight"] = 1.0
-        config["generator_workdir"] = ""
-    return ml_collections.ConfigDict(config)
-
-
-def _classifier(config: dict[str, Any]) -> None:
-    """What a classifier of radiographs has more, and other, than the stages of images."""
-    config["model"] = {"classifier": {}}
-    config["loss"] = {"label_smoothing": 0.1}
-    config["classifier_workdir"] = ""
-    # Evaluation during training is on patients held out of the training split.
-    config["data"].update(
-        eval_split="train",
-        grades=(0, 2),
-        balanced=True,
-        held_out=0.15,
-        held_out_seed=0,
-        mixup=0.0,
-    )
+    config = _merged(COMMON, stages.defaults(stage))
+    return ml_collections.ConfigDict({"stage": stage, **config})
 
 
 def variant(
@@ -171,15 +134,14 @@ def validate(config: Mapping[str, Any]) -> None:
     wanted = dict(_leaves(plain(default(config.get("stage", "")))))
     found = dict(_leaves(config))
     for key in sorted(found.keys() | wanted.keys()):
-        if key.startswith(tuple(f"{place}." for place in OPEN)) or key in OPEN:
-            continue
+        if key == "model" or key.startswith("model."):
+            continue  # The models check their keys themselves.
         if key not in wanted:
             raise InputError(f"config.{key} is not a key of the stage {config['stage']}")
         if key not in found:
             raise InputError(f"config.{key} is missing")
         _check_value(key, found[key], wanted[key])
-    for place in OPEN:
-        _check_open(config, place)
+    _check_models(config, stages.defaults(config["stage"]).get("model", {}))
 
 
 def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workdir: Any) -> None:
@@ -222,7 +184,9 @@ def difference(stored: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[st
         before |= dict(_leaves({"data": {"contrast": _plain(DEFAULT_CONTRAST)}}))
     before.setdefault("dtype", now.get("dtype"))
     for key in sorted(before.keys() | now.keys()):
-        if key not in FREE_ON_RESUME and before.get(key) != now.get(key):
+        # Folders may move: `continuing` holds the runs in them to those of before.
+        free = key in FREE_ON_RESUME or key.endswith(EARLIER)
+        if not free and before.get(key) != now.get(key):
             return key, before.get(key), now.get(key)
     return None
 
@@ -249,10 +213,27 @@ def _check_value(key: str, found: Any, wanted: Any) -> None:
         raise InputError(f"config.{key} is {found!r}, expected less than 1")
 
 
-def _check_open(config: Mapping[str, Any], place: str) -> None:
-    first, second = place.split(".")
-    if second in config[first] and not isinstance(config[first][second], Mapping):
-        raise InputError(f"config.{place} is {config[first][second]!r}, expected keys with values")
+def _check_models(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Holds config.model to a part for each of the stage's models, and none more."""
+    models = config.get("model")
+    if not isinstance(models, Mapping):
+        raise InputError(f"config.model is {models!r}, expected keys with values")
+    for name in sorted(models.keys() | wanted.keys()):
+        if name not in wanted:
+            raise InputError(f"config.model.{name} is not a key of the stage {config['stage']}")
+        if name not in models:
+            raise InputError(f"config.model.{name} is missing")
+        if not isinstance(models[name], Mapping):
+            raise InputError(f"config.model.{name} is {models[name]!r}, expected keys with values")
+
+
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings in one, fresh at every level; at the leaves `own` goes before `common`."""
+    merged = {key: _merged(v, {}) if isinstance(v, Mapping) else v for key, v in common.items()}
+    for key, value in own.items():
+        before = merged.get(key, {})
+        merged[key] = _merged(before, value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from xr2mri_jax import datasets
 from xr2mri_jax.data import selection
 from xr2mri_jax.data.batches import DatasetIterator, example_shapes, make_iterator
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages.base import Stage
+from xr2mri_jax.stages.base import LearnsFromLess, Stage
 from xr2mri_jax.training import continuing, parallel
 
 Batch = dict[str, np.ndarray]
@@ -101,7 +101,7 @@ class DatasetInputs:
                 f"{hosts} hosts"
             )
         builder = datasets.load_builder(data["dataset"], data["data_dir"])
-        train_fields = getattr(stage, "train_fields", stage.fields)
+        train_fields = stage.train_fields if isinstance(stage, LearnsFromLess) else stage.fields
         return cls(builder, data, config["seed"], stage.fields, train_fields)
 
     def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:

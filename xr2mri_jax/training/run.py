@@ -11,7 +11,7 @@ import numpy as np
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
-from xr2mri_jax.stages.base import PICTURED, Stage
+from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
 from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, record
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.inputs import Batch, Inputs, Position
@@ -189,8 +189,7 @@ class Run:
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
     """The metrics over a whole split: the means, or what the stage makes of them."""
-    whole = getattr(stage, "whole", None)
-    return metrics.compute(total) if whole is None else whole(total)
+    return stage.whole(total) if isinstance(stage, Summarises) else metrics.compute(total)
 
 
 def say(line: str) -> None:

@@ -68,7 +68,7 @@ def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
     config = recipe.plain(recipe.default("generator"))
     config["model"] = described["config"]["model"]
     config["data"]["dataset"] = described["config"]["dataset"]
-    stage: Any = stages.make_stage(config)
+    stage = stages.make_stage(config)
     wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
     workdir.require_shapes(place / model_files.WEIGHTS, params, wanted)
     return LoadedModel(config, stage, params, {}, int(described["step"])), likeness

@@ -1,13 +1,13 @@
 """The grader of a training run as it stands, without calibration and likeness."""
 
 import os
-from typing import Any
 
 import xr2mri_jax
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.preprocess.contrast import contrast_of
+from xr2mri_jax.stages.base import Classifies
 from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
 
 
@@ -26,8 +26,8 @@ def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> Kn
 
 def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGrader:
     """The grader of a loaded run, see `from_workdir`; `workdir` names it in errors."""
-    stage: Any = model.stage
-    if not hasattr(stage, "classify"):
+    stage = model.stage
+    if not isinstance(stage, Classifies):
         raise InputError(
             f"{workdir}: found the stage {stage.name!r}, which gives no grades, expected the "
             "workdir of siamese_gap"

@@ -45,7 +45,7 @@ def fit(
 
     Args:
       output: the .npz file, written atomically at the end.
-      plan: sizes; None: those of the weights that ship.
+      plan: sizes; None: the defaults of `Plan`.
       say: receives a line on the progress.
 
     Raises:

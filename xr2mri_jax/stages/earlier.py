@@ -1,0 +1,86 @@
+"""What a stage takes from the run of an earlier one: its model's spec and its parameters."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import workdir
+from xr2mri_jax.errors import InputError
+
+
+def workdir_of(key: str, value: str, command: str) -> Path:
+    """The workdir of an earlier stage that `config[key]` names.
+
+    Args:
+      key: the config's key.
+      value: its value, a folder.
+      command: what trains that stage.
+
+    Raises:
+      InputError: where the value is empty or no run is in the folder; the line tells the command.
+    """
+    if not value:
+        raise InputError(
+            f"config.{key} is empty: train that stage first with `{command}` and name its folder "
+            f"with --config.{key}=DIR"
+        )
+    if not (Path(value) / "config.json").is_file():
+        raise InputError(
+            f"config.{key}={value} has no config.json in it: train it first with `{command}`"
+        )
+    return Path(value)
+
+
+def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """config.model[name] of the run in `directory`, which a spec that is given must agree with.
+
+    Raises:
+      InputError: where that run's config has none, or a key of `given` has another value there.
+    """
+    found = workdir.read_config(directory).get("model", {}).get(name)
+    if not found:
+        raise InputError(f"{directory}/config.json: it has no model.{name}")
+    return agreed(found, name, given, directory)
+
+
+def agreed(
+    found: Mapping[str, Any], name: str, given: Mapping[str, Any], where: Any
+) -> dict[str, Any]:
+    """The spec `found`, after holding the keys of `given` to it.
+
+    Raises:
+      InputError: where a key of `given` is another in `found`, which comes from `where`.
+    """
+    for key in sorted(given):
+        if key not in found or given[key] != found[key]:
+            raise InputError(
+                f"config.model.{name}.{key} is {given[key]!r}, but {where} was trained with "
+                f"{found.get(key)!r}: leave config.model.{name} empty to take it from there"
+            )
+    return dict(found)
+
+
+def averaged_params(directory: Path) -> dict[str, Any]:
+    """The averaged parameters of the newest checkpoint in `directory`."""
+    return workdir.load_state(directory)["ema_params"]
+
+
+def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> dict[str, Any]:
+    """`params` with the part `name` taken from an earlier stage.
+
+    Raises:
+      InputError: where the two trees differ in structure or in a shape.
+    """
+    ours, theirs = (jax.tree_util.tree_leaves_with_path(tree) for tree in (params[name], loaded))
+    shapes = [{jax.tree_util.keystr(k): np.shape(v) for k, v in tree} for tree in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        keys = sorted(shapes[0].keys() | shapes[1].keys())
+        key = next(k for k in keys if shapes[0].get(k) != shapes[1].get(k))
+        raise InputError(
+            f"{source}: its {name}{key} has shape {shapes[1].get(key)}, this config's has "
+            f"{shapes[0].get(key)}"
+        )
+    return {**params, name: loaded}
