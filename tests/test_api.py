@@ -12,7 +12,7 @@ from PIL import Image
 import xr2mri_jax
 from xr2mri_jax import api, samples
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Radiograph, Volume
+from xr2mri_jax.geometry import Radiograph, from_canonical
 from xr2mri_jax.phantom.case import simulate_case
 
 
@@ -51,12 +51,11 @@ def test_what_cannot_be_graded_is_refused():
 
 
 def test_labels_become_a_pair():
-    labels = simulate_case(3, 0, (32, 64, 64))["labels"]
-    affine = np.diag((-2.0, -4.0, -2.0, 1.0))[:, [2, 0, 1, 3]]
-    pair = xr2mri_jax.simulate(Volume(labels, affine), "right")
-    assert pair.mri.shape == labels.shape and pair.radiograph.side == "right"
+    volume = from_canonical(simulate_case(3, 0, (32, 64, 64))["labels"], "right")
+    pair = xr2mri_jax.simulate(volume, "right")
+    assert pair.mri.shape == volume.shape and pair.radiograph.side == "right"
     with pytest.raises(InputError, match="expected 0 or more"):
-        xr2mri_jax.simulate(Volume(labels, affine), "right", seed=-1)
+        xr2mri_jax.simulate(volume, "right", seed=-1)
 
 
 def test_predict_gives_a_volume_with_true_geometry_and_its_warnings():

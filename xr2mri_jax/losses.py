@@ -157,8 +157,7 @@ def surface_distance(
         raise ValueError(f"distances {jnp.shape(prediction)} and {jnp.shape(target)}")
     # Beyond the limit there is nothing to learn, but from the wrong side of it there is.
     error = jnp.clip(prediction, -limit, limit) - target
-    leak = jax.lax.stop_gradient(jnp.sign(error)) * 0.01
-    error = error + leak * (prediction - jax.lax.stop_gradient(prediction))
+    error = error + 0.01 * (prediction - jax.lax.stop_gradient(prediction))
     weight = jnp.exp(-jnp.abs(target) / near) * (jnp.abs(target) < limit) + 0.01
     axes = (2, 3, 4)
     total = jnp.mean(

@@ -37,7 +37,7 @@ class FakeBuilder:
             for side in (0, 1)
         ]
 
-    def as_data_source(self, split):
+    def as_data_source(self, split, decoders=None):
         assert split == "test"
         return self.examples
 

@@ -15,7 +15,9 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")],
     key=lambda path: str(path),
 )
-MARK = re.compile(r"<!-- (run|runs: (?P<script>[\w./]+)|needs: (?:data|accelerator)) -->\s*$")
+MARK = re.compile(
+    r"<!-- (run|runs: (?P<script>[\w./]+)|needs: (?:data|accelerator|network)) -->\s*$"
+)
 
 
 class Block(NamedTuple):

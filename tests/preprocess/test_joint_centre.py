@@ -60,7 +60,7 @@ def no_knee(kind):
         ("ramp", "no knee joint found"),
         ("ball", "no knee joint found"),
         ("blank", "constant"),
-        ("not finite", "not finite"),
+        ("not finite", "constant"),
     ],
 )
 def test_what_is_no_knee_is_refused(kind, said):

@@ -272,14 +272,16 @@ class FilesBuilder(
 def contrast_of_dataset(builder: Any) -> dict[str, Any]:
     """The contrast that a prepared dataset's radiographs were standardised with, JSON-able.
 
-    It is an option of datasets that are made from files; others are made with the default one.
+    It is an option of datasets that are made from files; others, and examples in memory, have the
+    default one.
 
     Raises:
       InputError: the dataset's own account of its preparation cannot be read.
     """
-    path = epath.Path(builder.data_path) / PROVENANCE
+    place = getattr(builder, "data_path", None)
+    path = None if place is None else epath.Path(place) / PROVENANCE
     clahe = None
-    if path.exists():
+    if path is not None and path.exists():
         try:
             clahe = json.loads(path.read_text())["options"].get("clahe")
         except (ValueError, KeyError, AttributeError) as error:

@@ -63,7 +63,8 @@ def make_radiograph(
     if knee is None:
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
-        asked = Asked(knee.side, side_source="the file's name")
+        # Files of this layout are crops of one knee: where none is seen, the crop is taken whole.
+        asked = Asked(knee.side, side_source="the file's name", force=True)
         found = one_knee(read_radiograph(knee.path), asked)
         size = _FRAME if boxed else shape
         image = frame_radiograph(found.radiograph, found.place, size, contrast).image

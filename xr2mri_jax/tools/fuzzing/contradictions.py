@@ -5,7 +5,6 @@ import io
 import struct
 from collections.abc import Callable
 
-import nibabel as nib
 import numpy as np
 import pydicom
 from pydicom import encaps
@@ -26,7 +25,6 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
             found |= {name: _on_one(seed, change) for name, change in _SLICE.items()}
             found |= {
                 "slice missing": lambda rng: _without_inner(seed.files, rng),
-                "slice twice": lambda rng: _with_copy(seed.files, rng),
             }
         return found
     zipped = content[:2] == b"\x1f\x8b"
@@ -162,23 +160,11 @@ def _without_inner(files: Files, rng: Rng) -> Files:
     return {name: content for name, content in files.items() if name != lost}
 
 
-def _with_copy(files: Files, rng: Rng) -> Files:
-    name = str(rng.choice(sorted(files)))
-    return {**files, f"{name}copy": files[name]}
-
-
 def _header(place: int, form: str, *values: float) -> Callable[[bytearray, Rng], None]:
     def change(data: bytearray, rng: Rng) -> None:
         struct.pack_into(f"<{form}", data, place, values[int(rng.integers(len(values)))])
 
     return change
-
-
-def _other_qform(data: bytearray, rng: Rng) -> None:
-    image = nib.Nifti1Image.from_bytes(bytes(data))
-    turned = image.affine @ np.diag([*(1.0 if k else -1.0 for k in rng.permutation(3)), 1.0])
-    image.set_qform(turned, 1)
-    data[:348] = image.header.binaryblock[:108] + data[108:120] + image.header.binaryblock[120:348]
 
 
 def _cut_voxels(data: bytearray, rng: Rng) -> None:
@@ -194,7 +180,6 @@ _NIFTI: dict[str, Callable[[bytearray, Rng], None]] = {
     "NaN in the sform": _header(280, "f", float("nan"), float("inf")),
     "huge sform": _header(288, "f", 1e30, 7000.0),
     "pixdim against sform": _header(80, "f", 3.6, 0.0, float("nan")),
-    "qform against sform": _other_qform,
     "no forms": lambda data, rng: struct.pack_into("<2h", data, 252, 0, 0),
     "metres": lambda data, rng: struct.pack_into("<B", data, 123, int(rng.choice([1, 3]))),
     "voxels cut off": _cut_voxels,

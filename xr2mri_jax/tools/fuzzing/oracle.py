@@ -105,6 +105,9 @@ def _volume(volume: Volume, files: dict[str, bytes]) -> str:
 
 def _series(volume: Volume, files: dict[str, bytes]) -> str:
     images = [c for c in files.values() if pydicom.dcmread(io.BytesIO(c), force=True).get("Rows")]
+    # Where some of the files are passed over, the reader says so.
+    if volume.doubts:
+        return ""
     if volume.shape[2] != len(images):
         return f"{volume.shape[2]} slices of {len(images)} files"
     positions = []
