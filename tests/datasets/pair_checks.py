@@ -50,7 +50,8 @@ def check_everybody(builder, expected: tuple[MadeSubject, ...]) -> dict:
         knee: PAIRED if row["status"] == PAIRED else row["reason"]
         for knee, row in report_of(builder).items()
     }
-    assert outcomes == wanted
+    found = {knee: (outcomes.get(knee), wanted.get(knee)) for knee in outcomes | wanted}
+    assert outcomes == wanted, {knee: both for knee, both in found.items() if both[0] != both[1]}
     assert len({knee[:2] for knee in wanted}) >= 40
     examples = examples_of(builder)
     assert set(examples) == {knee[:2] for knee, outcome in wanted.items() if outcome == PAIRED}

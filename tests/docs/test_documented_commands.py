@@ -15,9 +15,8 @@ PAGES = sorted(
     [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")],
     key=lambda path: str(path),
 )
-MARK = re.compile(
-    r"<!-- (run|runs: (?P<script>[\w./]+)|needs: (?:data|accelerator|network)) -->\s*$"
-)
+NEEDS = "data|accelerator|network"
+MARK = re.compile(rf"<!-- (run|runs: (?P<script>[\w./]+)|needs: (?:{NEEDS})) -->\s*$")
 
 
 class Block(NamedTuple):

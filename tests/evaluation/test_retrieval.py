@@ -1,10 +1,11 @@
 """Retrieval against a loop over pairs, and its rules for ties and masks."""
 
-from pathlib import Path
+import tempfile
 
 import numpy as np
 import pytest
 
+from xr2mri_jax.errors import WorkError
 from xr2mri_jax.evaluation import retrieval
 from xr2mri_jax.evaluation.store import VolumeStore
 
@@ -56,7 +57,8 @@ def test_ranks_and_summary_by_hand():
     }
 
 
-def test_store_gives_back_what_it_took_and_goes_away():
+def test_store_gives_back_what_it_took_and_goes_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     rng = np.random.default_rng(1)
     predicted = rng.random((4, *SHAPE), dtype=np.float32) * 1.5 - 0.2
     real = rng.integers(0, 65536, (4, *SHAPE)).astype(np.float32) / np.float32(65535)
@@ -67,8 +69,7 @@ def test_store_gives_back_what_it_took_and_goes_away():
         np.testing.assert_array_equal(store.mask(cases), mask[cases])
         cut = np.clip(predicted[cases], 0, 1)
         np.testing.assert_allclose(store.predicted(cases), cut, atol=1e-5)
-        folder = store._folder.name
-    assert not Path(folder).exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_store_refuses_other_shapes_and_nan():
@@ -76,5 +77,5 @@ def test_store_refuses_other_shapes_and_nan():
     with VolumeStore(1) as store:
         with pytest.raises(ValueError, match="not one shape"):
             store.put(np.array([0]), volume[:, :2], volume, volume)
-        with pytest.raises(ValueError, match="not finite"):
+        with pytest.raises(WorkError, match=r"examples \[0\] of the split is not finite"):
             store.put(np.array([0]), volume + np.nan, volume, volume)

@@ -83,7 +83,7 @@ class Source:
 
     def __init__(self, folder, grades=(0, 2)):
         random = np.random.default_rng(0)
-        self.data_dir = folder
+        self.data_dir = self.data_path = folder
         self.examples = []
         for i in range(60):
             kl = int(random.choice(grades))

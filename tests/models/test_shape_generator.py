@@ -21,7 +21,8 @@ SHAPE = (9, 8, 8, 8)
 def hidden(batch=2):
     random = np.random.default_rng(0)
     return tuple(
-        random.normal(size=(batch, n, n, c)).astype(np.float32) for n, c in ((4, 3), (2, 5))
+        random.normal(size=(batch, n, n, c)).astype(np.float32)
+        for n, c in ((16, 2), (8, 3), (4, 5))
     )
 
 
