@@ -47,11 +47,20 @@ def stopped(process, number):
     return process.returncode, error.splitlines()
 
 
+def popen(command):
+    """Starts a command that SIGINT reaches, also where a shell's background job ignores it."""
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def start(script, folder="."):
     script = f"import sys; sys.argv[0] = {str(folder)!r}\n{script}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = popen([sys.executable, "-c", script])
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -95,9 +104,7 @@ def test_an_ignored_signal_stays_ignored():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("script", sorted(LAUNCH.glob("*.py")), ids=lambda path: path.name)
 def test_every_command_is_armed_before_its_imports(script):
-    process = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = popen([sys.executable, str(script)])
     started, bit = time.monotonic(), 1 << (signal.SIGTERM - 1)
     while not _caught(process.pid) & bit:
         assert process.poll() is None, "ended without having been armed"
