@@ -47,19 +47,16 @@ def stopped(process, number):
     return process.returncode, error.splitlines()
 
 
+# A shell's background job ignores SIGINT, and so would what the tests start there.
+REACHED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def popen(command):
-    """Starts a command that SIGINT reaches, also where a shell's background job ignores it."""
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def start(script, folder="."):
-    script = f"import sys; sys.argv[0] = {str(folder)!r}\n{script}"
+    script = f"{REACHED}\nimport sys; sys.argv[0] = {str(folder)!r}\n{script}"
     process = popen([sys.executable, "-c", script])
     assert process.stdout.readline() == "ready\n"
     return process
