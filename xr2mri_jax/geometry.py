@@ -17,6 +17,13 @@ from xr2mri_jax.errors import InputError
 
 BOX_MM = (128.0, 128.0, 128.0)  # extent along (d, h, w), outer voxel edge to outer voxel edge
 SIDES = ("left", "right")
+# Width of the tibial plateau over 44 segmented knees of the Osteoarthritis Initiative: mean and
+# standard deviation in mm.
+PLATEAU_MM, PLATEAU_DEVIATION_MM = 76.6, 6.0
+# Crops of single knees, measured on 300 training crops of the Osteoarthritis Initiative: the joint
+# line spans 0.79 of the crop's width (95 % lie within 0.75 to 0.84) whatever the knee's size; the
+# joint's centre lies at the middle column and 0.55 of the way down.
+LINE_SHARE, CENTRE_ROW = 0.79, 0.55
 
 Numbers = Sequence[float] | np.ndarray
 

@@ -11,12 +11,12 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import export
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
-from xr2mri_jax.inference.predict import predict_volume
+from xr2mri_jax.inference.predict import Predictor
 
 
 @pytest.fixture
 def prediction(fake_model, knee_pixels):
-    return predict_volume(fake_model, Radiograph(knee_pixels, (1.0, 1.0), "left"))
+    return Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), "left"))
 
 
 def test_names_beside_the_volume(tmp_path):

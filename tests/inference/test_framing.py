@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Radiograph, mirror_radiograph
+from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.preprocess.answers import Asked
-from xr2mri_jax.preprocess.framing import CENTRE_ROW, LINE_SHARE
 from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,

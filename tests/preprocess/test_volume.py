@@ -81,16 +81,3 @@ def test_the_centre_is_found_where_none_is_given():
     given = standardise_volume(volume, side, standard.record["centre_mm"], SHAPE)
     assert given.record["centre_found"] is None
     np.testing.assert_array_equal(given.array, standard.array)
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_a_bias_field_is_recorded_and_undone(side):
-    volume = made((16, 32, 32))
-    ramp = np.exp(np.linspace(-0.4, 0.4, 16))[:, None, None]
-    bright = Volume(volume.array * ramp, volume.affine)
-    standard = standardise_volume(bright, side, (0, 0, 0), bright.shape, WHOLE, bias_field={})
-    record = json.loads(json.dumps(standard.record, allow_nan=False))
-    expected = bright.array[:, :, ::-1] if side == "left" else bright.array
-    np.testing.assert_allclose(source_values(record, standard.array), expected, rtol=1e-3, atol=1)
-    with pytest.raises(InputError, match="its own place"):
-        source_values(record, standard.array[:4])

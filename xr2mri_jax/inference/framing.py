@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.geometry import LINE_SHARE, Radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.framing import (
-    LINE_SHARE,
     frame_radiograph,
     is_framed,
     line_columns,

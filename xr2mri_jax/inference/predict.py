@@ -164,13 +164,6 @@ def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
     return Predictor(*load_generator(model), source=model)
 
 
-def predict_volume(
-    model: LoadedModel, radiograph: Radiograph, centre: Sequence[float] | None = None
-) -> Prediction:
-    """One radiograph to one volume; for several with one model keep a `Predictor`."""
-    return Predictor(model)(radiograph, centre)
-
-
 def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
     """Finds the knee that is meant and predicts its volume.
 

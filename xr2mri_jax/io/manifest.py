@@ -9,7 +9,6 @@ from xr2mri_jax.io.records import Grade, Knee, MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
 
 COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl")
-OPTIONAL_COLUMNS = ("view", "sequence", "spacing")
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 _VIEWS = {"", "single", "bilateral"}
 _NO_GRADE = {"", "-1", "na", "n/a", "nan", "."}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.geometry import BOX_MM, KneePlace, Radiograph
+from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, KneePlace, Radiograph
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
     StandardRadiograph,
@@ -17,10 +17,6 @@ from xr2mri_jax.preprocess.radiograph import (
     standardise_radiograph,
 )
 
-# Measured on 300 training crops of the Osteoarthritis Initiative: the joint line spans 0.79 of the
-# frame's width (95 % lie within 0.75 to 0.84) whatever the knee's size; the joint's centre lies at
-# the middle column and 0.55 of the way down.
-LINE_SHARE, CENTRE_ROW = 0.79, 0.55
 # A radiograph whose only joint line spans at least this share of its width, and whose height and
 # width differ by no more than this factor, is such a frame already.
 FILLS, SQUARE = 0.6, 1.1
@@ -83,19 +79,6 @@ def pixel_aspect(radiograph: Radiograph) -> float:
     """Height of a pixel over its width; 1 where the spacing is unknown."""
     row_mm, column_mm = radiograph.spacing or (1.0, 1.0)
     return row_mm / column_mm
-
-
-def frame_mm(record: Mapping[str, Any], spacing: Sequence[float]) -> tuple[float, float]:
-    """Height and width of a frame in mm.
-
-    Args:
-      record: of `frame_radiograph`.
-      spacing: (row_mm, col_mm) of the radiograph at the knee.
-    """
-    matrix = np.asarray(record["canonical_to_source"], np.float64)
-    steps = np.abs(np.diag(matrix)[:2]) * np.asarray(spacing, np.float64)
-    height, width = (steps * np.asarray(record["shape"])).tolist()
-    return height, width
 
 
 def _cut(

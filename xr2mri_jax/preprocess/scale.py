@@ -3,12 +3,9 @@
 import dataclasses
 from typing import Any
 
-from xr2mri_jax.geometry import KneePlace, Radiograph
+from xr2mri_jax.geometry import PLATEAU_DEVIATION_MM, PLATEAU_MM, KneePlace, Radiograph
 from xr2mri_jax.preprocess.framing import line_columns, pixel_aspect
 
-# Width of the tibial plateau over 44 segmented knees of the Osteoarthritis Initiative: mean and
-# standard deviation in mm.
-PLATEAU_MM, PLATEAU_DEVIATION_MM = 76.6, 6.0
 # Length of the finder's joint line over the width of the plateau.
 LINE_OVER_PLATEAU = 1.0
 # A joint line of another length in mm belongs to no knee of an adult.

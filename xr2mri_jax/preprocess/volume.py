@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, to_canonical, without_gaps
-from xr2mri_jax.preprocess.bias_field import bias_field_at, correct_bias
+from xr2mri_jax.geometry import BOX_MM, Volume, to_canonical
 from xr2mri_jax.preprocess.intensity import scale_to_window, undo_window
 from xr2mri_jax.preprocess.joint_centre.find import JointCentre, find_joint_centre
 from xr2mri_jax.preprocess.record import frame_record
@@ -38,7 +37,6 @@ def standardise_volume(
     centre: Sequence[float] | None,
     shape: Sequence[int],
     percentiles: Sequence[float] = PERCENTILES,
-    bias_field: Mapping[str, Any] | None = None,
 ) -> StandardVolume:
     """Brings an MRI into the canonical box and scales it to [0, 1] inside the field.
 
@@ -48,14 +46,11 @@ def standardise_volume(
       centre: RAS mm of the tibiofemoral joint's centre; None finds it (`find_joint_centre`).
       shape: voxels (d, h, w) of the canonical grid.
       percentiles: limits of the intensity window, percent of the field's voxels in the box.
-      bias_field: settings of `bias_field.correct_bias` ({} for its defaults), which is done first;
-        None leaves the brightness as it is.
 
     Returns:
       The canonical volume. Its record has source_shape, source_affine, shape, side, mirrored,
       centre_mm, centre_found (None where it was given, else confidence and spread_mm), box_mm,
-      field (share of the box inside the field), bias_field (None or the record of `correct_bias`)
-      and window {low, high, percentiles}.
+      field (share of the box inside the field) and window {low, high, percentiles}.
 
     Raises:
       InputError: a bad side or shape, no joint found, the box meets no part of the field, a
@@ -65,14 +60,7 @@ def standardise_volume(
     if centre is None:
         found = find_joint_centre(volume, side)
         centre = found.centre_mm
-    bias = None
-    source = volume
-    if bias_field is not None:
-        corrected, bias = correct_bias(without_gaps(volume), bias_field)
-        source = dataclasses.replace(
-            corrected, array=np.where(_gaps(volume), np.nan, corrected.array)
-        )
-    array, mask = to_canonical(source, side, centre, shape)
+    array, mask = to_canonical(volume, side, centre, shape)
     if not mask.any():
         raise InputError(
             f"the box around {[float(c) for c in centre]} mm meets no voxel of the volume, "
@@ -86,7 +74,6 @@ def standardise_volume(
         "centre_found": _how_sure(found),
         "box_mm": list(BOX_MM),
         "field": float(mask.mean()),
-        "bias_field": bias,
         "window": window,
     }
     return StandardVolume(np.where(mask, scaled, np.float32(0)), mask, record)
@@ -97,42 +84,12 @@ def source_values(record: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
 
     Args:
       record: of a `StandardVolume`.
-      array: f32 in [0, 1]; any shape, but the canonical one (d, h, w) where a bias field was
-        divided out, since that depends on the place.
-
-    Raises:
-      InputError: another shape than the canonical one in the latter case.
+      array: f32 in [0, 1], of any shape.
     """
-    values = undo_window(array, record["window"]["low"], record["window"]["high"])
-    if record.get("bias_field") is None:
-        return values
-    if list(np.shape(array)) != record["shape"]:
-        raise InputError(
-            f"found an array of shape {np.shape(array)}, expected {record['shape']}: a bias field "
-            "can be undone at its own place only"
-        )
-    return values * _canonical_bias_field(record)
-
-
-def _canonical_bias_field(record: Mapping[str, Any]) -> np.ndarray:
-    """The bias field f32[d, h, w] at the canonical voxels."""
-    shape = record["shape"]
-    to_source = np.linalg.solve(
-        np.array(record["source_affine"]), canonical_affine(shape, record["centre_mm"])
-    )
-    index = np.moveaxis(np.indices(shape, np.float64), 0, -1)
-    field = bias_field_at(record["bias_field"], index @ to_source[:3, :3].T + to_source[:3, 3])
-    return field[:, :, ::-1] if record["mirrored"] else field
+    return undo_window(array, record["window"]["low"], record["window"]["high"])
 
 
 def _how_sure(found: JointCentre | None) -> dict[str, float] | None:
     if found is None:
         return None
     return {"confidence": found.confidence, "spread_mm": found.spread_mm}
-
-
-def _gaps(volume: Volume) -> np.ndarray:
-    """bool[i, j, k]: voxels without a number."""
-    if volume.array.dtype.kind != "f":
-        return np.zeros(volume.shape, bool)
-    return np.isnan(volume.array)

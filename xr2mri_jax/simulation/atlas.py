@@ -17,14 +17,12 @@ from skimage.measure import marching_cubes
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
-from xr2mri_jax.geometry import BOX_MM, Volume, checked_side
+from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM, Volume, checked_side
 from xr2mri_jax.phantom import label_map
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
 from xr2mri_jax.phantom.surfaces import SURFACES
 from xr2mri_jax.phantom.tissues import BONE_CODES, CODES
 
-# Mean width of the tibial plateau of 44 segmented adult knees (standard deviation 6.0 mm).
-PLATEAU_MM = 76.6
 # The grid of the distances: wider than the canonical box, for what is turned or moved into it.
 SIZE, VOXEL_MM = 96, 1.5
 FINE = 2  # distances are measured on voxels so many times finer

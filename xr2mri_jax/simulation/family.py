@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from xr2mri_jax.geometry import BOX_MM, SIDES
+from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM, SIDES
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, signal_table
 from xr2mri_jax.phantom.surfaces import NAMES
@@ -18,7 +18,6 @@ from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import framing, projection
 from xr2mri_jax.simulation.atlas import (
     LIMIT_MM,
-    PLATEAU_MM,
     SIZE,
     VOXEL_MM,
     Atlas,

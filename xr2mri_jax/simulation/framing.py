@@ -1,7 +1,7 @@
 """How a knee lies in its frame, and how a film of it looks: the same for real and simulated ones.
 
 The network's radiograph is the canonical box at the scale at which the tibial plateau is
-`atlas.PLATEAU_MM` wide, around the joint's centre. Crops of real radiographs show less than the
+`geometry.PLATEAU_MM` wide, around the joint's centre. Crops of real radiographs show less than the
 box: outside of them the border is repeated, and the contrast has been equalised.
 """
 
@@ -11,11 +11,10 @@ import numpy as np
 from scipy import ndimage
 from skimage.exposure import equalize_adapthist
 
-from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
 
 # A crop's width over the joint line's, and how far down the joint lies, with their deviations.
-FRAME, CENTRE_ROW = (1 / 0.79, 0.04), (0.55, 0.03)
-_PLATEAU_MM = 76.6
+_FRAME, _ROW = (1 / LINE_SHARE, 0.04), (CENTRE_ROW, 0.03)
 SCATTER_MM = 18.0
 # Of contrast-limited adaptive histogram equalisation.
 CLIP_LIMITS = (3e-3, 5e-2)
@@ -73,22 +72,22 @@ def film(path: np.ndarray, jitter: Jitter, rng: np.random.Generator) -> np.ndarr
 
 
 def canvas(frame: np.ndarray, size: int) -> np.ndarray:
-    """A frame of 1 / 0.79 joint lines in the canonical box: the network's radiograph.
+    """A frame of 1 / LINE_SHARE joint lines in the canonical box: the network's radiograph.
 
     Args:
-      frame: f32[H, W] in [0, 1]: the joint's centre 0.55 of the way down, as `preprocess` frames.
+      frame: f32[H, W] in [0, 1]: the joint's centre at CENTRE_ROW, as `preprocess` frames.
       size: pixels of the box each way.
 
     Returns:
       f32[size, size]: the frame smoothed to the box's pixels, its border repeated outside of it.
     """
     pixel = BOX_MM[1] / size
-    wide = _PLATEAU_MM * FRAME[0] / pixel
+    wide = PLATEAU_MM / LINE_SHARE / pixel
     step = [n / wide for n in frame.shape]
     sigma = [np.sqrt(max(f * f - 1.0, 0.0) / (8 * np.log(2))) for f in step]
     smooth = ndimage.gaussian_filter(np.asarray(frame, np.float32), sigma, mode="nearest")
     place = np.arange(size) - (size - 1) / 2
-    rows = place * step[0] + CENTRE_ROW[0] * frame.shape[0] - 0.5
+    rows = place * step[0] + CENTRE_ROW * frame.shape[0] - 0.5
     columns = place * step[1] + (frame.shape[1] - 1) / 2
     where = np.meshgrid(rows, columns, indexing="ij")
     return ndimage.map_coordinates(smooth, where, order=1, mode="nearest")
@@ -112,8 +111,8 @@ def _crop(shape: tuple[int, ...], jitter: Jitter, rng: np.random.Generator) -> t
     """The frame's rows and columns: sometimes the whole box."""
     if rng.random() < 0.1:
         return slice(0, shape[0]), slice(0, shape[1])
-    wide = _PLATEAU_MM * rng.normal(*FRAME) * jitter.scale
-    down = -wide * (rng.normal(*CENTRE_ROW) - 0.5) + jitter.shift_mm[1]
+    wide = PLATEAU_MM * rng.normal(*_FRAME) * jitter.scale
+    down = -wide * (rng.normal(*_ROW) - 0.5) + jitter.shift_mm[1]
     right = jitter.shift_mm[2] + rng.normal(0, 1.5)
     spans = []
     for n, box, middle in zip(shape, BOX_MM[1:], (down, right), strict=True):

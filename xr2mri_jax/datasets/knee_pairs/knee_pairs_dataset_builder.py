@@ -78,7 +78,6 @@ class Builder(FilesBuilder):
         settings = Settings(
             self.builder_config.volume_shape,
             self.options.contrast,
-            self.options.bias_field,
             self.options.spacing,
             self.scratch,
         )

@@ -26,7 +26,6 @@ class PairOptions:
       places: CSV file of given places of knees in radiographs, instead of finding them.
       spacing: mm a pixel of radiographs that do not tell it; None rejects these.
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
-      bias_field: whether the MRI's bias field is corrected.
       splits: CSV or JSON file of given splits by subject, instead of the hash.
       split_seed: of the hash that splits by subject.
       split_shares: expected share of the subjects by split, sum 1.
@@ -41,7 +40,6 @@ class PairOptions:
     places: str | None = None
     spacing: float | None = None
     clahe: tuple[float, float] | None = None
-    bias_field: bool = False
     splits: str | None = None
     split_seed: int = 0
     split_shares: Mapping[str, float] = dataclasses.field(default_factory=lambda: dict(FRACTIONS))

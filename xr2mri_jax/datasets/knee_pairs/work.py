@@ -44,7 +44,6 @@ class Settings:
 
     volume_shape: tuple[int, int, int]
     contrast: Mapping[str, Any]
-    bias_field: bool = False
     spacing: float | None = None
     scratch: str | None = None
 
@@ -204,7 +203,6 @@ def _standard_volume(
             pair.side,
             joint.centre_mm,
             settings.volume_shape,
-            bias_field={} if settings.bias_field else None,
         )
     _require_field(standard.mask, source)
     about = {

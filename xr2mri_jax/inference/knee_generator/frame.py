@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
 from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.preprocess.scale import Scale
 from xr2mri_jax.simulation import framing
-from xr2mri_jax.simulation.atlas import PLATEAU_MM
 
 # A frame's pixels before it is put into the box.
 FRAME_SHAPE = (224, 224)
@@ -35,18 +34,18 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
     """A frame in the canonical box at the scale of the training knees.
 
     Args:
-      frame: f32[h, w, 1] of 1 / 0.79 joint lines, the joint's centre 0.55 of the way down.
+      frame: f32[h, w, 1] of 1 / LINE_SHARE joint lines, the joint's centre at CENTRE_ROW.
       size: pixels of the box each way.
 
     Returns:
       f32[size, size, 1]; its record leads back to the source's pixels.
     """
     height, width = frame.image.shape[:2]
-    wide = PLATEAU_MM * framing.FRAME[0] * size / BOX_MM[1]
+    wide = PLATEAU_MM / LINE_SHARE * size / BOX_MM[1]
     steps = height / wide, width / wide
     middle = (size - 1) / 2
     to_frame = np.diag([*steps, 1.0])
-    to_frame[0, 2] = framing.CENTRE_ROW[0] * height - 0.5 - steps[0] * middle
+    to_frame[0, 2] = CENTRE_ROW * height - 0.5 - steps[0] * middle
     to_frame[1, 2] = (width - 1) / 2 - steps[1] * middle
     to_source = np.asarray(frame.record["canonical_to_source"], np.float64) @ to_frame
     image = framing.canvas(frame.image[..., 0], size)[..., None]
@@ -55,7 +54,7 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
         "shape": [size, size],
         "canonical_to_source": to_source.tolist(),
         "box_mm": list(BOX_MM[1:]),
-        "scale": "the tibial plateau is taken to be 76.6 mm wide",
+        "scale": f"the tibial plateau is taken to be {PLATEAU_MM:g} mm wide",
     }
     return StandardRadiograph(np.clip(image, 0, 1), frame.side, record)
 
