@@ -11,7 +11,7 @@ from xr2mri_jax.preprocess.knee_finder.peaks import Found, find, find_one
 from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise, whole_view
 
 # Least confidence of a knee that is taken, and of one that is reported as doubtful.
-LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.5, 0.15
+LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.4, 0.15
 # Least confidence of a second knee, which is looked for beside a first one.
 LEAST_PARTNER = 0.35
 # Least probability of a centre in the first look that is worth a second one.
@@ -81,9 +81,9 @@ def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> S
       least_confidence: of a knee that is taken, in [0, 1].
 
     Returns:
-      What is seen. The confidence of a place is the network's probability, in the near view, that
-      the least certain of the three points lies within 7 % of the view's width of where it was put;
-      the probability of its side is by both looks.
+      What is seen. The confidence of a place is the geometric mean over its three points of the
+      network's probability, in the near view, that a point lies within 7 % of the view's width of
+      where it was put; the probability of its side is by both looks.
 
     Raises:
       InputError: pixels that are not finite, or too few of them.
@@ -270,7 +270,9 @@ def _near(image: np.ndarray, place: list[_Knee], aspect: float) -> _Knee:
     ]
     best = int(np.argmax(scores))
     share = scores[best] / sum(scores)
-    return _Knee(SIDES[best], view.to_source(points), float(probability.min()), share)
+    # One point hidden by an implant must not hide a knee; a knee has no point that is not there.
+    confidence = float(np.prod(probability) ** (1 / len(probability)))
+    return _Knee(SIDES[best], view.to_source(points), confidence, share)
 
 
 def _distance(one: np.ndarray, other: np.ndarray, aspect: float) -> float:
