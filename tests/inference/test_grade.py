@@ -13,6 +13,7 @@ from PIL import Image
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import grade as grading
+from xr2mri_jax.inference import listing
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade import GradeOptions, grade
 from xr2mri_jax.inference.grade_output import GradeOutput
@@ -295,7 +296,7 @@ def test_files_are_read_ahead_while_earlier_rows_are_taken(monkeypatch, model, t
         return f"refused {path.name}"
 
     monkeypatch.setattr(grading, "framed_knees", slow)
-    listed = [grading.Listed(f"{n:02d}", tmp_path / f"{n:02d}") for n in range(12)]
+    listed = [listing.Listed(f"{n:02d}", tmp_path / f"{n:02d}") for n in range(12)]
     output = GradeOutput(tmp_path / "o.csv")
     found = list(
         grading.graded(listed, made_grader.bare_grader(), GradeOptions(batch_size=2), output)
@@ -308,13 +309,13 @@ def test_files_are_read_ahead_while_earlier_rows_are_taken(monkeypatch, model, t
 def test_names_of_pictures_differ():
     taken: set[str] = set()
     names = [
-        grading._picture_name(name, "left", taken)
+        listing.output_name(name, "left", taken)
         for name in ("a/1.png", "a_1.png", "A/1.jpg", "..", "é.nii.gz")
     ]
     assert names == [
-        "a_1_left.png",
-        "a_1_left_2.png",
-        "A_1_left_3.png",
-        "radiograph_left.png",
-        "radiograph_left_2.png",
+        "a_1_left",
+        "a_1_left_2",
+        "A_1_left_3",
+        "radiograph_left",
+        "radiograph_left_2",
     ]

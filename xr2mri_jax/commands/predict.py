@@ -1,8 +1,11 @@
-"""One radiograph of a knee to one synthesised MRI volume, with a picture and a record beside it.
+"""Radiographs of knees to synthesised MRI volumes, with a record and a picture beside each.
 
 xr2mri predict --xray=FILE --output=OUT.nii.gz [--model=DIR] [--side=right] [--spacing=MM]
     [--labels=LABELS.nii.gz] [--meshes=DIR] [--dicom_dir=DIR [--keep_identity]]
+xr2mri predict --xray=FOLDER_OR_CSV --output=FOLDER [--labels=FOLDER] [--meshes=FOLDER]
 """
+
+from pathlib import Path
 
 from absl import flags
 
@@ -12,8 +15,12 @@ from xr2mri_jax.runtime import command_line
 MODEL = flags.DEFINE_string(
     "model", "", "workdir of a trained generator or joint stage; default the model that ships"
 )
-XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")
-OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
+XRAY = flags.DEFINE_string(
+    "xray", "", "radiograph of one knee or both; a folder of them; a CSV with the column file"
+)
+OUTPUT = flags.DEFINE_string(
+    "output", "", "volume to write, ending in .nii.gz or .nii; for many radiographs a folder"
+)
 SIDE = flags.DEFINE_enum(
     "side", None, ["left", "right"], "which knee of two; of one where the file says no side"
 )
@@ -29,15 +36,31 @@ DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as
 KEEP_IDENTITY = flags.DEFINE_bool(
     "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
 )
-LABELS = flags.DEFINE_string("labels", None, "label map to write, ending in .nii.gz or .nii")
+LABELS = flags.DEFINE_string(
+    "labels", None, "label map to write, ending in .nii.gz or .nii; for many radiographs a folder"
+)
 MESHES = flags.DEFINE_string("meshes", None, "folder for a STL file a structure, patient's mm")
+PICTURE = flags.DEFINE_bool(
+    "picture", None, "draw a PNG beside each volume; default yes for one radiograph, no for many"
+)
 FORCE = flags.DEFINE_bool("force", False, "take the middle of a picture that shows no frontal knee")
 
 
 def main() -> None:
-    """Predicts one volume from the flags."""
+    """Predicts what the flags ask for."""
     centre = _parse_centre(CENTRE.value)
     # Imported here, so that a wrong flag is answered at once.
+    from xr2mri_jax.inference.predict_many import is_many
+    from xr2mri_jax.runtime import compilation_cache
+
+    compilation_cache.use()
+    if is_many(XRAY.value):
+        _predict_many()
+    else:
+        _predict_one(centre)
+
+
+def _predict_one(centre: tuple[float, float] | None) -> None:
     from xr2mri_jax.inference.predict import predict_file
 
     predict_file(
@@ -52,8 +75,36 @@ def main() -> None:
         FORCE.value,
         LABELS.value,
         MESHES.value,
+        picture=PICTURE.value is not False,
     )
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
+
+
+def _predict_many() -> None:
+    from xr2mri_jax.inference.predict_many import TABLE, ManyOptions, predict_many
+
+    for flag in (CENTRE, DICOM_DIR):
+        if flag.value is not None:
+            raise InputError(
+                f"--{flag.name}: found {flag.value!r} with many radiographs, expected it with one"
+            )
+    options = ManyOptions(
+        Path(XRAY.value),
+        Path(OUTPUT.value),
+        MODEL.value or None,
+        SIDE.value,
+        SPACING.value,
+        FORCE.value,
+        None if LABELS.value is None else Path(LABELS.value),
+        None if MESHES.value is None else Path(MESHES.value),
+        bool(PICTURE.value),
+    )
+    rows = predict_many(options)
+    done = sum(bool(row["volume"]) for row in rows)
+    print(
+        f"{Path(OUTPUT.value) / TABLE}: {done} knees synthesised, {len(rows) - done} refused - "
+        "research only, not for diagnosis"
+    )
 
 
 def _parse_centre(text: str | None) -> tuple[float, float] | None:

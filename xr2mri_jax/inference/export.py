@@ -37,11 +37,11 @@ class DicomOutput(NamedTuple):
 
 
 class OutputFiles(NamedTuple):
-    """Where a prediction goes; `dicom` is None where no series is wanted."""
+    """Where a prediction goes; None where a file is not wanted."""
 
     volume: Path
-    picture: Path
     record: Path
+    picture: Path | None = None
     dicom: DicomOutput | None = None
     labels: Path | None = None
     meshes: Path | None = None
@@ -60,7 +60,7 @@ class OutputFiles(NamedTuple):
         """
         if labels is not None:
             path = Path(labels)
-            taken = {file.resolve() for file in (*self[:3], Path(xray))}
+            taken = {file.resolve() for file in (*self.named(), Path(xray))}
             for file in (path, shapes.table_path(path)):
                 if file.resolve() in taken:
                     raise InputError(f"--labels: {file} is another file of this command")
@@ -73,6 +73,10 @@ class OutputFiles(NamedTuple):
             labels=None if labels is None else Path(labels),
             meshes=None if meshes is None else Path(meshes),
         )
+
+    def named(self) -> list[Path]:
+        """Volume, record and picture, as far as they are wanted."""
+        return [file for file in self[:3] if file is not None]
 
     @classmethod
     def beside(
@@ -99,8 +103,8 @@ class OutputFiles(NamedTuple):
         if suffix is None or path.name == suffix:
             raise InputError(f"--output: found {path}, expected a name ending in .nii.gz or .nii")
         stem = path.name.removesuffix(suffix)
-        files = cls(path, path.with_name(stem + ".png"), path.with_name(stem + ".json"))
-        for file in (path, files.picture, files.record):
+        files = cls(path, path.with_name(stem + ".json"), path.with_name(stem + ".png"))
+        for file in files.named():
             if file.is_dir():
                 raise InputError(f"--output: {file} is a folder, expected a file's name")
             if file.exists() and Path(xray).exists() and file.samefile(xray):
@@ -133,12 +137,14 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         prediction.record["warnings"] = [*prediction.record.get("warnings", []), *said]
     with contextlib.ExitStack() as stack:
         # The stack closes in reverse order, and closing puts a file in its place.
-        volume, picture, record = (stack.enter_context(atomic_path(file)) for file in files[:3])
+        volume, record = (stack.enter_context(atomic_path(file)) for file in files[:2])
         if files.dicom is not None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
         label_map = _write_shapes(files, prediction)
         write_nifti(volume, prediction.volume)
-        _write_picture(picture, prediction, label_map)
+        if files.picture is not None:
+            picture = stack.enter_context(atomic_path(files.picture))
+            _write_picture(picture, prediction, label_map)
         text = json.dumps(prediction.record, indent=2, allow_nan=False)
         record.write_text(text + "\n", encoding="utf-8")
 
@@ -146,7 +152,7 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
 def _write_shapes(files: OutputFiles, prediction: Prediction) -> np.ndarray | None:
     """Label map and meshes with their entries in the record; u8[d, h, w], mirrored back."""
     found, side = prediction.distances, prediction.seen.side
-    if found is None:
+    if found is None or not (files.labels or files.meshes or files.picture):
         return None
     canonical = prediction.canonical.shape
     codes = surfaces.labels(surfaces.resized(found, canonical, order=3))

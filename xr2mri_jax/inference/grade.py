@@ -5,7 +5,6 @@ import concurrent.futures
 import dataclasses
 import math
 import os
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.inference.knee_picture import KneePictures
+from xr2mri_jax.inference.listing import Listed, list_files, output_name
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
@@ -68,14 +68,6 @@ class GradeOptions:
             raise InputError(f"--batch_size: found {self.batch_size}, expected at least 1")
 
 
-@dataclasses.dataclass(frozen=True)
-class Listed:
-    """A file and its name in the table."""
-
-    name: str
-    path: Path
-
-
 def grade(
     xray: str | os.PathLike[str],
     output: GradeOutput,
@@ -99,7 +91,7 @@ def grade(
         with the reasons in the table, which is written then too.
     """
     options = options or GradeOptions()
-    listed = list_files(Path(xray), output)
+    listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
     grader = _grader(model, options)
     rows = []
@@ -154,28 +146,6 @@ def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> Knee
     if options.clahe:
         grader = dataclasses.replace(grader, contrast=contrast_with_clahe(CLAHE))
     return grader
-
-
-def list_files(xray: Path, output: GradeOutput) -> list[Listed]:
-    """The files to grade by name: one, or all of a folder and the folders in it, sorted.
-
-    Raises:
-      InputError: there is no such file or folder, or the folder has no file to grade.
-    """
-    if xray.is_file():
-        return [Listed(xray.name, xray)]
-    if not xray.is_dir():
-        raise InputError(f"--xray: found no file or folder {xray}, expected radiographs")
-    found = []
-    for folder, folders, names in os.walk(xray):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if not name.startswith(".") and not output.holds(path):
-                found.append(Listed(path.relative_to(xray).as_posix(), path))
-    if not found:
-        raise InputError(f"--xray={xray}: found no files in the folder, expected radiographs")
-    return sorted(found, key=lambda listed: listed.name)
 
 
 def graded(
@@ -288,7 +258,7 @@ def _rows(
             continue
         row = dataclasses.replace(next(found), file=name)
         if pictures is not None and output.pictures is not None:
-            picture = output.pictures / _picture_name(name, one.side, names)
+            picture = output.pictures / f"{output_name(name, one.side, names)}.png"
             for ending, png in pictures.draw(one).items():
                 with atomic_path(picture.with_stem(picture.stem + ending)) as partial:
                     partial.write_bytes(png)
@@ -318,16 +288,3 @@ def judged(knees: Sequence[FramedKnee], grader: KneeGrader, network: Network) ->
             positive = None if calibration is None else p >= calibration.threshold
             rows.append(GradedKnee("", knee.side, p, "; ".join(notes), d, positive))
     return rows
-
-
-def _picture_name(name: str, side: str, taken: set[str]) -> str:
-    """A name for a knee's picture that no other has, of letters that every system takes."""
-    known = re.sub(r"\.(png|jpe?g|tiff?|dcm|nii|nii\.gz)$", "", name, flags=re.IGNORECASE)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", known).strip("._") or "radiograph"
-    base = f"{stem[-100:]}_{side}"
-    number, chosen = 1, base
-    while chosen.lower() in taken:
-        number += 1
-        chosen = f"{base}_{number}"
-    taken.add(chosen.lower())
-    return f"{chosen}.png"

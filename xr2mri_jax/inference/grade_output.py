@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_writable
-from xr2mri_jax.inference.grade_table import partial_path
+from xr2mri_jax.inference.row_file import partial_path
 
 
 @dataclasses.dataclass(frozen=True)

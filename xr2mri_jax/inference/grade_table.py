@@ -1,14 +1,11 @@
-"""The table of graded knees: rows that come one by one, whole in the file at any time."""
+"""The table of graded knees."""
 
 import dataclasses
 import math
 import os
 from pathlib import Path
-from types import TracebackType
-from typing import IO
 
-from xr2mri_jax import files
-from xr2mri_jax.io.tables import table_line
+from xr2mri_jax.inference.row_file import RowFile
 
 COLUMNS = ("file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture")
 
@@ -50,43 +47,19 @@ class GradedKnee:
         ]
 
 
-class Table:
-    """Writes OUT.csv.partial row by row; it becomes OUT.csv when the table is finished.
-
-    A killed run leaves the partial file, with whole rows only: each is written at once.
-    """
+class Table(RowFile):
+    """The CSV table of graded knees."""
 
     def __init__(self, path: Path):
-        """Begins the partial file; one of an earlier run goes."""
-        self.path = path
-        self.partial = partial_path(path)
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> "Table":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.partial.open("wb", buffering=0)
-        self._write(list(COLUMNS))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._file is not None
-        self._file.close()
-        if kind is None:
-            files.sync(self.partial)
-            os.replace(self.partial, self.path)
-            files.sync(self.path.parent)
+        """Describes the table, see `RowFile`."""
+        super().__init__(path, COLUMNS)
 
     def add(self, knee: GradedKnee) -> None:
         """Writes a row.
 
         Raises:
           FloatingPointError: a number is not finite, or a probability outside [0, 1].
-          OSError: not all of the row could be written; the rows before stay whole.
+          OSError: as `RowFile.write`.
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:
@@ -94,21 +67,4 @@ class Table:
                 f"{knee.file}: found the probability {knee.probability} and distance "
                 f"{knee.distance}, expected finite numbers"
             )
-        self._write(knee.cells(self.path.parent))
-
-    def _write(self, cells: list[str]) -> None:
-        assert self._file is not None
-        # Names of files may hold bytes that are no text.
-        rest = memoryview(table_line(cells).encode("utf-8", "backslashreplace"))
-        start = self._file.tell()
-        try:
-            while rest:  # an unbuffered write may take a part alone, as the last one to a full disk
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            self._file.truncate(start)
-            raise OSError(error.errno, error.strerror, os.fspath(self.partial)) from error
-
-
-def partial_path(path: Path) -> Path:
-    """Where the rows of a table lie until it is finished."""
-    return path.with_name(path.name + ".partial")
+        self.write(knee.cells(self.path.parent))

@@ -77,6 +77,17 @@ class Predictor:
             assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
             self._features = jax.jit(functools.partial(deepest_features, stage))
 
+    @property
+    def step(self) -> int:
+        """Training step of the model."""
+        return int(self._model.step)
+
+    def compile(self) -> None:
+        """Compiles what a prediction needs, before threads ask for it at once."""
+        blank = np.zeros((*self.image_shape, 1), np.float32)
+        self._answer(blank[None])
+        self.distance(blank)
+
     def canonical(self, xray: np.ndarray) -> np.ndarray:
         """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].
 
@@ -203,6 +214,7 @@ def predict_file(
     force: bool = False,
     labels: str | os.PathLike[str] | None = None,
     meshes: str | os.PathLike[str] | None = None,
+    picture: bool = True,
 ) -> Prediction:
     """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png, OUT.json, and what is asked for.
 
@@ -221,12 +233,15 @@ def predict_file(
       force: take the middle of a picture in which no knee is seen.
       labels: file for the label map, with the table of its codes beside it as JSON.
       meshes: folder for a STL file a structure, in the patient's mm.
+      picture: whether OUT.png is drawn.
 
     Raises:
       InputError: anything of this cannot be used; nothing has been written then.
     """
     files = OutputFiles.beside(output, xray, dicom_dir, keep_identity)
     files = files.with_shapes(labels, meshes, xray)
+    if not picture:
+        files = files._replace(picture=None)
     radiograph = read_radiograph(xray)
     asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
     try:
@@ -236,31 +251,43 @@ def predict_file(
     except InputError as error:
         raise InputError(f"{xray}: {error}") from error
     predictor = load_predictor(model_dir)
-    if (labels or meshes) and not predictor.has_surfaces:
-        raise InputError(
-            "--labels, --meshes: the model gives no surfaces, expected one trained with "
-            "config.model.generator.surfaces"
-        )
+    if labels or meshes:
+        require_surfaces(predictor, "--labels, --meshes")
     try:
         predicted = predict_found(predictor, knee)
     except InputError as error:
         raise InputError(f"{xray}: {error}") from error
-    about: dict[str, Any] = {
-        "source": {
-            "file": os.fspath(xray),
-            "side_in_file": radiograph.side,
-            "spacing_mm_in_file": None if radiograph.spacing is None else list(radiograph.spacing),
-        },
-        "warnings": [f"{Path(xray).name}: {warning}" for warning in predicted.warnings],
-    }
+    prediction = with_source(predicted, radiograph, Path(xray))
     if files.dicom is not None:
         folder = os.fspath(files.dicom.folder)
-        about["dicom"] = {"folder": folder, "keep_identity": keep_identity}
-    prediction = dataclasses.replace(predicted, record=predicted.record | about)
+        prediction.record["dicom"] = {"folder": folder, "keep_identity": keep_identity}
     for warning in prediction.warnings:
         logging.warning(warning)
     write_prediction(files, prediction)
     return prediction
+
+
+def with_source(predicted: Prediction, radiograph: Radiograph, xray: Path) -> Prediction:
+    """The prediction with a record that names its file, in the warnings too."""
+    spacing = None if radiograph.spacing is None else list(radiograph.spacing)
+    about: dict[str, Any] = {
+        "source": {
+            "file": os.fspath(xray),
+            "side_in_file": radiograph.side,
+            "spacing_mm_in_file": spacing,
+        },
+        "warnings": [f"{xray.name}: {warning}" for warning in predicted.warnings],
+    }
+    return dataclasses.replace(predicted, record=predicted.record | about)
+
+
+def require_surfaces(predictor: Predictor, flags: str) -> None:
+    """Raises InputError where `flags` ask for surfaces that the model does not give."""
+    if not predictor.has_surfaces:
+        raise InputError(
+            f"{flags}: the model gives no surfaces, expected one trained with "
+            "config.model.generator.surfaces"
+        )
 
 
 def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, float]:

@@ -19,9 +19,9 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
-from xr2mri_jax.inference.grade_table import partial_path
 from xr2mri_jax.inference.knee_grader import form, load
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST

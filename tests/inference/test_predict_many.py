@@ -1,0 +1,173 @@
+"""Tests of predicting many radiographs: rows, resuming, refusals, names."""
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from xr2mri_jax import samples
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import predict_many as many
+from xr2mri_jax.inference.listing import list_table
+from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.inference.row_file import RowFile
+
+
+@pytest.fixture
+def loaded(monkeypatch, fake_model):
+    monkeypatch.setattr(many, "load_predictor", lambda model: Predictor(fake_model, source=model))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A single knee, a film of two, a file without a knee, one that is no picture."""
+    knee = np.asarray(Image.open(samples.KNEE).convert("L"))
+    place = tmp_path / "in"
+    (place / "more").mkdir(parents=True)
+    Image.fromarray(knee).save(place / "single.png")
+    film = np.concatenate([knee, np.full((len(knee), 40), knee.min()), knee[:, ::-1]], axis=1)
+    Image.fromarray(film.astype(np.uint8)).save(place / "more" / "film.png")
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8)
+    Image.fromarray(noise).save(place / "noise.png")
+    (place / "text.png").write_text("no picture")
+    return place
+
+
+def rows_of(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    # The apostrophe keeps spreadsheets from taking a cell for a formula.
+    return [{name: cell.removeprefix("'") for name, cell in row.items()} for row in rows]
+
+
+def test_every_knee_and_every_refusal_has_a_row(loaded, folder, tmp_path):
+    output = tmp_path / "out"
+    rows = many.predict_many(many.ManyOptions(folder, output, spacing=0.5))
+    assert rows == rows_of(output / many.TABLE)
+    film, other, noise, single, text = rows
+    assert [row["file"] for row in (film, other)] == ["more/film.png"] * 2
+    assert [film["side"], other["side"]] == ["right", "left"]
+    assert (noise["volume"], text["volume"]) == ("", "")
+    assert "no knee was found" in noise["error"]
+    assert text["error"] and "Error" not in text["error"]
+    for row in (film, other, single):
+        assert row["error"] == ""
+        assert row["spacing_mm"] == "0.5000"
+        image = nibabel.load(output / row["volume"])
+        record = json.loads((output / row["volume"].replace(".nii.gz", ".json")).read_text())
+        assert np.asarray(image.dataobj).max() > 0
+        assert record["knee"]["side"] == row["side"]
+        assert record["source"]["file"].endswith(row["file"])
+    assert {path.name for path in output.glob("*.png")} == set()
+
+
+def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    options = many.ManyOptions(folder, output)
+    whole = many.predict_many(options)
+    # As a killed run leaves it: some rows in the partial table, one volume gone.
+    kept = [row for row in whole if row["file"] != "noise.png"]
+    (output / many.TABLE).unlink()
+    with pytest.raises(KeyboardInterrupt), RowFile(output / many.TABLE, many.COLUMNS) as table:
+        table.write(*([row[column] for column in many.COLUMNS] for row in kept))
+        raise KeyboardInterrupt
+    (output / next(row["volume"] for row in whole if row["file"] == "single.png")).unlink()
+    worked = []
+    of_file = many._of_file
+
+    def noted(one, *rest):
+        worked.append(one.name)
+        return of_file(one, *rest)
+
+    monkeypatch.setattr(many, "_of_file", noted)
+    again = many.predict_many(options)
+    assert sorted(worked) == ["noise.png", "single.png"]
+    assert sorted(map(str, again)) == sorted(map(str, whole))
+    worked.clear()
+    assert len(many.predict_many(options)) == len(whole)
+    assert worked == []
+    Image.open(folder / "single.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        folder / "single.png"
+    )
+    (changed,) = [r for r in many.predict_many(options) if r["file"] == "single.png"]
+    assert worked == ["single.png"]
+    assert changed["side"] != next(r["side"] for r in whole if r["file"] == "single.png")
+
+
+def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
+    many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+    with pytest.raises(InputError, match=r"made with pictures=False, found True now, expected"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "out", pictures=True))
+    (tmp_path / "out" / many.RUN).write_text("{")
+    with pytest.raises(InputError, match=r"predictions.json: cannot be read as JSON"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+
+
+def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
+    table = folder / "knees.csv"
+    table.write_text(
+        "File,side,spacing\nmore/film.png,left,0.4\nmore/film.png,R,0.3\nabsent.png,,\n"
+    )
+    rows = many.predict_many(many.ManyOptions(table, tmp_path / "out", spacing=9.0))
+    assert [row["side"] for row in rows] == ["left", "right", ""]
+    assert [row["spacing_mm"] for row in rows] == ["0.4000", "0.3000", ""]
+    assert "absent.png" in rows[2]["error"] or "no such file" in rows[2]["error"].lower()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file\n", "found no rows"),
+        ("name\na.png\n", "file"),
+        ("file,side\na.png,top\n", r"row 2, column side: found 'top', expected left, right"),
+        ("file,spacing\na.png,-1\n", r"row 2, column spacing: found '-1', expected a positive"),
+        ("file,spacing\na.png,nan\n", r"row 2, column spacing: found 'nan'"),
+        ("file,side\na.png,\na.png,left\n", r"found a.png twice"),
+        ("file,side\na.png,left\na.png,L\n", r"found a.png twice"),
+    ],
+)
+def test_a_table_that_cannot_be_used(tmp_path, text, message):
+    path = tmp_path / "knees.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        list_table(path)
+
+
+def test_nothing_to_predict_is_an_error_with_the_reasons(loaded, folder, tmp_path):
+    for name in ("single.png", "more/film.png"):
+        (folder / name).unlink()
+    with pytest.raises(InputError, match=r"none of 2 files could be used.*noise.png: no knee"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+    assert len(rows_of(tmp_path / "out" / many.TABLE)) == 2
+
+
+def test_what_cannot_be_asked_for(loaded, folder, tmp_path):
+    with pytest.raises(InputError, match=r"--spacing: found 0"):
+        many.ManyOptions(folder, tmp_path / "out", spacing=0.0)
+    with pytest.raises(InputError, match=r"--labels: found .*the folder of the volumes"):
+        many.ManyOptions(folder, tmp_path / "out", labels=tmp_path / "out")
+    with pytest.raises(InputError, match=r"--labels, --meshes: the model gives no surfaces"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "out", labels=tmp_path / "l"))
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--output: .*file"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "file"))
+
+
+def test_a_full_disk_ends_the_run_and_keeps_whole_rows(loaded, folder, tmp_path, monkeypatch):
+    written = many.write_prediction
+
+    def full(files, prediction):
+        if "single" in files.volume.name:
+            raise OSError(28, "No space left on device", str(files.volume))
+        written(files, prediction)
+
+    monkeypatch.setattr(many, "write_prediction", full)
+    with pytest.raises(OSError, match="No space left"):
+        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+    assert not (tmp_path / "out" / many.TABLE).exists()
+    names = [row["file"] for row in rows_of(tmp_path / "out" / "predictions.csv.partial")]
+    assert names == ["more/film.png", "more/film.png", "noise.png"]

@@ -1,0 +1,111 @@
+"""The radiographs that a command is asked for: a file, a folder of them or a table of them."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.tables import Row, read_table
+
+_SIDES = {"": None, "right": "right", "left": "left", "r": "right", "l": "left"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A radiograph's file.
+
+    Attributes:
+      name: its path below the folder or beside the table, as results name it.
+      path: where it is.
+      side: which knee is meant, where a table states it.
+      spacing: mm a pixel, where a table states it.
+    """
+
+    name: str
+    path: Path
+    side: str | None = None
+    spacing: float | None = None
+
+
+def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
+    """One file, or all of a folder and the folders in it, sorted; hidden ones are left out.
+
+    Args:
+      xray: a file or a folder.
+      is_output: whether a path is one of the command's own outputs, which are left out.
+
+    Raises:
+      InputError: there is no such file or folder, or the folder has no files.
+    """
+    if xray.is_file():
+        return [Listed(xray.name, xray)]
+    if not xray.is_dir():
+        raise InputError(f"--xray: found no file or folder {xray}, expected radiographs")
+    found = []
+    for folder, folders, names in os.walk(xray):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and not is_output(path):
+                found.append(Listed(path.relative_to(xray).as_posix(), path))
+    if not found:
+        raise InputError(f"--xray={xray}: found no files in the folder, expected radiographs")
+    return sorted(found, key=lambda listed: listed.name)
+
+
+def list_table(path: Path) -> list[Listed]:
+    """The radiographs of a CSV table: column `file`, and `side` and `spacing` where known.
+
+    Paths are relative to the table's folder.
+
+    Raises:
+      InputError: the table cannot be read, has no rows, repeats a file, or a cell is not what is
+        expected.
+    """
+    rows = [_listed(path, row) for row in read_table(path, required=("file",))]
+    if not rows:
+        raise InputError(f"{path}: found no rows, expected radiographs in the column file")
+    sides: dict[str, list[str | None]] = {}
+    for row in rows:
+        known = sides.setdefault(row.name, [])
+        if known and (row.side in known or None in (row.side, *known)):
+            raise InputError(
+                f"{path}: found {row.name} twice, expected each radiograph once, or once for each "
+                "side"
+            )
+        known.append(row.side)
+    return rows
+
+
+def _listed(table: Path, row: Row) -> Listed:
+    name, side, spacing = row["file"], row.get("side").lower(), row.get("spacing")
+    if side not in _SIDES:
+        raise row.error("side", side, "left, right or nothing")
+    try:
+        mm = float(spacing) if spacing else None
+    except ValueError:
+        mm = -1.0
+    if mm is not None and not 0 < mm < float("inf"):
+        raise row.error("spacing", spacing, "a positive number, mm a pixel, or nothing")
+    return Listed(name, table.parent / name, _SIDES[side], mm)
+
+
+def output_name(name: str, side: str, taken: set[str]) -> str:
+    """A name for the output of a radiograph, in letters that every file system takes.
+
+    Args:
+      name: of a `Listed`.
+      side: joins the name; "" for none.
+      taken: names in lower case that were given before; the new one is added.
+    """
+    known = re.sub(r"\.(png|jpe?g|tiff?|dcm|nii|nii\.gz)$", "", name, flags=re.IGNORECASE)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "_", known).strip("._") or "radiograph"
+    base = f"{stem[-100:]}_{side}" if side else stem[-100:]
+    number, chosen = 1, base
+    while chosen.lower() in taken:
+        number += 1
+        chosen = f"{base}_{number}"
+    taken.add(chosen.lower())
+    return chosen
