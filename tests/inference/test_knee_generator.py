@@ -21,7 +21,7 @@ from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiog
 from xr2mri_jax.simulation.atlas import PLATEAU_MM
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training.checkpoint import LoadedModel
+from xr2mri_jax.training.trained import LoadedModel
 
 CAE = {"preset": "compact", "image_shape": (32, 32), "channels": (4, 4, 4), "hidden_channels": 3}
 GENERATOR = {

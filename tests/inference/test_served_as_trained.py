@@ -17,8 +17,8 @@ from xr2mri_jax.phantom.bilateral import simulate_bilateral
 from xr2mri_jax.phantom.case import simulate_case
 from xr2mri_jax.tools.benchmarks.phantom_files import write_film
 from xr2mri_jax.training import served
-from xr2mri_jax.training.checkpoint import load_model
 from xr2mri_jax.training.loop import train
+from xr2mri_jax.training.trained import load_model
 
 SEED, CLAHE = 7, (0.03, 24.0)
 DATASET = "knee_pairs/smoke"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xr2mri_jax.presentation.picture import COMPARTMENT_MM, STATEMENT, draw, panels
+from xr2mri_jax.presentation.picture import COMPARTMENT_MM, draw, panels
+from xr2mri_jax.presentation.statement import STATEMENT
 
 SHAPE = (32, 64, 64)
 

@@ -8,7 +8,8 @@ from fake_data import CAE, GENERATOR, OFFSET, assert_same, batch, config, loss, 
 
 from xr2mri_jax import stages, workdir
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.training import checkpoint, optimizer, state, step
+from xr2mri_jax.training import optimizer, state, step
+from xr2mri_jax.training import trained as trained_models
 
 VALUES = {
     "learning_rate": 1e-2,
@@ -116,14 +117,14 @@ def test_its_folder_is_enough_to_predict(tmp_path, cae, made):
     folder = tmp_path / "generator"
     _, averaged = trained(folder, config("generator", None, GENERATOR, cae_workdir=str(cae[0])))
     workdir.write_config(folder, {**workdir.read_config(folder), "cae_workdir": "/gone"})
-    loaded = checkpoint.load_model(folder)
+    loaded = trained_models.load_model(folder)
     assert loaded.step == 1 and loaded.config["cae_workdir"] == "/gone"
     assert_same(loaded.params, averaged)
     volume = jax.eval_shape(
         loaded.stage.predict, loaded.params, loaded.model_state, batch()["xray"]
     )
     assert volume.shape == (3, 8, 16, 16, 1)
-    last = checkpoint.load_model(folder, ema=False).params
+    last = trained_models.load_model(folder, ema=False).params
     assert_same(jax.tree.map(lambda p: p + OFFSET, last), averaged)
     # What another version of the package may make of a spec.
     other = workdir.read_config(folder)
@@ -131,7 +132,7 @@ def test_its_folder_is_enough_to_predict(tmp_path, cae, made):
     workdir.write_config(folder, other)
     workdir.write_step(folder, 1, workdir.load_state(folder), {}, other, 1)
     with pytest.raises(InputError, match="the config's model asks for"):
-        checkpoint.load_model(folder)
+        trained_models.load_model(folder)
 
 
 def test_an_encoder_of_another_shape_is_refused(cae, made):

@@ -13,7 +13,7 @@ from xr2mri_jax.evaluation import gradcam
 from xr2mri_jax.evaluation.gradcam import GradedMaps
 from xr2mri_jax.models.gradcam import GradCam
 from xr2mri_jax.presentation.heat_picture import combined, overlaid, scaled, strip
-from xr2mri_jax.training.checkpoint import load_chosen
+from xr2mri_jax.training.trained import load_chosen
 
 NUMBERS = "gradcam.json"
 

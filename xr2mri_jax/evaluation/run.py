@@ -25,7 +25,7 @@ from xr2mri_jax.presentation.report import Picture
 from xr2mri_jax.presentation.sources import MODEL
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs
 from xr2mri_jax.training import served
-from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
+from xr2mri_jax.training.trained import LoadedModel, load_chosen
 
 SEED = 0
 

@@ -20,7 +20,7 @@ from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.stages.base import Encodes, Surfaces
-from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+from xr2mri_jax.training.trained import LoadedModel, load_model
 
 BATCH = 16
 

@@ -19,7 +19,7 @@ from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
 from xr2mri_jax.inference.knee_grader.load import SHIPPED
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.metrics import calibration, classification
-from xr2mri_jax.training.checkpoint import load_chosen
+from xr2mri_jax.training.trained import load_chosen
 
 SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
 

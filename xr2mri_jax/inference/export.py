@@ -20,7 +20,7 @@ from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.presentation.picture import STATEMENT, draw
+from xr2mri_jax.presentation.statement import STATEMENT
 
 SUFFIXES = (".nii.gz", ".nii")
 
@@ -211,6 +211,9 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
 
 
 def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None) -> None:
+    # Imported here: Matplotlib takes half a second that a volume alone does not need.
+    from xr2mri_jax.presentation.picture import draw
+
     standard = prediction.seen
     # Canonical axes with the mirroring undone: the order in which planes are displayed.
     array = from_canonical(prediction.canonical, standard.side).array

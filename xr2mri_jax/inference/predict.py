@@ -28,9 +28,9 @@ from xr2mri_jax.preprocess.radiograph import (
     require_usable,
     standardise_radiograph,
 )
-from xr2mri_jax.presentation.picture import STATEMENT
+from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
-from xr2mri_jax.training.checkpoint import LoadedModel
+from xr2mri_jax.training.trained import LoadedModel
 
 
 class Predictor:

@@ -15,6 +15,7 @@ from xr2mri_jax.io.stl import write_stl
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.presentation.statement import STATEMENT
 
 # Structures of the label map and the meshes, with the colour that viewers may show them in.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -31,7 +32,6 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 # Voxels each way of the grid on which meshes are made.
 _MESH_SIZE = 112
-_STATEMENT = "synthesised from one radiograph - research only, not for diagnosis"
 
 
 class Mesh(NamedTuple):
@@ -149,7 +149,7 @@ def write_labels(path: Path, labels: Volume) -> None:
     Raises:
       InputError: the name ends in neither .nii.gz nor .nii.
     """
-    write_json(table_path(path), {"statement": _STATEMENT, "background": 0, "labels": table()})
+    write_json(table_path(path), {"statement": STATEMENT, "background": 0, "labels": table()})
     write_nifti(path, labels)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 
 # Where the map is strongest this share of the colour is laid over the radiograph.
 STRONGEST = 0.6
@@ -20,6 +19,9 @@ def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns:
       u8[h, w, 3].
     """
+    # Imported here: grading without pictures does not need Matplotlib.
+    from matplotlib import colormaps
+
     colour = colormaps[COLOURS](np.clip(heat, 0, 1))[..., :3]
     share = STRONGEST * np.clip(heat, 0, 1)[..., None]
     mixed = (1 - share) * np.clip(grey, 0, 1)[..., None] + share * colour

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.presentation.statement import STATEMENT
 
-STATEMENT = "synthesised from one radiograph - research only, not for diagnosis"
 # Half the usual distance between the middles of the two tibial plateaus.
 COMPARTMENT_MM = 22.0
 SCALE_BAR_MM = 20

@@ -1,74 +1,17 @@
-"""The training state to and from a run's folder, and trained models for whoever uses them."""
+"""The training state to and from a run's folder."""
 
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import flax.serialization
-import jax
 
-from xr2mri_jax import files, stages, workdir
+from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages.base import Chooses, Stage
-from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import parallel, record
+from xr2mri_jax.training import parallel
 from xr2mri_jax.training.state import TrainState
-
-
-@dataclasses.dataclass(frozen=True)
-class LoadedModel:
-    """A trained stage.
-
-    Attributes:
-      config: the resolved config of its run.
-      stage: made from it.
-      params: numpy arrays, averaged ones unless others were asked for.
-      model_state: numpy arrays.
-      step: after how many steps.
-    """
-
-    config: dict[str, Any]
-    stage: Stage
-    params: Any
-    model_state: Any
-    step: int
-
-
-def load_model(
-    folder: str | os.PathLike[str], step: int | None = None, ema: bool = True
-) -> LoadedModel:
-    """The model of a run; only this folder is read, none of an earlier stage.
-
-    Args:
-      folder: the run's workdir.
-      step: which checkpoint; None: the newest.
-      ema: the averaged parameters rather than those of the last step.
-
-    Raises:
-      InputError: where there is no such checkpoint, it is broken, it does not fit the run's config
-        or was trained with another.
-    """
-    config = workdir.read_config(folder)
-    stage = stages.make_stage(config)
-    place, state, _ = workdir.read_checkpoint(folder, step)
-    _require_config(place, config)
-    params = state["ema_params" if ema else "params"]
-    wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))
-    workdir.require_shapes(folder, params, wanted[0])
-    workdir.require_shapes(folder, state["model_state"], wanted[1])
-    return LoadedModel(config, stage, params, state["model_state"], int(state["step"]))
-
-
-def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
-    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
-    model = load_model(folder, step=step)
-    if step is None and isinstance(model.stage, Chooses):
-        best = record.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
-        if best not in (None, model.step):
-            return load_model(folder, step=best)
-    return model
+from xr2mri_jax.training.trained import require_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +84,7 @@ def restore(
         return None
     place, stored, progress = workdir.read_checkpoint(folder)
     if config is not None:
-        _require_config(place, config)
+        require_config(place, config)
     workdir.require_shapes(place, stored, flax.serialization.to_state_dict(like))
     positions = progress["input"]
     if len(positions) != parallel.host_count():
@@ -156,14 +99,3 @@ def restore(
         progress.get("devices"),
         progress.get("data", {}),
     )
-
-
-def _require_config(place: Path, config: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint that was trained with another config than its run has now."""
-    differs = recipe.difference(files.read_json(place / workdir.CONFIG), config)
-    if differs is not None:
-        key, own, now = differs
-        raise InputError(
-            f"checkpoint {place} was trained with config.{key}={own!r}, the run's {workdir.CONFIG} "
-            f"has {now!r}, expected the same"
-        )

@@ -13,7 +13,7 @@ from xr2mri_jax import stages, workdir
 from xr2mri_jax.inference import model_files
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training.checkpoint import LoadedModel
+from xr2mri_jax.training.trained import LoadedModel
 
 FORM = 1
 _KEYS = ("config", "step", "features", "training")

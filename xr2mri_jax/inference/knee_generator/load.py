@@ -7,7 +7,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.model_files import DESCRIPTION
 from xr2mri_jax.inference.unlikeness import Likeness
-from xr2mri_jax.training.checkpoint import LoadedModel, load_model
+from xr2mri_jax.training.trained import LoadedModel, load_model
 
 SHIPPED = Path(__file__).parent
 

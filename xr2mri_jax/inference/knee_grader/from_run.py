@@ -8,7 +8,7 @@ from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages.base import Classifies
-from xr2mri_jax.training.checkpoint import LoadedModel, load_chosen
+from xr2mri_jax.training.trained import LoadedModel, load_chosen
 
 
 def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> KneeGrader:

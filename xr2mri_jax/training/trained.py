@@ -1,0 +1,82 @@
+"""Trained models, read from a run's folder by whoever uses them."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from xr2mri_jax import files, stages, workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.stages.base import Chooses, Stage
+from xr2mri_jax.training import config as recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A trained stage.
+
+    Attributes:
+      config: the resolved config of its run.
+      stage: made from it.
+      params: numpy arrays, averaged ones unless others were asked for.
+      model_state: numpy arrays.
+      step: after how many steps.
+    """
+
+    config: dict[str, Any]
+    stage: Stage
+    params: Any
+    model_state: Any
+    step: int
+
+
+def load_model(
+    folder: str | os.PathLike[str], step: int | None = None, ema: bool = True
+) -> LoadedModel:
+    """The model of a run; only this folder is read, none of an earlier stage.
+
+    Args:
+      folder: the run's workdir.
+      step: which checkpoint; None: the newest.
+      ema: the averaged parameters rather than those of the last step.
+
+    Raises:
+      InputError: where there is no such checkpoint, it is broken, it does not fit the run's config
+        or was trained with another.
+    """
+    config = workdir.read_config(folder)
+    stage = stages.make_stage(config)
+    place, state, _ = workdir.read_checkpoint(folder, step)
+    require_config(place, config)
+    params = state["ema_params" if ema else "params"]
+    wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))
+    workdir.require_shapes(folder, params, wanted[0])
+    workdir.require_shapes(folder, state["model_state"], wanted[1])
+    return LoadedModel(config, stage, params, state["model_state"], int(state["step"]))
+
+
+def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
+    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
+    model = load_model(folder, step=step)
+    if step is None and isinstance(model.stage, Chooses):
+        # Imported here: the writers of the log take time that a prediction does not need.
+        from xr2mri_jax.training import record
+
+        best = record.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
+        if best not in (None, model.step):
+            return load_model(folder, step=best)
+    return model
+
+
+def require_config(place: Path, config: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint that was trained with another config than its run has now."""
+    differs = recipe.difference(files.read_json(place / workdir.CONFIG), config)
+    if differs is not None:
+        key, own, now = differs
+        raise InputError(
+            f"checkpoint {place} was trained with config.{key}={own!r}, the run's {workdir.CONFIG} "
+            f"has {now!r}, expected the same"
+        )
