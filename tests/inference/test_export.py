@@ -22,7 +22,7 @@ def prediction(fake_model, knee_pixels):
 def test_names_beside_the_volume(tmp_path):
     for suffix in (".nii", ".nii.gz"):
         files = OutputFiles.beside(tmp_path / f"a.b{suffix}", tmp_path / "x.png")
-        assert [f.name for f in files[:3]] == [f"a.b{suffix}", "a.b.png", "a.b.json"]
+        assert [f.name for f in files[:3]] == [f"a.b{suffix}", "a.b.json", "a.b.png"]
         assert files.dicom is None
 
 
