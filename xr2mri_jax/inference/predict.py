@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from absl import logging
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
+from xr2mri_jax.inference.joint_fit import fit_joint_space
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.knee_generator.load import is_boxed, load_generator
 from xr2mri_jax.inference.prediction import Prediction
@@ -22,12 +23,14 @@ from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_of
+from xr2mri_jax.preprocess.joint_space import measure_joint_space
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
     StandardRadiograph,
     require_usable,
     standardise_radiograph,
 )
+from xr2mri_jax.preprocess.scale import line_mm
 from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
 from xr2mri_jax.training.trained import LoadedModel
@@ -120,16 +123,29 @@ class Predictor:
             standardise_radiograph(radiograph, self.image_shape, centre, self.contrast)
         )
 
-    def predict(self, standard: StandardRadiograph, scale: float = 1.0) -> Prediction:
+    def predict(
+        self,
+        standard: StandardRadiograph,
+        scale: float = 1.0,
+        space_mm: Mapping[str, float] | None = None,
+    ) -> Prediction:
         """Predicts one volume, and surfaces where the model gives them.
 
         Args:
           standard: as the model sees it.
           scale: millimetres in the patient for one of the box.
+          space_mm: joint space in the patient by compartment, see `fit_joint_space`; None leaves
+            the bones where the model puts them, and so does a model without surfaces.
         """
         canonical, distances = self._answer(standard.image[None])
+        fitted = None
+        if space_mm is not None and distances is not None:
+            wanted = {name: value / scale for name, value in space_mm.items()}
+            fitted = fit_joint_space(canonical, distances, wanted)
+        if fitted is not None:
+            canonical, distances = fitted.volume, fitted.distances
         volume = scaled(reorient_ras(from_canonical(canonical, standard.side)), scale)
-        record = {
+        record: dict[str, Any] = {
             "statement": STATEMENT,
             "model": {
                 "workdir": self.source,
@@ -148,6 +164,7 @@ class Predictor:
                 "world": "RAS mm, origin at the joint's centre as it lies in the radiograph",
                 "values": "0..1, the scale of the model's training volumes",
             },
+            "joint_space": None if fitted is None else fitted.record,
             "warnings": [],
         }
         return Prediction(volume, canonical, standard, record, distances, scale)
@@ -195,10 +212,18 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> 
 def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
     """Predicts the volume of a knee that was found; as `predict_knee`."""
     seen, scale = _seen(knee, predictor)
-    predicted = predictor.predict(seen, scale)
+    space = measure_joint_space(knee.radiograph, knee.place) if predictor.has_surfaces else None
+    line = None if knee.scale is None else line_mm(knee.radiograph, knee.place, knee.scale)
+    measured = None if space is None else space.record(line)
+    wanted = None if space is None or line is None else space.millimetres(line)
+    predicted = predictor.predict(seen, scale, wanted)
     unlike = predictor.distance(seen.image)
     model = predicted.record["model"] | ({} if unlike is None else {"unlike": unlike})
-    about = {"model": model, "knee": knee.record(), "warnings": _doubts(knee, unlike)}
+    about = {
+        "model": model,
+        "knee": knee.record() | {"joint_space": measured},
+        "warnings": _doubts(knee, unlike),
+    }
     return dataclasses.replace(predicted, record=predicted.record | about)
 
 

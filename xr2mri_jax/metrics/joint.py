@@ -26,10 +26,10 @@ _CUBIC_MM = 1000.0  # mm^3 in a millilitre
 # The weight-bearing part of each plateau, in widths of the tibial plateau from the joint's centre:
 # across, about where joint space is measured at fixed locations of a radiograph (Neumann et al.,
 # Osteoarthr Cartil 17:761-765, 2009), and to the front and back.
-_ACROSS = (0.15, 0.35)
-_DEEP = 0.16
+ACROSS = (0.15, 0.35)
+DEEP = 0.16
 # What belongs to the plateau: surface that looks up this much, and lies this close to the joint.
-_UPWARDS = 0.6
+UPWARDS = 0.6
 _BELOW_MM = 25.0
 COMPARTMENTS = ("medial", "lateral")
 
@@ -125,13 +125,13 @@ def joint_space(femur: Surface, tibia: Surface, width_mm: float) -> dict[str, fl
     """
     points, found = tibia.points, {}
     level = (
-        (tibia.normals[:, 2] > _UPWARDS)
-        & (np.abs(points[:, 1]) < _DEEP * width_mm)
+        (tibia.normals[:, 2] > UPWARDS)
+        & (np.abs(points[:, 1]) < DEEP * width_mm)
         & (points[:, 2] > -_BELOW_MM)
     )
     for name, sign in zip(COMPARTMENTS, (-1.0, 1.0), strict=True):
         outwards = sign * points[:, 0] / width_mm
-        chosen = level & (outwards > _ACROSS[0]) & (outwards < _ACROSS[1])
+        chosen = level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])
         if not chosen.any():
             raise InputError(f"found no {name} plateau of the tibia, expected one near the joint")
         found[name] = float(femur.distance(points[chosen]).min())

@@ -1,0 +1,91 @@
+"""Tests of bringing a predicted knee to a joint space, on bones of known distance."""
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.inference.joint_fit import LARGEST_MM, fit_joint_space, spaces
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import LIMIT_MM, NAMES
+
+SHAPE, VOLUME = (32, 32, 32), (64, 128, 128)
+PLATEAU, RADIUS = 4.0, 22.0
+
+
+def places(shape):
+    """(d, h, w) in mm from the box's middle: f32[3, *shape]."""
+    step = np.array(BOX_MM) / shape
+    index = np.moveaxis(np.indices(shape), 0, -1) + 0.5
+    return np.moveaxis(index * step - np.array(BOX_MM) / 2, -1, 0)
+
+
+def femur_at(shape, medial, lateral):
+    """Two round condyles, the lowest points `medial` and `lateral` mm above the plateau."""
+    d, h, w = places(shape)
+    found = np.full(shape, np.inf)
+    for middle, gap in ((19.0, medial), (-19.0, lateral)):
+        found = np.minimum(found, np.sqrt(
+            d**2 + (h - (PLATEAU - gap - RADIUS)) ** 2 + (w - middle) ** 2
+        ) - RADIUS)  # fmt: skip
+    return found
+
+
+def knee(medial=5.0, lateral=6.0):
+    d, h, w = places(SHAPE)
+    tibia = np.maximum.reduce([PLATEAU - h, np.abs(w) - 38.0, np.abs(d) - 24.0])
+    found = np.full((len(NAMES), *SHAPE), LIMIT_MM)
+    found[NAMES.index("tibia")] = tibia
+    found[NAMES.index("tibial_outer")] = tibia - 2.0
+    femur = femur_at(SHAPE, medial, lateral)
+    found[NAMES.index("femur")] = femur
+    found[NAMES.index("femoral_outer")] = femur - 2.0
+    return np.clip(found, -LIMIT_MM, LIMIT_MM).astype(np.float32)
+
+
+def test_the_distance_between_known_bones():
+    found = spaces(knee(5.0, 3.0))
+    assert found["medial"] == pytest.approx(5.0, abs=0.35)
+    assert found["lateral"] == pytest.approx(3.0, abs=0.35)
+
+
+@pytest.mark.parametrize("wanted", [(2.0, 6.0), (5.0, 3.0), (1.0, 1.5), (7.0, 7.0)])
+def test_bones_and_volume_come_to_the_wanted_distance(wanted):
+    before = knee()
+    volume = (femur_at(VOLUME, 5.0, 6.0) < 0).astype(np.float32)
+    asked = dict(zip(("medial", "lateral"), wanted, strict=True))
+    found = fit_joint_space(volume, before, asked)
+    assert found.volume.shape == volume.shape
+    assert found.distances.shape == before.shape
+    after = spaces(found.distances)
+    for name, value in asked.items():
+        assert found.record["after_mm"][name] == pytest.approx(value, abs=0.05)
+        assert after[name] == pytest.approx(value, abs=0.6)
+    # The tibia stays where it was, and the volume shows the femur where the surfaces have it.
+    tibia = NAMES.index("tibia")
+    assert ((found.distances[tibia] < 0) == (before[tibia] < 0)).mean() > 0.995
+    shown = found.volume > 0.5
+    expected = surfaces.resized(found.distances, VOLUME, order=3)[NAMES.index("femur")] < 0
+    assert 2 * (shown & expected).sum() / (shown.sum() + expected.sum()) > 0.97
+
+
+def test_cartilage_is_compressed_with_the_space():
+    before = knee(5.0, 5.0)
+    found = fit_joint_space(np.zeros(VOLUME, np.float32), before, {"medial": 2.0, "lateral": 5.0})
+    codes = surfaces.labels(surfaces.resized(found.distances, VOLUME, order=3))
+    old = surfaces.labels(surfaces.resized(before, VOLUME, order=3))
+    column = VOLUME[2] // 2 + 19  # through the medial condyle's lowest point
+    thin, thick = ((c[32, :, column] > 0) & (c[32, :, column] < 5) for c in (codes, old))
+    assert 0 < thin.sum() < thick.sum()
+
+
+def test_moves_are_limited():
+    found = fit_joint_space(np.zeros(VOLUME, np.float32), knee(), {"medial": 30.0, "lateral": 30.0})
+    assert max(found.record["moved_mm"].values()) == LARGEST_MM
+
+
+def test_without_a_plateau_nothing_is_moved():
+    bare = knee()
+    bare[NAMES.index("tibia")] = LIMIT_MM
+    wanted = {"medial": 3.0, "lateral": 3.0}
+    assert fit_joint_space(np.zeros(VOLUME, np.float32), bare, wanted) is None
+    assert spaces(bare) is None

@@ -1,0 +1,107 @@
+"""Tests of the joint space in radiographs, on drawn knees of known width and on real ones."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from xr2mri_jax.geometry import KneePlace, Radiograph, mirror_radiograph
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.joint_space import COMPARTMENTS, measure_joint_space
+from xr2mri_jax.preprocess.knees import one_knee
+
+LENGTH = 180.0
+
+
+def drawn(medial, lateral, factor=1.0, turn=0.0):
+    """A right knee: two round condyles over a flat plateau, gaps as shares of the line's length."""
+    size = round(240 * factor)
+    row, column = np.mgrid[:size, :size] / factor
+    row, column = row - 120.0, column - 120.0
+    c, s = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
+    down, right = c * row - s * column, c * column + s * row
+    plateau = 6.0
+    bone = np.clip(0.5 + (down - plateau) * factor, 0, 1)  # without steps of whole pixels
+    radius = 0.3 * LENGTH
+    for middle, gap in ((-0.25, lateral), (0.25, medial)):
+        top = plateau - gap * LENGTH - radius
+        inside = radius - np.hypot(down - top, right - middle * LENGTH)
+        bone = np.maximum(bone, np.clip(0.5 + inside * factor, 0, 1))
+    bone[down < plateau - 0.35 * LENGTH] = 1
+    image = ndimage.gaussian_filter(60.0 + 120.0 * bone, 0.8 * factor)
+    image += np.random.default_rng(0).normal(0, 2.0, image.shape)
+    # The finder's line lies in the joint space.
+    level = plateau - 0.02 * LENGTH
+    ends = []
+    for x in (-LENGTH / 2, LENGTH / 2):
+        at = np.array([c * level + s * x, c * x - s * level]) + 120.0
+        ends.append(tuple((at * factor).tolist()))
+    centre = tuple(np.mean(ends, axis=0).tolist())
+    return image.astype(np.float32), KneePlace("right", centre, tuple(ends))
+
+
+@pytest.mark.parametrize(("medial", "lateral"), [(0.05, 0.07), (0.02, 0.06), (0.08, 0.03)])
+@pytest.mark.parametrize(("factor", "turn"), [(1.0, 0.0), (3.0, 0.0), (1.0, 6.0), (1.0, -6.0)])
+def test_a_known_width_is_measured(medial, lateral, factor, turn):
+    image, place = drawn(medial, lateral, factor, turn)
+    found = measure_joint_space(Radiograph(image, None), place)
+    assert found.medial.share == pytest.approx(medial, abs=0.008)
+    assert found.lateral.share == pytest.approx(lateral, abs=0.008)
+    # The narrowest place lies under the condyle's lowest point.
+    along = np.subtract(place.joint_line[1], place.joint_line[0])
+    for compartment, where in ((found.medial, 0.75), (found.lateral, 0.25)):
+        middle = compartment.narrowest.mean(axis=0) - place.joint_line[0]
+        assert middle @ along / (along @ along) == pytest.approx(where, abs=0.06)
+
+
+def test_a_left_knee_is_the_mirror_image():
+    image, place = drawn(0.03, 0.07)
+    right = measure_joint_space(Radiograph(image, None), place)
+    wide = image.shape[1] - 1
+    ends = tuple((row, wide - column) for row, column in reversed(place.joint_line))
+    mirrored = mirror_radiograph(Radiograph(image, None, "right"))
+    left = measure_joint_space(
+        mirrored, KneePlace("left", (place.centre_px[0], wide - place.centre_px[1]), ends)
+    )
+    for name in COMPARTMENTS:
+        one, other = getattr(right, name), getattr(left, name)
+        assert one.share == pytest.approx(other.share, abs=1e-6)
+        np.testing.assert_allclose(one.femur[:, 1], wide - other.femur[::1, 1], atol=1e-6)
+
+
+def test_pixels_that_are_not_square():
+    image, place = drawn(0.04, 0.06, factor=2.0)
+    flat = image[::2]  # rows of twice the height
+    ends = tuple((row / 2, column) for row, column in place.joint_line)
+    centre = place.centre_px[0] / 2, place.centre_px[1]
+    found = measure_joint_space(Radiograph(flat, (0.4, 0.2)), KneePlace("right", centre, ends))
+    assert found.medial.share == pytest.approx(0.04, abs=0.01)
+    assert found.lateral.share == pytest.approx(0.06, abs=0.01)
+
+
+def test_the_record_has_shares_and_millimetres():
+    image, place = drawn(0.05, 0.07)
+    found = measure_joint_space(Radiograph(image, None), place)
+    record = found.record(75.0)
+    assert record["medial"]["mm"] == pytest.approx(75 * found.medial.share)
+    assert found.record()["lateral"] == {"share": found.lateral.share, "mm": None}
+
+
+def test_without_a_line_there_is_none():
+    image, place = drawn(0.05, 0.07)
+    nowhere = KneePlace("right", place.centre_px, (place.centre_px, place.centre_px))
+    assert measure_joint_space(Radiograph(image, None), nowhere) is None
+
+
+def test_severe_grades_have_less_joint_space(real_data):
+    folder = real_data / "knee_xray_kl" / "val"
+    least = {}
+    for grade in ("0", "3"):
+        values = []
+        for path in sorted((folder / grade).glob("*.png"))[::12][:9]:
+            knee = one_knee(read_radiograph(path), Asked())
+            space = measure_joint_space(knee.radiograph, knee.place)
+            values.append(min(space.medial.share, space.lateral.share))
+        least[grade] = np.array(values)
+    lower = (least["3"][:, None] < least["0"]).mean()
+    assert lower > 0.75

@@ -1,0 +1,179 @@
+"""Brings a predicted knee to the joint space that is measured in its radiograph.
+
+The network tells the shape of the bones; how far they stand apart is traced in the radiograph
+itself (`preprocess.joint_space`). The femur is moved along the leg and tilted in the frontal plane
+until the least distance between the bones, medial and lateral, is the measured one; what lies
+between the bones is stretched or compressed with it, in the volume as in the surfaces.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
+from xr2mri_jax.metrics.joint import ACROSS, DEEP, UPWARDS
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
+
+# Grid on which distances between the bones are measured.
+_MEASURED = (64, 64, 64)
+_NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
+# The largest move of either compartment, mm, and the rounds of moving and measuring.
+LARGEST_MM, _ROUNDS = 6.0, 4
+# Below this level (mm under the joint's centre) nothing moves; above it more and more does.
+_STILL_MM, _RAMP_MM = 14.0, 6.0
+# How much of the femur's move a surface takes part in.
+_SHARES = tuple(
+    {"tibia": 0.0, "tibial_outer": 0.0, "fibula": 0.0, "medial_meniscus": 0.5,
+     "lateral_meniscus": 0.5}.get(name, 1.0)
+    for name in NAMES
+)  # fmt: skip
+_MIDDLE = sum(ACROSS) / 2 * PLATEAU_MM  # of a compartment, mm from the knee's middle
+
+
+class JointFit(NamedTuple):
+    """A knee at another joint space.
+
+    Attributes:
+      volume: f32[d, h, w].
+      distances: f32[k, d', h', w'], as `surfaces.NAMES`.
+      record: JSON-able: wanted_mm, before_mm, after_mm and moved_mm by compartment.
+    """
+
+    volume: np.ndarray
+    distances: np.ndarray
+    record: dict[str, Any]
+
+
+def fit_joint_space(
+    volume: np.ndarray, distances: np.ndarray, wanted: dict[str, float]
+) -> JointFit | None:
+    """Moves the femur to a joint space.
+
+    Args:
+      volume: f32[d, h, w] over the canonical box, a right knee.
+      distances: f32[k, d', h', w'] in mm over the same box, as `surfaces.NAMES`.
+      wanted: least distance between the bones in mm of the box, by compartment.
+
+    Returns:
+      The moved knee; None where the surfaces have no plateau in a compartment.
+    """
+    bones = _bones(distances)
+    if bones is None:
+        return None
+    target = np.array([wanted[name] for name in COMPARTMENTS])
+    before, moves = bones.spaces(np.zeros(2)), np.zeros(2)
+    found = before
+    for _ in range(_ROUNDS):
+        moves = np.clip(moves + target - found, -LARGEST_MM, LARGEST_MM)
+        found = bones.spaces(moves)
+    moved = _moved_distances(distances, moves)
+    record = {
+        "wanted_mm": dict(wanted),
+        "before_mm": dict(zip(COMPARTMENTS, before.tolist(), strict=True)),
+        "after_mm": dict(zip(COMPARTMENTS, found.tolist(), strict=True)),
+        "moved_mm": dict(zip(COMPARTMENTS, moves.tolist(), strict=True)),
+    }
+    return JointFit(_moved_volume(volume, moved, moves), moved, record)
+
+
+def spaces(distances: np.ndarray) -> dict[str, float] | None:
+    """Least distance in mm from each plateau to the femur; None where a plateau is missing.
+
+    Args:
+      distances: f32[k, d, h, w], as `surfaces.NAMES`.
+    """
+    bones = _bones(distances)
+    if bones is None:
+        return None
+    return dict(zip(COMPARTMENTS, bones.spaces(np.zeros(2)).tolist(), strict=True))
+
+
+class _Bones(NamedTuple):
+    """Points f64[n, 3] (d, h, w) in mm from the box's middle: the femur, and both plateaus."""
+
+    femur: np.ndarray
+    plateaus: tuple[np.ndarray, ...]
+
+    def spaces(self, moves: np.ndarray) -> np.ndarray:
+        """Least distance by compartment after the femur was moved: f64[2]."""
+        moved = self.femur.copy()
+        moved[:, 1] -= _move(moved[:, 2], moves)
+        tree = cKDTree(moved)
+        return np.array([tree.query(plateau)[0].min() for plateau in self.plateaus])
+
+
+def _bones(distances: np.ndarray) -> _Bones | None:
+    """The bones' surfaces; None where one, or a plateau, is missing."""
+    chosen = distances[[NAMES.index("tibia"), NAMES.index("femur")]]
+    fields = surfaces.resized(chosen, _MEASURED, order=3)[:, :, _NEAR]
+    if not all(field.min() < 0 < field.max() for field in fields):
+        return None
+    step, middle = np.array(BOX_MM) / _MEASURED, np.array(BOX_MM) / 2
+    (tibia, _, normals, _), (femur, _, _, _) = (marching_cubes(field, 0.0) for field in fields)
+    first = np.array([0.5, 0.5 + _NEAR.start, 0.5])
+    tibia, femur = ((points + first) * step - middle for points in (tibia, femur))
+    # The normals point inwards, and h downwards.
+    level = (normals[:, 1] > UPWARDS) & (np.abs(tibia[:, 0]) < DEEP * PLATEAU_MM)
+    plateaus = []
+    for sign in (1.0, -1.0):  # medial lies at positive w
+        outwards = sign * tibia[:, 2] / PLATEAU_MM
+        plateaus.append(tibia[level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])])
+    return _Bones(femur, tuple(plateaus)) if all(map(len, plateaus)) else None
+
+
+def _move(right: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """How far the femur moves up at places f64[n] mm to the right of the middle."""
+    medial, lateral = moves
+    return (medial + lateral) / 2 + (medial - lateral) / 2 * np.clip(right / _MIDDLE, -1.6, 1.6)
+
+
+def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """The surfaces after the move, f32 of the same shape: each moves as a whole, see _SHARES."""
+    depth, rows, columns = distances.shape[1:]
+    fine = surfaces.resized(distances, (depth, 4 * rows, columns), order=3)
+    move = _move(_places(columns, BOX_MM[2]), moves)
+    found = distances.copy()
+    for number, share in enumerate(_SHARES):
+        if share:
+            field = _sampled(fine[number], np.broadcast_to(share * move, fine.shape[1:]))
+            found[number] = field.reshape(depth, rows, 4, columns)[:, :, 1:3].mean(axis=2)
+    return found
+
+
+def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """The volume after the move.
+
+    A voxel's content comes from below it by the share of its distances to tibia and femur: nothing
+    in the tibia, all in the femur, between them in proportion.
+
+    Args:
+      volume: f32[d, h, w].
+      moved: f32[k, d', h', w'], the moved surfaces.
+      moves: f64[2].
+    """
+    shape = volume.shape
+    chosen = moved[[NAMES.index("tibia"), NAMES.index("femur")]]
+    tibia, femur = np.maximum(surfaces.resized(chosen, shape, order=3), 0.0)
+    share = tibia / (tibia + femur + 1e-3)
+    below = np.clip((_STILL_MM - _places(shape[1], BOX_MM[1])) / _RAMP_MM, 0.0, 1.0)
+    return _sampled(volume, share * below[:, None] * _move(_places(shape[2], BOX_MM[2]), moves))
+
+
+def _places(count: int, extent: float) -> np.ndarray:
+    """f64[count]: voxel centres in mm from the middle of the box."""
+    return (np.arange(count) + 0.5) * extent / count - extent / 2
+
+
+def _sampled(field: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """A field f32[d, h, w] read `shift` mm (of the same shape) below each place, linearly."""
+    rows = field.shape[1]
+    place = np.arange(rows)[:, None] + shift * (rows / BOX_MM[1])
+    place = np.clip(place, 0, rows - 1)
+    low = np.minimum(place.astype(np.int32), rows - 2)
+    part = (place - low).astype(np.float32)
+    above = np.take_along_axis(field, low, axis=1)
+    return above + part * (np.take_along_axis(field, low + 1, axis=1) - above)
