@@ -41,6 +41,7 @@ class Grade:
       positive: whether the threshold for a sensitivity of 0.9 is reached; None: not calibrated.
       distance: to the training radiographs; above 1: unlike them; None: not known of the model.
       warnings: what was doubtful, a clause each.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is not known.
     """
 
     side: str
@@ -48,6 +49,7 @@ class Grade:
     positive: bool | None
     distance: float | None
     warnings: tuple[str, ...]
+    joint_space_mm: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +151,7 @@ def grade(
             row.positive,
             row.distance,
             tuple(row.warning.split("; ")) if row.warning else (),
+            row.joint_space_mm,
         )
         for row in rows
         if row.probability is not None

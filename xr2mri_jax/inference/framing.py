@@ -13,7 +13,9 @@ from xr2mri_jax.preprocess.framing import (
     is_framed,
     line_columns,
 )
+from xr2mri_jax.preprocess.joint_space import measure_joint_space
 from xr2mri_jax.preprocess.knees import knees_of
+from xr2mri_jax.preprocess.scale import line_mm
 
 # What is worth a note: a frame with less image in it, or less fine than this share of the network's
 # pixels.
@@ -30,6 +32,7 @@ class FramedKnee:
       notes: what looks odd and may be right, a clause each.
       source: u8[H, W], the file's whole radiograph, bone bright, in the knee's grey window.
       record: of the `StandardRadiograph`, the way from the frame to the source.
+      joint_space_mm: (medial, lateral), see `measure_joint_space`; None where the scale is unknown.
     """
 
     side: str
@@ -37,6 +40,7 @@ class FramedKnee:
     notes: tuple[str, ...]
     source: np.ndarray
     record: Mapping[str, Any]
+    joint_space_mm: tuple[float, float] | None = None
 
     @property
     def displayed(self) -> np.ndarray:
@@ -84,4 +88,14 @@ def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) 
     window = standard.record["window"]
     shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
     source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
-    return FramedKnee(knee.side, standard.image, tuple(notes), source, standard.record)
+    return FramedKnee(
+        knee.side, standard.image, tuple(notes), source, standard.record, _joint_space(knee)
+    )
+
+
+def _joint_space(knee: FoundKnee) -> tuple[float, float] | None:
+    space = measure_joint_space(knee.radiograph, knee.place)
+    if space is None or knee.scale is None:
+        return None
+    found = space.millimetres(line_mm(knee.radiograph, knee.place, knee.scale))
+    return found["medial"], found["lateral"]

@@ -286,5 +286,15 @@ def judged(knees: Sequence[FramedKnee], grader: KneeGrader, network: Network) ->
             if calibration is None:
                 notes.append("the probability is not calibrated")
             positive = None if calibration is None else p >= calibration.threshold
-            rows.append(GradedKnee("", knee.side, p, "; ".join(notes), d, positive))
+            rows.append(
+                GradedKnee(
+                    "",
+                    knee.side,
+                    p,
+                    "; ".join(notes),
+                    d,
+                    positive,
+                    joint_space_mm=knee.joint_space_mm,
+                )
+            )
     return rows

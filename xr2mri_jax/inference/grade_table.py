@@ -7,7 +7,10 @@ from pathlib import Path
 
 from xr2mri_jax.inference.row_file import RowFile
 
-COLUMNS = ("file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture")
+COLUMNS = (
+    "file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture",
+    "joint_space_medial_mm", "joint_space_lateral_mm",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +26,7 @@ class GradedKnee:
       positive: whether the probability reaches the threshold for a sensitivity of 0.9; None where
         there is no threshold.
       picture: path of the knee's picture; None where none was drawn.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None where it is not known.
     """
 
     file: str
@@ -32,6 +36,7 @@ class GradedKnee:
     distance: float | None = None
     positive: bool | None = None
     picture: Path | None = None
+    joint_space_mm: tuple[float, float] | None = None
 
     def cells(self, folder: Path) -> list[str]:
         """Text by COLUMNS; the picture's path is relative to `folder`."""
@@ -44,6 +49,11 @@ class GradedKnee:
             "" if self.distance is None else f"{self.distance:.3f}",
             "" if self.positive is None else str(int(self.positive)),
             drawn.replace(os.sep, "/"),
+            *(
+                ("", "")
+                if self.joint_space_mm is None
+                else map("{:.2f}".format, self.joint_space_mm)
+            ),
         ]
 
 
@@ -62,6 +72,7 @@ class Table(RowFile):
           OSError: as `RowFile.write`.
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
+        known += knee.joint_space_mm or ()
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:
             raise FloatingPointError(
                 f"{knee.file}: found the probability {knee.probability} and distance "
