@@ -101,6 +101,9 @@ def test_rows_in_the_table(done):
         else:
             assert float(cells["probability_kl2"]) == pytest.approx(row.probability, abs=1e-6)
             assert cells["at_threshold"] == str(int(row.probability >= 0.5))
+            spaces = [cells[f"joint_space_{name}_mm"] for name in ("medial", "lateral")]
+            assert spaces == [f"{mm:.2f}" for mm in row.joint_space_mm]
+            assert all(0 <= float(mm) < 20 for mm in spaces)
             picture = root / cells["picture"]
             whole = np.asarray(Image.open(picture))
             assert whole.ndim == 3 and min(whole.shape[:2]) >= 48
@@ -189,7 +192,7 @@ def test_a_single_file_of_a_run_that_is_not_calibrated(crop, tmp_path):
     assert row.file == "knee.png" and row.warning == "the probability is not calibrated"
     assert row.distance is None and row.positive is None
     text = (tmp_path / "o.csv").read_text().splitlines()[1]
-    assert text.endswith("the probability is not calibrated,,,")
+    assert ",the probability is not calibrated,,,," in text
 
 
 def test_probability_is_that_of_the_temperature(crop, tmp_path):

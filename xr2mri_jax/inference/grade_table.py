@@ -49,11 +49,7 @@ class GradedKnee:
             "" if self.distance is None else f"{self.distance:.3f}",
             "" if self.positive is None else str(int(self.positive)),
             drawn.replace(os.sep, "/"),
-            *(
-                ("", "")
-                if self.joint_space_mm is None
-                else map("{:.2f}".format, self.joint_space_mm)
-            ),
+            *("" if mm is None else f"{mm:.2f}" for mm in self.joint_space_mm or (None, None)),
         ]
 
 
