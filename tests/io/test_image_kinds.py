@@ -74,7 +74,7 @@ def test_a_chain_of_many_pages_is_not_followed(tmp_path):
 # --- 16-bit colour that is grey
 
 
-def png_16(array):
+def png_16(array, more=()):
     """A PNG of [h, w, channels] samples of 16 bits; its rows use every filter that there is."""
     height, width, channels = array.shape
     size = 2 * channels
@@ -101,26 +101,27 @@ def png_16(array):
 
     colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
+    chunks = ((b"IHDR", head), *more, (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
 def colours(grey=DEEP, channels=3):
     array = np.stack([grey] * channels, axis=-1)
-    if channels == 4:
-        array[..., 3] = 65535
+    if channels in (2, 4):
+        array[..., -1] = 65535
     return array
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_png_of_16_bit_colour_keeps_its_depth(tmp_path, channels):
     (tmp_path / "x.png").write_bytes(png_16(colours(channels=channels)))
     np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.png").array, DEEP)
 
 
-def test_transparent_16_bit_colour_becomes_black(tmp_path):
-    array = colours(channels=4)
-    array[:10, :, 3] = 0
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_16_bit_colour_becomes_black(tmp_path, channels):
+    array = colours(channels=channels)
+    array[:10, :, -1] = 0
     (tmp_path / "x.png").write_bytes(png_16(array))
     found = io.read_radiograph(tmp_path / "x.png").array
     assert not found[:10].any()
@@ -226,3 +227,64 @@ def test_a_profile_that_does_not_fit_is_passed_over(tmp_path):
     image.save(stream, "TIFF", icc_profile=profile)
     (tmp_path / "x").write_bytes(stream.getvalue())
     np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=2)
+
+
+# --- few bits, one transparent value, gaps
+
+
+def test_one_transparent_value_of_16_bits_becomes_black(tmp_path):
+    value = int(DEEP[3, 4])
+    content = png_16(DEEP[..., None], ((b"tRNS", struct.pack(">H", value)),))
+    (tmp_path / "x.png").write_bytes(content)
+    found = io.read_radiograph(tmp_path / "x.png").array
+    np.testing.assert_array_equal(found, np.where(value == DEEP, 0, DEEP))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.png", {}),
+        ("x.tif", {}),
+        ("x.tif", {"compression": "group4"}),
+        ("x.tif", {"compression": "packbits", "tiffinfo": {262: 0}}),  # white is 0 in the file
+    ],
+)
+def test_pictures_of_one_bit(tmp_path, name, options):
+    Image.fromarray(GREY > 100).save(tmp_path / name, **options)
+    found = io.read_radiograph(tmp_path / name).array
+    np.testing.assert_array_equal(found, 255.0 * (GREY > 100))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_pictures_of_few_bits_span_the_range_of_eight(tmp_path, bits):
+    levels = (GREY >> (8 - bits)).astype(np.uint8)
+    grey = np.rint(levels * (255 / (2**bits - 1)))
+    image = Image.fromarray(levels, "P")
+    image.putpalette([v for k in range(2**bits) for v in [k * 255 // (2**bits - 1)] * 3])
+    image.save(tmp_path / "palette.png", bits=bits)
+    assert (tmp_path / "palette.png").read_bytes()[24] == bits
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "palette.png").array, grey)
+
+
+@pytest.mark.parametrize("rows", [1, 20, 39])
+def test_pixels_that_are_no_number_are_background(tmp_path, rows):
+    array = 3.0 + DEEP.astype(np.float32)
+    array[:rows] = np.nan
+    tifffile.imwrite(tmp_path / "x.tif", array)
+    found = io.read_radiograph(tmp_path / "x.tif")
+    assert found.background[:rows].all() and not found.background[rows:].any()
+    np.testing.assert_array_equal(found.array[rows:], array[rows:])
+    assert (found.array[:rows] == array[rows:].min()).all()
+    assert found.doubts == (
+        f"{rows / 40:.2%} of the pixels are no number (NaN): taken as background",
+    )
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_pixels_that_cannot_be_shown_are_refused(tmp_path, value):
+    array = np.full((9, 8), value, np.float32)
+    if np.isinf(value):
+        array[1:] = 5
+    tifffile.imwrite(tmp_path / "x.tif", array)
+    with pytest.raises(InputError, match=r"x\.tif: has infinite pixels, or none that is a number"):
+        io.read_radiograph(tmp_path / "x.tif")

@@ -73,8 +73,8 @@ def test_transparent_parts_become_black(tmp_path):
 
 def test_other_modes_are_refused(tmp_path):
     path = tmp_path / "x.tif"
-    Image.fromarray(GREY).convert("1").save(path)
-    with pytest.raises(InputError, match="mode 1"):
+    Image.merge("LAB", [Image.fromarray(GREY)] * 3).save(path)
+    with pytest.raises(InputError, match="mode LAB"):
         io.read_radiograph(path)
 
 
