@@ -95,7 +95,7 @@ def test_the_qform_serves_where_there_is_no_sform(tmp_path):
         (np.zeros((2, 3, 4), np.complex64), {}, "expected real numbers"),
         (np.zeros((2, 3, 4), np.uint8), {"sform": 0}, "neither sform nor qform"),
         (np.zeros((2, 3, 4), np.uint8), {"xyzt_units": 3}, "lengths in micron"),
-        (np.zeros((2, 3, 4), np.uint8), {"magic": b"ni1"}, "pair"),
+        (np.zeros((2, 3, 4), np.uint8), {"magic": b"ni1"}, "pair, expected a name"),
         (np.zeros((2, 3, 4), np.uint8), {"srow_x": 0}, "cannot be inverted"),
     ],
 )

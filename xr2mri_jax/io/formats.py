@@ -19,6 +19,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
+from xr2mri_jax.io import nifti_pair
 from xr2mri_jax.io.budget import MAX_BYTES
 
 MAX_PIXELS = 50_000_000  # one image; the largest flat-panel radiographs have about 20 million
@@ -52,8 +53,8 @@ def sniff(path: str | os.PathLike[str]) -> str:
     """Tells a file's format from its first bytes.
 
     Returns:
-      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped),
-      "nrrd" or "metaimage".
+      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped, and
+      either file of a pair), "nrrd" or "metaimage".
 
     Raises:
       InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
@@ -91,6 +92,9 @@ def sniff(path: str | os.PathLike[str]) -> str:
         return "metaimage"
     if _starts_like_bare_dicom(head):
         return "dicom"
+    header = nifti_pair.header_of(path)
+    if header != path and is_nifti(_head(header)):
+        return "nifti"
     raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
 
 
