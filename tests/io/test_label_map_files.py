@@ -40,6 +40,19 @@ def test_slicers_names_and_values(tmp_path):
     assert found.source == "the 3D Slicer header"
 
 
+def test_before_layers_had_numbers_every_segment_had_its_own(tmp_path):
+    masks = np.stack([LABELS == 2, LABELS == 1, LABELS == 4]).astype(np.uint8)
+    header = {}
+    for k, name in enumerate(("Tibia", "Femur", "Patella")):
+        header |= segment(k, ID=f"Segment_{k}", Name=name, Extent="0 2 0 3 0 4")
+    directions = [[np.nan] * 3, *SPACE["space directions"]]
+    path = saved(tmp_path / "x.seg.nrrd", masks, **header, **{"space directions": directions})
+    found = read_label_map(path)
+    by_name = {name: found.volume.array == code for code, name in found.names.items()}
+    for code, name in ((2, "Tibia"), (1, "Femur"), (4, "Patella")):
+        np.testing.assert_array_equal(by_name[name], code == LABELS)
+
+
 @pytest.mark.parametrize("name", ["Segment_1", "segment 2", "Segment"])
 def test_an_automatic_name_gives_way_to_the_terminology(tmp_path, name):
     tags = (
