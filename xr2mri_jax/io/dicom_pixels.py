@@ -159,8 +159,8 @@ def _overlay_bits(dataset: pydicom.Dataset) -> int:
     for group in range(0x6000, 0x6020, 2):
         element = dataset.get((group, 0x0102))
         place = None if element is None else element.value
-        # Overlay Data of its own means that the overlay does not lie in the pixels.
-        if isinstance(place, int) and 0 < place < 32 and (group, 0x3000) not in dataset:
+        # 0 is the place of an overlay that has data of its own.
+        if isinstance(place, int) and 0 < place < 32:
             bits |= 1 << place
     return bits
 
