@@ -253,7 +253,8 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     slope, inter = stored_voxels.slope, stored_voxels.inter
     if (slope, inter) == (1.0, 0.0):
         return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
-    scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused
+        scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
     if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
         raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
     return scaled

@@ -27,6 +27,13 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
                 "slice missing": lambda rng: _without_inner(seed.files, rng),
             }
         return found
+    if content.startswith(b"ObjectType"):
+        binary = b"BinaryData = True" in content
+        return {
+            name: _on_text(seed, *change)
+            for name, change in _META.items()
+            if change[0] in content and (binary or name not in _OF_BINARY_DATA)
+        }
     zipped = content[:2] == b"\x1f\x8b"
     if seed.kind == "volume" and not content.startswith(b"NRRD"):
         header = gzip.decompress(content) if zipped else content
@@ -39,8 +46,11 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
         return found
     if content.startswith(b"NRRD"):
         # The user's own files may have other lines than the made ones.
+        binary = b"encoding: ascii" not in content
         return {
-            name: _on_text(seed, *change) for name, change in _NRRD.items() if change[0] in content
+            name: _on_text(seed, *change)
+            for name, change in _NRRD.items()
+            if change[0] in content and (binary or name not in _OF_BINARY_DATA)
         }
     if content.startswith(b"\x89PNG"):
         return {
@@ -50,7 +60,8 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
 
 
 def _only(seed: Seed, content: bytes) -> Files:
-    return {next(iter(seed.files)): content}
+    """The seed's files with another content of the first, which is the header of several."""
+    return {**seed.files, next(iter(seed.files)): content}
 
 
 def _set(keyword: str, *values: object) -> Change:
@@ -214,6 +225,21 @@ _NRRD = {
     "no origin": (b"space origin:", b"spare origin:"),
     "four axes": (b"dimension: 3", b"dimension: 4"),
 }
+
+
+_META = {
+    "larger sizes": (b"DimSize = 36", b"DimSize = 360"),
+    "smaller sizes": (b"DimSize = 36", b"DimSize = 35"),
+    "other type": (b"MET_SHORT", b"MET_INT"),
+    "two axes": (b"NDims = 3", b"NDims = 2"),
+    "no sizes": (b"DimSize = ", b"Sizes = "),
+    "NaN spacing": (b"ElementSpacing = ", b"ElementSpacing = nan "),
+    "no rotation": (b"TransformMatrix = -1", b"TransformMatrix = -3"),
+    "packed data that are not": (b"CompressedData = False", b"CompressedData = True"),
+    "no data file": (b"ElementDataFile", b"ElementFile"),
+}
+# Text has as many numbers whatever their type, and is never packed.
+_OF_BINARY_DATA = ("other type", "packed data that are not")
 
 
 def _on_text(seed: Seed, old: bytes, new: bytes) -> Callable[[Rng], Files]:
