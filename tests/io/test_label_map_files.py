@@ -135,15 +135,28 @@ def test_names_in_a_nifti_extension(tmp_path, zipped):
 
 
 @pytest.mark.parametrize("where", [np.s_[0], np.s_[:, -1], np.s_[1, 1, 1]])
-def test_voxels_that_are_no_number_are_background(tmp_path, where):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_number_are_background(tmp_path, where, value):
     array = LABELS.astype(np.float32)
-    array[where] = np.nan
+    array[where] = value
     image = nib.Nifti1Image(array, AFFINE)
     image.set_sform(AFFINE, 1)
     nib.save(image, tmp_path / "x.nii")
     found = read_label_map(tmp_path / "x.nii")
-    np.testing.assert_array_equal(found.volume.array, np.where(np.isnan(array), 0, LABELS))
-    assert "no number (NaN)" in found.volume.doubts[0]
+    np.testing.assert_array_equal(found.volume.array, np.where(np.isfinite(array), LABELS, 0))
+    kind = "no number (NaN)" if np.isnan(value) else "infinite or no number"
+    assert f"% of the voxels are {kind}: taken as outside the field" in found.volume.doubts[0]
+
+
+@pytest.mark.parametrize("off", [1e-7, -4e-4, 1e-3])
+def test_whole_numbers_may_be_a_little_off(tmp_path, off):
+    array = LABELS.astype(np.float64) + np.float64(off) * (LABELS > 0)
+    image = nib.Nifti1Image(array, AFFINE)
+    image.set_sform(AFFINE, 1)
+    nib.save(image, tmp_path / "x.nii")
+    found = read_label_map(tmp_path / "x.nii")
+    np.testing.assert_array_equal(found.volume.array, LABELS)
+    assert found.volume.array.dtype == np.uint16
 
 
 @pytest.mark.parametrize(
@@ -152,8 +165,9 @@ def test_voxels_that_are_no_number_are_background(tmp_path, where):
         (LABELS * np.float32(0.5), "not whole numbers"),
         (LABELS.astype(np.int16) - 1, "from -1"),
         (LABELS.astype(np.int32) * 20_000, "to 80000"),
-        (np.full((2, 2, 2), np.nan, np.float32), "none that is a number"),
-        (np.where(LABELS > 3, np.inf, LABELS).astype(np.float32), "infinite"),
+        (np.full((2, 2, 2), np.nan, np.float32), "no voxel that is a finite number"),
+        (np.full((2, 2, 2), -np.inf, np.float32), "no voxel that is a finite number"),
+        (LABELS + np.float32(0.002), "not whole numbers"),
     ],
 )
 def test_what_is_no_label_map(tmp_path, array, said):

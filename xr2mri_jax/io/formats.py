@@ -131,10 +131,10 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     """Returns a volume; raises InputError where it cannot be one of a body part.
 
-    Voxels that are no number (NaN) are outside the acquired field: the volume gets a doubt. Refused
-    are infinite voxels, volumes without a number, voxels of a size outside VOXEL_MM, a field longer
-    than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less than 45 degrees
-    apart.
+    Voxels that are no number, or infinite, are outside the acquired field: they become NaN, and the
+    volume gets a doubt. Refused are volumes without a number, voxels of a size outside VOXEL_MM, a
+    field longer than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less
+    than 45 degrees apart.
     """
     spacing = np.array(volume.spacing)
     said = " x ".join(f"{size:.4g}" for size in spacing)
@@ -161,10 +161,12 @@ def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     finite = np.isfinite(volume.array)
     if finite.all():
         return volume
-    if np.isinf(volume.array).any() or not finite.any():
-        raise InputError(f"{path}: has infinite voxels, or none that is a number")
-    said = f"{1 - finite.mean():.2%} of the voxels are no number (NaN): taken as outside the field"
-    return dataclasses.replace(volume, doubts=(*volume.doubts, said))
+    if not finite.any():
+        raise InputError(f"{path}: has no voxel that is a finite number")
+    kind = "infinite or no number" if np.isinf(volume.array).any() else "no number (NaN)"
+    said = f"{1 - finite.mean():.2%} of the voxels are {kind}: taken as outside the field"
+    array = np.where(finite, volume.array, volume.array.dtype.type(np.nan))
+    return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:

@@ -52,7 +52,7 @@ def read_image(
 
     Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too;
     images of one bit have 0 and 255. Transparent parts become black. Pixels of a float TIFF that
-    are not a number are background. Of a file with previews the main picture is taken, see
+    are not a finite number are background. Of a file with previews the main picture is taken, see
     `image_pages.main_page`.
 
     Args:
@@ -64,8 +64,8 @@ def read_image(
       The radiograph, f32[h, w] in the file's own values (0..255 or 0..65535).
 
     Raises:
-      InputError: the file is broken, coloured, holds several pictures or infinite values, or has
-        more than formats.MAX_PIXELS pixels.
+      InputError: the file is broken, coloured, holds several pictures, has no finite pixel or
+        more than formats.MAX_PIXELS.
     """
     path = Path(path)
     doubts: list[str] = []
@@ -87,13 +87,14 @@ def read_image(
 
 
 def _without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels that are not a number as background with the lowest value, and where they are."""
-    gaps = np.isnan(array)
-    if np.isinf(array).any() or gaps.all():
-        raise InputError("has infinite pixels, or none that is a number, expected finite ones")
+    """Pixels that are no finite number as background with the lowest value, and where they are."""
+    gaps = ~np.isfinite(array)
+    if gaps.all():
+        raise InputError("has no pixel that is a finite number")
     if not gaps.any():
         return array, None
-    doubts.append(f"{gaps.mean():.2%} of the pixels are no number (NaN): taken as background")
+    kind = "infinite or no number" if np.isinf(array).any() else "no number (NaN)"
+    doubts.append(f"{gaps.mean():.2%} of the pixels are {kind}: taken as background")
     return np.where(gaps, array[~gaps].min(), array), gaps
 
 

@@ -13,6 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, metaimage, nifti, nrrd
 
 MOST_SEGMENTS = 4096
+_OFF = 1.001e-3
 _SLICER = "the 3D Slicer header"
 _SEGMENT = re.compile(r"Segment(\d{1,5})_(Name|LabelValue|Layer|Tags)")
 
@@ -62,6 +63,8 @@ def whole_labels(
 ) -> geometry.Volume:
     """The volume with u16 labels; voxels that are no number become background.
 
+    Whole numbers may be off by a thousandth, as resampling and scaled files leave them.
+
     Raises:
       InputError: values that are not whole numbers, or outside 0..65535; `path` names the file.
     """
@@ -70,10 +73,12 @@ def whole_labels(
     if array.dtype.kind == "f":
         gaps = np.isnan(array)
         array = np.where(gaps, 0, array)
-        if not np.array_equal(array, np.rint(array)):
+        whole = np.rint(array)
+        if np.abs(array - whole).max() > _OFF:
             raise InputError(
                 f"{where}found values that are not whole numbers, expected a map of labels"
             )
+        array = whole
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"{where}found labels from {low} to {high}, expected 0 to 65535")
