@@ -7,16 +7,11 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from made_pictures import DEEP, GREY, SMOOTH, png_16
 from PIL import Image, ImageCms
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
-
-RNG = np.random.default_rng(5)
-DEEP = RNG.integers(0, 65536, (40, 30), dtype=np.uint16)
-GREY = (DEEP >> 8).astype(np.uint8)
-SMOOTH = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
-
 
 # --- several pictures in one file
 
@@ -72,37 +67,6 @@ def test_a_chain_of_many_pages_is_not_followed(tmp_path):
 
 
 # --- 16-bit colour that is grey
-
-
-def png_16(array, more=()):
-    """A PNG of [h, w, channels] samples of 16 bits; its rows use every filter that there is."""
-    height, width, channels = array.shape
-    size = 2 * channels
-    rows, last = [], np.zeros(width * size, np.uint8)
-    for k, row in enumerate(array.astype(">u2")):
-        line = np.frombuffer(row.tobytes(), np.uint8)
-        left = np.concatenate([np.zeros(size, np.uint8), line[:-size]])
-        corner = np.concatenate([np.zeros(size, np.uint8), last[:-size]])
-        a, b, c = (v.astype(int) for v in (left, last, corner))
-        p = a + b - c
-        nearest = [np.abs(p - v) for v in (a, b, c)]
-        paeth = np.where(
-            (nearest[0] <= nearest[1]) & (nearest[0] <= nearest[2]),
-            a,
-            np.where(nearest[1] <= nearest[2], b, c),
-        )
-        predicted = (0 * a, a, b, (a + b) // 2, paeth)[k % 5]
-        rows.append(bytes([k % 5]) + ((line - predicted) % 256).astype(np.uint8).tobytes())
-        last = line
-
-    def chunk(name, data):
-        check = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + check
-
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    chunks = ((b"IHDR", head), *more, (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
 def colours(grey=DEEP, channels=3):
@@ -227,71 +191,3 @@ def test_a_profile_that_does_not_fit_is_passed_over(tmp_path):
     image.save(stream, "TIFF", icc_profile=profile)
     (tmp_path / "x").write_bytes(stream.getvalue())
     np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=2)
-
-
-# --- few bits, one transparent value, gaps
-
-
-def test_one_transparent_value_of_16_bits_becomes_black(tmp_path):
-    value = int(DEEP[3, 4])
-    content = png_16(DEEP[..., None], ((b"tRNS", struct.pack(">H", value)),))
-    (tmp_path / "x.png").write_bytes(content)
-    found = io.read_radiograph(tmp_path / "x.png").array
-    np.testing.assert_array_equal(found, np.where(value == DEEP, 0, DEEP))
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("x.png", {}),
-        ("x.tif", {}),
-        ("x.tif", {"compression": "group4"}),
-        ("x.tif", {"compression": "packbits", "tiffinfo": {262: 0}}),  # white is 0 in the file
-    ],
-)
-def test_pictures_of_one_bit(tmp_path, name, options):
-    Image.fromarray(GREY > 100).save(tmp_path / name, **options)
-    found = io.read_radiograph(tmp_path / name).array
-    np.testing.assert_array_equal(found, 255.0 * (GREY > 100))
-
-
-@pytest.mark.parametrize("bits", [2, 4])
-def test_pictures_of_few_bits_span_the_range_of_eight(tmp_path, bits):
-    levels = (GREY >> (8 - bits)).astype(np.uint8)
-    grey = np.rint(levels * (255 / (2**bits - 1)))
-    image = Image.fromarray(levels, "P")
-    image.putpalette([v for k in range(2**bits) for v in [k * 255 // (2**bits - 1)] * 3])
-    image.save(tmp_path / "palette.png", bits=bits)
-    assert (tmp_path / "palette.png").read_bytes()[24] == bits
-    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "palette.png").array, grey)
-
-
-@pytest.mark.parametrize("rows", [1, 20, 39])
-def test_pixels_that_are_no_number_are_background(tmp_path, rows):
-    array = 3.0 + DEEP.astype(np.float32)
-    array[:rows] = np.nan
-    tifffile.imwrite(tmp_path / "x.tif", array)
-    found = io.read_radiograph(tmp_path / "x.tif")
-    assert found.background[:rows].all() and not found.background[rows:].any()
-    np.testing.assert_array_equal(found.array[rows:], array[rows:])
-    assert (found.array[:rows] == array[rows:].min()).all()
-    assert found.doubts == (
-        f"{rows / 40:.2%} of the pixels are no number (NaN): taken as background",
-    )
-
-
-@pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_infinite_pixels_are_background(tmp_path, value):
-    array = DEEP.astype(np.float32)
-    array[3] = value
-    tifffile.imwrite(tmp_path / "x.tif", array)
-    found = io.read_radiograph(tmp_path / "x.tif")
-    assert found.background[3].all() and found.background.sum() == 30
-    assert found.doubts == ("2.50% of the pixels are infinite or no number: taken as background",)
-
-
-@pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_a_picture_without_a_finite_pixel_is_refused(tmp_path, value):
-    tifffile.imwrite(tmp_path / "x.tif", np.full((9, 8), value, np.float32))
-    with pytest.raises(InputError, match=r"x\.tif: has no pixel that is a finite number"):
-        io.read_radiograph(tmp_path / "x.tif")

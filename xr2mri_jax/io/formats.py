@@ -41,6 +41,11 @@ NAMES = {
     "png": "PNG",
     "jpeg": "JPEG",
     "tiff": "TIFF",
+    "bmp": "BMP",
+    "jpeg2000": "JPEG 2000",
+    "webp": "WebP",
+    "gif": "GIF",
+    "pnm": "PNM",
     "nifti": "NIfTI",
     "nrrd": "NRRD",
     "metaimage": "MetaImage",
@@ -49,11 +54,20 @@ NAMES = {
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=[ \t]*\S")
 
 
+# Short magic numbers, with what follows them.
+_PICTURES = {
+    re.compile(rb"RIFF....WEBPVP8", re.DOTALL): "webp",
+    re.compile(rb"BM.{8}....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL): "bmp",
+    re.compile(rb"P[2456]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s"): "pnm",
+}
+
+
 def sniff(path: str | os.PathLike[str]) -> str:
     """Tells a file's format from its first bytes.
 
     Returns:
-      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped, and
+      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "bmp", "jpeg2000", "webp",
+      "gif", "pnm", "nifti" (also gzipped, and
       either file of a pair), "nrrd" or "metaimage".
 
     Raises:
@@ -83,8 +97,15 @@ def sniff(path: str | os.PathLike[str]) -> str:
         (b"II+\0", "tiff"),
         (b"MM\0+", "tiff"),
         (b"NRRD000", "nrrd"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+        (b"\xff\x4f\xff\x51\0", "jpeg2000"),
+        (b"GIF87a", "gif"),
+        (b"GIF89a", "gif"),
     ):
         if head.startswith(magic):
+            return kind
+    for form, kind in _PICTURES.items():
+        if form.match(head):
             return kind
     if is_nifti(head):
         return "nifti"

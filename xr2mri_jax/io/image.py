@@ -1,4 +1,4 @@
-"""Radiographs from PNG, TIFF and JPEG files.
+"""Radiographs from PNG, TIFF, JPEG and other picture files.
 
 Resolution entries of such files speak of print, not of the detector, and are not believed: the
 spacing is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
@@ -56,7 +56,7 @@ def read_image(
     `image_pages.main_page`.
 
     Args:
-      path: a PNG, TIFF or JPEG file under any name.
+      path: a PNG, TIFF, JPEG, BMP, JPEG 2000, WebP, GIF or PNM file under any name.
       spacing: mm a pixel (row, col); None leaves it unknown.
       side: "left", "right" or None.
 

@@ -53,6 +53,11 @@ def _pictures() -> list[Seed]:
         ("tiff of pages", _saved(image, "TIFF", compression="tiff_lzw", **pages)),
         ("tiff palette", _saved(palette, "TIFF", compression="tiff_adobe_deflate")),
         ("tiff cmyk", _saved(rgb.convert("CMYK"), "TIFF")),
+        ("bmp", _saved(image, "BMP")),
+        ("jpeg 2000", _saved(Image.fromarray(made_picture()), "JPEG2000")),
+        ("webp", _saved(image, "WEBP", lossless=True)),
+        ("gif", _saved(image, "GIF")),
+        ("pgm", _saved(Image.fromarray(made_picture()), "PPM")),
         ("tiff float", _saved(Image.fromarray(smooth.astype(np.float32)), "TIFF")),
         *((f"png 16 x {n}", _deep_png(n)) for n in (2, 3, 4)),
     ]
