@@ -47,7 +47,7 @@ def read_radiograph(
 
 
 def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geometry.Volume:
-    """Reads one MRI volume: the folder of a DICOM series, an enhanced DICOM file, NIfTI (one file or a
+    """Reads one MRI volume: a DICOM series' folder, an enhanced DICOM file, NIfTI (one file or a
     pair), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd).
 
     Args:

@@ -4,6 +4,7 @@ import gzip
 import io
 import re
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,7 +184,7 @@ def _radiograph(radiograph: Radiograph, content: bytes) -> str:
 
 
 def _page_sizes(content: bytes) -> list[tuple[int, int]]:
-    with Image.open(io.BytesIO(content)) as image:
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
         sizes = [image.size]
         while len(sizes) < 64:
             try:
