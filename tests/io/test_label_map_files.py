@@ -112,8 +112,9 @@ def test_the_axis_of_layers_may_be_any(tmp_path, axis):
     ],
 )
 def test_segments_that_cannot_be(tmp_path, fields, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as caught:
         read_label_map(saved(tmp_path / "x.seg.nrrd", **fields))
+    assert "x.seg.nrrd" in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [False, True])

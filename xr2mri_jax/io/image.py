@@ -113,6 +113,13 @@ def _check(image: Image.Image, path: Path) -> None:
         raise InputError(
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
         )
+    if image.format == "TIFF":
+        # Pillow leaves black what the strips or tiles do not cover.
+        areas = [(box[2] - box[0]) * (box[3] - box[1]) for _, box, *_ in _tiles(image)]
+        if sum(areas) < image.width * image.height:
+            raise InputError(
+                f"{path}: its strips hold less than {image.width}x{image.height} pixels"
+            )
     if image.format == "PNG":
         needed = image.width * image.height * _png_header(path)[0] // 8
         if needed > formats.MOST_INFLATED * path.stat().st_size:
@@ -131,8 +138,7 @@ def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
 
     That is enough of those that are `_ROUNDED`, with a doubt.
     """
-    assert isinstance(image, ImageFile.ImageFile)
-    if all(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in image.tile):
+    if all(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in _tiles(image)):
         doubts.append("its colours have 16 bits, of which the upper 8 are taken")
         return False
     if image.format == "PNG":
@@ -188,6 +194,11 @@ def _take_byte(image: Image.Image, upper: bool) -> None:
         args = wanted if isinstance(given, str) else (wanted, *given[1:])
         tiles.append(tile._replace(args=args))
     image.tile = tiles
+
+
+def _tiles(image: Image.Image) -> list[Any]:
+    assert isinstance(image, ImageFile.ImageFile)
+    return list(image.tile)
 
 
 def _raw_mode(tile: Any) -> str:

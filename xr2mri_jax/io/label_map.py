@@ -95,7 +95,8 @@ class _Segment:
 def _of_nrrd(path: Path) -> LabelMap:
     found = nrrd.read_layers(path)
     layers = len(found.array)
-    segments = _segments(found.header, layers)
+    with formats.reading(path, "NRRD"):
+        segments = _segments(found.header, layers)
     if not segments:
         return LabelMap(whole_labels(nrrd.read_nrrd(path), path))
     if any(segment.layer >= layers for segment in segments):
