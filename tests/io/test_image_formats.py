@@ -96,7 +96,9 @@ def test_a_picture_without_a_finite_pixel_is_refused(tmp_path, value):
 )
 def test_pictures_of_other_formats(tmp_path, form, array, options):
     Image.fromarray(array).save(tmp_path / "x", form, **options)
-    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x").array, array)
+    found = io.read_radiograph(tmp_path / "x")
+    np.testing.assert_array_equal(found.array, array)
+    assert found.doubts == ()
 
 
 @pytest.mark.parametrize("form", ["BMP", "WEBP", "PPM", "JPEG2000"])

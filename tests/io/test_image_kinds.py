@@ -175,6 +175,14 @@ def test_grey_in_inks(tmp_path, form, inks):
     np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=6)
 
 
+def test_inks_of_16_bits_are_read_with_8(tmp_path):
+    inks = np.stack([255 - GREY] * 3 + [0 * GREY], axis=-1).astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "x.tif", inks, photometric="separated")
+    found = io.read_radiograph(tmp_path / "x.tif")
+    np.testing.assert_allclose(found.array, GREY, atol=1)
+    assert found.doubts == ("its colours have 16 bits, of which the upper 8 are taken",)
+
+
 def test_coloured_inks_are_refused(tmp_path):
     planes = [SMOOTH, SMOOTH // 3, SMOOTH * 0, SMOOTH * 0]
     Image.merge("CMYK", [Image.fromarray(p) for p in planes]).save(tmp_path / "x", "TIFF")

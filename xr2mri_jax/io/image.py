@@ -138,7 +138,7 @@ def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
 
     That is enough of those that are `_ROUNDED`, with a doubt.
     """
-    if all(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in _tiles(image)):
+    if any(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in _tiles(image)):
         doubts.append("its colours have 16 bits, of which the upper 8 are taken")
         return False
     if image.format == "PNG":
