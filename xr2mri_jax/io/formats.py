@@ -87,6 +87,17 @@ def sniff(path: str | os.PathLike[str]) -> str:
         head = _head(path)
     if not head:
         raise InputError(f"{path}: the file is empty")
+    kind = _kind(head)
+    header = nifti_pair.header_of(path)
+    if not kind and header != path and is_nifti(_head(header)):
+        kind = "nifti"
+    if not kind:
+        raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+    return kind
+
+
+def _kind(head: bytes) -> str:
+    """What the first (unzipped) bytes of a file say, "" where that is nothing known."""
     if head[128:132] == b"DICM":
         return "dicom"
     for magic, kind in (
@@ -113,10 +124,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
         return "metaimage"
     if _starts_like_bare_dicom(head):
         return "dicom"
-    header = nifti_pair.header_of(path)
-    if header != path and is_nifti(_head(header)):
-        return "nifti"
-    raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+    return ""
 
 
 @contextlib.contextmanager

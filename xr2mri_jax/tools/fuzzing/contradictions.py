@@ -27,15 +27,10 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
                 "slice missing": lambda rng: _without_inner(seed.files, rng),
             }
         return found
-    if content.startswith(b"ObjectType"):
-        binary = b"BinaryData = True" in content
-        return {
-            name: _on_text(seed, *change)
-            for name, change in _META.items()
-            if change[0] in content and (binary or name not in _OF_BINARY_DATA)
-        }
+    if content.startswith((b"ObjectType", b"NRRD")):
+        return _text_changes(seed, content)
     zipped = content[:2] == b"\x1f\x8b"
-    if seed.kind == "volume" and not content.startswith(b"NRRD"):
+    if seed.kind == "volume":
         header = gzip.decompress(content) if zipped else content
         if int.from_bytes(header[:4], "little") != 348:
             return {}
@@ -44,14 +39,6 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
             found["gzip cut off"] = lambda rng: _only(seed, content[: -int(rng.integers(1, 60))])
             found["gzip check sum"] = lambda rng: _only(seed, _flipped_crc(content))
         return found
-    if content.startswith(b"NRRD"):
-        # The user's own files may have other lines than the made ones.
-        binary = b"encoding: ascii" not in content
-        return {
-            name: _on_text(seed, *change)
-            for name, change in _NRRD.items()
-            if change[0] in content and (binary or name not in _OF_BINARY_DATA)
-        }
     if content.startswith(b"\x89PNG"):
         return {
             "cut off": lambda rng: _only(seed, content[: int(rng.integers(40, len(content) - 16))])
@@ -240,6 +227,17 @@ _META = {
 }
 # Text has as many numbers whatever their type, and is never packed.
 _OF_BINARY_DATA = ("other type", "packed data that are not")
+
+
+def _text_changes(seed: Seed, content: bytes) -> dict[str, Callable[[Rng], Files]]:
+    """Of a header of text; the user's own files may have other lines than the made ones."""
+    changes = _META if content.startswith(b"ObjectType") else _NRRD
+    text = b"BinaryData = False" in content or b"encoding: ascii" in content
+    return {
+        name: _on_text(seed, *change)
+        for name, change in changes.items()
+        if change[0] in content and not (text and name in _OF_BINARY_DATA)
+    }
 
 
 def _on_text(seed: Seed, old: bytes, new: bytes) -> Callable[[Rng], Files]:
