@@ -63,6 +63,8 @@ def mutated(seed: Seed, rng: Rng) -> tuple[str, Files]:
     content = files[name]
     if content[128:132] == b"DICM":
         choices += [("dicom elements", damage_dicom)] * 2
+        if b"\xff\xd8\xff" in content or b"\xff\x4f\xff\x51" in content:
+            choices += [("compressed frame", damage_frame)]
     if content[:2] == b"\x1f\x8b":
         choices += [("inside gzip", _inside_gzip)] * 2
     if content[344:347] in (b"n+1", b"ni1"):
@@ -122,6 +124,12 @@ def damage_dicom(content: bytes, rng: Rng) -> bytes:
         except Exception:
             # What pydicom itself refuses to write is damaged by hand.
             return damage_bytes(content, rng)
+
+
+def damage_frame(content: bytes, rng: Rng) -> bytes:
+    """Damages the compressed pixels of a DICOM file, their header above all."""
+    at = max(content.find(b"\xff\xd8\xff"), content.find(b"\xff\x4f\xff\x51"))
+    return content[:at] + damage_bytes(content[at:], rng)
 
 
 def _change_element(dataset: Dataset, rng: Rng) -> None:

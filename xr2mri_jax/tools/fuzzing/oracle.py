@@ -105,7 +105,7 @@ def _volume(volume: Volume, files: dict[str, bytes]) -> str:
     if content.startswith(b"NRRD"):
         lines = content.partition(b"\n\n")[0].decode("latin-1").lower().split("\n")
         sizes = [line.split(":")[1] for line in lines if line.startswith("sizes:")]
-        stated = [int(n) for n in sizes[-1].split()][-3:]
+        stated = [int(float(n)) for n in sizes[-1].split()][-3:]
     elif b"ElementDataFile" in content:
         sizes = re.findall(rb"^DimSize *= *(.*)$", content, re.MULTILINE)
         stated = [int(float(n)) for n in sizes[0].split()][:3]
