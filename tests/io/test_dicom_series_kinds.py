@@ -169,6 +169,18 @@ def test_positions_of_few_digits_are_regular(tmp_path, digits):
     assert all("jitter by up to 0.0" in doubt for doubt in volume.doubts)
 
 
+def test_slices_that_jitter_to_both_sides_keep_their_spacing(tmp_path):
+    places = {
+        f"slice{k}": {"ImagePositionPatient": [10 - 1.5 * k + 0.02 * (-1) ** k, -20, 30]}
+        for k in range(12)
+    }
+    volume = io.read_volume(made_series(tmp_path, 12, **places))
+    assert volume.spacing[2] == pytest.approx(1.5, abs=0.003)
+    (doubt,) = volume.doubts
+    assert doubt.startswith("the slices' positions jitter by up to 0.02")
+    assert doubt.endswith(f"taken as {volume.spacing[2]:.4g} mm apart")
+
+
 @pytest.mark.parametrize("off", [0.01, -0.05])
 def test_a_slice_off_its_place_by_less_than_a_tenth(tmp_path, off):
     volume = io.read_volume(

@@ -280,8 +280,8 @@ def regular_step(frames: list[Frame], folder: Path, doubts: list[str]) -> tuple[
         )
     if off[worst] > exact:
         doubts.append(
-            f"the slices' positions jitter by up to {off[worst]:.2g} mm: taken as {usual:.4g} mm "
-            "apart"
+            f"the slices' positions jitter by up to {off[worst]:.2g} mm: taken as "
+            f"{np.linalg.norm(step):.4g} mm apart"
         )
     return first, step
 
