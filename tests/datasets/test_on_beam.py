@@ -20,7 +20,10 @@ def source(tmp_path_factory):
         pixels = np.linspace(40, 200, 48)[:, None] + rng.normal(0, 8, (48, 48))
         path = root / "train" / str(number % 5) / f"{number // 2}{'LR'[number % 2]}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        # Of one file, its preview in it, the report says that the larger picture is taken.
+        preview = {"format": "TIFF", "save_all": True, "append_images": [image.resize((12, 12))]}
+        image.save(path, **(preview if number == 5 else {}))
     (root / "val" / "0").mkdir(parents=True)
     (root / "train" / "0" / "0L.png").rename(root / "val" / "0" / "9L.png")
     (root / "train" / "1" / "77L.png").write_bytes(b"no image")
@@ -56,6 +59,8 @@ def test_two_beam_workers_make_the_same_records(source, tmp_path):
         (broken,) = csv.DictReader(file)
     assert broken["key"].endswith("77L.png")
     assert "1 of 13 files could not be used" in beam.report
+    for said in (beam.report, plain.report):
+        assert "1 of 13 files are used with doubts:\n  2_right: holds 2 pictures" in said
     assert not list(beam.data_path.glob("failures*"))
 
 

@@ -47,6 +47,20 @@ def test_the_screen_shows_the_first_and_counts_the_rest():
     assert len(lines) == SHOWN + 2
 
 
+def test_doubts_of_what_is_used_are_shown_beside_what_is_not():
+    tally = Tally(50, 1.0, "files")
+    tally.add(broken(1))
+    for number in range(SHOWN + 2):
+        tally.add(Outcome(f"good{number}", {"x": 1}, doubts=("odd", "turned")))
+    tally.add(Outcome("plain", {"x": 1}))
+    lines = tally.summary().splitlines()
+    assert lines[:2] == ["1 of 50 files could not be used:", "  item1: detail 1"]
+    assert lines[2:4] == [f"{SHOWN + 2} of 50 files are used with doubts:", "  good0: odd; turned"]
+    assert lines[-1] == "  and 2 more, see the report"
+    assert len(lines) == 2 + 1 + SHOWN + 1
+    assert "plain" not in tally.doubts and len(tally.usable) == SHOWN + 3
+
+
 def test_costs_add_up_and_a_workers_peak_is_its_largest():
     tally = Tally(3, 0.0, "files")
     for cost, worker in (({"a": 1.0}, (7, 10)), ({"a": 2.0, "b": 1.0}, (7, 30)), ({}, (8, 5))):

@@ -1,7 +1,6 @@
-"""Radiographs as a viewer shows them: orientation, padding, shutters, look-up tables, overlays."""
+"""Radiographs as a viewer shows them: orientation, padding, shutters, look-up tables."""
 
 import numpy as np
-import pydicom
 import pytest
 from made_dicom import made
 from pydicom import uid
@@ -297,39 +296,3 @@ def test_a_broken_modality_lut_is_needed_and_named(tmp_path):
     path = made(tmp_path / "x", pixels=CODES, ModalityLUTSequence=table(b"\1\2", 4096))
     with pytest.raises(InputError, match=r"LUTData \(0028,3006\) in ModalityLUTSequence has 1 ent"):
         io.read_radiograph(path)
-
-
-# --- overlays and bytes behind the pixels
-
-
-@pytest.mark.parametrize("bits", [[12], [15], [12, 13], [14, 15]])
-def test_overlays_in_unused_bits_are_taken_out(tmp_path, bits):
-    pixels = KNEE.copy()
-    path = tmp_path / "x"
-    for k, bit in enumerate(bits):
-        pixels[5 + k : 9 + k, 7:20] |= np.uint16(1 << bit)
-    made(path, pixels=pixels)
-    with pytest.raises(InputError, match="values use more bits"):
-        io.read_radiograph(path)
-    dataset = pydicom.dcmread(path)
-    for k, bit in enumerate(bits):
-        group = 0x6000 + 2 * k
-        dataset.add_new((group, 0x0010), "US", 90)
-        dataset.add_new((group, 0x0011), "US", 80)
-        dataset.add_new((group, 0x0100), "US", 16)
-        dataset.add_new((group, 0x0102), "US", bit)
-    dataset.save_as(path)
-    np.testing.assert_array_equal(io.read_radiograph(path).array, KNEE)
-
-
-@pytest.mark.parametrize(("behind", "read"), [(2, True), (4, True), (158, True), (160, False)])
-def test_bytes_behind_the_pixels(tmp_path, behind, read):
-    """Fewer than a column of 90 or a row of 80 pixels has; more may be a larger image."""
-    path = made(tmp_path / "x", pixels=KNEE, PixelData=KNEE.tobytes() + bytes(behind))
-    if not read:
-        with pytest.raises(InputError, match=r"PixelData .* has 14560 bytes: expected 14400"):
-            io.read_radiograph(path)
-        return
-    found = io.read_radiograph(path)
-    np.testing.assert_array_equal(found.array, KNEE)
-    assert found.doubts == (f"{behind} bytes behind the pixels were passed over",)

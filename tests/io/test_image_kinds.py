@@ -7,16 +7,11 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
+from made_pictures import DEEP, GREY, SMOOTH, png_16
 from PIL import Image, ImageCms
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
-
-RNG = np.random.default_rng(5)
-DEEP = RNG.integers(0, 65536, (40, 30), dtype=np.uint16)
-GREY = (DEEP >> 8).astype(np.uint8)
-SMOOTH = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
-
 
 # --- several pictures in one file
 
@@ -74,53 +69,23 @@ def test_a_chain_of_many_pages_is_not_followed(tmp_path):
 # --- 16-bit colour that is grey
 
 
-def png_16(array):
-    """A PNG of [h, w, channels] samples of 16 bits; its rows use every filter that there is."""
-    height, width, channels = array.shape
-    size = 2 * channels
-    rows, last = [], np.zeros(width * size, np.uint8)
-    for k, row in enumerate(array.astype(">u2")):
-        line = np.frombuffer(row.tobytes(), np.uint8)
-        left = np.concatenate([np.zeros(size, np.uint8), line[:-size]])
-        corner = np.concatenate([np.zeros(size, np.uint8), last[:-size]])
-        a, b, c = (v.astype(int) for v in (left, last, corner))
-        p = a + b - c
-        nearest = [np.abs(p - v) for v in (a, b, c)]
-        paeth = np.where(
-            (nearest[0] <= nearest[1]) & (nearest[0] <= nearest[2]),
-            a,
-            np.where(nearest[1] <= nearest[2], b, c),
-        )
-        predicted = (0 * a, a, b, (a + b) // 2, paeth)[k % 5]
-        rows.append(bytes([k % 5]) + ((line - predicted) % 256).astype(np.uint8).tobytes())
-        last = line
-
-    def chunk(name, data):
-        check = struct.pack(">I", zlib.crc32(name + data))
-        return struct.pack(">I", len(data)) + name + data + check
-
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
-
-
 def colours(grey=DEEP, channels=3):
     array = np.stack([grey] * channels, axis=-1)
-    if channels == 4:
-        array[..., 3] = 65535
+    if channels in (2, 4):
+        array[..., -1] = 65535
     return array
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_png_of_16_bit_colour_keeps_its_depth(tmp_path, channels):
     (tmp_path / "x.png").write_bytes(png_16(colours(channels=channels)))
     np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.png").array, DEEP)
 
 
-def test_transparent_16_bit_colour_becomes_black(tmp_path):
-    array = colours(channels=4)
-    array[:10, :, 3] = 0
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_16_bit_colour_becomes_black(tmp_path, channels):
+    array = colours(channels=channels)
+    array[:10, :, -1] = 0
     (tmp_path / "x.png").write_bytes(png_16(array))
     found = io.read_radiograph(tmp_path / "x.png").array
     assert not found[:10].any()
@@ -208,6 +173,14 @@ def test_grey_in_inks(tmp_path, form, inks):
     image = Image.merge("CMYK", [Image.fromarray(plane) for plane in planes])
     image.save(tmp_path / "x", form, **({"quality": 95} if form == "JPEG" else {}))
     np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=6)
+
+
+def test_inks_of_16_bits_are_read_with_8(tmp_path):
+    inks = np.stack([255 - GREY] * 3 + [0 * GREY], axis=-1).astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "x.tif", inks, photometric="separated")
+    found = io.read_radiograph(tmp_path / "x.tif")
+    np.testing.assert_allclose(found.array, GREY, atol=1)
+    assert found.doubts == ("its colours have 16 bits, of which the upper 8 are taken",)
 
 
 def test_coloured_inks_are_refused(tmp_path):

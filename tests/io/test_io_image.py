@@ -1,5 +1,7 @@
 """Tests of radiographs from PNG, TIFF and JPEG files."""
 
+import struct
+
 import numpy as np
 import pytest
 import tifffile
@@ -73,8 +75,8 @@ def test_transparent_parts_become_black(tmp_path):
 
 def test_other_modes_are_refused(tmp_path):
     path = tmp_path / "x.tif"
-    Image.fromarray(GREY).convert("1").save(path)
-    with pytest.raises(InputError, match="mode 1"):
+    Image.merge("LAB", [Image.fromarray(GREY)] * 3).save(path)
+    with pytest.raises(InputError, match="mode LAB"):
         io.read_radiograph(path)
 
 
@@ -121,3 +123,14 @@ def test_real_radiographs(real_data):
         assert radiograph.shape == (224, 224)
         assert 0 <= radiograph.array.min() < radiograph.array.max() <= 255
         np.testing.assert_array_equal(radiograph.array, np.asarray(Image.open(path).convert("L")))
+
+
+@pytest.mark.parametrize("rows", [3, 1_000_000])
+def test_strips_that_hold_less_than_the_picture_are_refused(tmp_path, rows):
+    Image.fromarray(GREY).save(tmp_path / "x.tif")
+    content = bytearray((tmp_path / "x.tif").read_bytes())
+    place = content.index(struct.pack("<HHI", 257, 4, 1) + struct.pack("<I", 2))  # ImageLength
+    content[place + 8 : place + 12] = struct.pack("<I", rows)
+    (tmp_path / "x.tif").write_bytes(content)
+    with pytest.raises(InputError, match=rf"x\.tif: its strips hold less than 3x{rows} pixels"):
+        io.read_radiograph(tmp_path / "x.tif")

@@ -40,6 +40,19 @@ def test_slicers_names_and_values(tmp_path):
     assert found.source == "the 3D Slicer header"
 
 
+def test_before_layers_had_numbers_every_segment_had_its_own(tmp_path):
+    masks = np.stack([LABELS == 2, LABELS == 1, LABELS == 4]).astype(np.uint8)
+    header = {}
+    for k, name in enumerate(("Tibia", "Femur", "Patella")):
+        header |= segment(k, ID=f"Segment_{k}", Name=name, Extent="0 2 0 3 0 4")
+    directions = [[np.nan] * 3, *SPACE["space directions"]]
+    path = saved(tmp_path / "x.seg.nrrd", masks, **header, **{"space directions": directions})
+    found = read_label_map(path)
+    by_name = {name: found.volume.array == code for code, name in found.names.items()}
+    for code, name in ((2, "Tibia"), (1, "Femur"), (4, "Patella")):
+        np.testing.assert_array_equal(by_name[name], code == LABELS)
+
+
 @pytest.mark.parametrize("name", ["Segment_1", "segment 2", "Segment"])
 def test_an_automatic_name_gives_way_to_the_terminology(tmp_path, name):
     tags = (
@@ -99,8 +112,9 @@ def test_the_axis_of_layers_may_be_any(tmp_path, axis):
     ],
 )
 def test_segments_that_cannot_be(tmp_path, fields, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as caught:
         read_label_map(saved(tmp_path / "x.seg.nrrd", **fields))
+    assert "x.seg.nrrd" in str(caught.value)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -122,15 +136,28 @@ def test_names_in_a_nifti_extension(tmp_path, zipped):
 
 
 @pytest.mark.parametrize("where", [np.s_[0], np.s_[:, -1], np.s_[1, 1, 1]])
-def test_voxels_that_are_no_number_are_background(tmp_path, where):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_no_number_are_background(tmp_path, where, value):
     array = LABELS.astype(np.float32)
-    array[where] = np.nan
+    array[where] = value
     image = nib.Nifti1Image(array, AFFINE)
     image.set_sform(AFFINE, 1)
     nib.save(image, tmp_path / "x.nii")
     found = read_label_map(tmp_path / "x.nii")
-    np.testing.assert_array_equal(found.volume.array, np.where(np.isnan(array), 0, LABELS))
-    assert "no number (NaN)" in found.volume.doubts[0]
+    np.testing.assert_array_equal(found.volume.array, np.where(np.isfinite(array), LABELS, 0))
+    kind = "no number (NaN)" if np.isnan(value) else "infinite or no number"
+    assert f"% of the voxels are {kind}: taken as outside the field" in found.volume.doubts[0]
+
+
+@pytest.mark.parametrize("off", [1e-7, -4e-4, 1e-3])
+def test_whole_numbers_may_be_a_little_off(tmp_path, off):
+    array = LABELS.astype(np.float64) + np.float64(off) * (LABELS > 0)
+    image = nib.Nifti1Image(array, AFFINE)
+    image.set_sform(AFFINE, 1)
+    nib.save(image, tmp_path / "x.nii")
+    found = read_label_map(tmp_path / "x.nii")
+    np.testing.assert_array_equal(found.volume.array, LABELS)
+    assert found.volume.array.dtype == np.uint16
 
 
 @pytest.mark.parametrize(
@@ -139,8 +166,9 @@ def test_voxels_that_are_no_number_are_background(tmp_path, where):
         (LABELS * np.float32(0.5), "not whole numbers"),
         (LABELS.astype(np.int16) - 1, "from -1"),
         (LABELS.astype(np.int32) * 20_000, "to 80000"),
-        (np.full((2, 2, 2), np.nan, np.float32), "none that is a number"),
-        (np.where(LABELS > 3, np.inf, LABELS).astype(np.float32), "infinite"),
+        (np.full((2, 2, 2), np.nan, np.float32), "no voxel that is a finite number"),
+        (np.full((2, 2, 2), -np.inf, np.float32), "no voxel that is a finite number"),
+        (LABELS + np.float32(0.002), "not whole numbers"),
     ],
 )
 def test_what_is_no_label_map(tmp_path, array, said):

@@ -12,6 +12,7 @@ from xr2mri_jax.errors import InputError
 
 ARRAY = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 RAW = ARRAY.tobytes(order="F")
+TEXT = "\n".join(map(str, ARRAY.ravel(order="F"))).encode()
 # Axis i grows to LPS +y, j to -z, k to -x: each row of TransformMatrix is an axis's direction.
 FIELDS = {
     "ObjectType": "Image",
@@ -56,6 +57,7 @@ def check(path):
         (gzip.compress(RAW), {"CompressedData": "True", "CompressedDataSize": "44"}),
         (ARRAY.astype(">i2").tobytes(order="F"), {"BinaryDataByteOrderMSB": "True"}),
         (RAW, {"NDims": "4", "DimSize": "2 3 4 1", "ElementSpacing": "0.5 0.25 1.5 1"}),
+        (TEXT, {"BinaryData": "False"}),
         (RAW, {"TransformMatrix": None, "Rotation": FIELDS["TransformMatrix"]}),
         (RAW, {"Offset": None, "Position": "10 20 30"}),
         (RAW, {"DistanceUnits": "mm", "Comment": "made"}),
@@ -113,7 +115,12 @@ def test_without_a_matrix_the_axes_are_those_of_itk_and_it_is_said(tmp_path):
         ({"Offset": "a b c"}, RAW, "Offset is no list"),
         ({"ElementType": "MET_STRING"}, RAW, "ElementType is absent or unknown"),
         ({"ElementNumberOfChannels": "3"}, RAW, "several channels"),
-        ({"BinaryData": "False"}, RAW, "ASCII"),
+        ({"BinaryData": "False"}, RAW, "text that is no number"),
+        ({"BinaryData": "False"}, TEXT + b" 7", "need 24 numbers, found 25"),
+        ({"BinaryData": "False"}, TEXT[:-2], "need 24 numbers, found 23"),
+        ({"BinaryData": "False"}, TEXT.replace(b"23", b"2e9"), "leave the range of int16"),
+        ({"BinaryData": "False"}, TEXT.replace(b"23", b"2.5"), "leave the range of int16"),
+        ({"BinaryData": "False"}, TEXT.replace(b"23", b"x"), "text that is no number"),
         ({"CompressedData": "perhaps"}, RAW, "neither True nor False"),
         ({"CompressedData": "True"}, RAW, "cannot be read as MetaImage"),
         ({"CompressedData": "True"}, zlib.compress(RAW)[:-6], "found"),
@@ -184,6 +191,9 @@ def nrrd_header(more="", encoding="raw"):
             "gzip",
         ),
         ({"sub/x.raw": RAW}, "data file: ./sub/x.raw\n", "raw"),
+        ({"x.txt": TEXT}, "data file: x.txt\n", "ascii"),
+        ({"x.txt": b"one\ntwo\n" + TEXT}, "line skip: 2\ndata file: x.txt\n", "txt"),
+        ({"a": TEXT[:30], "b": TEXT[30:]}, "data file: LIST\na\nb\n", "text"),
     ],
 )
 def test_nrrd_with_data_beside_it(tmp_path, files, more, encoding):

@@ -88,6 +88,34 @@ def test_the_qform_serves_where_there_is_no_sform(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        np.diag([1.0, 1, 1, 1]),
+        np.array([[1, 0, 0, 0.9], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        np.array([[1, 0, 0, 0], [0, 1, 0, 7], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+        np.diag([-1.0, 1, 1, 1]),
+        np.array([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+    ],
+    ids=["same", "below 1 mm", "moved", "mirrored", "turned"],
+)
+def test_where_sform_and_qform_differ_the_sform_is_followed_and_it_is_said(tmp_path, change):
+    array = np.zeros((20, 30, 40), np.uint8)
+    image = nib.Nifti1Image(array, STRAIGHT)
+    image.set_sform(STRAIGHT, 2)
+    other = change @ STRAIGHT
+    image.set_qform(other, 1)
+    (tmp_path / "x").write_bytes(image.to_bytes())
+    volume = io.read_volume(tmp_path / "x")
+    np.testing.assert_allclose(volume.affine, STRAIGHT, atol=1e-5)
+    corners = np.array(np.meshgrid((0, 19), (0, 29), (0, 39), [1])).reshape(4, -1)
+    most = np.abs((other - STRAIGHT) @ corners).max()
+    said = [
+        f"sform (code 2) and qform (code 1) are up to {most:.4g} mm apart: the sform is followed"
+    ]
+    assert list(volume.doubts) == (said if most > 1 else [])
+
+
+@pytest.mark.parametrize(
     ("array", "changes", "said"),
     [
         (np.zeros((2, 3, 4, 2), np.uint8), {}, r"\(2, 3, 4, 2\), expected three axes"),
@@ -95,7 +123,7 @@ def test_the_qform_serves_where_there_is_no_sform(tmp_path):
         (np.zeros((2, 3, 4), np.complex64), {}, "expected real numbers"),
         (np.zeros((2, 3, 4), np.uint8), {"sform": 0}, "neither sform nor qform"),
         (np.zeros((2, 3, 4), np.uint8), {"xyzt_units": 3}, "lengths in micron"),
-        (np.zeros((2, 3, 4), np.uint8), {"magic": b"ni1"}, "pair"),
+        (np.zeros((2, 3, 4), np.uint8), {"magic": b"ni1"}, "pair, expected a name"),
         (np.zeros((2, 3, 4), np.uint8), {"srow_x": 0}, "cannot be inverted"),
     ],
 )

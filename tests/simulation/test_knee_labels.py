@@ -142,6 +142,14 @@ def test_a_knee_has_no_objection(knee):
         ("menisci", "meniscus", None),
         ("FC", "femoral_cartilage", None),
         ("femoral bone lesion", "femur", None),
+        ("Oberschenkelknochen", "femur", None),
+        ("Knorpel Schienbein lateral", "lateral_tibial_cartilage", None),
+        ("os femoris", "femur", None),
+        ("Cartilago femoris", "femoral_cartilage", None),
+        ("fémur droit", "femur", None),
+        ("cartílago tibial medial", "medial_tibial_cartilage", None),
+        ("rótula", "patella", None),
+        ("Kniescheibe", "patella", None),
     ],
 )
 def test_names_of_parts_of_the_knee(name, tissue, side):

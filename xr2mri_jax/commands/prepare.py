@@ -39,13 +39,14 @@ flags.DEFINE_list("grades", None, "knee_pairs: KL tables that lie elsewhere than
 flags.DEFINE_string("visit", None, "knee_pairs: visit code where the collection does not tell it")
 flags.DEFINE_string("places", None, "knee_pairs: CSV of the knees' places in the radiographs")
 flags.DEFINE_float("spacing", None, "knee_pairs: mm a pixel of radiographs that do not tell it")
+flags.DEFINE_integer("echo", None, "knee_pairs: which of an MRI's echoes, 1 the shortest")
 flags.DEFINE_string("splits", None, "knee_pairs: CSV (subject,split) or JSON of given splits")
 flags.DEFINE_integer("split_seed", None, "knee_pairs: seed of the split by subject")
 flags.DEFINE_list("split_shares", None, "knee_pairs: train=0.8,validation=0.1,test=0.1")
 flags.DEFINE_list("clahe", None, "clip limit and tiles' mm of adaptive equalisation: 0.01,16")
 flags.DEFINE_float("max_broken", None, "share of unusable items that is borne, 0..1")
 OPTIONS = (
-    "sequence", "visit_tolerance", "duplicates", "grades", "visit", "places", "spacing",
+    "sequence", "visit_tolerance", "duplicates", "grades", "visit", "places", "spacing", "echo",
     "splits", "split_seed", "split_shares", "clahe", "max_broken",
 )  # fmt: skip
 

@@ -11,7 +11,9 @@ from absl import flags
 from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
-LABELS = flags.DEFINE_string("labels", "", "label map (NIfTI or NRRD), or a folder of such")
+LABELS = flags.DEFINE_string(
+    "labels", "", "label map (NIfTI, NRRD or MetaImage), or a folder of such"
+)
 SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the labels do not tell it")
 TABLE = flags.DEFINE_string(
     "table",

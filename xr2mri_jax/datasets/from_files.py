@@ -237,7 +237,7 @@ class FilesBuilder(
         return self.tally
 
     def _count_failures(self) -> None:
-        """Reads the failures that Beam's workers wrote into the tally, and removes their files."""
+        """Reads what Beam's workers wrote of failures and doubts, and removes their files."""
         for path in sorted(epath.Path(self.data_path).glob("failures_*")):
             for line in path.read_text().splitlines():
                 self._tally().add(Outcome(**json.loads(line)))

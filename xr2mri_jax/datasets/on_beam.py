@@ -53,12 +53,13 @@ def pipeline_options(
 def examples(
     tasks: Sequence[Any], function: Callable[[Any], list[Outcome]], failures: str
 ) -> beam.PTransform:
-    """The transform that makes (key, example) of the tasks, and files of the failures.
+    """The transform that makes (key, example) of the tasks, and files of failures and doubts.
 
     Args:
       tasks: of one split.
       function: gives the outcomes of a task; runs on Beam's workers.
-      failures: beginning of the path of the files with the failures, one JSON object a line.
+      failures: beginning of the path of the files with the outcomes that have no example, or
+        doubts; one JSON object a line, with an empty example where there is one.
     """
     return _Examples(tasks, function, failures)
 
@@ -78,19 +79,20 @@ class _Examples(beam.PTransform):
         )
         _ = (
             outcomes
-            | "Failures" >> beam.Filter(_is_failure)
+            | "Failures" >> beam.Filter(_is_reported)
             | "AsJson" >> beam.Map(_as_json)
             | "WriteFailures" >> beam.io.WriteToText(self._failures, file_name_suffix=".jsonl")
         )
         return outcomes | "Examples" >> beam.FlatMap(_keyed)
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    return outcome.example is None
+def _is_reported(outcome: Outcome) -> bool:
+    return outcome.example is None or bool(outcome.doubts)
 
 
 def _as_json(outcome: Outcome) -> str:
-    content: Mapping[str, Any] = dataclasses.asdict(outcome)
+    example: dict[str, Any] | None = None if outcome.example is None else {}
+    content = dataclasses.asdict(dataclasses.replace(outcome, example=example))
     return json.dumps(content, default=os.fspath)
 
 

@@ -25,6 +25,7 @@ class Outcome:
       reason, detail: why not: one word for counting, one line with file and finding.
       cost: seconds by kind of work, for the benchmark.
       worker: process and its peak memory in bytes.
+      doubts: what was decided or is odd although the item is used, a clause each.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Outcome:
     detail: str = ""
     cost: Mapping[str, float] = dataclasses.field(default_factory=dict)
     worker: tuple[int, int] = (0, 0)
+    doubts: tuple[str, ...] = ()
 
 
 def this_worker() -> tuple[int, int]:
@@ -55,6 +57,7 @@ class Tally:
 
     Attributes:
       usable: keys of the examples; unusable: the outcomes without one, in the order of coming.
+      doubts: of the examples that have any, by key.
       costs: seconds by kind of work over all items; workers: peak memory in bytes by process.
     """
 
@@ -71,6 +74,7 @@ class Tally:
         self.what = what
         self.usable: set[str] = set()
         self.unusable: list[Outcome] = []
+        self.doubts: dict[str, tuple[str, ...]] = {}
         self.costs: defaultdict[str, float] = defaultdict(float)
         self.workers: dict[int, int] = {}
 
@@ -83,6 +87,8 @@ class Tally:
             self.workers[process] = max(peak, self.workers.get(process, 0))
         if outcome.example is not None:
             self.usable.add(outcome.key)
+            if outcome.doubts:
+                self.doubts[outcome.key] = tuple(outcome.doubts)
             return
         self.unusable.append(outcome)
 
@@ -96,13 +102,17 @@ class Tally:
             )
 
     def summary(self) -> str:
-        """The unusable items for the screen, "" where there are none."""
-        if not self.unusable:
-            return ""
-        lines = [f"{len(self.unusable)} of {self.total} {self.what} could not be used:"]
-        lines += [f"  {each.key}: {each.detail}" for each in self.unusable[:SHOWN]]
-        if len(self.unusable) > SHOWN:
-            lines.append(f"  and {len(self.unusable) - SHOWN} more, see the report")
+        """The unusable items and the doubts for the screen, "" where there are none."""
+        lines = []
+        for found, what in (
+            ([(each.key, each.detail) for each in self.unusable], "could not be used"),
+            ([(key, "; ".join(said)) for key, said in self.doubts.items()], "are used with doubts"),
+        ):
+            if found:
+                lines.append(f"{len(found)} of {self.total} {self.what} {what}:")
+                lines += [f"  {key}: {detail}" for key, detail in found[:SHOWN]]
+            if len(found) > SHOWN:
+                lines.append(f"  and {len(found) - SHOWN} more, see the report")
         return "\n".join(map(printable, lines))
 
     def rows(self) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ import dataclasses
 import enum
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from xr2mri_jax.errors import printable
@@ -159,6 +159,20 @@ class Pairing:
         unique = {rejection.knee: rejection for rejection in reversed(rejections)}
         ordered = tuple(sorted(unique.values(), key=lambda rejection: rejection.knee))
         return dataclasses.replace(self, pairs=kept, rejections=ordered)
+
+    def with_doubts(self, doubts: Mapping[Knee, Sequence[str]]) -> "Pairing":
+        """The pairing with what was found while reading in the notes of its pairs.
+
+        Args:
+          doubts: clauses by the pair's `knee`.
+        """
+        pairs = tuple(
+            dataclasses.replace(
+                pair, note="; ".join(filter(None, (pair.note, *doubts.get(pair.knee, ()))))
+            )
+            for pair in self.pairs
+        )
+        return dataclasses.replace(self, pairs=pairs)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The report's rows under COLUMNS: one for every knee and visit seen, sorted by these.

@@ -19,7 +19,7 @@ def read_radiograph(
     """Reads one radiograph; the file's content tells its format, not its name.
 
     Args:
-      path: DICOM, PNG, TIFF, JPEG, or NIfTI of one picture.
+      path: DICOM, PNG, TIFF, JPEG (and BMP, JPEG 2000, WebP, GIF, PNM), or NIfTI of one picture.
       spacing: mm a pixel, one number or (row, col); overrides what the file says.
       side: "left" or "right"; overrides what the file says.
 
@@ -47,8 +47,8 @@ def read_radiograph(
 
 
 def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geometry.Volume:
-    """Reads one MRI volume: the folder of a DICOM series, an enhanced DICOM file, NIfTI, NRRD or
-    MetaImage (.mha, .mhd).
+    """Reads one MRI volume: a DICOM series' folder, an enhanced DICOM file, NIfTI (one file or a
+    pair), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd).
 
     Args:
       path: the folder or file.

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pydicom
+from pydicom.pixels import apply_color_lut
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom_pixels, image
@@ -58,6 +59,8 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     if pixels.ndim == 3 and pixels.shape[-1] == 3:
         return image.grey(pixels, "DICOM image"), None
     photometric = term(dataset, "PhotometricInterpretation", GREY)
+    if term(dataset, "PhotometricInterpretation", ("PALETTE COLOR",)):
+        return image.grey(_painted(dataset, pixels), "DICOM image"), None
     if not photometric:
         found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
         tag = named("PhotometricInterpretation")
@@ -70,6 +73,19 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     if hidden is not None:
         values = np.where(hidden, values[~hidden].min(), values)
     return values, hidden
+
+
+def _painted(dataset: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
+    """The colours u16[h, w, 3] of an image whose values are places in a palette."""
+    try:
+        colours = np.asarray(apply_color_lut(pixels, dataset))
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError("the palette's look-up tables are absent or broken") from error
+    if colours.shape[:2] != pixels.shape or colours.shape[2:] not in ((3,), (4,)):
+        raise InputError(f"the palette gives colours of shape {colours.shape}, expected three")
+    return colours[..., :3].astype(np.uint16) * (257 if colours.dtype.itemsize == 1 else 1)
 
 
 def rescale(dataset: pydicom.Dataset) -> tuple[float, float]:

@@ -11,15 +11,12 @@ import pydicom
 from pydicom import encaps, uid
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import dicom_jpeg
 from xr2mri_jax.io.dicom_tags import get, named, shown
 
 _ALLOCATED = (8, 16, 32)
-_JPEG_2000 = b"\xff\x4f\xff\x51"
-# Start-of-frame markers of JPEG (ITU T.81 B.1.1.3) and of JPEG-LS (ITU T.87 C.1.1).
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 # JPEG and JPEG 2000 streams end with FF D9, a fragment then with a byte or some of padding.
 _END = 16
-_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
 def decode(
@@ -107,6 +104,8 @@ def _is_encapsulated(dataset: pydicom.Dataset) -> bool:
 def _decoded(dataset: pydicom.Dataset) -> np.ndarray:
     """What pydicom's decoders give; what they say of a failure names no patient."""
     try:
+        if plugin := dicom_jpeg.decoder(dataset.file_meta.TransferSyntaxUID, dataset.BitsStored):
+            dataset.pixel_array_options(decoding_plugin=plugin)
         return dataset.pixel_array
     except MemoryError:
         raise
@@ -159,8 +158,8 @@ def _overlay_bits(dataset: pydicom.Dataset) -> int:
     for group in range(0x6000, 0x6020, 2):
         element = dataset.get((group, 0x0102))
         place = None if element is None else element.value
-        # Overlay Data of its own means that the overlay does not lie in the pixels.
-        if isinstance(place, int) and 0 < place < 32 and (group, 0x3000) not in dataset:
+        # 0 is the place of an overlay that has data of its own.
+        if isinstance(place, int) and 0 < place < 32:
             bits |= 1 << place
     return bits
 
@@ -216,8 +215,7 @@ def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
         return int(dataset.BitsStored)
     if b"\xff\xd9" not in frame[-_END:]:
         raise InputError(f"{named('PixelData')} is cut off: its JPEG stream has no end marker")
-    found = _frame_header(frame)
-    rows, columns, samples, precision = found
+    rows, columns, samples, precision = dicom_jpeg.frame_header(frame)
     expected = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel") or 1)
     if (rows, columns, samples) != expected:
         raise InputError(
@@ -235,6 +233,8 @@ def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
             f"{named('BitsAllocated')} is {dataset.BitsAllocated}, but the image was compressed "
             f"with {precision} bits"
         )
+    if dicom_jpeg.is_gdcms(dataset.file_meta.TransferSyntaxUID, precision):
+        dicom_jpeg.require_sound_header(frame)
     return precision
 
 
@@ -267,29 +267,3 @@ def _unpacked_length(segment: bytes) -> int:
         else:
             at += 1
     return length
-
-
-def _frame_header(frame: bytes) -> tuple[int, int, int, int]:
-    """(rows, columns, samples, bits) of a JPEG, JPEG-LS or JPEG 2000 stream."""
-    at = frame.find(_JPEG_2000, 0, 4096)
-    if at >= 0:
-        size = frame[at + 4 : at + 44]
-        if len(size) < 37:
-            raise InputError("the JPEG 2000 stream ends within its header")
-        x1, y1, x0, y0 = (int.from_bytes(size[k : k + 4], "big") for k in (4, 8, 12, 16))
-        samples = int.from_bytes(size[36:38], "big")
-        return y1 - y0, x1 - x0, samples, (size[38] & 0x7F) + 1 if len(size) > 38 else 0
-    if frame[:2] != b"\xff\xd8":
-        raise InputError(f"{named('PixelData')} begins as no JPEG stream")
-    at = 2
-    while at + 9 < len(frame):
-        if frame[at] != 0xFF:
-            break
-        marker = frame[at + 1]
-        if marker in _FRAME_MARKERS:
-            rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
-            return rows, columns, frame[at + 9], frame[at + 4]
-        fill_or_bare = marker == 0xFF or marker in _NO_LENGTH
-        step = 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
-        at += (1 if marker == 0xFF else 2) if fill_or_bare else step
-    raise InputError("the JPEG stream has no frame header")

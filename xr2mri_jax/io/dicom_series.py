@@ -19,9 +19,12 @@ _NOT_SLICES = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI", "README", "LICENSE")
 # What lies beside slices. A slice that cannot be told as DICOM any more has none of these.
 _NOT_DICOM = (
     *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
-    *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".mhd", ".zip", ".bval"),
-    *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".zip", ".bval"),
+    *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url", ".exe", ".dll", ".inf"),
+    *(".jar", ".css", ".js", ".bat", ".sh", ".ico", ".bmp", ".mhd", ".hdr", ".rtf", ".cfg", ".md5"),
 )
+# Of media: DICOMDIR, and below it a folder each for patient, study and series.
+_DEEPEST, _MOST_BELOW = 6, 20_000
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
 
@@ -32,11 +35,13 @@ def read_series(
 
     Passed over, each with a clause in the volume's `doubts`: files that are no DICOM by their
     ending, objects that are no slices (presentation states, reports, screenshots), localizers,
-    smaller series, copies of a slice with the same pixels, and all but one of several echoes.
+    smaller series, the series' smaller stacks of slices in other directions, copies of a slice with
+    the same pixels, and all but one of several echoes.
 
     Args:
       place: a folder with files of any name (hidden ones and DICOMDIR are passed over), one slice
-        each or enhanced multi-frame images; or one file of the latter kind.
+        each or enhanced multi-frame images, or with folders of such alone; or one file of the
+        latter kind, or a DICOMDIR, which stands for its folder.
       modalities: the accepted values of the tag Modality.
       echo: which of several echoes, 1 for the shortest echo time; None takes the first.
 
@@ -50,10 +55,13 @@ def read_series(
         different images at one position, or a gap.
     """
     place = Path(place)
+    if place.name.upper() == "DICOMDIR" and place.is_file():
+        place = place.parent
     doubts: list[str] = []
     paths = _files(place, doubts) if place.is_dir() else [place]
     frames = _frames(paths, modalities, place, doubts)
     frames = dicom_stack.one_series(frames, place, doubts)
+    frames = dicom_stack.one_stack(frames, place, doubts)
     if len(frames) < 2:
         raise InputError(f"{place}: a single slice, expected a series of several")
     dicom_stack.require_alike(frames)
@@ -68,11 +76,16 @@ def read_series(
 
 
 def _files(folder: Path, doubts: list[str]) -> list[Path]:
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name.upper() not in _NOT_SLICES
-    )
+    """The DICOM files of a folder; where it has none of its own, as media have it, of those below.
+
+    Raises:
+      InputError: nothing there, or files that may be broken slices.
+    """
+    paths = _listing(folder)
+    if all(path.suffix.lower() in _NOT_DICOM for path in paths):
+        paths += [path for below in _folders(folder) for path in _listing(below)]
+        if len(paths) > _MOST_BELOW:
+            raise InputError(f"{folder}: more than {_MOST_BELOW} files below it, expected a series")
     if not paths:
         raise InputError(f"{folder}: no files in this folder, expected a DICOM series")
     slices: list[Path] = []
@@ -91,6 +104,29 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
     if beside:
         doubts.append(f"files that are no DICOM are passed over: {_listed(beside)}")
     return slices
+
+
+def _listing(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.name.upper() not in _NOT_SLICES
+    )
+
+
+def _folders(folder: Path, depth: int = 0) -> list[Path]:
+    """The folders below, links to folders and hidden ones aside; not deeper than media have them.
+
+    Raises:
+      InputError: too many of them.
+    """
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            found += [path, *(_folders(path, depth + 1) if depth < _DEEPEST else [])]
+        if len(found) > _MOST_BELOW:
+            raise InputError(f"{folder}: more than {_MOST_BELOW} folders below it")
+    return found
 
 
 def _listed(paths: Sequence[Path]) -> str:

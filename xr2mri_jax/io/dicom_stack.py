@@ -15,6 +15,8 @@ _TOLERANCE = 0.01  # of the slice spacing
 # Positions are written with few digits: a slice may lie this far off its place, mm, and this share.
 _JITTER_MM, _JITTER_SHARE = 0.06, 0.1
 _SAME_MM = 1e-3
+_ANGLE = 1e-4  # of a direction's components
+_MOST_STACKS = 32
 # Of images at one position: the tag that tells them apart, and how it is called.
 _MARKS = {
     "EchoTime": "echoes",
@@ -55,28 +57,70 @@ def one_series(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Fra
     return chosen
 
 
+def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Frame]:
+    """Of a series with slices in several directions, the largest stack of parallel ones.
+
+    A slice that lies in or beside the largest stack, where one of its own is missing, is kept: its
+    other direction is then an error, which `require_alike` names.
+
+    Raises:
+      InputError: two stacks of the largest size.
+    """
+    stacks: list[list[Frame]] = []
+    for frame in frames:
+        for stack in stacks:
+            if np.abs(frame.axes - stack[0].axes).max() <= _ANGLE:
+                stack.append(frame)
+                break
+        else:
+            if len(stacks) == _MOST_STACKS:
+                return frames
+            stacks.append([frame])
+    if len(stacks) == 1:
+        return frames
+    stacks.sort(key=len, reverse=True)
+    chosen, rest = stacks[0], [frame for stack in stacks[1:] for frame in stack]
+    if any(_at_free_place(chosen, frame) for frame in rest):
+        return frames
+    sizes = ", ".join(str(len(stack)) for stack in stacks)
+    if len(stacks[1]) == len(chosen):
+        raise InputError(
+            f"{folder}: {len(stacks)} stacks of {sizes} slices in different directions "
+            f"({named('ImageOrientationPatient')}), expected one"
+        )
+    doubts.append(
+        f"{len(stacks)} stacks of {sizes} slices in different directions "
+        f"({named('ImageOrientationPatient')}): the largest is taken"
+    )
+    return chosen
+
+
 def _stray(chosen: list[Frame], rest: list[Frame]) -> Frame | None:
     """A frame of another series that the chosen one seems to lack: on its grid, at a free place."""
     first = chosen[0]
-    normal = np.cross(*first.axes)
-    places = np.sort([frame.position @ normal for frame in chosen])
-    gaps = np.diff(places)
-    gaps = gaps[gaps > _SAME_MM]
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
     for frame in rest:
         alike = (
             frame.layout == first.layout
-            and np.allclose(frame.axes, first.axes, atol=1e-4)
+            and np.allclose(frame.axes, first.axes, atol=_ANGLE)
             and np.allclose(frame.spacing, first.spacing)
         )
-        if not alike:
-            continue
-        away = frame.position - first.position
-        across = np.linalg.norm(away - (away @ normal) * normal)
-        nearest = np.abs(places - frame.position @ normal).min()
-        if across < _SAME_MM + _TOLERANCE * usual and 0.25 * usual < nearest < 1.5 * usual:
+        if alike and _at_free_place(chosen, frame):
             return frame
     return None
+
+
+def _at_free_place(chosen: list[Frame], frame: Frame) -> bool:
+    """Whether a frame lies on the stack's line, in a gap of it or next to its ends."""
+    first = chosen[0]
+    normal = np.cross(*first.axes)
+    places = np.sort([one.position @ normal for one in chosen])
+    gaps = np.diff(places)
+    gaps = gaps[gaps > _SAME_MM]
+    usual = float(np.median(gaps)) if len(gaps) else 0.0
+    away = frame.position - first.position
+    across = np.linalg.norm(away - (away @ normal) * normal)
+    nearest = np.abs(places - frame.position @ normal).min()
+    return bool(across < _SAME_MM + _TOLERANCE * usual and 0.25 * usual < nearest < 1.5 * usual)
 
 
 def one_image_a_position(
@@ -125,8 +169,9 @@ def _require_echo(echo: int, count: int, folder: Path) -> None:
 
 
 def _said(tag: str, name: str, order: list[float | str | None]) -> str:
+    absent = "magnitude" if tag == "ImageType" else "none"
     values = ", ".join(
-        f"{value:g}" if isinstance(value, float) else str(value or "magnitude") for value in order
+        f"{value:g}" if isinstance(value, float) else str(value or absent) for value in order
     )
     unit = " ms" if tag == "EchoTime" else ""
     how = " (--echo chooses)" if tag in _ECHO else ""
@@ -187,7 +232,7 @@ def require_alike(frames: list[Frame]) -> None:
                 _refuse_unlike(first, other, keyword, str(value), str(other.layout[keyword]))
         for keyword, a, b, tolerance in (
             ("PixelSpacing", first.spacing, other.spacing, 1e-4 * first.spacing.max()),
-            ("ImageOrientationPatient", first.axes, other.axes, 1e-4),
+            ("ImageOrientationPatient", first.axes, other.axes, _ANGLE),
         ):
             if np.abs(a - b).max() > tolerance:
                 _refuse_unlike(
@@ -235,8 +280,8 @@ def regular_step(frames: list[Frame], folder: Path, doubts: list[str]) -> tuple[
         )
     if off[worst] > exact:
         doubts.append(
-            f"the slices' positions jitter by up to {off[worst]:.2g} mm: taken as {usual:.4g} mm "
-            "apart"
+            f"the slices' positions jitter by up to {off[worst]:.2g} mm: taken as "
+            f"{np.linalg.norm(step):.4g} mm apart"
         )
     return first, step
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
+from xr2mri_jax.io import nifti_pair
 from xr2mri_jax.io.budget import MAX_BYTES
 
 MAX_PIXELS = 50_000_000  # one image; the largest flat-panel radiographs have about 20 million
@@ -40,6 +41,11 @@ NAMES = {
     "png": "PNG",
     "jpeg": "JPEG",
     "tiff": "TIFF",
+    "bmp": "BMP",
+    "jpeg2000": "JPEG 2000",
+    "webp": "WebP",
+    "gif": "GIF",
+    "pnm": "PNM",
     "nifti": "NIfTI",
     "nrrd": "NRRD",
     "metaimage": "MetaImage",
@@ -48,12 +54,21 @@ NAMES = {
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=[ \t]*\S")
 
 
+# Short magic numbers, with what follows them.
+_PICTURES = {
+    re.compile(rb"RIFF....WEBPVP8", re.DOTALL): "webp",
+    re.compile(rb"BM.{8}....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL): "bmp",
+    re.compile(rb"P[2456]\s+(#[^\n]*\n\s*)*\d+\s+\d+\s"): "pnm",
+}
+
+
 def sniff(path: str | os.PathLike[str]) -> str:
     """Tells a file's format from its first bytes.
 
     Returns:
-      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "nifti" (also gzipped),
-      "nrrd" or "metaimage".
+      "dicom" (with or without the preamble), "png", "jpeg", "tiff", "bmp", "jpeg2000", "webp",
+      "gif", "pnm", "nifti" (also gzipped, and
+      either file of a pair), "nrrd" or "metaimage".
 
     Raises:
       InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
@@ -72,6 +87,17 @@ def sniff(path: str | os.PathLike[str]) -> str:
         head = _head(path)
     if not head:
         raise InputError(f"{path}: the file is empty")
+    kind = _kind(head)
+    header = nifti_pair.header_of(path)
+    if not kind and header != path and is_nifti(_head(header)):
+        kind = "nifti"
+    if not kind:
+        raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+    return kind
+
+
+def _kind(head: bytes) -> str:
+    """What the first (unzipped) bytes of a file say, "" where that is nothing known."""
     if head[128:132] == b"DICM":
         return "dicom"
     for magic, kind in (
@@ -82,8 +108,15 @@ def sniff(path: str | os.PathLike[str]) -> str:
         (b"II+\0", "tiff"),
         (b"MM\0+", "tiff"),
         (b"NRRD000", "nrrd"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+        (b"\xff\x4f\xff\x51\0", "jpeg2000"),
+        (b"GIF87a", "gif"),
+        (b"GIF89a", "gif"),
     ):
         if head.startswith(magic):
+            return kind
+    for form, kind in _PICTURES.items():
+        if form.match(head):
             return kind
     if is_nifti(head):
         return "nifti"
@@ -91,7 +124,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
         return "metaimage"
     if _starts_like_bare_dicom(head):
         return "dicom"
-    raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+    return ""
 
 
 @contextlib.contextmanager
@@ -127,10 +160,10 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     """Returns a volume; raises InputError where it cannot be one of a body part.
 
-    Voxels that are no number (NaN) are outside the acquired field: the volume gets a doubt. Refused
-    are infinite voxels, volumes without a number, voxels of a size outside VOXEL_MM, a field longer
-    than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less than 45 degrees
-    apart.
+    Voxels that are no number, or infinite, are outside the acquired field: they become NaN, and the
+    volume gets a doubt. Refused are volumes without a number, voxels of a size outside VOXEL_MM, a
+    field longer than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less
+    than 45 degrees apart.
     """
     spacing = np.array(volume.spacing)
     said = " x ".join(f"{size:.4g}" for size in spacing)
@@ -157,10 +190,12 @@ def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     finite = np.isfinite(volume.array)
     if finite.all():
         return volume
-    if np.isinf(volume.array).any() or not finite.any():
-        raise InputError(f"{path}: has infinite voxels, or none that is a number")
-    said = f"{1 - finite.mean():.2%} of the voxels are no number (NaN): taken as outside the field"
-    return dataclasses.replace(volume, doubts=(*volume.doubts, said))
+    if not finite.any():
+        raise InputError(f"{path}: has no voxel that is a finite number")
+    kind = "infinite or no number" if np.isinf(volume.array).any() else "no number (NaN)"
+    said = f"{1 - finite.mean():.2%} of the voxels are {kind}: taken as outside the field"
+    array = np.where(finite, volume.array, volume.array.dtype.type(np.nan))
+    return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Radiographs from PNG, TIFF and JPEG files.
+"""Radiographs from PNG, TIFF, JPEG and other picture files.
 
 Resolution entries of such files speak of print, not of the detector, and are not believed: the
 spacing is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, ImageOps
@@ -26,6 +27,9 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 _MIN_IS_WHITE = 0
 # Pillow's names for 16-bit colour: channels, and byte order (L little, B big, N the machine's).
 _DEEP = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
+_DEEP_GREY_ALPHA = "LA;16B"
+# Of these the upper byte is enough: they are rare, and no detector writes them.
+_ROUNDED = re.compile(r"(CMYK|RGBa);16[LBN]")
 _ORIENTATION = 274
 # EXIF's orientations 2 to 8: what shows such an image upright.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -46,12 +50,13 @@ def read_image(
 ) -> geometry.Radiograph:
     """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
 
-    Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too.
-    Transparent parts become black. Of a file with previews the main picture is taken, see
+    Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too;
+    images of one bit have 0 and 255. Transparent parts become black. Pixels of a float TIFF that
+    are not a finite number are background. Of a file with previews the main picture is taken, see
     `image_pages.main_page`.
 
     Args:
-      path: a PNG, TIFF or JPEG file under any name.
+      path: a PNG, TIFF, JPEG, BMP, JPEG 2000, WebP, GIF or PNM file under any name.
       spacing: mm a pixel (row, col); None leaves it unknown.
       side: "left", "right" or None.
 
@@ -59,8 +64,8 @@ def read_image(
       The radiograph, f32[h, w] in the file's own values (0..255 or 0..65535).
 
     Raises:
-      InputError: the file is broken, coloured, holds several pictures, or has more than
-        formats.MAX_PIXELS pixels.
+      InputError: the file is broken, coloured, holds several pictures, has no finite pixel or
+        more than formats.MAX_PIXELS.
     """
     path = Path(path)
     doubts: list[str] = []
@@ -70,14 +75,27 @@ def read_image(
         with path.open("rb") as stream, Image.open(stream) as image:
             page = main_page(image, path, doubts)
             _check(image, path)
-            if _is_deep_colour(image, path):
+            if _is_deep_colour(image, path, doubts):
                 array = _deep_grey(path, page)
             else:
                 image.load()
                 inverted = image.format == "TIFF" and _is_white_zero_16_bit(image)
                 array = _grey_array(ImageOps.exif_transpose(image))
                 array = 65535.0 - array if inverted else array
-        return geometry.Radiograph(array, spacing, side, tuple(doubts))
+        array, background = _without_gaps(array, doubts)
+        return geometry.Radiograph(array, spacing, side, tuple(doubts), background)
+
+
+def _without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Pixels that are no finite number as background with the lowest value, and where they are."""
+    gaps = ~np.isfinite(array)
+    if gaps.all():
+        raise InputError("has no pixel that is a finite number")
+    if not gaps.any():
+        return array, None
+    kind = "infinite or no number" if np.isinf(array).any() else "no number (NaN)"
+    doubts.append(f"{gaps.mean():.2%} of the pixels are {kind}: taken as background")
+    return np.where(gaps, array[~gaps].min(), array), gaps
 
 
 def grey(colours: np.ndarray, what: str = "image", tolerance: int = _GREY_TOLERANCE) -> np.ndarray:
@@ -95,6 +113,13 @@ def _check(image: Image.Image, path: Path) -> None:
         raise InputError(
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
         )
+    if image.format == "TIFF":
+        # Pillow leaves black what the strips or tiles do not cover.
+        areas = [(box[2] - box[0]) * (box[3] - box[1]) for _, box, *_ in _tiles(image)]
+        if sum(areas) < image.width * image.height:
+            raise InputError(
+                f"{path}: its strips hold less than {image.width}x{image.height} pixels"
+            )
     if image.format == "PNG":
         needed = image.width * image.height * _png_header(path)[0] // 8
         if needed > formats.MOST_INFLATED * path.stat().st_size:
@@ -108,8 +133,14 @@ def _png_header(path: Path) -> tuple[int, int]:
     return header[24], header[25]
 
 
-def _is_deep_colour(image: Image.Image, path: Path) -> bool:
-    """Whether it has several channels of 16 bits, of which Pillow keeps the upper 8."""
+def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
+    """Whether it has several channels of 16 bits, of which Pillow keeps the upper 8.
+
+    That is enough of those that are `_ROUNDED`, with a doubt.
+    """
+    if any(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in _tiles(image)):
+        doubts.append("its colours have 16 bits, of which the upper 8 are taken")
+        return False
     if image.format == "PNG":
         bits, colour = _png_header(path)
         return bits == 16 and colour != 0
@@ -131,10 +162,15 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
             image.load()
             halves.append(np.asarray(image).astype(np.uint16))
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    values = halves[0] * np.uint16(256) + halves[1]
-    array = grey(values[..., :3])
-    if values.shape[-1] == 4:
-        array = array * (values[..., 3].astype(np.float32) / 65535.0)
+            grey_alpha = image.info.get(_DEEP_GREY_ALPHA, False)
+    if grey_alpha:  # its four bytes a pixel were read as four channels
+        values = halves[0][..., ::2] * np.uint16(256) + halves[0][..., 1::2]
+        array = values[..., 0].astype(np.float32)
+    else:
+        values = halves[0] * np.uint16(256) + halves[1]
+        array = grey(values[..., :3])
+    if values.shape[-1] in (2, 4):
+        array = array * (values[..., -1].astype(np.float32) / 65535.0)
     return array if turn is None else np.ascontiguousarray(turn(array))
 
 
@@ -143,8 +179,11 @@ def _take_byte(image: Image.Image, upper: bool) -> None:
     assert isinstance(image, ImageFile.ImageFile)
     tiles = []
     for tile in image.tile:
-        given = tile.args or ("",)
-        raw = given if isinstance(given, str) else given[0]
+        given, raw = tile.args or ("",), _raw_mode(tile)
+        if raw == _DEEP_GREY_ALPHA:
+            image.info[_DEEP_GREY_ALPHA] = True
+            tiles.append(tile._replace(args="RGBA"))
+            continue
         match = _DEEP.fullmatch(raw)
         if match is None:
             raise InputError(
@@ -157,9 +196,22 @@ def _take_byte(image: Image.Image, upper: bool) -> None:
     image.tile = tiles
 
 
+def _tiles(image: Image.Image) -> list[Any]:
+    assert isinstance(image, ImageFile.ImageFile)
+    return list(image.tile)
+
+
+def _raw_mode(tile: Any) -> str:
+    """Pillow's name of how a tile's samples lie in the file."""
+    given = tile.args or ""
+    return str(given if isinstance(given, str) else given[0])
+
+
 def _is_white_zero_16_bit(image: Image.Image) -> bool:
-    """Pillow turns WhiteIsZero round in 8-bit TIFF files only."""
-    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _MIN_IS_WHITE or image.mode == "L":
+    """Pillow turns WhiteIsZero round in TIFF files of 1 and of 8 bits only."""
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _MIN_IS_WHITE:
+        return False
+    if image.mode in ("1", "L"):
         return False
     if not image.mode.startswith("I;16"):
         raise InputError(f"WhiteIsZero TIFF of mode {image.mode}: expected 8 or 16 bits")
@@ -167,10 +219,15 @@ def _is_white_zero_16_bit(image: Image.Image) -> bool:
 
 
 def _grey_array(image: Image.Image) -> np.ndarray:
+    if image.mode == "1":
+        image = image.convert("L")
     if image.mode in ("L", "F", "I") or image.mode.startswith("I;16"):
         if "transparency" not in image.info:
             return np.asarray(image).astype(np.float32)
-        image = image.convert("RGBA") if image.mode == "L" else image
+        if image.mode != "L":  # one value of 16 bits is transparent
+            array = np.asarray(image).astype(np.float32)
+            return np.where(array == image.info["transparency"], np.float32(0), array)
+        image = image.convert("RGBA")
     if image.mode == "CMYK":
         return grey(np.asarray(_without_inks(image)), tolerance=_INK_TOLERANCE)
     if image.mode in ("P", "PA", "LA", "La", "RGBa", "RGBX", "RGB", "YCbCr"):

@@ -13,6 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, metaimage, nifti, nrrd
 
 MOST_SEGMENTS = 4096
+_OFF = 1.001e-3
 _SLICER = "the 3D Slicer header"
 _SEGMENT = re.compile(r"Segment(\d{1,5})_(Name|LabelValue|Layer|Tags)")
 
@@ -62,6 +63,8 @@ def whole_labels(
 ) -> geometry.Volume:
     """The volume with u16 labels; voxels that are no number become background.
 
+    Whole numbers may be off by a thousandth, as resampling and scaled files leave them.
+
     Raises:
       InputError: values that are not whole numbers, or outside 0..65535; `path` names the file.
     """
@@ -70,10 +73,12 @@ def whole_labels(
     if array.dtype.kind == "f":
         gaps = np.isnan(array)
         array = np.where(gaps, 0, array)
-        if not np.array_equal(array, np.rint(array)):
+        whole = np.rint(array)
+        if np.abs(array - whole).max() > _OFF:
             raise InputError(
                 f"{where}found values that are not whole numbers, expected a map of labels"
             )
+        array = whole
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"{where}found labels from {low} to {high}, expected 0 to 65535")
@@ -89,10 +94,11 @@ class _Segment:
 
 def _of_nrrd(path: Path) -> LabelMap:
     found = nrrd.read_layers(path)
-    segments = _segments(found.header)
+    layers = len(found.array)
+    with formats.reading(path, "NRRD"):
+        segments = _segments(found.header, layers)
     if not segments:
         return LabelMap(whole_labels(nrrd.read_nrrd(path), path))
-    layers = len(found.array)
     if any(segment.layer >= layers for segment in segments):
         raise InputError(f"{path}: a segment lies in a layer that is not there, found {layers}")
     if layers == 1:
@@ -103,10 +109,11 @@ def _of_nrrd(path: Path) -> LabelMap:
     return _merged(found, segments, path)
 
 
-def _segments(header: Mapping[str, object]) -> list[_Segment]:
+def _segments(header: Mapping[str, object], layers: int) -> list[_Segment]:
     """The segments of 3D Slicer's header, in its order.
 
-    A name that was made automatically gives way to the terminology's.
+    A name that was made automatically gives way to the terminology's. Slicer before 4.11 tells no
+    layers: every segment has one of its own, in which it has the value 1.
     """
     fields: dict[int, dict[str, str]] = {}
     for key, value in header.items():
@@ -116,13 +123,14 @@ def _segments(header: Mapping[str, object]) -> list[_Segment]:
     if len(fields) > MOST_SEGMENTS:
         raise InputError(f"its header names more than {MOST_SEGMENTS} segments")
     segments = []
+    apart = layers > 1 and not any("Layer" in one for one in fields.values())
     for number in sorted(fields):
         one = fields[number]
         name = one.get("Name", "")
         if re.fullmatch(r"(?i)segment[ _]?\d*|", name.strip()):
             name = _terminology(one.get("Tags", "")) or name
-        value = one.get("LabelValue", str(number + 1))
-        layer = one.get("Layer", "0")
+        value = one.get("LabelValue", "1" if apart else str(number + 1))
+        layer = str(number) if apart else one.get("Layer", "0")
         if not (value.isdecimal() and layer.isdecimal() and len(value) < 6 and len(layer) < 6):
             raise InputError(f"Segment{number} has no label value or layer that it can have")
         segments.append(_Segment(name, int(value), int(layer)))

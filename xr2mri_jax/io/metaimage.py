@@ -40,11 +40,11 @@ def read_metaimage(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a MetaImage volume; voxels keep their dtype.
 
     World coordinates are LPS mm, as ITK reads and writes them. Each row of TransformMatrix is the
-    direction of an axis. Data are raw or zlib-packed, attached (ElementDataFile = LOCAL) or in a
-    file, a LIST or a pattern of files beside the header. A fourth axis of one is dropped.
+    direction of an axis. Data are raw, zlib-packed or text, attached (ElementDataFile = LOCAL) or
+    in a file, a LIST or a pattern of files beside the header. A fourth axis of one is dropped.
 
     Raises:
-      InputError: broken, not three axes, several channels, ASCII data, no spacing, units other than
+      InputError: broken, not three axes, several channels, no spacing, units other than
         mm, or more or fewer data than the sizes need.
     """
     path = Path(path)
@@ -96,8 +96,7 @@ def _array(
         raise InputError(f"{path}: ElementType is absent or unknown, expected MET_SHORT or such")
     if int(_numbers(fields, ("ElementNumberOfChannels",), path, [1])[0]) != 1:
         raise InputError(f"{path}: has several channels, expected one")
-    if not _truth(fields, ("BinaryData",), True, path):
-        raise InputError(f"{path}: its data are ASCII, expected binary ones")
+    text = not _truth(fields, ("BinaryData",), True, path)
     order: Literal["<", ">"] = ">" if _truth(fields, _ORDER, False, path) else "<"
     dtype = np.dtype(_TYPES[kind]).newbyteorder(order)
     skip = int(_numbers(fields, ("HeaderSize",), path, [0])[0])
@@ -107,7 +106,11 @@ def _array(
     parts = raw_data.read_files(path, names) if names else [attached]
     if math.prod(sizes) % len(parts):
         raise InputError(f"{path}: {len(parts)} data files do not share {sizes} voxels equally")
-    needed = math.prod(sizes) // len(parts) * dtype.itemsize
+    count = math.prod(sizes) // len(parts)
+    if text:
+        values = [raw_data.ascii_values(path, part, count, dtype) for part in parts]
+        return np.concatenate(values).reshape(sizes, order="F").astype(dtype.newbyteorder("="))
+    needed = count * dtype.itemsize
     data = b"".join(
         raw_data.payload(path, part if skip <= 0 else part[skip:], needed, encoding, min(skip, 0))
         for part in parts

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import math
 import os
 import re
@@ -17,7 +18,7 @@ from nibabel import imageglobals
 
 from xr2mri_jax import files, geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import formats
+from xr2mri_jax.io import formats, nifti_pair
 from xr2mri_jax.io.budget import MAX_BYTES
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
@@ -28,7 +29,7 @@ _MOST_EXTENSIONS = 1 << 24
 
 
 def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
-    """Reads a single-file NIfTI-1 or -2 volume, gzipped or not, under any name.
+    """Reads a NIfTI-1 or -2 volume, gzipped or not: one file under any name, or a .hdr/.img pair.
 
     The affine is the sform, else the qform; where both are there and differ it is a doubt. Voxels
     keep their dtype unless the header scales them (then f32).
@@ -131,8 +132,13 @@ def write_nifti(path: str | os.PathLike[str], volume: geometry.Volume) -> None:
 
 
 def _open(path: Path) -> IOBase:
+    path = nifti_pair.header_of(path)
     with path.open("rb") as stream:
         zipped = stream.read(2) == b"\x1f\x8b"
+    with cast(IOBase, gzip.open(path, "rb") if zipped else path.open("rb")) as stream:
+        magic = stream.read(348)
+    if magic[344:346] == b"ni" or magic[4:6] == b"ni":
+        return io.BytesIO(nifti_pair.single_file(path))
     return cast(IOBase, gzip.open(path, "rb") if zipped else path.open("rb"))
 
 
@@ -144,8 +150,6 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: no NIfTI header")
     two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     _require_near_voxels(head, two, path)
-    if (head[4:6] if two else head[344:346]) == b"ni":
-        raise InputError(f"{path}: header of a .hdr/.img pair, expected one .nii file")
     with _unheard():
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
@@ -156,7 +160,7 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     stored = image.get_data_dtype()
     if bits != 8 * stored.itemsize:
         raise InputError(f"{path}: bitpix is {bits}, expected {8 * stored.itemsize} for {stored}")
-    _require_bytes(image, path, gzipped=isinstance(stream, gzip.GzipFile))
+    _require_bytes(image, path, stream)
     units = image.header.get_xyzt_units()[0]
     if units not in ("mm", "unknown"):
         raise InputError(f"{path}: lengths in {units}, expected mm")
@@ -187,9 +191,11 @@ def _has_form(image: nib.Nifti1Image) -> bool:
     return image.header["sform_code"] > 0 or image.header["qform_code"] > 0
 
 
-def _require_bytes(image: nib.Nifti1Image, path: Path, gzipped: bool) -> None:
+def _require_bytes(image: nib.Nifti1Image, path: Path, stream: IOBase) -> None:
     """The shape must need the bytes that the file has, before memory is taken for them."""
-    size = path.stat().st_size
+    gzipped = isinstance(stream, gzip.GzipFile)
+    pair = len(stream.getbuffer()) if isinstance(stream, io.BytesIO) else None
+    size = path.stat().st_size if pair is None else pair
     needed = _end_of_voxels(image)
     if gzipped and needed > formats.MOST_INFLATED * size:
         raise InputError(f"{path}: shape {image.shape} needs {needed} bytes, the file is cut off")
@@ -247,7 +253,8 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     slope, inter = stored_voxels.slope, stored_voxels.inter
     if (slope, inter) == (1.0, 0.0):
         return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
-    scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
+    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused
+        scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
     if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
         raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
     return scaled

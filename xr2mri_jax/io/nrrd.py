@@ -43,7 +43,10 @@ _TYPES = {
     }.items()
     for name in names.split(",")
 }
-_ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
+_ENCODINGS = {
+    **{"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
+    **dict.fromkeys(("ascii", "text", "txt"), "ascii"),
+}
 _DATA_FILE = re.compile(rb"^data ?file:[ \t]*(.*)$", re.MULTILINE)
 
 
@@ -65,8 +68,8 @@ class Nrrd:
 def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a NRRD volume; voxels keep their dtype.
 
-    Data are attached or lie in files beside the header (.nhdr), raw, gzip or bzip2. A further axis
-    of one is dropped.
+    Data are attached or lie in files beside the header (.nhdr), raw, gzip, bzip2 or text. A further
+    axis of one is dropped.
 
     Raises:
       InputError: broken, not three spatial axes, a space that is not RAS, LAS or LPS, no origin,
@@ -138,12 +141,12 @@ def _array(
     """The voxels [sizes], in the machine's byte order."""
     encoding = _ENCODINGS.get(str(header.get("encoding", "")).lower())
     if encoding is None:
-        raise InputError(f"{path}: encoding is unknown, expected raw, gzip or bzip2")
+        raise InputError(f"{path}: encoding is unknown, expected raw, gzip, bzip2 or ascii")
     try:
         dtype = np.dtype(_TYPES[str(header["type"])])
     except KeyError:
         raise InputError(f"{path}: its type is unknown, expected integers or floats") from None
-    if dtype.itemsize > 1:
+    if dtype.itemsize > 1 and encoding != "ascii":
         order = str(header.get("endian", "")).lower()
         if order not in ("little", "big"):
             raise InputError(f"{path}: endian is absent, expected little or big")
@@ -153,9 +156,14 @@ def _array(
     needed, left = math.prod(sizes) * dtype.itemsize, divmod(math.prod(sizes), len(parts))
     if left[1] or lines < 0:
         raise InputError(f"{path}: {len(parts)} data files do not share {sizes} voxels equally")
+    stored = [_without_lines(part, lines) for part in parts]
+    if encoding == "ascii":
+        texts = [
+            raw_data.ascii_values(path, part[max(skip, 0) :], left[0], dtype) for part in stored
+        ]
+        return np.concatenate(texts).reshape(sizes, order="F")
     data = b"".join(
-        raw_data.payload(path, _without_lines(part, lines), needed // len(parts), encoding, skip)
-        for part in parts
+        raw_data.payload(path, part, needed // len(parts), encoding, skip) for part in stored
     )
     array = np.frombuffer(data, dtype).reshape(sizes, order="F")
     return array.astype(dtype.newbyteorder("="), copy=False)

@@ -3,9 +3,12 @@
 import bz2
 import os
 import re
+import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.budget import MAX_BYTES, inflated
@@ -58,6 +61,35 @@ def read_files(header: Path, names: Sequence[str], skip: int = 0) -> list[bytes]
     if sum(path.stat().st_size for path in paths) > MAX_BYTES:
         raise InputError(f"{header}: its data files have more than {MAX_BYTES} bytes")
     return [path.read_bytes()[max(skip, 0) :] for path in paths]
+
+
+def ascii_values(
+    header: str | os.PathLike[str], stored: bytes, count: int, dtype: np.dtype
+) -> np.ndarray:
+    """Voxels that are written as text.
+
+    Args:
+      header: names the file in errors.
+      stored: numbers, blanks between them.
+      count: how many there must be.
+      dtype: of the result [count].
+
+    Raises:
+      InputError: more or fewer of them, something else than numbers, or beyond the dtype.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that text is no number
+        try:
+            values = np.fromstring(stored.decode("ascii"), np.float64, sep=" ")
+        except (ValueError, DeprecationWarning):
+            raise InputError(f"{header}: its data are text that is no number") from None
+    if len(values) != count:
+        raise InputError(f"{header}: its sizes need {count} numbers, found {len(values)}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        result = values.astype(dtype)
+    if dtype.kind != "f" and not np.array_equal(result, values):
+        raise InputError(f"{header}: its data leave the range of {dtype}")
+    return result
 
 
 def payload(

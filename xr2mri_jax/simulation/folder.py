@@ -16,7 +16,7 @@ from xr2mri_jax.io.tables import Row, read_table, write_table
 from xr2mri_jax.simulation.files import PairFiles, simulate_file
 from xr2mri_jax.simulation.label_tables import find_table
 
-ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
+ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 MANIFEST = "manifest.csv"
 BROKEN = "broken.csv"
 COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", "spacing")

@@ -1,6 +1,7 @@
 """What a label's name means: the tissue, and the side where it says one."""
 
 import re
+import unicodedata
 from typing import NamedTuple
 
 from xr2mri_jax.phantom.tissues import CODES
@@ -8,16 +9,17 @@ from xr2mri_jax.simulation.label_tables import ALIASES
 
 # Parts of a knee that are called after its bones and are none of them.
 _OTHER = re.compile(
-    r"arter|vein|vena|vessel|nerv|muscle|muscul|ligament|tendon|tibialis|femoris|poplite|screw|"
+    r"arter|vein|vena|vessel|nerv|muscle|muscul|ligament|tendon|tibialis|poplite|screw|"
+    r"(biceps|rectus|quadriceps) femoris|"
     r"implant|prosthe|osteophyt|\bfat\b|hoffa|effusion|defect|femorotibial|tibiofemoral|retinac"
 )
-_CARTILAGE = re.compile(r"cart|knorpel|cartilag")
+_CARTILAGE = re.compile(r"cart|knorpel")
 _MENISCUS = re.compile(r"menis|\bmen\b")
 _BONES = {
-    "femur": re.compile(r"\bfem"),
-    "tibia": re.compile(r"\btib|\bschienbein"),
-    "patella": re.compile(r"\bpat(ella\w*)?\b|\bpatell|kneecap"),
-    "fibula": re.compile(r"\bfib"),
+    "femur": re.compile(r"\bfem|\boberschenkel|\bthigh ?bone"),
+    "tibia": re.compile(r"\btib|\bschienbein|\bshin ?bone"),
+    "patella": re.compile(r"\bpat(ella\w*)?\b|\bpatell|knee ?cap|\bkniescheibe|\brotul"),
+    "fibula": re.compile(r"\bfib|\bwadenbein|\bperone\b"),
 }
 _SHORT = {
     "fc": "femoral_cartilage",
@@ -44,7 +46,9 @@ def meaning(name: str) -> Meaning | None:
     Returns:
       None where it is no part of a knee that is simulated.
     """
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    letters = unicodedata.normalize("NFKD", name)
+    plainly = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plainly)
     words = [word for word in re.split(r"[^a-z0-9]+", apart.lower()) if word]
     sides = {_SIDES[word] for word in words if word in _SIDES}
     side = sides.pop() if len(sides) == 1 else None

@@ -11,8 +11,9 @@ from xr2mri_jax.tools.fuzzing import oracle, run
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.mutate import mutated
 from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
+from xr2mri_jax.tools.fuzzing.seeds_of_programs import program_seeds
 
-SEEDS = made_seeds()
+SEEDS = made_seeds() + program_seeds()
 CASES = [(seed.name, what) for seed in SEEDS for what in sorted(contradictions(seed))]
 
 
@@ -23,7 +24,9 @@ def test_the_sound_files_are_read_and_pass_the_oracle():
 
 
 def test_the_seeds_are_the_same_in_every_run():
-    assert [seed.files for seed in made_seeds()] == [seed.files for seed in SEEDS]
+    again = made_seeds() + program_seeds()
+    assert [seed.files for seed in again] == [seed.files for seed in SEEDS]
+    assert len({seed.name for seed in SEEDS}) == len(SEEDS)
 
 
 @pytest.mark.parametrize(("name", "what"), CASES, ids=[f"{n}-{w}" for n, w in CASES])

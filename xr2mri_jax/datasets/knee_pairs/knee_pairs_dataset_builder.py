@@ -80,6 +80,7 @@ class Builder(FilesBuilder):
             self.options.contrast,
             self.options.spacing,
             self.scratch,
+            self.options.echo,
         )
         return Work(
             functools.partial(make_pairs, settings),
@@ -91,7 +92,9 @@ class Builder(FilesBuilder):
     def write_report(self, path: Path, tally: Tally) -> str:
         """Writes the table of all knees, paired or rejected with the reason; returns its counts."""
         pairing = self._final_pairing(tally)
-        pairing.write_csv(path)
+        knees = {pair_key(pair): pair.knee for pair in self._plan.pairing.pairs}
+        doubts = {knees[key]: found for key, found in tally.doubts.items()}
+        pairing.with_doubts(doubts).write_csv(path)
         return "\n".join(filter(None, (pairing.summary(), tally.summary())))
 
     def write_records(self, folder: Path) -> None:

@@ -25,6 +25,7 @@ class PairOptions:
       visit: the visit code where the collection does not tell it.
       places: CSV file of given places of knees in radiographs, instead of finding them.
       spacing: mm a pixel of radiographs that do not tell it; None rejects these.
+      echo: which of several echoes of an MRI series, 1 for the shortest; None takes the first.
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
       splits: CSV or JSON file of given splits by subject, instead of the hash.
       split_seed: of the hash that splits by subject.
@@ -39,6 +40,7 @@ class PairOptions:
     visit: str | None = None
     places: str | None = None
     spacing: float | None = None
+    echo: int | None = None
     clahe: tuple[float, float] | None = None
     splits: str | None = None
     split_seed: int = 0
@@ -58,6 +60,8 @@ class PairOptions:
             raise InputError(f"--visit: found {self.visit!r}, expected a code such as V00")
         if self.spacing is not None and not (math.isfinite(self.spacing) and self.spacing > 0):
             raise InputError(f"--spacing: found {self.spacing}, expected mm a pixel above 0")
+        if self.echo is not None and self.echo < 1:
+            raise InputError(f"--echo: found {self.echo}, expected 1 or more")
         contrast_with_clahe(self.clahe)
         split_of("", self.split_seed, self.split_shares)
         checked_share(self.max_broken)

@@ -46,6 +46,7 @@ class Settings:
     contrast: Mapping[str, Any]
     spacing: float | None = None
     scratch: str | None = None
+    echo: int | None = None
 
 
 class _Rejected(Exception):
@@ -72,14 +73,15 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
         failed = rejected
     for pair in task.pairs:
         example, reason, detail = None, "", ""
+        doubts: tuple[str, ...] = ()
         try:
             if failed is not None:
                 raise failed
-            example = _example(settings, pair, knees[pair.side], clock)
+            example, doubts = _example(settings, pair, knees[pair.side], clock)
         except _Rejected as rejected:
             reason, detail = rejected.args
         outcomes.append(
-            Outcome(pair_key(pair), example, reason, detail, clock.taken(), this_worker())
+            Outcome(pair_key(pair), example, reason, detail, clock.taken(), this_worker(), doubts)
         )
     return outcomes
 
@@ -91,7 +93,8 @@ def pair_key(pair: Pair) -> str:
 
 def _example(
     settings: Settings, pair: Pair, knee: FoundKnee | _Rejected, clock: "_Clock"
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A pair's example, and the doubts of its radiograph and MRI, each with its file's name."""
     if isinstance(knee, _Rejected):
         raise knee
     xray, film_record = _standard_radiograph(settings, pair, knee, clock)
@@ -104,7 +107,15 @@ def _example(
             "mri": scan_record,
             "gap_months": pair.gap,
         }
-        return {
+        doubts = tuple(
+            f"{Path(part['file']).name}: {doubt}"
+            for part, said in (
+                (film_record, film_record["knee"]["doubts"]),
+                (scan_record, scan_record["doubts"]),
+            )
+            for doubt in said
+        )
+        example = {
             "xray": np.rint(xray.image * 65535).astype(np.uint16),
             "mri": np.rint(scan.array * 65535).astype(np.uint16)[..., None],
             "mask": scan.mask.astype(np.uint8)[..., None],
@@ -115,6 +126,7 @@ def _example(
             "spacing": np.divide(BOX_MM, settings.volume_shape).astype(np.float32),
             "record": json.dumps(record, sort_keys=True),
         }
+        return example, doubts
 
 
 def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiograph:
@@ -130,10 +142,11 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
             )
     spacing = film.spacing or radiograph.spacing or settings.spacing
     if spacing is None:
+        broken = "".join(f" ({doubt})" for doubt in radiograph.doubts if "PixelSpacing" in doubt)
         raise _Rejected(
             Reason.SPACING_UNKNOWN,
-            f"{film.path}: the pixel spacing is unknown: neither the file nor the table says it, "
-            "give --spacing=MM",
+            f"{film.path}: the pixel spacing is unknown: neither the file nor the table says it"
+            f"{broken}, give --spacing=MM",
         )
     pixel = np.broadcast_to(spacing, 2).tolist()
     return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=film.side)
@@ -194,8 +207,9 @@ def _standard_volume(
         _rejecting(Reason.MRI_BROKEN, source),
         opened(pair.series, scratch) as path,
     ):
-        volume = read_volume(path)
-    with clock("localising"), _rejecting(Reason.JOINT_NOT_FOUND, source):
+        volume = read_volume(path, settings.echo)
+    said = "".join(f"; {doubt}" for doubt in volume.doubts)
+    with clock("localising"), _rejecting(Reason.JOINT_NOT_FOUND, source, said):
         joint = find_joint_centre(volume, pair.side)
     with clock("standardising"), _rejecting(Reason.MRI_BROKEN, source):
         standard = standardise_volume(
@@ -204,18 +218,19 @@ def _standard_volume(
             joint.centre_mm,
             settings.volume_shape,
         )
-    _require_field(standard.mask, source)
+    _require_field(standard.mask, source, said)
     about = {
         "file": str(source),
         "visit": pair.visit,
         "sequence": pair.series.sequence,
         "joint_centre": dataclasses.asdict(joint),
+        "doubts": list(volume.doubts),
     }
     return standard, about | standard.record
 
 
-def _require_field(mask: np.ndarray, source: Any) -> None:
-    """Rejects an MRI whose field holds too little of the joint."""
+def _require_field(mask: np.ndarray, source: Any, said: str) -> None:
+    """Rejects an MRI whose field holds too little of the joint; `said` goes to the reason."""
     core = tuple(
         slice(round(n * (1 - CORE_MM / box) / 2), round(n * (1 + CORE_MM / box) / 2))
         for n, box in zip(mask.shape, BOX_MM, strict=True)
@@ -225,13 +240,16 @@ def _require_field(mask: np.ndarray, source: Any) -> None:
         raise _Rejected(
             Reason.MRI_FIELD,
             f"{source}: the MRI shows {share:.0%} of the {CORE_MM:g} mm around the joint's centre, "
-            f"expected at least {SMALLEST_FIELD:.0%}: is the series truncated?",
+            f"expected at least {SMALLEST_FIELD:.0%}: is the series truncated?{said}",
         )
 
 
 @contextlib.contextmanager
-def _rejecting(reason: Reason, source: Any = None) -> Iterator[None]:
-    """Turns what goes wrong within into a rejection of one line that names the file."""
+def _rejecting(reason: Reason, source: Any = None, said: str = "") -> Iterator[None]:
+    """Turns what goes wrong within into a rejection of one line that names the file.
+
+    `said` is added to it: what was decided before.
+    """
     try:
         yield
     except _Rejected:
@@ -242,7 +260,7 @@ def _rejecting(reason: Reason, source: Any = None) -> Iterator[None]:
             text = f"{type(error).__name__}: {text}"
         if source is not None and str(source) not in text:
             text = f"{source}: {text}"
-        raise _Rejected(reason, text) from error
+        raise _Rejected(reason, text + said) from error
 
 
 class _Clock:

@@ -65,7 +65,8 @@ def make_radiograph(
     try:
         # Files of this layout are crops of one knee: where none is seen, the crop is taken whole.
         asked = Asked(knee.side, side_source="the file's name", force=True)
-        found = one_knee(read_radiograph(knee.path), asked)
+        radiograph = read_radiograph(knee.path)
+        found = one_knee(radiograph, asked)
         size = _FRAME if boxed else shape
         image = frame_radiograph(found.radiograph, found.place, size, contrast).image
         if boxed:
@@ -84,4 +85,5 @@ def make_radiograph(
         "inverted": int(found.inverted),
     }
     cost = {"radiograph": time.perf_counter() - start}
-    return [Outcome(f"{knee.subject}_{knee.side}", example, cost=cost, worker=this_worker())]
+    key, doubts = f"{knee.subject}_{knee.side}", radiograph.doubts
+    return [Outcome(key, example, cost=cost, worker=this_worker(), doubts=doubts)]

@@ -27,8 +27,10 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
                 "slice missing": lambda rng: _without_inner(seed.files, rng),
             }
         return found
+    if content.startswith((b"ObjectType", b"NRRD")):
+        return _text_changes(seed, content)
     zipped = content[:2] == b"\x1f\x8b"
-    if seed.kind == "volume" and not content.startswith(b"NRRD"):
+    if seed.kind == "volume":
         header = gzip.decompress(content) if zipped else content
         if int.from_bytes(header[:4], "little") != 348:
             return {}
@@ -37,11 +39,6 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
             found["gzip cut off"] = lambda rng: _only(seed, content[: -int(rng.integers(1, 60))])
             found["gzip check sum"] = lambda rng: _only(seed, _flipped_crc(content))
         return found
-    if content.startswith(b"NRRD"):
-        # The user's own files may have other lines than the made ones.
-        return {
-            name: _on_text(seed, *change) for name, change in _NRRD.items() if change[0] in content
-        }
     if content.startswith(b"\x89PNG"):
         return {
             "cut off": lambda rng: _only(seed, content[: int(rng.integers(40, len(content) - 16))])
@@ -50,7 +47,8 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
 
 
 def _only(seed: Seed, content: bytes) -> Files:
-    return {next(iter(seed.files)): content}
+    """The seed's files with another content of the first, which is the header of several."""
+    return {**seed.files, next(iter(seed.files)): content}
 
 
 def _set(keyword: str, *values: object) -> Change:
@@ -214,6 +212,32 @@ _NRRD = {
     "no origin": (b"space origin:", b"spare origin:"),
     "four axes": (b"dimension: 3", b"dimension: 4"),
 }
+
+
+_META = {
+    "larger sizes": (b"DimSize = 36", b"DimSize = 360"),
+    "smaller sizes": (b"DimSize = 36", b"DimSize = 35"),
+    "other type": (b"MET_SHORT", b"MET_INT"),
+    "two axes": (b"NDims = 3", b"NDims = 2"),
+    "no sizes": (b"DimSize = ", b"Sizes = "),
+    "NaN spacing": (b"ElementSpacing = ", b"ElementSpacing = nan "),
+    "no rotation": (b"TransformMatrix = -1", b"TransformMatrix = -3"),
+    "packed data that are not": (b"CompressedData = False", b"CompressedData = True"),
+    "no data file": (b"ElementDataFile", b"ElementFile"),
+}
+# Text has as many numbers whatever their type, and is never packed.
+_OF_BINARY_DATA = ("other type", "packed data that are not")
+
+
+def _text_changes(seed: Seed, content: bytes) -> dict[str, Callable[[Rng], Files]]:
+    """Of a header of text; the user's own files may have other lines than the made ones."""
+    changes = _META if content.startswith(b"ObjectType") else _NRRD
+    text = b"BinaryData = False" in content or b"encoding: ascii" in content
+    return {
+        name: _on_text(seed, *change)
+        for name, change in changes.items()
+        if change[0] in content and not (text and name in _OF_BINARY_DATA)
+    }
 
 
 def _on_text(seed: Seed, old: bytes, new: bytes) -> Callable[[Rng], Files]:

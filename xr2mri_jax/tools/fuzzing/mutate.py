@@ -63,12 +63,16 @@ def mutated(seed: Seed, rng: Rng) -> tuple[str, Files]:
     content = files[name]
     if content[128:132] == b"DICM":
         choices += [("dicom elements", damage_dicom)] * 2
+        if b"\xff\xd8\xff" in content or b"\xff\x4f\xff\x51" in content:
+            choices += [("compressed frame", damage_frame)]
     if content[:2] == b"\x1f\x8b":
         choices += [("inside gzip", _inside_gzip)] * 2
     if content[344:347] in (b"n+1", b"ni1"):
         choices += [("nifti fields", damage_nifti)] * 2
     if content.startswith(b"NRRD"):
         choices += [("nrrd fields", damage_nrrd)] * 2
+    if content.startswith(b"ObjectType"):
+        choices += [("metaimage fields", damage_metaimage)] * 2
     if seed.kind == name:
         choices += [("cells", damage_table)] * 2
     if content.startswith(b"\x89PNG"):
@@ -120,6 +124,12 @@ def damage_dicom(content: bytes, rng: Rng) -> bytes:
         except Exception:
             # What pydicom itself refuses to write is damaged by hand.
             return damage_bytes(content, rng)
+
+
+def damage_frame(content: bytes, rng: Rng) -> bytes:
+    """Damages the compressed pixels of a DICOM file, their header above all."""
+    at = max(content.find(b"\xff\xd8\xff"), content.find(b"\xff\x4f\xff\x51"))
+    return content[:at] + damage_bytes(content[at:], rng)
 
 
 def _change_element(dataset: Dataset, rng: Rng) -> None:
@@ -184,6 +194,16 @@ def damage_nifti(content: bytes, rng: Rng) -> bytes:
 def damage_nrrd(content: bytes, rng: Rng) -> bytes:
     """Changes, repeats, drops or moves a line of the header, or a number in it."""
     head, gap, voxels = content.partition(b"\n\n")
+    return _damaged_lines(head, b": ", rng) + gap + voxels
+
+
+def damage_metaimage(content: bytes, rng: Rng) -> bytes:
+    """The same of a MetaImage header."""
+    end = content.find(b"\n", content.find(b"ElementDataFile"))
+    return _damaged_lines(content[:end], b" = ", rng) + content[end:]
+
+
+def _damaged_lines(head: bytes, between: bytes, rng: Rng) -> bytes:
     lines = head.split(b"\n")
     at = int(rng.integers(1, len(lines)))
     kind = rng.integers(5)
@@ -192,15 +212,15 @@ def damage_nrrd(content: bytes, rng: Rng) -> bytes:
     elif kind == 1:
         lines.insert(int(rng.integers(1, len(lines))), lines[at])
     elif kind == 2:
-        key = lines[at].partition(b":")[0]
-        lines[at] = key + b": " + str(rng.choice(_WORDS)).encode()
+        key = lines[at].partition(between.strip())[0].rstrip()
+        lines[at] = key + between + str(rng.choice(_WORDS)).encode()
     elif kind == 3:
         lines[at] = damage_bytes(lines[at], rng)
     else:
         words = lines[at].split(b" ")
         words[int(rng.integers(len(words)))] = str(rng.choice(_NUMBERS)).encode()
         lines[at] = b" ".join(words)
-    return b"\n".join(lines) + gap + voxels
+    return b"\n".join(lines)
 
 
 def damage_table(content: bytes, rng: Rng) -> bytes:

@@ -2,7 +2,9 @@
 
 import gzip
 import io
+import re
 import struct
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 from xr2mri_jax import io as readers
 from xr2mri_jax.geometry import Radiograph, Volume
 from xr2mri_jax.io import formats
+from xr2mri_jax.io.label_map import LabelMap, read_label_map
 from xr2mri_jax.io.manifest import read_manifest
 from xr2mri_jax.io.oai import extract, read_archive, read_grades, read_release
 from xr2mri_jax.io.records import Source
@@ -27,6 +30,8 @@ def read(kind: str, folder: Path, names: list[str]) -> Any:
         return readers.read_radiograph(only)
     if kind == "volume":
         return readers.read_volume(only)
+    if kind == "labels":
+        return read_label_map(only)
     if kind == "series":
         return readers.read_volume(folder)
     if kind == "archive":
@@ -51,6 +56,12 @@ def complaint(result: Any, files: dict[str, bytes]) -> str:
     """
     if isinstance(result, Volume):
         return _geometry(result) or _volume(result, files)
+    if isinstance(result, LabelMap):
+        if result.volume.array.dtype != np.uint16 or not all(
+            isinstance(k, int) for k in result.names
+        ):
+            return "no labels"
+        return _geometry(result.volume) or _volume(result.volume, files)
     if isinstance(result, Radiograph):
         return _radiograph(result, next(iter(files.values())))
     if isinstance(result, Source):
@@ -63,6 +74,8 @@ def same(first: Any, second: Any) -> bool:
     if isinstance(first, Volume) and isinstance(second, Volume):
         place = np.allclose(first.affine, second.affine, atol=1e-4)
         return place and _equal(first.array, second.array)
+    if isinstance(first, LabelMap) and isinstance(second, LabelMap):
+        return first.names == second.names and same(first.volume, second.volume)
     if isinstance(first, Radiograph) and isinstance(second, Radiograph):
         return first.spacing == second.spacing and _equal(first.array, second.array)
     return False
@@ -85,20 +98,24 @@ def _geometry(volume: Volume) -> str:
 
 def _volume(volume: Volume, files: dict[str, bytes]) -> str:
     content = next(iter(files.values()))
-    if content[128:132] == b"DICM" or len(files) > 1:
+    if content[128:132] == b"DICM":
         return _series(volume, files)
+    total = sum(map(len, files.values()))
     content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     if content.startswith(b"NRRD"):
         lines = content.partition(b"\n\n")[0].decode("latin-1").lower().split("\n")
         sizes = [line.split(":")[1] for line in lines if line.startswith("sizes:")]
-        stated = [int(n) for n in sizes[-1].split()]
+        stated = [int(float(n)) for n in sizes[-1].split()][-3:]
+    elif b"ElementDataFile" in content:
+        sizes = re.findall(rb"^DimSize *= *(.*)$", content, re.MULTILINE)
+        stated = [int(float(n)) for n in sizes[0].split()][:3]
     else:
         order = "<" if content[0] in (0x5C, 0x1C) else ">"
         two = struct.unpack(f"{order}i", content[:4])[0] == 540
         dim = struct.unpack(f"{order}8q", content[16:80]) if two else None
         dim = dim or struct.unpack(f"{order}8h", content[40:56])
         stated = [n for k, n in enumerate(dim[1 : dim[0] + 1]) if k < 3 or n != 1]
-        if len(content) < volume.array.size:
+        if max(total, len(content)) < volume.array.size:
             return "more voxels than bytes"
     return "" if list(volume.shape) == stated else f"shape {volume.shape}, header {stated}"
 
@@ -108,6 +125,8 @@ def _series(volume: Volume, files: dict[str, bytes]) -> str:
     # Where some of the files are passed over, the reader says so.
     if volume.doubts:
         return ""
+    if len(images) == 1:
+        return _frames(volume, pydicom.dcmread(io.BytesIO(images[0]), force=True))
     if volume.shape[2] != len(images):
         return f"{volume.shape[2]} slices of {len(images)} files"
     positions = []
@@ -124,18 +143,28 @@ def _series(volume: Volume, files: dict[str, bytes]) -> str:
     return ""
 
 
-def _bytes_of(dataset: pydicom.Dataset) -> str:
+def _frames(volume: Volume, dataset: pydicom.Dataset) -> str:
+    frames = int(dataset.get("NumberOfFrames") or 1)
+    if volume.shape != (dataset.Columns, dataset.Rows, frames):
+        return f"shape {volume.shape}, header {dataset.Rows} x {dataset.Columns} x {frames}"
+    return _bytes_of(dataset, frames)
+
+
+def _bytes_of(dataset: pydicom.Dataset, frames: int = 1) -> str:
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is not None and syntax.is_encapsulated:
         return ""
     samples = int(dataset.get("SamplesPerPixel") or 1)
-    needed = dataset.Rows * dataset.Columns * dataset.BitsAllocated // 8 * samples
+    pixel = dataset.BitsAllocated // 8 * samples
+    needed = frames * dataset.Rows * dataset.Columns * pixel
     found = len(dataset.PixelData)
-    return "" if 0 <= found - needed <= 1 else f"{found} bytes of pixels, header {needed}"
+    # Less than a row or a column behind the pixels is passed over.
+    spare = min(dataset.Rows, dataset.Columns) * pixel
+    return "" if 0 <= found - needed <= spare else f"{found} bytes of pixels, header {needed}"
 
 
 def _radiograph(radiograph: Radiograph, content: bytes) -> str:
-    if not np.isfinite(radiograph.array).all() and content[:4] not in (b"II*\0", b"MM\0*"):
+    if not np.isfinite(radiograph.array).all():
         return "pixels not finite"
     if radiograph.spacing and not (
         formats.PIXEL_MM[0] <= min(radiograph.spacing)
@@ -148,8 +177,19 @@ def _radiograph(radiograph: Radiograph, content: bytes) -> str:
             return f"shape {radiograph.shape}, header {dataset.Rows} x {dataset.Columns}"
         return _bytes_of(dataset)
     if content[:4] in (b"\x89PNG", b"II*\0", b"MM\0*") or content[:2] == b"\xff\xd8":
-        with Image.open(io.BytesIO(content)) as image:
-            stated = image.size
-        if set(stated) != set(radiograph.shape):
+        stated = _page_sizes(content)
+        if set(radiograph.shape) not in [set(size) for size in stated]:
             return f"shape {radiograph.shape}, header {stated}"
     return ""
+
+
+def _page_sizes(content: bytes) -> list[tuple[int, int]]:
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+        sizes = [image.size]
+        while len(sizes) < 64:
+            try:
+                image.seek(len(sizes))
+            except Exception:  # no more pages, or a broken one behind those that count
+                return sizes
+            sizes.append(image.size)
+    return sizes

@@ -20,6 +20,7 @@ from xr2mri_jax.tools.fuzzing import oracle
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.mutate import mutated
 from xr2mri_jax.tools.fuzzing.seeds import Seed, made_seeds, seeds_of_folder
+from xr2mri_jax.tools.fuzzing.seeds_of_programs import program_seeds
 
 LONGEST_MESSAGE = 1000
 MEMORY = 3 * 1024**3  # address space of a worker: a reader that asks for more fails
@@ -152,7 +153,7 @@ class _Worker:
 
 
 def _work(pipe: Any, seed: int, extra: str | None) -> None:
-    seeds = made_seeds() + (seeds_of_folder(extra) if extra else [])
+    seeds = made_seeds() + program_seeds() + (seeds_of_folder(extra) if extra else [])
     seeds = [one for one in seeds if _is_readable(one)]
     # C decoders print what they find on standard error; only what is raised counts here.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -43,7 +43,8 @@ class Seed(NamedTuple):
 
     Attributes:
       name: what it is, for the report.
-      kind: "radiograph", "volume", "series", "archive" or a table's file name: who reads it.
+      kind: "radiograph", "volume", "labels", "series", "archive" or a table's file name: who reads
+        it.
       files: content by name; a series has several.
     """
 
@@ -53,7 +54,10 @@ class Seed(NamedTuple):
 
 
 def made_seeds() -> list[Seed]:
-    """Every kind of file, the same bytes in every run."""
+    """Every kind of file, the same bytes in every run.
+
+    See `seeds_of_programs` for those in the forms of telephones, ITK, 3D Slicer and newer scanners.
+    """
     return [
         *_radiographs(),
         *_series(),
@@ -87,7 +91,8 @@ def seeds_of_folder(folder: str | Path, largest: int = 3_000_000) -> list[Seed]:
             ):
                 slices[path.name] = path.read_bytes()
             elif len(seeds) < 200:
-                reader = "volume" if kind in ("nifti", "nrrd") else "radiograph"
+                volumes = ("nifti", "nrrd", "metaimage")
+                reader = "volume" if kind in volumes else "radiograph"
                 seeds.append(Seed(f"own {kind}", reader, {path.name: path.read_bytes()}))
         if len(slices) >= 2:
             seeds.append(Seed("own series", "series", dict(list(slices.items())[:10])))
@@ -125,7 +130,8 @@ def dicom_bytes(dataset: Dataset) -> bytes:
     return stream.getvalue()
 
 
-def _picture() -> np.ndarray:
+def made_picture() -> np.ndarray:
+    """u16[ROWS, COLUMNS] of 12 bits."""
     values = np.random.default_rng(1).normal(2000, 300, (ROWS, COLUMNS))
     return values.clip(0, 4095).astype(np.uint16)
 
@@ -133,7 +139,7 @@ def _picture() -> np.ndarray:
 def _radiographs() -> list[Seed]:
     tags = {"ImagerPixelSpacing": [0.2, 0.2], "ImageLaterality": "R", "WindowCenter": 2000}
     tags |= {"WindowWidth": 3000, "RescaleSlope": 1, "RescaleIntercept": 0}
-    picture, found = _picture(), []
+    picture, found = made_picture(), []
     bare = {
         "explicit": uid.ExplicitVRLittleEndian,
         "implicit": uid.ImplicitVRLittleEndian,
@@ -204,7 +210,8 @@ def _image_bytes(values: np.ndarray, form: str) -> bytes:
     return stream.getvalue()
 
 
-def _voxels(dtype: type) -> np.ndarray:
+def made_voxels(dtype: type) -> np.ndarray:
+    """[COLUMNS, ROWS, SLICES], 0..2047."""
     values = np.random.default_rng(2).normal(800, 200, (COLUMNS, ROWS, SLICES))
     return values.clip(0, 2047).astype(dtype)
 
@@ -226,7 +233,7 @@ def _series() -> list[Seed]:
                 "ImagePositionPatient": [10 - 0.7 * k, -20, 30],
                 "InstanceNumber": k + 1,
             }
-            plane = np.ascontiguousarray(_voxels(np.int16)[..., k].T)
+            plane = np.ascontiguousarray(made_voxels(np.int16)[..., k].T)
             dataset = image_dataset(plane, "MR", uid.ExplicitVRLittleEndian, **tags)
             if syntax:
                 dataset.compress(syntax, generate_instance_uid=False)
@@ -244,7 +251,7 @@ def _volumes() -> list[Seed]:
         ("nifti-2", nib.Nifti2Image, np.uint8, False),
     ]
     for name, form, dtype, zipped in forms:
-        image = form(_voxels(dtype), affine)
+        image = form(made_voxels(dtype), affine)
         image.set_sform(affine, 1)
         image.set_qform(affine, 1)
         image.header.set_xyzt_units("mm")
@@ -264,7 +271,7 @@ def _nrrd_bytes(affine: np.ndarray, encoding: str) -> bytes:
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "v.nrrd"
-        nrrd.write(str(path), _voxels(np.int16), header)
+        nrrd.write(str(path), made_voxels(np.int16), header)
         # Without the comments, one of which is the time.
         lines = path.read_bytes().split(b"\n", 8)
         return b"\n".join(line for line in lines if not line.startswith(b"#"))
