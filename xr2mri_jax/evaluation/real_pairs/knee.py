@@ -1,6 +1,7 @@
 """A label map as what is compared: bones as surfaces, cartilage by plate, joint space."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,9 @@ from xr2mri_jax.evaluation.real_pairs.protocol import BONES, MARGIN_MM, REACH_MM
 from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, mirror_volume, resample
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.joint import Plate, cartilage_plates, joint_space
-from xr2mri_jax.metrics.occupancy import GRID, occupancies, softened
+from xr2mri_jax.metrics.occupancy import GRID, occupancies, resampled, softened
 from xr2mri_jax.metrics.surfaces import Surface, surface_of
+from xr2mri_jax.metrics.voxels import Border
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, Landmarks, find_landmarks
 from xr2mri_jax.phantom.tissues import CODES
 
@@ -52,6 +54,20 @@ class Bone:
     def closed(self, field: Box) -> Surface:
         """The surface of the part in a field, with the faces of the cut."""
         return field.closed(self.surface, self.occupied, FULL / 2)
+
+    @functools.cached_property
+    def voxels(self) -> Volume:
+        """The bone as voxels of 1 mm, bool, over `protocol.CUBE`."""
+        count = round(2 * REACH_MM)
+        affine = np.eye(4)
+        affine[:3, 3] = 0.5 - REACH_MM
+        grid = Volume(np.zeros((count,) * 3, bool), affine)
+        return Volume(resampled(self.occupied, grid, np.eye(4), FULL / 2), affine)
+
+    def border(self, field: Box) -> Border:
+        """The border voxels of the part in a field, those at the faces of the cut with it."""
+        voxels = self.voxels
+        return Border(Volume(voxels.array & field.mask(voxels), voxels.affine))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,12 +26,12 @@ HIGHER_IS_BETTER = ("dice", "nsd")
 SSR_KD = {"dsc": "dice", "hd": "hd", "assd": "assd"}
 CONVENTION = {
     **protocol.CONVENTION,
-    "nsd": f"share of both areas within {TOLERANCE_MM} mm",
+    "nsd": f"share of both surfaces within {TOLERANCE_MM} mm",
     "ssr_kd": "Dice, Hausdorff distance and ASSD of the closed bodies, as SSR-KD compares whole "
     "bones (npj Digit Med 2026); it had two orthogonal radiographs of the MRI's own pose, so its "
     "figures stand beside the centred ones",
     "points": f"the controls but for the mean shape: {SURFACE_POINTS} points of each surface, all "
-    "others: every vertex",
+    "others: all",
     "improvement": "model against control, pair by pair: positive where the model is better",
     "joint_space": "mm, least distance from the weight-bearing part of the tibial plateau (0.15 to "
     "0.35 of its width from the middle) to the femur",
