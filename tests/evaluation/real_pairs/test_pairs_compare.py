@@ -75,7 +75,7 @@ def test_cut_faces_count_in_the_closed_protocol_alone(target):
     assert found[OPEN]["rigid"]["assd"] < 0.05
     assert found[OPEN]["rigid"]["hd"] < 0.6
     assert found[CLOSED]["rigid"]["hd"] > 2
-    assert 0.05 < found[CLOSED]["rigid"]["assd"] < 0.6
+    assert 0.05 < found[CLOSED]["rigid"]["assd"] < 0.9
 
 
 def test_a_map_that_ends_early_is_compared_as_far_as_it_reaches():
@@ -135,11 +135,11 @@ def test_the_own_subject_is_left_out_of_the_mean_and_widths_are_reached(knees):
     mean = means.without("b")
     assert mean.width_mm == pytest.approx((knees[0].width_mm + knees[2].width_mm) / 2)
     target = Target(knees[1].bones["tibia"], knees[1].field)
-    assert compare(mean.bones["tibia"], target).scores[CLOSED]["centred"]["assd"] < 0.4
+    assert compare(mean.bones["tibia"], target).scores[OPEN]["centred"]["assd"] < 0.4
     alone = MeanShapes(knees[:2], ["a", "b"]).without("b")
-    far = compare(alone.bones["tibia"], target).scores[CLOSED]["centred"]["assd"]
+    far = compare(alone.bones["tibia"], target).scores[OPEN]["centred"]["assd"]
     scaled = alone.of_width(knees[1].width_mm)["tibia"]
-    assert compare(scaled, target).scores[CLOSED]["centred"]["assd"] < far / 2
+    assert compare(scaled, target).scores[OPEN]["centred"]["assd"] < far / 2
 
 
 def test_a_left_knee_is_mirrored():
@@ -148,5 +148,5 @@ def test_a_left_knee_is_mirrored():
     first, second = knee_of(right, "right"), knee_of(left, "left")
     target = Target(first.bones["femur"], first.field)
     found = compare(second.bones["femur"], target).scores
-    assert found[CLOSED]["centred"]["assd"] < 0.3
+    assert found[OPEN]["centred"]["assd"] < 0.2
     assert second.space_mm == pytest.approx(first.space_mm, abs=0.3)

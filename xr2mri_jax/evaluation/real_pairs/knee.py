@@ -121,6 +121,16 @@ def knee_of(labels: Volume, side: str) -> Knee:
     )
 
 
+def joint_space_of(labels: Volume, side: str) -> dict[str, float]:
+    """Joint space alone, mm by compartment; arguments and errors as of `knee_of`."""
+    labels, found = centred(labels, side)
+    surfaces = {
+        name: surface_of(softened(one, labels), name)
+        for name, one in _occupied(labels, BONES).items()
+    }
+    return joint_space(surfaces["femur"], surfaces["tibia"], found.size * PLATEAU_WIDTH_MM)
+
+
 def centred(labels: Volume, side: str) -> tuple[Volume, Landmarks]:
     """The map of a right knee with the joint's centre at the origin, and what was found in it."""
     found = find_landmarks(labels, side)
