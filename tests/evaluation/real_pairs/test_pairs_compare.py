@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_knees import made_knee
+from made_knees import LAYER_MM, VOXEL_MM, made_knee
 from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
@@ -97,7 +97,7 @@ def test_fewer_points_give_the_same_means(target):
     all_points, some = compare(other, target).scores, compare(other, target, 1500).scores
     for protocol in PROTOCOLS:
         for alignment in ALIGNMENTS:
-            for metric, tolerance in (("assd", 0.03), ("hd95", 0.15), ("nsd", 0.03)):
+            for metric, tolerance in (("assd", 0.03), ("hd95", 0.15), ("nsd", 0.06)):
                 first = all_points[protocol][alignment][metric]
                 assert some[protocol][alignment][metric] == pytest.approx(first, abs=tolerance)
 
@@ -124,10 +124,14 @@ def knees():
 
 
 def test_a_knee_is_measured_in_mm(knees):
-    assert [knee.width_mm for knee in knees] == pytest.approx([66, 72, 78], abs=2.5)
-    assert [knee.space_mm["medial"] for knee in knees] == pytest.approx([5, 4, 3], abs=0.5)
-    assert [knee.space_mm["lateral"] for knee in knees] == pytest.approx([6, 6, 6], abs=0.5)
-    assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(2, abs=0.3)
+    # The percentiles 1 and 99 of an oval lie inside its ends.
+    widths = [knee.width_mm for knee in knees]
+    assert widths == pytest.approx([0.91 * 66, 0.91 * 72, 0.91 * 78], abs=1.0)
+    assert [knee.space_mm["medial"] for knee in knees] == pytest.approx([5, 4, 3], abs=VOXEL_MM / 2)
+    assert [knee.space_mm["lateral"] for knee in knees] == pytest.approx(
+        [6, 6, 6], abs=VOXEL_MM / 2
+    )
+    assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(LAYER_MM, abs=0.3)
 
 
 def test_the_own_subject_is_left_out_of_the_mean_and_widths_are_reached(knees):
@@ -135,7 +139,7 @@ def test_the_own_subject_is_left_out_of_the_mean_and_widths_are_reached(knees):
     mean = means.without("b")
     assert mean.width_mm == pytest.approx((knees[0].width_mm + knees[2].width_mm) / 2)
     target = Target(knees[1].bones["tibia"], knees[1].field)
-    assert compare(mean.bones["tibia"], target).scores[OPEN]["centred"]["assd"] < 0.4
+    assert compare(mean.bones["tibia"], target).scores[OPEN]["centred"]["assd"] < 0.5
     alone = MeanShapes(knees[:2], ["a", "b"]).without("b")
     far = compare(alone.bones["tibia"], target).scores[OPEN]["centred"]["assd"]
     scaled = alone.of_width(knees[1].width_mm)["tibia"]
