@@ -51,7 +51,7 @@ def page(content: Mapping[str, Any], evaluated: Mapping[str, Any], found: Measur
     parts = [report.section("What was found", report.listed(findings(content)))]
     for protocol in PROTOCOLS:
         shown = [f"<p>{content['convention'][protocol].capitalize()}.</p>"]
-        shown += [tables.bones(content, protocol, bone) for bone in BONES]
+        shown += [tables.bones(content, protocol, alignment) for alignment in ALIGNMENTS]
         shown.append(tables.improvements(content, protocol))
         parts.append(report.section(f"Bones, {protocol}", "".join(shown)))
     parts += [
@@ -77,13 +77,8 @@ def findings(content: Mapping[str, Any]) -> list[str]:
                 f"{bone.capitalize()}, {protocol}: ASSD {values}; Dice "
                 f"{own['centred']['dice']:.3f} centred."
             )
-            for control, alignment in _COMPARED:
-                gain = content[protocol]["improvement"][control][bone][alignment]["assd"]
-                ends = tables.interval(gain["ci95"], "+.2f")
-                lines.append(
-                    f"{bone.capitalize()}, {protocol}, {alignment}, against {LABELS[control]}: "
-                    f"ASSD better by {gain['mean']:+.2f} mm {ends}; {_verdict(gain)}."
-                )
+            if protocol == CLOSED:
+                lines += _comparisons(content, bone)
         seen = content["retrieval"][protocol][PRIMARY]
         lines.append(
             f"Retrieval, {protocol}, {PRIMARY}: the own knee is the nearest of {seen['n']} in "
@@ -95,6 +90,18 @@ def findings(content: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{name.capitalize()} joint space: correlation {r}, mean error "
             f"{space['mae_mm']:.2f} mm (of the others' mean: {space['mae_of_mean_mm']:.2f} mm)."
+        )
+    return lines
+
+
+def _comparisons(content: Mapping[str, Any], bone: str) -> list[str]:
+    lines = []
+    for control, alignment in _COMPARED:
+        gain = content[CLOSED]["improvement"][control][bone][alignment]["assd"]
+        ends = tables.interval(gain["ci95"], "+.2f")
+        lines.append(
+            f"{bone.capitalize()}, {CLOSED}, {alignment}, against {LABELS[control]}: ASSD better "
+            f"by {gain['mean']:+.2f} mm {ends}; {_verdict(gain)}."
         )
     return lines
 

@@ -16,23 +16,25 @@ _NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (m
 _SHARES = ("dice", "nsd", "dsc")
 
 
-def bones(content: Mapping[str, Any], protocol: str, bone: str) -> str:
-    """Every source's scores of a bone, with intervals."""
+def bones(content: Mapping[str, Any], protocol: str, alignment: str) -> str:
+    """Every source's scores of the bones after one alignment, with intervals."""
     values, ends = content[protocol]["values"], content[protocol]["intervals"]
     rows = [
         _row(
             LABELS[source],
             [
-                _cell(values[source][bone][a][m], ends[source][bone][a][m], form(m))
-                for a in ALIGNMENTS
+                _cell(values[source][bone][alignment][m], ends[source][bone][alignment][m], form(m))
+                for bone in BONES
                 for m in _SHOWN
             ],
             source == MODEL,
         )
         for source in (MODEL, *CONTROLS)
     ]
-    heads = ["shape", *(f"{_NAMES[m]}<small>{a}</small>" for a in ALIGNMENTS for m in _SHOWN)]
-    caption = f"{bone.capitalize()}, {protocol}: mean over the pairs, below it the 95 % interval."
+    heads = ["shape", *(f"{_NAMES[m]}<small>{bone}</small>" for bone in BONES for m in _SHOWN)]
+    caption = (
+        f"{protocol.capitalize()}, {alignment}: mean over the pairs, below it the 95 % interval."
+    )
     return report.table(caption, _heads(heads), rows)
 
 
@@ -40,7 +42,7 @@ def improvements(content: Mapping[str, Any], protocol: str) -> str:
     """The paired differences of ASSD between the model and its controls."""
     rows = [
         _row(
-            f"model − {LABELS[control]}",
+            LABELS[control],
             [
                 _cell(gains[bone][a]["assd"]["mean"], gains[bone][a]["assd"]["ci95"], "+.2f")
                 for bone in BONES
@@ -50,10 +52,12 @@ def improvements(content: Mapping[str, Any], protocol: str) -> str:
         for control, gains in content[protocol]["improvement"].items()
     ]
     heads = [
-        "ASSD better by (mm)",
+        "the model's ASSD against",
         *(f"{bone}<small>{a}</small>" for bone in BONES for a in ALIGNMENTS),
     ]
-    caption = f"{protocol.capitalize()}: paired differences, positive where the model is better."
+    caption = (
+        f"{protocol.capitalize()}: paired differences in mm, positive where the model is better."
+    )
     return report.table(caption, _heads(heads), rows)
 
 
