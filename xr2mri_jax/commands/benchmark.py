@@ -2,6 +2,7 @@
 
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
+xr2mri benchmark --suite=joint_space --real=DIR --output=joint_space.json
 xr2mri benchmark --suite=knee_finder --real=DIR --pictures=DIR --output=knee_finder.json
 xr2mri benchmark --suite=prepare --pairs=200 --output=prepare.json
 xr2mri benchmark --suite=siamese_gap --output=siamese_gap.json
@@ -27,7 +28,9 @@ _STEPS = flags.DEFINE_integer(
 )
 _VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
 _FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite knee_finder")
-_REAL = flags.DEFINE_string("real", None, "folder of real files for knee_finder or grade")
+_REAL = flags.DEFINE_string(
+    "real", None, "folder of real files for knee_finder, grade or joint_space"
+)
 _PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of knee_finder")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prepares")
 _IMAGES = flags.DEFINE_integer("images", 500, "radiographs that the suite `grade` grades")

@@ -4,6 +4,7 @@ xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
 xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
+    [--exclude_subjects=A,B]
 """
 
 from absl import flags
@@ -20,6 +21,9 @@ _PAIRS = flags.DEFINE_string(
     "labels,kl); without --workdir the generator that ships is measured",
 )
 _TABLE = flags.DEFINE_string("table", "auto", "with --pairs: what the true maps' labels stand for")
+_EXCLUDE_SUBJECTS = flags.DEFINE_list(
+    "exclude_subjects", [], "with --pairs: subjects of the table to leave out, such as A,B"
+)
 _OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
@@ -67,7 +71,11 @@ def _evaluate_pairs() -> None:
     from xr2mri_jax.evaluation.real_pairs import run
 
     report = run.evaluate_pairs(
-        str(_PAIRS.value), _OUTPUT.value, _WORKDIR.value or None, _TABLE.value
+        str(_PAIRS.value),
+        _OUTPUT.value,
+        _WORKDIR.value or None,
+        _TABLE.value,
+        exclude_subjects=_EXCLUDE_SUBJECTS.value,
     )
     print(f"report: {report}")
 

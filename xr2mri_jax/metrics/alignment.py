@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.surfaces import Inside, Surface, spread
 
 SCALES = (0.6, 1.6)
-POINTS = 1500  # of each surface
+POINTS = 400  # of each surface
 _STEPS = 50
 _HUBER_MM = 1.5
 _DAMPING = 1e-6

@@ -13,6 +13,8 @@ GRID = (128, 128, 128)  # voxels of 1 mm over the canonical box
 _SAMPLES = 2
 # Standard deviation, in voxels of the map, of the Gaussian that removes the map's voxel steps.
 _SOFTEN_VOXELS = 0.75
+# Axes of two grids that part by less than this many voxels over the whole grid are parallel.
+_PARALLEL = 0.01
 
 
 def occupancies(labels: Volume, codes: Mapping[str, tuple[int, ...]]) -> dict[str, Volume]:
@@ -26,24 +28,40 @@ def occupancies(labels: Volume, codes: Mapping[str, tuple[int, ...]]) -> dict[st
       f32[128, 128, 128] in [0, 1] by name, axes d, h, w; 0 outside the map.
     """
     affine = canonical_affine(GRID)
-    found = {name: np.zeros(GRID, np.float32) for name in codes}
+    filled = {name: np.zeros(GRID, np.uint8) for name in codes}
+    array = labels.array.astype(np.uint8, copy=False)
     known = {name: np.isin(np.arange(256), members) for name, members in codes.items()}
-    share = np.float32(1 / _SAMPLES**3)
     for place in np.ndindex(*(_SAMPLES,) * 3):
         shift = np.eye(4)
         shift[:3, 3] = (np.array(place) + 0.5) / _SAMPLES - 0.5
         step = np.linalg.solve(labels.affine, affine @ shift)
-        sampled = ndimage.affine_transform(
-            labels.array.astype(np.uint8, copy=False),
-            step[:3, :3],
-            step[:3, 3],
-            output_shape=GRID,
-            order=0,
-            mode="grid-constant",
-        )
+        sampled = _nearest(array, step)
         for name, members in known.items():
-            found[name] += share * members[sampled]
-    return {name: Volume(array, affine) for name, array in found.items()}
+            filled[name] += members[sampled]
+    share = np.float32(1 / _SAMPLES**3)
+    return {name: Volume(count * share, affine) for name, count in filled.items()}
+
+
+def _nearest(array: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """The nearest voxel's value at every voxel of GRID, 0 outside the array.
+
+    Args:
+      array: u8.
+      step: f64[4, 4], from indices of GRID to indices of the array.
+    """
+    main = np.abs(step[:3, :3]).argmax(axis=1)
+    others = np.abs(step[:3, :3]).sum(axis=1) - np.abs(step[[0, 1, 2], main])
+    if len(set(main)) < 3 or others.max() * max(GRID) > _PARALLEL:
+        return ndimage.affine_transform(
+            array, step[:3, :3], step[:3, 3], output_shape=GRID, order=0, mode="grid-constant"
+        )
+    # Axes that are parallel: every one is looked up by itself.
+    padded = np.pad(array, 1)
+    places = []
+    for axis, other in enumerate(main):
+        index = np.floor(step[axis, other] * np.arange(GRID[other]) + step[axis, 3] + 0.5)
+        places.append(np.clip(index, -1, array.shape[axis]).astype(int) + 1)
+    return padded[np.ix_(*places)].transpose(np.argsort(main))
 
 
 def softened(occupancy: Volume, labels: Volume) -> Volume:
@@ -63,22 +81,30 @@ def softened(occupancy: Volume, labels: Volume) -> Volume:
     return Volume(array, occupancy.affine)
 
 
-def resampled(occupancy: Volume, onto: Volume, transform: np.ndarray) -> np.ndarray:
+def resampled(
+    occupancy: Volume, onto: Volume, transform: np.ndarray, level: float = 0.5
+) -> np.ndarray:
     """A moved structure on another grid.
 
     Args:
-      occupancy: f32, any grid.
+      occupancy: any real dtype, any grid.
       onto: the grid.
       transform: f64[4, 4], moves points of the structure, RAS mm.
+      level: what counts as occupied.
 
     Returns:
-      bool of the grid's shape: occupied by half or more; false outside the occupancy's own grid.
+      bool of the grid's shape: occupied by `level` or more; false outside the occupancy's own grid.
     """
     step = np.linalg.solve(transform @ occupancy.affine, onto.affine)
     array = ndimage.affine_transform(
-        occupancy.array, step[:3, :3], step[:3, 3], output_shape=onto.shape, order=1
+        occupancy.array,
+        step[:3, :3],
+        step[:3, 3],
+        output_shape=onto.shape,
+        order=1,
+        output=np.float32,
     )
-    return array >= 0.5
+    return array >= level
 
 
 def dice(first: np.ndarray, second: np.ndarray, field: np.ndarray) -> float:

@@ -1,98 +1,143 @@
 """Two bones compared: centred on the joint, after rigid and after similarity alignment."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs.knee import FULL, REACH_MM, Bone, Extent
+from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone
+from xr2mri_jax.evaluation.real_pairs.protocol import (
+    CLOSED,
+    DICE_STEP_MM,
+    OPEN,
+    PROTOCOLS,
+    REACH_MM,
+)
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.metrics.alignment import POINTS, Similarity, align
+from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.occupancy import dice, resampled
-from xr2mri_jax.metrics.surfaces import Surface, SurfaceScores, scores, spread, surface_of
+from xr2mri_jax.metrics.surfaces import Inside, Surface, SurfaceScores, scores, spread
+from xr2mri_jax.metrics.voxels import border_scores
 
-ALIGNMENTS = ("centred", "rigid", "similarity")
-METRICS = ("dice", "assd", "hd95", "hd", "nsd")
-# The volumes as they are, cut where the field ends: how SSR-KD compares.
-CUT_METRICS = ("dsc", "hd", "assd")
+_BESIDE_MM = 12.0  # how far the grid of the volumes reaches beyond the cube
 Fits = dict[str, Similarity]
+# By protocol and alignment: METRICS; mm, and shares in [0, 1].
+Scores = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One predicted bone against the true one, by alignment.
+    """One predicted bone against the true one.
 
     Attributes:
-      scores: METRICS; mm, and shares in [0, 1].
-      cut: CUT_METRICS, see `_cut`; empty unless they were asked for.
-      fits: the transforms, from the prediction to the truth.
+      scores: by protocol, alignment and metric.
+      fits: by protocol and alignment the transform from the prediction to the truth.
     """
 
-    scores: dict[str, dict[str, float]]
-    cut: dict[str, dict[str, float]]
-    fits: Fits
+    scores: Scores
+    fits: dict[str, Fits]
 
 
-def fit(predicted: Bone, true: Bone, field: Extent, points: int = POINTS) -> Fits:
-    """The transforms of the three alignments.
+class Target:
+    """A true bone, prepared for comparisons with many others.
 
-    Args:
-      predicted, true: the same bone of two knees.
-      field: in the frame of the truth.
-      points: of each surface that are laid on the other.
+    Attributes:
+      bone: the true bone.
+      field: where it is compared.
+      closed: the surface of its part in the field, with the faces of the cut.
+      border: the border voxels of that part.
     """
-    surfaces = predicted.surface, true.surface, field, predicted.extent
-    rigid = align(*surfaces, scale=False, points=points)
-    similarity = align(*surfaces, scale=True, start=rigid, points=points)
-    return {"centred": Similarity(), "rigid": rigid, "similarity": similarity}
+
+    def __init__(self, bone: Bone, field: Box) -> None:
+        self.bone, self.field = bone, field
+        self.closed, self.border = bone.closed(field), bone.border(field)
+        self.grid, self.points = _grid()
+        self.occupied = resampled(bone.occupied, self.grid, np.eye(4), FULL / 2)
+        self.inside = field.mask(self.grid)
 
 
-def compare(predicted: Bone, true: Bone, field: Extent, cut: bool = False) -> Comparison:
-    """All scores of a bone within the common field.
+@functools.cache
+def _grid() -> tuple[Volume, np.ndarray]:
+    """Where volumes are compared: a grid, of which only the shape counts, and its points."""
+    count = round(2 * (REACH_MM + _BESIDE_MM) / DICE_STEP_MM)
+    affine = np.diag((*(DICE_STEP_MM,) * 3, 1.0))
+    affine[:3, 3] = -DICE_STEP_MM * (count - 1) / 2
+    grid = Volume(np.zeros((count,) * 3, bool), affine)
+    return grid, grid.world(np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3))
 
-    The common field is what both maps show of the cube of 2 REACH_MM around the true joint's
-    centre. Distances run from each surface's points in it to the whole of the other surface, so
-    that where the field ends neither bone has a surface.
+
+def compare(predicted: Bone, target: Target, points: int | None = None) -> Comparison:
+    """All scores of a bone in both protocols, see `protocol.CONVENTION`.
 
     Args:
-      predicted, true: the same bone of two knees.
-      field: of the truth.
-      cut: whether the scores of the cut volumes are wanted too.
+      predicted: the same bone of another knee, the joint's centre at the origin.
+      target: the truth.
+      points: of each surface from which distances are measured, 200 or more; an eighth of them is
+        laid on the other surface. None: all, and `alignment.POINTS`.
 
     Raises:
       InputError: the bones share too little of the field.
     """
-    fits = fit(predicted, true, field)
-    found: dict[str, dict[str, float]] = {}
-    cut_found: dict[str, dict[str, float]] = {}
-    grid = _cube(true.occupied)
-    own_field = field.mask(grid)
-    for name, transform in fits.items():
-        matrix = transform.matrix()
-        moved = resampled(_as_shares(predicted.occupied), grid, matrix)
-        common = own_field & predicted.extent.moved(matrix).mask(grid)
-        occupied = grid.array >= FULL / 2
-        surfaces = dataclasses.asdict(surface_scores(predicted, true, field, transform))
-        found[name] = {"dice": dice(moved, occupied, common), **surfaces}
-        if cut:
-            cut_found[name] = _cut(moved & common, occupied & common, grid, found[name]["dice"])
-    return Comparison(found, cut_found, fits)
+    closed, border = predicted.closed(target.field), predicted.border(target.field)
+    aligned = POINTS if points is None else points // 8
+    fits = {
+        CLOSED: _fit(closed, target.closed, _everywhere, _everywhere, aligned),
+        OPEN: _fit(predicted.surface, target.bone.surface, target.field, predicted.known, aligned),
+    }
+    found: Scores = {protocol: {} for protocol in PROTOCOLS}
+    for name, transform in fits[CLOSED].items():
+        scored = border_scores(border, target.border, transform, points)
+        overlap = _closed_dice(predicted, target, transform)
+        found[CLOSED][name] = {"dice": overlap, **dataclasses.asdict(scored)}
+    for name, transform in fits[OPEN].items():
+        scored = surface_scores(
+            predicted.surface,
+            target.bone.surface,
+            target.field,
+            predicted.known,
+            transform,
+            points,
+        )
+        overlap = _open_dice(predicted, target, transform)
+        found[OPEN][name] = {"dice": overlap, **dataclasses.asdict(scored)}
+    return Comparison(found, fits)
+
+
+def _everywhere(points: np.ndarray) -> np.ndarray:
+    return np.ones(len(points), bool)
+
+
+def _fit(moving: Surface, fixed: Surface, field: Inside, known: Inside, points: int) -> Fits:
+    """The transforms of the three alignments."""
+    rigid = align(moving, fixed, field, known, scale=False, points=points)
+    similarity = align(moving, fixed, field, known, scale=True, start=rigid, points=points)
+    return {"centred": Similarity(), "rigid": rigid, "similarity": similarity}
 
 
 def surface_scores(
-    predicted: Bone, true: Bone, field: Extent, transform: Similarity, points: int | None = None
+    moved: Surface,
+    fixed: Surface,
+    field: Inside,
+    known: Inside,
+    transform: Similarity,
+    points: int | None = None,
 ) -> SurfaceScores:
-    """Surface distances of a moved bone in the common field.
+    """Surface distances of a moved surface in the common field.
 
     Args:
-      predicted, true: the same bone of two knees.
-      field: in the frame of the truth.
-      transform: moves the prediction.
+      moved, fixed: two surfaces.
+      field: points in the fixed frame that count.
+      known: points in the moving frame that count.
+      transform: moves the first surface.
       points: of each surface; None: all.
+
+    Raises:
+      InputError: the surfaces share no part of the field.
     """
-    moved, fixed = predicted.surface, true.surface
-    inside = field(fixed.points) & predicted.extent(transform.back(fixed.points))
-    arrived = field(transform.points(moved.points)) & predicted.extent(moved.points)
+    inside = field(fixed.points) & known(transform.back(fixed.points))
+    arrived = field(transform.points(moved.points)) & known(moved.points)
     if not inside.any() or not arrived.any():
         raise InputError("the surfaces share no part of the field")
     targets, target_areas = _chosen(fixed, inside, points)
@@ -113,28 +158,13 @@ def _chosen(
     return spread(surface, inside, points)
 
 
-def _cube(occupied: Volume) -> Volume:
-    """The part of a grid that lies within REACH_MM of the origin along each axis."""
-    middle = occupied.index(np.zeros(3))
-    reach = np.abs(np.linalg.solve(occupied.affine[:3, :3], np.eye(3))).max(axis=1) * REACH_MM
-    low = np.maximum(np.ceil(middle - reach), 0).astype(int)
-    high = np.minimum(np.floor(middle + reach) + 1, occupied.shape).astype(int)
-    affine = occupied.affine.copy()
-    affine[:3, 3] = occupied.world(low)
-    return Volume(occupied.array[tuple(map(slice, low, high))], affine)
+def _closed_dice(predicted: Bone, target: Target, transform: Similarity) -> float:
+    moved = resampled(predicted.occupied, target.grid, transform.matrix(), FULL / 2)
+    moved &= target.field(transform.back(target.points)).reshape(moved.shape)
+    return dice(moved, target.occupied & target.inside, np.ones_like(moved))
 
 
-def _as_shares(occupied: Volume) -> Volume:
-    return Volume(occupied.array.astype(np.float32) / FULL, occupied.affine)
-
-
-def _cut(predicted: np.ndarray, true: np.ndarray, grid: Volume, overlap: float) -> dict[str, float]:
-    """Scores of two masks with the faces where the field cuts them, as one compares whole maps."""
-    first, second = (
-        surface_of(Volume(np.pad(mask, 1).astype(np.float32), grid.affine))
-        for mask in (predicted, true)
-    )
-    found = scores(
-        second.distance(first.points), first.areas, first.distance(second.points), second.areas
-    )
-    return {"dsc": overlap, "hd": found.hd, "assd": found.assd}
+def _open_dice(predicted: Bone, target: Target, transform: Similarity) -> float:
+    moved = resampled(predicted.occupied, target.grid, transform.matrix(), FULL / 2)
+    known = predicted.known(transform.back(target.points)).reshape(moved.shape)
+    return dice(moved, target.occupied, target.inside & known)

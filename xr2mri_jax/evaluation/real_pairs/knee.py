@@ -1,23 +1,22 @@
 """A label map as what is compared: bones as surfaces, cartilage by plate, joint space."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from xr2mri_jax.geometry import Volume, canonical_affine, mirror_volume, resample
+from xr2mri_jax.evaluation.real_pairs.protocol import BONES, MARGIN_MM, REACH_MM
+from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, mirror_volume, resample
+from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.joint import Plate, cartilage_plates, joint_space
-from xr2mri_jax.metrics.occupancy import GRID, occupancies, softened
+from xr2mri_jax.metrics.occupancy import GRID, occupancies, resampled, softened
 from xr2mri_jax.metrics.surfaces import Surface, surface_of
-from xr2mri_jax.phantom.landmarks import Landmarks, find_landmarks
+from xr2mri_jax.metrics.voxels import Border
+from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, Landmarks, find_landmarks
 from xr2mri_jax.phantom.tissues import CODES
 
-BONES = ("femur", "tibia")
-REACH_MM = 48.0  # bone is compared within this distance of the joint's centre along each axis
-# Labels drawn by hand taper off towards the ends of a map.
-MARGIN_MM = 4.0
 FULL = 255  # of an occupancy that is kept as u8
-_WIDTH_OF_SIZE_1_MM = 74.0
 _STRUCTURES = {
     "femur": ("femur",),
     "tibia": ("tibia",),
@@ -29,58 +28,18 @@ _STRUCTURES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Extent:
-    """Where a map knows what is there: inside its grid, away from its ends.
-
-    Attributes:
-      to_index: f64[4, 4], RAS mm to voxel index.
-      low, high: f64[3], voxel indices.
-      reach_mm: from the origin along each axis.
-    """
-
-    to_index: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    reach_mm: float = np.inf
-
-    @classmethod
-    def of(cls, volume: Volume, reach_mm: float = np.inf) -> "Extent":
-        """The volume's grid without MARGIN_MM at its ends."""
-        margin = MARGIN_MM / np.asarray(volume.spacing)
-        high = np.asarray(volume.shape) - 0.5 - margin
-        return cls(np.linalg.inv(volume.affine), margin - 0.5, high, reach_mm)
-
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """bool[n] of points f64[n, 3]."""
-        index = points @ self.to_index[:3, :3].T + self.to_index[:3, 3]
-        inside = ((index >= self.low) & (index <= self.high)).all(axis=1)
-        if np.isfinite(self.reach_mm):
-            inside &= (np.abs(points) <= self.reach_mm).all(axis=1)
-        return inside
-
-    def moved(self, transform: np.ndarray) -> "Extent":
-        """The extent of the map after its points were moved by f64[4, 4]."""
-        return dataclasses.replace(self, to_index=self.to_index @ np.linalg.inv(transform))
-
-    def mask(self, grid: Volume) -> np.ndarray:
-        """bool of the grid's shape: the voxels inside."""
-        index = np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3)
-        return self(grid.world(index)).reshape(grid.shape)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
 class Bone:
     """One bone, RAS mm with the joint's centre at the origin.
 
     Attributes:
       surface: open where the map ends.
       occupied: occupancy times FULL, u8.
-      extent: where it is known.
+      known: where the map shows what is there.
     """
 
     surface: Surface
     occupied: Volume
-    extent: Extent
+    known: Box
 
     def scaled(self, scale: float) -> "Bone":
         """About the joint's centre."""
@@ -89,8 +48,26 @@ class Bone:
         return Bone(
             Surface(one.points * scale, one.normals, one.areas * scale**2, one.reach * scale),
             Volume(self.occupied.array, matrix @ self.occupied.affine),
-            self.extent.moved(matrix),
+            self.known.scaled(scale),
         )
+
+    def closed(self, field: Box) -> Surface:
+        """The surface of the part in a field, with the faces of the cut."""
+        return field.closed(self.surface, self.occupied, FULL / 2)
+
+    @functools.cached_property
+    def voxels(self) -> Volume:
+        """The bone as voxels of 1 mm, bool, over `protocol.CUBE`."""
+        count = round(2 * REACH_MM)
+        affine = np.eye(4)
+        affine[:3, 3] = 0.5 - REACH_MM
+        grid = Volume(np.zeros((count,) * 3, bool), affine)
+        return Volume(resampled(self.occupied, grid, np.eye(4), FULL / 2), affine)
+
+    def border(self, field: Box) -> Border:
+        """The border voxels of the part in a field, those at the faces of the cut with it."""
+        voxels = self.voxels
+        return Border(Volume(voxels.array & field.mask(voxels), voxels.affine))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,7 +76,7 @@ class Knee:
 
     Attributes:
       bones: by name, femur and tibia.
-      field: where it is compared: the extent, and REACH_MM around the joint.
+      field: where it is compared, see `protocol.CONVENTION`.
       width_mm: of the tibial plateau, see `landmarks.find_landmarks`.
       plates: cartilage by plate, within the field; empty of a map without cartilage.
       space_mm: joint space by compartment.
@@ -107,7 +84,7 @@ class Knee:
     """
 
     bones: Mapping[str, Bone]
-    field: Extent
+    field: Box
     width_mm: float
     plates: Mapping[str, Plate]
     space_mm: Mapping[str, float]
@@ -127,14 +104,15 @@ def knee_of(labels: Volume, side: str) -> Knee:
     labels, found = centred(labels, side)
     names = [name for name, parts in _STRUCTURES.items() if set(parts) & set(found.present)]
     filled = _occupied(labels, names)
-    bones = {name: filled[name] for name in (*BONES, "patella") if name in filled}
-    smooth = {name: softened(occupancy, labels) for name, occupancy in bones.items()}
+    smooth = {
+        name: softened(filled[name], labels) for name in (*BONES, "patella") if name in filled
+    }
     surfaces = {name: surface_of(occupancy, name) for name, occupancy in smooth.items()}
-    width = found.size * _WIDTH_OF_SIZE_1_MM
-    field = Extent.of(labels, REACH_MM)
-    extent = Extent.of(labels)
+    width = found.size * PLATEAU_WIDTH_MM
+    field = Box.of(labels, MARGIN_MM, REACH_MM)
+    known = Box.of(labels, MARGIN_MM, min(BOX_MM) / 2)
     return Knee(
-        {name: Bone(surfaces[name], as_bytes(smooth[name]), extent) for name in BONES},
+        {name: Bone(surfaces[name], as_bytes(smooth[name]), known) for name in BONES},
         field,
         width,
         _plates(filled, surfaces, field),
@@ -143,15 +121,14 @@ def knee_of(labels: Volume, side: str) -> Knee:
     )
 
 
-def bones_of(labels: Volume, side: str) -> tuple[dict[str, Bone], float]:
-    """The bones alone, and the width of the tibial plateau in mm; arguments as for `knee_of`."""
+def joint_space_of(labels: Volume, side: str) -> dict[str, float]:
+    """Joint space alone, mm by compartment; arguments and errors as of `knee_of`."""
     labels, found = centred(labels, side)
-    smooth = {name: softened(one, labels) for name, one in _occupied(labels, BONES).items()}
-    extent = Extent.of(labels)
-    bones = {
-        name: Bone(surface_of(one, name), as_bytes(one), extent) for name, one in smooth.items()
+    surfaces = {
+        name: surface_of(softened(one, labels), name)
+        for name, one in _occupied(labels, BONES).items()
     }
-    return bones, found.size * _WIDTH_OF_SIZE_1_MM
+    return joint_space(surfaces["femur"], surfaces["tibia"], found.size * PLATEAU_WIDTH_MM)
 
 
 def centred(labels: Volume, side: str) -> tuple[Volume, Landmarks]:
@@ -171,7 +148,7 @@ def _occupied(labels: Volume, names: Sequence[str]) -> dict[str, Volume]:
 
 
 def _plates(
-    filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], field: Extent
+    filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], field: Box
 ) -> dict[str, Plate]:
     if not any(name.endswith("cartilage") for name in filled):
         return {}

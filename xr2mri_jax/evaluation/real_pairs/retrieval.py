@@ -1,53 +1,44 @@
-"""Own knee or another: every predicted bone against every true one, by surface distance."""
+"""Own knee or another: the rank of the own true knee among all by surface distance."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from xr2mri_jax.evaluation import retrieval
-from xr2mri_jax.evaluation.real_pairs.compare import ALIGNMENTS, fit, surface_scores
-from xr2mri_jax.evaluation.real_pairs.knee import BONES, Knee
+from xr2mri_jax.evaluation import retrieval, statistics
 
 # Size and pose are not in a radiograph without spacing: what is left is the shape.
 PRIMARY = "similarity"
-_POINTS = 600  # of each surface
 
 
-def distances(predicted: Sequence[Knee], true: Sequence[Knee]) -> dict[str, np.ndarray]:
-    """Average symmetric surface distances, the mean of femur and tibia, by alignment.
-
-    All pairs are measured alike, with fewer points than `compare.compare` takes.
+def summary(
+    distances: dict[str, dict[str, np.ndarray]], subjects: list[str], seed: int
+) -> dict[str, Any]:
+    """Rank of the own knee among all true knees; ties count against the prediction.
 
     Args:
-      predicted, true: n knees each.
+      distances: f64[n, n] mm by protocol and alignment: [i, j] is of prediction i and true knee j.
+      subjects: n names, resampled for the intervals.
+      seed: of the bootstrap.
 
     Returns:
-      f64[n, n] mm: entry [i, j] compares prediction i with the true knee j.
+      By protocol and alignment: what `evaluation.retrieval.summary` gives, the intervals of top1
+      and mean_rank, and the mean distance to the own and to the others' true knees.
     """
-    found = {name: np.zeros((len(predicted), len(true))) for name in ALIGNMENTS}
-    places = list(np.ndindex(len(predicted), len(true)))
-    for i, j in tqdm(places, desc="retrieval", unit="pair", mininterval=1):
-        for bone in BONES:
-            first, second, field = predicted[i].bones[bone], true[j].bones[bone], true[j].field
-            for name, transform in fit(first, second, field, points=_POINTS).items():
-                scored = surface_scores(first, second, field, transform, 2 * _POINTS)
-                found[name][i, j] += scored.assd / len(BONES)
-    return found
-
-
-def summary(distance: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Rank of the own knee among all true knees; ties count against the prediction."""
-    by_alignment = {name: retrieval.summary(retrieval.ranks(d)) for name, d in distance.items()}
     return {
-        **by_alignment[PRIMARY],
-        "alignment": PRIMARY,
-        "by_alignment": by_alignment,
-        "assd_own": float(np.diagonal(distance[PRIMARY]).mean()),
-        "assd_others": _others(distance[PRIMARY]),
+        protocol: {name: _one(d, subjects, seed) for name, d in by_alignment.items()}
+        for protocol, by_alignment in distances.items()
     }
 
 
-def _others(distance: np.ndarray) -> float:
-    return float(distance[~np.eye(len(distance), dtype=bool)].mean())
+def _one(distance: np.ndarray, subjects: list[str], seed: int) -> dict[str, Any]:
+    rank = retrieval.ranks(distance)
+    own = np.eye(len(distance), dtype=bool)
+    return {
+        **retrieval.summary(rank),
+        "intervals": {
+            "top1": statistics.estimate(rank == 1, subjects, seed=seed)["ci95"],
+            "mean_rank": statistics.estimate(rank, subjects, seed=seed)["ci95"],
+        },
+        "assd_own": float(distance[own].mean()),
+        "assd_others": float(distance[~own].mean()),
+    }

@@ -1,7 +1,7 @@
 """Real pairs evaluated: reads the table, measures, writes the report as one folder."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ def evaluate_pairs(
     workdir: str | os.PathLike[str] | None = None,
     table: str = "auto",
     predictions: str | os.PathLike[str] | None = None,
+    exclude_subjects: Sequence[str] = (),
 ) -> Path:
     """Evaluates a model's labels on radiographs whose knees were segmented.
 
@@ -36,6 +37,7 @@ def evaluate_pairs(
       table: what the true maps' labels stand for, see `label_tables.find_table`.
       predictions: folder where predicted labels are kept for the next call; None: WORKDIR/labels,
         and of the model that ships none are kept.
+      exclude_subjects: names in the table whose rows are left out, in the controls too.
 
     Returns:
       The report, index.html.
@@ -45,13 +47,13 @@ def evaluate_pairs(
     """
     output = Path(output)
     require_new(output)
-    listed = read_pairs(pairs)
+    listed = read_pairs(pairs, exclude_subjects)
     predictor = label_predictor(workdir)
     folder = predictions or (None if workdir is None else Path(workdir) / "labels")
     if folder is not None:
         predictor = kept(predictor, Path(folder))
-    found = measure(listed, predictor, table, SEED)
-    return write(found, output, _about(pairs, predictor, table))
+    found = measure(listed, predictor, table)
+    return write(found, output, _about(pairs, predictor, table, exclude_subjects))
 
 
 def require_new(output: Path) -> None:
@@ -81,9 +83,15 @@ def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
     return output / "index.html"
 
 
-def _about(pairs: str | os.PathLike[str], predictor: LabelPredictor, table: str) -> dict[str, Any]:
+def _about(
+    pairs: str | os.PathLike[str],
+    predictor: LabelPredictor,
+    table: str,
+    exclude_subjects: Sequence[str],
+) -> dict[str, Any]:
     return {
         "pairs": os.fspath(pairs),
+        "without": list(exclude_subjects),
         "model": predictor.about,
         "table": table,
         "seed": SEED,

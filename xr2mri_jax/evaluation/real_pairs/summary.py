@@ -5,31 +5,33 @@ from typing import Any
 
 import numpy as np
 
+from xr2mri_jax.evaluation import retrieval as ranking
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.real_pairs import joint, retrieval
-from xr2mri_jax.evaluation.real_pairs.compare import ALIGNMENTS, CUT_METRICS, METRICS
-from xr2mri_jax.evaluation.real_pairs.knee import BONES, MARGIN_MM, REACH_MM
-from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, Measured
+from xr2mri_jax.evaluation.real_pairs import joint, protocol, retrieval
+from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, Measured, OfBone
+from xr2mri_jax.evaluation.real_pairs.protocol import (
+    ALIGNMENTS,
+    BONES,
+    CLOSED,
+    METRICS,
+    OPEN,
+    PROTOCOLS,
+    SURFACE_POINTS,
+)
 from xr2mri_jax.metrics.surfaces import TOLERANCE_MM
 from xr2mri_jax.presentation.sources import MODEL
 
 HIGHER_IS_BETTER = ("dice", "nsd")
+# As SSR-KD names and chooses them.
+SSR_KD = {"dsc": "dice", "hd": "hd", "assd": "assd"}
 CONVENTION = {
-    "field": f"within {REACH_MM:g} mm of the true joint's centre along each axis, where both maps "
-    f"show the knee, without {MARGIN_MM:g} mm at the ends of the true map",
-    "centred": "the joint's centres (found alike in both label maps) laid on each other",
-    "rigid": "each bone by itself, symmetric point-to-plane ICP, from the centred place",
-    "similarity": "the same with the size free",
-    "dice": "of the bone's voxels of 1 mm in the field",
-    "assd": "mm, mean distance over the area of both surfaces; where the field ends a bone has no "
-    "surface",
-    "hd95": "mm, the larger one of both directions' 95th percentiles by area",
-    "hd": "mm, the largest distance",
-    "nsd": f"share of both areas within {TOLERANCE_MM} mm",
-    "ssr_kd": "the volumes cut where the field ends, faces of the cut counted as surface: Dice, "
-    "Hausdorff distance and ASSD a bone, as whole maps are compared (SSR-KD, npj Digit Med 2026, "
-    "which had two orthogonal radiographs of the same pose: its figures stand beside the centred "
-    "ones)",
+    **protocol.CONVENTION,
+    "nsd": f"share of both surfaces within {TOLERANCE_MM} mm",
+    "ssr_kd": "Dice, Hausdorff distance and ASSD of the closed bodies, as SSR-KD compares whole "
+    "bones (npj Digit Med 2026); it had two orthogonal radiographs of the MRI's own pose, so its "
+    "figures stand beside the centred ones",
+    "points": f"the controls but for the mean shape: {SURFACE_POINTS} points of each surface, all "
+    "others: all",
     "improvement": "model against control, pair by pair: positive where the model is better",
     "joint_space": "mm, least distance from the weight-bearing part of the tibial plateau (0.15 to "
     "0.35 of its width from the middle) to the femur",
@@ -52,39 +54,56 @@ def summarise(found: Measured, seed: int) -> Tree:
       seed: of the bootstrap.
 
     Returns:
-      n, subjects, femur and tibia (by alignment and metric), controls (likewise by name),
-      intervals (of all these), improvement (mean and ci95 by control, bone, alignment, metric),
-      retrieval, joint_space, cartilage, ssr_kd (by source, bone, alignment), pose, convention.
+      n, subjects; closed and open, each with values and intervals (by source, bone, alignment and
+      metric) and improvement (mean and ci95 by control, bone, alignment, metric); ssr_kd (by
+      source, bone, alignment); retrieval (by protocol and alignment), joint_space, cartilage, pose,
+      convention.
     """
     subjects = [pair.subject for pair in found.pairs]
-    estimated = {
-        source: _estimates(values, METRICS, subjects, seed)
-        for source, values in found.values.items()
-    }
-    model = estimated.pop(MODEL)
-    cut = {
-        source: _part(_estimates(values, CUT_METRICS, subjects, seed), "mean")
-        for source, values in found.cut.items()
-    }
-    spaces = joint.summary(found.joint, subjects, seed)
+    by_protocol = {name: _of_protocol(found, name, subjects, seed) for name in PROTOCOLS}
+    closed = by_protocol[CLOSED]["values"]
     return {
         "n": len(subjects),
         "subjects": len(set(subjects)),
-        **_part(model, "mean"),
-        "controls": {name: _part(one, "mean") for name, one in estimated.items()},
-        "retrieval": retrieval.summary(found.distances),
-        **spaces,
-        "intervals": {
-            **_part(model, "ci95"),
-            "controls": {name: _part(one, "ci95") for name, one in estimated.items()},
+        **by_protocol,
+        "ssr_kd": {
+            source: {
+                bone: {
+                    name: {
+                        own: closed[source][bone][name][metric] for own, metric in SSR_KD.items()
+                    }
+                    for name in ALIGNMENTS
+                }
+                for bone in BONES
+            }
+            for source in (MODEL, MEAN)
         },
-        "improvement": {name: _improvement(found, name, subjects, seed) for name in CONTROLS},
-        "ssr_kd": cut,
+        "retrieval": retrieval.summary(found.distances, subjects, seed),
+        **joint.summary(found.joint, subjects, seed),
         "pose": {
             bone: {name: statistics.estimate(v, subjects, seed=seed) for name, v in pose.items()}
             for bone, pose in poses(found).items()
         },
         "convention": {**CONVENTION, "controls": CONTROLS},
+    }
+
+
+def _of_protocol(found: Measured, name: str, subjects: list[str], seed: int) -> Tree:
+    values = found.values[name]
+    estimated = {
+        source: {bone: _estimates(one, subjects, seed) for bone, one in bones.items()}
+        for source, bones in values.items()
+    }
+    return {
+        "values": _part(estimated, "mean"),
+        "intervals": _part(estimated, "ci95"),
+        "improvement": {
+            control: {
+                bone: _improvement(values[MODEL][bone], values[control][bone], subjects, seed)
+                for bone in BONES
+            }
+            for control in CONTROLS
+        },
     }
 
 
@@ -97,10 +116,10 @@ def columns(found: Measured) -> dict[str, list[Any]]:
         "kl": ["" if pair.kl is None else pair.kl for pair in found.pairs],
         "xray": [pair.xray.name if pair.xray else "" for pair in found.pairs],
         "labels": [pair.labels.name for pair in found.pairs],
-        "shuffled_with": [found.pairs[i].name for i in found.partner],
     }
-    for name, distance in found.distances.items():
-        table[f"retrieval_rank_{name}"] = retrieval.retrieval.ranks(distance).tolist()
+    for name, by_alignment in found.distances.items():
+        for alignment, distance in by_alignment.items():
+            table[f"{name}_{alignment}_retrieval_rank"] = ranking.ranks(distance).tolist()
     for knees, word in ((found.true, "true"), (found.predicted, "predicted")):
         table[f"{word}_plateau_width_mm"] = _rounded([knee.width_mm for knee in knees])
     for name, (true, predicted) in found.joint.items():
@@ -108,18 +127,19 @@ def columns(found: Measured) -> dict[str, list[Any]]:
     for bone, pose in poses(found).items():
         for name, values in pose.items():
             table[f"{bone}_{name}"] = _rounded(values)
-    for source, kept in found.values.items():
-        prefix = "" if source == MODEL else f"{source}_"
-        for bone in BONES:
-            for alignment in ALIGNMENTS:
-                for metric, values in kept[bone][alignment].items():
-                    table[f"{prefix}{bone}_{alignment}_{metric}"] = _rounded(values)
+    for name, sources in found.values.items():
+        for source, bones in sources.items():
+            for bone, one in bones.items():
+                for alignment, metrics in one.items():
+                    for metric, values in metrics.items():
+                        column = f"{name}_{source}_{bone}_{alignment}_{metric}"
+                        table[column] = _rounded(values)
     return table
 
 
 def poses(found: Measured) -> dict[str, dict[str, np.ndarray]]:
-    """By bone, angle_deg (0 to 180) and scale of the similarity alignment: f64[n]."""
-    fits = {bone: [pair[bone]["similarity"] for pair in found.fits] for bone in BONES}
+    """By bone, angle_deg (0 to 180) and scale of the open similarity alignment: f64[n]."""
+    fits = {bone: [pair[bone][OPEN]["similarity"] for pair in found.fits] for bone in BONES}
     return {
         bone: {
             "angle_deg": np.array([fit.angle_deg() for fit in chosen]),
@@ -129,16 +149,13 @@ def poses(found: Measured) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
-def _estimates(values: Tree, metrics: tuple[str, ...], subjects: list[str], seed: int) -> Tree:
+def _estimates(values: OfBone, subjects: list[str], seed: int) -> Tree:
     return {
-        bone: {
-            name: {
-                metric: statistics.estimate(values[bone][name][metric], subjects, seed=seed)
-                for metric in metrics
-            }
-            for name in ALIGNMENTS
+        name: {
+            metric: statistics.estimate(values[name][metric], subjects, seed=seed)
+            for metric in METRICS
         }
-        for bone in BONES
+        for name in ALIGNMENTS
     }
 
 
@@ -149,16 +166,13 @@ def _part(estimated: Mapping[str, Any], key: str) -> Tree:
     return {name: _part(one, key) for name, one in estimated.items()}
 
 
-def _improvement(found: Measured, control: str, subjects: list[str], seed: int) -> Tree:
-    def gain(bone: str, alignment: str, metric: str) -> Tree:
-        model, other = (found.values[name][bone][alignment][metric] for name in (MODEL, control))
-        better = model - other if metric in HIGHER_IS_BETTER else other - model
-        return statistics.estimate(better, subjects, seed=seed)
+def _improvement(model: OfBone, control: OfBone, subjects: list[str], seed: int) -> Tree:
+    def gain(alignment: str, metric: str) -> Tree:
+        better = control[alignment][metric] - model[alignment][metric]
+        sign = -1 if metric in HIGHER_IS_BETTER else 1
+        return statistics.estimate(sign * better, subjects, seed=seed)
 
-    return {
-        bone: {name: {m: gain(bone, name, m) for m in METRICS} for name in ALIGNMENTS}
-        for bone in BONES
-    }
+    return {name: {metric: gain(name, metric) for metric in METRICS} for name in ALIGNMENTS}
 
 
 def _rounded(values: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +30,19 @@ class Pair(NamedTuple):
         return " ".join(part for part in (self.subject, self.side, self.visit) if part)
 
 
-def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
+def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = ()) -> list[Pair]:
     """Reads a CSV with COLUMNS; paths in it are relative to its folder.
 
     Rows without a radiograph are shapes for the mean-shape control only.
 
+    Args:
+      path: the CSV.
+      exclude_subjects: names whose rows are left out.
+
     Raises:
       InputError: a missing column, cell or file, a side or grade that is none, a knee's visit that
-        is there twice, or fewer than two subjects with a radiograph.
+        is there twice, a name to leave out that the table lacks, or fewer than two subjects with a
+        radiograph.
     """
     path = Path(path)
     rows = read_table(path, required=COLUMNS, delimiters=",;\t")
@@ -45,6 +51,10 @@ def read_pairs(path: str | os.PathLike[str]) -> list[Pair]:
     for row, pair in zip(rows, pairs, strict=True):
         if times[pair[:3]] > 1:
             raise row.error("subject", pair.name, "every visit of a knee once")
+    for name in exclude_subjects:
+        if name not in {pair.subject for pair in pairs}:
+            raise InputError(f"--exclude_subjects: found {name}, expected subjects of {path}")
+    pairs = [pair for pair in pairs if pair.subject not in exclude_subjects]
     subjects = {pair.subject for pair in pairs if pair.xray}
     if len(subjects) < 2:
         raise InputError(

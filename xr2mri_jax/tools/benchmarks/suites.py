@@ -12,6 +12,7 @@ NAMES = (
     "generator",
     "grade",
     "joint_centre",
+    "joint_space",
     "knee_finder",
     "prepare",
     "siamese_gap",
@@ -48,7 +49,7 @@ def run(
         siamese_gap_epoch.
       films: phantom films of the suite "knee_finder", 1 or more.
       real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
-        "grade" a folder of radiographs.
+        "grade" a folder of radiographs, of "joint_space" one with GRADE/NAME.png.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
@@ -83,6 +84,11 @@ def run(
 
         report = joint_centre.run()
         print(joint_centre.table(report))
+    elif suite == "joint_space":
+        from xr2mri_jax.tools.benchmarks import joint_space
+
+        report = joint_space.run(None if real is None else Path(real))
+        print(joint_space.table(report))
     elif suite == "prepare":
         from xr2mri_jax.tools.benchmarks import prepare
 

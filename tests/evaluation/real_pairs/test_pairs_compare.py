@@ -1,0 +1,156 @@
+"""Bones of known difference, compared in both protocols."""
+
+import numpy as np
+import pytest
+from made_knees import LAYER_MM, VOXEL_MM, made_knee
+from scipy.spatial.transform import Rotation
+
+from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
+from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, knee_of
+from xr2mri_jax.evaluation.real_pairs.mean_shape import MeanShapes, bone_of, signed_distances
+from xr2mri_jax.evaluation.real_pairs.protocol import (
+    ALIGNMENTS,
+    CLOSED,
+    CUBE,
+    METRICS,
+    OPEN,
+    PROTOCOLS,
+)
+from xr2mri_jax.geometry import Volume, canonical_affine, mirror_volume
+from xr2mri_jax.metrics.box import Box
+from xr2mri_jax.metrics.surfaces import surface_of
+
+GRID = (128, 128, 128)
+
+
+def points():
+    grid = Volume(np.zeros(GRID, np.uint8), canonical_affine(GRID))
+    return grid.world(np.moveaxis(np.indices(GRID), 0, -1))
+
+
+def pear(turn=None, size=1.0, shift=(0, 0, 0), tail=70.0) -> Bone:
+    """An ellipsoid with an oval shaft that leaves the field upwards."""
+    at = (points() - np.asarray(shift, float)) / size
+    at = at if turn is None else at @ turn
+    x, y, z = np.moveaxis(at, -1, 0)
+    head = (x / np.where(x > 0, 36, 28)) ** 2 + (y / 25) ** 2 + (z / 20) ** 2
+    stem = np.where((z > 0) & (z < tail), (x / 17) ** 2 + ((y - 3) / 11) ** 2, 9)
+    level = np.minimum(head, stem)
+    occupied = Volume(np.clip(0.5 + 8 * (1 - level), 0, 1).astype(np.float32),
+                      canonical_affine(GRID))  # fmt: skip
+    return Bone(surface_of(occupied), as_bytes(occupied), Box.around(64.0))
+
+
+@pytest.fixture(scope="module")
+def target():
+    return Target(pear(), CUBE)
+
+
+def test_a_bone_equals_itself(target):
+    found = compare(pear(), target).scores
+    assert set(found) == set(PROTOCOLS) and set(found[CLOSED]) == set(ALIGNMENTS)
+    for protocol in PROTOCOLS:
+        for alignment in ALIGNMENTS:
+            one = found[protocol][alignment]
+            assert set(one) == set(METRICS)
+            assert (one["dice"], one["nsd"]) == pytest.approx((1, 1), abs=0.003)
+            assert (one["assd"], one["hd95"], one["hd"]) == pytest.approx((0, 0, 0), abs=0.3)
+
+
+def test_a_known_pose_and_size_are_found_and_taken_out(target):
+    turn = Rotation.from_rotvec(np.radians([6, -5, 4])).as_matrix()
+    found = compare(pear(turn, 1.1, (2, -3, 1)), target)
+    fit = found.fits[OPEN]["similarity"]
+    assert fit.scale == pytest.approx(1 / 1.1, abs=0.004)
+    assert fit.angle_deg() == pytest.approx(np.linalg.norm([6, -5, 4]), abs=0.4)
+    scores = found.scores[OPEN]
+    assert scores["similarity"]["assd"] < 0.1 < 1 < scores["rigid"]["assd"]
+    assert scores["rigid"]["assd"] < scores["centred"]["assd"]
+    assert scores["similarity"]["dice"] > 0.99
+
+
+def test_cut_faces_count_in_the_closed_protocol_alone(target):
+    """A bone 4 mm up: rigid alignment takes it back, but it was cut 4 mm farther down."""
+    found = compare(pear(shift=(0, 0, 4)), target).scores
+    assert found[OPEN]["rigid"]["assd"] < 0.05
+    assert found[OPEN]["rigid"]["hd"] < 0.6
+    assert found[CLOSED]["rigid"]["hd"] > 2
+    assert 0.05 < found[CLOSED]["rigid"]["assd"] < 0.9
+
+
+def test_a_map_that_ends_early_is_compared_as_far_as_it_reaches():
+    """A true map that ends at z = 20 and a whole prediction: the stem above counts nowhere."""
+    field = Box(CUBE.low, np.array([48.0, 48, 20]))
+    whole = pear()
+    array = np.where(points()[..., 2] < 24, whole.occupied.array, 0).astype(np.float32) / FULL
+    short = Volume(array, whole.occupied.affine)
+    ended = Bone(surface_of(short), as_bytes(short), Box(whole.known.low, np.array([64.0, 64, 20])))
+    found = compare(whole, Target(ended, field)).scores
+    for protocol in PROTOCOLS:
+        for alignment in ALIGNMENTS:
+            assert found[protocol][alignment]["assd"] < 0.1
+            assert found[protocol][alignment]["dice"] > 0.99
+
+
+def test_fewer_points_give_the_same_means(target):
+    other = pear(size=1.06, shift=(1, 0, -2))
+    all_points, some = compare(other, target).scores, compare(other, target, 1500).scores
+    for protocol in PROTOCOLS:
+        for alignment in ALIGNMENTS:
+            for metric, tolerance in (("assd", 0.03), ("hd95", 0.15), ("nsd", 0.06)):
+                first = all_points[protocol][alignment][metric]
+                assert some[protocol][alignment][metric] == pytest.approx(first, abs=tolerance)
+
+
+def test_the_mean_of_two_spheres_lies_between_them():
+    def ball(radius):
+        away = np.linalg.norm(points(), axis=-1)
+        occupied = Volume(np.clip(0.5 + (radius - away), 0, 1).astype(np.float32),
+                          canonical_affine(GRID))  # fmt: skip
+        return Bone(surface_of(occupied), as_bytes(occupied), Box.around(64.0))
+
+    maps = [signed_distances(ball(radius)) for radius in (20.0, 30.0)]
+    assert maps[0][32, 32, 32] < -15 and maps[0][0, 32, 32] > 35
+    found = bone_of(np.mean(maps, axis=0))
+    assert np.linalg.norm(found.surface.points, axis=1) == pytest.approx(25, abs=0.2)
+    grown = found.scaled(1.2)
+    assert np.linalg.norm(grown.surface.points, axis=1) == pytest.approx(30, abs=0.3)
+    assert grown.surface.areas.sum() == pytest.approx(4 * np.pi * 30**2, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def knees():
+    return [knee_of(made_knee(width, 5.0 - i), "right") for i, width in enumerate((66.0, 72, 78))]
+
+
+def test_a_knee_is_measured_in_mm(knees):
+    # The percentiles 1 and 99 of an oval lie inside its ends.
+    widths = [knee.width_mm for knee in knees]
+    assert widths == pytest.approx([0.91 * 66, 0.91 * 72, 0.91 * 78], abs=1.0)
+    assert [knee.space_mm["medial"] for knee in knees] == pytest.approx([5, 4, 3], abs=VOXEL_MM / 2)
+    assert [knee.space_mm["lateral"] for knee in knees] == pytest.approx(
+        [6, 6, 6], abs=VOXEL_MM / 2
+    )
+    assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(LAYER_MM, abs=0.3)
+
+
+def test_the_own_subject_is_left_out_of_the_mean_and_widths_are_reached(knees):
+    means = MeanShapes(knees, ["a", "b", "c"])
+    mean = means.without("b")
+    assert mean.width_mm == pytest.approx((knees[0].width_mm + knees[2].width_mm) / 2)
+    target = Target(knees[1].bones["tibia"], knees[1].field)
+    assert compare(mean.bones["tibia"], target).scores[OPEN]["centred"]["assd"] < 0.5
+    alone = MeanShapes(knees[:2], ["a", "b"]).without("b")
+    far = compare(alone.bones["tibia"], target).scores[OPEN]["centred"]["assd"]
+    scaled = alone.of_width(knees[1].width_mm)["tibia"]
+    assert compare(scaled, target).scores[OPEN]["centred"]["assd"] < far / 2
+
+
+def test_a_left_knee_is_mirrored():
+    right = made_knee(lean=12.0)
+    left = mirror_volume(right, 0.0)
+    first, second = knee_of(right, "right"), knee_of(left, "left")
+    target = Target(first.bones["femur"], first.field)
+    found = compare(second.bones["femur"], target).scores
+    assert found[OPEN]["centred"]["assd"] < 0.2
+    assert second.space_mm == pytest.approx(first.space_mm, abs=0.3)

@@ -1,0 +1,203 @@
+"""Pairs from a table to the report, with a model that answers with known knees."""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+from made_knees import LAYER_MM, VOXEL_MM, made_knee
+from PIL import Image
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.real_pairs import run
+from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
+from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, MEAN_PREDICTION, SHUFFLED
+from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, PROTOCOLS
+from xr2mri_jax.evaluation.real_pairs.table import COLUMNS, read_pairs
+from xr2mri_jax.inference.label_prediction import LabelPrediction, LabelPredictor
+from xr2mri_jax.presentation.sources import MODEL
+
+KNEES = {"a": (66.0, 3.0), "b": (72.0, 4.5), "c": (78.0, 6.0)}  # width, medial joint space
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Three subjects with a radiograph, one without."""
+    folder = tmp_path_factory.mktemp("pairs")
+    lines = [",".join(COLUMNS)]
+    for i, (name, (width, medial)) in enumerate({**KNEES, "d": (70.0, 5.0)}.items()):
+        knee = made_knee(width, medial, lean=4.0 * i)
+        nib.save(nib.Nifti1Image(knee.array, knee.affine), folder / f"{name}.nii.gz")
+        Image.fromarray(np.full((64, 64), 40 * i, np.uint8)).save(folder / f"{name}.png")
+        xray = "" if name == "d" else f"{name}.png"
+        lines.append(f"{name},right,00m,{xray},{name}.nii.gz,{i}")
+    path = folder / "pairs.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def perfect(xray, side):
+    """The true knee of a radiograph, from its name."""
+    assert side == "right"
+    width, medial = KNEES[xray.stem]
+    lean = 4.0 * list(KNEES).index(xray.stem)
+    labels = made_knee(width, medial, lean=lean)
+    return LabelPrediction(labels.array, (128 / 96,) * 3)
+
+
+def predictor(predict):
+    return LabelPredictor(predict, {"workdir": "made"}, "made")
+
+
+@pytest.fixture(scope="module")
+def report(table, tmp_path_factory):
+    """The folder of a perfect model's report."""
+    output = tmp_path_factory.mktemp("report") / "new"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "label_predictor", lambda workdir: predictor(perfect))
+        page = run.evaluate_pairs(table, output, table="pymskt")
+    assert page == output / "index.html"
+    return output
+
+
+@pytest.fixture(scope="module")
+def content(report):
+    return json.loads((report / "real_pairs.json").read_text())
+
+
+def test_a_perfect_model_has_no_error_and_beats_every_control(content):
+    assert (content["n"], content["subjects"]) == (3, 3)
+    for protocol in PROTOCOLS:
+        for bone in BONES:
+            own = content[protocol]["values"][MODEL][bone]
+            for scores in own.values():
+                assert scores["assd"] < 0.15 and scores["dice"] > 0.985 and scores["nsd"] > 0.99
+            for control in CONTROLS:
+                gain = content[protocol]["improvement"][control][bone]["centred"]
+                if control != MEAN_PREDICTION or bone != "tibia":
+                    assert gain["assd"]["mean"] > 0 and gain["dice"]["mean"] > 0, control
+
+
+def test_every_control_is_measured_with_an_interval(content):
+    for protocol in PROTOCOLS:
+        values, ends = content[protocol]["values"], content[protocol]["intervals"]
+        assert set(values) == set(ends) == {MODEL, *CONTROLS}
+        for source, bones in values.items():
+            for bone in BONES:
+                for alignment, scores in bones[bone].items():
+                    for metric, value in scores.items():
+                        low, high = ends[source][bone][alignment][metric]
+                        assert low <= value <= high
+
+
+def test_the_shuffled_control_is_the_mean_over_all_other_radiographs(report, content):
+    """The predictions are the true knees, so that the shuffled ones are the distances of those."""
+    own = content[CLOSED]["values"]
+    assert own[SHUFFLED]["femur"]["centred"]["assd"] > 1
+    retrieval = content["retrieval"][CLOSED]["centred"]
+    between = np.mean([own[SHUFFLED][bone]["centred"]["assd"] for bone in BONES])
+    assert retrieval["assd_others"] == pytest.approx(between, rel=0.01)
+    assert own[MEAN]["femur"]["centred"]["assd"] < own[SHUFFLED]["femur"]["centred"]["assd"]
+
+
+def test_the_own_knee_is_found(content):
+    for protocol in PROTOCOLS:
+        for seen in content["retrieval"][protocol].values():
+            assert (seen["n"], seen["top1"], seen["mean_rank"]) == (3, 1.0, 1.0)
+            assert seen["intervals"]["top1"] == [1.0, 1.0]
+
+
+def test_joint_space_and_cartilage_are_those_of_the_made_knees(content):
+    medial = content["joint_space"]["medial"]
+    assert medial["true_mean"] == pytest.approx(4.5, abs=VOXEL_MM / 2)
+    assert medial["r"] > 0.99 and medial["mae_mm"] < 0.2
+    assert medial["mae_of_mean_mm"] > 1
+    plate = content["cartilage"]["tibial_lateral"]
+    assert plate["thickness_mm"]["true_mean"] == pytest.approx(LAYER_MM, abs=0.2)
+    assert plate["volume_ml"]["mae"] < 0.1
+
+
+def test_ssr_kds_table_holds_the_closed_bodies(content):
+    assert set(content["ssr_kd"]) == {MODEL, MEAN}
+    shown = content["ssr_kd"][MEAN]["tibia"]["rigid"]
+    scores = content[CLOSED]["values"][MEAN]["tibia"]["rigid"]
+    assert shown == {"dsc": scores["dice"], "hd": scores["hd"], "assd": scores["assd"]}
+
+
+def test_the_page_is_one_file_with_every_case(report):
+    text = (report / "index.html").read_text()
+    assert len(re.findall(r"<img [^>]*src=\"data:image/png;base64,", text)) == 3 + 3
+    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
+    for name in KNEES:
+        assert f"{name} right 00m, Kellgren-Lawrence grade" in text
+    for words in ("Bones, closed", "Bones, open", "As SSR-KD reports", "mean of the other"):
+        assert words in text
+    rows = (report / "cases.csv").read_text().splitlines()
+    assert len(rows) == 1 + 3
+    assert {len(row.split(",")) for row in rows} == {len(rows[0].split(","))}
+
+
+def test_a_subject_can_be_left_out(table):
+    kept = read_pairs(table, ["b"])
+    assert [pair.subject for pair in kept] == ["a", "c", "d"]
+    assert [pair.subject for pair in first_maps(kept)] == ["a", "c", "d"]
+    with pytest.raises(InputError, match="--exclude_subjects: found x, expected subjects of"):
+        read_pairs(table, ["x"])
+    with pytest.raises(InputError, match="radiographs of 1 subjects, expected two or more"):
+        read_pairs(table, ["a", "b"])
+
+
+def test_only_the_first_map_of_a_subject_without_radiograph_is_needed(table):
+    text = table.read_text() + "d,right,96m,,a.nii.gz,\na,right,96m,,b.nii.gz,\n"
+    more = table.with_name("more.csv")
+    more.write_text(text)
+    assert [pair.name for pair in first_maps(read_pairs(more))] == [
+        "a right 00m", "b right 00m", "c right 00m", "d right 00m",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("right,00m,a.png", "middle,00m,a.png"), "left or right"),
+        (("a.nii.gz,0", "a.nii.gz,7"), "a grade from 0 to 4"),
+        (("b.png", "no.png"), "a file in"),
+        (("b,right,00m", "a,right,00m"), "every visit of a knee once"),
+        ((",a.nii.gz", ","), "a label map"),
+    ],
+)
+def test_wrong_rows_are_refused(table, change, said):
+    wrong = table.with_name("wrong.csv")
+    wrong.write_text(table.read_text().replace(*change))
+    with pytest.raises(InputError, match=said):
+        read_pairs(wrong)
+
+
+def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeypatch):
+    def nothing(xray, side):
+        return LabelPrediction(np.zeros((32, 32, 32), np.uint8), (4.0, 4.0, 4.0))
+
+    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(nothing))
+    with pytest.raises(InputError, match=r"a\.png: in the predicted labels: found no femur"):
+        run.evaluate_pairs(table, tmp_path / "out", table="pymskt")
+    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(perfect))
+    with pytest.raises(InputError, match=r"a\.nii\.gz: found the label 5, expected those of"):
+        run.evaluate_pairs(table, tmp_path / "out", table="oai_zib")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(InputError, match="expected a new or an empty folder"):
+        run.evaluate_pairs(table, tmp_path / "full")
+
+
+def test_threads_keep_the_order_and_pass_on_the_first_error():
+    assert in_threads(lambda i: i * i, range(50), "squares", "one") == [i * i for i in range(50)]
+
+    def fail(i):
+        if i == 3:
+            raise InputError("number 3")
+        return i
+
+    with pytest.raises(InputError, match="number 3"):
+        in_threads(fail, range(10), "numbers", "one")

@@ -1,0 +1,88 @@
+"""The knees of a table: true ones read, predicted ones made, on all cores."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.real_pairs.knee import Knee, knee_of
+from xr2mri_jax.evaluation.real_pairs.table import Pair
+from xr2mri_jax.inference.label_prediction import LabelPredictor
+from xr2mri_jax.runtime import processor
+from xr2mri_jax.simulation.knee_labels import read_knee
+from xr2mri_jax.simulation.label_tables import find_table
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def read_knees(pairs: Sequence[Pair], table: str) -> list[Knee]:
+    """The true knees.
+
+    Args:
+      pairs: of which the label maps are read.
+      table: see `label_tables.find_table`.
+
+    Raises:
+      InputError: a map cannot be used; it is named.
+    """
+    find_table(table)
+
+    def read(pair: Pair) -> Knee:
+        try:
+            return knee_of(read_knee(pair.labels, pair.side, table).volume, pair.side)
+        except InputError as error:
+            said = str(error).removeprefix(f"{pair.labels}: ")
+            raise InputError(f"{pair.labels}: {said}") from error
+
+    return in_threads(read, pairs, "true knees", "map")
+
+
+def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee]:
+    """The predicted knees; every pair must have a radiograph.
+
+    Raises:
+      InputError: a radiograph cannot be used, or the prediction shows no knee.
+    """
+    volumes = []
+    for pair in tqdm(pairs, desc="predictions", unit="radiograph", mininterval=1):
+        assert pair.xray is not None
+        try:
+            volumes.append(predictor.predict(pair.xray, pair.side).volume())
+        except InputError as error:
+            raise InputError(f"{pair.xray}: {error}") from error
+
+    def knee(i: int) -> Knee:
+        try:
+            return knee_of(volumes[i], "right")
+        except InputError as error:
+            raise InputError(f"{pairs[i].xray}: in the predicted labels: {error}") from error
+
+    return in_threads(knee, range(len(pairs)), "predicted knees", "knee")
+
+
+def in_threads(
+    work: Callable[[Item], Made], items: Iterable[Item], what: str, unit: str
+) -> list[Made]:
+    """`work` of every item, on as many threads as the process has cores; the first error ends it.
+
+    The array work inside lets other threads run.
+    """
+    listed = list(items)
+    with ThreadPoolExecutor(processor.cores()) as pool:
+        made = pool.map(work, listed)
+        try:
+            return list(tqdm(made, desc=what, unit=unit, total=len(listed), mininterval=1))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def first_maps(pairs: Sequence[Pair]) -> list[Pair]:
+    """The rows whose maps are needed: those with a radiograph, and of other subjects the first."""
+    with_xray = [pair for pair in pairs if pair.xray]
+    seen = {pair.subject for pair in with_xray}
+    others = {pair.subject: pair for pair in reversed(pairs) if pair.subject not in seen}
+    return [*with_xray, *reversed(others.values())]

@@ -1,0 +1,160 @@
+"""The tables of the report of real pairs."""
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
+from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, PROTOCOLS
+from xr2mri_jax.evaluation.real_pairs.summary import SSR_KD
+from xr2mri_jax.presentation import report
+from xr2mri_jax.presentation.sources import LABELS, MODEL
+
+_SHOWN = ("dice", "assd", "hd95", "nsd")
+_NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (mm)",
+          "nsd": "NSD", "dsc": "DSC"}  # fmt: skip
+_SHARES = ("dice", "nsd", "dsc")
+
+
+def bones(content: Mapping[str, Any], protocol: str, alignment: str) -> str:
+    """Every source's scores of the bones after one alignment, with intervals."""
+    values, ends = content[protocol]["values"], content[protocol]["intervals"]
+    rows = [
+        _row(
+            LABELS[source],
+            [
+                _cell(values[source][bone][alignment][m], ends[source][bone][alignment][m], form(m))
+                for bone in BONES
+                for m in _SHOWN
+            ],
+            source == MODEL,
+        )
+        for source in (MODEL, *CONTROLS)
+    ]
+    heads = ["shape", *(f"{_NAMES[m]}<small>{bone}</small>" for bone in BONES for m in _SHOWN)]
+    caption = (
+        f"{protocol.capitalize()}, {alignment}: mean over the pairs, below it the 95 % interval."
+    )
+    return report.table(caption, _heads(heads), rows)
+
+
+def improvements(content: Mapping[str, Any], protocol: str) -> str:
+    """The paired differences of ASSD between the model and its controls."""
+    rows = [
+        _row(
+            LABELS[control],
+            [
+                _cell(gains[bone][a]["assd"]["mean"], gains[bone][a]["assd"]["ci95"], "+.2f")
+                for bone in BONES
+                for a in ALIGNMENTS
+            ],
+        )
+        for control, gains in content[protocol]["improvement"].items()
+    ]
+    heads = [
+        "the model's ASSD against",
+        *(f"{bone}<small>{a}</small>" for bone in BONES for a in ALIGNMENTS),
+    ]
+    caption = (
+        f"{protocol.capitalize()}: paired differences in mm, positive where the model is better."
+    )
+    return report.table(caption, _heads(heads), rows)
+
+
+def joint(content: Mapping[str, Any]) -> str:
+    """Joint space and cartilage against the truth."""
+    rows = [
+        _joint_row(f"{name} joint space (mm)", space, "_mm")
+        for name, space in content["joint_space"].items()
+    ]
+    for plate, quantities in content["cartilage"].items():
+        for quantity, seen in quantities.items():
+            if seen is not None:
+                name, _, unit = quantity.rpartition("_")
+                rows.append(_joint_row(f"{plate.replace('_', ' ')} {name} ({unit})", seen, ""))
+    heads = ("quantity", "n", "true mean ± SD", "r", "mean error", "bias", "others' mean, error")
+    return report.table("Joint space and cartilage, against the truth.", _heads(heads), rows)
+
+
+def _joint_row(label: str, seen: Mapping[str, Any], unit: str) -> str:
+    ends = seen["intervals"]
+    other = seen[f"mae_of_mean{unit}"]
+    return _row(
+        label,
+        [
+            f"<td>{seen['n']}</td>",
+            f"<td>{seen['true_mean']:.2f} ± {seen['true_sd']:.2f}</td>",
+            "<td>not defined</td>" if seen["r"] is None else _cell(seen["r"], ends["r"], ".2f"),
+            _cell(seen[f"mae{unit}"], ends["mae"], ".2f"),
+            _cell(seen[f"bias{unit}"], ends["bias"], "+.2f"),
+            "<td></td>" if other is None else f"<td>{other:.2f}</td>",
+        ],
+    )
+
+
+def retrieval(content: Mapping[str, Any]) -> str:
+    """Rank of the own knee by protocol and alignment."""
+    rows = [
+        _row(
+            f"{protocol}, {name}",
+            [
+                _cell(seen["top1"], seen["intervals"]["top1"], ".2f"),
+                f"<td>{seen['chance']['top1']:.2f}</td>",
+                _cell(seen["mean_rank"], seen["intervals"]["mean_rank"], ".1f"),
+                f"<td>{seen['chance']['mean_rank']:.1f}</td>",
+                f"<td>{seen['assd_own']:.2f}</td>",
+                f"<td>{seen['assd_others']:.2f}</td>",
+            ],
+        )
+        for protocol in PROTOCOLS
+        for name, seen in content["retrieval"][protocol].items()
+    ]
+    heads = ("surfaces", "own knee first", "by chance", "mean rank", "by chance",
+             "ASSD to the own (mm)", "to the others (mm)")  # fmt: skip
+    caption = f"Rank of the own knee among all {content['n']} true knees."
+    return report.table(caption, _heads(heads), rows)
+
+
+def ssr_kd(content: Mapping[str, Any]) -> str:
+    """DSC, HD and ASSD a bone."""
+    rows = [
+        _row(
+            LABELS[source],
+            [
+                f"<td>{bone}</td>",
+                *(_cell(of_source[bone][a][m], None, form(m)) for a in ALIGNMENTS for m in SSR_KD),
+            ],
+            source == MODEL,
+        )
+        for source, of_source in content["ssr_kd"].items()
+        for bone in BONES
+    ]
+    heads = [
+        "shape",
+        "bone",
+        *(f"{_NAMES[m]}<small>{a}</small>" for a in ALIGNMENTS for m in SSR_KD),
+    ]
+    return report.table(content["convention"]["ssr_kd"], _heads(heads), rows)
+
+
+def form(metric: str) -> str:
+    """How a metric's value is written."""
+    return ".3f" if metric in _SHARES else ".2f"
+
+
+def interval(ends: Sequence[float] | None, form: str) -> str:
+    """An interval in brackets; nothing where there is none."""
+    return "" if ends is None else f"({ends[0]:{form}} to {ends[1]:{form}})"
+
+
+def _heads(names: Sequence[str]) -> str:
+    return "".join(f'<th scope="col">{name}</th>' for name in names)
+
+
+def _cell(value: float, ends: Sequence[float] | None, form: str) -> str:
+    return f"<td>{value:{form}}<small>{interval(ends, form)}</small></td>"
+
+
+def _row(label: str, cells: Sequence[str], model: bool = False) -> str:
+    mark = ' class="model"' if model else ""
+    return f'<tr{mark}><th scope="row">{html.escape(label)}</th>{"".join(cells)}</tr>'
