@@ -69,16 +69,23 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         something else than an object.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return json_object(path, content)
+
+
+def json_object(path: str | os.PathLike[str], content: bytes) -> dict[str, Any]:
+    """The JSON object that `content` is; raises InputError as `read_json`, which names `path`."""
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {type(content).__name__}, expected a JSON object")
-    return content
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found {type(found).__name__}, expected a JSON object")
+    return found
 
 
 @contextlib.contextmanager
