@@ -166,7 +166,9 @@ def _write_shapes(
     codes = surfaces.labels(surfaces.resized(found, canonical, order=3))
     if labels:
         assert files.labels is not None
-        shapes.write_labels(*labels, shapes.label_volume(codes, side, prediction.scale))
+        shapes.write_labels(
+            labels[0], labels[1], shapes.label_volume(codes, side, prediction.scale)
+        )
         prediction.record["labels"] = {
             "file": os.fspath(files.labels),
             "table": os.fspath(shapes.table_path(files.labels)),
