@@ -18,9 +18,10 @@ _OF_THE_DISK = {
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
 }
-# The same as libraries in C++ say it, which raise other exceptions.
+# The same as libraries say it that raise other exceptions.
 _SAID = {
     "No space left on device": errno.ENOSPC,
+    "Not enough disk space": errno.ENOSPC,  # TFDS, before it begins
     "Disk quota exceeded": errno.EDQUOT,
     "File too large": errno.EFBIG,
     "Read-only file system": errno.EROFS,

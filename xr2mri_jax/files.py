@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from xr2mri_jax.errors import InputError, disk_error
+from xr2mri_jax.errors import InputError, WorkError, disk_error
 
 _BLOCK = 1 << 20
 
@@ -30,7 +30,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
       OSError: where the disk refuses; its `filename` is `path`.
     """
     path = Path(path)
-    with _naming(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
@@ -43,6 +43,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             sync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
+    """As `atomic_path` of several files: all of them replace theirs, or none.
+
+    All are synchronised before the first one gets its name; the first of `paths` gets it last, so
+    that where it is new the others are.
+    """
+    with contextlib.ExitStack() as stack:
+        partials = [stack.enter_context(atomic_path(path)) for path in paths]
+        yield partials
+        for path, partial in zip(paths, partials, strict=True):
+            with naming(Path(path)):
+                sync(partial)
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -69,16 +84,23 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         something else than an object.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return json_object(path, content)
+
+
+def json_object(path: str | os.PathLike[str], content: bytes) -> dict[str, Any]:
+    """The JSON object that `content` is; raises InputError as `read_json`, which names `path`."""
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
     except ValueError as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: found {type(content).__name__}, expected a JSON object")
-    return content
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: found {type(found).__name__}, expected a JSON object")
+    return found
 
 
 @contextlib.contextmanager
@@ -193,9 +215,39 @@ def require_room(folder: Path, size: int) -> None:
 
 
 @contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Adds to what the disk refuses the name of what was to be written: never a temporary one.
+
+    Raises:
+      OSError: as the disk says, with `path`, or what is in it, as its `filename`.
+    """
+    try:
+        yield
+    except (InputError, WorkError):
+        raise
+    except Exception as error:  # libraries wrap what the disk says in errors of their own
+        refused = disk_error(error)
+        if refused is None:
+            raise
+        name = path if refused.filename is None else _final(Path(refused.filename), path)
+        if isinstance(error, OSError) and error.filename == os.fspath(name):
+            raise
+        raise OSError(refused.errno, refused.strerror, os.fspath(name)) from error
+
+
+def _final(name: Path, path: Path) -> Path:
+    """`name`, in which the temporary file or folder of `path` has its final name."""
+    if not name.is_relative_to(path.parent):
+        return name
+    first, *rest = name.relative_to(path.parent).parts or ("",)
+    is_temporary = first.startswith(".partial-") and first.endswith(f"-{path.name}")
+    return path.joinpath(*rest) if is_temporary else name
+
+
+@contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that is gone afterwards, unless it was renamed."""
-    with _naming(path):
+    with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
         partial = Path(folder)
@@ -204,17 +256,6 @@ def _folder_beside(path: Path) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Adds the name of what was to be written to what the disk says."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and disk_error(error) is not None:
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        raise
 
 
 def _put_back(former: Path, path: Path) -> None:

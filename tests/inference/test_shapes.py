@@ -76,7 +76,7 @@ def test_a_label_map_has_its_table_beside_it(tmp_path):
     codes[2, 3, 4] = CODES["femur"]
     labels = shapes.label_volume(codes, "right", 0.5)
     path = tmp_path / "knee.nii.gz"
-    shapes.write_labels(path, labels)
+    shapes.write_labels(path, shapes.table_path(path), labels)
     image = nib.load(path)
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_allclose(image.header.get_zooms(), (4.0, 8.0, 4.0))

@@ -123,7 +123,8 @@ def prepare(
         if again.info.splits:
             _configure(again, source, dict(options or {}), report, beam_runner)
             return _prepared(again)
-        _build(builder, os.fspath(data_dir), num_workers, source, beam_runner, beam_options)
+        with files.naming(Path(data_dir)):
+            _build(builder, os.fspath(data_dir), num_workers, source, beam_runner, beam_options)
     return builder
 
 

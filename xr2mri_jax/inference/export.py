@@ -11,7 +11,7 @@ from absl import logging
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_folder, atomic_path, require_writable
+from xr2mri_jax.files import atomic_folder, atomic_paths, replaced_folder, require_writable
 from xr2mri_jax.geometry import from_canonical
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
@@ -135,39 +135,55 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         for warning in said:
             logging.warning(warning)
         prediction.record["warnings"] = [*prediction.record.get("warnings", []), *said]
+    paths = files.named()
+    if files.labels is not None and prediction.distances is not None:
+        paths += [files.labels, shapes.table_path(files.labels)]
     with contextlib.ExitStack() as stack:
-        # The stack closes in reverse order, and closing puts a file in its place.
-        volume, record = (stack.enter_context(atomic_path(file)) for file in files[:2])
+        volume, record, *others = stack.enter_context(atomic_paths(*paths))
+        picture = others.pop(0) if files.picture is not None else None
         if files.dicom is not None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
-        label_map = _write_shapes(files, prediction)
+        meshes = None
+        if files.meshes is not None and prediction.distances is not None:
+            meshes = stack.enter_context(replaced_folder(files.meshes))
+        label_map = _write_shapes(files, prediction, others, meshes)
         write_nifti(volume, prediction.volume)
-        if files.picture is not None:
-            picture = stack.enter_context(atomic_path(files.picture))
+        if picture is not None:
             _write_picture(picture, prediction, label_map)
         text = json.dumps(prediction.record, indent=2, allow_nan=False)
         record.write_text(text + "\n", encoding="utf-8")
 
 
-def _write_shapes(files: OutputFiles, prediction: Prediction) -> np.ndarray | None:
-    """Label map and meshes with their entries in the record; u8[d, h, w], mirrored back."""
+def _write_shapes(
+    files: OutputFiles, prediction: Prediction, labels: list[Path], meshes: Path | None
+) -> np.ndarray | None:
+    """Label map and meshes with their entries in the record; u8[d, h, w], mirrored back.
+
+    Args:
+      files: the final names, for the record.
+      prediction: with the distances.
+      labels: temporary paths of the label map and of its table; empty where none is wanted.
+      meshes: temporary folder, or None.
+    """
     found, side = prediction.distances, prediction.seen.side
     if found is None or not (files.labels or files.meshes or files.picture):
         return None
     canonical = prediction.canonical.shape
     codes = surfaces.labels(surfaces.resized(found, canonical, order=3))
-    if files.labels is not None:
-        labels = shapes.label_volume(codes, side, prediction.scale)
-        shapes.write_labels(files.labels, labels)
+    if labels:
+        assert files.labels is not None
+        shapes.write_labels(
+            labels[0], labels[1], shapes.label_volume(codes, side, prediction.scale)
+        )
         prediction.record["labels"] = {
             "file": os.fspath(files.labels),
             "table": os.fspath(shapes.table_path(files.labels)),
             "voxels": {row["name"]: int((codes == row["code"]).sum()) for row in shapes.table()},
         }
-    if files.meshes is not None:
+    if meshes is not None:
         made = shapes.meshes(found, side, prediction.scale)
-        names = shapes.write_meshes(files.meshes, made)
-        prediction.record["meshes"] = {"folder": os.fspath(files.meshes), "files": names}
+        names = shapes.write_meshes(meshes, made)
+        prediction.record["meshes"] = {"folder": os.fspath(files.meshes or ""), "files": names}
     return from_canonical(codes, side).array
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume
 from xr2mri_jax.inference.knee_generator.load import load_generator
 from xr2mri_jax.inference.predict import Predictor, predict_knee
-from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.preprocess.answers import Asked
@@ -143,8 +142,8 @@ def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
 
 def _read(path: Path) -> LabelPrediction:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            depth, height, width = (float(mm) for mm in stored["spacing"])
-            return LabelPrediction(stored["labels"], (depth, height, width))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        stored = budget.read_npz(path, budget.read_bytes(path))
+        depth, height, width = (float(mm) for mm in stored["spacing"])
+        return LabelPrediction(stored["labels"], (depth, height, width))
+    except (ValueError, KeyError) as error:
         raise InputError(f"{path}: found no kept prediction, remove it ({error})") from error

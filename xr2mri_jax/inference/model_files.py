@@ -1,21 +1,26 @@
-"""The two files of a model that ships: weights.npz and model.json, held to each other."""
+"""The two files of a model that ships: weights.npz and model.json, sealed and held together."""
 
 import hashlib
 import io
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io.budget import read_bytes, read_npz
+from xr2mri_jax.inference import model_arrays, model_description
+from xr2mri_jax.inference.model_description import WEIGHTS_SHA256, Kind
+from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.io import budget
 
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
+# More than any model's weights.npz has, in bytes.
+LARGEST = budget.MODEL_BYTES
 
 
 def rounded(tree: Any) -> Any:
@@ -27,60 +32,91 @@ def rounded(tree: Any) -> Any:
     return found
 
 
-def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]) -> None:
+def write(
+    folder: Path, kind: Kind, tree: Any, likeness: Likeness, description: Mapping[str, Any]
+) -> None:
     """Writes both files into an existing folder, each atomically.
 
     Args:
       folder: where they go.
-      arrays: by name, as they are stored.
-      description: JSON-able, with `form`; the weights' SHA-256 is added.
+      kind: of the model.
+      tree: nested dicts of f32 arrays whose values fit float16.
+      likeness: of the training radiographs.
+      description: JSON-able; the entries `kind.keys`, but for `features`.
     """
+    arrays = {
+        name: np.asarray(value, np.float16)
+        for name, value in traverse_util.flatten_dict(tree, sep="/").items()
+    }
+    arrays |= {
+        "features/mean": likeness.mean,
+        "features/deviation": likeness.deviation,
+        "features/factor": likeness.factor,
+    }
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    described = {
+        "form": kind.form,
+        WEIGHTS_SHA256: hashlib.sha256(content.getvalue()).hexdigest(),
+        **description,
+        "features": {"distance_one": likeness.scale},
+    }
     with files.atomic_path(folder / WEIGHTS) as partial:
         partial.write_bytes(content.getvalue())
-    form = {"form": description["form"], "weights_sha256": digest}
-    files.write_json(folder / DESCRIPTION, {**form, **description})
+    in_order = {key: described[key] for key in ("form", WEIGHTS_SHA256, *kind.keys)}
+    files.write_json(folder / DESCRIPTION, model_description.sealed(in_order))
 
 
 def read(
-    folder: str | os.PathLike[str], kind: str, form: int, keys: Sequence[str]
-) -> tuple[Mapping[str, Any], dict[str, np.ndarray]]:
-    """The description and the arrays that `write` wrote.
+    folder: str | os.PathLike[str],
+    kind: Kind,
+    shapes: Callable[[Mapping[str, Any]], tuple[Any, int]],
+) -> tuple[dict[str, Any], dict[str, Any], Likeness]:
+    """Reads what `write` wrote.
 
     Args:
       folder: with both files.
-      kind: what the model is called in errors: "grader", "generator".
-      form: the form that is expected.
-      keys: entries that the description must have.
+      kind: of the model.
+      shapes: from the description to the wanted tree, whose leaves have a `shape`, and the number
+        of features; raises InputError.
+
+    Returns:
+      The description, the tree with f32 leaves, and the likeness.
 
     Raises:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
     place = Path(folder)
-    described = _description(place / DESCRIPTION, kind, form, keys)
-    content = read_bytes(place / WEIGHTS)
-    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
+    described = model_description.read(place / DESCRIPTION, kind)
+    tree, count = shapes(described)
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    wanted: dict[str, model_arrays.Wanted] = {
+        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
+        "features/mean": ((count,), ("float32",)),
+        "features/deviation": ((count,), ("float32",)),
+        "features/factor": ((count, count), ("float16",)),
+    }
+    path = place / WEIGHTS
+    found = model_arrays.read(path, _content(path, described, kind), wanted)
+    mean, deviation, factor = (
+        found.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
+    )
+    if not (deviation > 0).all() or not np.diag(factor).all():
         raise InputError(
-            f"{place / WEIGHTS}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of "
-            "one model"
+            f"{path}: features/deviation, features/factor: found 0 where the distance divides, "
+            "expected numbers above 0"
         )
-    return described, read_npz(place / WEIGHTS, content)
+    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
+    as_f32 = {name: value.astype(np.float32) for name, value in found.items()}
+    return described, traverse_util.unflatten_dict(as_f32, sep="/"), likeness
 
 
-def _description(path: Path, kind: str, form: int, keys: Sequence[str]) -> Mapping[str, Any]:
-    try:
-        described = json.loads(read_bytes(path).decode("utf-8"))
-    except InputError:
-        raise
-    except RecursionError as error:
-        raise InputError(f"{path}: cannot be read as JSON (nested too deeply)") from error
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(described, dict) or described.get("form") != form:
-        raise InputError(f"{path}: expected a {kind}'s description of form {form}")
-    missing = [key for key in ("weights_sha256", *keys) if key not in described]
-    if missing:
-        raise InputError(f"{path}: {missing[0]!r} is missing, expected it in a {kind}'s form")
-    return described
+def _content(path: Path, described: Mapping[str, Any], kind: Kind) -> bytes:
+    """The file's bytes, after checking how many they are and that they belong to model.json."""
+    content = budget.read_bytes(path, LARGEST)
+    if hashlib.sha256(content).hexdigest() != described[WEIGHTS_SHA256]:
+        raise InputError(
+            f"{path}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of one "
+            f"{kind.name}"
+        )
+    return content

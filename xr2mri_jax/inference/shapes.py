@@ -143,13 +143,9 @@ def table() -> list[dict[str, Any]]:
     ]
 
 
-def write_labels(path: Path, labels: Volume) -> None:
-    """Writes NAME.nii.gz and NAME.json, the table of its codes, beside it.
-
-    Raises:
-      InputError: the name ends in neither .nii.gz nor .nii.
-    """
-    write_json(table_path(path), {"statement": STATEMENT, "background": 0, "labels": table()})
+def write_labels(path: Path, table_file: Path, labels: Volume) -> None:
+    """Writes a label map, NAME.nii.gz, and the table of its codes, `table_path` of it."""
+    write_json(table_file, {"statement": STATEMENT, "background": 0, "labels": table()})
     write_nifti(path, labels)
 
 

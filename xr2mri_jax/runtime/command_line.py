@@ -8,7 +8,7 @@ from typing import Any
 from absl import app, flags, logging
 
 from xr2mri_jax.errors import WORK_FAILED, WRONG_INPUT, InputError, failure_line, printable
-from xr2mri_jax.runtime import devices, interruption
+from xr2mri_jax.runtime import devices, host_memory, interruption
 
 # What absl and ml_collections raise for flags that cannot be taken.
 _WRONG_FLAGS = (flags.Error, ValueError, AttributeError, KeyError, TypeError, SyntaxError)
@@ -24,9 +24,10 @@ def run(
     """Parses the flags, runs `main()` and exits with the project's codes.
 
     One line on standard error and code 2 for an `InputError` that `main` raises, or where
-    JAX_PLATFORMS names devices that are not here; one line and code 1 for a failure that the
-    program is not to blame for (`errors.failure_line`: a full disk, no memory); one line and 143
-    or 130 for SIGTERM or SIGINT; a traceback and code 1 for any other exception.
+    JAX_PLATFORMS names devices that are not here, or `ulimit -v` leaves JAX too little; one line
+    and code 1 for a failure that the program is not to blame for (`errors.failure_line`: a full
+    disk, no memory); one line and 143 or 130 for SIGTERM or SIGINT; a traceback and code 1 for any
+    other exception.
 
     Args:
       main: takes nothing and reads absl flags.
@@ -55,6 +56,7 @@ def run(
         logging.get_absl_handler().addFilter(_one_line)
         try:
             with interruption.unwinding():
+                host_memory.require_addresses()
                 if not own_devices:
                     devices.require()
                 main()

@@ -1,6 +1,5 @@
 """One label map to the files of one simulated pair."""
 
-import contextlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.files import atomic_paths
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.label_map import LabelMap, whole_labels
@@ -135,11 +134,8 @@ def _write(files: PairFiles, pair: SimulatedPair, record: dict[str, Any]) -> Non
     pixels = np.rint(pair.radiograph.array * 65535).astype(np.uint16)
     voxels = np.rint(pair.mri.array * np.float32(LEVELS)).astype(np.uint16)
     text = json.dumps(record, indent=2, allow_nan=False)
-    with contextlib.ExitStack() as stack:
-        # Closed in reverse order: the record comes last, and where it is the others are.
-        note, xray, mri = (
-            stack.enter_context(atomic_path(path)) for path in (files.record, files.xray, files.mri)
-        )
+    # Where the record is the others are.
+    with atomic_paths(files.record, files.xray, files.mri) as (note, xray, mri):
         Image.fromarray(pixels).save(xray, format="PNG")
         write_nifti(mri, Volume(voxels, pair.mri.affine))
         note.write_text(text + "\n", encoding="utf-8")

@@ -167,7 +167,7 @@ def _earlier(one: _Map) -> dict[str, Any] | None:
             and record["seed"] == one.settings["seed"]
             and record["labels"]["table"] == one.settings["table"]
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None  # not ours, or of an older version: made again
     return record if same else None
 

@@ -1,4 +1,4 @@
-"""The files of a generator: encoder and generator in float16 with what describes them."""
+"""The files of a generator, see `inference.model_files`: encoder, generator, what they are."""
 
 import os
 from collections.abc import Mapping
@@ -7,16 +7,16 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import traverse_util
 
-from xr2mri_jax import stages, workdir
+from xr2mri_jax import stages
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
-from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.inference.knee_generator.description import KIND
+from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training.trained import LoadedModel
 
-FORM = 1
-_KEYS = ("config", "step", "features", "training")
 _PARTS = ("encoder", "generator")
 
 
@@ -31,24 +31,13 @@ def write(
       likeness: of the encoder's hidden variables.
       training: JSON-able; where the model comes from.
     """
-    params = model_files.rounded({name: model.params[name] for name in _PARTS})
-    arrays = {
-        name: np.asarray(value, np.float16)
-        for name, value in traverse_util.flatten_dict(params, sep="/").items()
-    }
-    arrays |= {
-        "features/mean": likeness.mean,
-        "features/deviation": likeness.deviation,
-        "features/factor": likeness.factor,
-    }
-    description = {
-        "form": FORM,
+    tree = model_files.rounded({name: model.params[name] for name in _PARTS})
+    described = {
         "config": {"model": model.config["model"], "dataset": model.config["data"]["dataset"]},
         "step": int(model.step),
-        "features": {"distance_one": likeness.scale},
         "training": dict(training),
     }
-    model_files.write(folder, arrays, description)
+    model_files.write(folder, KIND, tree, likeness, described)
 
 
 def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
@@ -57,18 +46,33 @@ def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
     Raises:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
-    place = Path(folder)
-    described, flat = model_files.read(place, "generator", FORM, _KEYS)
-    mean, deviation, factor = (
-        flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
-    )
-    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
-    as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
-    params = traverse_util.unflatten_dict(as_f32, sep="/")
+    path = Path(folder) / model_files.DESCRIPTION
+    made: list[tuple[Any, Any]] = []
+
+    def shapes(described: Mapping[str, Any]) -> tuple[Any, int]:
+        try:
+            config, stage = _made(described["config"])
+            made.append((config, stage))
+            tree = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
+            xray = jax.ShapeDtypeStruct((1, *config["model"]["cae"]["image_shape"], 1), np.float32)
+            features = jax.eval_shape(lambda p, x: deepest_features(stage, p, x), tree, xray)
+        except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
+            raise InputError(f"{path}: config.model: {error}") from error
+        return tree, features.shape[-1]
+
+    described, params, likeness = model_files.read(folder, KIND, shapes)
+    config, stage = made[0]
+    return LoadedModel(config, stage, params, {}, described["step"]), likeness
+
+
+def _made(described: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The config and the stage of a description's config; ValueError where sizes do not fit."""
     config = recipe.plain(recipe.default("generator"))
-    config["model"] = described["config"]["model"]
-    config["data"]["dataset"] = described["config"]["dataset"]
-    stage = stages.make_stage(config)
-    wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
-    workdir.require_shapes(place / model_files.WEIGHTS, params, wanted)
-    return LoadedModel(config, stage, params, {}, int(described["step"])), likeness
+    sizes = described["model"]
+    specs = cae.full_spec(sizes["cae"]), generator.full_spec(sizes["generator"])
+    xray, volume = specs[0]["image_shape"], specs[1]["volume_shape"]
+    if list(volume[1:]) != list(xray):
+        raise ValueError(f"found the volume {list(volume)}, expected one of depth + {list(xray)}")
+    config["model"] = dict(zip(("cae", "generator"), specs, strict=True))
+    config["data"]["dataset"] = described["dataset"]
+    return config, stages.make_stage(config)

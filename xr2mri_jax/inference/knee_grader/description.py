@@ -1,225 +1,111 @@
-"""model.json of a grader, whoever made it: under its own checksum, every value in its range."""
+"""What model.json of a grader holds: every value in its range."""
 
-import hashlib
-import json
 import math
-import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.model_description import (
+    Checks,
+    Kind,
+    are_numbers,
+    is_number,
+    is_positive,
+    is_share,
+    is_whole,
+)
 
-FORM = 2
-SEAL = "description_sha256"
 # Which row of the threshold table rules the column `at_threshold`.
 SENSITIVITY = 0.9
-KEYS = {
-    "form",
-    SEAL,
-    "weights_sha256",
-    "network",
-    "grades",
-    "contrast",
-    "views",
-    "calibration",
-    "features",
-    "training",
-}
 _ROW = ("sensitivity_wanted", "probability", "sensitivity", "specificity")
 _BINS = ("count", "probability", "frequency")
-# No network of this package comes near: what is larger was made to use up memory and time.
-_LARGEST, _LONGEST = 4096, 64
 _TEMPERATURES = (1e-3, 1e3)
 
 
-def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The description with the SHA-256 of all the rest of it."""
-    return {**description, SEAL: _digest(description)}
+def _check(checks: Checks, found: Mapping[str, Any]) -> None:
+    checks.network("network", found["network"])
+    grades = "rising grades, 2 to 5 of 0..4"
+    checks.value("grades", found["grades"], grades, _are_grades)
+    checks.value("views", found["views"], "true or false", lambda v: isinstance(v, bool))
+    _check_contrast(checks, found["contrast"])
+    _check_calibration(checks, found["calibration"])
+    checks.distance_one(found["features"])
+    checks.plain("training", found["training"])
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Reads a description and checks all of it.
+KIND = Kind(
+    "grader",
+    2,
+    ("network", "grades", "contrast", "views", "calibration", "features", "training"),
+    "launch/ship_grader.py",
+    _check,
+)
 
-    Raises:
-      InputError: it is missing, no JSON, of another form, changed since it was written, or a value
-        is not what a grader can have; the line names the file and the key.
-    """
-    found = files.read_json(path)
-    if found.get("form") != FORM:
+
+def _check_contrast(checks: Checks, found: Any) -> None:
+    checks.keys("contrast", found, ("percentiles", "clahe"))
+    checks.value(
+        "contrast.percentiles",
+        found["percentiles"],
+        "two rising numbers in [0, 100]",
+        lambda v: are_numbers(v, 0, 100) and len(v) == 2 and v[0] < v[1],
+    )
+    if found["clahe"] is not None:
+        checks.keys("contrast.clahe", found["clahe"], ("clip_limit", "kernel_mm"))
+        for name, value in found["clahe"].items():
+            checks.value(f"contrast.clahe.{name}", value, "a number > 0", is_positive)
+
+
+def _check_calibration(checks: Checks, found: Any) -> None:
+    names = ("temperature", "thresholds", "reliability", "error_before", "error_after")
+    checks.keys("calibration", found, (*names, "knees", "subjects"))
+    low, high = _TEMPERATURES
+    checks.value(
+        "calibration.temperature",
+        found["temperature"],
+        f"a number in [{low:g}, {high:g}]",
+        lambda v: is_number(v, low, high),
+    )
+    for name in ("error_before", "error_after"):
+        checks.value(f"calibration.{name}", found[name], "a number in [0, 1]", is_share)
+    for name in ("knees", "subjects"):
+        wanted = "a whole number, at least 1"
+        checks.value(f"calibration.{name}", found[name], wanted, lambda v: is_whole(v) and v >= 1)
+    _check_thresholds(checks, found["thresholds"])
+    _check_reliability(checks, found["reliability"])
+
+
+def _check_thresholds(checks: Checks, rows: Any) -> None:
+    place = "calibration.thresholds"
+    checks.value(place, rows, "a list of rows", lambda v: isinstance(v, list))
+    for index, row in enumerate(rows):
+        checks.keys(f"{place}[{index}]", row, _ROW)
+        for name in _ROW:
+            checks.value(f"{place}[{index}].{name}", row[name], "a number in [0, 1]", is_share)
+    if not any(row["sensitivity_wanted"] == SENSITIVITY for row in rows):
         raise InputError(
-            f"{path}: form: found {_shown(found.get('form'))}, expected {FORM}, a grader's "
-            "description that launch/ship_grader.py made"
+            f"{checks.path}: {place}: found none for the sensitivity {SENSITIVITY}, expected one"
         )
-    differ = sorted(KEYS ^ found.keys())
-    if differ:
+
+
+def _check_reliability(checks: Checks, bins: Any) -> None:
+    place = "calibration.reliability"
+    checks.keys(place, bins, _BINS)
+    for name, most in zip(_BINS, (math.inf, 1.0, 1.0), strict=True):
+        wanted = "numbers of at least 0" if name == "count" else "numbers in [0, 1]"
+
+        def check(value: Any, most: float = most) -> bool:
+            return are_numbers(value, 0, most)
+
+        checks.value(f"{place}.{name}", bins[name], wanted, check)
+    lengths = [len(bins[name]) for name in _BINS]
+    if len(set(lengths)) != 1 or not lengths[0]:
         raise InputError(
-            f"{path}: {_shown(differ[0])}: "
-            f"{'is missing' if differ[0] in KEYS else 'is not known'}, expected the keys of a "
-            f"grader's description: {', '.join(sorted(KEYS))}"
+            f"{checks.path}: {place}: found {lengths} counts, probabilities and frequencies, "
+            "expected equally many, at least 1"
         )
-    if found[SEAL] != _digest(found):
-        raise InputError(
-            f"{path}: {SEAL}: is not the SHA-256 of the rest of it, expected the file as it was "
-            "written"
-        )
-    _Checks(path).all(found)
-    return found
-
-
-class _Checks:
-    """The values of a description, each against what it may be."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def all(self, found: Mapping[str, Any]) -> None:
-        self._is(
-            "weights_sha256",
-            found["weights_sha256"],
-            "64 hexadecimal digits",
-            lambda v: isinstance(v, str) and re.fullmatch("[0-9a-f]{64}", v) is not None,
-        )
-        self._is("network", found["network"], "an object of moderate sizes", _is_moderate)
-        grades = "rising grades, 2 to 5 of 0..4"
-        self._is("grades", found["grades"], grades, _are_grades)
-        self._is("views", found["views"], "true or false", lambda v: isinstance(v, bool))
-        self._contrast(found["contrast"])
-        self._calibration(found["calibration"])
-        features = found["features"]
-        self._keys("features", features, ("distance_one",))
-        self._is("features.distance_one", features["distance_one"], "a number > 0", _is_positive)
-        self._is("training", found["training"], "an object of plain values", _is_plain)
-
-    def _contrast(self, found: Any) -> None:
-        self._keys("contrast", found, ("percentiles", "clahe"))
-        self._is(
-            "contrast.percentiles",
-            found["percentiles"],
-            "two rising numbers in [0, 100]",
-            lambda v: _are_numbers(v, 0, 100) and len(v) == 2 and v[0] < v[1],
-        )
-        if found["clahe"] is not None:
-            self._keys("contrast.clahe", found["clahe"], ("clip_limit", "kernel_mm"))
-            for name, value in found["clahe"].items():
-                self._is(f"contrast.clahe.{name}", value, "a number > 0", _is_positive)
-
-    def _calibration(self, found: Any) -> None:
-        names = ("temperature", "thresholds", "reliability", "error_before", "error_after")
-        self._keys("calibration", found, (*names, "knees", "subjects"))
-        low, high = _TEMPERATURES
-        self._is(
-            "calibration.temperature",
-            found["temperature"],
-            f"a number in [{low:g}, {high:g}]",
-            lambda v: _is_number(v, low, high),
-        )
-        for name in ("error_before", "error_after"):
-            self._is(f"calibration.{name}", found[name], "a number in [0, 1]", _is_share)
-        for name in ("knees", "subjects"):
-            wanted = "a whole number, at least 1"
-            self._is(f"calibration.{name}", found[name], wanted, lambda v: _is_whole(v) and v >= 1)
-        rows = found["thresholds"]
-        self._is("calibration.thresholds", rows, "a list of rows", lambda v: isinstance(v, list))
-        for index, row in enumerate(rows):
-            self._keys(f"calibration.thresholds[{index}]", row, _ROW)
-            for name in _ROW:
-                key = f"calibration.thresholds[{index}].{name}"
-                self._is(key, row[name], "a number in [0, 1]", _is_share)
-        if not any(row["sensitivity_wanted"] == SENSITIVITY for row in rows):
-            raise InputError(
-                f"{self._path}: calibration.thresholds: found none for the sensitivity "
-                f"{SENSITIVITY}, expected one"
-            )
-        self._reliability(found["reliability"])
-
-    def _reliability(self, bins: Any) -> None:
-        place = "calibration.reliability"
-        self._keys(place, bins, _BINS)
-        for name, most in zip(_BINS, (math.inf, 1.0, 1.0), strict=True):
-            wanted = "numbers of at least 0" if name == "count" else "numbers in [0, 1]"
-
-            def check(value: Any, most: float = most) -> bool:
-                return _are_numbers(value, 0, most)
-
-            self._is(f"{place}.{name}", bins[name], wanted, check)
-        lengths = [len(bins[name]) for name in _BINS]
-        if len(set(lengths)) != 1 or not lengths[0]:
-            raise InputError(
-                f"{self._path}: {place}: found {lengths} counts, probabilities and frequencies, "
-                "expected equally many, at least 1"
-            )
-
-    def _keys(self, key: str, found: Any, wanted: tuple[str, ...]) -> None:
-        self._is(
-            key,
-            found,
-            f"an object with the entries {', '.join(sorted(wanted))}",
-            lambda v: isinstance(v, dict) and v.keys() == set(wanted),
-        )
-
-    def _is(self, key: str, value: Any, wanted: str, check: Callable[[Any], bool]) -> None:
-        if not check(value):
-            raise InputError(f"{self._path}: {key}: found {_shown(value)}, expected {wanted}")
-
-
-def _digest(description: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in description.items() if key != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _is_number(value: Any, low: float, high: float) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and low <= value <= high
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value, 0, 1)
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_number(value, 0, math.inf) and value > 0
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _are_numbers(value: Any, low: float, high: float) -> bool:
-    short = isinstance(value, list) and len(value) <= _LARGEST
-    return short and all(_is_number(item, low, high) for item in value)
 
 
 def _are_grades(value: Any) -> bool:
-    whole = isinstance(value, list) and 2 <= len(value) <= 5 and all(map(_is_whole, value))
+    whole = isinstance(value, list) and 2 <= len(value) <= 5 and all(map(is_whole, value))
     return whole and value == sorted(set(value)) and value[0] >= 0 and value[-1] <= 4
-
-
-def _is_moderate(value: Any) -> bool:
-    """Whether an object has numbers, texts and short lists of such that are not large."""
-
-    def small(item: Any) -> bool:
-        return isinstance(item, str) or (_is_number(item, 0, _LARGEST))
-
-    return isinstance(value, dict) and all(
-        item is None
-        or isinstance(item, bool)
-        or small(item)
-        or (isinstance(item, list) and len(item) <= _LONGEST and all(map(small, item)))
-        for item in value.values()
-    )
-
-
-def _is_plain(value: Any) -> bool:
-    kinds = str | int | float | bool | None
-    return isinstance(value, dict) and all(
-        isinstance(item, kinds) and not (isinstance(item, float) and not math.isfinite(item))
-        for item in value.values()
-    )
-
-
-def _shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,8 +1,6 @@
-"""The files of a grader: weights.npz in float16 and model.json, held to each other."""
+"""The files of a grader, see `inference.model_files`: what they hold, written and read."""
 
 import dataclasses
-import hashlib
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,12 +8,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax import traverse_util
 
-from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.knee_grader import description, weights
-from xr2mri_jax.inference.knee_grader.description import FORM, SENSITIVITY
+from xr2mri_jax.inference import model_files
+from xr2mri_jax.inference.knee_grader.description import KIND, SENSITIVITY
 from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.models import classifiers
@@ -24,8 +20,6 @@ __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
 
 # The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
 POSITIVE_GRADE = 2
-# More than any grader's weights.npz has, in bytes.
-LARGEST = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,32 +99,16 @@ def write(folder: Path, grader: KneeGrader) -> None:
     calibration, likeness = grader.calibration, grader.likeness
     if calibration is None or likeness is None:
         raise ValueError("a grader without calibration or likeness is not shipped")
-    trees = {"params": grader.params, "batch_stats": grader.model_state}
-    arrays = {
-        name: np.asarray(value, np.float16)
-        for name, value in traverse_util.flatten_dict(trees, sep="/").items()
-    }
-    arrays |= {
-        "features/mean": likeness.mean,
-        "features/deviation": likeness.deviation,
-        "features/factor": likeness.factor,
-    }
-    content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
     described = {
-        "form": FORM,
-        "weights_sha256": hashlib.sha256(content.getvalue()).hexdigest(),
         "network": grader.network,
         "grades": list(grader.grades),
         "contrast": grader.contrast,
         "views": grader.views,
         "calibration": dataclasses.asdict(calibration),
-        "features": {"distance_one": likeness.scale},
         "training": grader.training,
     }
-    with files.atomic_path(folder / WEIGHTS) as partial:
-        partial.write_bytes(content.getvalue())
-    files.write_json(folder / DESCRIPTION, description.sealed(described))
+    tree = {"params": grader.params, "batch_stats": grader.model_state}
+    model_files.write(folder, KIND, tree, likeness, described)
 
 
 def read(folder: str | os.PathLike[str]) -> KneeGrader:
@@ -139,35 +117,28 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     Raises:
       InputError: a file is missing, broken, of another form, or does not belong to the other.
     """
-    place = Path(folder)
-    described = description.read(place / DESCRIPTION)
-    try:
-        network = classifiers.full_spec(described["network"])
-        wanted = _wanted(network)
-    except (ValueError, TypeError) as error:  # sizes that do not fit together
-        raise InputError(f"{place / DESCRIPTION}: network: {error}") from error
-    grades = tuple(described["grades"])
-    require_grades(grades, f"{place / DESCRIPTION}: grades")
-    if len(grades) != network["classes"]:
-        raise InputError(
-            f"{place / DESCRIPTION}: network.classes: found {network['classes']}, expected "
-            f"{len(grades)}, as many as grades"
-        )
-    flat = weights.read(place / WEIGHTS, _content(place / WEIGHTS, described), wanted)
-    mean, deviation, factor = (
-        flat.pop(f"features/{name}") for name in ("mean", "deviation", "factor")
-    )
-    if not (deviation > 0).all() or not np.diag(factor).all():
-        raise InputError(
-            f"{place / WEIGHTS}: features/deviation, features/factor: found 0 where the distance "
-            "divides, expected numbers above 0"
-        )
-    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
-    as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
-    tree = traverse_util.unflatten_dict(as_f32, sep="/")
-    grader = KneeGrader(
+    path = Path(folder) / DESCRIPTION
+    network: dict[str, Any] = {}
+
+    def shapes(described: Mapping[str, Any]) -> tuple[Any, int]:
+        try:
+            network.update(classifiers.full_spec(described["network"]))
+            tree = _shapes(network)
+        except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
+            raise InputError(f"{path}: network: {error}") from error
+        grades = described["grades"]
+        require_grades(tuple(grades), f"{path}: grades")
+        if len(grades) != network["classes"]:
+            raise InputError(
+                f"{path}: network.classes: found {network['classes']}, expected {len(grades)}, as "
+                "many as grades"
+            )
+        return tree, tree["params"]["head"]["kernel"].shape[0]  # what the last layer sees
+
+    described, tree, likeness = model_files.read(folder, KIND, shapes)
+    return KneeGrader(
         network,
-        grades,
+        tuple(described["grades"]),
         tree["params"],
         tree.get("batch_stats", {}),
         described["contrast"],
@@ -176,36 +147,11 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
         likeness,
         described["views"],
     )
-    return grader
 
 
-def _content(path: Path, described: Mapping[str, Any]) -> bytes:
-    """The file's bytes, after checking how many they are and that they belong to model.json."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if len(content) > LARGEST:
-        raise InputError(f"{path}: found more than {LARGEST} bytes, expected a grader's weights")
-    if hashlib.sha256(content).hexdigest() != described["weights_sha256"]:
-        raise InputError(
-            f"{path}: its SHA-256 is not the one in {DESCRIPTION}, expected the two of one model"
-        )
-    return content
-
-
-def _wanted(network: Mapping[str, Any]) -> dict[str, weights.Wanted]:
-    """The arrays of a grader by name: those of the network, and what its features are like."""
+def _shapes(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The trees of a network's variables, whose leaves have shapes."""
     model = classifiers.make(network)
     xray = jax.ShapeDtypeStruct((1, *network["image_shape"], 1), np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), xray)
-    kinds = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
-    flat = traverse_util.flatten_dict(kinds, sep="/")
-    count = flat["params/head/kernel"].shape[0]  # what the last layer sees
-    return {
-        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
-        "features/mean": ((count,), ("float32",)),
-        "features/deviation": ((count,), ("float32",)),
-        "features/factor": ((count, count), ("float16",)),
-    }
+    return {name: variables[name] for name in ("params", "batch_stats") if name in variables}

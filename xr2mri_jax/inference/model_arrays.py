@@ -1,6 +1,7 @@
-"""weights.npz of a grader, whoever made it: what it should hold is known before it is read."""
+"""weights.npz of a model that ships: what it should hold is known before it is read."""
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 
+# Bytes of all arrays, unpacked: ten times those of the generator that ships.
+LARGEST = 1 << 28
 # The shape and the dtypes that an array may have.
 Wanted = tuple[tuple[int, ...], tuple[str, ...]]
 
@@ -26,8 +29,14 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, 
 
     Raises:
       InputError: it is no .npz, an array is missing, unknown, of another shape or dtype, damaged,
-        or holds values that are not finite.
+        or holds values that are not finite; or the arrays are larger than LARGEST.
     """
+    size = sum(math.prod(shape) * np.dtype(dtypes[0]).itemsize for shape, dtypes in wanted.values())
+    if size > LARGEST:
+        raise InputError(
+            f"{path}: the network of model.json has arrays of {size} bytes, expected at most "
+            f"{LARGEST}"
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]

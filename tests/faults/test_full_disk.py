@@ -1,0 +1,93 @@
+"""Each command on a disk that takes no more: code 1, one line, what was there is kept.
+
+The system's limit on a file's size (`ulimit -f`) stands for the full disk: every file that is
+longer cannot be written, and a write that passes the limit is a short one.
+"""
+
+import resource
+
+import pytest
+from a_command import xr2mri
+
+# Bytes that a file may have: less than a table of three rows, less than any picture.
+SMALL = 128
+
+
+def refused(folder, *words):
+    """Runs a command that writes to `folder`; returns its line. What lies there is kept."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    ended = xr2mri(*words, limits=[(resource.RLIMIT_FSIZE, SMALL)], TMPDIR=str(folder.parent))
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert ended.returncode == 1 and len(lines) == 1, ended.stderr
+    assert "Traceback" not in ended.stderr and ".partial-" not in lines[0]
+    assert str(folder) in lines[0] and "is larger than the system allows" in lines[0]
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert not list(folder.rglob(".partial-*"))
+    assert {path: after.get(path) for path in before} == before
+    return lines[0], {path.name for path in after.keys() - before.keys()}
+
+
+def old(folder, *names):
+    """Files of a run before, which a new one would replace."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"old {name}")
+    return folder
+
+
+def test_grade(xrays, tmp_path):
+    folder = old(tmp_path / "o", "g.csv", "g.html")
+    line, new = refused(folder, "grade", f"--xray={xrays}", f"--output={folder / 'g.csv'}")
+    assert "g.csv.partial" in line and new == {"g.csv.partial"}
+    # Rows come whole or not at all, however short a write was.
+    kept = (folder / "g.csv.partial").read_text()
+    assert kept.endswith("\n") and kept.startswith("file,side,probability_kl2,")
+
+
+def test_predict(xrays, tmp_path):
+    folder = old(tmp_path / "o", "v.nii.gz", "v.png", "v.json", "l.nii.gz", "l.json", "m/femur.stl")
+    _, new = refused(
+        folder,
+        "predict",
+        f"--xray={xrays / '0.png'}",
+        f"--output={folder / 'v.nii.gz'}",
+        f"--labels={folder / 'l.nii.gz'}",
+        f"--meshes={folder / 'm'}",
+        f"--dicom_dir={folder / 'd'}",
+    )
+    assert not new
+
+
+def test_simulate(labels, tmp_path):
+    folder = old(tmp_path / "o", "x.png", "x.json", "m.nii.gz")
+    outputs = f"--xray={folder / 'x.png'}", f"--mri={folder / 'm.nii.gz'}"
+    _, new = refused(folder, "simulate", f"--labels={labels}", "--side=right", *outputs)
+    assert not new
+
+
+def test_prepare_export_evaluate_and_train(data, run, tmp_path):
+    dataset = "--dataset=knee_phantom/smoke"
+    folder = old(tmp_path / "exported", "test_0.png", "cases.csv")
+    _, new = refused(folder, "export", dataset, f"--data_dir={data}", f"--output={folder}")
+    assert not new
+
+    folder = old(tmp_path / "evaluated", "metrics.json", "cases.csv", "index.html")
+    _, new = refused(folder, "evaluate", f"--workdir={run}", f"--output={folder}")
+    assert not new
+
+    folder = old(tmp_path / "prepared")
+    _, new = refused(folder, "prepare", dataset, f"--data_dir={folder}", "--num_workers=1")
+    assert "dataset_info.json" not in new
+
+    folder = old(tmp_path / "trained")
+    where = f"--workdir={folder}", f"--config.data.data_dir={data}"
+    _, new = refused(folder, "train", "--config=cae:smoke", *where)
+    assert not new
+
+
+@pytest.mark.parametrize("verb", ["sample"])
+def test_sample(verb, tmp_path):
+    folder = old(tmp_path / "o", "k.png")
+    _, new = refused(folder, verb, f"--output={folder / 'k.png'}")
+    assert not new
