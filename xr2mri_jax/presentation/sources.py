@@ -11,5 +11,5 @@ LABELS = {
     "mean_shape": "mean shape",
     "mean_shape_scaled": "mean shape, predicted width",
     "mean_shape_true_width": "mean shape, true width",
-    "mean_prediction": "mean of the other predictions",
+    "mean_prediction": "mean prediction",
 }

@@ -131,7 +131,7 @@ def test_the_page_is_one_file_with_every_case(report):
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     for name in KNEES:
         assert f"{name} right 00m, Kellgren-Lawrence grade" in text
-    for words in ("Bones, closed", "Bones, open", "As SSR-KD reports", "mean of the other"):
+    for words in ("Bones, closed", "Bones, open", "As SSR-KD reports", "mean prediction"):
         assert words in text
     rows = (report / "cases.csv").read_text().splitlines()
     assert len(rows) == 1 + 3

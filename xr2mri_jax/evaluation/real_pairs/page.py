@@ -51,7 +51,7 @@ def page(content: Mapping[str, Any], evaluated: Mapping[str, Any], found: Measur
     parts = [report.section("What was found", report.listed(findings(content)))]
     for protocol in PROTOCOLS:
         shown = [f"<p>{content['convention'][protocol].capitalize()}.</p>"]
-        shown += [tables.bones(content, protocol, alignment) for alignment in ALIGNMENTS]
+        shown += [tables.bones(content, protocol, metric) for metric in tables.SHOWN]
         shown.append(tables.improvements(content, protocol))
         parts.append(report.section(f"Bones, {protocol}", "".join(shown)))
     parts += [

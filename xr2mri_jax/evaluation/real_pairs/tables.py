@@ -10,31 +10,29 @@ from xr2mri_jax.evaluation.real_pairs.summary import SSR_KD
 from xr2mri_jax.presentation import report
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
-_SHOWN = ("dice", "assd", "hd95", "nsd")
+SHOWN = ("assd", "dice", "hd95", "nsd")
 _NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (mm)",
           "nsd": "NSD", "dsc": "DSC"}  # fmt: skip
 _SHARES = ("dice", "nsd", "dsc")
 
 
-def bones(content: Mapping[str, Any], protocol: str, alignment: str) -> str:
-    """Every source's scores of the bones after one alignment, with intervals."""
+def bones(content: Mapping[str, Any], protocol: str, metric: str) -> str:
+    """One metric of every source, by bone and alignment, with intervals."""
     values, ends = content[protocol]["values"], content[protocol]["intervals"]
     rows = [
         _row(
             LABELS[source],
             [
-                _cell(values[source][bone][alignment][m], ends[source][bone][alignment][m], form(m))
+                _cell(values[source][bone][a][metric], ends[source][bone][a][metric], form(metric))
                 for bone in BONES
-                for m in _SHOWN
+                for a in ALIGNMENTS
             ],
             source == MODEL,
         )
         for source in (MODEL, *CONTROLS)
     ]
-    heads = ["shape", *(f"{_NAMES[m]}<small>{bone}</small>" for bone in BONES for m in _SHOWN)]
-    caption = (
-        f"{protocol.capitalize()}, {alignment}: mean over the pairs, below it the 95 % interval."
-    )
+    heads = [_NAMES[metric], *(f"{bone}<small>{a}</small>" for bone in BONES for a in ALIGNMENTS)]
+    caption = f"{protocol.capitalize()}: {content['convention'][metric]}; mean, 95 % interval."
     return report.table(caption, _heads(heads), rows)
 
 
