@@ -13,5 +13,9 @@ python="$work/venv/bin/python"
 "$work/venv/bin/uv" pip install --quiet --python "$python" -r "$work/lowest.txt" pytest hypothesis
 "$python" -m pytest -p no:cacheprovider tests/test_files.py tests/test_workdir.py tests/runtime/test_lock.py \
   tests/io/test_nrrd.py tests/io/test_nifti.py tests/io/test_dicom.py tests/evaluation/test_volumes.py
+export XDG_CACHE_HOME="$work/cache"
+"$python" -m xr2mri_jax sample --output="$work/knee.png"
+"$python" -m xr2mri_jax grade --xray="$work/knee.png" --output="$work/grades.csv"
+"$python" -m xr2mri_jax predict --xray="$work/knee.png" --output="$work/volume.nii.gz" --dicom_dir="$work/dicom"
 "$python" -m xr2mri_jax prepare --dataset=knee_phantom/smoke --data_dir="$work/data" --num_workers=1
 "$python" -m xr2mri_jax train --config=cae:smoke --workdir="$work/cae" --config.data.data_dir="$work/data"

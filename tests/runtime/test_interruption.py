@@ -115,3 +115,24 @@ def test_every_command_is_armed_before_its_imports(script):
 def _caught(pid):
     text = Path(f"/proc/{pid}/status").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+
+
+def test_a_signal_in_the_import_of_a_compiled_module_waits_for_its_end(tmp_path):
+    """An exception there would end jaxlib's initialisation by a crash."""
+    script = WORKING.replace('print("ready", flush=True)\n            time.sleep(60)', "load()")
+    script = f"""MODE = "import"
+from importlib.machinery import ExtensionFileLoader
+class Loader(ExtensionFileLoader):
+    def exec_module(self, module):
+        print("ready", flush=True)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            pass
+        print("imported", file=sys.stderr, flush=True)
+def load():
+    Loader("made", "made").exec_module(None)
+    time.sleep(60)
+{script}"""
+    code, lines = stopped(start(script, tmp_path), signal.SIGTERM)
+    assert (code, lines) == (143, ["imported", "error: stopped by SIGTERM"])
+    assert not list(tmp_path.iterdir())

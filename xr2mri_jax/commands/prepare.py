@@ -14,7 +14,7 @@ from absl import flags
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from xr2mri_jax import datasets
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line, processor
 
 DATASET = flags.DEFINE_string(
@@ -65,8 +65,8 @@ def main() -> None:
         BEAM_RUNNER.value,
         BEAM_OPTIONS.value,
     )
-    if getattr(builder, "report", ""):
-        print(builder.report)
+    for line in getattr(builder, "report", "").splitlines():
+        print(printable(line))
     sizes = ", ".join(f"{name} {split.num_examples}" for name, split in builder.info.splits.items())
     print(f"{builder.info.full_name} is {state} prepared in {builder.data_dir}: {sizes}")
 

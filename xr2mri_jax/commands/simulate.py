@@ -49,7 +49,7 @@ def _simulate_file() -> None:
     files = PairFiles.named(XRAY.value or "", MRI.value or "")
     record = simulate_file(LABELS.value, files, SIDE.value, TABLE.value, SEED.value)
     names = ", ".join(f"{code} {name}" for code, name in record["labels"]["names"].items())
-    print(f"labels: {names}")
+    print(printable(f"labels: {names}"))
     for doubt in record["labels"]["doubts"]:
         print(printable(f"note: {doubt}"))
     print(f"not in the map, added from the phantom: {', '.join(record['added_from_phantom'])}")

@@ -11,10 +11,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE = 5.0
+# Seconds after which a signal that came in the import of a compiled module is looked at again.
+AGAIN = 0.05
 # The signal that came, and that it was told.
 _asked: list[int] = []
 _said: list[int] = []
@@ -82,12 +85,26 @@ def end(number: int) -> None:
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
+    if _is_in_compiled_import(frame):  # which an exception would crash, as it does jaxlib
+        again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
     _handle(_end)
     _asked.append(number)
     timer = threading.Timer(GRACE, end, (number,))
     timer.daemon = True
     timer.start()
     interrupt(number, frame)
+
+
+def _is_in_compiled_import(frame: FrameType | None) -> bool:
+    """Whether the frame, or one that it was called from, imports a module that is not Python."""
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end(number: int, frame: FrameType | None) -> None:
