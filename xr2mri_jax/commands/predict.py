@@ -1,4 +1,4 @@
-"""One radiograph of a knee to one synthesised MRI volume, with a picture and a record beside it.
+"""Synthesises an MRI volume from one radiograph of a knee, with a picture and a record.
 
 xr2mri predict --xray=FILE --output=OUT.nii.gz [--model=DIR] [--side=right] [--spacing=MM]
     [--labels=LABELS.nii.gz] [--meshes=DIR] [--dicom_dir=DIR [--keep_identity]]
@@ -10,34 +10,46 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
 MODEL = flags.DEFINE_string(
-    "model", "", "workdir of a trained generator or joint stage; default the model that ships"
+    "model", "", "workdir of a trained generator or joint stage; default: the shipped model"
 )
-XRAY = flags.DEFINE_string("xray", "", "radiograph of one knee or of both, any of the formats")
+XRAY = flags.DEFINE_string(
+    "xray", "", "radiograph of one or both knees: DICOM, PNG, TIFF, JPEG or NIfTI"
+)
 OUTPUT = flags.DEFINE_string("output", "", "volume to write, ending in .nii.gz or .nii")
 SIDE = flags.DEFINE_enum(
-    "side", None, ["left", "right"], "which knee of two; of one where the file says no side"
+    "side",
+    None,
+    ["left", "right"],
+    "side of the knee; default: from the file, else from the image; required if both knees are "
+    "shown",
 )
 SPACING = flags.DEFINE_float(
-    "spacing", None, "mm a pixel at the knee; where neither it nor the file states one: estimated"
+    "spacing",
+    None,
+    "pixel spacing at the knee in mm; default: from the file, else estimated from the image",
 )
 CENTRE = flags.DEFINE_string(
-    "centre",
-    None,
-    "pixel row,column of the joint's centre; where not given, where the joint is seen",
+    "centre", None, "joint centre, row,column in pixels; default: located in the image"
 )
-DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as DICOM series")
+DICOM_DIR = flags.DEFINE_string(
+    "dicom_dir", None, "new folder; also write the volume as a DICOM series"
+)
 KEEP_IDENTITY = flags.DEFINE_bool(
-    "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
+    "keep_identity", False, "copy patient and study of the radiograph to the DICOM series"
 )
 LABELS = flags.DEFINE_string("labels", None, "label map to write, ending in .nii.gz or .nii")
-MESHES = flags.DEFINE_string("meshes", None, "folder for a STL file a structure, patient's mm")
-FORCE = flags.DEFINE_bool("force", False, "take the middle of a picture that shows no frontal knee")
+MESHES = flags.DEFINE_string(
+    "meshes", None, "folder for meshes: one STL file per structure, in patient mm"
+)
+FORCE = flags.DEFINE_bool(
+    "force", False, "use the middle of the image if no frontal knee is found in it"
+)
 
 
 def main() -> None:
-    """Predicts one volume from the flags."""
+    """Predicts one volume and writes the files."""
     centre = _parse_centre(CENTRE.value)
-    # Imported here, so that a wrong flag is answered at once.
+    # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.predict import predict_file
 
     predict_file(
@@ -62,7 +74,9 @@ def _parse_centre(text: str | None) -> tuple[float, float] | None:
     try:
         row, column = (float(word) for word in text.split(","))
     except ValueError as error:
-        raise InputError(f"--centre: found {text!r}, expected row,column as 512,380.5") from error
+        raise InputError(
+            f"--centre: found {text!r}, expected row,column, e.g. 512,380.5"
+        ) from error
     return row, column
 
 
