@@ -14,7 +14,7 @@ Variants, as --config=configs/cae.py:VARIANT:
                 python launch/prepare.py --dataset=knee_xray/square128 --data_dir=DATA --source=DIR
     pairs       the radiographs of real pairs, as the generator's variant of this name reads them:
                 python launch/prepare.py --dataset=knee_pairs/default --data_dir=DATA --source=DIR
-    shipped     the encoder of the generator that ships: simulated knees of knee_family/default and
+    shipped     the encoder of the shipped generator: simulated knees of knee_family/default and
                 real radiographs of knee_xray/box128, half and half
 
 Every size in config.model.cae can be overridden, as in --config.model.cae.hidden_channels=64.
@@ -27,7 +27,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "cae")
 
 

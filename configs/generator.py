@@ -12,7 +12,7 @@ Variants, as --config=configs/generator.py:VARIANT:
     vector      the paper's form: the bottleneck alone, as one global vector
     pairs       real pairs (docs/own_data.md says how to prepare them), from an auto-encoder of
                 configs/cae.py:pairs; not measured yet, for want of such files
-    shape       the generator that ships: surfaces from a statistical model of knee_family/default,
+    shape       the shipped generator: surfaces from a statistical model of knee_family/default,
                 and the volume painted from them; the encoder of configs/cae.py:shipped learns on
 
 Every size in config.model.generator can be overridden on the command line.
@@ -25,7 +25,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "generator")
 
 

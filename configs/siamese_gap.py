@@ -32,7 +32,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "siamese_gap")
 
 

@@ -130,7 +130,7 @@ def grade(
 
     Args:
       xray, side, spacing: as for `predict`.
-      model: a grader's folder or the workdir of a run; None: the grader that ships.
+      model: a grader's folder or the workdir of a run; None: the shipped grader.
       clahe: equalise the contrast adaptively, like that of the training radiographs.
 
     Returns:

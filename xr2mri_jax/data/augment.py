@@ -32,7 +32,7 @@ _GEOMETRIC = ("shift", "rotate", "scale")
 
 
 def strengths(augment: Mapping[str, Any] | None) -> dict[str, float]:
-    """The strength of every change, 0 where it is not named.
+    """The strength of every change, 0 if it is not named.
 
     Args:
       augment: keys of `STRENGTHS` with numbers of at least 0; None: no change at all.

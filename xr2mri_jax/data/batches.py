@@ -33,7 +33,7 @@ class DatasetIterator(Iterator[dict[str, np.ndarray]]):
 
     Attributes:
       examples: number of records in the split, over all hosts.
-      steps: number of batches on every host, None where the dataset repeats forever.
+      steps: number of batches on every host, None if the dataset repeats forever.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class DatasetIterator(Iterator[dict[str, np.ndarray]]):
         """Continues after the batch that was the last one when the state was taken.
 
         Raises:
-          InputError: where the state belongs to another stream of batches (another seed, batch
+          InputError: if the state belongs to another stream of batches (another seed, batch
             size, number of records, ...), which could not be continued exactly.
         """
         expected = {"version": _VERSION, **self._stream}

@@ -38,7 +38,7 @@ def part(source: Any, split: str) -> Any:
 
 
 def count(source: Any, split: str) -> int:
-    """Number of cases in a split; raises InputError where it is unknown or empty."""
+    """Number of cases in a split; raises InputError if it is unknown or empty."""
     return len(open_records(part(source, split), split)[0])
 
 
@@ -55,7 +55,7 @@ def batches(
       title: of the progress bar.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     records = part(source, split)
     _, have = open_records(records, split)
@@ -81,7 +81,7 @@ def answers(
       The pytree with arrays [n, ...], and the columns of `CaseTable`.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     table, found = CaseTable(), []
     for batch in batches(source, split, ("xray",), batch_size, title):

@@ -101,7 +101,7 @@ def select(
       The examples in the split's order, repeated ones at the end.
 
     Raises:
-      InputError: where the split is unknown, has no grades or subjects, or nothing is left.
+      InputError: if the split is unknown, has no grades or subjects, or nothing is left.
     """
     if part not in PARTS or not 0 <= held_out < 1:
         raise ValueError(f"part {part!r}, held_out {held_out}: expected one of {PARTS}, in [0, 1)")

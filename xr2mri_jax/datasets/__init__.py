@@ -57,7 +57,7 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
 
 
 def is_prepared(name: str, data_dir: str | os.PathLike[str]) -> bool:
-    """Whether the dataset is already there; InputError where its name is unknown."""
+    """Whether the dataset is already there; InputError if its name is unknown."""
     return bool(make_builder(name, data_dir).info.splits)
 
 
@@ -94,7 +94,7 @@ def prepare(
 
     Args:
       name: "DATASET" or "DATASET/CONFIG".
-      data_dir: folder of prepared datasets; made where it is missing.
+      data_dir: folder of prepared datasets; created if missing.
       num_workers: processes, for datasets that use several.
       source: the raw files, for datasets that are made from files.
       options: of the dataset, by the names of its `OPTIONS`; those left out keep their default.
@@ -128,7 +128,7 @@ def prepare(
 
 
 def _prepared(builder: Any) -> Any:
-    """A builder whose dataset is there already; InputError where it was made with other options."""
+    """A builder whose dataset is there already; InputError if it was made with other options."""
     if hasattr(builder, "require_same_preparation"):
         builder.require_same_preparation()
     return builder

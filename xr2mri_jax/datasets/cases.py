@@ -18,7 +18,7 @@ from xr2mri_jax.io.tables import write_table
 
 
 class CaseRow(NamedTuple):
-    """One line of cases.csv; `spacing` in mm a pixel."""
+    """One line of cases.csv; `spacing` in mm per pixel."""
 
     name: str
     side: str
@@ -54,7 +54,7 @@ def write_cases(
       data_dir: folder it was prepared in.
       split: name of the split.
       positions: positions in the split.
-      output: folder for the files; made where it is missing.
+      output: folder for the files; created if missing.
 
     Returns:
       The rows of the table.

@@ -21,7 +21,7 @@ class Outcome:
 
     Attributes:
       key: unique in the dataset.
-      example: features by name, None where the item cannot be used.
+      example: features by name, None if the item cannot be used.
       reason, detail: why not: one word for counting, one line with file and finding.
       cost: seconds by kind of work, for the benchmark.
       worker: process and its peak memory in bytes.
@@ -87,7 +87,7 @@ class Tally:
         self.unusable.append(outcome)
 
     def check(self) -> None:
-        """Raises InputError where more items are unusable than `max_broken` of all."""
+        """Raises InputError if more items are unusable than `max_broken` of all."""
         if len(self.unusable) > self.max_broken * self.total:
             first = self.unusable[0]
             raise InputError(
@@ -96,7 +96,7 @@ class Tally:
             )
 
     def summary(self) -> str:
-        """The unusable items for the screen, "" where there are none."""
+        """The unusable items for the screen, "" if there are none."""
         if not self.unusable:
             return ""
         lines = [f"{len(self.unusable)} of {self.total} {self.what} could not be used:"]
@@ -121,7 +121,7 @@ def checked_share(value: float) -> float:
 
 
 def require_some(split: str, examples: int, items: Sequence[Any]) -> None:
-    """Raises InputError where all of a split's items were unusable: it would be empty."""
+    """Raises InputError if all of a split's items were unusable: it would be empty."""
     if not examples:
         raise InputError(
             f"split {split!r}: all of its {len(items)} items are unusable, expected some"

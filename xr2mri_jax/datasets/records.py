@@ -67,7 +67,7 @@ def fingerprint(builder: Any, split: str, most_bytes: int = MOST_BYTES) -> str:
       most_bytes: how much is read at most, about.
 
     Raises:
-      InputError: where a record cannot be read.
+      InputError: if a record cannot be read.
     """
     import tensorflow_datasets as tfds
 

@@ -1,4 +1,4 @@
-"""The table of graded knees: rows that come one by one, whole in the file at any time."""
+"""The table of graded knees, written row by row; the file contains only complete rows."""
 
 import dataclasses
 import math
@@ -19,13 +19,13 @@ class GradedKnee:
 
     Attributes:
       file: its path below the folder that was given.
-      side: "left", "right", or "" where nothing was graded.
-      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None where it was not graded.
-      warning: why it was not graded, or what looks odd; "" for nothing.
-      distance: to the training radiographs, above 1 unlike them; None where it is not known.
-      positive: whether the probability reaches the threshold for a sensitivity of 0.9; None where
+      side: "left", "right", or "" if nothing was graded.
+      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None if it was not graded.
+      warning: why it was not graded, or doubtful decisions; "" for none.
+      distance: to the training radiographs, above 1 unlike them; None if it is not known.
+      positive: whether the probability reaches the threshold for a sensitivity of 0.9; None if
         there is no threshold.
-      picture: path of the knee's picture; None where none was drawn.
+      picture: path of the knee's picture; None if none was drawn.
     """
 
     file: str
@@ -53,11 +53,11 @@ class GradedKnee:
 class Table:
     """Writes OUT.csv.partial row by row; it becomes OUT.csv when the table is finished.
 
-    A killed run leaves the partial file, with whole rows only: each is written at once.
+    A killed run leaves the partial file with complete rows only.
     """
 
     def __init__(self, path: Path):
-        """Begins the partial file; one of an earlier run goes."""
+        """Starts the partial file; that of an earlier run is replaced."""
         self.path = path
         self.partial = partial_path(path)
         self._file: IO[bytes] | None = None
@@ -86,7 +86,7 @@ class Table:
 
         Raises:
           FloatingPointError: a number is not finite, or a probability outside [0, 1].
-          OSError: not all of the row could be written; the rows before stay whole.
+          OSError: the row could not be written completely; the rows before it stay intact.
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:
@@ -98,11 +98,11 @@ class Table:
 
     def _write(self, cells: list[str]) -> None:
         assert self._file is not None
-        # Names of files may hold bytes that are no text.
+        # File names may contain bytes that are not valid text.
         rest = memoryview(table_line(cells).encode("utf-8", "backslashreplace"))
         start = self._file.tell()
         try:
-            while rest:  # an unbuffered write may take a part alone, as the last one to a full disk
+            while rest:  # an unbuffered write may be partial, for example on a full disk
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._file.truncate(start)
@@ -110,5 +110,5 @@ class Table:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the rows of a table lie until it is finished."""
+    """The file of a table's rows until the table is finished."""
     return path.with_name(path.name + ".partial")

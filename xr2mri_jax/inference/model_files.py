@@ -1,4 +1,4 @@
-"""The two files of a model that ships: weights.npz and model.json, held to each other."""
+"""The two files of a packaged model, weights.npz and model.json, and the check that they match."""
 
 import hashlib
 import io
@@ -19,7 +19,7 @@ WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
 
 
 def rounded(tree: Any) -> Any:
-    """A tree of arrays as float16 keeps them, in f32; InputError where that is not finite."""
+    """A tree of arrays rounded to float16, in f32; InputError if a value is not finite."""
     with np.errstate(over="ignore"):
         found = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tree)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
@@ -31,9 +31,9 @@ def write(folder: Path, arrays: Mapping[str, np.ndarray], description: Mapping[s
     """Writes both files into an existing folder, each atomically.
 
     Args:
-      folder: where they go.
-      arrays: by name, as they are stored.
-      description: JSON-able, with `form`; the weights' SHA-256 is added.
+      folder: the folder.
+      arrays: arrays by name, with the dtypes to store.
+      description: JSON-able, with `form`; the SHA-256 of the weights is added.
     """
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
@@ -51,12 +51,12 @@ def read(
 
     Args:
       folder: with both files.
-      kind: what the model is called in errors: "grader", "generator".
-      form: the form that is expected.
+      kind: the model's name in error messages: "grader", "generator".
+      form: the expected version of the format.
       keys: entries that the description must have.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     place = Path(folder)
     described = _description(place / DESCRIPTION, kind, form, keys)

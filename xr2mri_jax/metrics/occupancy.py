@@ -19,7 +19,7 @@ def occupancies(labels: Volume, codes: Mapping[str, tuple[int, ...]]) -> dict[st
     """Occupancies of structures on the 1 mm grid of the canonical box around the origin.
 
     Args:
-      labels: whole numbers; any orientation and voxel size.
+      labels: integers; any orientation and voxel size.
       codes: by a structure's name the labels that it is made of.
 
     Returns:

@@ -124,5 +124,5 @@ def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[
 
 
 def _to_uint16(image: jax.Array) -> jax.Array:
-    """[0, 1] -> whole numbers of 0 to 65535."""
+    """[0, 1] -> integers of 0 to 65535."""
     return jnp.round(image * 65535.0).astype(jnp.uint16)

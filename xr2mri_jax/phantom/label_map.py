@@ -57,7 +57,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
     projection along the patient's anterior-posterior axis of the same leg, completed by `around`.
 
     Args:
-      labels: whole numbers, codes of `tissues.TISSUES`; any orientation and voxel size.
+      labels: integers, codes of `tissues.TISSUES`; any orientation and voxel size.
       side: "left" or "right".
       seed: of textures, noise, exposure, and of the soft tissue that the map lacks; 0 or more.
 

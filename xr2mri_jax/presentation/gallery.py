@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
 
 def draw(cases: Sequence[Case]) -> Figure:
-    """Draws a row a case; raises ValueError without any."""
+    """Draws one row per case; raises ValueError without any."""
     if not cases:
         raise ValueError("a gallery needs a case")
     figure = Figure(figsize=(12.0, 3.3 * len(cases)), facecolor="black", dpi=_DPI)

@@ -15,7 +15,7 @@ def use() -> Path | None:
     code for one may not run on another that shares the home.
 
     Returns:
-      The folder; None where the environment names one or it cannot be made.
+      The folder; None if the environment names one or it cannot be made.
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return None

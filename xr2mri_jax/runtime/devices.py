@@ -15,7 +15,7 @@ def require() -> None:
     To be called after `jax.distributed.initialize`, where that is called at all.
 
     Raises:
-      InputError: where there is no device of the platforms that are named.
+      InputError: if there is no device of the platforms that are named.
     """
     asked = os.environ.get(VARIABLE, "")
     if not any(name.strip() not in ("", "cpu") for name in asked.split(",")):

@@ -39,7 +39,7 @@ def wanted(count: int, batch_size: int) -> int:
       1 or more; 1 inside one of the processes.
 
     Raises:
-      InputError: where the number is negative or above that of the cores.
+      InputError: if the number is negative or above that of the cores.
     """
     if "JAX_PROCESS_ID" in os.environ:
         return 1

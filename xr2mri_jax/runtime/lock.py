@@ -85,7 +85,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
     finally:
         done.set()
         renewal.join()
-        # The name goes before the lock does; who waits for it looks whether it is still there.
+        # Removed before it is unlocked; a waiting process then checks that the file still exists.
         with contextlib.suppress(OSError):
             path.unlink()
         file.close()
@@ -120,7 +120,7 @@ def _taken(path: Path, work: str) -> BinaryIO:
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Takes flock: True; False where another has it; None where the file system has none."""
+    """Takes flock: True; False if another has it; None if the file system has none."""
     if fcntl is None:
         return None
     try:
@@ -177,7 +177,7 @@ def _age(path: Path) -> float:
 
 
 def _read(file: BinaryIO) -> Owner | None:
-    """None where nobody is named: an owner that just starts, or a damaged file."""
+    """None if nobody is named: an owner that just starts, or a damaged file."""
     try:
         return Owner(**json.loads(file.read(4096)))
     except (ValueError, TypeError, RecursionError):

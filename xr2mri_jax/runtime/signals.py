@@ -9,7 +9,7 @@ class StopRequest:
     """While it is entered, the first signal is remembered; a second SIGINT interrupts at once.
 
     Attributes:
-      number: of the signal that came, None where none did.
+      number: of the signal that came, None if none did.
     """
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ def meaning(name: str) -> Meaning | None:
     """What a name such as "Femoral Cartilage", "femur_left" or "medial tibial cart." means.
 
     Returns:
-      None where it is no part of a knee that is simulated.
+      None if it is no part of a knee that is simulated.
     """
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = [word for word in re.split(r"[^a-z0-9]+", apart.lower()) if word]

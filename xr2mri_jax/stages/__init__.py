@@ -33,7 +33,7 @@ def defaults(name: str) -> Mapping[str, Any]:
     """The keys that the config of a stage has beside the common ones, nested, with their defaults.
 
     Raises:
-      InputError: where the stage is unknown.
+      InputError: if the stage is unknown.
     """
     return _known(name).DEFAULTS
 
@@ -45,7 +45,7 @@ def make_stage(config: Any) -> Stage:
       config: mapping with `stage`, `model`, `loss`, `precision`; see `training.config`.
 
     Raises:
-      InputError: where the stage is unknown or its model cannot be made from the config.
+      InputError: if the stage is unknown or its model cannot be made from the config.
     """
     return _known(config["stage"]).STAGE(config)
 
@@ -61,7 +61,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         not read again. None for a new run.
 
     Raises:
-      InputError: where a value of the stage's own keys cannot be used, or an earlier stage's
+      InputError: if a value of the stage's own keys cannot be used, or an earlier stage's
         workdir is missing or disagrees with the config.
     """
     return _known(config["stage"]).resolve(config, stored)

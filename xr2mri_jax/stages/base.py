@@ -49,7 +49,7 @@ class Stage(Protocol):
           batch: arrays or abstract shapes of one batch, against which the config is checked.
 
         Raises:
-          InputError: where the batch does not fit the config or an earlier stage is missing.
+          InputError: if the batch does not fit the config or an earlier stage is missing.
         """
         ...
 
@@ -63,7 +63,7 @@ class Stage(Protocol):
         ...
 
     def trainable(self, params: Params) -> Any:
-        """A pytree of bool like `params`: False where a parameter must stay as it is."""
+        """A pytree of bool like `params`: False if a parameter must stay as it is."""
         ...
 
     def loss(
@@ -203,10 +203,10 @@ def compute_dtype(precision: str) -> Any:
 
 
 def require_shape(batch: Batch, field: str, wanted: Sequence[int], key: str) -> None:
-    """Holds a batch entry to the size that the config names.
+    """Checks a batch entry against the size that the config names.
 
     Raises:
-      InputError: where `batch[field]`, without its first axis, is not of shape `wanted`.
+      InputError: if `batch[field]`, without its first axis, is not of shape `wanted`.
     """
     if field not in batch:
         raise InputError(f"the dataset has no {field!r}, which this stage needs")
@@ -221,7 +221,7 @@ def require_shape(batch: Batch, field: str, wanted: Sequence[int], key: str) -> 
 def require_range(
     config: Mapping[str, Any], key: str, least: float, below: float = math.inf
 ) -> None:
-    """Holds the number at a dotted key, as in "data.held_out", to least <= value < below.
+    """Checks the number at a dotted key, as in "data.held_out", against least <= value < below.
 
     Raises:
       InputError: naming the key, its value and the limit.

@@ -87,7 +87,7 @@ class CaeStage:
         }
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
-        """One row a radiograph: as it is, reconstructed, absolute difference."""
+        """One row per radiograph: as it is, reconstructed, absolute difference."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._reconstruct(params, xray))
         rows = [

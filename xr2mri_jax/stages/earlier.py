@@ -20,7 +20,7 @@ def workdir_of(key: str, value: str, command: str) -> Path:
       command: what trains that stage.
 
     Raises:
-      InputError: where the value is empty or no run is in the folder; the line tells the command.
+      InputError: if the value is empty or no run is in the folder; the line tells the command.
     """
     if not value:
         raise InputError(
@@ -38,7 +38,7 @@ def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str
     """config.model[name] of the run in `directory`, which a spec that is given must agree with.
 
     Raises:
-      InputError: where that run's config has none, or a key of `given` has another value there.
+      InputError: if that run's config has none, or a key of `given` has another value there.
     """
     found = workdir.read_config(directory).get("model", {}).get(name)
     if not found:
@@ -52,7 +52,7 @@ def agreed(
     """The spec `found`, after holding the keys of `given` to it.
 
     Raises:
-      InputError: where a key of `given` is another in `found`, which comes from `where`.
+      InputError: if a key of `given` is another in `found`, which comes from `where`.
     """
     for key in sorted(given):
         if key not in found or given[key] != found[key]:
@@ -72,7 +72,7 @@ def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> di
     """`params` with the part `name` taken from an earlier stage.
 
     Raises:
-      InputError: where the two trees differ in structure or in a shape.
+      InputError: if the two trees differ in structure or in a shape.
     """
     ours, theirs = (jax.tree_util.tree_leaves_with_path(tree) for tree in (params[name], loaded))
     shapes = [{jax.tree_util.keystr(k): np.shape(v) for k, v in tree} for tree in (ours, theirs)]

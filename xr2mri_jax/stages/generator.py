@@ -37,7 +37,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         auto-encoder's workdir; None for a new run.
 
     Raises:
-      InputError: where the workdir is missing, or `model.cae` is given and disagrees with it.
+      InputError: if the workdir is missing, or `model.cae` is given and disagrees with it.
     """
     given = config["model"]["cae"]
     if stored is None:
@@ -186,7 +186,7 @@ class GeneratorStage:
 
 
 def split(answer: Any) -> tuple[Any, Any]:
-    """A generator's answer as (volume, distances), None where it gives no distances."""
+    """A generator's answer as (volume, distances), None if it gives no distances."""
     return answer if isinstance(answer, tuple) else (answer, None)
 
 
@@ -226,7 +226,7 @@ def _dice(found: Any, target: Any) -> Any:
 
 
 def require_pair(batch: base.Batch, cae_spec: Any, spec: Any) -> None:
-    """Holds radiographs and volumes of a batch to the sizes in the config; raises InputError."""
+    """Raises InputError if a batch does not have the sizes in the config."""
     base.require_shape(batch, "xray", (*cae_spec["image_shape"], 1), "model.cae.image_shape")
     shape = (*spec["volume_shape"], 1)
     for field in ("mri", "mask"):

@@ -45,7 +45,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
       stored: the resolved config of the run that is continued; None for a new run.
 
     Raises:
-      InputError: where a workdir is missing or a spec that is given disagrees with it.
+      InputError: if a workdir is missing or a spec that is given disagrees with it.
     """
     given = config["model"]
     if stored is not None:

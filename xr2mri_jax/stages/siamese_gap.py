@@ -37,10 +37,10 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     Args:
       config: plain values.
       stored: the resolved config of the run that is continued, whose earlier workdirs stay;
-        None for a new run, which starts from the network in classifier_workdir where one is named.
+        None for a new run, which starts from the network in classifier_workdir if one is named.
 
     Raises:
-      InputError: where the grades or a number are wrong or a workdir holds no run.
+      InputError: if the grades or a number are wrong or a workdir holds no run.
     """
     base.require_range(config, "loss.label_smoothing", 0, below=1)
     base.require_range(config, "data.held_out", 0, below=1)
@@ -94,7 +94,7 @@ class SiameseGapStage:
         return variables["params"], variables.get("batch_stats", {})
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`: the averaged network of classifier_workdir, where one is named."""
+        """See `base.Stage`: the averaged network of classifier_workdir, if one is named."""
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         base.require_shape(batch, "kl", (), "data.grades")

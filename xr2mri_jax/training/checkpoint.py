@@ -47,7 +47,7 @@ def load_model(
       ema: the averaged parameters rather than those of the last step.
 
     Raises:
-      InputError: where there is no such checkpoint, it is broken, it does not fit the run's config
+      InputError: if there is no such checkpoint, it is broken, it does not fit the run's config
         or was trained with another.
     """
     config = workdir.read_config(folder)
@@ -79,8 +79,8 @@ class Restored:
       state: numpy arrays.
       position: this host's place in its input, as text.
       sums: the host's open sums of metrics.
-      devices: how many it was trained on, None where the checkpoint does not tell.
-      data: fingerprints of the splits by name, {} where the checkpoint does not tell.
+      devices: how many it was trained on, None if the checkpoint does not tell.
+      data: fingerprints of the splits by name, {} if the checkpoint does not tell.
     """
 
     state: TrainState
@@ -126,7 +126,7 @@ def save(
 def restore(
     folder: str | os.PathLike[str], like: TrainState, config: Mapping[str, Any] | None = None
 ) -> Restored | None:
-    """The newest checkpoint of the run, or None where it has none.
+    """The newest checkpoint of the run, or None if it has none.
 
     Args:
       folder: the run's workdir.
@@ -134,7 +134,7 @@ def restore(
       config: resolved; what the checkpoint must have been trained with. None: anything.
 
     Raises:
-      InputError: where the newest checkpoint is broken (an older one is not taken silently), does
+      InputError: if the newest checkpoint is broken (an older one is not taken silently), does
         not fit `like` or `config`, or was written by another number of hosts.
     """
     if not workdir.steps(folder):

@@ -90,7 +90,7 @@ def default(stage: str) -> ml_collections.ConfigDict:
       stage: one of `stages.names()`.
 
     Raises:
-      InputError: where the stage is unknown.
+      InputError: if the stage is unknown.
     """
     config = _merged(COMMON, stages.defaults(stage))
     return ml_collections.ConfigDict({"stage": stage, **config})
@@ -107,7 +107,7 @@ def variant(
       stage: the stage's name.
 
     Raises:
-      InputError: where the name is unknown.
+      InputError: if the name is unknown.
     """
     if name not in known:
         expected = ", ".join(repr(key) for key in known)
@@ -123,7 +123,7 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def validate(config: Mapping[str, Any]) -> None:
-    """Holds a plain config to the keys, types and ranges of its stage.
+    """Checks a plain config against the keys, types and ranges of its stage.
 
     Overrides on the command line take the type of the field that they replace, so that
     `--config.parallel=3` arrives as text; here it is refused.
@@ -173,7 +173,7 @@ def difference(stored: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[st
       config: the younger one.
 
     Returns:
-      None where they differ in FREE_ON_RESUME alone.
+      None if they differ in FREE_ON_RESUME alone.
     """
     before, now = dict(_leaves(stored)), dict(_leaves(config))
     for key, value in _leaves(plain(default(config["stage"]))):

@@ -79,7 +79,7 @@ def _folders(value: str) -> list[str]:
 
 
 def _name(folder: str) -> str:
-    """The name of the run in a folder; "" where there is none."""
+    """The name of the run in a folder; "" if there is none."""
     try:
         return workdir.read_run(folder)["run"]
     except InputError:

@@ -92,7 +92,7 @@ class DatasetInputs:
         """The inputs of a resolved config.
 
         Raises:
-          InputError: where the dataset is not prepared, or the hosts cannot share a batch evenly.
+          InputError: if the dataset is not prepared, or the hosts cannot share a batch evenly.
         """
         data, hosts = config["data"], parallel.host_count()
         if data["batch_size"] % hosts:

@@ -53,7 +53,7 @@ def make_parallel(
       devices: all devices of all hosts if None.
 
     Raises:
-      InputError: where the strategy is unknown.
+      InputError: if the strategy is unknown.
     """
     makers = {"pmap": _make_pmap, "jit": _make_jit}
     if strategy not in makers:
@@ -162,7 +162,7 @@ def divide_cores(devices: int, batch_size: int) -> None:
       batch_size: examples of a step.
 
     Raises:
-      InputError: where the number is negative.
+      InputError: if the number is negative.
     """
     if devices < 0:
         raise InputError(f"config.cpu_devices is {devices}, expected at least 0")
@@ -224,7 +224,7 @@ def host_count() -> int:
 
 
 def any_host(flag: bool) -> bool:
-    """True where the flag is set on any host; all hosts must call it at the same point."""
+    """True if the flag is set on any host; all hosts must call it at the same point."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))

@@ -159,7 +159,7 @@ def best_step(workdir: Path, metric: str, steps: Sequence[int]) -> int | None:
       steps: those that may be chosen, because their checkpoints are there.
 
     Returns:
-      The earliest of the best; None where none of them was evaluated.
+      The earliest of the best; None if none of them was evaluated.
     """
     path = workdir / "metrics.jsonl"
     if not path.is_file():
@@ -206,7 +206,7 @@ def _cut(path: Path, last_step: int) -> None:
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's content; None where it is not what `Recorder` writes."""
+    """A line's content; None if it is not what `Recorder` writes."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

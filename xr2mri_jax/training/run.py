@@ -108,7 +108,7 @@ class Run:
         """Evaluates the averaged parameters, and draws the first batch.
 
         Raises:
-          InputError: where there is no batch.
+          InputError: if there is no batch.
         """
         self.settle()
         total: dict[str, metrics.Mean] | None = None

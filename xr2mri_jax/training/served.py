@@ -28,7 +28,7 @@ def dtype_name(config: Mapping[str, Any]) -> str:
 
 
 def require_same_contrast(config: Mapping[str, Any], builder: Any) -> None:
-    """Raises InputError where a dataset has another contrast than a run was trained with."""
+    """Raises InputError if a dataset has another contrast than a run was trained with."""
     trained, found = contrast_of(config), contrast_of_dataset(builder)
     for name, value in found.items():
         if _plain(trained[name]) != _plain(value):

@@ -15,7 +15,7 @@ class TrainState:
     Attributes:
       step: i32 scalar, how many steps were taken.
       params: f32 parameters.
-      model_state: what else the model carries; {} where there is nothing.
+      model_state: what else the model carries; {} if there is nothing.
       opt_state: the optimizer's; frozen parameters have none.
       ema_params: exponential moving average of `params`, same shapes.
     """

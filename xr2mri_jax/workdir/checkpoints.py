@@ -92,7 +92,7 @@ def write_step(
 
 
 def verify_step(folder: Path) -> None:
-    """Holds every file of a checkpoint to its manifest.
+    """Checks every file of a checkpoint against its manifest.
 
     Raises:
       InputError: naming the file that is missing, new or changed, and the newest older step that
@@ -119,7 +119,7 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
       The state as nested dicts of numpy arrays, and progress.json.
 
     Raises:
-      InputError: where the folder is broken.
+      InputError: if the folder is broken.
     """
     import orbax.checkpoint as ocp  # half a second, which who reads no checkpoint need not wait
 
@@ -145,7 +145,7 @@ def read_checkpoint(
       Its folder, and what `read_step` gives.
 
     Raises:
-      InputError: where there is no such checkpoint or it is broken.
+      InputError: if there is no such checkpoint or it is broken.
     """
     for last in (False,) * (_TRIES - 1) + (True,):
         found = steps(workdir)
@@ -166,7 +166,7 @@ def read_checkpoint(
 
 
 def require_shapes(folder: Any, found: Any, wanted: Any) -> None:
-    """Holds a tree of nested dicts of arrays to the shapes and dtypes of another.
+    """Checks a tree of nested dicts of arrays against the shapes and dtypes of another.
 
     Raises:
       InputError: naming the first entry that differs; `folder` tells where it is from.
@@ -190,7 +190,7 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
       step: None: the newest.
 
     Raises:
-      InputError: where there is no such checkpoint or it is broken.
+      InputError: if there is no such checkpoint or it is broken.
     """
     return read_checkpoint(workdir, step)[1]
 

@@ -18,7 +18,7 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """The resolved config of the run in `workdir`.
 
     Raises:
-      InputError: where there is none, it is no JSON object, or it is not what the run wrote.
+      InputError: if there is none, it is no JSON object, or it is not what the run wrote.
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():
@@ -51,7 +51,7 @@ def read_run(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     Where there is none, as in runs of before it was written, all of them are empty.
 
     Raises:
-      InputError: where the file is damaged.
+      InputError: if the file is damaged.
     """
     path = Path(workdir) / RUN
     if not path.is_file():

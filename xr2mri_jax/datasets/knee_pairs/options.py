@@ -15,7 +15,7 @@ from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 @dataclasses.dataclass(frozen=True)
 class PairOptions:
-    """The options, recorded with the dataset; InputError where one cannot be.
+    """The options, recorded with the dataset; InputError if one cannot be.
 
     Attributes:
       sequence: the MRI's, as `pairing.sequence_name` understands it.
@@ -24,7 +24,7 @@ class PairOptions:
       grades: files of KL tables that lie elsewhere than in the source.
       visit: the visit code where the collection does not tell it.
       places: CSV file of given places of knees in radiographs, instead of finding them.
-      spacing: mm a pixel of radiographs that do not tell it; None rejects these.
+      spacing: mm per pixel of radiographs that do not tell it; None rejects these.
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
       splits: CSV or JSON file of given splits by subject, instead of the hash.
       split_seed: of the hash that splits by subject.
@@ -57,7 +57,7 @@ class PairOptions:
         if self.visit is not None and visit_months(self.visit) is None:
             raise InputError(f"--visit: found {self.visit!r}, expected a code such as V00")
         if self.spacing is not None and not (math.isfinite(self.spacing) and self.spacing > 0):
-            raise InputError(f"--spacing: found {self.spacing}, expected mm a pixel above 0")
+            raise InputError(f"--spacing: found {self.spacing}, expected mm per pixel above 0")
         contrast_with_clahe(self.clahe)
         split_of("", self.split_seed, self.split_shares)
         checked_share(self.max_broken)

@@ -1,4 +1,4 @@
-"""The files of a generator: encoder and generator in float16 with what describes them."""
+"""The files of a packaged generator: float16 weights of encoder and generator, a description."""
 
 import os
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ def write(
     """Writes weights.npz and model.json into an existing folder.
 
     Args:
-      folder: where they go.
-      model: of a generator or joint stage; what is not needed to predict is left out.
-      likeness: of the encoder's hidden variables.
-      training: JSON-able; where the model comes from.
+      folder: the folder.
+      model: of a generator or joint stage; parts not needed for prediction are left out.
+      likeness: statistics of the encoder's hidden variables.
+      training: JSON-able; the provenance of the model.
     """
     params = model_files.rounded({name: model.params[name] for name in _PARTS})
     arrays = {
@@ -55,7 +55,7 @@ def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
     """Reads what `write` wrote.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     place = Path(folder)
     described, flat = model_files.read(place, "generator", FORM, _KEYS)

@@ -1,4 +1,4 @@
-"""model.json of a grader, whoever made it: under its own checksum, every value in its range."""
+"""model.json of a grader, from any source: verified by its checksum and value by value."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from xr2mri_jax.errors import InputError
 
 FORM = 2
 SEAL = "description_sha256"
-# Which row of the threshold table rules the column `at_threshold`.
+# The row of the threshold table that determines the column `at_threshold`.
 SENSITIVITY = 0.9
 KEYS = {
     "form",
@@ -29,22 +29,22 @@ KEYS = {
 }
 _ROW = ("sensitivity_wanted", "probability", "sensitivity", "specificity")
 _BINS = ("count", "probability", "frequency")
-# No network of this package comes near: what is larger was made to use up memory and time.
+# Far above any network of this package: larger values are meant to exhaust memory and time.
 _LARGEST, _LONGEST = 4096, 64
 _TEMPERATURES = (1e-3, 1e3)
 
 
 def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The description with the SHA-256 of all the rest of it."""
+    """The description with the SHA-256 of its other entries."""
     return {**description, SEAL: _digest(description)}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Reads a description and checks all of it.
+    """Reads a description and validates it.
 
     Raises:
-      InputError: it is missing, no JSON, of another form, changed since it was written, or a value
-        is not what a grader can have; the line names the file and the key.
+      InputError: the file is missing, not JSON, of another format, changed since it was written, or
+        has an invalid value; the line names the file and the key.
     """
     found = files.read_json(path)
     if found.get("form") != FORM:
@@ -61,15 +61,14 @@ def read(path: Path) -> dict[str, Any]:
         )
     if found[SEAL] != _digest(found):
         raise InputError(
-            f"{path}: {SEAL}: is not the SHA-256 of the rest of it, expected the file as it was "
-            "written"
+            f"{path}: {SEAL}: is not the SHA-256 of the other entries, expected an unchanged file"
         )
     _Checks(path).all(found)
     return found
 
 
 class _Checks:
-    """The values of a description, each against what it may be."""
+    """Validates the values of a description."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -118,8 +117,10 @@ class _Checks:
         for name in ("error_before", "error_after"):
             self._is(f"calibration.{name}", found[name], "a number in [0, 1]", _is_share)
         for name in ("knees", "subjects"):
-            wanted = "a whole number, at least 1"
-            self._is(f"calibration.{name}", found[name], wanted, lambda v: _is_whole(v) and v >= 1)
+            wanted = "an integer, at least 1"
+            self._is(
+                f"calibration.{name}", found[name], wanted, lambda v: _is_integer(v) and v >= 1
+            )
         rows = found["thresholds"]
         self._is("calibration.thresholds", rows, "a list of rows", lambda v: isinstance(v, list))
         for index, row in enumerate(rows):
@@ -182,7 +183,7 @@ def _is_positive(value: Any) -> bool:
     return _is_number(value, 0, math.inf) and value > 0
 
 
-def _is_whole(value: Any) -> bool:
+def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -192,12 +193,12 @@ def _are_numbers(value: Any, low: float, high: float) -> bool:
 
 
 def _are_grades(value: Any) -> bool:
-    whole = isinstance(value, list) and 2 <= len(value) <= 5 and all(map(_is_whole, value))
-    return whole and value == sorted(set(value)) and value[0] >= 0 and value[-1] <= 4
+    integers = isinstance(value, list) and 2 <= len(value) <= 5 and all(map(_is_integer, value))
+    return integers and value == sorted(set(value)) and value[0] >= 0 and value[-1] <= 4
 
 
 def _is_moderate(value: Any) -> bool:
-    """Whether an object has numbers, texts and short lists of such that are not large."""
+    """Whether an object has only numbers, texts and short lists of them, none of them large."""
 
     def small(item: Any) -> bool:
         return isinstance(item, str) or (_is_number(item, 0, _LARGEST))
@@ -220,6 +221,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
+    """A value for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""The files of a grader: weights.npz in float16 and model.json, held to each other."""
+"""The files of a grader: weights.npz in float16, model.json, and the check that they match."""
 
 import dataclasses
 import hashlib
@@ -22,22 +22,22 @@ from xr2mri_jax.models import classifiers
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
 
-# The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
+# The grade of `probability_kl2`: this grade and those above it are positive.
 POSITIVE_GRADE = 2
-# More than any grader's weights.npz has, in bytes.
+# Size limit of weights.npz in bytes, above that of any grader.
 LARGEST = 1 << 28
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What held-out patients said of the probabilities.
+    """Calibration of the probabilities on held-out patients.
 
     Attributes:
-      temperature: the logits are divided by it, > 0.
+      temperature: divisor of the logits, > 0.
       thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
-      knees, subjects: how many.
+      knees, subjects: their numbers.
     """
 
     temperature: float
@@ -50,23 +50,23 @@ class Calibration:
 
     @property
     def threshold(self) -> float:
-        """The probability from which a knee is called positive, at the sensitivity SENSITIVITY."""
+        """The smallest probability of a positive knee, for the sensitivity SENSITIVITY."""
         wanted = (r for r in self.thresholds if r["sensitivity_wanted"] == SENSITIVITY)
         return next(wanted)["probability"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KneeGrader:
-    """A trained network with all that is needed to grade a radiograph and to doubt the grade.
+    """A trained network with everything needed to grade radiographs and to qualify the grades.
 
     Attributes:
       network: full spec of the classifier, see `models.classifiers.full_spec`.
-      grades: those of the classes; the upper half begins with grade 2.
+      grades: the grades of the classes; the upper half begins with grade 2.
       params, model_state: nested dicts of f32 arrays whose values fit float16.
-      contrast: as `standardise_radiograph` takes it, that of the training radiographs.
-      training: JSON-able; where it comes from.
-      calibration: None where the probabilities are not calibrated.
-      likeness: None where the distance to the training radiographs is not known.
+      contrast: contrast settings of the training radiographs, see `standardise_radiograph`.
+      training: JSON-able; the provenance of the model.
+      calibration: None if the probabilities are not calibrated.
+      likeness: None if the distance to the training radiographs is not known.
       views: whether the logits are averaged over a radiograph's views, see `inference.views`.
     """
 
@@ -82,7 +82,7 @@ class KneeGrader:
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """(h, w) in pixels of the radiographs that the network takes."""
+        """(h, w) in pixels of the network's input."""
         height, width = self.network["image_shape"]
         return int(height), int(width)
 
@@ -91,8 +91,8 @@ def require_grades(grades: tuple[int, ...], where: str) -> None:
     """Raises InputError unless the upper half of the grades begins with POSITIVE_GRADE."""
     if len(grades) < 2 or grades[len(grades) // 2] != POSITIVE_GRADE:
         raise InputError(
-            f"{where}: found the grades {list(grades)}, expected such whose upper half begins with "
-            f"{POSITIVE_GRADE}, as 0,2"
+            f"{where}: found the grades {list(grades)}, expected grades whose upper half begins "
+            f"with {POSITIVE_GRADE}, e.g. 0,2"
         )
 
 
@@ -137,14 +137,14 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     """Reads what `write` wrote.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     place = Path(folder)
     described = description.read(place / DESCRIPTION)
     try:
         network = classifiers.full_spec(described["network"])
         wanted = _wanted(network)
-    except (ValueError, TypeError) as error:  # sizes that do not fit together
+    except (ValueError, TypeError) as error:  # inconsistent sizes
         raise InputError(f"{place / DESCRIPTION}: network: {error}") from error
     grades = tuple(described["grades"])
     require_grades(grades, f"{place / DESCRIPTION}: grades")
@@ -159,8 +159,8 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     )
     if not (deviation > 0).all() or not np.diag(factor).all():
         raise InputError(
-            f"{place / WEIGHTS}: features/deviation, features/factor: found 0 where the distance "
-            "divides, expected numbers above 0"
+            f"{place / WEIGHTS}: features/deviation, features/factor: found 0, by which the "
+            "distance would be divided, expected numbers above 0"
         )
     likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
     as_f32 = {name: value.astype(np.float32) for name, value in flat.items()}
@@ -180,7 +180,7 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
 
 
 def _content(path: Path, described: Mapping[str, Any]) -> bytes:
-    """The file's bytes, after checking how many they are and that they belong to model.json."""
+    """The file's bytes, after checking their number and that they belong to model.json."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
@@ -196,13 +196,13 @@ def _content(path: Path, described: Mapping[str, Any]) -> bytes:
 
 
 def _wanted(network: Mapping[str, Any]) -> dict[str, weights.Wanted]:
-    """The arrays of a grader by name: those of the network, and what its features are like."""
+    """The arrays of a grader by name: network parameters and feature statistics."""
     model = classifiers.make(network)
     xray = jax.ShapeDtypeStruct((1, *network["image_shape"], 1), np.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), xray)
     kinds = {name: variables[name] for name in ("params", "batch_stats") if name in variables}
     flat = traverse_util.flatten_dict(kinds, sep="/")
-    count = flat["params/head/kernel"].shape[0]  # what the last layer sees
+    count = flat["params/head/kernel"].shape[0]  # inputs of the last layer
     return {
         **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
         "features/mean": ((count,), ("float32",)),
