@@ -194,7 +194,9 @@ def test_the_file_name_tells_the_side_where_nothing_else_does(loaded, tmp_path, 
     assert "no knee was found" in warning
     found = forced("m", path, tmp_path / "o.nii", "right", 1.0)
     assert found.volume.orientation == ("R", "A", "S")
-    assert any("may mean the left knee, taken as right" in text for text in found.record["warnings"])
+    assert any(
+        "may mean the left knee, taken as right" in text for text in found.record["warnings"]
+    )
 
 
 def test_files_that_are_no_radiograph_are_refused(loaded, tmp_path, knee_pixels):

@@ -81,7 +81,9 @@ def test_the_side_of_a_name_is_a_hint_behind_flag_and_header(crop):
     assert named_side(Path("9001695_R.dcm")) == "right" and named_side(Path("scanL.png")) is None
     assert one_knee(crop, Asked(named="left")).doubts == ()
     sided = dataclasses.replace(crop, side="left")
-    assert "may mean the right knee, taken as left" in one_knee(sided, Asked(named="right")).doubts[0]
+    assert (
+        "may mean the right knee, taken as left" in one_knee(sided, Asked(named="right")).doubts[0]
+    )
     with pytest.raises(InputError, match="the file says left knee, found --side=right"):
         one_knee(sided, Asked("right"))
     forced = one_knee(sided, Asked("right", force=True))

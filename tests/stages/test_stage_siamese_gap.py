@@ -62,11 +62,11 @@ def test_evaluation_is_by_hand_and_becomes_an_auc(made):
     label = np.array([0, 1, 1, 0, 1, 1, 0, 1])
     np.testing.assert_allclose(values["loss"], losses.cross_entropy(logits, label), rtol=1e-5)
     np.testing.assert_array_equal(values["accuracy"], logits.argmax(axis=1) == label)
-    whole = stage.whole(metrics.from_batch(values, data["example_mask"]))
-    assert set(whole) == {"loss", "accuracy", "auc", "balanced_accuracy"}
+    summary = stage.summarise(metrics.from_batch(values, data["example_mask"]))
+    assert set(summary) == {"loss", "accuracy", "auc", "balanced_accuracy"}
     probability = np.asarray(jax.nn.softmax(logits))[:, 1]
     bins = (probability * classification.BINS).astype(int)
-    assert whole["auc"] == pytest.approx(classification.auc(bins, label))
+    assert summary["auc"] == pytest.approx(classification.auc(bins, label))
 
 
 def test_training_uses_the_batch_and_updates_the_running_moments(made):

@@ -1,4 +1,4 @@
-"""The training state to and from a run's folder, and trained models for whoever uses them."""
+"""Saves and restores the training state of a run, and loads trained models."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from xr2mri_jax import files, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.stages.base import Chooses, Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import parallel, record
+from xr2mri_jax.training import parallel, run_log
 from xr2mri_jax.training.state import TrainState
 
 
@@ -23,10 +23,10 @@ class LoadedModel:
 
     Attributes:
       config: the resolved config of its run.
-      stage: made from it.
-      params: numpy arrays, averaged ones unless others were asked for.
+      stage: the stage of the config.
+      params: numpy arrays, by default the moving average.
       model_state: numpy arrays.
-      step: after how many steps.
+      step: the number of training steps.
     """
 
     config: dict[str, Any]
@@ -39,16 +39,16 @@ class LoadedModel:
 def load_model(
     folder: str | os.PathLike[str], step: int | None = None, ema: bool = True
 ) -> LoadedModel:
-    """The model of a run; only this folder is read, none of an earlier stage.
+    """Loads the model of a run; reads only this folder, not those of earlier stages.
 
     Args:
       folder: the run's workdir.
-      step: which checkpoint; None: the newest.
-      ema: the averaged parameters rather than those of the last step.
+      step: the checkpoint; None: the newest.
+      ema: the moving average of the parameters instead of those of the last step.
 
     Raises:
-      InputError: if there is no such checkpoint, it is broken, it does not fit the run's config
-        or was trained with another.
+      InputError: if there is no such checkpoint, it is damaged, or it does not belong to the run's
+        config.
     """
     config = workdir.read_config(folder)
     stage = stages.make_stage(config)
@@ -62,10 +62,10 @@ def load_model(
 
 
 def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
-    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
+    """The model of a run at `step`; None: the best by the stage's `chosen_by`, or the newest."""
     model = load_model(folder, step=step)
     if step is None and isinstance(model.stage, Chooses):
-        best = record.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
+        best = run_log.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
         if best not in (None, model.step):
             return load_model(folder, step=best)
     return model
@@ -77,10 +77,10 @@ class Restored:
 
     Attributes:
       state: numpy arrays.
-      position: this host's place in its input, as text.
-      sums: the host's open sums of metrics.
-      devices: how many it was trained on, None if the checkpoint does not tell.
-      data: fingerprints of the splits by name, {} if the checkpoint does not tell.
+      position: this host's position in its input, as text.
+      sums: the host's metric sums since the last log line.
+      devices: the number of devices it was trained on, None if unknown.
+      data: fingerprints of the splits by name, {} if unknown.
     """
 
     state: TrainState
@@ -99,15 +99,15 @@ def save(
     devices: int | None = None,
     data: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the state after its step; all hosts call it together, the first one writes.
+    """Writes the state after its step; all hosts call it together, and the first one writes.
 
     Args:
-      folder: the run's workdir, seen by all hosts.
-      state: on the devices.
-      position: this host's place in its input, as text.
-      sums: the host's open sums of metrics, JSON-able.
-      config: resolved; `keep` of it says how many checkpoints stay.
-      devices: how many there are, over all hosts.
+      folder: the run's workdir, visible to all hosts.
+      state: the state on the devices.
+      position: this host's position in its input, as text.
+      sums: the host's metric sums since the last log line, JSON-able.
+      config: resolved; its `keep` is the number of checkpoints to keep.
+      devices: number of devices of all hosts.
       data: fingerprints of the splits by name.
     """
     positions = parallel.gather_text(position)
@@ -131,11 +131,11 @@ def restore(
     Args:
       folder: the run's workdir.
       like: abstract state of the config's model.
-      config: resolved; what the checkpoint must have been trained with. None: anything.
+      config: resolved; the config that the checkpoint must have been trained with. None: any.
 
     Raises:
-      InputError: if the newest checkpoint is broken (an older one is not taken silently), does
-        not fit `like` or `config`, or was written by another number of hosts.
+      InputError: if the newest checkpoint is damaged (there is no silent fallback to an older one),
+        does not fit `like` or `config`, or was written by another number of hosts.
     """
     if not workdir.steps(folder):
         return None
@@ -159,7 +159,7 @@ def restore(
 
 
 def _require_config(place: Path, config: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint that was trained with another config than its run has now."""
+    """Refuses a checkpoint that was trained with a config other than the run's current one."""
     differs = recipe.difference(files.read_json(place / workdir.CONFIG), config)
     if differs is not None:
         key, own, now = differs
