@@ -150,7 +150,7 @@ def test_a_network_goes_on_at_another_size_from_an_earlier_run(tmp_path, monkeyp
     with pytest.raises(InputError, match=r"config.model.classifier.channels is \[3, 5\], but"):
         started(channels=[3, 5])
     written["model_state"] = {}
-    with pytest.raises(InputError, match=r"\[1\].* is None, the config's model asks for"):
+    with pytest.raises(InputError, match=r"\[1\].* is None, expected .* from the config"):
         stage.init(jax.random.key(4), large)
     # Who continues the run needs the earlier one no more.
     assert stages.resolve({**config(), "classifier_workdir": "/moved"}, started()) == {

@@ -34,7 +34,7 @@ def test_a_checkpoint_of_before_there_were_fingerprints_is_continued(tmp_path):
         fit(tmp_path, steps=6, fingerprints={"train": "other"})
 
 
-def test_another_number_of_devices_gives_a_note(tmp_path, capsys):
+def test_another_number_of_devices_is_told(tmp_path, capsys):
     assert fit(tmp_path, devices=jax.devices()[:2], steps=4) == 0
     assert fit(tmp_path, devices=jax.devices()[:2], steps=5) == 0
     assert "trained on" not in capsys.readouterr().out

@@ -16,7 +16,7 @@ import grain
 import numpy as np
 
 from xr2mri_jax.data import augment as augmentation
-from xr2mri_jax.datasets.records import Records
+from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
@@ -133,11 +133,11 @@ def make_iterator(
         raise InputError(f"data.batch_size: {batch_size} found, expected at least 1")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} found, expected 0..{2**32 - 1}")
-    records, fields = open_records(source, split, fields)
+    stored, fields = open_records(source, split, fields)
     strength = augmentation.strengths(augment)
     threads = min(processor.cores(), 8) if num_threads is None else num_threads
-    examples = len(records)
-    dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
+    examples = len(stored)
+    dataset = grain.MapDataset.source(_Cached(stored) if cache else stored).seed(seed)
     dataset = dataset.map_with_index(_Select(fields, examples, str(split)))
     if any(strength.values()):
         dataset = dataset.random_map(_Augment(strength))
@@ -207,7 +207,7 @@ def open_records(
     chosen = _chosen(fields, source.info.features, name)
     skip = _skip_decoding()
     unwanted = {f: skip for f in source.info.features if f not in chosen}
-    return Records(source, split, unwanted or None), chosen
+    return StoredExamples(source, split, unwanted or None), chosen
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -368,18 +368,18 @@ class _Mix(grain.transforms.RandomMap):
 class _Cached(Sequence):
     """A sequence that caches the items it has read."""
 
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
+    def __init__(self, source: Sequence[Any]) -> None:
+        self._source = source
         self._kept: dict[int, Any] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._source)
 
     def __getitem__(self, index: Any) -> Any:
         found = self._kept.get(index)
         if found is None:
-            found = self._records[index]
+            found = self._source[index]
             with self._lock:
                 self._kept[index] = found
         return found

@@ -18,18 +18,18 @@ class Selected(Sequence):
     """Selected examples of a split, in a chosen order; an example may occur more than once.
 
     Attributes:
-      records: random access to all decoded examples of the split.
+      examples: random access to all decoded examples of the split.
       positions: i64[n], positions of the selected examples in the split.
     """
 
-    records: Sequence[Any]
+    examples: Sequence[Any]
     positions: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.records[int(self.positions[index])]
+        return self.examples[int(self.positions[index])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Fields(Sequence):
         return {name: example[name] for name in self._fields}
 
 
-def records(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
+def examples(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
     """The decoded examples of the split with only `fields`; errors as `batches.open_records`."""
-    examples, chosen = batches.open_records(source, split, fields)
-    return Fields(examples, chosen)
+    stored, chosen = batches.open_records(source, split, fields)
+    return Fields(stored, chosen)
 
 
 def select(
@@ -118,17 +118,17 @@ def select(
         )
     if balanced:
         positions = _balanced(positions, kl[positions])
-    records, _ = batches.open_records(source, split, fields)
-    return Selected(records, positions)
+    stored, _ = batches.open_records(source, split, fields)
+    return Selected(stored, positions)
 
 
 def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
-    records, _ = batches.open_records(source, split, ("kl", "subject"))
+    stored, _ = batches.open_records(source, split, ("kl", "subject"))
     kl, subjects = [], []
-    for position in range(len(records)):
-        record = records[position]
-        kl.append(int(record["kl"]))
-        subjects.append(batches.text(record["subject"]))
+    for position in range(len(stored)):
+        example = stored[position]
+        kl.append(int(example["kl"]))
+        subjects.append(batches.text(example["subject"]))
     return np.array(kl), subjects
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import workdir
-from xr2mri_jax.datasets import records
+from xr2mri_jax.datasets import examples
 from xr2mri_jax.errors import InputError
 
 # Config keys that name folders of earlier runs, separated by commas.
@@ -53,7 +53,7 @@ def require_same_earlier(
 def fingerprints(builder: Any, data: Mapping[str, Any]) -> dict[str, str]:
     """Fingerprints that identify the splits of a config's `data` beyond name and size."""
     splits = sorted({data[key] for key in SPLITS})
-    return {split: records.fingerprint(builder, split) for split in splits}
+    return {split: examples.fingerprint(builder, split) for split in splits}
 
 
 def require_same_data(

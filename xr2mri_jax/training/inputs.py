@@ -158,6 +158,6 @@ class DatasetInputs:
         if learning and self.data.get("also"):
             # Examples of another dataset, which also has the stage's fields.
             other = datasets.load_builder(self.data["also"], self.data["data_dir"])
-            parts = [selection.records(part, name, fields) for part in (source, other)]
+            parts = [selection.examples(part, name, fields) for part in (source, other)]
             source = selection.Joined(tuple(parts))
         return make_iterator(source, name, seed=self.seed, fields=fields, **options)
