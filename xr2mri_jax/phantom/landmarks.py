@@ -1,4 +1,4 @@
-"""Where the joint lies in a label map, and whether the map shows the knee that it is said to be."""
+"""Finds the joint in a label map, and checks the map against side and orientation."""
 
 import dataclasses
 
@@ -74,7 +74,7 @@ def find_landmarks(labels: Volume, side: str) -> Landmarks:
 
 
 def find_side(labels: Volume) -> str | None:
-    """The side that the labels tell by what lies laterally, None if they tell nothing.
+    """The side derived from the lateral labels; None if it cannot be determined.
 
     Args:
       labels: codes of `tissues.TISSUES`.
