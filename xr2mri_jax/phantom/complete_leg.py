@@ -3,8 +3,8 @@
 Labelled bones and soft parts keep their place. Bones that are cut off by the field are extended
 along the leg. A missing patella or fibula, muscles, fat, skin, tendons and vessels come from the
 phantom, scaled to the width of the tibia and kept outside labelled parts. Coordinates are as in
-`bones`: canonical right knee, x lateral to medial, y anterior to posterior, z superior to inferior, mm from
-the joint's centre.
+`bones`: canonical right knee, x lateral to medial, y anterior to posterior, z superior to
+inferior, mm from the joint centre.
 """
 
 import functools
