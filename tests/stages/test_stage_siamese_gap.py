@@ -126,7 +126,7 @@ def test_pictures_and_another_size(made):
     (picture,) = stage.pictures(params, model_state, batch()).values()
     assert picture.shape == (16, 64)
     data = {"xray": jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32)}
-    with pytest.raises(InputError, match=r"config.model.classifier.image_shape asks for"):
+    with pytest.raises(InputError, match=r"expected \(16, 16, 1\) from config.model.classifier"):
         stage.init(jax.random.key(0), data)
 
 

@@ -1,7 +1,7 @@
 """Metrics of classifiers: accuracy, sensitivity, AUC, kappa; on complete sets, and mergeable.
 
 Positive means class 1 (Kellgren-Lawrence grade 2 against 0). Functions of complete sets use numpy
-in float64. `histogram` turns single examples into counts that add up over batches, devices and hosts.
+in float64. `histogram` turns single examples into counts that add up over batches, devices, hosts.
 """
 
 from typing import Any
