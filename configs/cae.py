@@ -1,21 +1,22 @@
-"""The auto-encoder of radiographs, the first stage.
+"""Recipes of the first stage: the auto-encoder of radiographs.
 
     python launch/prepare.py --dataset=knee_phantom/default --data_dir=DATA
     python launch/train.py --config=configs/cae.py --workdir=WORKDIR/cae --config.data.data_dir=DATA
 
 Variants, as --config=configs/cae.py:VARIANT:
-    quickstart  knees of 64 x 64 pixels, what launch/quickstart.sh trains: 40 seconds on two CPU
-                cores; 26.8 dB on the validation split
+    quickstart  knees of 64 x 64 pixels, used by launch/quickstart.sh: 40 seconds on two CPU cores;
+                26.8 dB on the validation split
     smoke       a few steps on 32 x 32 pixels, for tests
-    paper       the authors' encoder of stride-2 convolutions; their seventh, to 2048 channels,
-                needs 255 pixels or more: at 128 there are six, and 1024 hidden variables
-    real        unpaired real radiographs, a folder per grade; about 20 minutes on two CPU cores,
-                26.8 dB on the validation split, where a PCA of as many numbers reaches 25.9 dB:
+    paper       the authors' encoder of stride-2 convolutions; their seventh one, with 2048
+                channels, needs 255 pixels or more: with 128 pixels there are six, and 1024 hidden
+                variables
+    real        unpaired real radiographs, one folder per grade; about 20 minutes on two CPU cores,
+                26.8 dB on the validation split, where a PCA of the same size reaches 25.9 dB:
                 python launch/prepare.py --dataset=knee_xray/square128 --data_dir=DATA --source=DIR
-    pairs       the radiographs of real pairs, as the generator's variant of this name reads them:
+    pairs       the radiographs of real pairs, for the generator's variant of the same name:
                 python launch/prepare.py --dataset=knee_pairs/default --data_dir=DATA --source=DIR
-    shipped     the encoder of the generator that ships: simulated knees of knee_family/default and
-                real radiographs of knee_xray/box128, half and half
+    shipped     the encoder of the shipped generator: simulated knees of knee_family/default and
+                real radiographs of knee_xray/box128 in equal numbers
 
 Every size in config.model.cae can be overridden, as in --config.model.cae.hidden_channels=64.
 """
@@ -27,7 +28,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "cae")
 
 

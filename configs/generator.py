@@ -1,19 +1,20 @@
-"""The generator of MRI volumes from a trained auto-encoder's hidden variables, the second stage.
+"""Recipes of the second stage: the generator of MRI volumes from an encoder's hidden variables.
 
     python launch/train.py --config=configs/generator.py --workdir=WORKDIR/generator \
         --config.data.data_dir=DATA --config.cae_workdir=WORKDIR/cae
 
-The encoder is the auto-encoder's and stays as it is; its sizes are read from config.cae_workdir.
+The encoder of the auto-encoder is frozen; its sizes are read from config.cae_workdir.
 
 Variants, as --config=configs/generator.py:VARIANT:
-    quickstart  volumes of 32 x 64 x 64 voxels, what launch/quickstart.sh trains: 2.4 minutes on two
-                CPU cores; 26.2 dB on the test split, where the mean volume reaches 22.9 dB
+    quickstart  volumes of 32 x 64 x 64 voxels, used by launch/quickstart.sh: 2.4 minutes on two CPU
+                cores; 26.2 dB on the test split, where the mean volume reaches 22.9 dB
     smoke       a few steps on 16 x 32 x 32 voxels, for tests
     vector      the paper's form: the bottleneck alone, as one global vector
-    pairs       real pairs (docs/own_data.md says how to prepare them), from an auto-encoder of
-                configs/cae.py:pairs; not measured yet, for want of such files
-    shape       the generator that ships: surfaces from a statistical model of knee_family/default,
-                and the volume painted from them; the encoder of configs/cae.py:shipped learns on
+    pairs       real pairs (docs/use/own_data.md describes their preparation), from an auto-encoder
+                of configs/cae.py:pairs; not measured yet, because such files were not available
+    shape       the shipped generator: surfaces from a statistical model of knee_family/default,
+                and the volume computed from them; the encoder of configs/cae.py:shipped is trained
+                further
 
 Every size in config.model.generator can be overridden on the command line.
 """
@@ -25,7 +26,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "generator")
 
 

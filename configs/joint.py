@@ -1,11 +1,11 @@
-"""Encoder, decoder and generator fine-tuned together, the third stage.
+"""Recipes of the third stage: encoder, decoder and generator fine-tuned together.
 
     python launch/train.py --config=configs/joint.py --workdir=WORKDIR/joint \
         --config.data.data_dir=DATA --config.generator_workdir=WORKDIR/generator
 
 The loss is L_radiograph + lambda L_mri with lambda in config.loss.mri_weight. All sizes are read
-from config.generator_workdir; the decoder is the one of the auto-encoder that the generator started
-from, unless config.cae_workdir names another.
+from config.generator_workdir. The decoder comes from the auto-encoder that the generator started
+from, unless config.cae_workdir is given.
 
 Variants, as --config=configs/joint.py:VARIANT:
     quickstart  volumes of 32 x 64 x 64 voxels, for two CPU cores
@@ -19,7 +19,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "joint")
 
 

@@ -1,24 +1,24 @@
-"""Siamese-GAP: Kellgren-Lawrence grade 0 against 2 from a radiograph.
+"""Recipes of Siamese-GAP: Kellgren-Lawrence grade 0 against 2 from a radiograph.
 
     python launch/prepare.py --dataset=knee_xray/square224 --data_dir=DATA --source=DIR
     python launch/train.py --config=configs/siamese_gap.py:real --workdir=DIR \\
         --config.data.data_dir=DATA
 
-Patients held out of the training split (config.data.held_out) are evaluated during training; of the
-last checkpoints (config.keep) launch/evaluate.py takes the one with their best AUC.
+Patients held out from the training split (config.data.held_out) are evaluated during training. Of
+the last config.keep checkpoints, launch/evaluate.py uses the one with the best AUC on them.
 Variants, as --config=configs/siamese_gap.py:VARIANT:
-    real           real radiographs of 224 pixels, a folder per grade; mixup, strong augmentation
-    small          radiographs of 128 pixels (knee_xray/square128) with less augmentation and no
-                   mixup, 768 steps: a third of the time for a preview
-    fine           as small but of 224 pixels, starting from the network in
-                   config.classifier_workdir, with smaller steps
-    compared       as small with 320 steps: what each of these is compared with
-    gmp            as compared, with maximum in place of average pooling
-    concatenated   as compared, the branches concatenated in place of added
+    real           real radiographs of 224 pixels, one folder per grade; mixup, strong augmentation
+    small          a preview in a third of the time: radiographs of 128 pixels (knee_xray/square128)
+                   with less augmentation and no mixup, 768 steps
+    fine           as small but with 224 pixels and a smaller learning rate, starting from the
+                   network in config.classifier_workdir
+    compared       as small with 320 steps: the baseline of the following ablations
+    gmp            as compared, with maximum pooling instead of average pooling
+    concatenated   as compared, with the branches concatenated instead of added
     first_level, second_level, third_level, last_level
-                   as compared, one block's features alone
+                   as compared, with the features of one block only
     deep_siamese, resnet18, vgg
-                   as compared, another network
+                   as compared, with another network
     phantom        simulated knees of 128 pixels
     smoke          a few steps on 32 pixels, for tests
 """
@@ -32,7 +32,7 @@ from xr2mri_jax.training import config as recipe
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-    """The config of a variant; raises InputError where it is unknown."""
+    """The config of a variant; raises InputError if it is unknown."""
     return recipe.variant(variant, VARIANTS, "siamese_gap")
 
 
@@ -50,7 +50,7 @@ def _default(config: ml_collections.ConfigDict) -> None:
         clip_norm=5.0,
         ema_decay=0.99,
     )
-    # 2040 of the 2400 training radiographs are not held out: 64 steps are an epoch.
+    # 2040 of the 2400 training radiographs are not held out, so an epoch has 64 steps.
     config.update(steps=1280, log_every=16, eval_every=64, checkpoint_every=64, keep=8)
     config.cpu_devices = 0
 
@@ -61,7 +61,7 @@ def _real(config: ml_collections.ConfigDict) -> None:
     config.data.augment.update(
         shift=12.0, rotate=12.0, scale=0.15, gamma=0.35, contrast=0.3, brightness=0.1, noise=0.04
     )
-    # Mixed labels are soft already.
+    # Mixed labels are already soft.
     config.loss.label_smoothing = 0.0
     config.optimizer.weight_decay = 0.1
     config.update(eval_every=80, checkpoint_every=80)
@@ -111,7 +111,7 @@ def _changed(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
-    # Tuples, for a list cannot be overridden on the command line.
+    # Tuples, because a list cannot be overridden on the command line.
     full = {
         k: tuple(v) if isinstance(v, list) else v for k, v in classifiers.full_spec(spec).items()
     }

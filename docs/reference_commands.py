@@ -1,4 +1,4 @@
-"""Writes the page of the commands from their help: python docs/reference_commands.py [PAGE.md]"""
+"""Writes the reference page of the commands: python docs/reference_commands.py [PAGE.md]"""
 
 import contextlib
 import importlib
@@ -15,17 +15,17 @@ PAGE = Path(__file__).parent / "reference" / "commands.md"
 HEAD = """# Commands
 
 `xr2mri VERB --flag=value ...`. From a clone, `python launch/VERB.py` takes the same flags.
-Exit codes: 0 done, 1 the work failed, 2 the input or a flag is wrong, with one line that says what
-was found, what was expected and where.
+Exit codes: 0 done, 1 the work failed, 2 wrong input or flag, with one line that says what was
+found, what was expected and where.
 
-This page is made from the help by `python docs/reference_commands.py`; a test compares the two.
+`python docs/reference_commands.py` generates this page from the help texts; a test compares them.
 """
-# Their defaults depend on the machine.
+# The default of --num_workers depends on the machine.
 OF_THE_MACHINE = re.compile(r"(--num_workers:[^-]*\(default: ')\d+'")
 
 
 def page() -> str:
-    """The page's text."""
+    """The text of the page."""
     parts = [HEAD]
     for verb, (what, example) in VERBS.items():
         parts.append(f"## {verb}\n\n{what[0].upper()}{what[1:]}.\n\n    xr2mri {verb} {example}\n")
@@ -35,9 +35,9 @@ def page() -> str:
 
 
 def flags_of(verb: str) -> str:
-    """The flags of a verb as its help shows them; they leave absl's registry again."""
+    """The flags of a verb as its help shows them; removed from absl's registry afterwards."""
     module = importlib.import_module(f"xr2mri_jax.commands.{verb}").__name__
-    # absl would take the width of a terminal.
+    # Without a terminal, absl wraps at a fixed width.
     with contextlib.redirect_stdout(io.StringIO()):
         text = flags.FLAGS.module_help(module).partition(f"{module}:\n")[2]
     for flag in flags.FLAGS.get_flags_for_module(module):

@@ -175,7 +175,7 @@ def test_a_run_is_continued_with_its_own_config_only(trained, tmp_path):
             loop.train(config, trained / "generator")
     config.cae_workdir = ""
     config.optimizer.learning_rate = 0.5
-    with pytest.raises(InputError, match=r"config.optimizer.learning_rate=0.002, asked for is 0.5"):
+    with pytest.raises(InputError, match=r"config.optimizer.learning_rate=0.002, found 0.5"):
         loop.train(config, trained / "generator")
     with pytest.raises(InputError, match="holds a run of the stage 'generator'"):
         loop.train(shrunk("cae", "smoke"), trained / "generator")
@@ -276,9 +276,9 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
     older = {**now, "data": {k: v for k, v in now["data"].items() if k != "mixup"}}
     recipe.require_same_run(older, now, "w")
     other = {**now, "data": {**now["data"], "mixup": 0.4}}
-    with pytest.raises(InputError, match=r"config.data.mixup=0.0, asked for is 0.4"):
+    with pytest.raises(InputError, match=r"config.data.mixup=0.0, found 0.4"):
         recipe.require_same_run(older, other, "w")
-    with pytest.raises(InputError, match=r"config.data.mixup=0.4, asked for is 0.0"):
+    with pytest.raises(InputError, match=r"config.data.mixup=0.4, found 0.0"):
         recipe.require_same_run(other, now, "w")
 
 

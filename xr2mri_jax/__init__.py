@@ -17,7 +17,7 @@ xla_flags.guard()
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the public interface at its first use: `import xr2mri_jax` itself is light."""
+    """Imports the public interface on first use, so that `import xr2mri_jax` stays fast."""
     if name in _PUBLIC:
         return getattr(importlib.import_module("xr2mri_jax.api"), name)
     if name in ("api", "samples"):

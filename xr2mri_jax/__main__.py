@@ -1,4 +1,4 @@
-"""The command `xr2mri`: finds the verb and hands over to it; imports nothing heavy before."""
+"""The command `xr2mri`: runs the module of a verb; imports nothing heavy before that."""
 
 import difflib
 import importlib
@@ -13,39 +13,45 @@ from xr2mri_jax.runtime import interruption
 VERBS = {
     "sample": ("write a sample radiograph", "--output=knee.png"),
     "predict": (
-        "one radiograph to an MRI volume, labels, meshes",
+        "predict an MRI volume, labels and meshes from one radiograph",
         "--xray=knee.png --output=volume.nii.gz",
     ),
-    "grade": ("Kellgren-Lawrence grade 2 against 0", "--xray=FOLDER --output=grades.csv"),
+    "grade": (
+        "grade radiographs: Kellgren-Lawrence grade 2 against 0",
+        "--xray=FOLDER --output=grades.csv",
+    ),
     "prepare": (
-        "build a dataset",
+        "prepare a dataset",
         "--dataset=knee_pairs --data_dir=DATA --source=COLLECTION",
     ),
     "train": (
-        "train a stage, or continue it",
+        "train a stage, or continue a run",
         "--config=cae:pairs --workdir=RUN/cae --config.data.data_dir=DATA",
     ),
-    "evaluate": ("metrics with controls, and a report", "--workdir=RUN/generator --split=test"),
+    "evaluate": (
+        "evaluate a run against controls, and write a report",
+        "--workdir=RUN/generator --split=test",
+    ),
     "gradcam": (
-        "where a classifier looks, over a split",
+        "average Grad-CAM maps of a classifier over a split",
         "--workdir=RUN/gap --split=validation --output=MAPS",
     ),
     "simulate": (
-        "a label map to a simulated radiograph and MRI",
+        "simulate a radiograph and an MRI from a label map",
         "--labels=knee.nii.gz --side=right --xray=x.png --mri=m.nii.gz",
     ),
     "export": (
-        "cases of a dataset as files",
+        "write cases of a dataset as files",
         "--dataset=knee_phantom/quickstart --data_dir=DATA --cases=0,1 --output=CASES",
     ),
     "gallery": (
-        "simulated and real knees through one generator, as a picture",
+        "draw predictions for simulated and real knees",
         "--output=gallery.png --xray=FOLDER",
     ),
-    "benchmark": ("measured comparisons", "--suite=generator --output=generator.json"),
-    "ship_grader": ("a training run becomes a grader", "--workdir=RUN/gap --output=GRADER"),
+    "benchmark": ("run a benchmark", "--suite=generator --output=generator.json"),
+    "ship_grader": ("package a training run as a grader", "--workdir=RUN/gap --output=GRADER"),
     "ship_generator": (
-        "a training run becomes a generator that ships",
+        "package a training run as a generator",
         "--workdir=RUN/generator --output=GENERATOR",
     ),
     "fit_knee_finder": (
@@ -56,13 +62,13 @@ VERBS = {
         "fit the network that finds the joint in an MRI",
         "--output=weights.npz",
     ),
-    "fuzz": ("damaged files for every reader", "--files=10000 --seed=0 --output=fuzz.json"),
+    "fuzz": ("test the readers on damaged files", "--files=10000 --seed=0 --output=fuzz.json"),
     "completion": ("print a shell completion script", "bash"),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs `xr2mri VERB --flag=value ...`; exit code 2 and one line for a verb that is none."""
+    """Runs `xr2mri VERB --flag=value ...`; an unknown verb gives one line and exit code 2."""
     if arguments is None:  # the process is this command
         interruption.arm()
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -82,20 +88,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         near = difflib.get_close_matches(verb.replace("-", "_"), VERBS, 1)
         hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(VERBS)}"
-        print(f"error: found the verb {verb!r}: {hint}", file=sys.stderr)
+        print(f"error: unknown verb {verb!r}: {hint}", file=sys.stderr)
         sys.exit(WRONG_INPUT)
 
 
 def _help() -> str:
     lines = [
-        "xr2mri VERB --flag=value ...      knee MRI volumes from one radiograph, with controls",
+        "xr2mri VERB --flag=value ...      knee MRI volumes from a single radiograph",
         "",
         "For research only, not for diagnosis.",
         "",
     ]
     for verb, (what, example) in VERBS.items():
         lines += [f"  {verb:18s}{what}", f"  {'':18s}    xr2mri {verb} {example}"]
-    lines += ["", "xr2mri VERB --help lists the verb's flags; xr2mri --version the version."]
+    lines += [
+        "",
+        "xr2mri VERB --help lists the flags of a verb.",
+        "xr2mri --version prints the version.",
+    ]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """The public interface: files or arrays in, dataclasses out.
 
-`import xr2mri_jax` gives load, predict, grade, simulate and evaluate; what they need is imported at
-their first call.
+`import xr2mri_jax` provides load, predict, grade, simulate and evaluate; their dependencies are
+imported at the first call.
 
     >>> import xr2mri_jax
     >>> grades = xr2mri_jax.grade(xr2mri_jax.samples.KNEE)
@@ -33,7 +33,7 @@ Xray = str | os.PathLike[str] | np.ndarray | Radiograph
 
 @dataclasses.dataclass(frozen=True)
 class Grade:
-    """What the grader says of one knee.
+    """The grade of one knee.
 
     Attributes:
       side: "left" or "right".
@@ -54,10 +54,10 @@ class Grade:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation leaves.
+    """The results of an evaluation.
 
     Attributes:
-      report: the page, index.html.
+      report: path of the report, index.html.
       metrics: the content of metrics.json.
     """
 
@@ -66,16 +66,16 @@ class Evaluation:
 
 
 def load(model: str | os.PathLike[str] | None = None) -> "Predictor":
-    """Loads a generator, compiled once, for many radiographs.
+    """Loads a generator that is compiled once and used for many radiographs.
 
     Args:
-      model: workdir of a run of a stage that makes volumes; None: the generator that ships.
+      model: workdir of a run of a stage that predicts volumes; None: the shipped generator.
 
     Returns:
-      A `Predictor`; `predict(xray, model=...)` takes it in place of a path.
+      A `Predictor`, which `predict(xray, model=...)` accepts instead of a path.
 
     Raises:
-      InputError: there is no such model, or it makes no volumes.
+      InputError: the model does not exist or does not predict volumes.
     """
     from xr2mri_jax.inference.predict import load_predictor
 
@@ -91,20 +91,20 @@ def predict(
     centre: tuple[float, float] | None = None,
     force: bool = False,
 ) -> "Prediction":
-    """One radiograph of a knee to one MRI volume.
+    """Predicts an MRI volume from one radiograph of a knee.
 
     Args:
-      xray: a file (DICOM, PNG, TIFF, JPEG, NIfTI), f32[h, w] as displayed with bone bright, or a
-        `Radiograph`.
-      model: as for `load`, or what it gave.
-      side: "left" or "right"; None: as the file says, else as the image shows.
-      spacing: mm a pixel; None: as the file says, else estimated from the joint line.
-      centre: (row, col) of the joint's centre in pixels; None: where it is found.
-      force: take a picture in which no frontal knee is seen.
+      xray: a file (DICOM, PNG, TIFF, JPEG, NIfTI), an array f32[h, w] as displayed with bone
+        bright, or a `Radiograph`.
+      model: as for `load`, or a `Predictor`.
+      side: "left" or "right"; None: from the file, else from the image.
+      spacing: mm per pixel; None: from the file, else estimated from the joint line.
+      centre: (row, col) of the joint centre in pixels; None: located in the image.
+      force: use the middle of the image if no frontal knee is found in it.
 
     Returns:
-      `volume` (f32 in [0, 1] with affine, RAS mm about the joint's centre), `canonical` f32[d, h,
-      w], the labels where the model gives them, `record` and `warnings`.
+      A `Prediction` with `volume` (f32 in [0, 1] with affine, RAS mm, origin at the joint centre),
+      `canonical` f32[d, h, w], the labels if the model predicts them, `record` and `warnings`.
 
     Raises:
       InputError: the radiograph or the model cannot be used.
@@ -130,11 +130,11 @@ def grade(
 
     Args:
       xray, side, spacing: as for `predict`.
-      model: a grader's folder or the workdir of a run; None: the grader that ships.
-      clahe: equalise the contrast adaptively, as the training radiographs had been.
+      model: a grader's folder or the workdir of a run; None: the shipped grader.
+      clahe: equalise the contrast adaptively, like that of the training radiographs.
 
     Returns:
-      One `Grade` a knee, the right one first.
+      One `Grade` per knee, the right knee first.
 
     Raises:
       InputError: the model cannot be used, or no knee can be graded.
@@ -165,19 +165,20 @@ def simulate(
     table: str = "auto",
     seed: int = 0,
 ) -> "SimulatedPair":
-    """A label map of a knee to a simulated radiograph and MRI.
+    """Simulates a radiograph and an MRI from a label map of a knee.
 
     Args:
-      labels: a file (NIfTI, NRRD, MetaImage), or a `Volume` of whole numbers.
-      side: "left" or "right"; None: as the labels tell.
-      table: what the codes mean: a table's name, a CSV file with code,name, or "auto".
-      seed: of what the map lacks and of the noise, 0 or more.
+      labels: a file (NIfTI, NRRD, MetaImage), or a `Volume` of integers.
+      side: "left" or "right"; None: derived from the labels.
+      table: meaning of the label codes: the name of a table, a CSV file with the columns code,name,
+        or "auto".
+      seed: random seed of noise, textures and added soft tissue, 0 or more.
 
     Returns:
-      `radiograph` and `mri`, the joint's `centre`, and the `record`.
+      A `SimulatedPair` with `radiograph`, `mri`, the joint `centre`, and the `record`.
 
     Raises:
-      InputError: the map cannot be used, or does not tell the side.
+      InputError: the map cannot be used, or does not determine the side.
     """
     from xr2mri_jax.io import read_volume
     from xr2mri_jax.simulation.files import simulate_labels
@@ -193,13 +194,13 @@ def evaluate(
     output: str | os.PathLike[str] | None = None,
     data_dir: str | None = None,
 ) -> Evaluation:
-    """Evaluates a training run on a split, with controls, and writes its report.
+    """Evaluates a training run on a split against controls, and writes a report.
 
     Args:
       workdir: folder of the run.
-      split: of its dataset.
+      split: split of the run's dataset.
       output: folder of the report; None: WORKDIR/evaluation.
-      data_dir: where the dataset is prepared; None: as in training.
+      data_dir: folder of the prepared dataset; None: as in training.
 
     Raises:
       InputError: the run, the dataset, the split or the folder cannot be used.
@@ -212,7 +213,7 @@ def evaluate(
 
 
 def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
-    """The radiograph, and the side that its file's name may mean."""
+    """The radiograph, and the side that its file name suggests."""
     if isinstance(xray, Radiograph):
         return xray, None
     if isinstance(xray, np.ndarray):

@@ -21,7 +21,7 @@ def l1(prediction: jax.Array, target: jax.Array, mask: jax.Array | None = None) 
       f32[b]; 0 for an example whose mask is empty.
 
     Raises:
-      ValueError: where shapes differ.
+      ValueError: if shapes differ.
     """
     prediction, target, mask = checked(prediction, target, mask)
     return masked_mean(jnp.abs(prediction - target), mask)
@@ -38,7 +38,7 @@ def gradient_difference(
 ) -> jax.Array:
     """Mean absolute difference of finite differences, averaged over the spatial axes.
 
-    It punishes blurred edges, which `l1` forgives. A variant of the gradient difference loss of
+    It penalises blurred edges more than `l1`. A variant of the gradient difference loss of
     Mathieu et al. 2016 (arXiv 1511.05440, equation 6, alpha 1) that keeps the sign of the edge.
 
     Args:
@@ -50,7 +50,7 @@ def gradient_difference(
       f32[b]; 0 for an example whose mask is empty.
 
     Raises:
-      ValueError: where shapes differ or there is no spatial axis of size 2.
+      ValueError: if shapes differ or there is no spatial axis of size 2.
     """
     prediction, target, mask = checked(prediction, target, mask)
     axes = range(1, prediction.ndim - 1)
@@ -82,7 +82,7 @@ def ssim_loss(prediction: jax.Array, target: jax.Array, mask: jax.Array | None =
       f32[b] in [0, 2].
 
     Raises:
-      ValueError: where shapes differ or there are neither four nor five axes.
+      ValueError: if shapes differ or there are neither four nor five axes.
     """
     prediction, target, mask = checked(prediction, target, mask)
     similarity = image.ssim3d if prediction.ndim == 5 else image.ssim2d
@@ -117,8 +117,8 @@ def weighted(
       f32[b].
 
     Raises:
-      ValueError: where shapes differ.
-      KeyError: where a name is no term.
+      ValueError: if shapes differ.
+      KeyError: if a name is not a term.
     """
     total = jnp.zeros(jnp.shape(prediction)[0], jnp.float32)
     for name, weight in sorted(weights.items()):
@@ -151,7 +151,7 @@ def surface_distance(
       f32[b] in mm.
 
     Raises:
-      ValueError: where shapes differ.
+      ValueError: if shapes differ.
     """
     if jnp.shape(prediction) != jnp.shape(target) or jnp.ndim(target) != 5:
         raise ValueError(f"distances {jnp.shape(prediction)} and {jnp.shape(target)}")
@@ -211,7 +211,7 @@ def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -
       f32[b].
 
     Raises:
-      ValueError: where shapes do not fit.
+      ValueError: if shapes do not match.
     """
     if jnp.ndim(logits) != 2 or jnp.shape(label) != jnp.shape(logits)[:1]:
         raise ValueError(f"logits {jnp.shape(logits)} for labels {jnp.shape(label)}")

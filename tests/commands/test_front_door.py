@@ -58,8 +58,8 @@ def test_every_verb_has_help_with_an_example(verb):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["predct"], "error: found the verb 'predct': did you mean predict?"),
-        (["x"], "error: found the verb 'x': expected one of sample, predict"),
+        (["predct"], "error: unknown verb 'predct': did you mean predict?"),
+        (["x"], "error: unknown verb 'x': expected one of sample, predict"),
         (["completion"], "error: completion: found nothing, expected one of bash, zsh, fish"),
         (["grade", "--xrai=a"], "error: Unknown command line flag 'xrai'"),
         (["grade", "a.png"], "error: unexpected argument 'a.png'"),

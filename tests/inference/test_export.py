@@ -64,7 +64,7 @@ def test_record_and_picture_are_written(tmp_path, prediction):
     record = json.loads(files.record.read_text())
     assert record == prediction.record
     made = {"stage": "generator", "step": 7, "dtype_trained": "unknown"}
-    assert record["model"] == {"workdir": "the one that ships", **made}
+    assert record["model"] == {"workdir": "the shipped model", **made}
     assert record["radiograph"]["side"] == "left"
     assert record["volume"]["mirrored_back"] is True
     assert "not for diagnosis" in record["statement"]

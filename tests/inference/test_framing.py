@@ -84,13 +84,13 @@ def test_a_mirrored_crop_of_the_other_side_is_the_same_image(crop):
 def test_where_the_side_comes_from(crop):
     (knee,) = framed(crop)
     assert knee.side == "left"
-    assert "nothing tells the side: taken from the image (left" in knee.notes[0]
+    assert "the side is not stated: taken from the image (left" in knee.notes[0]
     (knee,) = framed(crop, named="left")
     assert (knee.side, knee.notes) == ("left", ())
     (knee,) = framed(crop, named="right")
     assert knee.side == "right" and "the file's name says right" in knee.notes[0]
     (knee,) = framed(dataclasses.replace(crop, side="left"), named="right")
-    assert knee.side == "left" and "may mean right, taken as left" in knee.notes[0]
+    assert knee.side == "left" and "may mean the right knee, taken as left" in knee.notes[0]
     (knee,) = framed(crop, side="right")
     assert knee.side == "right" and "--side says right" in knee.notes[0]
     with pytest.raises(InputError, match="the file says left knee, found --side=right"):
@@ -101,7 +101,7 @@ def test_a_side_picks_one_knee_of_a_film(film):
     (knee,) = framed(film, side="right")
     np.testing.assert_array_equal(knee.image, framed(film)[0].image)
     right, left = framed(dataclasses.replace(film, side="left"))
-    assert "says left knee, but two are seen" in right.notes[0] and len(left.notes) == 1
+    assert "says left knee, but shows two knees" in right.notes[0] and len(left.notes) == 1
     # The other knee is not seen: what is told may be meant for that one.
     half = film.array.copy()
     half[:, : half.shape[1] // 2] = half.min()

@@ -145,7 +145,7 @@ def test_what_can_be_graded(done):
     assert "bone is dark" in dark.warning
     assert dark.probability == pytest.approx(first.probability, abs=1e-5)
     untold = rows["untold.png"]
-    assert untold.side == "left" and "nothing tells the side" in untold.warning
+    assert untold.side == "left" and "the side is not stated" in untold.warning
     assert untold.probability == first.probability
     pair = [row for row in done[0] if row.file == "films <b>/bilateral & co.png"]
     assert [row.side for row in pair] == ["right", "left"]

@@ -1,4 +1,4 @@
-"""Tests of the generator that ships: its files, what it sees, label map and meshes."""
+"""Tests of the shipped generator: its files, its input, label map and meshes."""
 
 import dataclasses
 import json
@@ -123,7 +123,9 @@ def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path):
 def test_labels_are_refused_where_they_would_overwrite_the_record(framed, shipped, tmp_path):
     xray = tmp_path / "knee.png"
     noise(xray)
-    with pytest.raises(InputError, match=r"--labels: .*out.json is another file of this command"):
+    with pytest.raises(
+        InputError, match=r"--labels: .*out.json is already another file of this command"
+    ):
         predict.predict_file(
             shipped, xray, tmp_path / "out.nii.gz", "right", labels=tmp_path / "out.nii"
         )

@@ -110,7 +110,7 @@ def test_weights_too_large_for_float16_are_refused():
 
 def test_without_a_shipped_model_the_error_says_what_to_give(monkeypatch, tmp_path):
     monkeypatch.setattr(load, "SHIPPED", tmp_path)
-    with pytest.raises(InputError, match="--model: none ships"):
+    with pytest.raises(InputError, match="--model: no grader is shipped"):
         load.load_grader("")
 
 

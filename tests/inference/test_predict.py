@@ -107,7 +107,7 @@ def test_batches_of_another_size_are_refused(fake_model):
 
 def test_a_stage_without_volumes_is_refused(fake_model):
     fake_model.stage = type("Cae", (), {"name": "cae"})()
-    with pytest.raises(InputError, match="'cae', which gives no volume"):
+    with pytest.raises(InputError, match="'cae', which predicts no volume"):
         predict.Predictor(fake_model)
 
 
@@ -194,7 +194,9 @@ def test_the_file_name_tells_the_side_where_nothing_else_does(loaded, tmp_path, 
     assert "no knee was found" in warning
     found = forced("m", path, tmp_path / "o.nii", "right", 1.0)
     assert found.volume.orientation == ("R", "A", "S")
-    assert any("may mean left, taken as right" in text for text in found.record["warnings"])
+    assert any(
+        "may mean the left knee, taken as right" in text for text in found.record["warnings"]
+    )
 
 
 def test_files_that_are_no_radiograph_are_refused(loaded, tmp_path, knee_pixels):

@@ -106,7 +106,7 @@ def test_evaluation_says_the_dtype_and_refuses_another_contrast(run, collection,
     with pytest.raises(InputError, match=r"config\.data\.contrast\.clahe"):
         train(config, run / "cae")
     config.data.data_dir, config.precision = str(run / "data"), "bfloat16"
-    with pytest.raises(InputError, match=r"config\.dtype='float32', asked for is 'bfloat16'"):
+    with pytest.raises(InputError, match=r"config\.dtype='float32', found 'bfloat16'"):
         train(config, run / "cae")
 
 

@@ -52,7 +52,7 @@ def test_two_knees_are_two_answers_in_their_places(film):
     with pytest.raises(InputError, match="found a right and a left knee, expected"):
         one_knee(radiograph, Asked())
     sided = dataclasses.replace(radiograph, side="left")
-    assert one_knee(sided, Asked()).doubts == ("the file says left knee, but two are seen",)
+    assert one_knee(sided, Asked()).doubts == ("the file says left knee, but shows two knees",)
 
 
 @pytest.mark.parametrize("width", [350, 420, 500])
@@ -64,7 +64,7 @@ def test_a_film_with_one_knee_is_one_answer(film, width):
     knee = one_knee(half, Asked())
     assert knee.side == "left" and knee.side_source == "the image"
     assert away_mm(knee, np.subtract(truth["left"].centre_px, (0, 700 - width))) < 6.0
-    assert "nothing tells the side" in knee.doubts[0]
+    assert "the side is not stated" in knee.doubts[0]
 
 
 @pytest.mark.parametrize("told", [{"named": "right"}, {"side": "right"}, {"header": "right"}])
@@ -72,7 +72,7 @@ def test_what_disagrees_with_the_image_is_a_doubt_that_names_both(crop, told):
     radiograph = dataclasses.replace(crop, side=told.pop("header", None))
     knee = one_knee(radiograph, Asked(**told))
     assert knee.side == "right" and knee.seen_side == "left"
-    assert "says right, the image looks otherwise (left" in knee.doubts[0]
+    assert "says right, but the image looks like the other side (left" in knee.doubts[0]
     assert knee.record()["side_seen"] == "left" and knee.record()["doubts"] == list(knee.doubts)
 
 
@@ -81,7 +81,9 @@ def test_the_side_of_a_name_is_a_hint_behind_flag_and_header(crop):
     assert named_side(Path("9001695_R.dcm")) == "right" and named_side(Path("scanL.png")) is None
     assert one_knee(crop, Asked(named="left")).doubts == ()
     sided = dataclasses.replace(crop, side="left")
-    assert "may mean right, taken as left" in one_knee(sided, Asked(named="right")).doubts[0]
+    assert (
+        "may mean the right knee, taken as left" in one_knee(sided, Asked(named="right")).doubts[0]
+    )
     with pytest.raises(InputError, match="the file says left knee, found --side=right"):
         one_knee(sided, Asked("right"))
     forced = one_knee(sided, Asked("right", force=True))
@@ -132,7 +134,7 @@ def test_a_given_centre_is_kept_and_what_is_seen_there_counts(film):
     knee = one_knee(radiograph, Asked(centre=given))
     assert knee.side == "left" and knee.place.centre_px == given and knee.side_source == "the image"
     nowhere = one_knee(radiograph, Asked("left", centre=(40.0, 350.0)))
-    assert nowhere.doubts == ("no knee was seen at the given place",)
+    assert nowhere.doubts == ("no knee was found at the given position",)
     assert nowhere.seen_side is None and nowhere.place.centre_px == (40.0, 350.0)
     with pytest.raises(InputError, match="side of the knee is unknown"):
         one_knee(radiograph, Asked(centre=(40.0, 350.0)))
@@ -182,7 +184,7 @@ def test_every_place_is_an_answer(sighted):
     assert "row 100, column 450 (confidence 0.20)" in refused.reason
     steep = Sighting((place("right", 150.0), place("left", 450.0, tilt=40.0)), (), 0.9)
     found, refused = sighted(steep)
-    assert isinstance(found, FoundKnee) and "34 degrees steep" in refused.reason
+    assert isinstance(found, FoundKnee) and "tilted by 34 degrees" in refused.reason
     assert len(sighted(steep, Asked("left"))) == 1
 
 
@@ -204,7 +206,7 @@ def test_the_other_knee_of_a_wide_film_is_not_taken_for_the_one_that_is_meant(si
     with pytest.raises(InputError, match="found a left knee only, expected the right one"):
         sighted(one, None, "right")
     (named,) = sighted(one, Asked(named="right"))
-    assert named.side == "left" and "may mean right, taken as left" in named.doubts[-1]
+    assert named.side == "left" and "may mean the right knee, taken as left" in named.doubts[-1]
 
 
 def test_doubts_of_the_header_are_passed_on(crop):

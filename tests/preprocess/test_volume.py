@@ -56,7 +56,7 @@ def test_single_bright_voxels_are_clipped():
 
 
 def test_a_box_beside_the_volume_is_refused():
-    with pytest.raises(InputError, match="meets no voxel"):
+    with pytest.raises(InputError, match="contains no voxel"):
         standardise_volume(made(), "right", (500, 0, 0), SHAPE)
 
 

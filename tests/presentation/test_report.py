@@ -84,7 +84,7 @@ def test_page_is_balanced_self_contained_and_has_alternatives():
 
 
 def test_simulated_knees_are_called_simulated():
-    said = "tell nothing about patients"
+    said = "say nothing about patients"
     assert said not in report.page(_metrics(), EVALUATED, [], [])
     phantom = {**EVALUATED, "dataset": "knee_phantom/quickstart"}
     assert said in report.page(_metrics(), phantom, [], [])
@@ -96,7 +96,7 @@ def test_simulated_knees_are_called_simulated():
         ((1.0, 0.5, 1.5), "the model is better"),
         ((-1.0, -1.5, -0.5), "the model is worse"),
         ((0.2, -0.5, 0.9), "no difference is shown"),
-        ((3.0,), "proves nothing"),
+        ((3.0,), "is not evidence"),
     ],
 )
 def test_verdicts_follow_the_interval(gain, verdict):
@@ -106,5 +106,5 @@ def test_verdicts_follow_the_interval(gain, verdict):
 
 
 def test_retrieval_stands_beside_guessing():
-    (line,) = [s for s in report.findings(_metrics()) if "nearest of" in s]
+    (line,) = [s for s in report.findings(_metrics()) if "closest of" in s]
     assert "50%" in line and "guessing: 25%" in line and "1.5 (guessing: 2.5)" in line

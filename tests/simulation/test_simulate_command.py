@@ -21,7 +21,7 @@ def test_a_map_becomes_a_pair(maps, tmp_path):
     done = launch(f"--labels={maps / 'b.nii'}", "--side=left", f"--xray={xray}", f"--mri={mri}")
     assert done.returncode == 0, done.stderr
     assert "added from the phantom: patella, fibula, menisci" in done.stdout
-    assert "left knee, 0.4 mm a pixel" in done.stdout
+    assert "left knee, 0.4 mm per pixel" in done.stdout
     names = sorted(path.name for path in xray.parent.iterdir())
     assert names == ["m.nii.gz", "x.json", "x.png"]
 

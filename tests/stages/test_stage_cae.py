@@ -58,5 +58,7 @@ def test_metrics_and_pictures(made):
 def test_a_dataset_of_another_size_is_refused(made):
     stage = made[0]
     data = {"xray": jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32)}
-    with pytest.raises(InputError, match=r"config.model.cae.image_shape asks for \(16, 16, 1\)"):
+    with pytest.raises(
+        InputError, match=r"expected \(16, 16, 1\) from config.model.cae.image_shape"
+    ):
         stage.init(jax.random.key(0), data)

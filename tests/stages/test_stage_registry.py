@@ -1,7 +1,8 @@
-"""Tests that stages are found from their files, and that two files are enough for a new one."""
+"""Tests that stages are found from their files, and that the documented example trains."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,76 +17,10 @@ from xr2mri_jax.training import config as recipe
 
 ROOT = Path(__file__).parents[2]
 
-STAGE = '''
-"""Tells the mean brightness of a radiograph from its middle pixel."""
-
-import jax.numpy as jnp
-import numpy as np
-
-from xr2mri_jax.stages import base
-
-DEFAULTS = {"loss": {"power": 2.0}, "data": {"batch_size": 2}}
-
-
-def resolve(config, stored=None):
-    base.require_range(config, "loss.power", 1, below=9)
-    return config
-
-
-class ToyStage:
-    name = "toy"
-    fields = ("xray",)
-
-    def __init__(self, config):
-        self.power = config["loss"]["power"]
-
-    def create(self, rng):
-        return {"gain": jnp.zeros(()), "offset": jnp.zeros(())}, {}
-
-    def init(self, rng, batch):
-        base.require_shape(batch, "xray", (5, 5, 1), "toy")
-        return self.create(rng)
-
-    def fitted(self, params, batches):
-        return params
-
-    def trainable(self, params):
-        return base.constant(params, True)
-
-    def error(self, params, batch):
-        found = params["gain"] * batch["xray"][:, 2, 2, 0] + params["offset"]
-        return jnp.abs(found - jnp.mean(batch["xray"], axis=(1, 2, 3)))
-
-    def loss(self, params, model_state, batch, rng, train):
-        return self.error(params, batch) ** self.power, (model_state, {})
-
-    def evaluate(self, params, model_state, batch):
-        return {"error": self.error(params, batch)}
-
-    def pictures(self, params, model_state, batch):
-        return {"radiograph": np.asarray(batch["xray"])[0, ..., 0]}
-
-
-STAGE = ToyStage
-'''
-
-RECIPE = '''
-"""The recipe of the toy stage."""
-
-from xr2mri_jax.training import config as recipe
-
-
-def _default(config):
-    config.optimizer.learning_rate = 0.1
-    config.update(steps=30, log_every=10, eval_every=30, checkpoint_every=30)
-
-
-VARIANTS = {"": _default}
-
-
-def get_config(variant=""):
-    return recipe.variant(variant, VARIANTS, "toy")
-'''
+# The module and the recipe of the documented example.
+STAGE, RECIPE = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "extend" / "stage.md").read_text(), re.DOTALL
+)
 
 # Trains the recipe by its name on a made dataset, with whichever package is first on the path.
 PROGRAM = """
@@ -116,7 +51,7 @@ class Builder:
 
 assert xr2mri_jax.__file__.startswith(sys.argv[1]), xr2mri_jax.__file__
 datasets.load_builder = lambda name, data_dir: Builder()
-sys.exit(loop.train(recipes.load("toy"), sys.argv[2]))
+sys.exit(loop.train(recipes.load("brightness"), sys.argv[2]))
 """
 
 
@@ -150,7 +85,7 @@ def test_a_stage_has_the_name_of_its_file_and_its_own_keys(name):
         ("siamese_gap", {base.Classifies, base.Summarises, base.Chooses}),
     ],
 )
-def test_what_a_stage_can_do_is_told_by_its_protocols(name, can):
+def test_protocols_describe_what_a_stage_can_do(name, can):
     config = recipe.plain(recipe.default(name))
     for model in config["model"]:
         config["model"][model] = {"image_shape": [16, 16], "channels": [4, 4]}
@@ -190,8 +125,8 @@ def test_a_stage_of_two_files_is_trained(tmp_path):
     kept_out = shutil.ignore_patterns("__pycache__", "*.npz", "*.png")
     for name in ("xr2mri_jax", "configs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=kept_out)
-    (tmp_path / "xr2mri_jax" / "stages" / "toy.py").write_text(STAGE)
-    (tmp_path / "configs" / "toy.py").write_text(RECIPE)
+    (tmp_path / "xr2mri_jax" / "stages" / "brightness.py").write_text(STAGE)
+    (tmp_path / "configs" / "brightness.py").write_text(RECIPE)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path), str(tmp_path / "run")],
         cwd=tmp_path,

@@ -62,11 +62,11 @@ def test_evaluation_is_by_hand_and_becomes_an_auc(made):
     label = np.array([0, 1, 1, 0, 1, 1, 0, 1])
     np.testing.assert_allclose(values["loss"], losses.cross_entropy(logits, label), rtol=1e-5)
     np.testing.assert_array_equal(values["accuracy"], logits.argmax(axis=1) == label)
-    whole = stage.whole(metrics.from_batch(values, data["example_mask"]))
-    assert set(whole) == {"loss", "accuracy", "auc", "balanced_accuracy"}
+    summary = stage.summarise(metrics.from_batch(values, data["example_mask"]))
+    assert set(summary) == {"loss", "accuracy", "auc", "balanced_accuracy"}
     probability = np.asarray(jax.nn.softmax(logits))[:, 1]
     bins = (probability * classification.BINS).astype(int)
-    assert whole["auc"] == pytest.approx(classification.auc(bins, label))
+    assert summary["auc"] == pytest.approx(classification.auc(bins, label))
 
 
 def test_training_uses_the_batch_and_updates_the_running_moments(made):
@@ -126,7 +126,7 @@ def test_pictures_and_another_size(made):
     (picture,) = stage.pictures(params, model_state, batch()).values()
     assert picture.shape == (16, 64)
     data = {"xray": jax.ShapeDtypeStruct((1, 32, 32, 1), np.float32)}
-    with pytest.raises(InputError, match=r"config.model.classifier.image_shape asks for"):
+    with pytest.raises(InputError, match=r"expected \(16, 16, 1\) from config.model.classifier"):
         stage.init(jax.random.key(0), data)
 
 
@@ -150,7 +150,7 @@ def test_a_network_goes_on_at_another_size_from_an_earlier_run(tmp_path, monkeyp
     with pytest.raises(InputError, match=r"config.model.classifier.channels is \[3, 5\], but"):
         started(channels=[3, 5])
     written["model_state"] = {}
-    with pytest.raises(InputError, match=r"\[1\].* is None, the config's model asks for"):
+    with pytest.raises(InputError, match=r"\[1\].* is None, expected .* from the config"):
         stage.init(jax.random.key(4), large)
     # Who continues the run needs the earlier one no more.
     assert stages.resolve({**config(), "classifier_workdir": "/moved"}, started()) == {

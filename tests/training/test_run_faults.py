@@ -10,7 +10,7 @@ from fake_run import FakeData, config, fit
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock
-from xr2mri_jax.training import loop, record
+from xr2mri_jax.training import loop, run_log
 
 DATA = {"train": "ab" * 32, "validation": "cd" * 32}
 
@@ -37,10 +37,10 @@ def test_a_checkpoint_of_before_there_were_fingerprints_is_continued(tmp_path):
 def test_another_number_of_devices_is_told(tmp_path, capsys):
     assert fit(tmp_path, devices=jax.devices()[:2], steps=4) == 0
     assert fit(tmp_path, devices=jax.devices()[:2], steps=5) == 0
-    assert "devices until now" not in capsys.readouterr().out
+    assert "trained on" not in capsys.readouterr().out
     assert fit(tmp_path, devices=jax.devices()[:1], steps=6) == 0
-    told = capsys.readouterr().out
-    assert "trained on 2 devices until now and is continued on 1" in told
+    shown = capsys.readouterr().out
+    assert "trained on 2 devices and continues on 1" in shown
 
 
 @pytest.mark.parametrize("bad_at", [1, 3])
@@ -71,10 +71,10 @@ def test_a_damaged_line_of_the_log_is_dropped_and_told(tmp_path, damaged, capsys
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = damaged if damaged.endswith(b"\n") else damaged + b"\n"
     path.write_bytes(lines[0] + damaged + b"".join(lines[1:]))
-    assert record.best_step(tmp_path, "squared", [6]) == 6
+    assert run_log.best_step(tmp_path, "squared", [6]) == 6
     assert fit(tmp_path, steps=7) == 0
     assert path.read_bytes().startswith(b"".join(lines))
-    assert f"{path}: line 2 is damaged and dropped" in capsys.readouterr().out
+    assert f"{path}: line 2 is damaged and was removed" in capsys.readouterr().out
 
 
 def test_no_bit_flip_of_the_log_stops_a_run(tmp_path):
@@ -85,8 +85,8 @@ def test_no_bit_flip_of_the_log_stops_a_run(tmp_path):
         changed = bytearray(content)
         changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
         path.write_bytes(bytes(changed))
-        record.best_step(tmp_path, "squared", [10, 20])
-        record._cut(path, 20)
+        run_log.best_step(tmp_path, "squared", [10, 20])
+        run_log._cut(path, 20)
         for line in path.read_text().splitlines():
             json.loads(line)
 

@@ -1,1 +1,1 @@
-"""The verbs of the command `xr2mri`, a file each: its flags, its `main`, and `run`."""
+"""The verbs of the command `xr2mri`, one file each: its flags, `main`, and `run`."""

@@ -1,4 +1,4 @@
-"""Measured comparisons, PyTorch side by side where the extra [bench] is installed.
+"""Runs a benchmark, compared with PyTorch if the extra `bench` is installed.
 
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
@@ -14,35 +14,37 @@ from absl import flags
 from xr2mri_jax.runtime import command_line, host_memory, processor
 from xr2mri_jax.tools.benchmarks import suites
 
-_SUITE = flags.DEFINE_string("suite", None, "which comparison: " + ", ".join(suites.NAMES))
+_SUITE = flags.DEFINE_string("suite", None, "the benchmark to run: " + ", ".join(suites.NAMES))
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the measurements")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls of each function; the median counts")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "timed calls per function; the median is reported")
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", None, "batch size of the training step; default 2 of the generator, else 32"
+    "batch_size", None, "batch size of the training step; default: 2 for generator, else 32"
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 224, "pixels of the siamese_gap suites' radiograph"
+    "image_size", 224, "siamese_gap, siamese_gap_epoch: radiograph size in pixels"
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "training steps that siamese_gap_epoch times; default: a whole epoch"
+    "steps", None, "siamese_gap_epoch: number of training steps to time; default: a full epoch"
 )
-_VOLUME_SHAPE = flags.DEFINE_list("volume_shape", ["64", "128", "128"], "d,h,w in voxels")
-_FILMS = flags.DEFINE_integer("films", 200, "phantom films of the suite knee_finder")
-_REAL = flags.DEFINE_string(
-    "real", None, "folder of real files for knee_finder, grade or joint_space"
+_VOLUME_SHAPE = flags.DEFINE_list(
+    "volume_shape", ["64", "128", "128"], "generator: volume size d,h,w in voxels"
 )
-_PICTURES = flags.DEFINE_string("pictures", None, "folder for the pictures of knee_finder")
-_PAIRS = flags.DEFINE_integer("pairs", 200, "pairs that the suite `prepare` prepares")
-_IMAGES = flags.DEFINE_integer("images", 500, "radiographs that the suite `grade` grades")
-_MODEL = flags.DEFINE_string("model", None, "what the suite `grade` grades with; default shipped")
+_FILMS = flags.DEFINE_integer("films", 200, "knee_finder: number of phantom films")
+_REAL = flags.DEFINE_string("real", None, "knee_finder, grade, joint_space: folder of real images")
+_PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
+_PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")
+_IMAGES = flags.DEFINE_integer("images", 500, "grade: number of radiographs")
+_MODEL = flags.DEFINE_string(
+    "model", None, "grade: folder of a grader or of a training run; default: the shipped grader"
+)
 _NUM_WORKERS = flags.DEFINE_integer(
-    "num_workers", processor.cores(), "processes of the suite `prepare`"
+    "num_workers", processor.cores(), "prepare: number of processes"
 )
 
 
 def main() -> None:
-    """Runs the suite, prints its table and writes its JSON."""
-    # For both sides: without it much of a step is the kernel clearing pages.
+    """Runs the benchmark, prints its table and writes its JSON file."""
+    # For JAX and PyTorch alike: otherwise clearing memory pages takes much of a step.
     host_memory.keep_freed_memory()
     suites.run(
         _SUITE.value,

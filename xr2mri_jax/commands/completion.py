@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def run(words: Sequence[str], verbs: Collection[str]) -> None:
-    """Prints the completion script of the shell that `words` names; exit code 2 where none."""
+    """Prints the completion script for the shell named in `words`; otherwise exits with code 2."""
     if len(words) != 1 or words[0] not in SHELLS:
         found = " ".join(words) or "nothing"
         print(
@@ -25,9 +25,9 @@ def run(words: Sequence[str], verbs: Collection[str]) -> None:
 
 
 def flag_names(verb: str) -> list[str]:
-    """The flags of a verb's module, sorted; they leave absl's registry again.
+    """The flags of a verb's module, sorted; they are removed from absl's registry afterwards.
 
-    Verbs share names of flags, and a process normally runs one verb.
+    Several verbs define flags of the same name, and absl allows each name only once per process.
     """
     module = importlib.import_module(f"xr2mri_jax.commands.{verb}")
     defined = sorted(flag.name for flag in flags.FLAGS.get_flags_for_module(module.__name__))
@@ -38,7 +38,7 @@ def flag_names(verb: str) -> list[str]:
 
 
 def script(shell: str, words: dict[str, list[str]]) -> str:
-    """The completion script of `shell`; `words` has what follows each verb."""
+    """The completion script for `shell`; `words` has the possible words after each verb."""
     verbs = " ".join(words)
     if shell == "fish":
         lines = [f"complete -c xr2mri -n __fish_use_subcommand -f -a '{verbs}'"]

@@ -1,4 +1,4 @@
-"""Evaluates a trained stage on held-out cases, or on real pairs, with controls and a report.
+"""Evaluates a trained stage on a held-out split or on real pairs, and writes a report.
 
 xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
@@ -17,29 +17,33 @@ _SPLIT = flags.DEFINE_string("split", "test", "split to evaluate on")
 _PAIRS = flags.DEFINE_string(
     "pairs",
     None,
-    "CSV of radiographs with the segmentation of the same knee's MRI (subject,side,visit,xray,"
-    "labels,kl); without --workdir the generator that ships is measured",
+    "CSV table (subject,side,visit,xray,labels,kl) of radiographs and MRI segmentations of the "
+    "same knees; without --workdir the shipped generator is evaluated",
 )
-_TABLE = flags.DEFINE_string("table", "auto", "with --pairs: what the true maps' labels stand for")
+_TABLE = flags.DEFINE_string(
+    "table", "auto", "with --pairs: label table of the true segmentations, as for simulate"
+)
 _EXCLUDE_SUBJECTS = flags.DEFINE_list(
     "exclude_subjects", [], "with --pairs: subjects of the table to leave out, such as A,B"
 )
-_OUTPUT = flags.DEFINE_string("output", None, "folder for the files; default WORKDIR/evaluation")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases at a time")
+_OUTPUT = flags.DEFINE_string("output", None, "folder for the report; default: WORKDIR/evaluation")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "folder of the prepared dataset; default: as in training"
+)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases per batch")
 _STEP = flags.DEFINE_integer(
-    "step", None, "checkpoint; default the newest, of a classifier the best by AUC"
+    "step", None, "checkpoint; default: the newest, for a classifier the one with the best AUC"
 )
 _LINEAR_PROBE = flags.DEFINE_bool(
     "linear_probe",
     False,
-    "of an auto-encoder: a logistic regression on its hidden variables, fitted on the training "
-    "split, that tells Kellgren-Lawrence grade 2 from 0",
+    "auto-encoder: evaluate a logistic regression on its hidden variables, fitted on the training "
+    "split, that separates Kellgren-Lawrence grade 2 from 0",
 )
 _VIEWS = flags.DEFINE_bool(
     "views",
     False,
-    "of a classifier: average over moved views of each radiograph (test-time augmentation)",
+    "classifier: average over slightly moved views of each radiograph (test-time augmentation)",
 )
 
 

@@ -1,4 +1,4 @@
-"""Writes cases of a prepared dataset as files: radiograph PNG, MRI NIfTI, and a table of them.
+"""Writes cases of a prepared dataset as files: radiograph PNG, MRI NIfTI, and a table.
 
 xr2mri export --dataset=knee_phantom/quickstart --data_dir=DIR --split=test \
     --cases=0,1 --output=DIR
@@ -8,8 +8,8 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_DATASET = flags.DEFINE_string("dataset", "", "name of the dataset, with its configuration")
-_DATA_DIR = flags.DEFINE_string("data_dir", "", "folder the dataset was prepared in")
+_DATASET = flags.DEFINE_string("dataset", "", "DATASET/CONFIG, e.g. knee_phantom/quickstart")
+_DATA_DIR = flags.DEFINE_string("data_dir", "", "folder of the prepared dataset")
 _SPLIT = flags.DEFINE_string("split", "test", "train, validation or test")
 _CASES = flags.DEFINE_list("cases", ["0"], "positions in the split, separated by commas")
 _OUTPUT = flags.DEFINE_string("output", "", "folder for the files")
@@ -27,7 +27,7 @@ def main() -> None:
         _OUTPUT.value,
     )
     for row in rows:
-        print(f"{row.name}: {row.side} knee, KL {row.kl}, {row.spacing:g} mm a pixel")
+        print(f"{row.name}: {row.side} knee, KL {row.kl}, {row.spacing:g} mm per pixel")
 
 
 def run() -> None:

@@ -2,8 +2,8 @@
 
 xr2mri fit_joint_centre --output=weights.npz
 
-The weights that ship are older than this fit; xr2mri_jax/preprocess/joint_centre/README.md says how
-they were made.
+The shipped weights are older than this command; xr2mri_jax/preprocess/joint_centre/README.md
+describes how they were fitted.
 """
 
 from absl import flags
@@ -12,11 +12,13 @@ from xr2mri_jax.runtime import command_line
 from xr2mri_jax.tools.fit_joint_centre import fit
 
 _PLAN = fit.Plan()
-_OUTPUT = flags.DEFINE_string("output", None, "the .npz file of the weights")
-_KNEES = flags.DEFINE_integer("knees", _PLAN.knees, "phantom knees")
-_EXAMPLES = flags.DEFINE_integer("examples", _PLAN.examples, "examples made of them")
+_OUTPUT = flags.DEFINE_string("output", None, "weights file to write, ending in .npz")
+_KNEES = flags.DEFINE_integer("knees", _PLAN.knees, "number of phantom knees")
+_EXAMPLES = flags.DEFINE_integer(
+    "examples", _PLAN.examples, "number of training examples made from the knees"
+)
 _STEPS = flags.DEFINE_integer("steps", _PLAN.steps, "optimizer steps")
-_SEED = flags.DEFINE_integer("seed", _PLAN.seed, "seed of the whole fit")
+_SEED = flags.DEFINE_integer("seed", _PLAN.seed, "random seed")
 
 
 def main() -> None:

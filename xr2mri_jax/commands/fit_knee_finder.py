@@ -10,9 +10,9 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_REAL = flags.DEFINE_list("real", None, "folders of real crops, GRADE/NAME{R,L}.png")
-_WORKDIR = flags.DEFINE_string("workdir", None, "folder for pools, labels and states")
-_OUTPUT = flags.DEFINE_string("output", None, "the weights to write, .npz")
+_REAL = flags.DEFINE_list("real", None, "folders of real single-knee images, GRADE/NAME{R,L}.png")
+_WORKDIR = flags.DEFINE_string("workdir", None, "folder for intermediate files")
+_OUTPUT = flags.DEFINE_string("output", None, "weights file to write, ending in .npz")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Simulated knees and real radiographs through one generator, as a picture for the eye.
+"""Draws the predictions of one generator for simulated knees and real radiographs.
 
 xr2mri gallery --output=GALLERY.png [--xray=FOLDER] [--dataset=knee_family/default]
     [--data_dir=DIR] [--model=DIR] [--count=4]
@@ -8,16 +8,20 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_OUTPUT = flags.DEFINE_string("output", "", "picture to write, PNG")
-_MODEL = flags.DEFINE_string("model", "", "workdir or folder; default the model that ships")
+_OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
+_MODEL = flags.DEFINE_string(
+    "model", "", "workdir of a training run or folder of a generator; default: the shipped model"
+)
 _XRAY = flags.DEFINE_string("xray", None, "folder of real radiographs")
 _DATASET = flags.DEFINE_string("dataset", None, "prepared dataset of simulated knees")
-_DATA_DIR = flags.DEFINE_string("data_dir", "workdir/data", "where the dataset is prepared")
-_COUNT = flags.DEFINE_integer("count", 4, "how many of each", lower_bound=1)
+_DATA_DIR = flags.DEFINE_string("data_dir", "workdir/data", "folder of the prepared dataset")
+_COUNT = flags.DEFINE_integer(
+    "count", 4, "number of simulated and of real knees to draw", lower_bound=1
+)
 
 
 def main() -> None:
-    """Draws the picture and says what is in it."""
+    """Draws the picture and prints its rows."""
     from xr2mri_jax.inference.gallery import write_gallery
 
     titles = write_gallery(

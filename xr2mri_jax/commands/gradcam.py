@@ -1,4 +1,4 @@
-"""Where a classifier looks: Grad-CAM averaged over a split, and checked by randomised weights.
+"""Averages Grad-CAM maps of a classifier over a split, with a check by randomised weights.
 
 xr2mri gradcam --workdir=RUN --split=validation --output=DIR
 """
@@ -8,11 +8,11 @@ from absl import flags
 from xr2mri_jax.evaluation import gradcam_report
 from xr2mri_jax.runtime import command_line
 
-WORKDIR = flags.DEFINE_string("workdir", None, "folder of a run of siamese_gap")
-SPLIT = flags.DEFINE_string("split", "validation", "which radiographs")
+WORKDIR = flags.DEFINE_string("workdir", None, "folder of a siamese_gap training run")
+SPLIT = flags.DEFINE_string("split", "validation", "split of the dataset")
 OUTPUT = flags.DEFINE_string("output", None, "folder for the pictures and gradcam.json")
 DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "where the dataset is prepared; by default where the run read it"
+    "data_dir", None, "folder of the prepared dataset; default: as in training"
 )
 
 

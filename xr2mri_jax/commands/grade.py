@@ -1,4 +1,4 @@
-"""Early knee osteoarthritis in radiographs: Kellgren-Lawrence grade 2 against 0, a row a knee.
+"""Grades radiographs for early knee osteoarthritis: Kellgren-Lawrence grade 2 against 0.
 
 xr2mri grade --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
     [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe]
@@ -8,27 +8,31 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_XRAY = flags.DEFINE_string("xray", "", "radiograph, or a folder of them, any of the formats")
+_XRAY = flags.DEFINE_string(
+    "xray", "", "radiograph, or folder of radiographs, of one or both knees"
+)
 _OUTPUT = flags.DEFINE_string("output", "", "table to write, ending in .csv")
 _MODEL = flags.DEFINE_string(
-    "model", None, "folder of a grader or of a training run; default the one that ships"
+    "model", None, "folder of a grader or of a training run; default: the shipped grader"
 )
-_GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for a picture of every knee")
-_HTML = flags.DEFINE_string("html", None, "page to write, ending in .html")
-_SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "which knee is meant in every file")
-_SPACING = flags.DEFINE_float("spacing", None, "mm a pixel, where the files do not say it")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "knees that the network sees together")
+_GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for Grad-CAM pictures of all knees")
+_HTML = flags.DEFINE_string("html", None, "report page to write, ending in .html")
+_SIDE = flags.DEFINE_enum(
+    "side", None, ["left", "right"], "side of the knee to grade; default: all"
+)
+_SPACING = flags.DEFINE_float("spacing", None, "pixel spacing in mm; overrides the files")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 8, "knees per batch")
 _CLAHE = flags.DEFINE_bool(
-    "clahe", False, "equalise the contrast adaptively, as the training radiographs had been"
+    "clahe", False, "equalise the contrast adaptively, like that of the training radiographs"
 )
 _FORCE = flags.DEFINE_bool(
-    "force", False, "grade the middle of a picture that shows no frontal knee"
+    "force", False, "grade the middle of an image in which no frontal knee is found"
 )
 
 
 def main() -> None:
-    """Grades what the flags name and says how many."""
-    # Imported here, so that a wrong flag is answered at once.
+    """Grades the radiographs and prints how many were graded."""
+    # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.grade import GradeOptions, grade
     from xr2mri_jax.inference.grade_output import GradeOutput
     from xr2mri_jax.runtime import compilation_cache

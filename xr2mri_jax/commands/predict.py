@@ -1,4 +1,4 @@
-"""Radiographs of knees to synthesised MRI volumes, with a record and a picture beside each.
+"""Synthesises MRI volumes from radiographs of knees, with a record and a picture for each.
 
 xr2mri predict --xray=FILE --output=OUT.nii.gz [--model=DIR] [--side=right] [--spacing=MM]
     [--labels=LABELS.nii.gz] [--meshes=DIR] [--dicom_dir=DIR [--keep_identity]]
@@ -13,43 +13,58 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
 MODEL = flags.DEFINE_string(
-    "model", "", "workdir of a trained generator or joint stage; default the model that ships"
+    "model", "", "workdir of a trained generator or joint stage; default: the shipped model"
 )
 XRAY = flags.DEFINE_string(
-    "xray", "", "radiograph of one knee or both; a folder of them; a CSV with the column file"
+    "xray",
+    "",
+    "radiograph of one or both knees: DICOM, PNG, TIFF, JPEG or NIfTI; a folder of radiographs; a "
+    "CSV table with the column file",
 )
 OUTPUT = flags.DEFINE_string(
-    "output", "", "volume to write, ending in .nii.gz or .nii; for many radiographs a folder"
+    "output", "", "volume to write, ending in .nii.gz or .nii; for several radiographs a folder"
 )
 SIDE = flags.DEFINE_enum(
-    "side", None, ["left", "right"], "which knee of two; of one where the file says no side"
+    "side",
+    None,
+    ["left", "right"],
+    "side of the knee; default: from the file, else from the image; required if both knees are "
+    "shown",
 )
 SPACING = flags.DEFINE_float(
-    "spacing", None, "mm a pixel at the knee; where neither it nor the file states one: estimated"
+    "spacing",
+    None,
+    "pixel spacing at the knee in mm; default: from the file, else estimated from the image",
 )
 CENTRE = flags.DEFINE_string(
-    "centre",
-    None,
-    "pixel row,column of the joint's centre; where not given, where the joint is seen",
+    "centre", None, "joint centre, row,column in pixels; default: located in the image"
 )
-DICOM_DIR = flags.DEFINE_string("dicom_dir", None, "new folder for the volume as DICOM series")
+DICOM_DIR = flags.DEFINE_string(
+    "dicom_dir", None, "new folder; also write the volume as a DICOM series"
+)
 KEEP_IDENTITY = flags.DEFINE_bool(
-    "keep_identity", False, "carry the radiograph's patient and study over into the DICOM series"
+    "keep_identity", False, "copy patient and study of the radiograph to the DICOM series"
 )
 LABELS = flags.DEFINE_string(
-    "labels", None, "label map to write, ending in .nii.gz or .nii; for many radiographs a folder"
+    "labels",
+    None,
+    "label map to write, ending in .nii.gz or .nii; for several radiographs a folder",
 )
-MESHES = flags.DEFINE_string("meshes", None, "folder for a STL file a structure, patient's mm")
+MESHES = flags.DEFINE_string(
+    "meshes", None, "folder for meshes: one STL file per structure, in patient mm"
+)
 PICTURE = flags.DEFINE_bool(
-    "picture", None, "draw a PNG beside each volume; default yes for one radiograph, no for many"
+    "picture", None, "draw a PNG of each volume; default: yes for one radiograph, no for several"
 )
-FORCE = flags.DEFINE_bool("force", False, "take the middle of a picture that shows no frontal knee")
+FORCE = flags.DEFINE_bool(
+    "force", False, "use the middle of the image if no frontal knee is found in it"
+)
 
 
 def main() -> None:
     """Predicts what the flags ask for."""
     centre = _parse_centre(CENTRE.value)
-    # Imported here, so that a wrong flag is answered at once.
+    # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.predict_many import is_many
     from xr2mri_jax.runtime import compilation_cache
 
@@ -113,7 +128,9 @@ def _parse_centre(text: str | None) -> tuple[float, float] | None:
     try:
         row, column = (float(word) for word in text.split(","))
     except ValueError as error:
-        raise InputError(f"--centre: found {text!r}, expected row,column as 512,380.5") from error
+        raise InputError(
+            f"--centre: found {text!r}, expected row,column, e.g. 512,380.5"
+        ) from error
     return row, column
 
 

@@ -1,4 +1,4 @@
-"""Builds a dataset: simulated knees, or your own files.
+"""Prepares a dataset from simulated knees or from your own files.
 
 xr2mri prepare --dataset=knee_phantom/quickstart --data_dir=DATA
 xr2mri prepare --dataset=knee_pairs --data_dir=DATA --source=COLLECTION [--sequence=dess ...]
@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-# Workers, Beam's too, inherit it: preparation computes on the CPU alone.
+# Inherited by all workers, Beam's included: preparation computes on the CPU only.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from xr2mri_jax import datasets
@@ -20,31 +20,41 @@ from xr2mri_jax.runtime import command_line, processor
 DATASET = flags.DEFINE_string(
     "dataset", None, "DATASET or DATASET/CONFIG, for example knee_phantom/quickstart"
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "folder that the prepared dataset goes into")
-SOURCE = flags.DEFINE_string("source", None, "the raw files, where the dataset is made from any")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "folder for the prepared dataset")
+SOURCE = flags.DEFINE_string("source", None, "folder or manifest of the source files, if any")
 NUM_WORKERS = flags.DEFINE_integer("num_workers", processor.cores(), "number of processes")
 REPORT = flags.DEFINE_string(
-    "report", None, "CSV file for what became of every knee or file; the dataset holds it as well"
+    "report", None, "CSV file for an additional copy of the dataset's report.csv"
 )
 BEAM_RUNNER = flags.DEFINE_string(
     "beam_runner", None, "prepare on Apache Beam: DirectRunner, DataflowRunner, FlinkRunner, ..."
 )
-BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "Beam's own options, NAME=VALUE,NAME=VALUE")
+BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "options of Beam, NAME=VALUE,NAME=VALUE")
 
-# Options of the datasets that are made from files; those not given keep the dataset's default.
-flags.DEFINE_string("sequence", None, "knee_pairs: the MRI's: dess, cor_iw_tse, cor_flash, ...")
-flags.DEFINE_integer("visit_tolerance", None, "knee_pairs: months between radiograph and MRI")
-flags.DEFINE_string("duplicates", None, "knee_pairs: of several candidates choose one, or reject")
-flags.DEFINE_list("grades", None, "knee_pairs: KL tables that lie elsewhere than in the source")
-flags.DEFINE_string("visit", None, "knee_pairs: visit code where the collection does not tell it")
-flags.DEFINE_string("places", None, "knee_pairs: CSV of the knees' places in the radiographs")
-flags.DEFINE_float("spacing", None, "knee_pairs: mm a pixel of radiographs that do not tell it")
-flags.DEFINE_integer("echo", None, "knee_pairs: which of an MRI's echoes, 1 the shortest")
-flags.DEFINE_string("splits", None, "knee_pairs: CSV (subject,split) or JSON of given splits")
+# Options of the datasets that are made from files; if not given, the dataset's default applies.
+flags.DEFINE_string(
+    "sequence", None, "knee_pairs: MRI sequence: dess, cor_iw_tse, sag_iw_tse or cor_flash"
+)
+flags.DEFINE_integer(
+    "visit_tolerance", None, "knee_pairs: maximum months between radiograph and MRI"
+)
+flags.DEFINE_string(
+    "duplicates", None, "knee_pairs: with several candidates, choose one or reject the knee"
+)
+flags.DEFINE_list("grades", None, "knee_pairs: tables of KL grades outside the source folder")
+flags.DEFINE_string(
+    "visit", None, "knee_pairs: visit code, e.g. V00, if the collection does not give it"
+)
+flags.DEFINE_string("places", None, "knee_pairs: CSV of knee positions in the radiographs")
+flags.DEFINE_float(
+    "spacing", None, "knee_pairs: pixel spacing in mm of radiographs whose files have none"
+)
+flags.DEFINE_integer("echo", None, "knee_pairs: which echo of the MRI to read, 1 for the shortest")
+flags.DEFINE_string("splits", None, "knee_pairs: CSV (subject,split) or JSON with given splits")
 flags.DEFINE_integer("split_seed", None, "knee_pairs: seed of the split by subject")
-flags.DEFINE_list("split_shares", None, "knee_pairs: train=0.8,validation=0.1,test=0.1")
-flags.DEFINE_list("clahe", None, "clip limit and tiles' mm of adaptive equalisation: 0.01,16")
-flags.DEFINE_float("max_broken", None, "share of unusable items that is borne, 0..1")
+flags.DEFINE_list("split_shares", None, "knee_pairs: shares, train=0.8,validation=0.1,test=0.1")
+flags.DEFINE_list("clahe", None, "adaptive equalisation: clip limit, tile size in mm, e.g. 0.01,16")
+flags.DEFINE_float("max_broken", None, "maximum fraction of unusable items tolerated, 0..1")
 OPTIONS = (
     "sequence", "visit_tolerance", "duplicates", "grades", "visit", "places", "spacing", "echo",
     "splits", "split_seed", "split_shares", "clahe", "max_broken",
@@ -52,7 +62,7 @@ OPTIONS = (
 
 
 def main() -> None:
-    """Prepares the dataset and says where it is, how large its splits are, what was left out."""
+    """Prepares the dataset and prints its folder, the sizes of its splits and the report."""
     name, data_dir = str(DATASET.value), str(DATA_DIR.value)
     state = "already" if datasets.is_prepared(name, data_dir) else "now"
     builder = datasets.prepare(
@@ -72,7 +82,7 @@ def main() -> None:
 
 
 def given_options() -> dict[str, Any]:
-    """The options that were given as flags; InputError where a number is none."""
+    """The options that were given as flags; InputError if a number is malformed."""
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in OPTIONS}
     given = {name: value for name, value in values.items() if value is not None}
     if "grades" in given:

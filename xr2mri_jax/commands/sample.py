@@ -1,4 +1,4 @@
-"""Writes the sample radiograph that ships: a simulated right knee, 0.5 mm a pixel.
+"""Writes the sample radiograph of the package: a simulated right knee, 0.5 mm per pixel.
 
 xr2mri sample --output=knee.png
 """
@@ -13,13 +13,13 @@ _OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
 
 
 def main() -> None:
-    """Writes a copy and says what it shows."""
+    """Writes a copy and prints what it shows."""
     output = str(_OUTPUT.value)
     if not output.endswith(".png"):
         raise InputError(f"--output: found {output}, expected a name ending in .png")
     with files.atomic_path(output) as partial:
         partial.write_bytes(samples.KNEE.read_bytes())
-    print(f"{output}: a simulated right knee, 0.5 mm a pixel")
+    print(f"{output}: a simulated right knee, 0.5 mm per pixel")
 
 
 def run() -> None:

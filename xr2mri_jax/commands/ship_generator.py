@@ -1,4 +1,4 @@
-"""Makes the generator that launch/predict.py uses from a training run.
+"""Packages a training run as the generator that `xr2mri predict` uses.
 
 xr2mri ship_generator --workdir=RUN [--real=knee_xray/box128] [--output=NEW_FOLDER]
 """
@@ -9,15 +9,17 @@ from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
 _REAL = flags.DEFINE_string(
-    "real", "knee_xray/box128", "dataset of real radiographs that the model is to know"
+    "real", "knee_xray/box128", "dataset of real radiographs for the novelty score"
 )
-_OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
-_STEP = flags.DEFINE_integer("step", None, "checkpoint; default the newest")
+_OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package's own model")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "folder of the prepared datasets; default: as in training"
+)
+_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the newest")
 
 
 def main() -> None:
-    """Reads the flags, makes the generator and says where it is."""
+    """Packages the generator and prints its folder."""
     from xr2mri_jax.evaluation import ship_generator
 
     model, folder = ship_generator.ship(

@@ -1,4 +1,4 @@
-"""Makes the grader that `xr2mri grade` uses from a training run of siamese_gap.
+"""Packages a siamese_gap training run as the grader that `xr2mri grade` uses.
 
 xr2mri ship_grader --workdir=RUN [--output=NEW_FOLDER] [--equalised] [--views]
 """
@@ -8,11 +8,13 @@ from absl import flags
 from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
-_OUTPUT = flags.DEFINE_string("output", None, "new folder; default the package's own model")
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "where the dataset is; default as in training")
-_STEP = flags.DEFINE_integer("step", None, "checkpoint; default the best by AUC")
+_OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package's own model")
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "folder of the prepared dataset; default: as in training"
+)
+_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the one with the best AUC")
 _EQUALISED = flags.DEFINE_bool(
-    "equalised", False, "the training files had been equalised adaptively before they were read"
+    "equalised", False, "the contrast of the source files had been equalised adaptively"
 )
 _VIEWS = flags.DEFINE_bool(
     "views", False, "average over slightly moved views of each radiograph (test-time augmentation)"
@@ -20,7 +22,7 @@ _VIEWS = flags.DEFINE_bool(
 
 
 def main() -> None:
-    """Reads the flags, makes the grader and says what was found."""
+    """Packages the grader and prints its calibration."""
     from xr2mri_jax.evaluation import ship_grader
 
     grader, folder = ship_grader.ship(

@@ -1,4 +1,4 @@
-"""A knee's label map to a simulated radiograph and MRI; or a folder of maps to a folder of pairs.
+"""Simulates a radiograph and an MRI from a label map of a knee, or pairs from a folder of maps.
 
 xr2mri simulate --labels=FILE [--side=right] --xray=OUT.png --mri=OUT.nii.gz
 xr2mri simulate --labels=DIR [--side=right | --knees=CSV] --output=DIR
@@ -12,26 +12,28 @@ from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string(
-    "labels", "", "label map (NIfTI, NRRD or MetaImage), or a folder of such"
+    "labels", "", "label map (NIfTI, NRRD or MetaImage), or a folder of label maps"
 )
-SIDE = flags.DEFINE_enum("side", None, ["left", "right"], "side, where the labels do not tell it")
+SIDE = flags.DEFINE_enum(
+    "side", None, ["left", "right"], "side of the knee, if the labels do not determine it"
+)
 TABLE = flags.DEFINE_string(
     "table",
     "auto",
-    "auto (names in the file, or a table that makes a knee of it), oai_zib, oai_zib_cm, oai_woo, "
-    "ski10, pymskt, phantom, or a CSV file with code,name",
+    "label table: oai_zib, oai_zib_cm, oai_woo, ski10, pymskt, phantom, or a CSV file with the "
+    "columns code,name; auto: the names in the file, else the table that gives a plausible knee",
 )
-SEED = flags.DEFINE_integer("seed", 0, "of noise, textures, and the soft tissue that is added")
+SEED = flags.DEFINE_integer("seed", 0, "random seed of noise, textures and added soft tissue")
 XRAY = flags.DEFINE_string("xray", None, "radiograph to write, ending in .png")
 MRI = flags.DEFINE_string("mri", None, "MRI to write, ending in .nii.gz or .nii")
-OUTPUT = flags.DEFINE_string("output", None, "folder for the pairs of a folder of maps")
+OUTPUT = flags.DEFINE_string("output", None, "for a folder of maps: folder for the pairs")
 KNEES = flags.DEFINE_string(
-    "knees", None, "CSV with file, side, subject, visit, kl of the maps of a folder"
+    "knees", None, "for a folder of maps: CSV with the columns file,side,subject,visit,kl"
 )
 
 
 def main() -> None:
-    """Simulates one pair or a folder of pairs from the flags."""
+    """Simulates one pair or a folder of pairs."""
     folder = Path(LABELS.value).is_dir()
     _require(folder, {"xray": XRAY.value, "mri": MRI.value}, {"output": OUTPUT.value})
     if KNEES.value and not folder:
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 def _simulate_file() -> None:
-    # Imported here, so that a wrong flag is answered at once.
+    # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.simulation.files import PairFiles, simulate_file
 
     files = PairFiles.named(XRAY.value or "", MRI.value or "")
@@ -54,8 +56,8 @@ def _simulate_file() -> None:
         print(printable(f"note: {doubt}"))
     print(f"not in the map, added from the phantom: {', '.join(record['added_from_phantom'])}")
     print(
-        f"{files.xray}: {record['side']} knee, {record['radiograph']['spacing_mm'][0]:g} mm a "
-        f"pixel, the joint in the middle\n{files.mri}: on the map's own grid"
+        f"{files.xray}: {record['side']} knee, {record['radiograph']['spacing_mm'][0]:g} mm per "
+        f"pixel, centred on the joint\n{files.mri}: on the grid of the map"
     )
 
 
@@ -65,18 +67,18 @@ def _simulate_folder() -> None:
     output = Path(OUTPUT.value or "")
     report = simulate_folder(LABELS.value, output, SIDE.value, KNEES.value, TABLE.value, SEED.value)
     for name, reason in report.broken.items():
-        print(printable(f"broken: {name}: {reason}"))
+        print(printable(f"unusable: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""
     print(
-        f"{output / MANIFEST}: {len(report.done)} pairs simulated, {len(report.kept)} kept from "
-        f"before, {len(report.broken)} maps broken{more}"
+        f"{output / MANIFEST}: {len(report.done)} pairs simulated, {len(report.kept)} existing "
+        f"pairs kept, {len(report.broken)} unusable maps{more}"
     )
 
 
 def _require(
     folder: bool, of_file: dict[str, str | None], of_folder: dict[str, str | None]
 ) -> None:
-    """Raises InputError where a flag is missing, or belongs to the other form."""
+    """Raises InputError if a flag is missing, or is only for the other kind of input."""
     wanted, other = (of_folder, of_file) if folder else (of_file, of_folder)
     form = "a folder" if folder else "one map"
     for name, value in wanted.items():
@@ -84,7 +86,9 @@ def _require(
             raise InputError(f"--{name} is missing: --labels is {form}")
     for name, value in other.items():
         if value:
-            raise InputError(f"--{name}: found {value}, expected none where --labels is {form}")
+            raise InputError(
+                f"--{name}: found {value}, expected no such flag if --labels is {form}"
+            )
 
 
 def run() -> None:

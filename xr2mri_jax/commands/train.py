@@ -1,4 +1,4 @@
-"""Trains a stage or continues it.
+"""Trains a stage, or continues an interrupted run.
 
 xr2mri train --config=cae:quickstart --workdir=RUN/cae --config.data.data_dir=DATA
 xr2mri train --config=my_recipe.py:variant --workdir=RUN --config.optimizer.learning_rate=1e-3
@@ -15,23 +15,22 @@ from xr2mri_jax.training import loop, parallel, recipes
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "the recipe: STAGE, STAGE:VARIANT, or a file of your own, FILE.py:VARIANT",
+    "recipe: STAGE, STAGE:VARIANT, or your own file FILE.py:VARIANT",
     lock_config=True,
 )
-WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; a run in it is continued")
+WORKDIR = flags.DEFINE_string("workdir", "", "folder of the run; an existing run is continued")
 DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", None, "join the run's other hosts; by default where a scheduler shows several"
+    "distributed", None, "train on several hosts; default: if a scheduler assigns several"
 )
 LOCAL_PROCESSES = flags.DEFINE_integer(
     "local_processes",
     1,
-    "on a CPU: processes of this machine that train together, each on its share of the cores; 0: a "
-    "process a core",
+    "number of training processes on this machine, which share its CPU cores; 0: one per core",
 )
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 the work failed, 2 wrong input, 143 or 130 stopped by a signal."""
+    """Trains; exit codes: 0 done, 1 work failed, 2 wrong input, 143 or 130 stopped by a signal."""
     batch_size = CONFIG.value.data.batch_size
     count = local_processes.wanted(LOCAL_PROCESSES.value, batch_size)
     if count > 1:
@@ -50,7 +49,7 @@ def run() -> None:
 
 
 def _with_recipe(arguments: list[str]) -> list[str]:
-    """The arguments with the file of --config=STAGE[:VARIANT]; InputError where there is none."""
+    """Replaces --config=STAGE[:VARIANT] by the recipe's file; InputError if there is none."""
     rewritten, words = [], iter(arguments)
     for word in words:
         name, equals, value = word.partition("=")

@@ -1,1 +1,1 @@
-"""A prepared dataset becomes batches: selection, augmentation, passes over a split."""
+"""Batches of a prepared dataset: selection, augmentation, passes over a split."""

@@ -1,9 +1,9 @@
-"""Random changes of a training pair on the host, that keep radiograph and volume aligned.
+"""Random augmentation of a training pair on the host, which keeps radiograph and volume aligned.
 
-Intensities change on the radiograph alone. Positions change on both by the same in-plane (h, w)
-map, so that the volume projected along d still falls on the radiograph pixel for pixel; the
-volume's mask loses what came from outside. Everything is drawn from the generator that is handed
-in, so that (seed, epoch, record) decides the result.
+Intensities change only in the radiograph. Positions change in both by the same in-plane (h, w) map,
+so that the volume projected along d stays aligned with the radiograph; voxels from outside the
+volume are masked out. All random numbers come from the generator passed in, so that (seed, epoch,
+example) determines the result.
 """
 
 import functools
@@ -17,7 +17,7 @@ from scipy import ndimage
 from xr2mri_jax.errors import InputError
 
 STRENGTHS = {
-    "shift": "largest in-plane shift in pixels, along h and w each, whole pixels",
+    "shift": "largest in-plane shift along h and w, an integer number of pixels",
     "rotate": "largest in-plane rotation in degrees",
     "scale": "largest relative in-plane magnification, 0.05 for 0.95..1.05",
     "gamma": "largest natural logarithm of the radiograph's gamma",
@@ -25,17 +25,17 @@ STRENGTHS = {
     "brightness": "largest offset of the radiograph's intensity",
     "noise": "largest standard deviation of the noise added to the radiograph",
     "blur": "largest standard deviation in pixels of a Gaussian blur of the radiograph",
-    "erase": "largest share of the radiograph's area that one even rectangle hides",
+    "erase": "largest fraction of the radiograph's area hidden by a uniform rectangle",
 }
 VOLUMES = ("mri", "mask", "labels")
 _GEOMETRIC = ("shift", "rotate", "scale")
 
 
 def strengths(augment: Mapping[str, Any] | None) -> dict[str, float]:
-    """The strength of every change, 0 where it is not named.
+    """The strength of every augmentation, 0 if it is not given.
 
     Args:
-      augment: keys of `STRENGTHS` with numbers of at least 0; None: no change at all.
+      augment: keys of `STRENGTHS` with numbers of at least 0; None: no augmentation.
 
     Raises:
       InputError: for an unknown key or a value that is not a number of at least 0.
@@ -52,25 +52,25 @@ def strengths(augment: Mapping[str, Any] | None) -> dict[str, float]:
             raise InputError(f"data.augment.{name}: {value!r} found, expected a number >= 0")
         result[name] = float(value)
     if result["shift"] != int(result["shift"]):
-        raise InputError(f"data.augment.shift: {result['shift']:g} found, expected whole pixels")
+        raise InputError(f"data.augment.shift: {result['shift']:g} found, expected an integer")
     return result
 
 
 def apply(
     example: Mapping[str, Any], rng: np.random.Generator, strength: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Changes one decoded example.
+    """Augments one decoded example.
 
     Args:
       example: `xray` uint16[h, w, 1] (65535 is 1); any of `mri` uint16[d, h, w, 1], `mask`
-        uint8[d, h, w, 1], `labels` uint8[d, h, w]; other entries pass untouched.
+        uint8[d, h, w, 1], `labels` uint8[d, h, w]; other entries stay unchanged.
       rng: the example's own generator.
       strength: from `strengths`.
 
     Returns:
-      A new dict with the same shapes; `xray` is f32[h, w, 1] in [0, 1] where its intensities
-      changed, else uint16 as before. The border of a moved radiograph repeats its outermost
-      pixels; a moved volume is 0 there, and so is its mask.
+      A new dict with the same shapes; `xray` is f32[h, w, 1] in [0, 1] if its intensities changed,
+      otherwise uint16 as before. The border of a moved radiograph repeats its outermost pixels; a
+      moved volume and its mask are 0 there.
     """
     changed = dict(example)
     if any(strength[name] for name in _GEOMETRIC):
@@ -86,23 +86,23 @@ def mixed(
     rng: np.random.Generator,
     concentration: float,
 ) -> dict[str, Any]:
-    """Mixup: the weighted mean of two radiographs, which counts for both of their grades.
+    """Mixup: the weighted mean of two radiographs, with the grades of both.
 
     Zhang et al. 2018, arXiv 1710.09412.
 
     Args:
-      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, and kl; other entries
-        pass.
+      example: xray uint16 or f32 [h, w, 1] as `apply` returns it, and kl; other entries stay
+        unchanged.
       other: another example.
       rng: the pair's own generator.
-      concentration: a > 0 of the shares' distribution Beta(a, a).
+      concentration: a > 0 of the distribution Beta(a, a) of the shares.
 
     Returns:
-      A new dict: xray f32[h, w, 1] in [0, 1], share f32 of the example itself, in [0.5, 1], and
-      mixed_kl, the other one's grade.
+      A new dict: xray f32[h, w, 1] in [0, 1], share f32, the weight of the example, in [0.5, 1],
+      and mixed_kl, the grade of the other example.
     """
     drawn = rng.beta(concentration, concentration)
-    # Two radiographs are mixed either way round equally often: the larger share is the example's.
+    # Each pair is mixed in both orders equally often, so the example can get the larger share.
     share = np.float32(max(drawn, 1 - drawn))
     first, second = (_unit(pair["xray"]) for pair in (example, other))
     xray = share * first + (1 - share) * second
@@ -110,7 +110,7 @@ def mixed(
 
 
 def _unit(xray: np.ndarray) -> np.ndarray:
-    """As stored, uint16, or in [0, 1] already: f32 in [0, 1]."""
+    """A radiograph, uint16 as stored or f32 in [0, 1], as f32 in [0, 1]."""
     return np.asarray(xray, np.float32) / np.float32(65535) if xray.dtype == np.uint16 else xray
 
 
@@ -119,7 +119,7 @@ def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[s
     down, right = (int(v) for v in rng.integers(-limit, limit + 1, size=2))
     angle = math.radians(rng.uniform(-1, 1) * strength["rotate"])
     scale = 1.0 + rng.uniform(-1, 1) * strength["scale"]
-    whole = strength["rotate"] == 0 and strength["scale"] == 0
+    only_shifts = strength["rotate"] == 0 and strength["scale"] == 0
     for name in ("xray", *VOLUMES):
         if name not in example:
             continue
@@ -127,7 +127,7 @@ def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[s
         shape = array.shape
         planes = array.reshape((-1, *(shape[:2] if name == "xray" else shape[1:3])))
         zero_border = name != "xray"
-        if whole:
+        if only_shifts:
             planes = _shifted(planes, down, right, zero_border)
         else:
             grid = _Grid(planes.shape[1:], down, right, angle, scale)
@@ -141,7 +141,7 @@ def _move(example: dict[str, Any], rng: np.random.Generator, strength: Mapping[s
 
 
 def _shifted(planes: np.ndarray, down: int, right: int, zero_border: bool) -> np.ndarray:
-    """Moves [n, h, w] by whole pixels; the border is 0 or repeats the outermost pixels."""
+    """Shifts [n, h, w] by integer pixels; the border is 0 or repeats the outermost pixels."""
     height, width = planes.shape[1:]
     down, right = max(-height, min(height, down)), max(-width, min(width, right))
     if not zero_border:
@@ -158,7 +158,7 @@ def _shifted(planes: np.ndarray, down: int, right: int, zero_border: bool) -> np
 
 
 class _Grid:
-    """Where each target pixel of an [h, w] plane comes from, for rotation, scale and shift."""
+    """The source position of each target pixel of an [h, w] plane: rotation, scale and shift."""
 
     def __init__(
         self, shape: tuple[int, ...], down: int, right: int, angle: float, scale: float
@@ -173,7 +173,7 @@ class _Grid:
 
     @functools.cached_property
     def inside(self) -> np.ndarray:
-        """Where the source holds the pixel: bool[h * w]."""
+        """Whether the source position is inside the plane: bool[h * w]."""
         return (
             (self.rows >= 0)
             & (self.rows <= self.height - 1)
@@ -192,7 +192,7 @@ class _Grid:
         down, right = (rows - top).astype(np.float32), (columns - left).astype(np.float32)
         place = top.astype(np.intp) * self.width + left
         total = np.empty(flat.shape, np.float32)
-        # A plane at a time stays in the processor's cache.
+        # One plane at a time fits in the processor's cache.
         for plane, result in zip(flat.astype(np.float32, copy=False), total, strict=True):
             upper, lower = (
                 _between(plane.take(row), plane.take(row + beside), right)
@@ -240,7 +240,7 @@ def _intensities(
 
 
 def _erase(image: np.ndarray, rng: np.random.Generator, largest: float) -> None:
-    """Hides a rectangle of f32[h, w, 1] under one value, in place."""
+    """Overwrites a rectangle of f32[h, w, 1] with one value, in place."""
     height, width = image.shape[:2]
     share, aspect = rng.uniform() * largest, math.exp(rng.uniform(-1, 1))
     rows = min(height, max(1, round(height * math.sqrt(share * aspect))))

@@ -1,9 +1,9 @@
-"""Dataset to batches with Grain: shuffled, augmented, sharded by host, resumable to the example.
+"""Dataset to batches with Grain: shuffled, augmented, sharded by host, exactly resumable.
 
-One global order of examples is fixed by (seed, epoch); host k of n takes the positions k, k + n,
-k + 2n, ... of it, so that n hosts with batches of b see together what one host with batches of
-n * b sees. Augmentation is drawn from (seed, epoch, record). Nothing is read ahead of its position
-in a way that matters: a restored iterator continues with the very same batches.
+(seed, epoch) determines one global order of examples. Host k of n takes the positions k, k + n,
+k + 2n, ..., so that n hosts with batches of b together see the same examples as one host with
+batches of n * b. Augmentation is drawn from (seed, epoch, example). Reading ahead does not affect
+the position: a restored iterator continues with exactly the same batches.
 """
 
 import threading
@@ -16,7 +16,7 @@ import grain
 import numpy as np
 
 from xr2mri_jax.data import augment as augmentation
-from xr2mri_jax.datasets.records import Records
+from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
@@ -29,11 +29,11 @@ _VERSION = 2
 
 
 class DatasetIterator(Iterator[dict[str, np.ndarray]]):
-    """Yields batches; its position can be taken and set.
+    """Yields batches; its position can be saved and restored.
 
     Attributes:
-      examples: number of records in the split, over all hosts.
-      steps: number of batches on every host, None where the dataset repeats forever.
+      examples: number of examples in the split, over all hosts.
+      steps: number of batches on every host, None if the dataset repeats forever.
     """
 
     def __init__(
@@ -48,16 +48,16 @@ class DatasetIterator(Iterator[dict[str, np.ndarray]]):
         return next(self._iterator)
 
     def get_state(self) -> dict[str, Any]:
-        """The position in a form that JSON can hold: Grain's own, and of which stream it is."""
+        """The JSON-able position: Grain's state and the identity of the stream."""
         reader = dict(self._iterator.get_state())
         return {"version": _VERSION, "reader": reader, **self._stream}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continues after the batch that was the last one when the state was taken.
+        """Continues after the batch that was the last one when the state was saved.
 
         Raises:
-          InputError: where the state belongs to another stream of batches (another seed, batch
-            size, number of records, ...), which could not be continued exactly.
+          InputError: if the state belongs to another stream of batches (another seed, batch
+            size, number of examples, ...), which could not be continued exactly.
         """
         expected = {"version": _VERSION, **self._stream}
         for name, value in expected.items():
@@ -94,37 +94,37 @@ def make_iterator(
 
     Args:
       source: a prepared TFDS builder, or a sequence of decoded examples (dicts, as the builder's
-        data source yields them), of which `split` is then only the name.
-      split: a split of the dataset, TFDS's slicing included (`train[:10%]`).
-      batch_size: examples in a batch on this host.
-      seed: decides order and augmentation, together with epoch and record.
+        data source yields them); then `split` is only a name.
+      split: a split of the dataset; TFDS slicing (`train[:10%]`) is allowed.
+      batch_size: examples per batch on this host.
+      seed: determines order and augmentation, together with epoch and example.
       shuffle: a new order in every epoch; False: the stored order.
       augment: strengths as in `augment.STRENGTHS`; None: no augmentation.
-      epochs: None repeats forever, without padding: batches run on over the end of an epoch. A
-        number ends after so many; the last batches are filled up with padding so that every host
-        takes equally many steps.
+      epochs: None: endless, without padding; batches cross the end of an epoch. A number: the
+        iterator ends after that many epochs, and the last batches are padded so that every host
+        takes the same number of steps.
       shard_index: this host's number, 0 <= shard_index < shard_count.
       shard_count: number of hosts.
-      fields: entries to yield, of `FIELDS` and `EXTRA_FIELDS`; None: what the dataset has of
-        `FIELDS`. Others are not decoded.
+      fields: entries to yield, from `FIELDS` and `EXTRA_FIELDS`; None: the `FIELDS` that the
+        dataset has. Other fields are not decoded.
       cache: keeps decoded examples (uint16) in memory after their first use.
-      mixup: a > 0 mixes every radiograph with the one at its place in the next batch, by shares
-        from Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
-      num_threads: threads that make batches ahead of time; None: one a core, at most 8.
-      stand_back: these threads leave the cores to all others, see `processor.stand_back`: for
-        training on the processor, whose processes wait for each other's sums now and then.
+      mixup: a > 0 mixes every radiograph with the one at the same place of the next batch, with
+        shares from Beta(a, a), see `augment.mixed`; drawn from (seed, position). 0: none.
+      num_threads: threads that prepare batches ahead of time; None: one per core, at most 8.
+      stand_back: run these threads at low priority, see `processor.stand_back`; for training on
+        the CPU, where processes sometimes wait for each other's sums.
 
     Returns:
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], distances f32[b, k, d, h, w] in mm,
       side, kl i32[b], spacing f32[b, n] in mm, subject str[b]; always index i32[b], the position in
       the split or -1 for padding, and example_mask f32[b], 0 for padding; with `mixup` share f32[b]
-      and mixed_kl i32[b]. Padding repeats an example, so that it stays finite.
+      and mixed_kl i32[b]. Padding repeats an example, so that all values are finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, an unknown
-        augmentation, a batch size below 1, a seed outside 0..2**32-1; while it iterates, for a
-        record that cannot be read, and for intensities that are not finite or outside [0, 1].
+        augmentation, a batch size below 1, a seed outside 0..2**32-1; during iteration, for an
+        example that cannot be read, and for intensities that are not finite or outside [0, 1].
       ValueError: for a shard outside the shard count.
     """
     if not 0 <= shard_index < shard_count:
@@ -133,11 +133,11 @@ def make_iterator(
         raise InputError(f"data.batch_size: {batch_size} found, expected at least 1")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} found, expected 0..{2**32 - 1}")
-    records, fields = open_records(source, split, fields)
+    stored, fields = open_records(source, split, fields)
     strength = augmentation.strengths(augment)
     threads = min(processor.cores(), 8) if num_threads is None else num_threads
-    examples = len(records)
-    dataset = grain.MapDataset.source(_Cached(records) if cache else records).seed(seed)
+    examples = len(stored)
+    dataset = grain.MapDataset.source(_Cached(stored) if cache else stored).seed(seed)
     dataset = dataset.map_with_index(_Select(fields, examples, str(split)))
     if any(strength.values()):
         dataset = dataset.random_map(_Augment(strength))
@@ -145,14 +145,14 @@ def make_iterator(
         dataset = dataset.shuffle()
     dataset = dataset.repeat(epochs)
     if mixup:
-        # Besides the batches that are worked on, the one that they are mixed with.
+        # The batches in preparation, and the next batch, with which they are mixed.
         kept = (max(threads, 1) + 1) * batch_size
         dataset = _mixed(dataset, seed, mixup, batch_size * shard_count, kept)
     steps = None
     if epochs is not None:
         steps = -(-len(dataset) // (batch_size * shard_count))
         dataset = _padded(dataset, steps * batch_size * shard_count)
-    batched = _BehindOthers(collate) if stand_back and threads else collate
+    batched = _LowPriority(collate) if stand_back and threads else collate
     dataset = dataset[shard_index::shard_count].batch(batch_size, batch_fn=batched)
     batches = dataset.to_iter_dataset(
         grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1 if threads else 0)
@@ -185,7 +185,7 @@ def example_shapes(builder: Any) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
 def open_records(
     source: Any, split: str, fields: Sequence[str] | None = None
 ) -> tuple[Sequence[Any], tuple[str, ...]]:
-    """The decoded examples of a split by position, and the fields that are asked for.
+    """The decoded examples of a split by position, and the requested fields.
 
     Args:
       source: as for `make_iterator`.
@@ -193,7 +193,7 @@ def open_records(
       fields: as for `make_iterator`; other features stay undecoded bytes.
 
     Returns:
-      A sequence of dicts with random access, and the names of the entries that count.
+      A sequence of dicts with random access, and the names of the requested entries.
 
     Raises:
       InputError: as `make_iterator`.
@@ -207,7 +207,7 @@ def open_records(
     chosen = _chosen(fields, source.info.features, name)
     skip = _skip_decoding()
     unwanted = {f: skip for f in source.info.features if f not in chosen}
-    return Records(source, split, unwanted or None), chosen
+    return StoredExamples(source, split, unwanted or None), chosen
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
@@ -257,26 +257,27 @@ def _padded(dataset: grain.MapDataset, length: int) -> grain.MapDataset:
 def _mixed(
     dataset: grain.MapDataset, seed: int, concentration: float, apart: int, kept: int
 ) -> grain.MapDataset:
-    """Each example mixed with the one `apart` behind it, before hosts take their shares.
+    """Mixes each example with the one `apart` positions later, before sharding by host.
 
-    A whole batch apart they belong to the same host, which makes each once for both its uses.
+    With `apart` a multiple of the global batch both belong to the same host, which computes each
+    example once for both uses.
     """
     length = len(dataset)
-    example = _Twice(dataset.__getitem__, kept)
+    example = _PairCache(dataset.__getitem__, kept)
 
     def pair(position: int) -> tuple[Any, Any]:
         return example(position), example((position + apart) % length)
 
-    # A stream of its own beside the augmentation's.
+    # A random stream separate from that of the augmentation.
     positions = grain.MapDataset.range(length).map(pair).seed((seed + 1) % 2**32)
     return positions.random_map(_Mix(concentration))
 
 
-class _Twice:
-    """Makes what is asked for twice, from any thread, but once."""
+class _PairCache:
+    """Computes each entry once for two requests, from any thread."""
 
     def __init__(self, make: Callable[[int], Any], kept: int) -> None:
-        """Takes the maker, and how many may wait for their second time."""
+        """Takes the function, and the maximum number of entries kept for their second request."""
         self._make = make
         self._kept = kept
         self._open: OrderedDict[int, Future[Any]] = OrderedDict()
@@ -288,7 +289,7 @@ class _Twice:
             if found is None:
                 made: Future[Any] = Future()
                 self._open[position] = made
-                # Those of which the second time never came: the position was set elsewhere.
+                # Evict entries that are never requested again, after a change of position.
                 while len(self._open) > self._kept:
                     self._open.popitem(last=False)
         if found is not None:
@@ -301,8 +302,8 @@ class _Twice:
         return made.result()
 
 
-class _BehindOthers:
-    """A function whose threads stand back from their first call on."""
+class _LowPriority:
+    """A function that lowers the priority of each thread at its first call."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function
@@ -316,7 +317,7 @@ class _BehindOthers:
 
 
 class _Select(grain.transforms.MapWithIndex):
-    """Keeps the fields that were asked for and adds the record's position in the split."""
+    """Keeps the requested fields and adds the example's position in the split."""
 
     def __init__(self, fields: Sequence[str], examples: int, split: str) -> None:
         self._fields = tuple(fields)
@@ -333,7 +334,7 @@ class _Select(grain.transforms.MapWithIndex):
 
 
 def _require_intensities(array: np.ndarray, name: str, split: str, position: int) -> None:
-    """Raises InputError unless the values are those that a network can take."""
+    """Raises InputError unless all values are finite and in [0, 1]."""
     array = np.asarray(array)
     if name != "mask" and array.dtype == np.uint16:  # divided by 65535 afterwards
         return
@@ -343,7 +344,7 @@ def _require_intensities(array: np.ndarray, name: str, split: str, position: int
         found = low if not low >= 0 else high
         raise InputError(
             f"the example at position {position} of the split {split!r}: its {name} has the value "
-            f"{found:g}, expected finite ones in [0, 1]"
+            f"{found:g}, expected finite values in [0, 1]"
         )
 
 
@@ -365,20 +366,20 @@ class _Mix(grain.transforms.RandomMap):
 
 
 class _Cached(Sequence):
-    """A sequence that keeps what it has read once."""
+    """A sequence that caches the items it has read."""
 
-    def __init__(self, records: Sequence[Any]) -> None:
-        self._records = records
+    def __init__(self, source: Sequence[Any]) -> None:
+        self._source = source
         self._kept: dict[int, Any] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._source)
 
     def __getitem__(self, index: Any) -> Any:
         found = self._kept.get(index)
         if found is None:
-            found = self._records[index]
+            found = self._source[index]
             with self._lock:
                 self._kept[index] = found
         return found
@@ -417,7 +418,7 @@ def _chosen(
     for field in wanted:
         known = (*FIELDS, *EXTRA_FIELDS)
         if field not in known:
-            raise InputError(f"unknown field {field!r}, expected of {', '.join(known)}")
+            raise InputError(f"unknown field {field!r}, expected one of {', '.join(known)}")
         if field not in available:
             raise InputError(f"{where} has no {field!r}; it has {', '.join(sorted(available))}")
     return wanted

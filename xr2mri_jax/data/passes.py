@@ -1,4 +1,4 @@
-"""The cases of a split: read batch by batch, described, measured in batches of one size."""
+"""Passes over the cases of a split: batches, descriptions, and metrics in batches of fixed size."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,13 +15,13 @@ ORDER = ("psnr", "ssim3d", "ssim", "mae")
 
 
 class CaseTable:
-    """Who the cases are: columns index, subject, side, kl, filled batch by batch."""
+    """The cases: columns index, subject, side, kl, filled batch by batch."""
 
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {"index": [], "subject": [], "side": [], "kl": []}
 
     def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Takes the real cases of a batch with index and subject, side and kl where known."""
+        """Adds the cases of a batch, without padding; side and kl if known."""
         real = batch["example_mask"] > 0
         for name in ("index", "subject"):
             self.columns[name] += batch[name][real].tolist()
@@ -33,29 +33,29 @@ class CaseTable:
 
 
 def part(source: Any, split: str) -> Any:
-    """What `data.batches` reads: a builder as it is, of a dict of sequences the split's entry."""
+    """The source for `data.batches`: a builder unchanged, or the split's entry of a dict."""
     return source[split] if isinstance(source, Mapping) else source
 
 
 def count(source: Any, split: str) -> int:
-    """Number of cases in a split; raises InputError where it is unknown or empty."""
+    """Number of cases in a split; raises InputError if it is unknown or empty."""
     return len(open_records(part(source, split), split)[0])
 
 
 def batches(
     source: Any, split: str, fields: Sequence[str], batch_size: int, title: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """The split once, in its stored order, with subject, and side and kl where known.
+    """One pass over the split in stored order, with subject, and side and kl if known.
 
     Args:
       source: a TFDS builder, or a dict of sequences of decoded examples by split.
       split: which split.
       fields: further entries.
-      batch_size: cases in a batch; the last is filled up with padding.
+      batch_size: cases per batch; the last one is padded.
       title: of the progress bar.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     records = part(source, split)
     _, have = open_records(records, split)
@@ -70,7 +70,7 @@ def batches(
 def answers(
     function: Callable[[np.ndarray], Any], source: Any, split: str, batch_size: int, title: str
 ) -> tuple[Any, dict[str, list[Any]]]:
-    """A function of a split's radiographs.
+    """Applies a function to the radiographs of a split.
 
     Args:
       function: f32[b, h, w, 1] in [0, 1] to a pytree of arrays [b, ...]; always called with b =
@@ -81,7 +81,7 @@ def answers(
       The pytree with arrays [n, ...], and the columns of `CaseTable`.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     table, found = CaseTable(), []
     for batch in batches(source, split, ("xray",), batch_size, title):
@@ -98,10 +98,10 @@ def measure(
     """Per-case metrics over all cases.
 
     Args:
-      metrics: positions i[batch_size] to metrics f32[batch_size] by name; always the same size, so
-        that jitted work compiles once: the last batch repeats the last case.
-      cases: how many cases there are.
-      batch_size: how many are measured together.
+      metrics: maps positions i[batch_size] to metrics f32[batch_size] by name. The size is fixed,
+        so that jitted code compiles once; the last batch repeats the last case.
+      cases: number of cases.
+      batch_size: cases per batch.
       title: of the progress bar.
 
     Returns:
@@ -113,6 +113,6 @@ def measure(
         positions = np.minimum(np.arange(first, first + batch_size), cases - 1)
         for name, value in metrics(positions).items():
             found.setdefault(name, []).append(np.asarray(value, np.float64))
-    # jit hands dicts back in alphabetical order; readers expect the usual one.
+    # jit returns dicts in alphabetical order; restore the usual one.
     names = sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     return {name: np.concatenate(found[name])[:cases] for name in names}

@@ -1,4 +1,4 @@
-"""Which examples of a split take part: by grade, by patient, each class equally often."""
+"""Selection of examples of a split: by grade, by patient, with balanced classes."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,29 +15,29 @@ PARTS = ("train", "held_out", "all")
 
 @dataclasses.dataclass(frozen=True)
 class Selected(Sequence):
-    """Some records of a split, in a chosen order; a record may occur more than once.
+    """Selected examples of a split, in a chosen order; an example may occur more than once.
 
     Attributes:
-      records: random access to the decoded examples of the whole split.
-      positions: i64[n], the chosen ones, positions in the split.
+      examples: random access to all decoded examples of the split.
+      positions: i64[n], positions of the selected examples in the split.
     """
 
-    records: Sequence[Any]
+    examples: Sequence[Any]
     positions: np.ndarray
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.records[int(self.positions[index])]
+        return self.examples[int(self.positions[index])]
 
 
 @dataclasses.dataclass(frozen=True)
 class Joined(Sequence):
-    """The examples of several sources one after the other, each source equally often.
+    """The concatenated examples of several sources, each source equally often.
 
     Attributes:
-      parts: what is joined; shorter ones are repeated up to the length of the longest.
+      parts: the sources; shorter ones are repeated up to the length of the longest.
     """
 
     parts: tuple[Sequence[Any], ...]
@@ -51,10 +51,10 @@ class Joined(Sequence):
 
 
 class Fields(Sequence):
-    """Examples reduced to some of their fields, as different datasets have others."""
+    """Examples reduced to some of their fields, because datasets have different fields."""
 
     def __init__(self, examples: Sequence[Any], fields: Sequence[str]) -> None:
-        """Takes the examples and the names that stay."""
+        """Takes the examples and the names of the fields to keep."""
         self._examples, self._fields = examples, tuple(fields)
 
     def __len__(self) -> int:
@@ -65,10 +65,10 @@ class Fields(Sequence):
         return {name: example[name] for name in self._fields}
 
 
-def records(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
-    """The split's decoded examples with `fields` alone; errors as `batches.open_records`."""
-    examples, chosen = batches.open_records(source, split, fields)
-    return Fields(examples, chosen)
+def examples(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
+    """The decoded examples of the split with only `fields`; errors as `batches.open_records`."""
+    stored, chosen = batches.open_records(source, split, fields)
+    return Fields(stored, chosen)
 
 
 def select(
@@ -82,26 +82,26 @@ def select(
     seed: int = 0,
     balanced: bool = False,
 ) -> Selected:
-    """Chooses examples of a split by grade and patient.
+    """Selects examples of a split by grade and patient.
 
     Args:
       source: a prepared TFDS builder, or a sequence of decoded examples.
       split: the split.
-      fields: entries that the examples will be asked for; others stay undecoded.
-      grades: Kellgren-Lawrence grades that take part; none: all.
-      part: "held_out" for the patients that a hash of their name and `seed` puts among the share
-        `held_out`, "train" for the others, "all" for everybody. Both knees of a patient stay
+      fields: requested entries; others stay undecoded.
+      grades: Kellgren-Lawrence grades to include; none: all.
+      part: "held_out" for the fraction `held_out` of the patients, chosen by a hash of subject and
+        `seed`; "train" for the other patients; "all" for all patients. Both knees of a patient stay
         together.
-      held_out: share of the patients, in [0, 1).
+      held_out: fraction of the patients, in [0, 1).
       seed: of that hash.
-      balanced: repeats examples of the rarer classes, evenly, until each grade is as frequent as
-        the most frequent one.
+      balanced: repeats examples of the rarer grades evenly, until each grade is as frequent as the
+        most frequent one.
 
     Returns:
-      The examples in the split's order, repeated ones at the end.
+      The examples in the order of the split, repeated ones at the end.
 
     Raises:
-      InputError: where the split is unknown, has no grades or subjects, or nothing is left.
+      InputError: if the split is unknown, has no grades or subjects, or nothing is left.
     """
     if part not in PARTS or not 0 <= held_out < 1:
         raise ValueError(f"part {part!r}, held_out {held_out}: expected one of {PARTS}, in [0, 1)")
@@ -118,17 +118,17 @@ def select(
         )
     if balanced:
         positions = _balanced(positions, kl[positions])
-    records, _ = batches.open_records(source, split, fields)
-    return Selected(records, positions)
+    stored, _ = batches.open_records(source, split, fields)
+    return Selected(stored, positions)
 
 
 def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
-    records, _ = batches.open_records(source, split, ("kl", "subject"))
+    stored, _ = batches.open_records(source, split, ("kl", "subject"))
     kl, subjects = [], []
-    for position in range(len(records)):
-        record = records[position]
-        kl.append(int(record["kl"]))
-        subjects.append(batches.text(record["subject"]))
+    for position in range(len(stored)):
+        example = stored[position]
+        kl.append(int(example["kl"]))
+        subjects.append(batches.text(example["subject"]))
     return np.array(kl), subjects
 
 
@@ -139,7 +139,7 @@ def _balanced(positions: np.ndarray, classes: np.ndarray) -> np.ndarray:
         missing = counts.max() - count
         own = positions[classes == name]
         repeated += [own] * (missing // count)
-        # An even stride through the class, so that no stretch of the split is preferred.
+        # An even stride through the class, so that no part of the split is preferred.
         repeated.append(own[np.arange(missing % count) * count // max(missing % count, 1)])
     return np.concatenate(repeated)
 
@@ -147,15 +147,15 @@ def _balanced(positions: np.ndarray, classes: np.ndarray) -> np.ndarray:
 def from_config(
     builder: Any, data: Mapping[str, Any], split: str, fields: Sequence[str], training: bool
 ) -> Any:
-    """What `batches.make_iterator` reads for a config's `data`.
+    """The source for `batches.make_iterator` for a config's `data`.
 
     Args:
       builder: a prepared TFDS builder.
-      data: the config's part; only with the key `grades` is anything chosen.
-      split: the split's name in the dataset.
+      data: config.data; without the key `grades` nothing is selected.
+      split: the name of the split in the dataset.
       fields: as for `select`.
-      training: the training part, balanced where config.data.balanced says so; else, where `split`
-        is the training split, the held-out patients, and of another split all.
+      training: True: the training part, balanced if config.data.balanced. False: the held-out
+        patients of the training split, or all patients of another split.
 
     Returns:
       The builder itself, or a `Selected`.
@@ -178,7 +178,7 @@ def of_part(
     part: str,
     balanced: bool = False,
 ) -> Selected:
-    """`select` with what a config's `data` says of grades and held-out patients."""
+    """`select` with the grades and held-out patients of a config's `data`."""
     return select(
         builder,
         split,

@@ -1,4 +1,4 @@
-"""The datasets by name: preparing them once, loading them afterwards."""
+"""The datasets by name: preparation and loading."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ from xr2mri_jax.datasets.workers import end_workers
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import interruption, lock
 
-# Each is a folder of this package in TFDS's form, with NAME_dataset_builder.py inside.
+# Each is a folder of this package in TFDS's layout, with the module NAME_dataset_builder.
 DATASETS = ("knee_phantom", "knee_family", "knee_pairs", "knee_xray")
 
 
@@ -46,9 +46,9 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
         return module.Builder(
             data_dir=os.fspath(data_dir), config=config or None, file_format="array_record"
         )
-    except (AttributeError, ImportError):  # of the installed packages, not of the files
+    except (AttributeError, ImportError):  # a problem of the installed packages, not of the files
         raise
-    except Exception as error:  # TFDS and protobuf raise of all kinds where its files are damaged
+    except Exception as error:  # TFDS and protobuf may raise anything if the files are damaged
         raise InputError(
             f"{os.path.join(os.fspath(data_dir), name)}: the prepared dataset's dataset_info.json "
             f"or features.json cannot be read ({type(error).__name__}: "
@@ -57,7 +57,7 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
 
 
 def is_prepared(name: str, data_dir: str | os.PathLike[str]) -> bool:
-    """Whether the dataset is already there; InputError where its name is unknown."""
+    """Whether the dataset is already there; InputError if its name is unknown."""
     return bool(make_builder(name, data_dir).info.splits)
 
 
@@ -87,29 +87,29 @@ def prepare(
     beam_runner: str | None = None,
     beam_options: Sequence[str] = (),
 ) -> Any:
-    """Prepares a dataset as array_record files; returns at once where it is prepared already.
+    """Prepares a dataset as array_record files; returns immediately if it is already prepared.
 
-    It is built in a folder beside its place and moved there when it is whole, so that a preparation
-    that was interrupted leaves no half-made dataset; what a killed one left is removed by the next.
+    The dataset is built in a temporary folder and moved when it is complete, so that an interrupted
+    preparation leaves no partial dataset. Leftovers of a killed one are removed by the next.
 
     Args:
       name: "DATASET" or "DATASET/CONFIG".
-      data_dir: folder of prepared datasets; made where it is missing.
-      num_workers: processes, for datasets that use several.
-      source: the raw files, for datasets that are made from files.
-      options: of the dataset, by the names of its `OPTIONS`; those left out keep their default.
-      report: CSV file for what became of every raw file, also where the preparation ends because
-        too many of them are broken; the dataset holds the same in report.csv.
-      beam_runner: prepare on Apache Beam by this runner, for example "DirectRunner".
-      beam_options: Beam's own options, "name=value".
+      data_dir: folder of prepared datasets; created if missing.
+      num_workers: number of processes, for datasets that use several.
+      source: the source files, for datasets made from files.
+      options: options of the dataset, see its `OPTIONS`; omitted ones keep their default.
+      report: CSV file for a copy of the dataset's report.csv, written even if the preparation stops
+        because too many files are unusable.
+      beam_runner: prepare on Apache Beam with this runner, for example "DirectRunner".
+      beam_options: options of Beam, "name=value".
 
     Returns:
-      The TFDS builder; that of a dataset made from files has a `report` for the screen.
+      The TFDS builder; for a dataset made from files, with a `report` for the screen.
 
     Raises:
-      InputError: the dataset is unknown, `data_dir` cannot be written, num_workers is below 1, the
-        dataset has no such option or is prepared with others already, its files cannot be used, or
-        another preparation is at work in `data_dir`.
+      InputError: the dataset or an option is unknown, `data_dir` cannot be written, num_workers is
+        below 1, the dataset is already prepared with other options, its files cannot be used, or
+        another preparation is running in `data_dir`.
     """
     if num_workers < 1:
         raise InputError(f"num_workers: found {num_workers}, expected 1 or more")
@@ -118,7 +118,7 @@ def prepare(
     if builder.info.splits:
         return _prepared(builder)
     with _locked(os.fspath(data_dir), name):
-        # What has been prepared while the lock was waited for is taken as it is.
+        # Another process may have prepared it while this one waited for the lock.
         again = make_builder(name, data_dir)
         if again.info.splits:
             _configure(again, source, dict(options or {}), report, beam_runner)
@@ -129,7 +129,7 @@ def prepare(
 
 
 def _prepared(builder: Any) -> Any:
-    """A builder whose dataset is there already; InputError where it was made with other options."""
+    """The builder of an existing dataset; InputError if that was made with other options."""
     if hasattr(builder, "require_same_preparation"):
         builder.require_same_preparation()
     return builder
@@ -137,7 +137,7 @@ def _prepared(builder: Any) -> Any:
 
 @contextlib.contextmanager
 def _locked(data_dir: str, name: str) -> Iterator[None]:
-    """The lock of a folder of prepared datasets; a remote one (gs://...) has none."""
+    """Holds the lock of a folder of prepared datasets; a remote folder (gs://...) has none."""
     if "://" in data_dir:
         yield
         return
@@ -184,7 +184,7 @@ def _configure(
     report: str | os.PathLike[str] | None,
     beam_runner: str | None,
 ) -> None:
-    """Gives the builder what it is to do; refuses what it does not know."""
+    """Sets the builder's options and source; refuses unknown options."""
     kind = getattr(builder, "OPTIONS", None)
     known = [] if kind is None else [field.name for field in dataclasses.fields(kind)]
     unknown = [name for name in options if name not in known]
@@ -221,9 +221,9 @@ def _known_datasets() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def _place_to_build(builder: Any, data_dir: str) -> Iterator[None]:
-    """A folder that can be written, without leftovers, and with a scratch folder beside it.
+    """Removes leftovers, and provides a scratch folder beside the dataset during the build.
 
-    A remote place (gs://...) is left to TFDS: nothing half-made is moved there either.
+    A remote folder (gs://...) is left to TFDS, which also moves only complete datasets.
     """
     if "://" in data_dir:
         yield
@@ -254,15 +254,15 @@ def _require_writable(root: Path) -> None:
 
 
 def _remove_leftovers(place: Path) -> None:
-    """Removes the temporary folders that killed preparations left beside the dataset's place."""
+    """Removes the temporary folders of killed preparations beside the dataset."""
     for path in place.parent.glob(f"*incomplete*{place.name}*"):
-        logging.warning("removing what an interrupted preparation left: %s", path)
+        logging.warning("removing leftovers of an interrupted preparation: %s", path)
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the preparation as Ctrl-C does, so that its temporary folder is cleaned up."""
+    """Makes SIGTERM act like Ctrl-C, so that the temporary folder is removed."""
     before = signal.getsignal(signal.SIGTERM)
     ours = threading.current_thread() is threading.main_thread() and before is signal.SIG_DFL
     if ours:  # a command has a handler of its own

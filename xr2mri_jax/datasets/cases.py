@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax import datasets
-from xr2mri_jax.datasets.records import Records
+from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import SIDES, from_canonical
@@ -18,7 +18,7 @@ from xr2mri_jax.io.tables import write_table
 
 
 class CaseRow(NamedTuple):
-    """One line of cases.csv; `spacing` in mm a pixel."""
+    """One line of cases.csv; `spacing` in mm per pixel."""
 
     name: str
     side: str
@@ -54,7 +54,7 @@ def write_cases(
       data_dir: folder it was prepared in.
       split: name of the split.
       positions: positions in the split.
-      output: folder for the files; made where it is missing.
+      output: folder for the files; created if missing.
 
     Returns:
       The rows of the table.
@@ -66,7 +66,7 @@ def write_cases(
     if split not in builder.info.splits:
         known = ", ".join(sorted(builder.info.splits))
         raise InputError(f"{dataset}: found no split {split!r}, expected one of {known}")
-    source = Records(builder, split)
+    source = StoredExamples(builder, split)
     folder = Path(output)
     rows = []
     for position in positions:

@@ -144,7 +144,7 @@ class FilesBuilder(
         }
 
     def _given_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
-        """The raw files' place; InputError where it was not given, is not there, or is empty."""
+        """The raw files' place; InputError if it was not given, is not there, or is empty."""
         try:
             path = Path(dl_manager.manual_dir if self.source is None else self.source)
         except AssertionError as error:  # TFDS's way to say so

@@ -1,4 +1,4 @@
-"""What became of each item that a dataset is made from: an example, or a reason why not."""
+"""The outcome of each source item of a dataset: an example, or the reason for none."""
 
 import dataclasses
 import os
@@ -11,18 +11,18 @@ from typing import Any
 
 from xr2mri_jax.errors import InputError, printable
 
-# Lines of unusable items on the screen; all of them are in the report.
+# Maximum number of unusable items on the screen; the report has all of them.
 SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """One item's example under its key, or the reason why there is none.
+    """The example of one item with its key, or the reason why there is none.
 
     Attributes:
       key: unique in the dataset.
-      example: features by name, None where the item cannot be used.
-      reason, detail: why not: one word for counting, one line with file and finding.
+      example: features by name, None if the item cannot be used.
+      reason, detail: why it cannot be used: a word for counting, and a line with file and cause.
       cost: seconds by kind of work, for the benchmark.
       worker: process and its peak memory in bytes.
       doubts: what was decided or is odd although the item is used, a clause each.
@@ -40,7 +40,7 @@ class Outcome:
 def this_worker() -> tuple[int, int]:
     """(process id, peak memory of the process in bytes).
 
-    Linux tells it in /proc; getrusage there counts what the parent held when it started this one.
+    On Linux from /proc, because getrusage includes the parent's memory at the start of the process.
     """
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -53,7 +53,7 @@ def this_worker() -> tuple[int, int]:
 
 
 class Tally:
-    """Counts the items of a run, and ends it when more of them are unusable than is borne.
+    """Counts the items of a preparation, and stops it if too many of them are unusable.
 
     Attributes:
       usable: keys of the examples; unusable: the outcomes without one, in the order of coming.
@@ -62,12 +62,12 @@ class Tally:
     """
 
     def __init__(self, total: int, max_broken: float, what: str) -> None:
-        """Begins a count.
+        """Starts counting.
 
         Args:
-          total: number of items of the run, 1 or more.
-          max_broken: share of them that may be unusable, 0..1.
-          what: the items' name in messages, in the plural.
+          total: number of items, 1 or more.
+          max_broken: maximum fraction of unusable items tolerated, 0..1.
+          what: name of the items in messages, in the plural.
         """
         self.total = total
         self.max_broken = checked_share(max_broken)
@@ -93,7 +93,7 @@ class Tally:
         self.unusable.append(outcome)
 
     def check(self) -> None:
-        """Raises InputError where more items are unusable than `max_broken` of all."""
+        """Raises InputError if the fraction of unusable items exceeds `max_broken`."""
         if len(self.unusable) > self.max_broken * self.total:
             first = self.unusable[0]
             raise InputError(
@@ -126,12 +126,12 @@ class Tally:
 def checked_share(value: float) -> float:
     """Returns `value`; raises InputError unless it is a number in 0..1."""
     if not 0 <= value <= 1:
-        raise InputError(f"--max_broken: found {value}, expected a share 0..1 such as 0.01")
+        raise InputError(f"--max_broken: found {value}, expected a fraction 0..1 such as 0.01")
     return float(value)
 
 
 def require_some(split: str, examples: int, items: Sequence[Any]) -> None:
-    """Raises InputError where all of a split's items were unusable: it would be empty."""
+    """Raises InputError if a split would be empty because all of its items are unusable."""
     if not examples:
         raise InputError(
             f"split {split!r}: all of its {len(items)} items are unusable, expected some"

@@ -78,7 +78,7 @@ REASON_TEXTS: Mapping[Reason, str] = {
 class Pair:
     """One knee's radiograph and MRI; `visit` is the MRI's, `gap` months from the radiograph's.
 
-    `kl` is the grade 0..4 at the radiograph's visit, None where there is none; `note` tells
+    `kl` is the grade 0..4 at the radiograph's visit, None if there is none; `note` tells
     candidates that were not chosen.
     """
 

@@ -18,7 +18,7 @@ FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """Which subject is in which split; `seed` and `fractions` are None where a file gave them."""
+    """Which subject is in which split; `seed` and `fractions` are None if a file gave them."""
 
     subjects: Mapping[str, tuple[str, ...]]
     seed: int | None = None
@@ -40,7 +40,7 @@ class Splits:
             raise InputError(f"subject {subject!r} is in none of the splits {names}") from None
 
     def require_members(self) -> None:
-        """Raises InputError where a split has nobody: too few subjects for its fraction."""
+        """Raises InputError if a split has nobody: too few subjects for its fraction."""
         total = sum(map(len, self.subjects.values()))
         for name, members in self.subjects.items():
             if not members:

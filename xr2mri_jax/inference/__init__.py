@@ -1,1 +1,1 @@
-"""A trained model on one radiograph: the volume in true geometry, pictures and a record."""
+"""Applies a trained model to one radiograph: volume in true geometry, pictures and a record."""

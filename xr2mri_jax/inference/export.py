@@ -1,4 +1,4 @@
-"""The files of a prediction: volume, picture, record, DICOM series: all together or none."""
+"""Writes the files of a prediction (volume, picture, record, DICOM series): all or none."""
 
 import contextlib
 import json
@@ -26,9 +26,9 @@ SUFFIXES = (".nii.gz", ".nii")
 
 
 class DicomOutput(NamedTuple):
-    """Where the DICOM series goes, and whether it carries the radiograph's patient and study.
+    """Folder of the DICOM series, and whether to copy the radiograph's patient and study.
 
-    `source` is the radiograph's header, or None where it was no DICOM file.
+    `source` is the radiograph's header, or None if the radiograph was not a DICOM file.
     """
 
     folder: Path
@@ -52,18 +52,18 @@ class OutputFiles(NamedTuple):
         meshes: str | os.PathLike[str] | None,
         xray: str | os.PathLike[str],
     ) -> "OutputFiles":
-        """The same with a label map's file and a folder of meshes, checked.
+        """The same with a label map file and a folder of meshes, checked.
 
         Raises:
-          InputError: another ending, a place that cannot be written to, a file that is there
-            already as an output or the input.
+          InputError: wrong file ending, a path that cannot be written to, or one that is already
+            another output or the input.
         """
         if labels is not None:
             path = Path(labels)
             taken = {file.resolve() for file in (*self.named(), Path(xray))}
             for file in (path, shapes.table_path(path)):
                 if file.resolve() in taken:
-                    raise InputError(f"--labels: {file} is another file of this command")
+                    raise InputError(f"--labels: {file} is already another file of this command")
             require_writable(path.parent, "--labels")
         if meshes is not None:
             if Path(meshes).exists() and not Path(meshes).is_dir():
@@ -92,11 +92,11 @@ class OutputFiles(NamedTuple):
           output: the volume's file.
           xray: the input, which none of the three may overwrite.
           dicom_dir: folder for a DICOM series; None for no such series.
-          keep_identity: whether the series carries patient and study of `xray`, a DICOM file then.
+          keep_identity: copy patient and study of `xray`, then a DICOM file, to the series.
 
         Raises:
-          InputError: another ending, a folder that cannot be written to, the input in the way, a
-            folder for DICOM that is not empty, no patient to keep.
+          InputError: wrong file ending, a folder that cannot be written to, an output that would
+            overwrite the input, a DICOM folder that is not empty, or no patient to copy.
         """
         path = Path(output)
         suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
@@ -106,28 +106,28 @@ class OutputFiles(NamedTuple):
         files = cls(path, path.with_name(stem + ".json"), path.with_name(stem + ".png"))
         for file in files.named():
             if file.is_dir():
-                raise InputError(f"--output: {file} is a folder, expected a file's name")
+                raise InputError(f"--output: {file} is a folder, expected a file name")
             if file.exists() and Path(xray).exists() and file.samefile(xray):
                 raise InputError(
                     f"--output: {file} would overwrite the radiograph, expected another name"
                 )
         require_writable(path.parent, "--output")
         if dicom_dir is None and keep_identity:
-            raise InputError("--keep_identity: found no --dicom_dir, expected one that carries it")
+            raise InputError("--keep_identity: found no --dicom_dir, expected one with it")
         if dicom_dir is None:
             return files
         if Path(dicom_dir).resolve() in path.resolve().parents:
             raise InputError(
-                f"--dicom_dir: found {dicom_dir}, which {path} goes into, expected a folder of "
+                f"--dicom_dir: found {dicom_dir}, which also contains {path}, expected a folder of "
                 "its own"
             )
         return files._replace(dicom=_dicom_output(Path(dicom_dir), Path(xray), keep_identity))
 
 
 def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
-    """Writes all files; the volume appears last, so that where it is the others are.
+    """Writes all files; the volume appears last, so that it exists only if the others do.
 
-    Tags of the radiograph that the DICOM series cannot carry are logged, and added to the record's
+    Radiograph tags that cannot be copied to the DICOM series are logged and added to the record's
     warnings.
     """
     if files.dicom is not None and files.dicom.keep_identity and files.dicom.source is not None:
@@ -240,7 +240,7 @@ def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None
     named = Path(source["file"]).name if "file" in source else "radiograph"
     spacing = standard.record["spacing_mm"]
     known = spacing is not None and min(spacing) > 0
-    size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm a pixel" if known else "size unknown"
+    size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
     draw(pixels, array, standard.side, caption, labels).savefig(
         path, format="png", facecolor="black"

@@ -1,4 +1,4 @@
-"""The knees of a radiograph as a network of framed radiographs sees them, for grading."""
+"""Crops the knees of a radiograph to the input of the grading network."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from xr2mri_jax.preprocess.joint_space import measure_joint_space
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.preprocess.scale import line_mm
 
-# What is worth a note: a frame with less image in it, or less fine than this share of the network's
-# pixels.
+# Frames get a note if less than this fraction is inside the image, or if their resolution is below
+# this fraction of the network's.
 COVERED, FINE = 0.9, 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FramedKnee:
-    """A knee as the network sees it.
+    """A knee as input of the network.
 
     Attributes:
       side: "left" or "right".
@@ -54,16 +54,16 @@ def frame_knees(
     contrast: Mapping[str, Any],
     asked: Asked | None = None,
 ) -> list[FramedKnee | RefusedKnee]:
-    """Finds the knees and frames each as the training radiographs are framed.
+    """Finds the knees and frames each like the training radiographs.
 
     Args:
       radiograph: see `knees_of`.
       shape: (h, w) of the network's radiographs.
       contrast: as for `standardise_radiograph`.
-      asked: what else is known; None: nothing.
+      asked: the request; None: every knee, with nothing known about it.
 
     Returns:
-      An answer for every place that may be a knee.
+      One entry for each possible knee.
 
     Raises:
       InputError: as `knees_of`, or a radiograph that cannot be standardised.

@@ -1,4 +1,4 @@
-"""Simulated knees and real radiographs through one generator, for the eye."""
+"""Draws the predictions of one generator for simulated knees and real radiographs."""
 
 import os
 from pathlib import Path
@@ -30,22 +30,21 @@ def write_gallery(
     data_dir: str | os.PathLike[str] = "workdir/data",
     count: int = 4,
 ) -> list[str]:
-    """Draws a picture: simulated knees as they are and as they are generated, then real ones.
+    """Draws simulated knees with their true and predicted volumes, then real knees.
 
     Args:
       output: PNG file.
-      model: as for `load_generator`; it must look at framed knees.
+      model: as for `load_generator`; its input must be framed knees.
       xray: folder of real radiographs, the first `count` of which are shown; None for none.
       dataset: simulated knees, whose test split is shown; None for none.
-      data_dir: where the dataset is prepared.
-      count: of each.
+      data_dir: folder of the prepared dataset.
+      count: number of simulated and of real knees.
 
     Returns:
-      The rows' titles.
+      The titles of the rows.
 
     Raises:
-      InputError: nothing to show, a model of another kind, a dataset or radiograph that cannot be
-        used.
+      InputError: nothing to draw, a model of another kind, or an unusable dataset or radiograph.
     """
     require_writable(Path(output).parent, "--output")
     predictor = load_predictor(model)

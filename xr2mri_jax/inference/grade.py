@@ -1,4 +1,4 @@
-"""Radiographs to probabilities of early osteoarthritis: one file or a folder, a row a knee."""
+"""Radiographs to probabilities of early osteoarthritis: one file or a folder, one row per knee."""
 
 import collections
 import concurrent.futures
@@ -29,10 +29,10 @@ from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.runtime import processor
 
-# scikit-image's own settings of the adaptive equalisation: clip limit, tiles of an eighth (mm).
+# scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
 MOST_WORKERS = 8
-# Decoders change the process's warning filters while they run: one at a time.
+# Decoders change the process's warning filters while they run, so only one may run at a time.
 _DECODING = threading.Lock()
 
 Answers = list[FramedKnee | RefusedKnee]
@@ -43,11 +43,11 @@ class GradeOptions:
     """How radiographs are read and graded.
 
     Attributes:
-      side: which knee is meant in every file, or None.
-      spacing: mm a pixel in every file, or None.
-      batch_size: knees that the network sees together.
-      clahe: whether the contrast is equalised adaptively, by CLAHE, where the model's is not.
-      force: grade the middle of a picture in which no knee is seen.
+      side: side of the knee to grade in every file; None: all knees.
+      spacing: mm per pixel in every file; None: as the file says.
+      batch_size: knees per batch.
+      clahe: equalise the contrast adaptively (CLAHE) even if the model's settings do not.
+      force: grade the middle of an image in which no knee is found.
 
     Raises:
       InputError: a number that cannot be used.
@@ -62,7 +62,7 @@ class GradeOptions:
     def __post_init__(self) -> None:
         if self.spacing is not None and not 0 < self.spacing < math.inf:
             raise InputError(
-                f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
+                f"--spacing: found {self.spacing:g}, expected a positive number, mm per pixel"
             )
         if self.batch_size < 1:
             raise InputError(f"--batch_size: found {self.batch_size}, expected at least 1")
@@ -74,21 +74,21 @@ def grade(
     model: str | os.PathLike[str] | None = None,
     options: GradeOptions | None = None,
 ) -> list[GradedKnee]:
-    """Grades a radiograph, or every file of a folder and of those in it; writes table and page.
+    """Grades a radiograph, or all files of a folder and its subfolders; writes table and page.
 
     Args:
-      xray: a file, or a folder. Hidden files and the outputs themselves are left out.
-      output: where the files go.
+      xray: a file, or a folder. Hidden files and the outputs themselves are skipped.
+      output: the files to write.
       model: see `load_grader`.
       options: None: the defaults.
 
     Returns:
-      The rows of the table, by file and of a file the right knee first. A file that cannot be
-      graded has one row with the reason.
+      The rows of the table in the order of the files, the right knee of a file first. A file that
+      cannot be graded has one row with the reason.
 
     Raises:
-      InputError: the model, a path or an option cannot be used; or not one knee could be graded,
-        with the reasons in the table, which is written then too.
+      InputError: the model, a path or an option cannot be used; or no knee at all could be graded,
+        in which case the table is still written, with the reasons.
     """
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
@@ -100,7 +100,7 @@ def grade(
             table.add(row)
             rows.append(row)
     if output.page is not None:
-        # Imported here: the page's figure takes a second of imports.
+        # Imported here, because the imports for the page's figure take a second.
         from xr2mri_jax.inference import grade_page
 
         grade_page.write(output.page, rows, grader)
@@ -123,7 +123,7 @@ def grade_radiograph(
     Args:
       radiograph: as read.
       model, options: as for `grade`.
-      named: the side that its file's name may mean.
+      named: the side that the file name suggests.
 
     Returns:
       The rows of the knees that can be graded, without file and picture.
@@ -180,7 +180,7 @@ def _ahead(
     options: GradeOptions,
     drawn: bool,
 ) -> Iterator[tuple[str, Answers | str]]:
-    """Yields each file's knees or its reason in order, and works ahead by two batches."""
+    """Yields each file's knees, or the reason for none, in order; reads two batches ahead."""
     pending: collections.deque[tuple[str, concurrent.futures.Future[Answers | str]]]
     pending = collections.deque()
     try:
@@ -200,9 +200,9 @@ def _ahead(
 def framed_knees(
     path: Path, grader: KneeGrader, options: GradeOptions, drawn: bool
 ) -> Answers | str:
-    """The knees of a file as the network sees them, or why there are none.
+    """The knees of a file as input of the network, or the reason for none.
 
-    Without their sources unless they are to be `drawn`: many wait for the network together.
+    Source images are kept only if they will be `drawn`, because many knees are in memory at once.
     """
     try:
         with _DECODING:
@@ -227,15 +227,15 @@ def framed_knees(
 
 
 def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
-    """A note where a file is most likely not equalised and the training radiographs were.
+    """A note if a file is probably not equalised but the training radiographs were.
 
-    DICOM files and those of more than 8 bits come from a detector rather than a prepared dataset.
+    DICOM files and files of more than 8 bits come from a detector, not from a prepared dataset.
     """
     if not grader.training.get("equalised") or grader.contrast["clahe"] is not None:
         return []
     if sniff(path) != "dicom" and radiograph.array.max() <= 255:
         return []
-    return ["the training radiographs had been equalised, this file perhaps not: compare --clahe"]
+    return ["the training radiographs were equalised, this file perhaps not: compare --clahe"]
 
 
 def _rows(
@@ -246,7 +246,7 @@ def _rows(
     output: GradeOutput,
     names: set[str],
 ) -> Iterator[GradedKnee]:
-    """Grades what has been framed; in the order given, the refused ones between."""
+    """Grades the framed knees; yields all rows in the given order, refused knees included."""
     knees = [one for _, one in waiting if isinstance(one, FramedKnee)]
     found = iter(judged(knees, grader, network))
     for name, one in waiting:
@@ -280,8 +280,8 @@ def judged(knees: Sequence[FramedKnee], grader: KneeGrader, network: Network) ->
             notes = list(knee.notes)
             if d is not None and d > 1:
                 notes.append(
-                    f"unlike the training radiographs (distance {d:.2f}, 99 % of their kind are "
-                    "below 1)"
+                    f"unlike the training radiographs (distance {d:.2f}, below 1 for 99 % of "
+                    "similar radiographs)"
                 )
             if calibration is None:
                 notes.append("the probability is not calibrated")

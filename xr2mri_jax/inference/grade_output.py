@@ -1,4 +1,4 @@
-"""Where the files of a grading go: table, pictures, page; checked before any work is done."""
+"""The output files of grading (table, pictures, page), checked before any work is done."""
 
 import dataclasses
 import os
@@ -15,7 +15,7 @@ class GradeOutput:
 
     Attributes:
       table: the CSV file.
-      pictures: folder of a PNG a knee, or None.
+      pictures: folder of one PNG per knee, or None.
       page: HTML file, or None.
     """
 
@@ -33,7 +33,7 @@ class GradeOutput:
         """Checks the names; a page without `gradcam_dir` has its pictures in PAGE_pictures.
 
         Raises:
-          InputError: another ending, a folder in the way, one that cannot be written to.
+          InputError: wrong file ending, a path that is a folder, or one that cannot be written.
         """
         table = _file(output, "--output", ".csv")
         page = None if html is None else _file(html, "--html", ".html")
@@ -47,7 +47,7 @@ class GradeOutput:
         return cls(table, pictures, page)
 
     def holds(self, path: Path) -> bool:
-        """Whether a path is one of the outputs, of this run or of one before."""
+        """Whether a path is one of the outputs, of this run or of an earlier one."""
         absolute = path.absolute()
         files = [self.table, partial_path(self.table)]
         files += [] if self.page is None else [self.page]
@@ -56,7 +56,7 @@ class GradeOutput:
         return self.pictures is not None and self.pictures.absolute() in absolute.parents
 
     def require_apart(self, xray: Path | None) -> None:
-        """Raises InputError where an output would overwrite the radiograph."""
+        """Raises InputError if an output would overwrite the radiograph."""
         for file in (self.table, self.page):
             if xray is not None and file is not None and file.exists() and file.samefile(xray):
                 raise InputError(f"{file} would overwrite the radiograph, expected another name")

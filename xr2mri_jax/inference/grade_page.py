@@ -1,4 +1,4 @@
-"""The page of a grading: every row with its picture, and what the model's probabilities mean."""
+"""The report page of grading: every row with its picture, and the model's calibration."""
 
 import html
 import os
@@ -15,14 +15,14 @@ from xr2mri_jax.presentation import figures, report
 _HEADS = ("file", "side", "probability", "at threshold", "distance", "warning")
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
-    "have grade 2. It says nothing of grades 1, 3 and 4, and is no diagnosis."
+    "have grade 2. It says nothing about grades 1, 3 and 4, and is not a diagnosis."
 )
 
 
 def write(path: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> None:
     """Writes the page, atomically; the pictures stay files beside it."""
     with atomic_path(path) as partial:
-        # Names of files may hold bytes that are no text.
+        # File names may contain bytes that are not valid text.
         partial.write_bytes(page(path.parent, rows, grader).encode("utf-8", "backslashreplace"))
 
 
@@ -30,15 +30,17 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
     """The page as text.
 
     Args:
-      folder: where it will lie; pictures are linked relative to it.
-      rows: in the table's order.
-      grader: what graded them.
+      folder: its folder; pictures are linked relative to it.
+      rows: in the order of the table.
+      grader: the grader that was used.
     """
     graded = [row for row in rows if row.probability is not None]
     files = len({row.file for row in rows})
     title = f"Early knee osteoarthritis: {len(graded)} knees in {files} files"
     refused = len(rows) - len(graded)
-    said = [f"{len(graded)} knees were graded, {refused} files were not: the warning says why."]
+    said = [
+        f"{len(graded)} knees were graded, {refused} files were not; the warning gives the reason."
+    ]
     if grader.calibration is not None:
         positive = sum(bool(row.positive) for row in graded)
         said.append(
@@ -48,7 +50,7 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
     unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
     said.append(f"{unlike} knees are unlike the training radiographs (distance above 1).")
     parts = [
-        report.section("What was found", report.listed(said)),
+        report.section("Summary", report.listed(said)),
         report.section("Knees", _knees(folder, rows)),
         report.section("What the probabilities mean", _calibration(grader)),
         report.section("The model", _model(grader)),
@@ -59,9 +61,9 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
 def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in _HEADS)
     caption = (
-        "What the network saw, and over it Grad-CAM: where bright, the image speaks for grade 2; "
-        "all blocks together, then each from the first (fine) to the last (coarse). As displayed: "
-        "the patient's right at the left. A picture leads to the map over the whole file."
+        "The input of the network with Grad-CAM overlays: bright regions are evidence for grade 2. "
+        "First all blocks together, then each block from the first (fine) to the last (coarse). "
+        "The patient's right is on the left. Click a picture for the overlay on the full image."
     )
     return report.table(caption, heads, [_row(folder, row) for row in rows])
 
@@ -74,22 +76,22 @@ def _row(folder: Path, row: GradedKnee) -> str:
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
     ]
-    told = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    middle = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     wrapped = 'style="white-space: normal; overflow-wrap: anywhere; min-width: 12rem"'
-    said = (
-        f'<tr><th scope="row" {wrapped}>{html.escape(row.file)}</th>{told}'
+    text_row = (
+        f'<tr><th scope="row" {wrapped}>{html.escape(row.file)}</th>{middle}'
         f"<td {wrapped}>{html.escape(row.warning)}</td></tr>"
     )
     if row.picture is None:
-        return said
-    whole, blocks = (
+        return text_row
+    full_image, blocks = (
         quote(os.path.relpath(path, folder).replace(os.sep, "/"))
         for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
     )
-    about = html.escape(f"{row.side} knee of {row.file}, alone and under its maps")
-    # In a row of its own: beside the text the pictures would be narrow.
+    about = html.escape(f"{row.side} knee of {row.file}, without and with its Grad-CAM maps")
+    # In a separate row: beside the text the pictures would be narrow.
     return (
-        f'{said}<tr><td colspan="{len(_HEADS)}"><a href="{whole}"><img src="{blocks}" '
+        f'{text_row}<tr><td colspan="{len(_HEADS)}"><a href="{full_image}"><img src="{blocks}" '
         f'alt="{about}" loading="lazy"></a></td></tr>'
     )
 
@@ -98,12 +100,12 @@ def _calibration(grader: KneeGrader) -> str:
     found = grader.calibration
     if found is None:
         return report.listed(
-            ["This model is a training run's as it stands: its probabilities are not calibrated."]
+            ["This model comes directly from a training run: its probabilities are not calibrated."]
         )
     diagram = report.Picture(
         figures.reliability(found.reliability),
-        "How often held-out training patients had grade 2 (height) where the model gave a "
-        "probability (across); on the dashed line the two agree. Numbers: knees in the bin.",
+        "Observed fraction of grade 2 in held-out training patients (vertical) against predicted "
+        "probability (horizontal); the dashed line is perfect calibration. Numbers: knees per bin.",
         "Reliability diagram",
     )
     heads = "".join(
@@ -118,8 +120,8 @@ def _calibration(grader: KneeGrader) -> str:
         for row in found.thresholds
     ]
     caption = (
-        f"Thresholds, chosen on {found.knees} knees of {found.subjects} held-out training patients "
-        "and told of the same ones."
+        f"Thresholds, chosen and evaluated on the same {found.knees} knees of {found.subjects} "
+        "held-out training patients."
     )
     return report.figure(diagram) + report.table(caption, heads, rows)
 

@@ -19,11 +19,11 @@ class GradedKnee:
 
     Attributes:
       file: its path below the folder that was given.
-      side: "left", "right", or "" where nothing was graded.
-      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None where it was not graded.
-      warning: why it was not graded, or what looks odd; "" for nothing.
-      distance: to the training radiographs, above 1 unlike them; None where it is not known.
-      positive: whether the probability reaches the threshold for a sensitivity of 0.9; None where
+      side: "left", "right", or "" if nothing was graded.
+      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None if it was not graded.
+      warning: why it was not graded, or doubtful decisions; "" for none.
+      distance: to the training radiographs, above 1 unlike them; None if it is not known.
+      positive: whether the probability reaches the threshold for a sensitivity of 0.9; None if
         there is no threshold.
       picture: path of the knee's picture; None where none was drawn.
       joint_space_mm: (medial, lateral), measured in the radiograph; None where it is not known.

@@ -1,4 +1,4 @@
-"""The pictures of a graded knee: Grad-CAM over its radiograph, whole and block by block."""
+"""The pictures of a graded knee: Grad-CAM over the full radiograph, and block by block."""
 
 import io
 
@@ -11,26 +11,26 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.models.gradcam import GradCam, to_source
 from xr2mri_jax.presentation import heat_picture
 
-# What a picture's name ends in beside the one that has the source's pixels.
+# Suffix of the picture in the network's pixels; the one in the source's pixels has none.
 BLOCKS = "_blocks"
 WHOLE = ""
 
 
 class KneePictures:
-    """Draws knees that one grader graded."""
+    """Draws the knees graded by one grader."""
 
     def __init__(self, grader: KneeGrader):
-        """Raises InputError where the grader's network is not Siamese-GAP."""
+        """Raises InputError if the grader's network is not Siamese-GAP."""
         self._maps = GradCam(grader.network)
         self._params, self._state = jax.device_put((grader.params, grader.model_state))
 
     def draw(self, knee: FramedKnee) -> dict[str, bytes]:
-        """PNGs of a knee by the end of their names; as displayed, nothing is mirrored.
+        """PNGs of a knee by the suffix of their names, not mirrored.
 
         Returns:
-          WHOLE: the file's radiograph in its own pixels with the maps of all blocks together.
-          BLOCKS: what the network saw, beside it the same under the maps of all blocks together and
-          of each from the first to the last.
+          WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks.
+          BLOCKS: the network's input; the same overlaid with the combined map; and overlaid with
+          the map of each block, from the first to the last.
         """
         levels = self._maps(self._params, self._state, knee.image[None])[:, 0]
         heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]

@@ -1,4 +1,4 @@
-"""Label maps predicted from radiographs: what a model gives, where it comes from, kept on disk."""
+"""Label maps predicted from radiographs, with a cache on disk."""
 
 import dataclasses
 import hashlib
@@ -27,14 +27,14 @@ LABEL_SHAPE = (128, 128, 128)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelPrediction:
-    """A predicted label map in the canonical frame: a right knee, the joint near the middle.
+    """A predicted label map in the canonical frame: a right knee, centred on the joint.
 
     Attributes:
       labels: u8[d, h, w], codes of `tissues.TISSUES`.
       spacing: mm along (d, h, w).
 
     Raises:
-      InputError: another dtype, number of axes or code, or a spacing that is not positive.
+      InputError: wrong dtype, number of axes or code, or a spacing that is not positive.
     """
 
     labels: np.ndarray
@@ -55,7 +55,7 @@ class LabelPrediction:
             raise InputError(f"predicted labels: found spacing {self.spacing}, expected 3 mm > 0")
 
     def volume(self) -> Volume:
-        """The map in RAS mm of a right knee, the array's middle at the origin."""
+        """The map in RAS mm of a right knee, with the centre of the array at the origin."""
         depth, height, width = self.spacing
         affine = np.eye(4)
         affine[:3, :3] = [[0, 0, -width], [-depth, 0, 0], [0, -height, 0]]
@@ -69,12 +69,12 @@ PredictLabels = Callable[[Path, str], LabelPrediction]
 
 @dataclasses.dataclass(frozen=True)
 class LabelPredictor:
-    """A model that gives labels.
+    """A model that predicts labels.
 
     Attributes:
       predict: raises InputError for a radiograph that cannot be used.
-      about: JSON-able; which model it is.
-      identity: text that is another for every other model; names its kept predictions.
+      about: JSON-able description of the model.
+      identity: text that is unique for the model; part of the key of its cached predictions.
     """
 
     predict: PredictLabels
@@ -83,14 +83,14 @@ class LabelPredictor:
 
 
 def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
-    """The model of a run, or without one the model that ships.
+    """The model of a run, or the shipped model.
 
     Args:
-      workdir: of a run whose generator has surfaces, or a folder of the shipped form; None: the
+      workdir: of a run whose generator has surfaces, or folder of a packaged generator; None: the
         model that ships.
 
     Raises:
-      InputError: none ships, the run cannot be used, or it gives no labels.
+      InputError: no model is shipped, the run cannot be used, or it predicts no labels.
     """
     model, likeness = load_generator(workdir)
     predictor = Predictor(model, likeness, source=workdir)
@@ -118,12 +118,12 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
 
 
 def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
-    """The same predictor, with its predictions kept as files: what is there is not made again.
+    """The same predictor with its predictions cached as files.
 
     Args:
-      predictor: makes what is missing.
-      folder: is made where it is not there; a file is named by the model, the radiograph's bytes
-        and the side.
+      predictor: computes missing predictions.
+      folder: folder of the cache, created if missing; the file names are hashes of the model, the
+        radiograph's bytes and the side.
     """
 
     def predict(xray: Path, side: str) -> LabelPrediction:

@@ -18,14 +18,14 @@ Wanted = tuple[tuple[int, ...], tuple[str, ...]]
 
 
 def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, each of the shape and dtype that are wanted.
+    """The arrays of an .npz file, checked against the expected shapes and dtypes.
 
-    Headers are read first, so that nothing larger than what is wanted is unpacked, and no pickle.
+    Headers are read first, so that no oversized array and no pickle is unpacked.
 
     Args:
       path: for messages.
-      content: of the file.
-      wanted: by the array's name.
+      content: the bytes of the file.
+      wanted: the expected arrays by name.
 
     Raises:
       InputError: it is no .npz, an array is missing, unknown, of another shape or dtype, damaged,
@@ -64,7 +64,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted) -> n
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
             found, by_columns, dtype = reader(stream)
-        except Exception as error:  # numpy parses the header as Python and raises of all kinds
+        except Exception as error:  # numpy parses the header as Python and may raise anything
             raise InputError(
                 f"{path}: {name}: is no array of numpy ({type(error).__name__})"
             ) from error

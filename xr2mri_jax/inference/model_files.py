@@ -24,7 +24,7 @@ LARGEST = budget.MODEL_BYTES
 
 
 def rounded(tree: Any) -> Any:
-    """A tree of arrays as float16 keeps them, in f32; InputError where that is not finite."""
+    """A tree of arrays rounded to float16, in f32; InputError if a value is not finite."""
     with np.errstate(over="ignore"):
         found = jax.tree.map(lambda x: np.asarray(x, np.float16).astype(np.float32), tree)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)):
@@ -84,7 +84,7 @@ def read(
       The description, the tree with f32 leaves, and the likeness.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     place = Path(folder)
     described = model_description.read(place / DESCRIPTION, kind)

@@ -1,4 +1,4 @@
-"""One radiograph to one volume with its side undone and the joint's centre at the origin."""
+"""Predicts a volume from one radiograph: mirrored back, with the joint centre at the origin."""
 
 import dataclasses
 import functools
@@ -37,14 +37,14 @@ from xr2mri_jax.training.trained import LoadedModel
 
 
 class Predictor:
-    """A loaded model compiled once, for as many radiographs as one likes.
+    """A loaded model that is compiled once and used for many radiographs.
 
     Attributes:
-      image_shape: (h, w) in pixels of the radiograph that the model takes.
-      contrast: that of the radiographs that it was trained on, see `standardise_radiograph`.
-      has_surfaces: whether it gives labels and meshes.
-      boxed: whether it looks at a frame around the joint line, and needs no spacing.
-      source: what was loaded, for records.
+      image_shape: (h, w) in pixels of the model's input.
+      contrast: contrast settings of its training radiographs, see `standardise_radiograph`.
+      has_surfaces: whether it predicts labels and meshes.
+      boxed: whether its input is framed by the joint line, and needs no spacing.
+      source: path of the model, for records.
     """
 
     def __init__(
@@ -53,22 +53,22 @@ class Predictor:
         likeness: Likeness | None = None,
         source: str | os.PathLike[str] | None = None,
     ):
-        """Takes a model, what its training radiographs are like where known, and its folder.
+        """Takes a model, the statistics of its training radiographs if known, and its folder.
 
         Raises:
-          InputError: the model's stage gives no volumes.
+          InputError: the model's stage predicts no volumes.
         """
         stage = model.stage
         if not isinstance(stage, Predicts):
             raise InputError(
-                f"--model: found the stage {stage.name!r}, which gives no volume, expected the "
+                f"--model: found the stage {stage.name!r}, which predicts no volume, expected the "
                 "workdir of a generator or joint stage"
             )
         h, w = model.config["model"]["cae"]["image_shape"]
         self.image_shape = (int(h), int(w))
         self.contrast = contrast_of(model.config)
         self.boxed = is_boxed(model)
-        self.source = os.fspath(source) if source else "the one that ships"
+        self.source = os.fspath(source) if source else "the shipped model"
         self._model = model
         self._predict = jax.jit(stage.predict)
         self._surfaces = None
@@ -96,7 +96,7 @@ class Predictor:
 
         Raises:
           InputError: the radiographs have another size than the model's.
-          FloatingPointError: the model gives values that are not finite.
+          FloatingPointError: the model predicts values that are not finite.
         """
         if np.ndim(xray) != 4 or np.shape(xray)[1:] != (*self.image_shape, 1):
             raise InputError(
@@ -110,11 +110,11 @@ class Predictor:
         return np.clip(array, 0.0, 1.0)
 
     def __call__(self, radiograph: Radiograph, centre: Sequence[float] | None = None) -> Prediction:
-        """Predicts one volume of a knee whose side and spacing are known.
+        """Predicts the volume of a knee with known side and spacing.
 
         Args:
           radiograph: bone bright, upright, with spacing and side, such as that of a `FoundKnee`.
-          centre: (row, col) of the joint's centre; None: the middle.
+          centre: (row, col) of the joint centre; None: the middle of the image.
 
         Raises:
           InputError: as `standardise_radiograph`.
@@ -161,7 +161,7 @@ class Predictor:
                 "canonical_shape": list(canonical.shape),
                 "mirrored_back": standard.side == "left",
                 "scale": scale,
-                "world": "RAS mm, origin at the joint's centre as it lies in the radiograph",
+                "world": "RAS mm, origin at the joint centre in the radiograph",
                 "values": "0..1, the scale of the model's training volumes",
             },
             "joint_space": None if fitted is None else fitted.record,
@@ -170,7 +170,7 @@ class Predictor:
         return Prediction(volume, canonical, standard, record, distances, scale)
 
     def distance(self, image: np.ndarray) -> float | None:
-        """How unlike the training radiographs f32[h, w, 1] is; 1 % of those alike exceed 1."""
+        """Novelty score of an input f32[h, w, 1]; 1 % of similar radiographs exceed 1."""
         if self._likeness is None:
             return None
         features = np.asarray(self._features(self._model.params, image[None]), np.float64)
@@ -188,20 +188,20 @@ class Predictor:
 
 
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
-    """Loads a generator, see `load_generator`; InputError where it gives no volumes."""
+    """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
     return Predictor(*load_generator(model), source=model)
 
 
 def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
-    """Finds the knee that is meant and predicts its volume.
+    """Finds the requested knee and predicts its volume.
 
     Args:
-      predictor: of the model.
+      predictor: the model.
       radiograph: as read, see `knees_of`.
-      asked: what else is known and wanted.
+      asked: the request: which knee, and what is known about it.
 
     Returns:
-      The prediction; its record has the knee and every warning too.
+      The prediction; its record also contains the knee and every warning.
 
     Raises:
       InputError: the radiograph cannot be used.
@@ -210,7 +210,7 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> 
 
 
 def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
-    """Predicts the volume of a knee that was found; as `predict_knee`."""
+    """Predicts the volume of a knee that was already found; otherwise as `predict_knee`."""
     seen, scale = _seen(knee, predictor)
     space = measure_joint_space(knee.radiograph, knee.place) if predictor.has_surfaces else None
     line = None if knee.scale is None else line_mm(knee.radiograph, knee.place, knee.scale)
@@ -241,27 +241,27 @@ def predict_file(
     meshes: str | os.PathLike[str] | None = None,
     picture: bool = True,
 ) -> Prediction:
-    """Reads a radiograph, predicts and writes OUT.nii.gz, OUT.png, OUT.json, and what is asked for.
+    """Reads a radiograph, predicts, and writes OUT.nii.gz, OUT.png, OUT.json and optional files.
 
     Args:
       model_dir: workdir of a trained generator or joint stage, or a folder of the shipped form;
-        None or "" for the model that ships.
+        None or "" for the shipped model.
       xray: radiograph of one knee or of both: DICOM, PNG, TIFF, JPEG or NIfTI.
       output: the volume's file, ending in .nii or .nii.gz.
-      side: "left" or "right", needed where two knees are seen; may not contradict the file.
-      spacing: mm a pixel; goes before the file's. Where neither states it, it is estimated from
-        the joint line, with a warning.
-      centre: (row, col) of the joint's centre; None: where the joint is seen.
+      side: "left" or "right", required if two knees are seen; must not contradict the file.
+      spacing: mm per pixel; overrides the file's. If neither is known, it is estimated from the
+        joint line, with a warning.
+      centre: (row, col) of the joint centre; None: located in the image.
       dicom_dir: folder for a DICOM series of the volume, new or empty; None for no such series.
-      keep_identity: whether the series carries patient and study of the radiograph, which must be
-        a DICOM file then; else it is anonymous.
-      force: take the middle of a picture in which no knee is seen.
+      keep_identity: copy patient and study of the radiograph, which must then be a DICOM file, to
+        the series; otherwise the series is anonymous.
+      force: use the middle of an image in which no knee is found.
       labels: file for the label map, with the table of its codes beside it as JSON.
       meshes: folder for a STL file a structure, in the patient's mm.
       picture: whether OUT.png is drawn.
 
     Raises:
-      InputError: anything of this cannot be used; nothing has been written then.
+      InputError: one of the arguments cannot be used; nothing has been written.
     """
     files = OutputFiles.beside(output, xray, dicom_dir, keep_identity)
     files = files.with_shapes(labels, meshes, xray)
@@ -270,7 +270,7 @@ def predict_file(
     radiograph = read_radiograph(xray)
     asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
     try:
-        # A radiograph that cannot be used is refused before seconds are spent on the model.
+        # Refuse an unusable radiograph before spending seconds on loading the model.
         knee = one_knee(radiograph, asked)
         require_usable(knee.radiograph, knee.place.centre_px)
     except InputError as error:
@@ -316,7 +316,7 @@ def require_surfaces(predictor: Predictor, flags: str) -> None:
 
 
 def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, float]:
-    """What the model sees of a knee, and millimetres in the patient for one of the box."""
+    """The model's input for a knee, and millimetres in the patient per millimetre of the box."""
     if predictor.boxed:
         standard = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
         return standard, scale_of(standard.record, knee.scale)
@@ -328,10 +328,10 @@ def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, fl
 
 
 def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
-    """What looks odd and may be right."""
+    """The doubtful decisions, as texts."""
     doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.said()]
     if unlike is not None and unlike > 1:
         doubts.append(
-            f"unlike the training radiographs (distance {unlike:.1f}, of those alike 1 % exceed 1)"
+            f"unlike the training radiographs (distance {unlike:.1f}, 1 % of similar ones exceed 1)"
         )
     return [doubt for doubt in doubts if doubt]

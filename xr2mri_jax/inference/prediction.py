@@ -1,4 +1,4 @@
-"""What is made of one radiograph, before it is written."""
+"""The prediction for one radiograph, before it is written."""
 
 import dataclasses
 from typing import Any
@@ -17,11 +17,11 @@ class Prediction:
       volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world's origin,
         which is the joint's centre.
       canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
-      seen: what the model saw.
-      record: JSON-able; model, radiograph and volume: all that was done.
-      distances: f32[k, d', h', w'] in mm of the box, see `phantom.surfaces`; None where the model
+      seen: the model's input.
+      record: JSON-able account of model, radiograph and volume.
+      distances: f32[k, d', h', w'] in mm of the box, see `phantom.surfaces`; None if the model
         gives none.
-      scale: millimetres in the patient for one of the box.
+      scale: millimetres in the patient per millimetre of the box.
     """
 
     volume: Volume
@@ -33,5 +33,5 @@ class Prediction:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What looked odd and may be right."""
+        """The doubtful decisions, one text each."""
         return tuple(self.record["warnings"])

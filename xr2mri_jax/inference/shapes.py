@@ -1,4 +1,4 @@
-"""A knee's signed distances as label map and as closed meshes."""
+"""Label maps and closed meshes from the signed distances of a knee."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +17,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.presentation.statement import STATEMENT
 
-# Structures of the label map and the meshes, with the colour that viewers may show them in.
+# Structures of the label map and the meshes, with their colours for viewers.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "femoral_cartilage": (120, 200, 255),
     "medial_tibial_cartilage": (90, 160, 240),
@@ -30,7 +30,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "lateral_meniscus": (240, 120, 110),
     "medial_meniscus": (220, 80, 90),
 }
-# Voxels each way of the grid on which meshes are made.
+# Voxels along each axis of the grid on which meshes are computed.
 _MESH_SIZE = 112
 
 
@@ -47,16 +47,16 @@ def label_volume(codes: np.ndarray, side: str, scale: float = 1.0) -> Volume:
     Args:
       codes: u8[d, h, w] of a canonical right knee, see `surfaces.labels`.
       side: "left" or "right".
-      scale: mm in the patient for a mm in the box.
+      scale: mm in the patient per mm of the box.
 
     Returns:
-      u8, axes nearest to R, A, S.
+      u8, axes closest to R, A, S.
     """
     return scaled(reorient_ras(from_canonical(codes, side)), scale)
 
 
 def scaled(volume: Volume, scale: float) -> Volume:
-    """The same voxels, `scale` times as large about the world's origin."""
+    """The volume with its voxels scaled by `scale` about the world origin."""
     affine = np.array(volume.affine)
     affine[:3] *= scale
     return Volume(volume.array, affine)
@@ -68,10 +68,10 @@ def meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> dict[str, Me
     Args:
       distances: f32[k, d, h, w], mm in the canonical box, a right knee.
       side: "left" or "right".
-      scale: mm in the patient for a mm in the box.
+      scale: mm in the patient per mm of the box.
 
-    Marching cubes on the distances, spline-interpolated to 1.1 mm; where a bone leaves the box it
-    is closed by a plane. A structure that is nowhere has no mesh.
+    Marching cubes on the distances, spline-interpolated to 1.1 mm. A bone that leaves the box is
+    closed by a plane. An absent structure has no mesh.
     """
     fine = surfaces.resized(distances, (_MESH_SIZE,) * 3, order=3)
     affine = np.array(canonical_affine((_MESH_SIZE,) * 3))
@@ -89,7 +89,7 @@ def meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> dict[str, Me
 
 
 def _fields(fine: np.ndarray) -> dict[str, np.ndarray]:
-    """Signed distance of every structure; a cartilage is what its outer surface adds to a bone."""
+    """Signed distance of every structure; a cartilage is its outer surface minus the bone."""
     by_name = dict(zip(NAMES, fine, strict=True))
     middle = surfaces.tibial_middle(by_name["tibia"])
     step = 128.0 / _MESH_SIZE
@@ -120,7 +120,7 @@ def _mesh(field: np.ndarray, affine: np.ndarray) -> Mesh | None:
         where = np.flatnonzero(inside.any(axis=others))
         spans.append(slice(max(where[0] - 2, 0), where[-1] + 3))
     part = field[tuple(spans)]
-    # A border outside of everything closes what would be cut off.
+    # A border of positive distances closes surfaces at the edge of the box.
     padded = np.pad(part, 1, constant_values=float(np.abs(part).max()) + 1.0)
     vertices, faces, _, _ = marching_cubes(padded, 0.0)
     index = vertices + np.array([s.start for s in spans]) - 1
@@ -129,7 +129,7 @@ def _mesh(field: np.ndarray, affine: np.ndarray) -> Mesh | None:
 
 
 def _outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Faces turned so that the enclosed volume is positive."""
+    """The faces, oriented such that the enclosed volume is positive."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum()
     return faces if volume > 0 else faces[:, ::-1]
@@ -150,7 +150,7 @@ def write_labels(path: Path, table_file: Path, labels: Volume) -> None:
 
 
 def table_path(path: Path) -> Path:
-    """Where the codes of a label map are told; InputError for a wrong ending."""
+    """Path of the table of a label map's codes; InputError for a wrong file ending."""
     for suffix in (".nii.gz", ".nii"):
         if path.name.endswith(suffix) and path.name != suffix:
             return path.with_name(path.name.removesuffix(suffix) + ".json")
@@ -158,7 +158,7 @@ def table_path(path: Path) -> Path:
 
 
 def write_meshes(folder: Path, found: Mapping[str, Mesh]) -> list[str]:
-    """Writes a STL file a structure into a folder, made if missing; returns their names."""
+    """Writes one STL file per structure into a folder, created if missing; returns the names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, mesh in found.items():
         title = f"{name}, RAS mm, synthesised - not for diagnosis"

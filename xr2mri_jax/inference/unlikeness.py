@@ -1,4 +1,4 @@
-"""How unlike the training radiographs one is: a distance between the network's features."""
+"""Novelty score of a radiograph: Mahalanobis distance of network features to the training set."""
 
 import dataclasses
 from typing import Any
@@ -9,22 +9,22 @@ from scipy.linalg import solve_triangular
 
 from xr2mri_jax.stages.base import Encodes
 
-# Distance 1 is this quantile of radiographs that were not trained on.
+# Distance 1 is this quantile of the held-out radiographs' distances.
 QUANTILE = 0.99
-# No feature counts as narrower than this share of the median one: a channel that is dead in
-# training would else decide alone.
+# Lower limit of a feature's deviation, as a fraction of the median one: otherwise a channel that
+# was constant in training would dominate the distance.
 NARROWEST = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """What the training radiographs' features are like.
+    """Statistics of the training radiographs' features.
 
     Attributes:
       mean: f32[n].
       deviation: f32[n], > 0.
       factor: f16[n, n], lower triangular: factor @ factor.T is the shrunken correlation matrix.
-      scale: the Mahalanobis distance that is called 1, > 0.
+      scale: the Mahalanobis distance that is reported as 1, > 0.
     """
 
     mean: np.ndarray
@@ -33,7 +33,7 @@ class Likeness:
     scale: float
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """Distances f64[b] of features f[b, n]; 1 is exceeded by 1 % of unseen ones alike."""
+        """Distances f64[b] of features f[b, n]; 1 % of unseen radiographs of the kind exceed 1."""
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
 
 
@@ -41,8 +41,8 @@ def deepest_features(stage: Encodes, params: Any, xray: Any) -> Any:
     """Mean and deviation over the positions of the deepest hidden variables, f32[b, n].
 
     Args:
-      stage: gives the hidden variables f32[b, h, w, c].
-      params: those of the stage that they need.
+      stage: computes the hidden variables f32[b, h, w, c].
+      params: the stage's parameters.
       xray: f32[b, h, w, 1] in [0, 1].
     """
     hidden = stage.hidden(params, xray)
@@ -50,18 +50,18 @@ def deepest_features(stage: Encodes, params: Any, xray: Any) -> Any:
 
 
 def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
-    """Fits mean and shrunken covariance to training features, the scale to held-out ones.
+    """Fits mean and shrunken covariance to training features, and the scale to held-out features.
 
-    Lee et al. 2018 (arXiv 1807.03888) tell unusual images by the Mahalanobis distance of a
-    network's features; here one mean serves both classes, and the covariance of the standardised
-    features is shrunken so that it can be inverted.
+    Lee et al. 2018 (arXiv 1807.03888) detect unusual images by the Mahalanobis distance of network
+    features. Here both classes share one mean, and the covariance of the standardised features is
+    shrunken so that it can be inverted.
 
     Args:
       features: f[m, n] of training radiographs.
-      held_out: f[k, n] of radiographs alike that were not trained on.
+      held_out: f[k, n] of similar radiographs that were not used in training.
 
     Raises:
-      ValueError: fewer than 2 training radiographs, none held out, other shapes, nothing varies.
+      ValueError: fewer than 2 training radiographs, none held out, wrong shapes, or all equal.
     """
     features, held_out = np.asarray(features, np.float64), np.asarray(held_out, np.float64)
     if features.ndim != 2 or len(features) < 2 or held_out.shape[1:] != features.shape[1:]:
@@ -72,7 +72,7 @@ def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
     narrowest = NARROWEST * float(np.median(deviation[deviation > 0]))
     deviation = np.maximum(deviation, narrowest)
     covariance, _ = shrunken_covariance((features - mean) / deviation)
-    # Rounded before the scale is taken, so that what is stored gives the distances meant.
+    # Rounded before the scale is computed, so that the stored statistics give the same distances.
     rounded = mean.astype(np.float32), deviation.astype(np.float32)
     factor = np.linalg.cholesky(covariance).astype(np.float16)
     scale = float(np.quantile(_mahalanobis(*rounded, factor, held_out), QUANTILE))
@@ -80,16 +80,16 @@ def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
 
 
 def shrunken_covariance(centred: np.ndarray) -> tuple[np.ndarray, float]:
-    """The covariance drawn towards a multiple of the identity, and by which share.
+    """The covariance shrunken towards a multiple of the identity, and the shrinkage.
 
-    Ledoit and Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), lemma 3.2 to 3.5: the share is the
-    sampling error of the covariance over its distance from the identity's multiple.
+    Ledoit and Wolf 2004 (doi 10.1016/S0047-259X(03)00096-4), lemma 3.2 to 3.5: the shrinkage is the
+    sampling error of the covariance divided by its distance from the multiple of the identity.
 
     Args:
       centred: f64[m, n] with mean 0.
 
     Returns:
-      f64[n, n] and the share in [0, 1].
+      f64[n, n] and the shrinkage in [0, 1].
     """
     count, size = centred.shape
     sample = centred.T @ centred / count

@@ -36,7 +36,7 @@ class Mean:
             incomplete batch); its value may be anything, NaN too. None: all count.
 
         Raises:
-          ValueError: where the shapes differ or `values` has neither one axis nor two.
+          ValueError: if the shapes differ or `values` has neither one axis nor two.
         """
         values = jnp.asarray(values, jnp.float32)
         if values.ndim not in (1, 2):
@@ -59,7 +59,7 @@ class Mean:
         """The mean as a Python number (on the host, not inside jit).
 
         Raises:
-          ValueError: where nothing was counted.
+          ValueError: if nothing was counted.
         """
         if float(self.count) == 0.0:
             raise ValueError("the mean of no values was asked for")
@@ -75,7 +75,7 @@ def merge(first: Mapping[str, Mean], second: Mapping[str, Mean]) -> dict[str, Me
     """Merges two dicts of means by name.
 
     Raises:
-      ValueError: where the names differ.
+      ValueError: if the names differ.
     """
     if set(first) != set(second):
         raise ValueError(f"cannot merge metrics {sorted(first)} with {sorted(second)}")

@@ -22,7 +22,7 @@ def fit_temperature(logits: Any, label: Any) -> float:
       A temperature in [COLDEST, HOTTEST].
 
     Raises:
-      ValueError: where shapes do not fit.
+      ValueError: if shapes do not match.
     """
     logits, label = np.asarray(logits, np.float64), np.asarray(label, np.int64)
     if logits.ndim != 2 or label.shape != logits.shape[:1] or not len(label):
@@ -50,7 +50,7 @@ def reliability(probability: Any, label: Any, bins: int = 10) -> dict[str, np.nd
       in an empty bin.
 
     Raises:
-      ValueError: where shapes differ or a probability is outside [0, 1].
+      ValueError: if shapes differ or a probability is outside [0, 1].
     """
     probability, label = np.asarray(probability, np.float64), np.asarray(label)
     if probability.ndim != 1 or probability.shape != label.shape:

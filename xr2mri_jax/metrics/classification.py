@@ -1,7 +1,7 @@
-"""Metrics of classifiers: accuracy, sensitivity, AUC, kappa; on whole sets, and mergeable.
+"""Metrics of classifiers: accuracy, sensitivity, AUC, kappa; on complete sets, and mergeable.
 
-Positive means class 1 (Kellgren-Lawrence grade 2 against 0). Functions of whole sets are numpy in
-float64; `histogram` makes of single examples what adds up over batches, devices and hosts.
+Positive means class 1 (Kellgren-Lawrence grade 2 against 0). Functions of complete sets use numpy
+in float64. `histogram` turns single examples into counts that add up over batches, devices, hosts.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ def accuracies(score: Any, label: Any, threshold: float = 0.5) -> dict[str, floa
       is called so), "specificity" (share of class 0 that is called so).
 
     Raises:
-      ValueError: where shapes differ or a class is absent.
+      ValueError: if shapes differ or a class is absent.
     """
     score, positive = _checked(score, label)
     called = score >= threshold
@@ -51,7 +51,7 @@ def auc(score: Any, label: Any) -> float:
       label: i[n], 0 or 1, both present.
 
     Raises:
-      ValueError: where shapes differ or a class is absent.
+      ValueError: if shapes differ or a class is absent.
     """
     score, positive = _checked(score, label)
     _, place, count = np.unique(score, return_inverse=True, return_counts=True)
@@ -75,7 +75,7 @@ def quadratic_kappa(first: Any, second: Any, classes: int) -> float:
       1 for full agreement, 0 for that of chance; 1 where chance leaves no disagreement.
 
     Raises:
-      ValueError: where shapes differ, nothing is given or a class is outside.
+      ValueError: if shapes differ, nothing is given or a class is outside.
     """
     pair = np.stack([np.asarray(first, np.int64), np.asarray(second, np.int64)])
     if pair.ndim != 2 or pair.shape[1] == 0 or pair.min() < 0 or pair.max() >= classes:
@@ -98,13 +98,13 @@ def threshold_for_sensitivity(score: Any, label: Any, sensitivity: float) -> flo
       sensitivity: wanted, in (0, 1].
 
     Raises:
-      ValueError: where shapes differ, a class is absent or `sensitivity` is outside (0, 1].
+      ValueError: if shapes differ, a class is absent or `sensitivity` is outside (0, 1].
     """
     score, positive = _checked(score, label)
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity {sensitivity}, expected it in (0, 1]")
     ordered = np.sort(score[positive])[::-1]
-    # A hair less, for 0.9 * 10 is a bit above 9.
+    # Slightly less, because 0.9 * 10 can exceed 9 by rounding.
     return float(ordered[int(np.ceil(sensitivity * len(ordered) - 1e-9)) - 1])
 
 
@@ -118,7 +118,7 @@ def threshold_by_youden(score: Any, label: Any) -> float:
       label: i[n], 0 or 1, both present.
 
     Raises:
-      ValueError: where shapes differ or a class is absent.
+      ValueError: if shapes differ or a class is absent.
     """
     score, positive = _checked(score, label)
     known, place = np.unique(score, return_inverse=True)
@@ -132,7 +132,7 @@ def threshold_by_youden(score: Any, label: Any) -> float:
 
 
 def histogram(probability: jax.Array, positive: jax.Array) -> dict[str, jax.Array]:
-    """What `Mean` adds up so that the AUC of a whole set can be had: works inside jit.
+    """Histograms that `Mean` adds up so that the AUC of a split can be computed; works inside jit.
 
     Args:
       probability: f32[b] in [0, 1].

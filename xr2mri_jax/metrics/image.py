@@ -51,7 +51,7 @@ def mae(prediction: Array, target: Array, mask: Array | None = None) -> jax.Arra
       f32[b]; 0 for an example whose mask is empty.
 
     Raises:
-      ValueError: where shapes differ.
+      ValueError: if shapes differ.
     """
     prediction, target, mask = checked(prediction, target, mask)
     return masked_mean(jnp.abs(prediction - target), mask)
@@ -77,7 +77,7 @@ def ssim2d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
     """Structural similarity of 2D images, averaged inside the mask.
 
     Wang et al. 2004 (doi 10.1109/TIP.2003.819861): Gaussian window of 11, sigma 1.5, K1 0.01,
-    K2 0.03, data range 1, population covariance; each channel for itself. At the border of the
+    K2 0.03, data range 1, population covariance; each channel separately. At the border of the
     array and of the mask the window's weights are renormalised over the voxels that count, so
     axes shorter than the window are allowed. Inside, 5 voxels or more from every border, the map
     is scikit-image's with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
@@ -91,7 +91,7 @@ def ssim2d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
       f32[b] in [-1, 1]; 0 for an example whose mask is empty.
 
     Raises:
-      ValueError: where shapes differ or the rank is not 4.
+      ValueError: if shapes differ or the rank is not 4.
     """
     return _ssim(prediction, target, mask, rank=4)
 
@@ -108,7 +108,7 @@ def ssim3d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
       f32[b] in [-1, 1]; 0 for an example whose mask is empty.
 
     Raises:
-      ValueError: where shapes differ or the rank is not 5.
+      ValueError: if shapes differ or the rank is not 5.
     """
     return _ssim(prediction, target, mask, rank=5)
 
@@ -125,7 +125,7 @@ def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax
       f32[b, *spatial, c]; 0 where the mask is 0.
 
     Raises:
-      ValueError: where shapes differ.
+      ValueError: if shapes differ.
     """
     prediction, target, mask = checked(prediction, target, mask)
     inside: Any
@@ -164,7 +164,7 @@ def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
 def _blur(images: Any) -> Any:
     """Gaussian window along every spatial axis of f32[b, *spatial, c], renormalised at the ends.
 
-    One banded matrix product an axis: on the CPU this is the fast form (a grouped convolution with
+    One banded matrix product per axis: on the CPU this is the fast form (a grouped convolution with
     one channel is not), and the band keeps every order of axes in place.
     """
     for axis in range(1, images.ndim - 1):

@@ -67,7 +67,7 @@ def cartilage_plates(
       field: bool on the same grid: what counts.
 
     Returns:
-      By plate; 0 and 0 where the bone has no cartilage.
+      By plate; 0 and 0 if the bone has no cartilage.
     """
     found = {}
     voxel_ml = abs(np.linalg.det(field.affine[:3, :3])) / _CUBIC_MM

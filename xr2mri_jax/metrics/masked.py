@@ -1,4 +1,4 @@
-"""What every loss and metric of images begins and ends with: equal shapes, the mean in the mask."""
+"""Common parts of losses and metrics of images: shape checks and the masked mean."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ def checked(prediction: Any, target: Any, mask: Any) -> tuple[jax.Array, jax.Arr
     """Prediction, target and mask (or None) as f32[b, ...].
 
     Raises:
-      ValueError: where shapes differ or there is no axis of examples.
+      ValueError: if shapes differ or there is no axis of examples.
     """
     shape = jnp.shape(prediction)
     if len(shape) < 1:

@@ -9,7 +9,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, canonical_affine
 
 GRID = (128, 128, 128)  # voxels of 1 mm over the canonical box
-# Samples a voxel and axis. 8 a voxel put a smooth surface to within about 0.1 mm.
+# Samples per voxel and axis. 8 samples per voxel locate a smooth surface to about 0.1 mm.
 _SAMPLES = 2
 # Standard deviation, in voxels of the map, of the Gaussian that removes the map's voxel steps.
 _SOFTEN_VOXELS = 0.75
@@ -21,7 +21,7 @@ def occupancies(labels: Volume, codes: Mapping[str, tuple[int, ...]]) -> dict[st
     """Occupancies of structures on the 1 mm grid of the canonical box around the origin.
 
     Args:
-      labels: whole numbers; any orientation and voxel size.
+      labels: integers; any orientation and voxel size.
       codes: by a structure's name the labels that it is made of.
 
     Returns:

@@ -243,7 +243,7 @@ def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0
       decay: at least 0; to be chosen on examples that are not in `features`.
 
     Raises:
-      ValueError: where shapes do not fit or a class is absent.
+      ValueError: if shapes do not match or a class is absent.
     """
     features, label = np.asarray(features, np.float64), np.asarray(label)
     if features.ndim != 2 or label.shape != features.shape[:1] or set(label) != {0, 1}:

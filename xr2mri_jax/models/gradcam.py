@@ -24,7 +24,7 @@ class GradCam:
     """
 
     def __init__(self, network: Mapping[str, Any]):
-        """Takes the network's spec; InputError where it is not Siamese-GAP."""
+        """Takes the network's spec; InputError if it is not Siamese-GAP."""
         spec = dict(network)
         kind = spec.pop("kind", "siamese_gap")
         if kind != "siamese_gap":

@@ -163,7 +163,7 @@ class Upsample(nn.Module):
 
 
 class Convolution(nn.Module):
-    """3x3 convolution of an image, "SAME" unless told, [b, h, w, c] -> [b, h', w', features]."""
+    """3x3 convolution of an image, "SAME" by default, [b, h, w, c] -> [b, h', w', features]."""
 
     features: int
     stride: int = 1

@@ -30,7 +30,7 @@ def normalise(
       x: [b, h, w, c].
       scale: f32[c].
       bias: f32[c].
-      axis_name: the axis over which devices share the batch; None: this is the whole batch.
+      axis_name: the axis over which devices share the batch; None: the batch is not shared.
 
     Returns:
       The result [b, h, w, c] in x's dtype, mean f32[c] and variance f32[c]; no gradient flows

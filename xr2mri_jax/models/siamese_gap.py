@@ -60,7 +60,7 @@ def patch_places(shape: tuple[int, ...]) -> tuple[int, int]:
       last column. For 299 pixels (99, 128), for 224 (74, 96).
 
     Raises:
-      InputError: where the image is not square or too small for two patches.
+      InputError: if the image is not square or too small for two patches.
     """
     height, width = shape
     size = round(PATCH * width / CROP / 8) * 8

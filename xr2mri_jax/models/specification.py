@@ -16,7 +16,7 @@ def read(kind: type[Spec], mapping: Mapping[str, Any], where: str) -> Spec:
     Args:
       kind: dataclass whose fields are `int`, `float`, `str` or `tuple[int, ...]`, as their defaults
         say; a field without default is a `tuple[int, ...]` that must be given.
-      mapping: values by field name; lists are accepted for tuples, whole numbers for floats.
+      mapping: values by field name; lists are accepted for tuples, integers for floats.
       where: the mapping's name in messages, such as "model.cae".
 
     Raises:
@@ -30,7 +30,7 @@ def read(kind: type[Spec], mapping: Mapping[str, Any], where: str) -> Spec:
         values[key] = _checked(mapping[key], fields[key].default, f"{where}.{key}")
     for name, field in fields.items():
         if name not in values and field.default is dataclasses.MISSING:
-            raise InputError(f"{where}.{name} is missing: expected whole numbers")
+            raise InputError(f"{where}.{name} is missing: expected integers")
     return kind(**values)
 
 
@@ -48,13 +48,13 @@ def _checked(value: Any, default: Any, where: str) -> Any:
     if isinstance(default, int):
         return _whole(value, where)
     if not isinstance(value, list | tuple) or not value:
-        raise InputError(f"{where}: found {value!r}, expected a list of whole numbers")
+        raise InputError(f"{where}: found {value!r}, expected a list of integers")
     return tuple(_whole(item, where) for item in value)
 
 
 def _whole(value: Any, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"{where}: found {value!r}, expected a whole number, 0 or more")
+        raise InputError(f"{where}: found {value!r}, expected an integer, 0 or more")
     return value
 
 

@@ -1,4 +1,4 @@
-"""One phantom case: everything that a dataset stores of one knee, from (seed, index) alone."""
+"""One phantom case: all stored fields of one knee, determined by (seed, index)."""
 
 import functools
 import math
@@ -17,7 +17,7 @@ from xr2mri_jax.phantom.parameters import Parameters, sample
 from xr2mri_jax.phantom.pose import Pose, place
 from xr2mri_jax.phantom.radiograph import expose
 
-# Up to this many voxels a case costs less than better code for it.
+# Up to this many voxels, optimised compilation takes longer than it saves.
 SMALL = 40_000
 
 
@@ -58,8 +58,8 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
 class Parts(NamedTuple):
     """The compiled parts of the simulation for one shape.
 
-    Several, because in one XLA computes shared scalars anew for every use, which makes compilation
-    several times longer.
+    They are separate because XLA would recompute shared scalars for every use in a single program,
+    which makes compilation several times slower.
     """
 
     place: Callable[[Parameters], Pose]
@@ -124,5 +124,5 @@ def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[
 
 
 def _to_uint16(image: jax.Array) -> jax.Array:
-    """[0, 1] -> whole numbers of 0 to 65535."""
+    """[0, 1] -> integers of 0 to 65535."""
     return jnp.round(image * 65535.0).astype(jnp.uint16)

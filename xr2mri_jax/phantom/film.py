@@ -1,4 +1,4 @@
-"""Two projected legs on one film: where they lie, collimation, markers, exposure, processing."""
+"""Two projected legs on one film: position, collimation, markers, exposure, processing."""
 
 import dataclasses
 import math

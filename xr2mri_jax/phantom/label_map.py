@@ -1,4 +1,4 @@
-"""A label map of any knee to a paired MRI and radiograph, by the phantom's physics."""
+"""Simulates a paired MRI and radiograph from a label map of a knee, with the phantom's physics."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -11,8 +11,8 @@ from scipy import ndimage
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, checked_side, mirror_volume
-from xr2mri_jax.phantom.around import complete, given
 from xr2mri_jax.phantom.bones import with_rows
+from xr2mri_jax.phantom.complete_leg import complete, given
 from xr2mri_jax.phantom.landmarks import Landmarks, find_landmarks
 from xr2mri_jax.phantom.mri import acquire, signal_table
 from xr2mri_jax.phantom.parameters import Parameters, sample
@@ -41,7 +41,7 @@ class SimulatedPair:
         the joint's centre is the image's middle.
       mri: f32 in [0, 1] on the label map's own grid.
       centre: f64[3], RAS mm of the joint's centre in the MRI.
-      record: JSON-able; what was found in the map, and what was added.
+      record: JSON-able account of the labels found and the parts added.
     """
 
     radiograph: Radiograph
@@ -53,11 +53,12 @@ class SimulatedPair:
 def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
     """Simulates DESS MRI and anterior-posterior radiograph of a labelled knee.
 
-    The MRI keeps the map's grid, so that the map stays its voxel-wise truth. The radiograph is the
-    projection along the patient's anterior-posterior axis of the same leg, completed by `around`.
+    The MRI has the map's grid, so that the map is its voxel-wise ground truth. The radiograph is
+    the projection of the same leg, completed by `complete_leg`, along the patient's
+    anterior-posterior axis.
 
     Args:
-      labels: whole numbers, codes of `tissues.TISSUES`; any orientation and voxel size.
+      labels: integers, codes of `tissues.TISSUES`; any orientation and voxel size.
       side: "left" or "right".
       seed: of textures, noise, exposure, and of the soft tissue that the map lacks; 0 or more.
 
@@ -87,7 +88,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
 
 
 class CompletedLeg(NamedTuple):
-    """A whole leg around a labelled knee, as a right one.
+    """A complete leg around a labelled knee, as a right one.
 
     Attributes:
       signal, attenuation: f32[d, h, w], MRI signal relative to cartilage, and 1/mm.
@@ -100,7 +101,7 @@ class CompletedLeg(NamedTuple):
 
 
 def completed(labels: Volume, side: str, key: jax.Array, work_mm: float) -> CompletedLeg:
-    """The leg that `simulate_pair` makes around a labelled knee, before anything is measured.
+    """The leg that `simulate_pair` completes around a labelled knee, before imaging.
 
     Args:
       labels: codes of `tissues.TISSUES`.
@@ -145,14 +146,14 @@ def _missing(found: Landmarks) -> tuple[str, ...]:
     missing = [name for name in ("patella", "fibula") if name not in found.present]
     if not set(_MENISCI) & set(found.present):
         missing.append("menisci")
-    # A map that gives the leg's outside says what lies around the bones: the rest is air.
+    # If the map has skin or fat, everything unlabelled is air.
     if not {"skin", "fat"} & set(found.present):
         missing.append("leg")
     return tuple(missing)
 
 
 def _parameters(key: jax.Array, found: Landmarks) -> Parameters:
-    """The phantom's parameters for what is added: own soft tissue, the map's size, no disease."""
+    """The phantom's parameters for added parts: random soft tissue, the map's size, no disease."""
     sampled = sample(*jax.random.split(key))
     return with_rows({**sampled, "size": np.float32(found.size), "osteophyte": np.float32(0)})
 
@@ -182,14 +183,14 @@ def _leg(
 def working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
     """The labels on a cubic grid along the body's axes that holds radiograph and field.
 
-    Bones do not end where the field does: above and below it the labels of its last slices are
-    repeated. Drawn by hand these taper off, so that the slice some millimetres inside is taken.
+    Above and below the field, the labels of its last slices are repeated, so that bones continue.
+    Manual labels taper off at the ends, so a slice some millimetres inside is repeated.
     """
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in knee.shape])).reshape(3, -1).T
     world = knee.world(corners) - centre
     low = np.clip(world.min(axis=0), -_REACH_MM, -VIEW_MM / 2)
     high = np.clip(world.max(axis=0), VIEW_MM / 2, _REACH_MM)
-    # In whole blocks, so that maps of one collection share their compiled code.
+    # Rounded up to blocks, so that maps of one collection share their compiled code.
     blocks = np.ceil((high - low) / (work_mm * _BLOCK)).astype(int)
     high = (low + high + blocks * _BLOCK * work_mm) / 2
     shape = (blocks * _BLOCK)[[1, 2, 0]]

@@ -1,4 +1,4 @@
-"""Where the joint lies in a label map, and whether the map shows the knee that it is said to be."""
+"""Finds the joint in a label map, and checks the map against side and orientation."""
 
 import dataclasses
 
@@ -74,7 +74,7 @@ def find_landmarks(labels: Volume, side: str) -> Landmarks:
 
 
 def find_side(labels: Volume) -> str | None:
-    """The side that the labels tell by what lies laterally, None where they tell nothing.
+    """The side derived from the lateral labels; None if it cannot be determined.
 
     Args:
       labels: codes of `tissues.TISSUES`.
@@ -100,7 +100,7 @@ def _places(labels: Volume) -> dict[str, np.ndarray]:
 
 
 def _check_directions(middle: dict[str, np.ndarray], side: str) -> None:
-    """Raises InputError where the middles of the parts contradict the header or the side."""
+    """Raises InputError if the middles of the parts contradict the header or the side."""
     if middle["femur"][2] < middle["tibia"][2] + _APART_MM:
         raise InputError(
             "the femur's label does not lie above the tibia's, expected a header that says where "

@@ -1,4 +1,4 @@
-"""One leg, projected along the beam over far more than the canonical box, with its true places."""
+"""Projects one leg along the beam over a field larger than the canonical box, with landmarks."""
 
 import dataclasses
 import functools

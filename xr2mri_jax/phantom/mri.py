@@ -93,7 +93,7 @@ def signal_table(sequence: Dess | None = None) -> np.ndarray:
 
 
 def acquire(signal: jax.Array, key: jax.Array) -> jax.Array:
-    """What the scanner makes of the signal: coil sensitivity, Rician noise, fixed scale.
+    """Simulates the acquisition of the signal: coil sensitivity, Rician noise, fixed scale.
 
     Args:
       signal: f32[d, h, w] relative to cartilage = 1.
@@ -130,7 +130,7 @@ def coil_sensitivity(draws: jax.Array, shape: Sequence[int]) -> jax.Array:
 
 
 def field_mask(key: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
-    """Where the scanner looked: bool[d, h, w] on the canonical grid.
+    """The acquired field: bool[d, h, w] on the canonical grid.
 
     The field is FIELD_MM wide, a few mm off the joint's centre and turned a few degrees about the
     leg's axis, as a technician's planning leaves it.

@@ -90,7 +90,7 @@ def sample(subject_key: jax.Array, knee_key: jax.Array) -> Parameters:
 
     Returns:
       f32 scalars: every name of SPREADS, and those of osteoarthritis (see `_osteoarthritis`); `kl`
-      is a whole number from 0 to 4.
+      is an integer from 0 to 4.
     """
     shared, own = (np.asarray(_normals(key), np.float64) for key in (subject_key, knee_key))
     spread = np.array(list(SPREADS.values()))

@@ -78,7 +78,7 @@ def smooth_intersection(a: Array, b: Array, k: float) -> Array:
 
 
 def smooth_step(low: Array | float, high: Array | float, t: Array) -> Array:
-    """0 where t is at `low` or beyond, 1 at `high` or beyond (low may exceed high)."""
+    """0 if t is at `low` or beyond, 1 at `high` or beyond (low may exceed high)."""
     s = jnp.clip((t - low) / (high - low), 0.0, 1.0)
     return s * s * (3.0 - 2.0 * s)
 

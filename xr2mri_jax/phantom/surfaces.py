@@ -1,7 +1,7 @@
-"""The surfaces that describe a labelled knee, and the way from signed distances to labels.
+"""The surfaces of a labelled knee as signed distances, and their conversion to labels.
 
-A cartilage counts together with its bone: what is left is thick and smooth, so that distances on
-voxels of 2 mm hold a cartilage of 1 mm, which is the space between two surfaces.
+The outer surface of a cartilage encloses its bone too. Such surfaces are thick and smooth, so that
+signed distances on voxels of 2 mm represent a cartilage of 1 mm as the space between two surfaces.
 """
 
 import functools
@@ -25,7 +25,7 @@ SURFACES: dict[str, tuple[str, ...]] = {
     "lateral_meniscus": ("lateral_meniscus",),
 }
 NAMES = tuple(SURFACES)
-# Distances are cut off here, mm, and stored as whole multiples of 1 / STEPS mm.
+# Distances are clipped to this limit in mm, and stored as integer multiples of 1 / STEPS mm.
 LIMIT_MM = 7.5
 STEPS = 16
 _CARTILAGE_OF = (
@@ -74,7 +74,7 @@ def resized(distances: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np
 
 
 def linear_weights(m: int, n: int) -> np.ndarray:
-    """f32[n, m]: what takes m voxels of an axis to n voxels over the same length, linearly."""
+    """f32[n, m]: the matrix of linear interpolation from m to n voxels over the same length."""
     return _weights(m, n, 1)
 
 
@@ -93,8 +93,8 @@ def labels(distances: np.ndarray) -> np.ndarray:
       distances: f32[k, d, h, w] in the order of NAMES, mm, negative inside.
 
     Returns:
-      u8[d, h, w]: bones go before cartilage, cartilage before menisci; 0 is all the rest. The
-      tibia's cartilage is medial where it lies medially of the tibia's middle.
+      u8[d, h, w]: bones take precedence over cartilage, and cartilage over menisci; 0 elsewhere.
+      Tibial cartilage is split into medial and lateral at the middle of the tibia.
 
     Raises:
       InputError: another number of surfaces.

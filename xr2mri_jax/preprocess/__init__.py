@@ -1,1 +1,1 @@
-"""From raw radiographs and volumes to the canonical frame, with a record of what was done."""
+"""Brings raw radiographs and volumes into the canonical frame, and records each step."""

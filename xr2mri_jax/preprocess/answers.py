@@ -1,4 +1,4 @@
-"""What is asked of a radiograph's knees, and what is answered of each."""
+"""The request for the knees of a radiograph, and the answer for each knee."""
 
 import dataclasses
 import re
@@ -14,17 +14,17 @@ from xr2mri_jax.preprocess.scale import Scale
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What is said of a radiograph beside its file's content, and what is wanted of it.
+    """The requested knee of a radiograph, and what is known about it besides the file's content.
 
     Attributes:
-      side: the knee that is wanted; None: every knee that is seen.
-      spacing: mm a pixel, one number or (row, col); it goes before the file's, which knows nothing
-        of magnification.
-      centre: (row, col) of the joint's centre, instead of being looked for.
-      joint_line: both ends of the joint line, (row, col) each, given with the centre or None.
-      named: the side that the file's name may mean, see `named_side`.
-      force: take the middle of a picture in which no knee is seen.
-      side_source: what says `side`, for messages.
+      side: the requested knee; None: every knee that is found.
+      spacing: mm per pixel, one number or (row, col); overrides the file's, which is not corrected
+        for magnification.
+      centre: (row, col) of the joint centre; None: located in the image.
+      joint_line: both ends of the joint line, (row, col) each, given with the centre; or None.
+      named: the side that the file name suggests, see `named_side`.
+      force: use the middle of the image if no knee is found in it.
+      side_source: the origin of `side`, for messages.
 
     Raises:
       InputError: a spacing that is not positive.
@@ -43,21 +43,23 @@ class Asked:
             found = np.atleast_1d(np.asarray(self.spacing, np.float64))
             if not (np.isfinite(found).all() and found.min() > 0):
                 text = " x ".join(f"{value:g}" for value in found)
-                raise InputError(f"found --spacing={text}, expected a positive number, mm a pixel")
+                raise InputError(
+                    f"--spacing: found {text}, expected a positive number, mm per pixel"
+                )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundKnee:
-    """A knee of a radiograph.
+    """A knee found in a radiograph.
 
     Attributes:
       radiograph: with bone bright, the knee's side, and the spacing of `scale`.
       place: centre, joint line and side of the knee in it.
-      side_source: what decided the side: what says `Asked.side`, HEADER, NAME or IMAGE.
-      seen_side: the side that the image shows, None where no knee was seen.
-      scale: None where nothing states the spacing and no joint line was seen.
+      side_source: the origin of the side: `Asked.side_source`, HEADER, NAME or IMAGE.
+      seen_side: the side estimated from the image, None if no knee was found.
+      scale: None if no spacing is known and no joint line was found.
       inverted: whether the file's image has dark bone.
-      doubts: what looks odd and may be right, a clause each.
+      doubts: the doubtful decisions, one text each.
     """
 
     radiograph: Radiograph
@@ -74,7 +76,7 @@ class FoundKnee:
         return self.place.side
 
     def record(self) -> dict[str, Any]:
-        """The JSON-able form of all but the image."""
+        """The JSON-able record of everything but the image."""
         return {
             "side": self.side,
             "side_source": self.side_source,
@@ -91,13 +93,13 @@ class FoundKnee:
 
 @dataclasses.dataclass(frozen=True)
 class RefusedKnee:
-    """A place of a radiograph that may be a knee and cannot be used, and why; its side or ""."""
+    """A possible knee that cannot be used: its side, or "" if unknown, and the reason."""
 
     side: str
     reason: str
 
 
 def named_side(path: Path) -> str | None:
-    """The side that a name such as 9001695L.png may mean: a hint, no statement."""
+    """The side suggested by a file name such as 9001695L.png: a hint, not a statement."""
     found = re.fullmatch(r".*\d[_-]?([LR])", path.stem)
     return None if found is None else {"L": "left", "R": "right"}[found[1]]

@@ -1,4 +1,4 @@
-"""The contrast of radiographs: an option of the datasets that travels with runs and models."""
+"""The contrast settings of radiographs: a dataset option that is stored in runs and models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from xr2mri_jax.preprocess.record import with_defaults
 
 
 def contrast_with_clahe(clahe: Sequence[float] | None) -> dict[str, Any]:
-    """The contrast that `standardise_radiograph` takes: its default, and adaptive equalisation.
+    """The contrast settings for `standardise_radiograph`: the default with adaptive equalisation.
 
     Args:
-      clahe: (clip limit, size of the tiles in mm) of the equalisation, or None for none.
+      clahe: (clip limit, tile size in mm) of the equalisation, or None for none.
 
     Raises:
       InputError: not two numbers above 0.
@@ -21,17 +21,17 @@ def contrast_with_clahe(clahe: Sequence[float] | None) -> dict[str, Any]:
         return dict(DEFAULT_CONTRAST)
     if len(clahe) != 2 or not min(clahe) > 0:
         raise InputError(
-            f"--clahe: found {','.join(map(str, clahe))}, expected a clip limit and the tiles' "
-            "size in mm, both above 0"
+            f"--clahe: found {','.join(map(str, clahe))}, expected a clip limit and a tile size in "
+            "mm, both above 0"
         )
     settings = {"clip_limit": float(clahe[0]), "kernel_mm": float(clahe[1])}
     return {**DEFAULT_CONTRAST, "clahe": settings}
 
 
 def contrast_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The contrast of the radiographs that a run is trained on, by its stored config.
+    """The contrast settings of a run's training radiographs, from its stored config.
 
-    Runs that are older than the entry `data.contrast` were made with the default one.
+    Runs older than the key `data.contrast` have the default settings.
     """
     stored = config.get("data", {}).get("contrast")
     return (

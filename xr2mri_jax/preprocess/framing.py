@@ -1,6 +1,6 @@
-"""A knee cut out of a radiograph by its joint line, so that no pixel spacing is needed.
+"""Crops a knee from a radiograph relative to its joint line, without any pixel spacing.
 
-Networks that look at framed radiographs are trained and served through `frame_radiograph` alone.
+Training and inference on framed radiographs both use `frame_radiograph`.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ from xr2mri_jax.preprocess.radiograph import (
     standardise_radiograph,
 )
 
-# A radiograph whose only joint line spans at least this share of its width, and whose height and
-# width differ by no more than this factor, is such a frame already.
+# A radiograph whose only joint line spans at least this fraction of its width, and whose height and
+# width differ by at most this factor, is already framed.
 FILLS, SQUARE = 0.6, 1.1
 
 
@@ -28,22 +28,22 @@ def frame_radiograph(
     shape: Sequence[int],
     contrast: Mapping[str, Any] = DEFAULT_CONTRAST,
 ) -> StandardRadiograph:
-    """Cuts the frame of one knee out of a radiograph and scales it to [0, 1].
+    """Crops the frame of one knee from a radiograph and scales it to [0, 1].
 
-    A square radiograph that the joint fills is taken whole, as crops of the Osteoarthritis
-    Initiative are, and so is one without a joint line. Of any other the frame is a square (in
-    millimetres, where pixels are not square) of 1 / LINE_SHARE joint lines with the joint's centre
-    at CENTRE_ROW.
+    A square radiograph that the joint fills, such as a crop from the Osteoarthritis Initiative, is
+    not cropped, nor is one without a joint line. Otherwise the frame is a square (in millimetres,
+    if pixels are not square) with a width of 1 / LINE_SHARE joint lines and the joint centre at
+    CENTRE_ROW.
 
     Args:
-      radiograph: f32[H, W], bone bright, upright; its spacing serves for the pixels' aspect alone.
-      place: centre and joint line of the knee in it; its side rules, not the radiograph's.
+      radiograph: f32[H, W], bone bright, upright; its spacing is used only for the pixel aspect.
+      place: centre, joint line and side of the knee; its side overrides the radiograph's.
       shape: (h, w) of the frame in pixels.
       contrast: as for `standardise_radiograph`.
 
     Returns:
       f32[h, w, 1] in [0, 1], a left knee mirrored. Its record is that of `standardise_radiograph`
-      with the radiograph's own spacing_mm (None where it is unknown), without box_mm, and with
+      with the radiograph's own spacing_mm (None if it is unknown), without box_mm, and with
       frame, "whole" or "joint_line".
 
     Raises:
@@ -62,7 +62,7 @@ def frame_radiograph(
 
 
 def is_framed(radiograph: Radiograph, place: KneePlace) -> bool:
-    """Whether the radiograph is a square that the joint fills."""
+    """Whether the radiograph is square and filled by the joint."""
     rows, columns = radiograph.shape
     ratio = rows * pixel_aspect(radiograph) / columns
     share = line_columns(place, radiograph) / columns
@@ -76,7 +76,7 @@ def line_columns(place: KneePlace, radiograph: Radiograph) -> float:
 
 
 def pixel_aspect(radiograph: Radiograph) -> float:
-    """Height of a pixel over its width; 1 where the spacing is unknown."""
+    """Height of a pixel divided by its width; 1 if the spacing is unknown."""
     row_mm, column_mm = radiograph.spacing or (1.0, 1.0)
     return row_mm / column_mm
 
@@ -87,7 +87,7 @@ def _cut(
     wide = line_columns(place, radiograph) / LINE_SHARE
     high = wide / pixel_aspect(radiograph)
     row = place.centre_px[0] - (CENTRE_ROW - 0.5) * high
-    # The spacing at which the canonical box is the frame: no millimetre is claimed by it.
+    # A nominal spacing that makes the canonical box equal to the frame; not a physical size.
     scaled = dataclasses.replace(radiograph, spacing=(BOX_MM[1] / high, BOX_MM[2] / wide))
     row = min(max(row, 0.0), radiograph.shape[0] - 1.0)
     return standardise_radiograph(scaled, shape, (row, place.centre_px[1]), contrast)

@@ -1,4 +1,4 @@
-"""Intensity windows: robust limits of an image, their application and their undoing."""
+"""Intensity windows: robust limits of an image, their application and its inverse."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,25 +9,25 @@ from skimage.measure import label
 
 from xr2mri_jax.errors import InputError
 
-# A plateau at the image's border counts as a collimator shutter from this share of the pixels on.
-# It lies well above the share that a 1..99 percent window itself clips, so that an image which
-# was windowed before is not mistaken for a collimated one.
+# A plateau at the border of the image is a collimator shutter if it covers at least this fraction
+# of the pixels. The limit is well above the fraction clipped by a 1..99 percent window, so that an
+# image that was windowed before is not mistaken for a collimated one.
 SHUTTER_SHARE = 0.05
 # Resampling blurs a shutter's edge over this many pixels.
 SHUTTER_RIM = 3
 
 
 def exposed_area(image: np.ndarray) -> np.ndarray:
-    """Finds the pixels that X-rays reached: what is left without shutters and burnt-out margins.
+    """Finds the exposed pixels, which are all pixels except shutters and saturated margins.
 
-    A shutter is a connected area at the image's lowest or highest value that touches the image's
-    border and covers more than 5 percent of it; its blurred rim of 3 pixels belongs to it.
+    A shutter is a connected area at the lowest or highest value of the image that touches the
+    border and covers more than 5 percent of the image, with its blurred rim of 3 pixels.
 
     Args:
       image: f32[h, w], finite, any range.
 
     Returns:
-      bool[h, w]; all True where no shutter is found.
+      bool[h, w]; all True if no shutter is found.
     """
     exposed = np.ones(image.shape, bool)
     for value in (image.min(), image.max()):
@@ -51,7 +51,7 @@ def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple
       percentiles: (low, high) in percent, 0 <= low < high <= 100.
 
     Raises:
-      InputError: the percentiles are no such pair, or the values are constant between them.
+      InputError: invalid percentiles, or values that are constant between them.
     """
     if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(
@@ -69,18 +69,18 @@ def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple
 
 
 def apply_window(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scales low..high to 0..1 and clips what lies outside; f32, same shape."""
+    """Scales low..high to 0..1 and clips values outside; f32, same shape."""
     return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
 def scale_to_window(
     values: np.ndarray, counted: np.ndarray, percentiles: Sequence[float]
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Scales values to [0, 1] by the percentiles of those that are counted.
+    """Scales values to [0, 1] by the percentiles of the counted values.
 
     Args:
       values: f32, any shape.
-      counted: bool of the same shape, true where a value takes part in the percentiles.
+      counted: bool of the same shape, true for values included in the percentiles.
       percentiles: as in `percentile_window`.
 
     Returns:
@@ -95,5 +95,5 @@ def scale_to_window(
 
 
 def undo_window(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """The inverse of `apply_window`, but for what was clipped; f32, same shape."""
+    """The inverse of `apply_window`, except for clipped values; f32, same shape."""
     return (low + np.asarray(values, np.float64) * (high - low)).astype(np.float32)

@@ -1,6 +1,6 @@
-"""The knees of a radiograph and all that is known of each: the one place where that is decided.
+"""Decides which knees a radiograph shows, with side, polarity, centre, scale, refusals and doubts.
 
-`predict`, `grade` and `prepare` take side, polarity, centre, scale, refusals and doubts from here.
+`predict`, `grade` and `prepare` all use these decisions.
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from xr2mri_jax.preprocess.knee_finder.find import Sighting, refusal, see
 from xr2mri_jax.preprocess.polarity import inverted
 from xr2mri_jax.preprocess.scale import Scale
 
-# A joint line is at most this steep (degrees).
+# Maximum slope of a joint line in degrees.
 STEEPEST = 25.0
-# Below this confidence the side that the image shows is a guess.
+# Below this confidence the side estimated from the image is a guess.
 SURE_OF_SIDE = 0.8
 DARK_BONE = "bone is dark in the file: the image was inverted"
 HEADER, NAME, IMAGE = "the file", "the file's name", "the image"
@@ -27,21 +27,20 @@ HEADER, NAME, IMAGE = "the file", "the file's name", "the image"
 def knees_of(radiograph: Radiograph, asked: Asked) -> tuple[FoundKnee | RefusedKnee, ...]:
     """Decides which knees a radiograph shows.
 
-    The side of a single knee is, in this order, the one asked for, the file's, that of its name,
-    and what the image shows; what disagrees is a doubt that names both. Of two knees each has the
-    side of its place on the film. Where no spacing is stated it is estimated from the joint line.
+    The side of a single knee is taken from, in this order, the request, the file, the file name and
+    the image; a disagreement adds a doubt that names both sides. With two knees, the position on
+    the film determines the sides. If no spacing is stated, it is estimated from the joint line.
 
     Args:
-      radiograph: as read: side and spacing as far as its file states them.
-      asked: what else is known.
+      radiograph: as read, with side and spacing if its file states them.
+      asked: the request.
 
     Returns:
-      One answer for every place that may be a knee, the image's left one first: two for a film of
-      two knees, also where one of them cannot be used. With `asked.side` that knee alone.
+      One answer per possible knee, from left to right in the image: two for a film of two knees,
+      even if one of them cannot be used. With `asked.side`, only that knee.
 
     Raises:
-      InputError: no frontal, upright knee is seen, sides that contradict each other, or an image
-        that cannot be used.
+      InputError: no frontal, upright knee is found, contradictory sides, or an unusable image.
     """
     if asked.side is not None and radiograph.side not in (None, asked.side) and not asked.force:
         raise InputError(
@@ -62,20 +61,19 @@ def knees_of(radiograph: Radiograph, asked: Asked) -> tuple[FoundKnee | RefusedK
 
 
 def one_knee(radiograph: Radiograph, asked: Asked) -> FoundKnee:
-    """The knee that is meant: the only one, or of two that of the side that was asked for.
+    """The requested knee: the only one, or the one of the requested side.
 
     Raises:
-      InputError: as `knees_of`; two knees and no side, or the knee that is meant is refused.
+      InputError: as `knees_of`; two knees but no side given, or the knee is refused.
     """
     answers = knees_of(radiograph, asked)
-    meant = asked.side or radiograph.side
-    if len(answers) > 1 and meant is not None:
-        answers = tuple(one for one in answers if one.side == meant) or answers
+    side = asked.side or radiograph.side
+    if len(answers) > 1 and side is not None:
+        answers = tuple(one for one in answers if one.side == side) or answers
     found = [one for one in answers if isinstance(one, FoundKnee)]
     if len(found) > 1:
         raise InputError(
-            "found a right and a left knee, expected to be told which: give --side=right or "
-            "--side=left"
+            "found a right and a left knee, expected a choice: give --side=right or --side=left"
         )
     if not found:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
@@ -93,18 +91,18 @@ def _require_content(radiograph: Radiograph) -> None:
 def _one(
     radiograph: Radiograph, asked: Asked, sighting: Sighting
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
-    """The answers of a radiograph in which one knee is seen, and perhaps a doubtful second one."""
+    """The answers for a radiograph with one knee, and perhaps a doubtful second one."""
     (place,) = sighting.places
-    told, source = _told(radiograph, asked)
+    known_side, source = _known_side(radiograph, asked)
     share = line_columns(place, radiograph) / radiograph.shape[1]
-    # On a film with room for two the other knee was missed: what is told may be meant for that one.
-    other = told not in (None, place.side) and share < FILLS / 2
+    # A film with room for two knees may show a second, undetected one, which the side refers to.
+    other = known_side not in (None, place.side) and share < FILLS / 2
     if other and source != NAME and place.side_confidence >= SURE_OF_SIDE:
-        raise InputError(f"found a {place.side} knee only, expected the {told} one")
-    side = place.side if told is None or other else told
+        raise InputError(f"found a {place.side} knee only, expected the {known_side} one")
+    side = place.side if known_side is None or other else known_side
     doubts = _side_doubts(radiograph, asked, place, side)
     answers: list[FoundKnee | RefusedKnee] = [
-        _found(radiograph, asked, place, side, IMAGE if side != told else source, doubts)
+        _found(radiograph, asked, place, side, IMAGE if side != known_side else source, doubts)
     ]
     for doubtful in sighting.doubtful if asked.side is None else ():
         row, column = doubtful.centre_px
@@ -120,7 +118,7 @@ def _one(
 def _two(
     radiograph: Radiograph, asked: Asked, sighting: Sighting
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
-    """The answers of a film of two knees: the patient's right one lies at the image's left."""
+    """The answers for a film of two knees: the patient's right knee is on the left."""
     sides = ("right", "left")
     swapped = all(
         place.side != side and place.side_confidence >= SURE_OF_SIDE
@@ -128,20 +126,20 @@ def _two(
     )
     if swapped and not asked.force:
         raise InputError(
-            "found a left knee at the image's left of a right knee, expected the patient's right "
-            "knee at the image's left: is the image mirrored?"
+            "found a left knee to the left of a right knee, expected the patient's right knee on "
+            "the left of the image: is the image mirrored?"
         )
     extra = []
     if asked.side is None and radiograph.side is not None:
-        extra = [f"the file says {radiograph.side} knee, but two are seen"]
+        extra = [f"the file says {radiograph.side} knee, but shows two knees"]
     answers = []
     for side, place in zip(sides, sighting.places, strict=True):
         if asked.side in (None, side):
             doubts = list(extra)
             if place.side != side:
                 doubts.append(
-                    f"it is taken as the {side} knee by its place on the film, it looks like a "
-                    f"{place.side} one (confidence {place.side_confidence:.2f})"
+                    f"taken as the {side} knee because of its position on the film, but it looks "
+                    f"like a {place.side} one (confidence {place.side_confidence:.2f})"
                 )
             source = IMAGE if asked.side is None else asked.side_source
             answers.append(_found(radiograph, asked, place, side, source, doubts))
@@ -151,7 +149,7 @@ def _two(
 def _given(
     radiograph: Radiograph, asked: Asked, centre: tuple[float, float], sighting: Sighting
 ) -> FoundKnee | RefusedKnee:
-    """The knee at a given place; what is seen there says side, polarity and scale."""
+    """The knee at a given position, with side, polarity and scale as found there."""
     rows, columns = radiograph.shape
     row, column = centre
     if not (0 <= row <= rows - 1 and 0 <= column <= columns - 1):
@@ -160,17 +158,17 @@ def _given(
             f"{rows} x {columns} image"
         )
     near = [place for place in sighting.places if _near(place, centre, radiograph)]
-    told, source = _told(radiograph, asked)
+    known_side, source = _known_side(radiograph, asked)
     if not near:
-        if told is None:
+        if known_side is None:
             raise InputError(_NO_SIDE)
         dark = any(place.dark_bone for place in sighting.places)
-        place = KneePlace(told, centre, asked.joint_line or (centre, centre), 1.0, dark)
-        doubts = ["no knee was seen at the given place"]
-        doubts += _statement_doubts(radiograph, asked, told)
-        return _found(radiograph, asked, place, told, source, doubts, seen=False)
+        place = KneePlace(known_side, centre, asked.joint_line or (centre, centre), 1.0, dark)
+        doubts = ["no knee was found at the given position"]
+        doubts += _statement_doubts(radiograph, asked, known_side)
+        return _found(radiograph, asked, place, known_side, source, doubts, seen=False)
     (seen, *_) = near
-    side = told or seen.side
+    side = known_side or seen.side
     line = asked.joint_line or seen.joint_line
     place = dataclasses.replace(seen, centre_px=centre, joint_line=line)
     doubts = _side_doubts(radiograph, asked, seen, side)
@@ -178,33 +176,33 @@ def _given(
 
 
 _NO_SIDE = (
-    "the side of the knee is unknown: neither the file nor the image says it, give --side=right or "
-    "--side=left"
+    "the side of the knee is unknown: neither the file nor the image shows it, give --side=right "
+    "or --side=left"
 )
 
 
 def _forced(radiograph: Radiograph, asked: Asked, sighting: Sighting) -> FoundKnee | RefusedKnee:
-    """The middle of a picture in which no knee is seen."""
-    told, source = _told(radiograph, asked)
-    if told is None:
+    """The middle of an image in which no knee is found, as a knee."""
+    known_side, source = _known_side(radiograph, asked)
+    if known_side is None:
         raise InputError(f"{refusal(sighting)}; {_NO_SIDE}")
     rows, columns = radiograph.shape
     centre = (rows - 1) / 2, (columns - 1) / 2
-    place = KneePlace(told, centre, (centre, centre), 0.0)
-    doubts = [f"{refusal(sighting)}; its middle was taken because that was asked for"]
-    doubts += _statement_doubts(radiograph, asked, told)
-    return _found(radiograph, asked, place, told, source, doubts, seen=False)
+    place = KneePlace(known_side, centre, (centre, centre), 0.0)
+    doubts = [f"{refusal(sighting)}; the middle of the image was used, as requested by --force"]
+    doubts += _statement_doubts(radiograph, asked, known_side)
+    return _found(radiograph, asked, place, known_side, source, doubts, seen=False)
 
 
 def _near(place: KneePlace, centre: tuple[float, float], radiograph: Radiograph) -> bool:
-    """Whether a given centre is a place's: within half a joint line."""
+    """Whether a given centre is within half a joint line of a detected knee."""
     down, right = np.subtract(place.centre_px, centre)
     away = float(np.hypot(down * pixel_aspect(radiograph), right))
     return away <= line_columns(place, radiograph) / 2
 
 
-def _told(radiograph: Radiograph, asked: Asked) -> tuple[str | None, str]:
-    """The side that is stated, and by what."""
+def _known_side(radiograph: Radiograph, asked: Asked) -> tuple[str | None, str]:
+    """The stated side, or None, and its origin."""
     stated = (
         (asked.side, asked.side_source),
         (radiograph.side, HEADER),
@@ -214,22 +212,24 @@ def _told(radiograph: Radiograph, asked: Asked) -> tuple[str | None, str]:
 
 
 def _side_doubts(radiograph: Radiograph, asked: Asked, place: KneePlace, side: str) -> list[str]:
-    """Where the statements of a single knee's side and the image disagree."""
-    told, source = _told(radiograph, asked)
+    """Doubts about the side of a single knee: disagreements of statements and image."""
+    known_side, source = _known_side(radiograph, asked)
     seen = f"{place.side}, confidence {place.side_confidence:.2f}"
     doubts = []
-    if told is None:
-        doubts.append(f"nothing tells the side: taken from the image ({seen})")
-    elif told != place.side:
-        doubts.append(f"{source} says {told}, the image looks otherwise ({seen})")
+    if known_side is None:
+        doubts.append(f"the side is not stated: taken from the image ({seen})")
+    elif known_side != place.side:
+        doubts.append(
+            f"{source} says {known_side}, but the image looks like the other side ({seen})"
+        )
     return doubts + _statement_doubts(radiograph, asked, side)
 
 
 def _statement_doubts(radiograph: Radiograph, asked: Asked, side: str) -> list[str]:
-    """Which statements of a knee's side were not followed."""
+    """Doubts about statements of the side that were not followed."""
     doubts = []
     if asked.named not in (None, side):
-        doubts.append(f"the letter at the end of the name may mean {asked.named}, taken as {side}")
+        doubts.append(f"the file name may mean the {asked.named} knee, taken as {side}")
     if radiograph.side not in (None, side):
         doubts.append(f"the file says {radiograph.side} knee, taken as {side}")
     return doubts
@@ -244,12 +244,12 @@ def _found(
     doubts: list[str],
     seen: bool = True,
 ) -> FoundKnee | RefusedKnee:
-    """A knee with its scale, polarity and all doubts; refused where it stands too steep."""
+    """A knee with its scale, polarity and all doubts; refused if its joint line is too steep."""
     steep = _steepness(place, radiograph)
     if steep > STEEPEST and not asked.force:
         return RefusedKnee(
             side,
-            f"the {side} knee's joint line is {steep:.0f} degrees steep, expected at most "
+            f"the {side} knee's joint line is tilted by {steep:.0f} degrees, expected at most "
             f"{STEEPEST:g}: is the radiograph upright?",
         )
     sided = dataclasses.replace(place, side=side)
@@ -270,9 +270,9 @@ def _found(
 def _scale(
     radiograph: Radiograph, asked: Asked, place: KneePlace
 ) -> tuple[Scale | None, list[str]]:
-    """The knee's scale, and what is doubtful of a stated one.
+    """The knee's scale, and doubts about a stated one.
 
-    A file's spacing at which the knee is impossible gives way to the estimate; a user's does not.
+    An impossible spacing from the file is replaced by the estimate; one given by the user is kept.
     """
     line = line_columns(place, radiograph) > 0
     stated = None
@@ -293,7 +293,7 @@ def _scale(
 
 
 def _steepness(place: KneePlace, radiograph: Radiograph) -> float:
-    """Degrees between the joint line and the image's rows; 0 where there is no line."""
+    """Angle in degrees between the joint line and the image rows; 0 if there is no line."""
     down, right = np.subtract(place.joint_line[1], place.joint_line[0])
     if down == 0 and right == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Given places of knees: a CSV of centres or boxes, for whoever located the knees another way."""
+"""Reads known knee positions from a CSV table of centres or boxes."""
 
 import os
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ LINE = ("row1", "col1", "row2", "col2")
 
 
 def read_places(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace]:
-    """Reads a table of knee places.
+    """Reads a table of knee positions.
 
     Columns: `file` (relative to the table's folder, or absolute), `side` (left or right), and the
-    place in pixels of the displayed image, the first pixel's centre being 0: either `row` and `col`
-    of the joint's centre, or `top`, `left`, `bottom`, `right` of a box around it. `row1`, `col1`,
-    `row2`, `col2`, the ends of the joint line, may be there; without them both ends are the centre.
+    position in pixels of the displayed image, with 0 at the centre of the first pixel: either `row`
+    and `col` of the joint centre, or `top`, `left`, `bottom`, `right` of a box around it. Optional:
+    `row1`, `col1`, `row2`, `col2`, the ends of the joint line; by default both are the centre.
 
     Args:
       path: a CSV file, comma, semicolon or tab separated.
@@ -30,8 +30,8 @@ def read_places(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace
       Places with confidence 1 by (absolute path of the file, side).
 
     Raises:
-      InputError: no such table, a missing column, a side or number that cannot be used, a box
-        without area, or a knee that is listed twice.
+      InputError: no such table, a missing column, an invalid side or number, a box without area, or
+        a knee that is listed twice.
     """
     path = Path(path)
     rows = read_table(path, required=("file", "side"), delimiters=",;\t")
@@ -47,7 +47,7 @@ def read_places(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace
             raise row.error("file", row["file"], f"each {side} knee of a file once")
         places[key] = _place(row, side)
     if not places:
-        raise InputError(f"{path}: found no rows, expected a knee each")
+        raise InputError(f"{path}: found no rows, expected one row per knee")
     return places
 
 
@@ -68,7 +68,7 @@ def _place(row: Row, side: str) -> KneePlace:
 
 
 def _box(row: Row, upright: bool) -> tuple[str, str]:
-    """What stands in a box's wrong column, and what was expected there."""
+    """The invalid value of a box, and the expected value."""
     if upright:
         return row["bottom"], f"more than top, {row['top']}"
     return row["right"], f"more than left, {row['left']}"

@@ -1,4 +1,4 @@
-"""A radiograph with dark bone to one with bright bone."""
+"""Inverts radiographs with dark bone."""
 
 import dataclasses
 
@@ -8,9 +8,9 @@ from xr2mri_jax.geometry import Radiograph
 
 
 def inverted(radiograph: Radiograph) -> Radiograph:
-    """The radiograph with its intensities turned round within their own range.
+    """The radiograph with its intensities inverted within their range.
 
-    Its background, where it has any, gets the lowest value of the others again.
+    Background pixels, if any, are set to the lowest value of the other pixels.
     """
     array = radiograph.array
     turned = array.max() + array.min() - array

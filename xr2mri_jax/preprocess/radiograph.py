@@ -1,4 +1,4 @@
-"""A radiograph of one knee to the canonical radiograph, with a record that leads back."""
+"""Brings a radiograph of one knee into the canonical frame, with a record that maps back."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,23 +19,23 @@ from xr2mri_jax.preprocess.intensity import (
 )
 from xr2mri_jax.preprocess.record import frame_record, with_defaults
 
-# percentiles: limits of the window, percent of the exposed pixels in the box. clahe: None, or
+# percentiles: limits of the window in percent of the exposed pixels in the box. clahe: None, or
 # {"clip_limit": 0..1, "kernel_mm": mm} of contrast-limited adaptive histogram equalisation.
 DEFAULT_CONTRAST: Mapping[str, Any] = MappingProxyType({"percentiles": (1.0, 99.0), "clahe": None})
-# Fewer pixels than this across the box, or less of the box covered by the image, mean a thumbnail
-# or a wrong spacing rather than a knee.
+# Fewer pixels than this across the box, or less coverage of the box by the image, indicate a
+# thumbnail or a wrong spacing.
 SMALLEST_PIXELS = 32
 SMALLEST_COVER = 0.25
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StandardRadiograph:
-    """A canonical radiograph.
+    """A radiograph in the canonical frame.
 
     Attributes:
       image: f32[h, w, 1] in [0, 1], bone bright, a left knee mirrored to a right one.
       side: the original side, "left" or "right".
-      record: JSON-able; everything that was done, see `standardise_radiograph`.
+      record: JSON-able; every processing step, see `standardise_radiograph`.
     """
 
     image: np.ndarray
@@ -49,26 +49,26 @@ def standardise_radiograph(
     centre: Sequence[float] | None = None,
     contrast: Mapping[str, Any] = DEFAULT_CONTRAST,
 ) -> StandardRadiograph:
-    """Cuts the canonical box out of a radiograph of one knee and scales it to [0, 1].
+    """Crops a radiograph of one knee to the canonical box and scales it to [0, 1].
 
-    Pixels of the box outside the image repeat the image's nearest border pixel: a black frame
-    would be an edge that no training radiograph has. They take no part in the window.
+    Pixels of the box outside the image repeat the nearest border pixel, because a black margin
+    would be an edge that no training radiograph has. They are excluded from the window.
 
     Args:
       radiograph: f32[H, W], any range, bone bright, with spacing and side.
       shape: pixels (h, w) of the canonical grid over BOX_MM[1] x BOX_MM[2].
-      centre: (row, col) of the joint's centre in pixels of the radiograph, whole numbers at the
-        pixels' centres; None takes the image's middle, right for a crop around one knee.
-      contrast: keys as in DEFAULT_CONTRAST; keys left out keep their default.
+      centre: (row, col) of the joint centre in pixels of the radiograph, integers at pixel centres;
+        None: the middle of the image, suitable for a crop around one knee.
+      contrast: keys as in DEFAULT_CONTRAST; omitted keys keep their default.
 
     Returns:
-      The canonical radiograph. Its record has source_shape, shape, spacing_mm, side, mirrored,
-      centre_px, box_mm, canonical_to_source (3x3, see `source_pixels`), outside (share of the box
-      without image, filled with "edge"), window {low, high, percentiles} and clahe.
+      The radiograph in the canonical frame. Its record has source_shape, shape, spacing_mm, side,
+      mirrored, centre_px, box_mm, canonical_to_source (3x3, see `source_pixels`), outside (fraction
+      of the box outside the image, filled with "edge"), window {low, high, percentiles} and clahe.
 
     Raises:
-      InputError: side or spacing unknown, image too small, blank or not finite, the centre not in
-        the image, too little of the box covered, unknown keys in `contrast`.
+      InputError: unknown side or spacing, an image that is too small, blank or not finite, a centre
+        outside the image, too little coverage of the box, or unknown keys in `contrast`.
     """
     settings = _checked_contrast(contrast)
     centre_px = _checked_place(radiograph, centre)
@@ -97,7 +97,7 @@ def standardise_radiograph(
 
 
 def require_usable(radiograph: Radiograph, centre: Sequence[float] | None = None) -> None:
-    """Raises InputError where `standardise_radiograph` would, without its work."""
+    """Raises InputError if `standardise_radiograph` would, without its computation."""
     centre_px = _checked_place(radiograph, centre)
     coarse = (SMALLEST_PIXELS, SMALLEST_PIXELS)
     to_source = radiograph_affine(radiograph, centre_px, coarse)
@@ -105,10 +105,10 @@ def require_usable(radiograph: Radiograph, centre: Sequence[float] | None = None
 
 
 def spread_over_box(radiograph: Radiograph) -> Radiograph:
-    """Gives a crop without spacing the one with which its pixel grid fills the canonical box.
+    """Sets the spacing of a crop such that its pixel grid fills the canonical box.
 
-    For datasets of ready crops whose scale is unknown: the joint fills the frame, no millimetre is
-    claimed. Array and side are kept.
+    For datasets of crops with unknown scale, in which the joint fills the image. The spacing is
+    nominal, not physical. Array and side are unchanged.
     """
     rows, columns = radiograph.shape
     spacing = (BOX_MM[1] / rows, BOX_MM[2] / columns)
@@ -116,11 +116,11 @@ def spread_over_box(radiograph: Radiograph) -> Radiograph:
 
 
 def source_pixels(record: Mapping[str, Any], pixels: Any) -> np.ndarray:
-    """Where canonical pixels lie in the source image, mirroring undone.
+    """Maps canonical pixels to the source image, mirroring undone.
 
     Args:
       record: of a `StandardRadiograph`.
-      pixels: (row, col) of canonical pixels [..., 2], may be broken.
+      pixels: (row, col) of canonical pixels [..., 2], may be fractional.
 
     Returns:
       f64[..., 2], (row, col) in the source.
@@ -130,7 +130,7 @@ def source_pixels(record: Mapping[str, Any], pixels: Any) -> np.ndarray:
 
 
 def source_values(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
-    """Canonical intensities as values of the source image, but for what the window clipped.
+    """Maps canonical intensities to values of the source image, except for clipped values.
 
     Args:
       record: of a `StandardRadiograph`.
@@ -160,19 +160,19 @@ def _checked_place(radiograph: Radiograph, centre: Sequence[float] | None) -> tu
     """Checks side, spacing and size; returns the joint's centre as (row, col)."""
     if radiograph.side is None:
         raise InputError(
-            "the side of the knee is unknown: the file does not say it, give --side=right or "
+            "the side of the knee is unknown: the file does not state it, give --side=right or "
             "--side=left"
         )
     if radiograph.spacing is None:
         raise InputError(
-            "the pixel spacing is unknown: the file does not say it, give --spacing=MM "
-            "(millimetres a pixel)"
+            "the pixel spacing is unknown: the file does not state it, give --spacing=MM "
+            "(millimetres per pixel)"
         )
     rows, columns = radiograph.shape
     if min(rows, columns) < SMALLEST_PIXELS:
         raise InputError(
-            f"found an image of {rows} x {columns} pixels, expected at least {SMALLEST_PIXELS} "
-            "each way"
+            f"found an image of {rows} x {columns} pixels, expected at least {SMALLEST_PIXELS} x "
+            f"{SMALLEST_PIXELS}"
         )
     if not np.isfinite(radiograph.array).all():
         raise InputError("found pixels that are not finite, expected finite values")
@@ -188,7 +188,7 @@ def _checked_place(radiograph: Radiograph, centre: Sequence[float] | None) -> tu
 
 
 def _inside(to_source: np.ndarray, shape: Sequence[int], source_shape: Sequence[int]) -> np.ndarray:
-    """bool[h, w]: canonical pixels whose centre lies in the source image."""
+    """bool[h, w]: canonical pixels whose centre is in the source image."""
     index = [
         to_source[axis, axis] * np.arange(n) + to_source[axis, 2] for axis, n in enumerate(shape)
     ]
@@ -216,10 +216,10 @@ def _require_cover(radiograph: Radiograph, inside: np.ndarray) -> None:
 
 
 def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[int]) -> np.ndarray:
-    """f32[h, w]: the box resampled, with the border repeated where the image ends.
+    """f32[h, w]: the box resampled, with the border repeated outside the image.
 
-    Only the box and a margin for smoothing and interpolation are taken from the source, which may
-    show both legs at a tenth of a millimetre a pixel.
+    Only the box and a margin for smoothing and interpolation are read from the source, which may
+    show both legs at a tenth of a millimetre per pixel.
     """
     spacing = radiograph.spacing or (1.0, 1.0)
     indices, moved = [], []
@@ -236,7 +236,7 @@ def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[in
 def _cut_background(
     background: np.ndarray, to_source: np.ndarray, shape: Sequence[int]
 ) -> np.ndarray:
-    """bool[h, w]: canonical pixels on the source's background, or within the blur beside it."""
+    """bool[h, w]: canonical pixels on the background of the source or in the blur beside it."""
     indices = [
         np.clip(np.rint(to_source[axis, axis] * np.arange(n) + to_source[axis, 2]), 0, last - 1)
         for axis, (n, last) in enumerate(zip(shape, background.shape, strict=True))

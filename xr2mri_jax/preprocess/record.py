@@ -1,4 +1,4 @@
-"""What the records of standardised radiographs and volumes have in common."""
+"""The common parts of the records of standardised radiographs and volumes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from xr2mri_jax.errors import InputError
 
 
 def frame_record(source_shape: Sequence[int], shape: Sequence[int], side: str) -> dict[str, Any]:
-    """The part of a record that says from which grid to which, and whether it was mirrored."""
+    """The part of a record with source grid, target grid, side and mirroring."""
     return {
         "source_shape": [int(n) for n in source_shape],
         "shape": [int(n) for n in shape],
@@ -22,7 +22,7 @@ def with_defaults(
     """Settings with their defaults filled in.
 
     Raises:
-      InputError: a key that has no default; the message calls the settings `name`.
+      InputError: a key without a default; `name` is the name of the settings in the message.
     """
     unknown = sorted(set(settings) - set(defaults))
     if unknown:

@@ -1,4 +1,4 @@
-"""How large a pixel of a radiograph is at the knee: stated, or estimated from the joint line."""
+"""The pixel size of a radiograph at the knee, stated or estimated from the joint line."""
 
 import dataclasses
 from typing import Any
@@ -28,17 +28,17 @@ class Scale:
     deviation: float = 0.0
 
     def said(self) -> str:
-        """What is to be said of an estimate, a clause; "" of a stated size."""
+        """The warning for an estimated size; "" for a stated one."""
         if not self.deviation:
             return ""
         size = self.spacing[1]
         return (
-            f"the spacing was estimated from the joint line: {size:.3g} mm a pixel, standard "
-            f"deviation {self.deviation * size:.2g} mm; --spacing states it"
+            f"the spacing was estimated from the joint line: {size:.3g} mm per pixel, standard "
+            f"deviation {self.deviation * size:.2g} mm; --spacing overrides it"
         )
 
     def record(self) -> dict[str, Any]:
-        """The JSON-able form: spacing_mm, source, deviation_mm (of the column's size)."""
+        """The JSON-able record: spacing_mm, source, deviation_mm (of the column size)."""
         return {
             "spacing_mm": list(self.spacing),
             "source": self.source,
@@ -47,16 +47,16 @@ class Scale:
 
 
 def stated(spacing: float | tuple[float, float], source: str) -> Scale:
-    """A stated size, of one number or two."""
+    """A stated size, given as one number or two."""
     row_mm, column_mm = (spacing, spacing) if isinstance(spacing, int | float) else spacing
     return Scale((float(row_mm), float(column_mm)), source)
 
 
 def estimated(radiograph: Radiograph, place: KneePlace) -> Scale:
-    """The size at which the joint line is as long as a mean knee's.
+    """The size for which the joint line has the length of a mean knee's.
 
     Args:
-      radiograph: its spacing serves for the pixels' aspect alone.
+      radiograph: its spacing is used only for the pixel aspect.
       place: with a joint line longer than 0.
     """
     column_mm = PLATEAU_MM * LINE_OVER_PLATEAU / line_columns(place, radiograph)
@@ -70,7 +70,7 @@ def line_mm(radiograph: Radiograph, place: KneePlace, scale: Scale) -> float:
 
 
 def doubt(radiograph: Radiograph, place: KneePlace, scale: Scale) -> str:
-    """Why no knee can have this scale, a clause; "" where it can."""
+    """The reason why the scale is impossible; "" if it is possible."""
     length = line_mm(radiograph, place, scale)
     if LENGTH_MM[0] <= length <= LENGTH_MM[1]:
         return ""

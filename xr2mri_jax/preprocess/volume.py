@@ -1,4 +1,4 @@
-"""An MRI volume to the canonical volume, with a record that leads back."""
+"""Brings an MRI volume into the canonical frame, with a record that maps back."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from xr2mri_jax.preprocess.intensity import scale_to_window, undo_window
 from xr2mri_jax.preprocess.joint_centre.find import JointCentre, find_joint_centre
 from xr2mri_jax.preprocess.record import frame_record
 
-# Percent of the voxels in the field: noise below and single bright vessels above are clipped.
+# Percent of the voxels in the field: clips noise below and single bright vessels above.
 PERCENTILES = (0.5, 99.5)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StandardVolume:
-    """A canonical volume.
+    """A volume in the canonical frame.
 
     Attributes:
       array: f32[d, h, w] in [0, 1], zero outside the field, a left knee mirrored to a right one.
       mask: bool[d, h, w], the acquired field.
-      record: JSON-able; everything that was done, see `standardise_volume`.
+      record: JSON-able; every processing step, see `standardise_volume`.
     """
 
     array: np.ndarray
@@ -41,20 +41,20 @@ def standardise_volume(
     """Brings an MRI into the canonical box and scales it to [0, 1] inside the field.
 
     Args:
-      volume: any real range, the patient's own coordinates; NaN where there is no field.
+      volume: any real range, in patient coordinates; NaN outside the field.
       side: "left" or "right".
-      centre: RAS mm of the tibiofemoral joint's centre; None finds it (`find_joint_centre`).
+      centre: RAS mm of the tibiofemoral joint centre; None: located by `find_joint_centre`.
       shape: voxels (d, h, w) of the canonical grid.
       percentiles: limits of the intensity window, percent of the field's voxels in the box.
 
     Returns:
-      The canonical volume. Its record has source_shape, source_affine, shape, side, mirrored,
-      centre_mm, centre_found (None where it was given, else confidence and spread_mm), box_mm,
-      field (share of the box inside the field) and window {low, high, percentiles}.
+      The volume in the canonical frame. Its record has source_shape, source_affine, shape, side,
+      mirrored, centre_mm, centre_found (None if it was given, else confidence and spread_mm),
+      box_mm, field (fraction of the box inside the field) and window {low, high, percentiles}.
 
     Raises:
-      InputError: a bad side or shape, no joint found, the box meets no part of the field, a
-        constant volume, bad settings.
+      InputError: an invalid side, shape or setting, no joint found, no overlap of box and field, or
+        a constant volume.
     """
     found = None
     if centre is None:
@@ -63,7 +63,7 @@ def standardise_volume(
     array, mask = to_canonical(volume, side, centre, shape)
     if not mask.any():
         raise InputError(
-            f"the box around {[float(c) for c in centre]} mm meets no voxel of the volume, "
+            f"the box around {[float(c) for c in centre]} mm contains no voxel of the volume, "
             "expected the joint's centre in world (RAS) millimetres"
         )
     scaled, window = scale_to_window(array, mask, percentiles)
@@ -80,7 +80,7 @@ def standardise_volume(
 
 
 def source_values(record: Mapping[str, Any], array: np.ndarray) -> np.ndarray:
-    """Canonical intensities as values of the source, but for what the window clipped.
+    """Maps canonical intensities to values of the source, except for clipped values.
 
     Args:
       record: of a `StandardVolume`.

@@ -1,1 +1,1 @@
-"""What people look at: pictures, figures, pages."""
+"""Visual output: pictures, figures, pages."""

@@ -28,7 +28,7 @@ _DPI = 110
 
 
 def bars(sources: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """One panel a metric, one bar a source, with its 95 % interval.
+    """One panel per metric, with one bar per source and its 95 % interval.
 
     Args:
       sources: estimates by source ("model" and the controls) and metric.
@@ -44,22 +44,22 @@ def bars(sources: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.margins(x=0.3)
         axes.set_xlim(left=0)
         axes.spines[["top", "right"]].set_visible(False)
-    # The panels share the axis: turned once, the model stands on top.
+    # The panels share the axis, so inverting it once puts the model on top in all.
     figure.axes[0].invert_yaxis()
     return _png(figure)
 
 
 def ranks(rank: Sequence[int]) -> bytes:
-    """How often the own volume came first, second, ... , beside what guessing would give."""
+    """Histogram of the rank of the true volume, with the expectation for random guessing."""
     count = len(rank)
     figure = _figure((10.5, 2.6))
     axes = figure.subplots()
     width = -(-count // 40)
     edges = np.minimum(np.arange(0.5, count + 0.5 + width, width), count + 0.5)
     axes.hist(rank, bins=edges.tolist(), color=COLOURS[MODEL], label="the model")
-    # Blind guessing gives every rank once, on average.
-    axes.stairs(np.diff(edges), edges, color="black", linestyle="--", label="blind guessing")
-    axes.set_xlabel("rank of the own volume among all (1 is best)")
+    # Random guessing gives every rank once, on average.
+    axes.stairs(np.diff(edges), edges, color="black", linestyle="--", label="random guessing")
+    axes.set_xlabel("rank of the true volume among all (1 is best)")
     axes.set_ylabel("cases")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -67,10 +67,10 @@ def ranks(rank: Sequence[int]) -> bytes:
 
 
 def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
-    """Frequency of the positive class over its probability, bin by bin.
+    """Observed frequency of the positive class against predicted probability, per bin.
 
     Args:
-      bins: count, probability and frequency, as `metrics.calibration.reliability` gives them.
+      bins: count, probability and frequency from `metrics.calibration.reliability`.
     """
     figure = _figure((4.8, 4.4))
     axes = figure.subplots()
@@ -82,8 +82,8 @@ def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
         axes.annotate(
             f"{bins['count'][i]:.0f}", (x, y), (4, -10), textcoords="offset points", fontsize=8
         )
-    axes.set_xlabel("probability that was given")
-    axes.set_ylabel("share that was positive")
+    axes.set_xlabel("predicted probability")
+    axes.set_ylabel("observed fraction of positives")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
@@ -121,7 +121,7 @@ def volume_case(xray: np.ndarray, real: np.ndarray, predicted: np.ndarray) -> by
 
 
 def radiograph_case(images: Mapping[str, np.ndarray]) -> bytes:
-    """One radiograph beside its reconstructions.
+    """One radiograph and its reconstructions.
 
     Args:
       images: f32[h, w] in [0, 1] by title.

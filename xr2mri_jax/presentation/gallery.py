@@ -1,4 +1,4 @@
-"""Cases below each other for the eye: radiograph, coronal and sagittal planes with outlines."""
+"""A picture with one row per case: radiograph, coronal and sagittal planes with outlines."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class Case(NamedTuple):
     """One row.
 
     Attributes:
-      title: what it is and where it comes from.
+      title: description of the case and its source.
       radiograph: f32[h, w] in [0, 1], a right knee.
       volume: f32[d, h, w] in [0, 1] over the canonical box.
       labels: u8[d, h, w], or None.
@@ -30,9 +30,9 @@ class Case(NamedTuple):
 
 
 def draw(cases: Sequence[Case]) -> Figure:
-    """Draws a row a case; raises ValueError without any."""
+    """Draws one row per case; raises ValueError without any."""
     if not cases:
-        raise ValueError("a gallery needs a case")
+        raise ValueError("found no cases, expected at least one")
     figure = Figure(figsize=(12.0, 3.3 * len(cases)), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(cases), len(_SHOWN), squeeze=False)

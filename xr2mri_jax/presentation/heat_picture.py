@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Where the map is strongest this share of the colour is laid over the radiograph.
+# Opacity of the colour at the maximum of the map.
 STRONGEST = 0.6
 COLOURS = "inferno"
 
 
 def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """A radiograph with a map over it, the stronger the map the less of the radiograph is seen.
+    """A radiograph overlaid with a map; the opacity is proportional to the map.
 
     Args:
       grey: f32[h, w] in [0, 1].
@@ -29,7 +29,7 @@ def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def scaled(heat: np.ndarray) -> np.ndarray:
-    """A map divided by its largest value: f32 in [0, 1]; one of zeros stays."""
+    """A map divided by its maximum: f32 in [0, 1]; a map of zeros is unchanged."""
     return heat / max(float(np.max(heat)), 1e-12)
 
 
@@ -39,7 +39,7 @@ def combined(levels: np.ndarray) -> np.ndarray:
 
 
 def strip(panels: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Pictures u8[h, w, 3] of one height beside each other, with white between."""
+    """Pictures u8[h, w, 3] of equal height side by side, separated by white."""
     height = panels[0].shape[0]
     white = np.full((height, gap, 3), 255, np.uint8)
     parts = [part for panel in panels for part in (panel, white)]

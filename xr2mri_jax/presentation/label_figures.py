@@ -22,7 +22,7 @@ _CARTILAGES = tuple(t.code for name, t in TISSUES.items() if name.endswith("cart
 def label_case(
     radiograph: np.ndarray, true: np.ndarray, rows: Mapping[str, Mapping[str, np.ndarray]]
 ) -> bytes:
-    """One knee: its radiograph, and predicted bones as contours on planes of the true map.
+    """One knee: its radiograph, and contours of predicted bones on planes of the true map.
 
     Args:
       radiograph: f32[h, w], any range, displayed as a right knee.
@@ -79,7 +79,7 @@ def _contour(axes: Axes, plane: np.ndarray, colour: str) -> None:
 
 
 def agreement(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
-    """Predicted over true values, one panel a quantity.
+    """Predicted against true values, one panel per quantity.
 
     Args:
       panels: true and predicted values f64[n] by title; pairs with NaN are left out.

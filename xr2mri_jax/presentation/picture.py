@@ -1,4 +1,4 @@
-"""The picture beside a predicted volume: the radiograph and planes through the joint."""
+"""The picture of a predicted volume: the radiograph and planes through the joint."""
 
 from typing import NamedTuple
 
@@ -47,7 +47,7 @@ def panels(
     Args:
       radiograph: f32[h, w] in [0, 1], the patient's right at the image's left (no mirroring).
       array: f32[d, h, w] in [0, 1] over the canonical box, same frame (no mirroring).
-      side: "left" or "right"; tells which compartment is the lateral one.
+      side: "left" or "right"; determines the lateral compartment.
       labels: u8[d, h, w] in the same frame, or None.
     """
     deep, high, wide = BOX_MM
@@ -88,7 +88,7 @@ def draw(
     grid = figure.subplots(2, 3)
     figure.subplots_adjust(left=0.02, right=0.98, top=0.87, bottom=0.02, wspace=0.05, hspace=0.1)
     figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=0.975)
-    # The brightest tenth of a percent would leave bone and muscle too dark to tell apart.
+    # Scaling to the maximum would make bone and muscle too dark to distinguish.
     white = max(float(np.percentile(array, 99.9)), 0.1)
     caption = f"{caption}; planes shown from 0 to {white:.2f}"
     figure.text(0.5, 0.925, caption, color="white", fontsize=11, ha="center", va="center")
@@ -118,7 +118,7 @@ def _nearest(labels: np.ndarray | None, axis: int, offset_mm: float) -> np.ndarr
 
 
 def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
-    """Draws one panel; `white` is the value that is shown white."""
+    """Draws one panel; the value `white` is shown as white."""
     high, wide = panel.size_mm
     extent = (-wide / 2, wide / 2, high / 2, -high / 2)
     axes.imshow(

@@ -1,4 +1,4 @@
-"""The report: one HTML file with everything in it, readable by people and without a network."""
+"""The report of an evaluation: one self-contained HTML file."""
 
 import base64
 import dataclasses
@@ -13,24 +13,25 @@ from xr2mri_jax.presentation.sources import LABELS, MODEL
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
 LOWER_IS_BETTER = ("mae",)
 MEANINGS = {
-    "mean_volume": "The mean of all training volumes, the same for every knee. It looks at no "
-    "radiograph: what it reaches is what knees have in common.",
-    "nearest_neighbour": "The real MRI of the training knee whose radiograph is most alike. It "
-    "learns nothing; a model that is not better only looks up.",
-    "shuffled_xray": "The same model, given somebody else's radiograph. The distance to the model "
-    "is what this knee's own radiograph tells it; no distance means that it ignores its input.",
+    "mean_volume": "The mean of all training volumes, the same for every knee. It uses no "
+    "radiograph: its score shows what all knees have in common.",
+    "nearest_neighbour": "The MRI of the training knee with the most similar radiograph. A model "
+    "that is not better than this is no better than looking up training cases.",
+    "shuffled_xray": "The same model with another subject's radiograph. The difference to the "
+    "model shows what the knee's own radiograph contributes; no difference means that the model "
+    "ignores its input.",
     "mean_radiograph": "The mean of all training radiographs, the same for every knee.",
-    "pca": "A linear method, principal components, with as many hidden variables where the number "
-    "of training radiographs allows it.",
+    "pca": "Principal component analysis, a linear method, with the same number of hidden "
+    "variables, if there are enough training radiographs.",
 }
 STATEMENT = "For research only, not for diagnosis."
 GUESSED = (
-    "A predicted volume is what the model thinks likely; what a radiograph does not show, it "
-    "cannot know."
+    "A predicted volume shows what the model considers likely. It cannot show anything that the "
+    "radiograph does not determine."
 )
 SIMULATED = (
-    "These knees are simulated. The numbers tell how well the method works on the simulation; "
-    "they tell nothing about patients."
+    "These knees are simulated. The numbers show how well the method works on the simulation; "
+    "they say nothing about patients."
 )
 STYLE = """
 :root { color-scheme: light; }
@@ -53,7 +54,7 @@ figcaption { color: #465666; }
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A figure: PNG bytes, the text below it, the text for those who cannot see it."""
+    """A figure: PNG bytes, caption, and alternative text."""
 
     png: bytes
     caption: str
@@ -70,9 +71,9 @@ def write(
     """Writes index.html, atomically.
 
     Args:
-      folder: where it goes.
+      folder: the folder of the report.
       metrics: the content of metrics.json.
-      evaluated: what was evaluated: stage, step, dataset, split, ...
+      evaluated: stage, step, dataset, split, ... of the evaluation.
       charts: figures over all cases.
       cases: figures of single cases.
 
@@ -97,18 +98,18 @@ def page(
     if str(evaluated["dataset"]).startswith("knee_phantom"):
         notices.append(SIMULATED)
     parts = [
-        section("What was found", listed(findings(metrics))),
+        section("Findings", listed(findings(metrics))),
         section("Metrics", _metric_table(metrics) + "".join(map(figure, charts))),
-        section("What the controls mean", _meanings(metrics)),
+        section("Controls", _meanings(metrics)),
         section("Single cases", "".join(map(figure, cases))) if cases else "",
         section("Groups", _group_tables(metrics)),
-        section("How it was measured", measured(metrics, evaluated)),
+        section("Method", measured(metrics, evaluated)),
     ]
     return document(title, notices, parts)
 
 
 def document(title: str, notices: Sequence[str], parts: Sequence[str]) -> str:
-    """A whole page: heading, notices, then the HTML of its parts, empty ones left out."""
+    """A complete page: heading, notices, and the HTML of its non-empty parts."""
     head = [f"<h1>{_text(title)}</h1>"]
     head += [f'<p class="notice">{_text(notice)}</p>' for notice in notices]
     return (
@@ -121,7 +122,7 @@ def document(title: str, notices: Sequence[str], parts: Sequence[str]) -> str:
 
 
 def findings(metrics: Mapping[str, Any]) -> list[str]:
-    """What the numbers say, in sentences; a control that is not beaten is named as such."""
+    """The results in sentences, including controls that the model does not beat."""
     model = metrics[MODEL]["psnr"]
     knees = f"{metrics['n']} knees of {metrics['subjects']} subjects"
     found = [f"On {knees} the model reaches {_estimate(model, 'psnr')} dB PSNR."]
@@ -129,18 +130,18 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
         gain = difference["psnr"]
         size = f"{gain['mean']:+.2f} dB{_interval(gain, 'psnr', sign=True)}"
         if gain["ci95"] is None:
-            verdict = "one subject gives no interval, so this proves nothing"
+            verdict = "one subject gives no interval, so this is not evidence"
         elif gain["ci95"][0] > 0:
             verdict = "the model is better"
         elif gain["ci95"][1] < 0:
             verdict = "the model is worse"
         else:
-            verdict = "no difference is shown: the interval holds 0"
+            verdict = "no difference is shown: the interval contains 0"
         found.append(f"Against {LABELS[name]}: {size}; {verdict}.")
     if "retrieval" in metrics:
         seen = metrics["retrieval"]
         found.append(
-            f"The own volume is the nearest of {seen['n']} to the prediction in "
+            f"The true volume is the closest of {seen['n']} to the prediction in "
             f"{seen['top1']:.0%} of the cases (guessing: {seen['chance']['top1']:.0%}); its mean "
             f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f})."
         )
@@ -213,7 +214,7 @@ def _meanings(metrics: Mapping[str, Any]) -> str:
 
 
 def measured(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    """What was evaluated and by which convention, as lists."""
+    """The evaluated run and the conventions of the metrics, as lists."""
     return listed([f"{key}: {value}" for key, value in evaluated.items()]) + listed(
         _flat(metrics["convention"])
     )
@@ -238,7 +239,7 @@ def listed(lines: Sequence[str]) -> str:
 
 
 def figure(shown: Picture) -> str:
-    """A picture, inside the page itself."""
+    """A picture, embedded in the page."""
     data = base64.b64encode(shown.png).decode("ascii")
     return (
         f'<figure><img src="data:image/png;base64,{data}" alt="{_text(shown.alternative)}">'

@@ -1,4 +1,4 @@
-"""What predicts: the model and its controls, by their names in files and on pages."""
+"""Names of the model and its controls, in files and on pages."""
 
 MODEL = "model"
 LABELS = {

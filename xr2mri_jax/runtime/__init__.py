@@ -1,1 +1,1 @@
-"""What entry points need of the machine: cores, memory, compiled programs, processes."""
+"""Machine-related functions for entry points: cores, memory, compiled programs, processes."""

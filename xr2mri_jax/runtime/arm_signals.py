@@ -1,6 +1,7 @@
-"""Imported by a command before anything that takes time: from then on signals end it in one line.
+"""Installs signal handlers on import: from then on a signal ends the command with one line.
 
-A library that is imported must leave signals alone; so this is a module of its own.
+Commands import it first. It is a separate module because importing a library must not change signal
+handlers.
 """
 
 from xr2mri_jax.runtime import interruption

@@ -1,4 +1,4 @@
-"""What every command line shares: exit code 0 done, 1 the work failed, 2 the input is wrong."""
+"""Runs a command with the common exit codes: 0 done, 1 the work failed, 2 wrong input."""
 
 import signal
 import sys
@@ -10,7 +10,7 @@ from absl import app, flags, logging
 from xr2mri_jax.errors import WORK_FAILED, WRONG_INPUT, InputError, failure_line, printable
 from xr2mri_jax.runtime import devices, host_memory, interruption
 
-# What absl and ml_collections raise for flags that cannot be taken.
+# The exceptions of absl and ml_collections for invalid flags.
 _WRONG_FLAGS = (flags.Error, ValueError, AttributeError, KeyError, TypeError, SyntaxError)
 _QUOTES = "\"'"
 
@@ -51,7 +51,7 @@ def run(
         return rest
 
     def guarded(_: list[str]) -> None:
-        if not flags.FLAGS["verbosity"].present:  # libraries would tell of every file they open
+        if not flags.FLAGS["verbosity"].present:  # libraries log every file that they open
             logging.set_verbosity(logging.WARNING)
         logging.get_absl_handler().addFilter(_one_line)
         try:
@@ -74,7 +74,7 @@ def run(
 
 
 def _show_help(main: Callable[[], Any]) -> None:
-    """Prints the module's text and the flags that it defines, and ends with code 0."""
+    """Prints the module's docstring and flags, and exits with code 0."""
     module = sys.modules[main.__module__]
     print((module.__doc__ or "").strip())
     print()
@@ -85,11 +85,11 @@ def _show_help(main: Callable[[], Any]) -> None:
 
 
 def _said_of_flags(error: Exception) -> str:
-    """The line of a wrong flag; ml_collections tells of its own types and of missing keys so."""
+    """The message for an invalid flag, simplified for errors of ml_collections."""
     text = str(error).strip()
     if "Traceback" not in text and isinstance(error, AttributeError | KeyError):
         return f"--config has no key {text.strip(_QUOTES)!r}, expected one of the recipe's"
-    # A recipe's error reaches here as text with its traceback; the error is its last part.
+    # A recipe's error arrives as text with a traceback; its last part is the message.
     if "Traceback" in text:
         text = text.splitlines()[-1]
     return text.rpartition(f"{InputError.__name__}: ")[2]
@@ -100,7 +100,7 @@ def _refuse(message: str) -> None:
 
 
 def _one_line(record: Any) -> bool:
-    """Makes what is logged safe for a terminal: names of files can hold escapes."""
+    """Makes a log message safe for a terminal: file names may contain escape sequences."""
     record.msg, record.args = printable(" ".join(record.getMessage().split())), ()
     return True
 

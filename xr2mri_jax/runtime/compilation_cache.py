@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that a command's second run starts at once."""
+"""Cache of compiled programs on disk, so that later runs of a command start faster."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ import jax
 
 
 def use() -> Path | None:
-    """Turns JAX's persistent compilation cache on; JAX_COMPILATION_CACHE_DIR goes before it.
+    """Turns on JAX's persistent compilation cache, unless JAX_COMPILATION_CACHE_DIR is set.
 
-    Programs lie in XDG_CACHE_HOME (default ~/.cache)/xr2mri_jax, in a folder for each processor:
-    code for one may not run on another that shares the home.
+    The cache is in XDG_CACHE_HOME (default ~/.cache)/xr2mri_jax, with one folder per processor
+    type: code compiled for one may not run on another machine with the same home folder.
 
     Returns:
-      The folder; None where the environment names one or it cannot be made.
+      The folder; None if the environment sets another one or it cannot be created.
     """
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return None
@@ -23,10 +23,10 @@ def use() -> Path | None:
     folder = home / "xr2mri_jax" / f"compiled-{_processor()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written to: compiled anew each time, else the same
+    except OSError:  # the home folder is not writable: compile every time
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # The small programs around a network are many, and compile for half a second together.
+    # The many small programs around a network take half a second to compile in total.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     return folder
 
@@ -36,6 +36,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    told = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
-    text = "\n".join([platform.machine(), platform.processor(), *told])
+    kind = sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+    text = "\n".join([platform.machine(), platform.processor(), *kind])
     return hashlib.sha256(text.encode()).hexdigest()[:12]

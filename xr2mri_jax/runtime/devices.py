@@ -1,4 +1,4 @@
-"""The devices that JAX_PLATFORMS asks for: there, or refused in one line."""
+"""Checks that the devices named in JAX_PLATFORMS exist."""
 
 import logging
 import os
@@ -10,20 +10,20 @@ VARIABLE = "JAX_PLATFORMS"
 
 
 def require() -> None:
-    """Starts JAX's backend where JAX_PLATFORMS names another than the CPU; else does nothing.
+    """Starts JAX's backend if JAX_PLATFORMS names a platform other than the CPU.
 
-    To be called after `jax.distributed.initialize`, where that is called at all.
+    Must be called after `jax.distributed.initialize`, if that is called.
 
     Raises:
-      InputError: where there is no device of the platforms that are named.
+      InputError: if there is no device of the named platforms.
     """
     asked = os.environ.get(VARIABLE, "")
     if not any(name.strip() not in ("", "cpu") for name in asked.split(",")):
         return
-    import jax  # a second, which is only spent where it is needed
+    import jax  # takes a second, so only if needed
 
     before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # JAX tells the same in many lines
+    logging.disable(logging.CRITICAL)  # JAX logs the same in many lines
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

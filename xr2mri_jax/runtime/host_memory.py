@@ -18,25 +18,24 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
-    """Tells the C library to keep large blocks that were freed for the next use.
+    """Makes the C library keep large freed blocks for reuse.
 
-    By default glibc maps every block above 32 MiB anew and returns it when it is freed. XLA's CPU
-    backend takes its buffers so at every step, and the kernel clears them page by page each time: a
-    third of the processor time of a convolution's training step. Kept blocks cost nothing; in turn
-    the process holds on to the largest amount that it ever used (mallopt(3)).
+    By default glibc maps every block above 32 MiB separately and unmaps it when it is freed. XLA's
+    CPU backend allocates its buffers this way in every step, and the kernel clears their pages each
+    time, which takes a third of the processor time of a convolution's training step. With these
+    settings the process keeps the largest amount of memory that it ever used (mallopt(3)).
 
-    To be called before a backend starts threads. Where the C library is another than glibc nothing
-    changes.
+    Must be called before a backend starts threads. Has no effect with a C library other than glibc.
 
     Returns:
-      Whether the settings were taken.
+      Whether the settings were accepted.
     """
     if not sys.platform.startswith("linux"):
         return False
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt") or not hasattr(library, "gnu_get_libc_version"):
         return False
-    # One arena, for only the main one grows without maps; no maps; never returned.
+    # One arena, because only the main one grows without mmap; no mmap; never trimmed.
     settings = ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
     return all(bool(library.mallopt(name, value)) for name, value in settings)
 

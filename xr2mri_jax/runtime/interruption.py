@@ -1,8 +1,8 @@
-"""SIGTERM and SIGINT from a command's first moment on: one line, exit code 143 or 130.
+"""Handles SIGTERM and SIGINT from the start of a command: one line, exit code 143 or 130.
 
-After `arm` the process ends at once, since nothing has been begun. In `unwinding` the signal
-becomes an exception, so that temporary files go; what has not ended GRACE seconds later, such as a
-compilation in another thread, or at a second signal, is not waited for.
+After `arm` a signal ends the process immediately, because no work has started. In `unwinding` it
+raises an exception, so that temporary files are removed; the process ends at the latest GRACE
+seconds later, for example during a compilation in another thread, or at a second signal.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ _said: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end.
+    """Raised when a signal requests the process to end.
 
     Attributes:
-      number: of the signal.
+      number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -36,7 +36,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 def arm() -> None:
-    """From now on a signal ends the process at once."""
+    """From now on a signal ends the process immediately."""
     _handle(_end)
 
 
@@ -48,9 +48,10 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def unwinding() -> Iterator[None]:
-    """While it is entered, a signal raises `Interrupted` in the main thread.
+    """In this context, a signal raises `Interrupted` in the main thread.
 
-    Also at the end, where it came in a place that lets no exception through, such as a destructor.
+    It is raised at the end of the context if the signal arrived where exceptions are ignored, such
+    as in a destructor.
     """
     hook = sys.unraisablehook
     sys.unraisablehook = lambda said: said.exc_type is Interrupted or hook(said)
@@ -65,21 +66,21 @@ def unwinding() -> Iterator[None]:
 
 
 def leave(number: int) -> None:
-    """Ends the process as `end`, but in the interpreter's own way, which cleans up."""
+    """Ends the process like `end`, but with the interpreter's regular cleanup."""
     _say(number)
     sys.exit(128 + number)
 
 
 def _say(number: int) -> None:
-    """Writes the line once."""
-    if not _is_worker() and not _said:  # of many workers none says the same again
+    """Writes the message once."""
+    if not _is_worker() and not _said:  # workers do not repeat the message
         _said.append(number)
         with contextlib.suppress(OSError):
             os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
 
 
 def end(number: int) -> None:
-    """Says which signal it was and ends the process with 128 + its number, waiting for nothing."""
+    """Reports the signal and ends the process immediately with exit code 128 + its number."""
     _say(number)
     os._exit(128 + number)
 
@@ -113,13 +114,13 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _is_worker() -> bool:
-    """Whether multiprocessing started this process; without importing it, which takes time."""
+    """Whether multiprocessing started this process; does not import it, which takes time."""
     module = sys.modules.get("multiprocessing.process")
     return module is not None and module.parent_process() is not None
 
 
 def _handle(handler: object) -> None:
-    """Installs a handler, except where the signal is to be ignored (as nohup asks)."""
+    """Installs a handler, except for signals that are ignored (for example by nohup)."""
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,10 +1,9 @@
-"""Processes of one machine that train together on its CPU, as the hosts of a run do.
+"""Several processes that train together on the CPU of one machine, like the hosts of a run.
 
-XLA hands the operations of all devices of a process to one pool of threads. Where they are many and
-short the handing over costs a quarter of the time; a process for each core has none of it. Which
-core that is, is left to the system: Gloo, by which the processes tell each other their sums, works
-in a thread of its own, and where that must wait for the one core of its process a sum takes 3.5 ms
-in place of 0.1 ms.
+XLA runs the operations of all devices of a process in one thread pool. With many short operations
+the scheduling takes a quarter of the time; one process per core avoids this. Processes are not
+pinned to cores: Gloo, which sums across processes, uses its own thread, and if that thread must
+wait for the single core of its process, a sum takes 3.5 ms instead of 0.1 ms.
 """
 
 import ctypes
@@ -21,25 +20,25 @@ from typing import Any, BinaryIO
 from xr2mri_jax.errors import WRONG_INPUT, InputError
 from xr2mri_jax.runtime import processor
 
-# Seconds that the others have to end by themselves after one of them has failed.
+# Seconds that the other processes have to end by themselves after one has failed.
 GRACE = 30.0
-# In the environment of the processes of `run` alone; hosts started otherwise may outlive a shell.
+# Set only for the processes of `run`; hosts started in other ways may outlive their shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def wanted(count: int, batch_size: int) -> int:
-    """How many processes a run gets.
+    """The number of processes of a run.
 
     Args:
-      count: asked for; 0: one a core, fewer where only they share the batch equally.
+      count: requested number; 0: one per core, or fewer to divide the batch equally.
       batch_size: examples of a step.
 
     Returns:
       1 or more; 1 inside one of the processes.
 
     Raises:
-      InputError: where the number is negative or above that of the cores.
+      InputError: if the number is negative or above that of the cores.
     """
     if "JAX_PROCESS_ID" in os.environ:
         return 1
@@ -52,7 +51,7 @@ def wanted(count: int, batch_size: int) -> int:
 
 
 def environments(count: int) -> list[dict[str, str]]:
-    """What `parallel.start_distributed` and XLA read in each of `count` processes."""
+    """The variables for `parallel.start_distributed` and XLA, for each of `count` processes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{found.getsockname()[1]}"
@@ -70,24 +69,23 @@ def environments(count: int) -> list[dict[str, str]]:
 
 
 def sharing(most: int, batch_size: int) -> int:
-    """The largest number up to `most` that shares a batch equally."""
+    """The largest number up to `most` that divides the batch equally."""
     return next(n for n in range(most, 0, -1) if batch_size % n == 0)
 
 
 def run(command: Sequence[str], count: int) -> int:
     """Runs a command `count` times at once, each with its share of the cores.
 
-    SIGINT and SIGTERM go on to all of them. What the first one says is seen; what the others say,
-    only where one of them failed first and the first one did not find the input wrong (code 2) too:
-    that is one line, the same for all.
+    SIGINT and SIGTERM are forwarded to all processes. The output of the first process is shown. The
+    output of another process is shown only if it failed first, unless the first process also found
+    wrong input (code 2), whose message is the same for all.
 
     Args:
       command: of a program that calls `follow` and `parallel.start_distributed`.
       count: 2 or more.
 
     Returns:
-      0, or the exit code of the process that failed first; as a shell says it where a signal ended
-      that one.
+      0, or the exit code of the process that failed first; 128 + number if a signal ended it.
     """
     running: list[subprocess.Popen[Any]] = []
     with tempfile.TemporaryFile() as said:
@@ -104,7 +102,7 @@ def run(command: Sequence[str], count: int) -> int:
                     env={**os.environ, **environment, _MARK: "1"},
                     stdout=output,
                     stderr=output,
-                    # Else a terminal's SIGINT would come twice.
+                    # Otherwise SIGINT from a terminal would arrive twice.
                     start_new_session=True,
                 )
                 running.append(process)
@@ -119,15 +117,15 @@ def run(command: Sequence[str], count: int) -> int:
 
 
 def follow() -> None:
-    """Lets a process of `run` be told by SIGTERM when the one that started it dies (Linux)."""
+    """Makes a process of `run` receive SIGTERM when its parent dies (Linux)."""
     if _MARK in os.environ and sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PARENT_DIES, signal.SIGTERM)
 
 
 def _ended(running: Sequence[subprocess.Popen[Any]]) -> tuple[int, int]:
-    """Waits for all: which failed first, and its code; (0, 0) where none did.
+    """Waits for all; returns index and exit code of the first that failed, (0, 0) if none did.
 
-    Where one fails, the others have GRACE seconds.
+    After a failure, the others have GRACE seconds to end.
     """
     first, last = (0, 0), 0.0
     while any(process.poll() is None for process in running):

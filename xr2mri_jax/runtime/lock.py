@@ -1,8 +1,8 @@
-"""A lock on a folder: one process at a time writes in it, and others are told which one.
+"""A lock on a folder: only one process at a time writes in it, and others learn which one.
 
-The lock is flock(2) on FOLDER/.lock, which the system lets go when its owner ends, however it ends.
-The file tells host, process and time. Other hosts may not see flock on a shared file system: there
-the owner counts as alive while it renews the file's time.
+The lock is flock(2) on FOLDER/.lock, which the system releases when the owner ends for any reason.
+The file contains host, process and time. On a shared file system flock may not work across hosts;
+then the owner counts as alive while it renews the modification time of the file.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ from xr2mri_jax.errors import InputError
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: the owner in the file is all there is
+except ImportError:  # not a POSIX system: only the owner in the file is known
     fcntl = None  # type: ignore[assignment]
 
 NAME = ".lock"
-# Seconds between two signs of life, and how long an owner on another host may give none.
+# Seconds between two renewals, and the age at which an owner on another host counts as dead.
 RENEWED, SILENT = 20.0, 300.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
@@ -36,13 +36,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 @dataclasses.dataclass(frozen=True)
 class Owner:
-    """Who holds a lock.
+    """The owner of a lock.
 
     Attributes:
-      work: what is done, such as "a training run".
+      work: description of its work, such as "a training run".
       host: name of the machine.
-      boot: names the start of its kernel, which containers of one machine share; "" unknown.
-      pid: of the process.
+      boot: identifier of the boot, shared by containers of one machine; "" if unknown.
+      pid: process id.
       since: UTC, ISO 8601.
     """
 
@@ -56,24 +56,24 @@ class Owner:
         return f"{self.work}, process {self.pid} on host {self.host} since {self.since}"
 
     def is_here(self) -> bool:
-        """Whether it runs, or ran, under this kernel, which knows whether it is alive."""
+        """Whether it runs or ran under this kernel, which then knows if it is alive."""
         boot = _boot()
         return self.boot == boot if boot else self.host == socket.gethostname()
 
 
 @contextlib.contextmanager
 def hold(folder: Path, work: str) -> Iterator[None]:
-    """Holds the lock of an existing folder while it is entered.
+    """Context manager that holds the lock of an existing folder.
 
     A lock whose owner has ended is taken over, with a warning.
 
     Args:
-      folder: can be written to.
-      work: what is done, for the others' message.
+      folder: a writable folder.
+      work: description of the work, for the message to other processes.
 
     Raises:
-      InputError: another process holds it; or one on another host whose last sign of life is less
-        than SILENT seconds old.
+      InputError: another process holds the lock, or one on another host that renewed it less than
+        SILENT seconds ago.
     """
     path = folder / NAME
     file = _taken(path, work)
@@ -85,7 +85,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
     finally:
         done.set()
         renewal.join()
-        # The name goes before the lock does; who waits for it looks whether it is still there.
+        # Removed before it is unlocked; a waiting process then checks that the file still exists.
         with contextlib.suppress(OSError):
             path.unlink()
         file.close()
@@ -120,7 +120,7 @@ def _taken(path: Path, work: str) -> BinaryIO:
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Takes flock: True; False where another has it; None where the file system has none."""
+    """Takes flock: True; False if another has it; None if the file system has none."""
     if fcntl is None:
         return None
     try:
@@ -147,13 +147,13 @@ def _removal(owner: Owner, path: Path) -> str:
     if owner.is_here():
         return ""
     return (
-        f"; if it has ended, remove {path} or wait {SILENT / 60:g} minutes from its last sign of "
+        f"; if it has ended, remove {path} or wait {SILENT / 60:g} minutes after its last sign of "
         "life"
     )
 
 
 def _is_named(file: BinaryIO, path: Path) -> bool:
-    """Whether the file that was opened still has its name: the owner before may have ended."""
+    """Whether the opened file still exists under its name; its owner may have removed it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -171,13 +171,13 @@ def _is_alive(pid: int) -> bool:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the last sign of life, both by the clock of the file system."""
+    """Seconds since the last renewal, by the clock of the file system."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-") as now:
         return os.stat(now.name).st_mtime - path.stat().st_mtime
 
 
 def _read(file: BinaryIO) -> Owner | None:
-    """None where nobody is named: an owner that just starts, or a damaged file."""
+    """The owner; None if the file is empty, because its owner is starting, or damaged."""
     try:
         return Owner(**json.loads(file.read(4096)))
     except (ValueError, TypeError, RecursionError):

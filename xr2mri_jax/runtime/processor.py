@@ -1,16 +1,16 @@
-"""The processor's cores: how many this process may use, and which of its threads come last."""
+"""The cores of the processor that this process may use, and low-priority threads."""
 
 import os
 import sys
 import threading
 
-# How many threads XLA's pool has, in place of one for each of the machine's cores.
+# Environment variable with the number of threads of XLA's pool; default: one per core.
 THREADS = "PJRT_NPROC"
 _LEAST = 19
 
 
 def cores() -> int:
-    """How many cores this process may use; one of several that train together, its share."""
+    """The number of cores for this process; its share if several processes train together."""
     if THREADS in os.environ:
         return int(os.environ[THREADS])
     if hasattr(os, "sched_getaffinity"):
@@ -19,9 +19,9 @@ def cores() -> int:
 
 
 def stand_back() -> None:
-    """The calling thread from now on takes a core only where no other thread wants it (nice(2)).
+    """Gives the calling thread the lowest priority (nice(2)).
 
-    On Linux alone, where a thread has a niceness of its own; elsewhere nothing changes.
+    Only on Linux, where niceness is per thread; elsewhere it has no effect.
     """
     if sys.platform.startswith("linux"):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST)

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a wish: the loop finishes its step, saves and leaves."""
+"""SIGTERM and SIGINT as stop requests: the training loop finishes its step, saves and ends."""
 
 import signal
 from types import FrameType
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class StopRequest:
-    """While it is entered, the first signal is remembered; a second SIGINT interrupts at once.
+    """Context manager that stores the first signal; a second SIGINT interrupts immediately.
 
     Attributes:
-      number: of the signal that came, None where none did.
+      number: number of the received signal, None if there was none.
     """
 
     def __init__(self) -> None:

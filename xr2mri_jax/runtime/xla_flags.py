@@ -1,10 +1,10 @@
-"""The XLA flag without which some versions of JAX compute wrong sums on a CPU.
+"""Sets the XLA flag without which some versions of JAX compute wrong sums on a CPU.
 
-jaxlib 0.10.2 and 0.11 hand reductions to YNNPACK. With it `jit` returns wrong numbers for some
+jaxlib 0.10.2 and 0.11 use YNNPACK for reductions. With it, `jit` returns wrong numbers for some
 vmapped reductions (github.com/jax-ml/jax/issues/39103), and reductions of arrays of rank 7 and more
-can crash (issues 39257 and 40412). The flag keeps reductions with XLA's own code. 0.10.1 does not
-have the fault, 0.12 has it mended; neither gets the flag, because a jaxlib ends the process where
-XLA_FLAGS names a flag that it does not know.
+can crash (issues 39257 and 40412). With the flag, reductions use XLA's own code. Version 0.10.1
+does not have the defect and 0.12 has fixed it. Neither gets the flag, because jaxlib ends the
+process if XLA_FLAGS contains an unknown flag.
 """
 
 import importlib.metadata
@@ -16,18 +16,18 @@ import warnings
 VARIABLE = "XLA_FLAGS"
 NAME = "--xla_cpu_experimental_ynn_fusion_type"
 FLAG = f"{NAME}=-reduce"
-# Versions with the fault: from the first on, below the second.
+# Affected versions: from the first, below the second.
 AFFECTED = ((0, 10, 2), (0, 12))
 
 
 def guard() -> None:
-    """Adds FLAG to the environment where the installed jaxlib needs it.
+    """Adds FLAG to the environment if the installed jaxlib needs it.
 
-    It is called when the package is imported, so that every command and every worker process has
-    the flag before a backend starts. The user's own XLA_FLAGS are kept; where they set the flag
-    themselves nothing changes.
+    The package calls it on import, so that every command and every worker process has the flag
+    before a backend starts. The user's XLA_FLAGS are kept; if they already set the flag, nothing
+    changes.
 
-    Warns (RuntimeWarning) where a backend has started without the flag: it cannot be changed then.
+    Warns (RuntimeWarning) if a backend has already started without the flag.
     """
     given = os.environ.get(VARIABLE, "")
     if not is_affected(_installed()) or NAME in given:
@@ -58,6 +58,6 @@ def _installed() -> str:
 
 
 def _backend_has_started() -> bool:
-    """Asks JAX where it is imported already; importing it here would slow every command down."""
+    """Asks JAX if it is already imported; importing it here would slow down every command."""
     bridge = sys.modules.get("jax._src.xla_bridge")
     return bridge is not None and bool(bridge.backends_are_initialized())

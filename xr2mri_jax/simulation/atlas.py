@@ -1,8 +1,8 @@
-"""A few labelled knees as signed distances in one frame: what a family of knees is bred from.
+"""The atlas of a knee family: a few labelled knees as signed distances in one frame.
 
 The frame: canonical right knee, (d, h, w) in mm from the joint's centre, scaled so that the tibial
-plateau is PLATEAU_MM wide. Every knee's femur, tibia and patella, each with what hangs on it, are
-brought onto those of the first knee by a similarity, so that distances can be mixed.
+plateau is PLATEAU_MM wide. Femur, tibia and patella of every knee, each with its cartilages, are
+registered to those of the first knee by a similarity, so that distances can be mixed.
 """
 
 import dataclasses
@@ -23,9 +23,9 @@ from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
 from xr2mri_jax.phantom.surfaces import SURFACES
 from xr2mri_jax.phantom.tissues import BONE_CODES, CODES
 
-# The grid of the distances: wider than the canonical box, for what is turned or moved into it.
+# The grid of the distances: larger than the canonical box, because parts are rotated and moved.
 SIZE, VOXEL_MM = 96, 1.5
-FINE = 2  # distances are measured on voxels so many times finer
+FINE = 2  # distances are computed on voxels finer by this factor
 LIMIT_MM = 12.0
 GROUPS = {
     "femur": ("femur", "femoral_outer"),
@@ -196,7 +196,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
 
 
 def _brought(knee: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A knee's groups on those of the first; parts that it lacks are the first one's."""
+    """A knee's groups registered to those of the first; missing parts come from the first."""
     result = dict(first)
     for leader, names in GROUPS.items():
         if leader not in knee:

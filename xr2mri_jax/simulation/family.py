@@ -1,7 +1,7 @@
-"""A family of knees bred from an atlas: mixed, deformed, worn, posed, imaged.
+"""A family of simulated knees from an atlas: mixed, deformed, worn, posed and imaged.
 
-Every knee is scaled so that its plateau spans the same width, because a radiograph without pixel
-spacing does not tell its size: the network learns shape, and the caller scales its answer.
+Every knee is scaled to the same plateau width, because a radiograph without pixel spacing does not
+determine the size: the network learns the shape, and the caller scales the prediction.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from xr2mri_jax.simulation.atlas import (
     on_grid,
 )
 
-# Distances are drawn on voxels of 2 mm and stored on voxels of 4 mm, for they are smooth.
+# Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
 DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
 # Spacing (nodes an axis) and standard deviation (mm) of the two random displacement fields.
 FIELDS = ((5, 1.8), (9, 0.6))
@@ -36,7 +36,7 @@ SCALES, FEMUR_SCALES = (0.06, 0.05), (0.03, 0.03)
 _GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
 _ARM_MM = 22.0
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
-_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # share of the narrower gap that is left, by grade
+_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
 
     Returns:
       What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
-      `surfaces.stored`; the MRI is without noise, which no radiograph tells, and in 256 levels; the
-      radiograph is framed as `framing` says.
+      `surfaces.stored`. The MRI has no noise, which cannot be predicted from a radiograph, and 256
+      levels; the radiograph is framed by `framing`.
     """
     rng = np.random.default_rng([seed, index])
     knee = draw_knee(atlas, rng)
@@ -265,7 +265,7 @@ def _zoom(tibia: np.ndarray) -> float:
 
 
 def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
-    """f32[k, 64, 64, 64]: the surfaces as the scan shows them, over the canonical box."""
+    """f32[k, 64, 64, 64]: the surfaces in the pose of the scan, over the canonical box."""
     matrix, offset = jitter.backward(knee.zoom)
     found = {}
     for name in NAMES:
@@ -300,7 +300,7 @@ def _soft(
 
 
 def _mri(fine: np.ndarray, soft: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a DESS scan shows but for noise, f32[d, h, w] in [0, 1]."""
+    """The DESS scan without noise, f32[d, h, w] in [0, 1]."""
     table, voxel = signal_table(), 1.3
     by_name = dict(zip(NAMES, fine, strict=True))
     cover = {name: np.clip(0.5 - d / voxel, 0, 1) for name, d in by_name.items()}

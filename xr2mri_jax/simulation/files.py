@@ -52,7 +52,7 @@ def simulate_file(
     Args:
       labels: NIfTI, NRRD or MetaImage, see `io.label_map`.
       files: where the pair goes.
-      side: "left" or "right"; None where the labels tell it (fibula, or medial and lateral parts).
+      side: "left" or "right"; None if the labels tell it (fibula, or medial and lateral parts).
       table: see `knee_labels.knee_of_map`.
       seed: of what is drawn, 0 or more.
 
@@ -81,7 +81,7 @@ def simulate_labels(
     """Simulates the pair of a label map.
 
     Args:
-      labels: whole numbers, any orientation and voxel size.
+      labels: integers, any orientation and voxel size.
       side, table, seed: as for `simulate_file`.
 
     Returns:

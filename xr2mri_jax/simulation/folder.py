@@ -56,8 +56,8 @@ def simulate_folder(
 
     Args:
       labels: folder of files that end in ENDINGS.
-      output: is made where it is not there.
-      side: "left" or "right" of all; None where `knees` or the labels tell it.
+      output: created if missing.
+      side: "left" or "right" of all; None if `knees` or the labels tell it.
       knees: CSV with the columns file (with or without its ending) and, as far as known, side,
         subject, visit, kl of a map. Without a subject a map's name is its subject.
       table: see `label_tables.find_table`.

@@ -36,10 +36,10 @@ class KneeLabels:
 
     Attributes:
       volume: u8, codes of `tissues.TISSUES`.
-      side: "left" or "right"; None where nothing tells it.
+      side: "left" or "right"; None if nothing tells it.
       table: the name of the table that was used, "header" for the file's own names.
       used: names by the map's codes.
-      doubts: what was decided, a clause each.
+      doubts: what was decided, one text each.
     """
 
     volume: Volume
@@ -69,7 +69,7 @@ def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> 
 
     Args:
       found: of any codes.
-      side: "left" or "right"; None where the labels tell it (names with sides, a fibula, medial and
+      side: "left" or "right"; None if the labels tell it (names with sides, a fibula, medial and
         lateral parts).
       table: "auto" takes the names in the file's header, else the first table by which the map can
         be a knee (`label_tables.candidates`, `plausible.objection`); else see `find_table`.
@@ -184,7 +184,7 @@ def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:
 
 
 def _between(mapped: Volume) -> float | None:
-    """Where in x, RAS mm, the midplane of two femurs lies; None where there are not two."""
+    """Where in x, RAS mm, the midplane of two femurs lies; None if there are not two."""
     steps = [max(1, int(_STEP_MM / size)) for size in mapped.spacing]
     femur = mapped.array[:: steps[0], :: steps[1], :: steps[2]] == CODES["femur"]
     parts, count = ndimage.label(femur)

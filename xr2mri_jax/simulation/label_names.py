@@ -44,7 +44,7 @@ def meaning(name: str) -> Meaning | None:
     """What a name such as "Femoral Cartilage", "femur_left" or "medial tibial cart." means.
 
     Returns:
-      None where it is no part of a knee that is simulated.
+      None if it is no part of a knee that is simulated.
     """
     letters = unicodedata.normalize("NFKD", name)
     plainly = "".join(letter for letter in letters if not unicodedata.combining(letter))

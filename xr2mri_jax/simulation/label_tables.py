@@ -110,7 +110,7 @@ def find_table(text: str) -> dict[int, str] | None:
     for row in read_table(path, required=("code", "name"), delimiters=",;\t"):
         code, name = row["code"], row["name"].lower().replace(" ", "_")
         if not (code.isascii() and code.isdigit()) or int(code) in table:
-            raise row.error("code", code, "a whole number that is there once")
+            raise row.error("code", code, "an integer that is there once")
         if name not in CODES and name not in ALIASES:
             raise row.error("name", row["name"], f"one of {', '.join((*CODES, *ALIASES))}")
         table[int(code)] = name
@@ -121,7 +121,7 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
     """Labels in the phantom's codes.
 
     Args:
-      labels: whole numbers, of any dtype.
+      labels: integers, of any dtype.
       table: tissue by code; 0 is always the background. None takes of the tables that
         know every code of the map the first of `candidates`.
 
@@ -134,7 +134,7 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
     array = labels.array
     if array.dtype.kind == "f":
         if not np.array_equal(array, np.rint(array)):
-            raise InputError("found values that are not whole numbers, expected a map of labels")
+            raise InputError("found values that are not integers, expected a map of labels")
         array = array.astype(np.int64)
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:

@@ -38,7 +38,7 @@ _FEWEST = 30  # voxels of a part that is judged
 
 
 def objection(labels: Volume) -> str:
-    """Why the labels cannot be a knee, a clause; "" where nothing speaks against it.
+    """Why the labels cannot be a knee, a clause; "" if nothing speaks against it.
 
     Args:
       labels: u8, codes of `tissues.TISSUES`.

@@ -1,10 +1,10 @@
-"""The stages, what is trained: one module each, found by its file's name.
+"""The stages: one module per stage, found by its file name.
 
-A module of this package is a stage where it defines
-  STAGE     the class that makes a `base.Stage` from a resolved config,
-  DEFAULTS  the keys of its config beside the common ones of `training.config`, with their defaults,
-  resolve   the config with all that earlier runs determine written out, see `resolve` below.
-A new stage is a file here and a recipe of the same name in configs/.
+A module of this package is a stage if it defines
+  STAGE     the class that creates a `base.Stage` from a resolved config,
+  DEFAULTS  its own config keys with their defaults, added to the common ones of `training.config`,
+  resolve   a function that completes the config, see `resolve` below.
+A new stage is one file here and one recipe of the same name in configs/.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from xr2mri_jax.stages.base import Stage
 
 
 class StageModule(Protocol):
-    """What the module of a stage defines, see this package's first lines."""
+    """The names that the module of a stage defines, see the package docstring."""
 
     STAGE: Callable[[Any], Stage]
     DEFAULTS: Mapping[str, Any]
@@ -25,43 +25,43 @@ class StageModule(Protocol):
 
 
 def names() -> tuple[str, ...]:
-    """The stages that there are, in alphabetical order."""
+    """The names of the stages, in alphabetical order."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if _module(m.name)))
 
 
 def defaults(name: str) -> Mapping[str, Any]:
-    """The keys that the config of a stage has beside the common ones, nested, with their defaults.
+    """The stage's own config keys, nested, with their defaults.
 
     Raises:
-      InputError: where the stage is unknown.
+      InputError: if the stage is unknown.
     """
     return _known(name).DEFAULTS
 
 
 def make_stage(config: Any) -> Stage:
-    """The stage of a resolved config.
+    """Creates the stage of a resolved config.
 
     Args:
       config: mapping with `stage`, `model`, `loss`, `precision`; see `training.config`.
 
     Raises:
-      InputError: where the stage is unknown or its model cannot be made from the config.
+      InputError: if the stage is unknown or its model cannot be made from the config.
     """
     return _known(config["stage"]).STAGE(config)
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config with every size, and all that earlier stages' workdirs determine, written out.
+    """The config with all sizes filled in, including those from the workdirs of earlier stages.
 
-    A workdir that holds the resolved config needs no other workdir to predict.
+    With the resolved config, prediction does not need the workdirs of earlier stages.
 
     Args:
-      config: plain values, as `training.config.plain` gives them.
-      stored: the resolved config of the run that is continued: earlier stages' workdirs are then
-        not read again. None for a new run.
+      config: plain values, as `training.config.plain` returns them.
+      stored: the resolved config of the run to continue, in which case the workdirs of earlier
+        stages are not read again; None for a new run.
 
     Raises:
-      InputError: where a value of the stage's own keys cannot be used, or an earlier stage's
+      InputError: if a value of the stage's own keys cannot be used, or an earlier stage's
         workdir is missing or disagrees with the config.
     """
     return _known(config["stage"]).resolve(config, stored)
@@ -74,6 +74,6 @@ def _known(name: str) -> StageModule:
 
 
 def _module(name: str) -> StageModule | None:
-    """The module of that name where it is a stage."""
+    """The module of that name if it is a stage."""
     module = importlib.import_module(f"{__name__}.{name}")
     return cast(StageModule, module) if hasattr(module, "STAGE") else None

@@ -1,4 +1,4 @@
-"""What a stage is: the protocol that training knows, and what the stages share."""
+"""The protocols of a stage, and functions shared by the stages."""
 
 import dataclasses
 import math
@@ -24,10 +24,10 @@ AXIS = "batch"
 
 @runtime_checkable
 class Stage(Protocol):
-    """One thing that is trained: how it starts, its loss, its metrics, its pictures.
+    """A unit of training: initialisation, loss, metrics and pictures.
 
-    `batch` is what `input.make_iterator` yields: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1], mask
-    f32[b, d, h, w, 1], index i32[b], example_mask f32[b]; a stage reads only `fields` of it.
+    `batch` is a batch of `data.batches.make_iterator`: xray f32[b, h, w, 1], mri f32[b, d, h, w,
+    1], mask f32[b, d, h, w, 1], index i32[b], example_mask f32[b]; a stage reads only its `fields`.
 
     Attributes:
       name: the stage's name in the config.
@@ -38,32 +38,32 @@ class Stage(Protocol):
     fields: tuple[str, ...]
 
     def create(self, rng: jax.Array) -> tuple[Params, ModelState]:
-        """From-scratch parameters and model state, shapes from the config alone; traceable."""
+        """New parameters and model state, with shapes from the config alone; traceable."""
         ...
 
     def init(self, rng: jax.Array, batch: Batch) -> tuple[Params, ModelState]:
-        """What training starts from: `create`, then the earlier stages' parameters.
+        """Initial parameters and model state: `create`, then the parameters of earlier stages.
 
         Args:
           rng: key of the initial parameters.
-          batch: arrays or abstract shapes of one batch, against which the config is checked.
+          batch: arrays or abstract shapes of one batch, to check the config.
 
         Raises:
-          InputError: where the batch does not fit the config or an earlier stage is missing.
+          InputError: if the batch does not fit the config or an earlier stage is missing.
         """
         ...
 
     def fitted(self, params: Params, batches: Iterable[Batch]) -> Params:
-        """What `init` gave, with what is set from training examples before the first step.
+        """The parameters with values computed from training examples before the first step.
 
         Args:
-          params: from `init`.
+          params: parameters from `init`.
           batches: a pass over training examples without augmentation; padding has mask 0.
         """
         ...
 
     def trainable(self, params: Params) -> Any:
-        """A pytree of bool like `params`: False where a parameter must stay as it is."""
+        """A pytree of bool like `params`: False for frozen parameters."""
         ...
 
     def loss(
@@ -73,14 +73,14 @@ class Stage(Protocol):
 
         Args:
           params: the parameters.
-          model_state: what else the model carries (running statistics).
+          model_state: other variables of the model, such as running statistics.
           batch: see the class.
-          rng: key[b], one an example, derived from the step and the example's index and never from
-            the device, so that any number of devices gives the same numbers.
-          train: False switches noise such as dropout off.
+          rng: key[b], one per example, derived from step and example index, so that the result does
+            not depend on the number of devices.
+          train: False disables noise such as dropout.
 
         Returns:
-          f32[b], and the new model state with metrics f32[b] by name.
+          f32[b], and (new model state, metrics f32[b] by name).
         """
         ...
 
@@ -97,7 +97,7 @@ class Stage(Protocol):
 
 @runtime_checkable
 class Predicts(Protocol):
-    """A stage that turns radiographs into volumes."""
+    """A stage that predicts volumes from radiographs."""
 
     def predict(self, params: Params, model_state: ModelState, xray: Any) -> jax.Array:
         """xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1] in [0, 1]."""
@@ -106,7 +106,7 @@ class Predicts(Protocol):
 
 @runtime_checkable
 class Surfaces(Predicts, Protocol):
-    """A stage that, where its config asks for them, gives the knee's surfaces with the volume."""
+    """A stage that can also predict the surfaces of the knee, depending on its config."""
 
     def surfaces(self, params: Params, model_state: ModelState, xray: Any) -> tuple[Any, Any]:
         """xray f32[b, h, w, 1] to f32[b, d, h, w, 1], and signed distances in mm or None.
@@ -118,7 +118,7 @@ class Surfaces(Predicts, Protocol):
 
 @runtime_checkable
 class Reconstructs(Protocol):
-    """A stage that turns radiographs into hidden variables and back."""
+    """A stage that encodes radiographs and reconstructs them."""
 
     def reconstruct(self, params: Params, xray: Any) -> jax.Array:
         """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape and range."""
@@ -127,7 +127,7 @@ class Reconstructs(Protocol):
 
 @runtime_checkable
 class Encodes(Protocol):
-    """A stage that turns radiographs into hidden variables."""
+    """A stage that encodes radiographs as hidden variables."""
 
     def hidden(self, params: Params, xray: Any) -> jax.Array:
         """xray f32[b, h, w, 1] in [0, 1] to the bottleneck's hidden variables f32[b, ...]."""
@@ -136,11 +136,11 @@ class Encodes(Protocol):
 
 @runtime_checkable
 class Classifies(Protocol):
-    """A stage that tells radiographs' grades.
+    """A stage that classifies radiographs by grade.
 
     Attributes:
       grades: the Kellgren-Lawrence grade of each class, rising.
-      spec: the network's, as `models.classifiers.make` takes it.
+      spec: spec of the network for `models.classifiers.make`.
     """
 
     grades: tuple[int, ...]
@@ -153,16 +153,16 @@ class Classifies(Protocol):
 
 @runtime_checkable
 class Summarises(Protocol):
-    """A stage with metrics of a whole split that are no means over its examples."""
+    """A stage with metrics of a split that are not means over its examples."""
 
-    def whole(self, total: Mapping[str, Mean]) -> dict[str, float]:
+    def summarise(self, total: Mapping[str, Mean]) -> dict[str, float]:
         """The metrics of a split from the merged results of `Stage.evaluate`."""
         ...
 
 
 @runtime_checkable
 class LearnsFromLess(Protocol):
-    """A stage that learns from fewer entries of a batch than it is fitted and evaluated with.
+    """A stage whose training needs fewer batch entries than its fitting and evaluation.
 
     Attributes:
       train_fields: the batch entries that `Stage.loss` reads in training.
@@ -173,10 +173,10 @@ class LearnsFromLess(Protocol):
 
 @runtime_checkable
 class Chooses(Protocol):
-    """A stage whose best checkpoint, not its last, is used.
+    """A stage of which the best checkpoint is used instead of the last.
 
     Attributes:
-      chosen_by: the evaluation metric during training that is to be highest.
+      chosen_by: the evaluation metric whose highest value selects the checkpoint.
     """
 
     chosen_by: str
@@ -185,15 +185,16 @@ class Chooses(Protocol):
 def created(stage: Stage, rng: jax.Array) -> tuple[Params, ModelState]:
     """`stage.create` compiled without optimisation.
 
-    The random numbers of every kernel are unrolled into one program that runs once: on the CPU
-    optimising it takes ten times as long (21 s against 2 s for a small auto-encoder).
+    The initialisation of all kernels is one large program that runs only once. On the CPU,
+    compiling it with optimisation takes ten times as long (21 s instead of 2 s for a small
+    auto-encoder).
     """
     options: dict[str, Any] = {"xla_backend_optimization_level": 0}
     return jax.jit(stage.create, compiler_options=options)(rng)
 
 
 def compute_dtype(precision: str) -> Any:
-    """The dtype of a model's arithmetic; parameters are f32 always.
+    """The dtype of a model's arithmetic; parameters are always f32.
 
     'auto' is bfloat16 on GPU and TPU and float32 on the CPU, where bfloat16 is emulated.
     """
@@ -203,17 +204,17 @@ def compute_dtype(precision: str) -> Any:
 
 
 def require_shape(batch: Batch, field: str, wanted: Sequence[int], key: str) -> None:
-    """Holds a batch entry to the size that the config names.
+    """Checks the shape of a batch entry against the config.
 
     Raises:
-      InputError: where `batch[field]`, without its first axis, is not of shape `wanted`.
+      InputError: if the shape of `batch[field]`, without its first axis, is not `wanted`.
     """
     if field not in batch:
         raise InputError(f"the dataset has no {field!r}, which this stage needs")
     found = tuple(batch[field].shape[1:])
     if found != tuple(wanted):
         raise InputError(
-            f"the dataset's {field} has shape {found}, config.{key} asks for {tuple(wanted)}: "
+            f"the dataset's {field} has shape {found}, expected {tuple(wanted)} from config.{key}: "
             "choose another dataset or size"
         )
 
@@ -221,7 +222,7 @@ def require_shape(batch: Batch, field: str, wanted: Sequence[int], key: str) -> 
 def require_range(
     config: Mapping[str, Any], key: str, least: float, below: float = math.inf
 ) -> None:
-    """Holds the number at a dotted key, as in "data.held_out", to least <= value < below.
+    """Checks the number at a dotted key, as in "data.held_out", against least <= value < below.
 
     Raises:
       InputError: naming the key, its value and the limit.
@@ -236,7 +237,7 @@ def require_range(
 
 
 def plain_fields(spec: Any) -> dict[str, Any]:
-    """The fields of a frozen spec as JSON holds them, lists for tuples."""
+    """The JSON-able fields of a frozen spec, with lists instead of tuples."""
     fields = dataclasses.asdict(spec).items()
     return {name: list(v) if isinstance(v, tuple) else v for name, v in fields}
 

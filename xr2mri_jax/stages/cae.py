@@ -1,4 +1,4 @@
-"""The first stage: an auto-encoder learns the radiographs, unpaired ones too."""
+"""The first stage: an auto-encoder of radiographs, which may be unpaired."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,12 +16,12 @@ DEFAULTS = {"model": {"cae": {}}, "loss": {"xray": losses.DEFAULT_WEIGHTS}}
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """An auto-encoder's spec with every size of its preset written out; wrong: InputError."""
+    """An auto-encoder's spec with all sizes of its preset filled in; raises InputError."""
     return base.plain_fields(cae.read_spec(spec))
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config with the full spec; nothing else is needed from elsewhere."""
+    """The config with the full spec; there is no earlier stage."""
     del stored
     return {**config, "model": {"cae": full_spec(config["model"]["cae"])}}
 
@@ -51,12 +51,12 @@ class CaeStage:
         return base.created(self, rng)
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """Nothing is set from the data."""
+        """The parameters unchanged."""
         del batches
         return params
 
     def trainable(self, params: Any) -> Any:
-        """All of it."""
+        """All parameters."""
         return base.constant(params, True)
 
     def reconstruct(self, params: Any, xray: Any) -> Any:
@@ -87,7 +87,7 @@ class CaeStage:
         }
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
-        """One row a radiograph: as it is, reconstructed, absolute difference."""
+        """One row per radiograph: original, reconstruction, absolute difference."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._reconstruct(params, xray))
         rows = [

@@ -1,4 +1,4 @@
-"""What a stage takes from the run of an earlier one: its model's spec and its parameters."""
+"""Reads the model spec and the parameters from the run of an earlier stage."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +17,10 @@ def workdir_of(key: str, value: str, command: str) -> Path:
     Args:
       key: the config's key.
       value: its value, a folder.
-      command: what trains that stage.
+      command: the command that trains that stage.
 
     Raises:
-      InputError: where the value is empty or no run is in the folder; the line tells the command.
+      InputError: if the value is empty or the folder has no run; the message gives the command.
     """
     if not value:
         raise InputError(
@@ -29,30 +29,30 @@ def workdir_of(key: str, value: str, command: str) -> Path:
         )
     if not (Path(value) / "config.json").is_file():
         raise InputError(
-            f"config.{key}={value} has no config.json in it: train it first with `{command}`"
+            f"config.{key}={value} contains no config.json: train it first with `{command}`"
         )
     return Path(value)
 
 
 def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """config.model[name] of the run in `directory`, which a spec that is given must agree with.
+    """config.model[name] of the run in `directory`, checked against the keys of `given`.
 
     Raises:
-      InputError: where that run's config has none, or a key of `given` has another value there.
+      InputError: if that run's config has no such model, or another value for a key of `given`.
     """
     found = workdir.read_config(directory).get("model", {}).get(name)
     if not found:
-        raise InputError(f"{directory}/config.json: it has no model.{name}")
+        raise InputError(f"{directory}/config.json: found no model.{name}, expected one")
     return agreed(found, name, given, directory)
 
 
 def agreed(
     found: Mapping[str, Any], name: str, given: Mapping[str, Any], where: Any
 ) -> dict[str, Any]:
-    """The spec `found`, after holding the keys of `given` to it.
+    """The spec `found`, checked against the keys of `given`.
 
     Raises:
-      InputError: where a key of `given` is another in `found`, which comes from `where`.
+      InputError: if a key of `given` has another value in `found`, which comes from `where`.
     """
     for key in sorted(given):
         if key not in found or given[key] != found[key]:
@@ -72,7 +72,7 @@ def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> di
     """`params` with the part `name` taken from an earlier stage.
 
     Raises:
-      InputError: where the two trees differ in structure or in a shape.
+      InputError: if the two trees differ in structure or in a shape.
     """
     ours, theirs = (jax.tree_util.tree_leaves_with_path(tree) for tree in (params[name], loaded))
     shapes = [{jax.tree_util.keystr(k): np.shape(v) for k, v in tree} for tree in (ours, theirs)]
@@ -80,7 +80,7 @@ def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> di
         keys = sorted(shapes[0].keys() | shapes[1].keys())
         key = next(k for k in keys if shapes[0].get(k) != shapes[1].get(k))
         raise InputError(
-            f"{source}: its {name}{key} has shape {shapes[1].get(key)}, this config's has "
-            f"{shapes[0].get(key)}"
+            f"{source}: its {name}{key} has shape {shapes[1].get(key)}, expected "
+            f"{shapes[0].get(key)} from the config"
         )
     return {**params, name: loaded}

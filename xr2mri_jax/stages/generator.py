@@ -24,20 +24,20 @@ DEFAULTS = {
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A generator's spec with every size written out; wrong: InputError."""
+    """A generator's spec with all sizes filled in; raises InputError."""
     return base.plain_fields(generator.read_spec(spec))
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config with the encoder's spec as the auto-encoder's workdir has it.
+    """The config with the encoder's spec from the auto-encoder's workdir.
 
     Args:
-      config: plain values; where `model.cae` is empty it is read from `cae_workdir`.
-      stored: the resolved config of the run that is continued, which then stands for the
-        auto-encoder's workdir; None for a new run.
+      config: plain values; an empty `model.cae` is read from `cae_workdir`.
+      stored: the resolved config of the run to continue, used instead of the auto-encoder's
+        workdir; None for a new run.
 
     Raises:
-      InputError: where the workdir is missing, or `model.cae` is given and disagrees with it.
+      InputError: if the workdir is missing, or disagrees with `model.cae`.
     """
     given = config["model"]["cae"]
     if stored is None:
@@ -51,7 +51,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
 
 
 class GeneratorStage:
-    """Volumes from radiographs; parameters {"encoder", "generator"}, the encoder frozen."""
+    """Predicts volumes from radiographs; parameters {"encoder", "generator"}."""
 
     name = "generator"
     fields: tuple[str, ...] = ("xray", "mri", "mask")
@@ -68,7 +68,7 @@ class GeneratorStage:
             self.fields = (*self.fields, "distances")
         self.train_fields = self.fields
         if self.spec.get("form") == "shape":
-            # Volumes are painted, not learned.
+            # Volumes are computed from the surfaces, not learned.
             self.train_fields = ("xray", "distances")
             self.weights = dict.fromkeys(self.weights, 0.0)
         dtype = base.compute_dtype(config["precision"])
@@ -87,7 +87,7 @@ class GeneratorStage:
         return {"encoder": encoder["params"], "generator": made["params"]}, {}
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`: the encoder is the (averaged) one of the auto-encoder's workdir."""
+        """See `base.Stage`: with the averaged encoder of the auto-encoder's workdir."""
         require_pair(batch, self.cae_spec, self.spec)
         params, model_state = base.created(self, rng)
         source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
@@ -95,7 +95,7 @@ class GeneratorStage:
         return earlier.replaced(params, "encoder", loaded["encoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The templates become the mean training volume, inside its field, and mean distances."""
+        """Sets the templates to the mean training volume inside its field and mean distances."""
         if self.spec.get("form") == "shape":
             return self._fitted_shape(params, batches)
         shape = (*self.spec["volume_shape"], 1)
@@ -124,7 +124,7 @@ class GeneratorStage:
         return {**params, "generator": part}
 
     def trainable(self, params: Any) -> Any:
-        """The generator alone, unless config.freeze_encoder is False; never what is fitted."""
+        """The generator, and the encoder unless frozen; not the fitted parameters."""
         free = {
             name: base.constant(part, name == "generator" or not self.frozen)
             for name, part in params.items()
@@ -179,26 +179,26 @@ class GeneratorStage:
         return {"loss": value, **values}
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
-        """Two rows a knee: its radiograph with the true, then with the predicted middle planes."""
+        """Two rows per knee: radiograph with true, and with predicted middle planes."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._predict(params, model_state, xray))
         return volume_pictures(xray, np.asarray(batch["mri"][: base.PICTURED]), found)
 
 
 def split(answer: Any) -> tuple[Any, Any]:
-    """A generator's answer as (volume, distances), None where it gives no distances."""
+    """A generator's output as (volume, distances); the distances may be None."""
     return answer if isinstance(answer, tuple) else (answer, None)
 
 
 def surface_loss(found: Any, target: Any) -> Any:
-    """Errors of the surfaces, of the cartilages' thickness and of the joint space: f32[b] in mm."""
+    """f32[b] in mm: errors of the surfaces, of cartilage thickness and of the joint space."""
     near = losses.surface_distance(found, target, surfaces.LIMIT_MM, surfaces.CARTILAGES)
     joint = surfaces.NAMES.index("femur"), surfaces.NAMES.index("tibia")
     return near + losses.gap_distance(found, target, joint)
 
 
 def surface_metrics(found: Any, target: Any) -> base.Values:
-    """Dice of femur, tibia and their cartilages from distances f32[b, k, d, h, w], f32[b] each."""
+    """Dice of femur, tibia and their cartilages, f32[b], from distances f32[b, k, d, h, w]."""
     values = {}
     found, target = (_finer(x) for x in (found, target))
     for name in ("femur", "tibia"):
@@ -211,7 +211,7 @@ def surface_metrics(found: Any, target: Any) -> base.Values:
 
 
 def _finer(x: Any) -> Any:
-    """Distances on voxels of half the size, linearly."""
+    """The distances, linearly interpolated to voxels of half the size."""
     for axis in (2, 3, 4):
         weights = surfaces.linear_weights(x.shape[axis], 2 * x.shape[axis])
         x = jnp.moveaxis(jnp.tensordot(x, weights, axes=(axis, 1)), -1, axis)
@@ -226,7 +226,7 @@ def _dice(found: Any, target: Any) -> Any:
 
 
 def require_pair(batch: base.Batch, cae_spec: Any, spec: Any) -> None:
-    """Holds radiographs and volumes of a batch to the sizes in the config; raises InputError."""
+    """Raises InputError if a batch does not have the sizes in the config."""
     base.require_shape(batch, "xray", (*cae_spec["image_shape"], 1), "model.cae.image_shape")
     shape = (*spec["volume_shape"], 1)
     for field in ("mri", "mask"):
@@ -247,7 +247,7 @@ def volume_metrics(found: jax.Array, batch: base.Batch) -> base.Values:
 
 
 def volume_pictures(xray: np.ndarray, true: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
-    """Radiograph beside coronal, sagittal and axial middle planes, true above predicted."""
+    """Radiograph with coronal, sagittal and axial middle planes, true above predicted."""
     rows = [
         pictures.in_row([x[..., 0], *pictures.middle_planes(volume[..., 0])])
         for x, t, f in zip(xray, true, found, strict=True)

@@ -36,16 +36,16 @@ DEFAULTS = {
 
 
 def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The config with both models' specs as the generator's workdir has them.
+    """The config with both models' specs from the generator's workdir.
 
-    The decoder comes from `cae_workdir`; left empty, from where the generator's own encoder came.
+    The decoder comes from `cae_workdir`, by default the one of the generator's encoder.
 
     Args:
       config: plain values.
-      stored: the resolved config of the run that is continued; None for a new run.
+      stored: the resolved config of the run to continue; None for a new run.
 
     Raises:
-      InputError: where a workdir is missing or a spec that is given disagrees with it.
+      InputError: if a workdir is missing or disagrees with a given spec.
     """
     given = config["model"]
     if stored is not None:
@@ -96,7 +96,7 @@ class JointStage:
         return {**variables["params"], "generator": made["params"]}, {}
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`: encoder and generator of one workdir, the decoder of the other."""
+        """See `base.Stage`: encoder and generator from one workdir, decoder from the other."""
         require_pair(batch, self.cae_spec, self.spec)
         params, model_state = base.created(self, rng)
         source = earlier.workdir_of("generator_workdir", self.generator_workdir, GENERATOR_COMMAND)
@@ -108,12 +108,12 @@ class JointStage:
         return earlier.replaced(params, "decoder", loaded["decoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """Nothing: the generator's workdir has all of it."""
+        """The parameters unchanged; the generator's workdir has the fitted values."""
         del batches
         return params
 
     def trainable(self, params: Any) -> Any:
-        """All of it."""
+        """All parameters."""
         return base.constant(params, True)
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any, Any]:

@@ -1,4 +1,4 @@
-"""What the sample pictures of the stages are made of: images in a row, planes of a volume."""
+"""Parts of the stages' sample pictures: images in a row, planes of a volume."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def in_row(images: Sequence[Any]) -> np.ndarray:
-    """2D images side by side, each stretched to the largest height and its width by nearest pixel.
+    """2D images side by side, stretched to squares of the largest size by nearest pixel.
 
     Args:
       images: each [h, w]; values outside [0, 1] are clipped.
@@ -23,7 +23,7 @@ def in_row(images: Sequence[Any]) -> np.ndarray:
 def middle_planes(volume: Any) -> list[np.ndarray]:
     """The coronal [h, w], sagittal [h, d] and axial [d, w] middle planes of [d, h, w].
 
-    The canonical box is a cube, so `in_row` gives the three their true proportions.
+    The canonical box is a cube, so `in_row` shows them with correct proportions.
     """
     volume = np.asarray(volume, np.float32)
     d, h, w = (size // 2 for size in volume.shape)

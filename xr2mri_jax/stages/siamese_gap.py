@@ -1,4 +1,4 @@
-"""The classifier of early osteoarthritis: Kellgren-Lawrence grades told from a radiograph."""
+"""The stage of the classifier of early osteoarthritis: Kellgren-Lawrence grade of a radiograph."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ DEFAULTS = {
     "model": {"classifier": {}},
     "loss": {"label_smoothing": 0.1},
     "classifier_workdir": "",
-    # Evaluation during training is on patients held out of the training split.
+    # During training, patients held out from the training split are evaluated.
     "data": {
         "eval_split": "train",
         "grades": (0, 2),
@@ -36,11 +36,11 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
 
     Args:
       config: plain values.
-      stored: the resolved config of the run that is continued, whose earlier workdirs stay;
-        None for a new run, which starts from the network in classifier_workdir where one is named.
+      stored: the resolved config of the run to continue, with its earlier workdir; None for a new
+        run, which starts from the network in classifier_workdir, if given.
 
     Raises:
-      InputError: where the grades or a number are wrong or a workdir holds no run.
+      InputError: if the grades or a number are invalid, or a workdir has no run.
     """
     base.require_range(config, "loss.label_smoothing", 0, below=1)
     base.require_range(config, "data.held_out", 0, below=1)
@@ -58,7 +58,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     )
     if folder and stored is None:
         source = earlier.workdir_of("classifier_workdir", folder, COMMAND)
-        # The network is as wide as it is there; the radiographs may be larger.
+        # The network must have the same widths; the radiographs may have another size.
         free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
         earlier.model_spec(source, "classifier", free)
         folder = str(source.resolve())
@@ -74,7 +74,7 @@ class SiameseGapStage:
 
     name = "siamese_gap"
     fields: tuple[str, ...] = ("xray", "kl")
-    # Which checkpoint is evaluated: the best by this metric of `whole` during training.
+    # The best checkpoint by this metric of `summarise` is used.
     chosen_by = "auc"
 
     def __init__(self, config: Any):
@@ -94,7 +94,7 @@ class SiameseGapStage:
         return variables["params"], variables.get("batch_stats", {})
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`: the averaged network of classifier_workdir, where one is named."""
+        """See `base.Stage`: the averaged network of classifier_workdir, if given."""
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         base.require_shape(batch, "kl", (), "data.grades")
@@ -108,12 +108,12 @@ class SiameseGapStage:
         return found
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """Nothing is set from the data."""
+        """The parameters unchanged."""
         del batches
         return params
 
     def trainable(self, params: Any) -> Any:
-        """All of it."""
+        """All parameters."""
         return base.constant(params, True)
 
     def classify(self, params: Any, model_state: Any, xray: Any) -> jax.Array:
@@ -121,7 +121,7 @@ class SiameseGapStage:
         return self.model.apply({"params": params, "batch_stats": model_state}, xray)
 
     def labels(self, kl: jax.Array) -> jax.Array:
-        """Grades i32[b] to classes i32[b]; a grade of none of the classes becomes class 0."""
+        """Grades i32[b] to classes i32[b]; unknown grades become class 0."""
         return jnp.argmax(kl[:, None] == jnp.array(self.grades), axis=1)
 
     def loss(
@@ -129,7 +129,7 @@ class SiameseGapStage:
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: cross entropy with config.loss.label_smoothing.
 
-        A batch that `augment.mixed` made counts for both of its grades, by their shares.
+        A batch from `augment.mixed` has the weighted loss of both grades.
         """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(
@@ -145,11 +145,11 @@ class SiameseGapStage:
         return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
-        """Cross entropy without smoothing, accuracy, and what `whole` makes the AUC of."""
+        """Cross entropy without smoothing, accuracy, and the histograms for the AUC."""
         logits = self.classify(params, model_state, batch["xray"])
         label = self.labels(batch["kl"])
         probability = jax.nn.softmax(logits)
-        # Above two classes: the upper half of the grades against the lower.
+        # With more than two classes: the upper half of the grades against the lower.
         upper = len(self.grades) // 2
         score = jnp.sum(probability[:, upper:], axis=1)
         return {
@@ -158,22 +158,22 @@ class SiameseGapStage:
             **classification.histogram(score, label >= upper),
         }
 
-    def whole(self, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
+    def summarise(self, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
         """The metrics of a split from the merged results of `evaluate`, with AUC."""
         counts = {name: np.asarray(total[name].sum) for name in ("positives", "negatives")}
         means = {name: mean for name, mean in total.items() if name not in counts}
         return {**metrics.compute(means), **classification.from_histogram(**counts)}
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
-        """The radiographs in a row, their grades and the probability of the highest class."""
+        """The radiographs in a row, with grades and probabilities of the highest class."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
         logits = self._classify(params, model_state, xray)
         last = np.asarray(jax.nn.softmax(logits))[:, -1]
-        told = " ".join(
+        caption = " ".join(
             f"KL{int(grade)}:{value:.2f}"
             for grade, value in zip(batch["kl"][: base.PICTURED], last, strict=True)
         )
-        return {told: pictures.in_row([image[..., 0] for image in xray])}
+        return {caption: pictures.in_row([image[..., 0] for image in xray])}
 
 
 STAGE = SiameseGapStage

@@ -1,1 +1,1 @@
-"""Training: state, step, devices, loop and checkpoints; it knows stages by their protocol alone."""
+"""Training: state, step, devices, loop and checkpoints; uses stages only through their protocol."""

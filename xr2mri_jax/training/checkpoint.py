@@ -20,10 +20,10 @@ class Restored:
 
     Attributes:
       state: numpy arrays.
-      position: this host's place in its input, as text.
-      sums: the host's open sums of metrics.
-      devices: how many it was trained on, None where the checkpoint does not tell.
-      data: fingerprints of the splits by name, {} where the checkpoint does not tell.
+      position: this host's position in its input, as text.
+      sums: the host's metric sums since the last log line.
+      devices: the number of devices it was trained on, None if unknown.
+      data: fingerprints of the splits by name, {} if unknown.
     """
 
     state: TrainState
@@ -42,15 +42,15 @@ def save(
     devices: int | None = None,
     data: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the state after its step; all hosts call it together, the first one writes.
+    """Writes the state after its step; all hosts call it together, and the first one writes.
 
     Args:
-      folder: the run's workdir, seen by all hosts.
-      state: on the devices.
-      position: this host's place in its input, as text.
-      sums: the host's open sums of metrics, JSON-able.
-      config: resolved; `keep` of it says how many checkpoints stay.
-      devices: how many there are, over all hosts.
+      folder: the run's workdir, visible to all hosts.
+      state: the state on the devices.
+      position: this host's position in its input, as text.
+      sums: the host's metric sums since the last log line, JSON-able.
+      config: resolved; its `keep` is the number of checkpoints to keep.
+      devices: number of devices of all hosts.
       data: fingerprints of the splits by name.
     """
     positions = parallel.gather_text(position)
@@ -69,16 +69,16 @@ def save(
 def restore(
     folder: str | os.PathLike[str], like: TrainState, config: Mapping[str, Any] | None = None
 ) -> Restored | None:
-    """The newest checkpoint of the run, or None where it has none.
+    """The newest checkpoint of the run, or None if it has none.
 
     Args:
       folder: the run's workdir.
       like: abstract state of the config's model.
-      config: resolved; what the checkpoint must have been trained with. None: anything.
+      config: resolved; the config that the checkpoint must have been trained with. None: any.
 
     Raises:
-      InputError: where the newest checkpoint is broken (an older one is not taken silently), does
-        not fit `like` or `config`, or was written by another number of hosts.
+      InputError: if the newest checkpoint is damaged (there is no silent fallback to an older one),
+        does not fit `like` or `config`, or was written by another number of hosts.
     """
     if not workdir.steps(folder):
         return None

@@ -1,7 +1,7 @@
-"""The recipe of a run: its keys, their defaults, and what may stand in them.
+"""The config of a run: its keys, their defaults, and their valid values.
 
-Here are the keys that every stage has; a stage adds its own (`stages.defaults`) and checks their
-ranges itself when it resolves a config.
+This file has the keys common to all stages. A stage adds its own (`stages.defaults`) and checks
+their ranges when it resolves a config.
 """
 
 import math
@@ -15,8 +15,8 @@ from xr2mri_jax.data.augment import STRENGTHS
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 
-# What may change between the parts of a run that is continued, beside the folders of earlier stages
-# (EARLIER): none of it enters a step's numbers, except `steps`, which stretches the learning rate's
+# Keys that may change when a run is continued, besides the folders of earlier stages (EARLIER).
+# They do not change the result of a step, except `steps`, which stretches the learning rate
 # schedule.
 FREE_ON_RESUME = (
     "steps",
@@ -25,12 +25,12 @@ FREE_ON_RESUME = (
     "checkpoint_every",
     "keep",
     "parallel",
-    "precision",  # `dtype` is what it comes to
+    "precision",  # the resulting `dtype` must not change
     "cpu_devices",
     "data.data_dir",
     "data.cache",
 )
-# The ending of the keys that name folders of earlier stages.
+# Suffix of the keys that name folders of earlier stages.
 EARLIER = "_workdir"
 CHOICES = {"parallel": ("pmap", "jit"), "precision": ("auto", "float32", "bfloat16")}
 LEAST = {
@@ -84,13 +84,13 @@ COMMON: Mapping[str, Any] = {
 
 
 def default(stage: str) -> ml_collections.ConfigDict:
-    """The config of a stage with every key that it may have.
+    """The default config of a stage, with all of its keys.
 
     Args:
       stage: one of `stages.names()`.
 
     Raises:
-      InputError: where the stage is unknown.
+      InputError: if the stage is unknown.
     """
     config = _merged(COMMON, stages.defaults(stage))
     return ml_collections.ConfigDict({"stage": stage, **config})
@@ -102,12 +102,12 @@ def variant(
     """The stage's default config changed by one of its variants.
 
     Args:
-      name: what stands behind the colon in --config=FILE:NAME; "" for nothing.
-      known: from a name to the function that changes the config in place.
+      name: the part after the colon in --config=FILE:NAME, or "".
+      known: functions that change the config in place, by name of the variant.
       stage: the stage's name.
 
     Raises:
-      InputError: where the name is unknown.
+      InputError: if the name is unknown.
     """
     if name not in known:
         expected = ", ".join(repr(key) for key in known)
@@ -118,15 +118,15 @@ def variant(
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """The config as JSON holds it: dicts, lists, numbers, text."""
+    """The config as JSON-able dicts, lists, numbers and text."""
     return _plain(config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config)
 
 
 def validate(config: Mapping[str, Any]) -> None:
-    """Holds a plain config to the keys, types and ranges of its stage.
+    """Checks a plain config against the keys, types and ranges of its stage.
 
-    Overrides on the command line take the type of the field that they replace, so that
-    `--config.parallel=3` arrives as text; here it is refused.
+    Command-line overrides get the type of the field that they replace: `--config.parallel=3`
+    arrives as text and is refused here.
 
     Raises:
       InputError: naming the first key that is unknown, missing or wrong.
@@ -135,7 +135,7 @@ def validate(config: Mapping[str, Any]) -> None:
     found = dict(_leaves(config))
     for key in sorted(found.keys() | wanted.keys()):
         if key == "model" or key.startswith("model."):
-            continue  # The models check their keys themselves.
+            continue  # The models check their own keys.
         if key not in wanted:
             raise InputError(f"config.{key} is not a key of the stage {config['stage']}")
         if key not in found:
@@ -145,11 +145,11 @@ def validate(config: Mapping[str, Any]) -> None:
 
 
 def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workdir: Any) -> None:
-    """Refuses to continue a run with a config that gives other numbers.
+    """Refuses to continue a run with a config that would change its results.
 
     Args:
       stored: the plain config in the workdir.
-      config: the plain, resolved config that is asked for.
+      config: the requested config, plain and resolved.
       workdir: its path, for the message.
 
     Raises:
@@ -159,32 +159,32 @@ def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workd
     if differs is not None:
         key, before, now = differs
         raise InputError(
-            f"{workdir} holds a run with config.{key}={before!r}, asked for is {now!r}: choose "
-            "another --workdir or the same value"
+            f"{workdir} holds a run with config.{key}={before!r}, found {now!r}: choose another "
+            "--workdir or the same value"
         )
 
 
 def difference(stored: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first key that changes a run's numbers and its values in two plain, resolved configs.
+    """The first differing key that changes results, with its values in two plain, resolved configs.
 
     Args:
-      stored: the older one; keys that are younger than it have their default there, which is what
-        was done before there was a choice.
-      config: the younger one.
+      stored: the older config; keys introduced later count as having their default value, which is
+        the behaviour of the older version.
+      config: the newer config.
 
     Returns:
-      None where they differ in FREE_ON_RESUME alone.
+      None if they differ only in FREE_ON_RESUME.
     """
     before, now = dict(_leaves(stored)), dict(_leaves(config))
     for key, value in _leaves(plain(default(config["stage"]))):
         if key in now:
             before.setdefault(key, value)
-    told = [any(key.startswith("data.contrast.") for key in keys) for keys in (before, now)]
-    if told == [False, True]:
+    has_contrast = [any(key.startswith("data.contrast.") for key in keys) for keys in (before, now)]
+    if has_contrast == [False, True]:
         before |= dict(_leaves({"data": {"contrast": _plain(DEFAULT_CONTRAST)}}))
     before.setdefault("dtype", now.get("dtype"))
     for key in sorted(before.keys() | now.keys()):
-        # Folders may move: `continuing` holds the runs in them to those of before.
+        # Folders may move: `continuing` checks that they still contain the same runs.
         free = key in FREE_ON_RESUME or key.endswith(EARLIER)
         if not free and before.get(key) != now.get(key):
             return key, before.get(key), now.get(key)
@@ -192,7 +192,7 @@ def difference(stored: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[st
 
 
 def model_spec(spec: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """A model's spec as a config holds it: tuples for lists, which flags can then override."""
+    """A model's spec for a config: tuples instead of lists, so that flags can override them."""
     tuples = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items()}
     return ml_collections.ConfigDict(tuples)
 
@@ -214,7 +214,7 @@ def _check_value(key: str, found: Any, wanted: Any) -> None:
 
 
 def _check_models(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Holds config.model to a part for each of the stage's models, and none more."""
+    """Checks that config.model has one entry for each model of the stage, and no others."""
     models = config.get("model")
     if not isinstance(models, Mapping):
         raise InputError(f"config.model is {models!r}, expected keys with values")
@@ -228,7 +228,7 @@ def _check_models(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
 
 
 def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings in one, fresh at every level; at the leaves `own` goes before `common`."""
+    """Merges nested mappings into new ones; at the leaves `own` overrides `common`."""
     merged = {key: _merged(v, {}) if isinstance(v, Mapping) else v for key, v in common.items()}
     for key, value in own.items():
         before = merged.get(key, {})

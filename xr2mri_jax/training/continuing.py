@@ -1,20 +1,20 @@
-"""What a run that is continued is held to: its earlier runs, its data; and its devices are told."""
+"""Checks before a run is continued: it must have the same earlier runs and the same data."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import workdir
-from xr2mri_jax.datasets import records
+from xr2mri_jax.datasets import examples
 from xr2mri_jax.errors import InputError
 
-# The config's keys that name folders of earlier runs, several with commas between.
+# Config keys that name folders of earlier runs, separated by commas.
 EARLIER = ("cae_workdir", "generator_workdir", "classifier_workdir")
 SPLITS = ("train_split", "eval_split")
 
 
 def earlier_runs(config: Mapping[str, Any]) -> dict[str, str]:
-    """The names of the runs in the folders that a resolved config names, by folder."""
+    """The names of the earlier runs of a resolved config, by folder."""
     folders = [folder for key in EARLIER for folder in _folders(config.get(key, ""))]
     return {folder: _name(folder) for folder in folders}
 
@@ -22,14 +22,14 @@ def earlier_runs(config: Mapping[str, Any]) -> dict[str, str]:
 def require_same_earlier(
     stored: Mapping[str, Any], config: Mapping[str, Any], folder: Path
 ) -> None:
-    """Refuses to continue a run with folders of other earlier runs than it started from.
+    """Refuses to continue a run with earlier runs other than those it started from.
 
-    A folder that was moved is the same where its run has the name of before; one that is not named
-    again stays what it was.
+    A moved folder is accepted if its run has the same name. A folder that is not given again is
+    taken from the stored config.
 
     Args:
       stored: the config in the run's folder.
-      config: what is asked for, before it is resolved.
+      config: the requested config, not yet resolved.
       folder: the run's folder.
 
     Raises:
@@ -51,15 +51,15 @@ def require_same_earlier(
 
 
 def fingerprints(builder: Any, data: Mapping[str, Any]) -> dict[str, str]:
-    """What tells the splits of a config's `data` from others of their name and size."""
+    """Fingerprints that identify the splits of a config's `data` beyond name and size."""
     splits = sorted({data[key] for key in SPLITS})
-    return {split: records.fingerprint(builder, split) for split in splits}
+    return {split: examples.fingerprint(builder, split) for split in splits}
 
 
 def require_same_data(
     before: Mapping[str, str], now: Mapping[str, str], folder: Path, data: Mapping[str, Any]
 ) -> None:
-    """Refuses to continue on other data; checkpoints without fingerprints are older than these.
+    """Refuses to continue on other data; old checkpoints without fingerprints are accepted.
 
     Raises:
       InputError: naming the first split that differs.
@@ -68,9 +68,9 @@ def require_same_data(
         if before[split] != now[split]:
             raise InputError(
                 f"{folder} was trained on other data: the split {split!r} of {data['dataset']} in "
-                f"config.data.data_dir={data['data_dir']} has other examples than before (its "
-                f"fingerprint is {now[split][:12]}, the checkpoint's {before[split][:12]}): choose "
-                "the data of before or another --workdir"
+                f"config.data.data_dir={data['data_dir']} has other examples (its fingerprint is "
+                f"{now[split][:12]}, the checkpoint's {before[split][:12]}): choose the original "
+                "data or another --workdir"
             )
 
 
@@ -79,7 +79,7 @@ def _folders(value: str) -> list[str]:
 
 
 def _name(folder: str) -> str:
-    """The name of the run in a folder; "" where there is none."""
+    """The name of the run in a folder, or ""."""
     try:
         return workdir.read_run(folder)["run"]
     except InputError:

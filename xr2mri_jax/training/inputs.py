@@ -1,6 +1,6 @@
-"""What a run reads: its training batches, its evaluation split, the examples before the first step.
+"""The inputs of a run: training batches, evaluation split, examples for fitting.
 
-`Inputs` is all that the loop knows of data; `DatasetInputs` makes it from a prepared dataset.
+The loop uses data only through `Inputs`; `DatasetInputs` implements it for a prepared dataset.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ from xr2mri_jax.training import continuing, parallel
 
 Batch = dict[str, np.ndarray]
 
-# A mean over so many volumes is as good as over all, and costs seconds with any dataset.
+# A mean over this many volumes is as good as over all, and takes seconds for any dataset.
 FITTED = 512
 
 
 class Position(Protocol):
-    """Batches whose position can be taken and set."""
+    """Batches whose position can be saved and restored."""
 
     def __next__(self) -> Batch:
         """The next batch."""
@@ -41,12 +41,12 @@ class Position(Protocol):
         ...
 
     def close(self) -> None:
-        """Frees what reads ahead."""
+        """Stops reading ahead."""
         ...
 
 
 class Inputs(Protocol):
-    """The data of a run as one host sees them."""
+    """The data of a run on one host."""
 
     def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:
         """Abstract shapes of a batch of one."""
@@ -57,7 +57,7 @@ class Inputs(Protocol):
         ...
 
     def evaluation(self) -> Iterable[Batch]:
-        """One pass over the evaluation split, equally many batches on every host."""
+        """One pass over the evaluation split, with the same number of batches on every host."""
         ...
 
     def fitted(self) -> Iterable[Batch]:
@@ -65,7 +65,7 @@ class Inputs(Protocol):
         ...
 
     def fingerprints(self) -> Mapping[str, str]:
-        """What tells the splits' data from other data of the same name and size, by split."""
+        """Fingerprints, by split, that identify the data beyond name and size."""
         ...
 
 
@@ -76,9 +76,9 @@ class DatasetInputs:
     Attributes:
       builder: the prepared TFDS builder.
       data: config.data, resolved.
-      seed: of order and augmentation.
-      fields: what the stage reads to be fitted and evaluated.
-      train_fields: what it reads to learn.
+      seed: seed of order and augmentation.
+      fields: the fields that the stage reads for fitting and evaluation.
+      train_fields: the fields that it reads for training.
     """
 
     builder: Any
@@ -92,7 +92,7 @@ class DatasetInputs:
         """The inputs of a resolved config.
 
         Raises:
-          InputError: where the dataset is not prepared, or the hosts cannot share a batch evenly.
+          InputError: if the dataset is not prepared, or the hosts cannot share a batch evenly.
         """
         data, hosts = config["data"], parallel.host_count()
         if data["batch_size"] % hosts:
@@ -141,7 +141,7 @@ class DatasetInputs:
         return continuing.fingerprints(self.builder, self.data)
 
     def _share(self) -> dict[str, int]:
-        """This host's part of every batch."""
+        """This host's shard."""
         hosts = parallel.host_count()
         return {
             "batch_size": self.data["batch_size"] // hosts,
@@ -151,13 +151,13 @@ class DatasetInputs:
 
     def _batches(self, split: str, **options: Any) -> DatasetIterator:
         name, training = self.data[split], split == "train_split"
-        # A stage may need less of an example to learn than to be fitted and evaluated.
+        # A stage may need fewer fields for training than for fitting and evaluation.
         learning = training and "shuffle" in options
         fields = self.train_fields if learning else self.fields
         source = selection.from_config(self.builder, self.data, name, fields, training)
         if learning and self.data.get("also"):
-            # Examples of another dataset, which has the stage's fields too.
+            # Examples of another dataset, which also has the stage's fields.
             other = datasets.load_builder(self.data["also"], self.data["data_dir"])
-            parts = [selection.records(part, name, fields) for part in (source, other)]
+            parts = [selection.examples(part, name, fields) for part in (source, other)]
             source = selection.Joined(tuple(parts))
         return make_iterator(source, name, seed=self.seed, fields=fields, **options)

@@ -4,11 +4,11 @@
 then for every step, in this order, which must not change because a continued run relies on it:
  1. the next batch                5. evaluation and sample pictures
  2. the step on the devices       6. checkpoint: state, input position, open sums
- 3. the check of the step before  7. a signal's wish to stop
+ 3. check of the previous step    7. stop, if a signal requested it
  4. a line of metrics
 
-Where training starts: a checkpoint in the run's own folder, else the earlier stage's folder that
-the config names, else random parameters.
+Training starts from a checkpoint in the run's folder, or else from the earlier stage named in the
+config, or else from random parameters.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import continuing, parallel, record, served
+from xr2mri_jax.training import continuing, parallel, run_log, served
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
 from xr2mri_jax.training.run import NotFiniteError, Run, say
 
@@ -31,7 +31,7 @@ __all__ = ["NotFiniteError", "fit", "train"]
 
 
 def train(config: Any, folder: str | os.PathLike[str]) -> int:
-    """Trains a stage into a folder, or continues there.
+    """Trains a stage in a folder, or continues the run there.
 
     Args:
       config: ml_collections config, see `training.config`.
@@ -75,22 +75,20 @@ def fit(
     with contextlib.closing(inputs.training()) as training:
         run = Run(config, folder, stage, inputs, training, devices)
         if run.step >= config["steps"]:
-            say(f"{folder} has its {run.step} steps already: nothing to train")
+            say(f"{folder} already has its {run.step} steps: nothing to train")
             return 0
         first = parallel.host_index() == 0
-        recorder = (
-            record.Recorder(folder, run.step, config["steps"]) if first else record.NullRecorder()
-        )
-        with signals.StopRequest() as stop, recorder as run.recorder:
+        log = run_log.RunLog(folder, run.step, config["steps"]) if first else run_log.NullLog()
+        with signals.StopRequest() as stop, log as run.run_log:
             return _take_steps(config, folder, run, inputs, training, stop)
 
 
 def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The resolved config of a new run, or of the one in `folder`, which it must agree with."""
+    """The resolved config of a new run, or of the run in `folder` if it agrees with `asked`."""
     stored = workdir.read_config(folder) if workdir.steps(folder) else None
     if stored is not None and stored.get("stage") != asked["stage"]:
         raise InputError(
-            f"{folder} holds a run of the stage {stored.get('stage')!r}, asked for is "
+            f"{folder} holds a run of the stage {stored.get('stage')!r}, found "
             f"{asked['stage']!r}: choose another --workdir"
         )
     resolved = stages.resolve(asked, stored)
@@ -104,7 +102,7 @@ def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """The first host holds the lock of the run's folder; where it is refused, all hosts are."""
+    """The first host holds the lock of the run's folder; if it is refused, all hosts raise."""
     new = not folder.exists()
     try:
         with contextlib.ExitStack() as held:
@@ -123,7 +121,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
     finally:
         if new and parallel.host_index() == 0:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # where nothing came of it
+                folder.rmdir()  # if nothing was written
 
 
 def _take_steps(
@@ -134,7 +132,7 @@ def _take_steps(
     training: Position,
     stop: signals.StopRequest,
 ) -> int:
-    """The steps that are left, in the order of this file's first lines; returns the exit code."""
+    """Takes the remaining steps, in the order documented above; returns the exit code."""
     start, steps = run.step, config["steps"]
     for step in range(start + 1, steps + 1):
         run.take_step(next(training))
@@ -146,13 +144,13 @@ def _take_steps(
             run.log()
         if last or step % config["eval_every"] == 0:
             run.evaluate(inputs.evaluation())
-        # Several hosts see the signal at different steps and must agree on one.
+        # Hosts receive the signal at different steps and must agree on one.
         asked = (at_line or parallel.host_count() == 1) and parallel.any_host(
             stop.number is not None
         )
         if last or asked or step % config["checkpoint_every"] == 0:
             run.save(training)
         if asked and not last:
-            say(f"stopped by a signal after step {step}; started again, {folder} continues")
+            say(f"stopped by a signal after step {step}; repeat the command to continue {folder}")
             return 128 + (stop.number or signal.SIGTERM)
     return 0

@@ -1,4 +1,4 @@
-"""The optimizer: AdamW, or Muon for kernels, with warm-up and cosine decay, clipped."""
+"""The optimizer: AdamW, or Muon for kernels, with warm-up, cosine decay and gradient clipping."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +15,8 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     """Linear warm-up from 0, then a cosine to 0 at the last step.
 
     Args:
-      config: learning_rate, warmup_steps; a warm-up longer than a tenth of the run is cut to that,
-        so that short runs learn too.
+      config: learning_rate, warmup_steps; the warm-up is limited to a tenth of the run, so that
+        short runs learn too.
       steps: the run's length.
     """
     warmup = min(config["warmup_steps"], steps // 10)
@@ -30,10 +30,10 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
 def make(config: Mapping[str, Any], steps: int, trainable: Any) -> optax.GradientTransformation:
     """AdamW or Muon on the trainable parameters.
 
-    AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101; weight decay spares vectors (biases,
+    AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101; no weight decay for vectors (biases,
     scales). Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks")
-    makes the momentum of every kernel, seen as a matrix of inputs by outputs, orthogonal; all other
-    parameters keep Adam. Frozen parameters get no update and no memory.
+    orthogonalises the momentum of every kernel, taken as a matrix of inputs by outputs; all other
+    parameters use Adam. Frozen parameters have no update and no optimizer state.
 
     Args:
       config: learning_rate, warmup_steps, weight_decay, clip_norm (0: no clipping),
@@ -78,7 +78,7 @@ def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation
 
 
 def ema_decay(decay: float, step: jax.Array) -> jax.Array:
-    """The moving average's decay at a step: it starts low, so that the start is soon forgotten.
+    """The decay of the moving average at a step; low at first, to forget the initial parameters.
 
     min(decay, (1 + step) / (10 + step)), as in TensorFlow's ExponentialMovingAverage.
 

@@ -1,4 +1,4 @@
-"""Muon's update: the momentum of a kernel made orthogonal, by its smaller side's products."""
+"""Muon's update: orthogonalises the momentum of a kernel, with products of its smaller side."""
 
 from typing import Any, NamedTuple
 
@@ -14,17 +14,17 @@ EPSILON = 1e-8
 
 
 class MomentumState(NamedTuple):
-    """Steps taken, i32[], and the mean of the gradients, like the parameters."""
+    """Number of steps, i32[], and the mean of the gradients, shaped like the parameters."""
 
     steps: jax.Array
     mean: Any
 
 
 def scale_by_orthogonal() -> optax.GradientTransformation:
-    """Nesterov's momentum of every kernel, made orthogonal, times sqrt(max(1, outputs / inputs)).
+    """Orthogonalised Nesterov momentum of every kernel, times sqrt(max(1, outputs / inputs)).
 
-    What `optax.contrib.muon` does to its matrices, at a third of its cost. Every leaf is a kernel
-    [..., inputs, outputs], seen as a matrix of all but its last axis by the last one.
+    The update of `optax.contrib.muon` at a third of its cost. Every leaf is a kernel
+    [..., inputs, outputs], taken as a matrix of all leading axes by the last axis.
     """
 
     def init(params: Any) -> MomentumState:
@@ -51,8 +51,8 @@ def scale_by_orthogonal() -> optax.GradientTransformation:
 def orthogonal(matrix: jax.Array) -> jax.Array:
     """A matrix with the same singular vectors and singular values near 1 (some 0.7 to 1.2).
 
-    Newton and Schulz's iteration X <- (a + b A + c A^2) X with A = X X^T. Its factors are made of
-    the smaller side's Gram matrix alone: they are multiplied first, and X once, at the end.
+    The Newton-Schulz iteration X <- (a + b A + c A^2) X with A = X X^T. Its factors depend only on
+    the Gram matrix of the smaller side: they are multiplied first, and X only once, at the end.
 
     Args:
       matrix: f32[m, n].

@@ -1,4 +1,4 @@
-"""The only file that knows about devices: how a step runs on all of them, on one host or many."""
+"""Runs a step on all devices of one or many hosts; no other file depends on devices."""
 
 import dataclasses
 import os
@@ -22,14 +22,14 @@ Batch = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
-    """The two steps over all devices, and the way of arrays to the devices and back.
+    """The two steps over all devices, and the transfer of arrays to the devices.
 
     Attributes:
       train_step: (state, batch, rng) -> (state, metrics); the state's buffers are donated.
       eval_step: (params, model_state, batch) -> {name: Mean}.
-      prepare_batch: this host's numpy batch to the devices, padded to a multiple of them.
-      replicate: a host's pytree to every device.
-      device_count: over all hosts.
+      prepare_batch: transfers this host's numpy batch, padded to a multiple of the devices.
+      replicate: transfers a host's pytree to every device.
+      device_count: number of devices of all hosts.
     """
 
     train_step: Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, Any]]]
@@ -42,18 +42,17 @@ class Parallel:
 def make_parallel(
     strategy: str, steps: Steps, devices: Sequence[jax.Device] | None = None
 ) -> Parallel:
-    """The steps over devices.
+    """Parallelises the steps over devices.
 
     Args:
-      strategy: "pmap" (replicated state, a slice of the batch a device, sums over the axis) or
-        "jit" (one program on a batch sharded over a mesh; the compiler places the sums). One
-        device has nothing to share, and its program is that of "jit" for both: under pmap the CPU
-        takes half as long again for it.
+      strategy: "pmap" (replicated state, one slice of the batch per device, sums over the axis) or
+        "jit" (one program on a batch sharded over a mesh; the compiler inserts the sums). With one
+        device, both use the program of "jit", because pmap is slower by half on a CPU.
       steps: the pure steps.
-      devices: all devices of all hosts if None.
+      devices: the devices; None: all devices of all hosts.
 
     Raises:
-      InputError: where the strategy is unknown.
+      InputError: if the strategy is unknown.
     """
     makers = {"pmap": _make_pmap, "jit": _make_jit}
     if strategy not in makers:
@@ -112,9 +111,9 @@ def _make_jit(steps: Steps, devices: list[jax.Device]) -> Parallel:
 
 
 def _padded(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
-    """Numeric entries, the last example repeated up to a multiple, with example_mask 0.
+    """The numeric entries, padded to a multiple with copies of the last example, example_mask 0.
 
-    Repeated and not zero, so that nothing that divides by an image's content meets an empty one.
+    Padding is not zero, because some metrics divide by the content of an image.
     """
     size = len(batch["example_mask"])
     more = -size % multiple
@@ -137,7 +136,7 @@ def _to_devices(arrays: Batch, sharding: NamedSharding) -> dict[str, jax.Array]:
 
 
 def _replicated(tree: Any, mesh: Mesh) -> Any:
-    """Through numpy, so that donated buffers are never the caller's own."""
+    """Replicates through numpy, so that donated buffers never belong to the caller."""
     everywhere = NamedSharding(mesh, PartitionSpec())
 
     def put(leaf: Any) -> jax.Array:
@@ -151,18 +150,18 @@ def _replicated(tree: Any, mesh: Mesh) -> Any:
 
 
 def divide_cores(devices: int, batch_size: int) -> None:
-    """Makes the processor count as several devices, before any device is touched.
+    """Splits the CPU into several devices; must be called before any device is used.
 
-    On the CPU a convolution into fewer than 128 channels runs on one core. With a device for every
-    core each works on its own part of the batch.
+    On the CPU a convolution with fewer than 128 output channels runs on one core. With one device
+    per core, each core processes its own part of the batch.
 
     Args:
-      devices: how many; 0: one a core, fewer where only they share the batch equally. XLA_FLAGS and
-        JAX_NUM_CPU_DEVICES come before it.
+      devices: number of devices; 0: one per core, or fewer to divide the batch equally. XLA_FLAGS
+        and JAX_NUM_CPU_DEVICES override it.
       batch_size: examples of a step.
 
     Raises:
-      InputError: where the number is negative.
+      InputError: if the number is negative.
     """
     if devices < 0:
         raise InputError(f"config.cpu_devices is {devices}, expected at least 0")
@@ -175,14 +174,14 @@ def divide_cores(devices: int, batch_size: int) -> None:
 
 
 def start_distributed(asked: bool | None = None) -> None:
-    """Joins the other hosts of the run, before any device is touched.
+    """Joins the other hosts of the run; must be called before any device is used.
 
-    Slurm, Open MPI and Cloud TPU pods are found by JAX itself; elsewhere, as on Kubernetes, the
-    variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID tell.
+    JAX detects Slurm, Open MPI and Cloud TPU pods. Elsewhere, as on Kubernetes, the environment
+    variables JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID are required.
 
     Args:
-      asked: True: join or fail; False: stay alone; None: join where several tasks of a scheduler
-        or the variables are seen.
+      asked: True: join or fail; False: do not join; None: join if a scheduler runs several tasks or
+        the variables are set.
     """
     if asked is None:
         asked = _several_processes(os.environ)
@@ -196,7 +195,7 @@ def start_distributed(asked: bool | None = None) -> None:
     for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
         if not os.environ.get(name, "").isdecimal():
             raise InputError(
-                f"{name} is {os.environ.get(name)!r}, expected a number beside "
+                f"{name} is {os.environ.get(name)!r}, expected a number, because "
                 f"JAX_COORDINATOR_ADDRESS={address}"
             )
         numbers[name] = int(os.environ[name])
@@ -214,30 +213,30 @@ def _several_processes(environment: Mapping[str, str]) -> bool:
 
 
 def host_index() -> int:
-    """This host's number among the run's."""
+    """The index of this host in the run."""
     return jax.process_index()
 
 
 def host_count() -> int:
-    """How many hosts the run has."""
+    """The number of hosts of the run."""
     return jax.process_count()
 
 
 def any_host(flag: bool) -> bool:
-    """True where the flag is set on any host; all hosts must call it at the same point."""
+    """True if the flag is set on any host; all hosts must call it at the same point."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def wait_for_hosts(name: str) -> None:
-    """Returns when every host has come to this point."""
+    """Returns when every host has reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def gather_text(text: str) -> list[str]:
-    """The text of every host, in their order, on every host."""
+    """The texts of all hosts in order, on every host."""
     if jax.process_count() == 1:
         return [text]
     raw = np.frombuffer(text.encode("utf-8"), np.uint8)

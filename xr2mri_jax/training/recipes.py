@@ -10,25 +10,25 @@ from xr2mri_jax.errors import InputError
 
 
 def folder() -> Path:
-    """Where the recipes are: in the installed package, or beside it in a clone."""
+    """The folder of the recipes: in the installed package, or beside it in a clone."""
     package = Path(xr2mri_jax.__file__).parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parent / "configs"
 
 
 def names() -> tuple[str, ...]:
-    """The packaged recipes, a stage each."""
+    """The names of the packaged recipes, one per stage."""
     return tuple(sorted(p.stem for p in folder().glob("*.py") if p.stem != "__init__"))
 
 
 def resolve(recipe: str) -> str:
-    """FILE[:VARIANT] of a recipe.
+    """The path FILE[:VARIANT] of a recipe.
 
     Args:
-      recipe: STAGE[:VARIANT] of the package, or FILE.py[:VARIANT], a file that exists.
+      recipe: STAGE[:VARIANT] of the package, or FILE.py[:VARIANT], an existing file.
 
     Raises:
-      InputError: neither such a recipe nor such a file.
+      InputError: there is neither such a recipe nor such a file.
     """
     name, colon, variant = recipe.partition(":")
     if Path(name).is_file():
@@ -45,7 +45,7 @@ def resolve(recipe: str) -> str:
 
 
 def load(recipe: str) -> ml_collections.ConfigDict:
-    """The config of a recipe, to be changed before it is trained with.
+    """The config of a recipe, which can be changed before training.
 
     Raises:
       InputError: as `resolve`, or the variant is unknown.

@@ -1,4 +1,4 @@
-"""What a run holds between steps: its state, open sums, and the step that is not yet checked."""
+"""A run between steps: its state, metric sums, and the step that is not yet checked."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
-from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, record
+from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, run_log
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.inputs import Batch, Inputs, Position
 from xr2mri_jax.training.state import TrainState
@@ -27,8 +27,8 @@ class Run:
     """A stage in training.
 
     Attributes:
-      step: how many steps were taken.
-      recorder: where the record goes; it keeps nothing until the loop sets another.
+      step: number of steps taken.
+      run_log: the log; writes nothing until the loop sets another.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Run:
         training: Position,
         devices: Any = None,
     ):
-        """Infers shapes, then continues from a checkpoint or starts the state anew.
+        """Infers shapes, then continues from a checkpoint or creates a new state.
 
         Args:
           config: resolved plain config.
           folder: the run's workdir.
           stage: what is trained.
           inputs: shapes, and examples for `Stage.fitted`.
-          training: the batches, which are set to the checkpoint's position.
-          devices: all if None.
+          training: the batches; restored to the checkpoint's position.
+          devices: the devices; None: all.
         """
-        self.recorder: record.Recorder | record.NullRecorder = record.NullRecorder()
+        self.run_log: run_log.RunLog | run_log.NullLog = run_log.NullLog()
         self._config, self._folder, self._stage = config, folder, stage
         self._fingerprints = inputs.fingerprints()
         init_rng, noise_rng = (
@@ -67,11 +67,11 @@ class Run:
         self.step = int(state.step)
         self._state = self._parallel.replicate(state)
         self._rng = self._parallel.replicate(noise_rng)
-        self._sums = record.Sums(sums)
+        self._sums = run_log.Sums(sums)
         self._open: tuple[int, np.ndarray, Any] | None = None
 
     def take_step(self, batch: Batch) -> None:
-        """Starts a step and, while the devices work, checks the one before."""
+        """Starts a step and, while the devices compute, checks the previous step."""
         on_devices = self._parallel.prepare_batch(batch)
         self._state, outcome = self._parallel.train_step(self._state, on_devices, self._rng)
         self.step += 1
@@ -79,7 +79,7 @@ class Run:
         self._open = (self.step, batch["index"], outcome)
 
     def settle(self) -> None:
-        """Waits for the step that is open; stops the run where it was not finite."""
+        """Waits for the current step; stops the run if it is not finite."""
         if self._open is None:
             return
         step, index, outcome = self._open
@@ -93,22 +93,22 @@ class Run:
             self._sums.add(name, float(mean.sum), float(mean.count))
         for name in ("grad_norm", "learning_rate"):
             self._sums.add(name, float(outcome[name]), 1.0)
-        self.recorder.stepped(float(outcome["means"]["loss"].count))
+        self.run_log.stepped(float(outcome["means"]["loss"].count))
 
     def restart_clock(self) -> None:
-        """Leaves what was until now out of the speed that is shown."""
-        self.recorder.restart_clock(self.step)
+        """Excludes the time until now from the displayed speed."""
+        self.run_log.restart_clock(self.step)
 
     def log(self) -> None:
         """Writes the means since the last line."""
         self.settle()
-        self.recorder.train(self.step, self._sums.take())
+        self.run_log.train(self.step, self._sums.take())
 
     def evaluate(self, batches: Iterable[Batch]) -> None:
-        """Evaluates the averaged parameters, and draws the first batch.
+        """Evaluates the averaged parameters, and draws pictures of the first batch.
 
         Raises:
-          InputError: where there is no batch.
+          InputError: if there is no batch.
         """
         self.settle()
         total: dict[str, metrics.Mean] | None = None
@@ -118,15 +118,15 @@ class Run:
             found = self._evaluated(batch)
             total = found if total is None else metrics.merge(total, found)
         if total is None or first is None:
-            raise InputError("the evaluation split gave no batch, expected one example or more")
-        self.recorder.evaluation(self.step, summary(self._stage, total))
+            raise InputError("the evaluation split has no batch, expected at least one example")
+        self.run_log.evaluation(self.step, summary(self._stage, total))
         real = np.flatnonzero(first["example_mask"])[:PICTURED]
         shown = {name: value[real] for name, value in first.items()}
-        self.recorder.pictures(self.step, lambda: self._drawn(shown))
+        self.run_log.pictures(self.step, lambda: self._drawn(shown))
         self.restart_clock()
 
     def save(self, training: Position) -> None:
-        """Writes a checkpoint of the state, the input's position and the open sums."""
+        """Writes a checkpoint of the state, the input position and the metric sums."""
         self.settle()
         position = json.dumps(training.get_state())
         checkpoint.save(
@@ -167,7 +167,7 @@ class Run:
     def _restored(
         self, steps: Steps, init_rng: jax.Array, training: Position
     ) -> tuple[TrainState, Mapping[str, Any]] | None:
-        """State and open sums of the newest checkpoint, with `training` set to its position."""
+        """State and metric sums of the newest checkpoint; restores the position of `training`."""
         tx, stage, folder = steps.optimizer, self._stage, self._folder
         like = jax.eval_shape(lambda rng: states.create(*stage.create(rng), tx), init_rng)
         restored = checkpoint.restore(folder, like, self._config)
@@ -181,15 +181,15 @@ class Run:
         count = self._parallel.device_count
         if restored.devices not in (None, count):
             say(
-                f"note: it was trained on {restored.devices} devices until now and is continued "
-                f"on {count}: sums in another order change the last bits"
+                f"note: it was trained on {restored.devices} devices and continues on {count}: "
+                "another order of summation changes the last bits"
             )
         return restored.state, restored.sums
 
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
-    """The metrics over a whole split: the means, or what the stage makes of them."""
-    return stage.whole(total) if isinstance(stage, Summarises) else metrics.compute(total)
+    """The metrics over a split: the means, or the stage's own summary."""
+    return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
 
 
 def say(line: str) -> None:

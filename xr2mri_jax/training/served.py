@@ -1,4 +1,4 @@
-"""What whoever serves a run must repeat: its dataset's contrast and the dtype of its arithmetic."""
+"""Settings of a run that inference must repeat: contrast of the dataset, dtype of arithmetic."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,23 +12,23 @@ from xr2mri_jax.stages.base import compute_dtype
 
 
 def with_served(config: Mapping[str, Any], builder: Any) -> dict[str, Any]:
-    """A resolved config with `data.contrast` of its dataset and `dtype`, as it is stored.
+    """A resolved config with `data.contrast` of its dataset and `dtype` added, for storage.
 
     Args:
       config: resolved and plain.
-      builder: of the prepared dataset, see `contrast_of_dataset`.
+      builder: builder of the prepared dataset, see `contrast_of_dataset`.
     """
     data = {**config["data"], "contrast": contrast_of_dataset(builder)}
     return {**config, "data": data, "dtype": dtype_name(config)}
 
 
 def dtype_name(config: Mapping[str, Any]) -> str:
-    """The dtype that a model of this config computes in on this machine: "float32", "bfloat16"."""
+    """The dtype of the arithmetic for this config on this machine: "float32" or "bfloat16"."""
     return jnp.dtype(compute_dtype(config["precision"])).name
 
 
 def require_same_contrast(config: Mapping[str, Any], builder: Any) -> None:
-    """Raises InputError where a dataset has another contrast than a run was trained with."""
+    """Raises InputError if the contrast of a dataset differs from that of the run's dataset."""
     trained, found = contrast_of(config), contrast_of_dataset(builder)
     for name, value in found.items():
         if _plain(trained[name]) != _plain(value):

@@ -1,4 +1,4 @@
-"""The training state: everything that a step changes."""
+"""The training state: everything that a step updates."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ import optax
 
 @flax.struct.dataclass
 class TrainState:
-    """One pytree; random keys are not in it, for they follow from the config's seed and `step`.
+    """One pytree, without random keys, which are derived from the config's seed and `step`.
 
     Attributes:
-      step: i32 scalar, how many steps were taken.
+      step: i32 scalar, number of steps taken.
       params: f32 parameters.
-      model_state: what else the model carries; {} where there is nothing.
-      opt_state: the optimizer's; frozen parameters have none.
+      model_state: other variables of the model, such as running statistics; may be {}.
+      opt_state: state of the optimizer; frozen parameters have none.
       ema_params: exponential moving average of `params`, same shapes.
     """
 
@@ -28,12 +28,12 @@ class TrainState:
 
 
 def create(params: Any, model_state: Any, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step; traceable, so that its shapes are known beforehand."""
+    """The state before the first step; traceable, so that its shapes can be inferred."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
-        # A copy, for a donated state must not hold one buffer twice.
+        # A copy, because a donated state must not contain the same buffer twice.
         ema_params=jax.tree.map(jnp.copy, params),
     )

@@ -1,4 +1,4 @@
-"""The pure steps: one update of the state, one evaluation of a batch; no device is known here."""
+"""The pure steps: one update of the state, one evaluation of a batch; independent of devices."""
 
 import dataclasses
 from typing import Any
@@ -16,13 +16,13 @@ from xr2mri_jax.training.state import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The steps of a stage under an optimizer.
+    """The steps of a stage with an optimizer.
 
     Attributes:
-      stage: what is trained.
-      optimizer: gives the updates of the trainable parameters.
-      learning_rate: the schedule, for the record.
-      ema_decay: of the moving average, in [0, 1).
+      stage: the stage.
+      optimizer: computes the updates of the trainable parameters.
+      learning_rate: the schedule, for the log.
+      ema_decay: decay of the moving average, in [0, 1).
       trainable: pytree of bool like the parameters.
     """
 
@@ -37,15 +37,15 @@ class Steps:
     ) -> tuple[TrainState, dict[str, Any]]:
         """One update.
 
-        The loss is the sum over examples, each times its example_mask, divided by their count over
-        all devices. A loss or gradient that is not finite leaves the state as it was; so a masked
-        example must hold finite values too (its gradient is multiplied by 0, not left out).
+        The loss is the mean over all unmasked examples of all devices. A loss or gradient that is
+        not finite leaves the state unchanged. Masked examples must be finite too, because their
+        gradient is multiplied by 0, not omitted.
 
         Args:
           state: before the step.
           batch: arrays [b, ...] with index i32[b] and example_mask f32[b].
-          rng: the run's key of training noise.
-          axis_name: the axis over which devices share the batch; None: this is the whole batch.
+          rng: the run's key for training noise.
+          axis_name: the axis over which devices share the batch; None: the batch is not shared.
 
         Returns:
           The new state; {"means": {name: Mean}, "grad_norm", "learning_rate": f32 scalars,
@@ -67,7 +67,7 @@ class Steps:
         sums = from_batch(metrics, weight), gradient, model_state
         means, gradient, model_state = _over_devices(sums, axis_name)
         if axis_name is not None:
-            # The mean of what every device has; of the moments of a shared batch all have the same.
+            # The mean over devices; moments of a shared batch are equal on all devices already.
             devices = jax.lax.axis_size(axis_name)
             model_state = jax.tree.map(lambda total: total / devices, model_state)
         count = jnp.maximum(means["loss"].count, 1.0)
@@ -96,7 +96,7 @@ class Steps:
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         decay = ema_decay(self.ema_decay, state.step)
 
-        # A frozen parameter is passed on and not added to: even -0.0 + 0.0 would change its bits.
+        # A frozen parameter is returned unchanged: even -0.0 + 0.0 would change its bits.
         def moved(free: bool, param: jax.Array, update: jax.Array) -> jax.Array:
             return param + update if free else param
 
@@ -114,13 +114,13 @@ class Steps:
 
 
 def example_keys(rng: jax.Array, step: Any, index: jax.Array) -> jax.Array:
-    """A key for every example from the step and its index, whichever device holds it: key[b]."""
+    """key[b]: a key for every example, from step and index, independent of the device."""
     at_step = jax.random.fold_in(rng, step)
     return jax.vmap(lambda i: jax.random.fold_in(at_step, i))(index)
 
 
 def _over_devices(tree: Any, axis_name: str | None) -> Any:
-    """The sums over devices, taken at once: between processes each sum costs milliseconds."""
+    """The sums over devices, combined into one: each sum between processes takes milliseconds."""
     if axis_name is None:
         return tree
     flat, restore = jax.flatten_util.ravel_pytree(tree)

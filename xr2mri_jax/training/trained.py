@@ -63,9 +63,9 @@ def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> Load
     model = load_model(folder, step=step)
     if step is None and isinstance(model.stage, Chooses):
         # Imported here: the writers of the log take time that a prediction does not need.
-        from xr2mri_jax.training import record
+        from xr2mri_jax.training import run_log
 
-        best = record.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
+        best = run_log.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
         if best not in (None, model.step):
             return load_model(folder, step=best)
     return model

@@ -1,16 +1,16 @@
-"""The folder of a run: its config, and its checkpoints, each written whole and checked when read.
+"""The folder of a run: its config and its checkpoints, written atomically and verified on reading.
 
     WORKDIR/config.json               the resolved config
     WORKDIR/run.json                  the run's name, the SHA-256 of config.json, earlier runs
-    WORKDIR/checkpoints/120/          one step: all that training needs to continue
+    WORKDIR/checkpoints/120/          one step: everything needed to continue training
       state/                          arrays, by Orbax
-      progress.json                   input position and open sums
+      progress.json                   input position and metric sums
       config.json                     the config that it was trained with
       manifest.json                   run, step, SHA-256 and size of every other file here
 
-A step's folder appears under its name only when it is complete. Orbax restores some files with
-flipped bits without a word, so every file is held to the manifest before anything is read. Run and
-step in the manifest show a folder that belongs to another step or another run.
+The folder of a step gets its name only when it is complete. Orbax restores some files with flipped
+bits without an error, so every file is verified against the manifest first. Run and step in the
+manifest reveal a folder that belongs to another step or another run.
 """
 
 from xr2mri_jax.workdir.checkpoints import (

@@ -1,4 +1,4 @@
-"""Checkpoints in a run's folder: written whole, held to their manifest when they are read."""
+"""Checkpoints in a run's folder: written atomically, verified against their manifest on reading."""
 
 import contextlib
 import logging
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 MANIFEST = "manifest.json"
-# How often a checkpoint that vanishes while it is read is looked for anew.
+# Number of attempts to read a checkpoint that is removed while it is read.
 _TRIES = 5
-# Bytes that a checkpoint takes beside its arrays, and each of them beside its values.
+# Additional bytes of a checkpoint, and of each of its arrays.
 _SPARE, _SPARE_ARRAY = 1 << 16, 1 << 12
 _MANIFEST_KEYS = {"run", "step", "files"}
 
@@ -35,7 +35,7 @@ def steps(workdir: str | os.PathLike[str]) -> list[int]:
 
 
 def step_folder(workdir: str | os.PathLike[str], step: int) -> Path:
-    """Where the checkpoint of a step lies."""
+    """The folder of a step's checkpoint."""
     return Path(workdir) / "checkpoints" / str(step)
 
 
@@ -47,7 +47,7 @@ def write_step(
     config: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Writes one checkpoint and removes the oldest beyond `keep`; one process of a run calls it.
+    """Writes a checkpoint and removes the oldest beyond `keep`; called by one process of a run.
 
     Args:
       workdir: the run's folder.
@@ -55,14 +55,14 @@ def write_step(
       state: pytree of numpy arrays; scalars as 0-dimensional arrays.
       progress: JSON-able.
       config: the resolved config.
-      keep: how many checkpoints stay, 1 or more.
+      keep: number of checkpoints to keep, 1 or more.
 
     Returns:
       The checkpoint's folder.
     """
     folder = step_folder(workdir, step)
     partial = folder.with_name(f".partial-{step}")
-    # What a kill left behind, of whichever step.
+    # Leftovers of a killed process, of any step.
     for left in (*folder.parent.glob(".partial-*"), *folder.parent.glob(".removed-*")):
         shutil.rmtree(left)
     try:
@@ -92,7 +92,7 @@ def write_step(
 
 
 def verify_step(folder: Path) -> None:
-    """Holds every file of a checkpoint to its manifest.
+    """Checks every file of a checkpoint against its manifest.
 
     Raises:
       InputError: naming the file that is missing, new or changed, and the newest older step that
@@ -105,7 +105,7 @@ def verify_step(folder: Path) -> None:
     intact = next((s for s in reversed(older) if _fault(folder.with_name(str(s))) is None), None)
     advice = "no older step is intact"
     if intact is not None:
-        advice = f"step {intact} is intact: remove {folder} to go on from there"
+        advice = f"step {intact} is intact: remove {folder} to continue from there"
     raise InputError(f"checkpoint {folder} is broken: {fault}; {advice}")
 
 
@@ -119,9 +119,9 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
       The state as nested dicts of numpy arrays, and progress.json.
 
     Raises:
-      InputError: where the folder is broken.
+      InputError: if the folder is broken.
     """
-    import orbax.checkpoint as ocp  # half a second, which who reads no checkpoint need not wait
+    import orbax.checkpoint as ocp  # takes half a second, so only if needed
 
     verify_step(folder)
     place = folder.resolve() / "state"
@@ -135,7 +135,7 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def read_checkpoint(
     workdir: str | os.PathLike[str], step: int | None = None
 ) -> tuple[Path, dict[str, Any], dict[str, Any]]:
-    """Reads a checkpoint, also while a training run removes and adds some.
+    """Reads a checkpoint, even while a training run adds and removes checkpoints.
 
     Args:
       workdir: the run's folder.
@@ -145,7 +145,7 @@ def read_checkpoint(
       Its folder, and what `read_step` gives.
 
     Raises:
-      InputError: where there is no such checkpoint or it is broken.
+      InputError: if there is no such checkpoint or it is broken.
     """
     for last in (False,) * (_TRIES - 1) + (True,):
         found = steps(workdir)
@@ -159,17 +159,17 @@ def read_checkpoint(
         try:
             return folder, *read_step(folder)
         except Exception:
-            # Not broken but gone: listed again.
+            # Removed meanwhile, not damaged: list again.
             if last or folder.exists():
                 raise
     raise AssertionError("unreachable")
 
 
 def require_shapes(folder: Any, found: Any, wanted: Any) -> None:
-    """Holds a tree of nested dicts of arrays to the shapes and dtypes of another.
+    """Checks a tree of nested dicts of arrays against the shapes and dtypes of another.
 
     Raises:
-      InputError: naming the first entry that differs; `folder` tells where it is from.
+      InputError: naming the first entry that differs; `folder` is its origin.
     """
     ours, theirs = (
         {jax.tree_util.keystr(path): (tuple(leaf.shape), str(leaf.dtype)) for path, leaf in leaves}
@@ -178,7 +178,7 @@ def require_shapes(folder: Any, found: Any, wanted: Any) -> None:
     for key in sorted(ours.keys() | theirs.keys()):
         if ours.get(key) != theirs.get(key):
             raise InputError(
-                f"{folder}: {key} is {ours.get(key)}, the config's model asks for {theirs.get(key)}"
+                f"{folder}: {key} is {ours.get(key)}, expected {theirs.get(key)} from the config"
             )
 
 
@@ -190,7 +190,7 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
       step: None: the newest.
 
     Raises:
-      InputError: where there is no such checkpoint or it is broken.
+      InputError: if there is no such checkpoint or it is broken.
     """
     return read_checkpoint(workdir, step)[1]
 
@@ -210,14 +210,14 @@ def _checkpointer() -> "ocp.Checkpointer":
 
 
 def _size(state: Any) -> int:
-    """How many bytes Orbax takes for a state, with some room to spare."""
+    """Upper bound of the bytes that Orbax needs for a state."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
     return _SPARE + sum(leaf.nbytes + leaf.nbytes // 20 + _SPARE_ARRAY for leaf in leaves)
 
 
 @contextlib.contextmanager
 def _without_logging() -> Iterator[None]:
-    """Orbax logs the tracebacks of its threads; the error itself is raised too, and told once."""
+    """Disables Orbax's logging of thread tracebacks; the error itself is raised anyway."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -229,7 +229,7 @@ def _without_logging() -> Iterator[None]:
 def _fault(folder: Path) -> str | None:
     try:
         manifest = files.read_json(folder / MANIFEST)
-        # Those of before runs had names hold the step and the files alone.
+        # Manifests from before runs had names contain only step and files.
         if set(manifest) not in (_MANIFEST_KEYS, _MANIFEST_KEYS - {"run"}):
             return f"its manifest has the keys {sorted(manifest)}"
         if manifest["step"] != int(folder.name):
@@ -243,7 +243,7 @@ def _fault(folder: Path) -> str | None:
             if not (folder / name).is_file():
                 return f"{name} is missing"
             if _fingerprint(folder / name) != listed[name]:
-                return f"{name} has changed since it was written (its SHA-256 is another)"
+                return f"{name} has changed since it was written (its SHA-256 differs)"
     except (InputError, OSError, KeyError, AttributeError) as error:
         return f"its manifest cannot be used ({error})"
     return None
@@ -259,7 +259,7 @@ def _fingerprint(path: Path) -> dict[str, Any]:
 
 
 def _remove(folder: Path) -> None:
-    """Takes the name away first, so that a kill in between leaves no half step behind."""
+    """Renames before removing, so that a killed process leaves no partial checkpoint."""
     doomed = folder.with_name(f".removed-{folder.name}")
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)

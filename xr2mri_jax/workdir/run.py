@@ -1,4 +1,4 @@
-"""A run's config under checksum, and the name that tells its checkpoints from those of others."""
+"""The config of a run with its checksum, and the run's unique name."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """The resolved config of the run in `workdir`.
 
     Raises:
-      InputError: where there is none, it is no JSON object, or it is not what the run wrote.
+      InputError: if there is none, it is not a JSON object, or it was changed after writing.
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():
@@ -28,7 +28,7 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     if known and sha256(path) not in known:
         raise InputError(
             f"{path}: has changed since the run wrote it (its SHA-256 is not in {RUN}), expected "
-            f"it as it was; the newest checkpoint has its own, checkpoints/STEP/{CONFIG}"
+            f"an unchanged file; the newest checkpoint has a copy, checkpoints/STEP/{CONFIG}"
         )
     return config
 
@@ -39,19 +39,19 @@ def write_config(workdir: str | os.PathLike[str], config: Mapping[str, Any]) -> 
     run = read_run(workdir)
     content = files.json_text(config)
     before = [sha256(path)] if path.is_file() and run["config_sha256"] else []
-    # Both are right until the new one is there: a kill in between leaves nothing that is refused.
+    # Both checksums are valid until the new file exists, in case the process is killed in between.
     wanted = list(dict.fromkeys([hashlib.sha256(content.encode()).hexdigest(), *before]))
     _write(workdir, {**run, "config_sha256": wanted})
     files.write_text(path, content)
 
 
 def read_run(workdir: str | os.PathLike[str]) -> dict[str, Any]:
-    """What run.json tells: `run`, a name that no other run has, `config_sha256`, `earlier`.
+    """The content of run.json: `run`, the unique name of the run, `config_sha256`, `earlier`.
 
-    Where there is none, as in runs of before it was written, all of them are empty.
+    All are empty if there is no such file, as in runs of older versions.
 
     Raises:
-      InputError: where the file is damaged.
+      InputError: if the file is damaged.
     """
     path = Path(workdir) / RUN
     if not path.is_file():
@@ -63,18 +63,17 @@ def read_run(workdir: str | os.PathLike[str]) -> dict[str, Any]:
         and isinstance(found["earlier"], dict)
     ):
         raise InputError(
-            f"{path}: found the keys {sorted(found)}, expected run, config_sha256, earlier as they "
-            "were written"
+            f"{path}: found the keys {sorted(found)}, expected run, config_sha256, earlier"
         )
     return found
 
 
 def start_run(workdir: str | os.PathLike[str], earlier: Mapping[str, str]) -> None:
-    """Gives the run that begins in `workdir` its name.
+    """Gives the new run in `workdir` its name.
 
     Args:
-      workdir: without a checkpoint.
-      earlier: the names of the runs that it starts from, by the config's keys of their folders.
+      workdir: a folder without a checkpoint.
+      earlier: the names of the runs that it starts from, by config key of their folders.
     """
     _write(workdir, {"run": uuid.uuid4().hex, "config_sha256": [], "earlier": dict(earlier)})
 

@@ -29,7 +29,7 @@ class FamilyOptions:
 
 
 def map_files(source: Path) -> list[Path]:
-    """The label maps of a folder, sorted; raises InputError where there is none."""
+    """The label maps of a folder, sorted; raises InputError if there is none."""
     found = sorted(p for p in source.iterdir() if p.name.endswith(ENDINGS))
     if not found:
         raise InputError(f"--source={source}: found no label map, expected {', '.join(ENDINGS)}")
@@ -37,7 +37,7 @@ def map_files(source: Path) -> list[Path]:
 
 
 def prepared_atlas(files: list[Path], folder: Path) -> Path:
-    """The file of the maps' atlas in `folder`, made where it is not there.
+    """The file of the maps' atlas in `folder`, made if it does not exist.
 
     Raises:
       InputError: a map cannot be read, does not tell its side, or shows no such knee.

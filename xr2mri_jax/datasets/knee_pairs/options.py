@@ -15,7 +15,7 @@ from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 @dataclasses.dataclass(frozen=True)
 class PairOptions:
-    """The options, recorded with the dataset; InputError where one cannot be.
+    """The options, recorded with the dataset; InputError if one cannot be.
 
     Attributes:
       sequence: the MRI's, as `pairing.sequence_name` understands it.

@@ -25,7 +25,7 @@ _FRAME = (224, 224)
 
 @dataclasses.dataclass(frozen=True)
 class XrayOptions:
-    """The options, recorded with the dataset; InputError where one cannot be.
+    """The options, recorded with the dataset; InputError if one cannot be.
 
     Attributes:
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.

@@ -1,1 +1,1 @@
-"""The generator that ships: one radiograph of a knee to surfaces, labels and an MRI-like volume."""
+"""The shipped generator: one radiograph of a knee to surfaces, labels and an MRI-like volume."""

@@ -26,10 +26,10 @@ def write(
     """Writes weights.npz and model.json into an existing folder.
 
     Args:
-      folder: where they go.
-      model: of a generator or joint stage; what is not needed to predict is left out.
-      likeness: of the encoder's hidden variables.
-      training: JSON-able; where the model comes from.
+      folder: the folder.
+      model: of a generator or joint stage; parts not needed for prediction are left out.
+      likeness: statistics of the encoder's hidden variables.
+      training: JSON-able; the provenance of the model.
     """
     tree = model_files.rounded({name: model.params[name] for name in _PARTS})
     described = {
@@ -44,7 +44,7 @@ def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
     """Reads what `write` wrote.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     path = Path(folder) / model_files.DESCRIPTION
     made: list[tuple[Any, Any]] = []

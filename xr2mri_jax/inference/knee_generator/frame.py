@@ -1,4 +1,4 @@
-"""A framed knee as the shipped generator sees it, and what its millimetres are in the patient."""
+"""The shipped generator's input: a framed knee, and its scale in the patient."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,16 +12,16 @@ from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.preprocess.scale import Scale
 from xr2mri_jax.simulation import framing
 
-# A frame's pixels before it is put into the box.
+# Pixels of a frame before it is placed in the box.
 FRAME_SHAPE = (224, 224)
 
 
 def framed_knee(knee: FoundKnee, size: int, contrast: Mapping[str, Any]) -> StandardRadiograph:
-    """A found knee, framed by its joint line and put into the canonical box.
+    """Frames a found knee by its joint line and places it in the canonical box.
 
     Args:
-      knee: of `preprocess.knees`.
-      size: pixels of the box each way.
+      knee: from `preprocess.knees`.
+      size: pixels of the box along each axis.
       contrast: as for `standardise_radiograph`.
 
     Raises:
@@ -35,10 +35,10 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
 
     Args:
       frame: f32[h, w, 1] of 1 / LINE_SHARE joint lines, the joint's centre at CENTRE_ROW.
-      size: pixels of the box each way.
+      size: pixels of the box along each axis.
 
     Returns:
-      f32[size, size, 1]; its record leads back to the source's pixels.
+      f32[size, size, 1]; its record maps back to the pixels of the source.
     """
     height, width = frame.image.shape[:2]
     wide = PLATEAU_MM / LINE_SHARE * size / BOX_MM[1]
@@ -60,11 +60,11 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
 
 
 def scale_of(record: Mapping[str, Any], stated: Scale | None) -> float:
-    """Millimetres in the patient for a millimetre of the box: 1 where the size is not stated.
+    """Millimetres in the patient per millimetre of the box; 1 if the pixel spacing is unknown.
 
     Args:
-      record: of `boxed`.
-      stated: of the knee's radiograph; an estimate from the joint line counts as not stated.
+      record: from `boxed`.
+      stated: scale of the knee's radiograph; an estimate from the joint line counts as unknown.
     """
     if stated is None or stated.deviation > 0:
         return 1.0

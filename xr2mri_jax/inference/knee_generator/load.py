@@ -1,4 +1,4 @@
-"""Which generator a command means: the shipped one, a folder of its form, or a training run."""
+"""Loads a generator: the shipped one, a packaged one from a folder, or a training run."""
 
 import os
 from pathlib import Path
@@ -15,26 +15,26 @@ SHIPPED = Path(__file__).parent
 def load_generator(
     model: str | os.PathLike[str] | None = None,
 ) -> tuple[LoadedModel, Likeness | None]:
-    """Loads a generator, and what its training radiographs are like where that is known.
+    """Loads a generator, and the statistics of its training radiographs if known.
 
     Args:
       model: a folder with model.json and weights.npz, or the workdir of a generator or joint stage;
-        None or "" for the one that ships.
+        None or "" for the shipped one.
 
     Raises:
-      InputError: it is missing or broken.
+      InputError: it is missing or damaged.
     """
     folder = Path(model) if model else SHIPPED
     if (folder / DESCRIPTION).is_file():
         return form.read(folder)
     if not model:
         raise InputError(
-            "--model: none ships with this package yet, expected the workdir of a generator or "
-            "joint stage, or what launch/ship_generator.py made of it"
+            "--model: no generator is shipped with this package, expected the workdir of a "
+            "generator or joint stage, or a folder made by launch/ship_generator.py"
         )
     return load_model(folder), None
 
 
 def is_boxed(model: LoadedModel) -> bool:
-    """Whether the model looks at a frame around the joint line and answers in its scale."""
+    """Whether the model's input is framed by the joint line, and its output has that scale."""
     return str(model.config["data"]["dataset"]).startswith("knee_family")

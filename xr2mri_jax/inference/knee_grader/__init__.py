@@ -1,1 +1,1 @@
-"""The grader of early knee osteoarthritis that ships: its form, its network, how it is made."""
+"""The shipped grader of early knee osteoarthritis: file format, network, conversion of runs."""

@@ -18,20 +18,20 @@ from xr2mri_jax.models import classifiers
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
 
-# The grade that `probability_kl2` speaks of: it and those above it are the positive ones.
+# The grade of `probability_kl2`: this grade and those above it are positive.
 POSITIVE_GRADE = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """What held-out patients said of the probabilities.
+    """Calibration of the probabilities on held-out patients.
 
     Attributes:
-      temperature: the logits are divided by it, > 0.
+      temperature: divisor of the logits, > 0.
       thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
-      knees, subjects: how many.
+      knees, subjects: their numbers.
     """
 
     temperature: float
@@ -44,23 +44,23 @@ class Calibration:
 
     @property
     def threshold(self) -> float:
-        """The probability from which a knee is called positive, at the sensitivity SENSITIVITY."""
+        """The smallest probability of a positive knee, for the sensitivity SENSITIVITY."""
         wanted = (r for r in self.thresholds if r["sensitivity_wanted"] == SENSITIVITY)
         return next(wanted)["probability"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class KneeGrader:
-    """A trained network with all that is needed to grade a radiograph and to doubt the grade.
+    """A trained network with everything needed to grade radiographs and to qualify the grades.
 
     Attributes:
       network: full spec of the classifier, see `models.classifiers.full_spec`.
-      grades: those of the classes; the upper half begins with grade 2.
+      grades: the grades of the classes; the upper half begins with grade 2.
       params, model_state: nested dicts of f32 arrays whose values fit float16.
-      contrast: as `standardise_radiograph` takes it, that of the training radiographs.
-      training: JSON-able; where it comes from.
-      calibration: None where the probabilities are not calibrated.
-      likeness: None where the distance to the training radiographs is not known.
+      contrast: contrast settings of the training radiographs, see `standardise_radiograph`.
+      training: JSON-able; the provenance of the model.
+      calibration: None if the probabilities are not calibrated.
+      likeness: None if the distance to the training radiographs is not known.
       views: whether the logits are averaged over a radiograph's views, see `inference.views`.
     """
 
@@ -76,7 +76,7 @@ class KneeGrader:
 
     @property
     def image_shape(self) -> tuple[int, int]:
-        """(h, w) in pixels of the radiographs that the network takes."""
+        """(h, w) in pixels of the network's input."""
         height, width = self.network["image_shape"]
         return int(height), int(width)
 
@@ -85,8 +85,8 @@ def require_grades(grades: tuple[int, ...], where: str) -> None:
     """Raises InputError unless the upper half of the grades begins with POSITIVE_GRADE."""
     if len(grades) < 2 or grades[len(grades) // 2] != POSITIVE_GRADE:
         raise InputError(
-            f"{where}: found the grades {list(grades)}, expected such whose upper half begins with "
-            f"{POSITIVE_GRADE}, as 0,2"
+            f"{where}: found the grades {list(grades)}, expected grades whose upper half begins "
+            f"with {POSITIVE_GRADE}, e.g. 0,2"
         )
 
 
@@ -115,7 +115,7 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     """Reads what `write` wrote.
 
     Raises:
-      InputError: a file is missing, broken, of another form, or does not belong to the other.
+      InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     path = Path(folder) / DESCRIPTION
     network: dict[str, Any] = {}

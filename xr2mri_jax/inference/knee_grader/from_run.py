@@ -1,4 +1,4 @@
-"""The grader of a training run as it stands, without calibration and likeness."""
+"""The grader of a training run, without calibration and statistics of the training radiographs."""
 
 import os
 
@@ -12,14 +12,15 @@ from xr2mri_jax.training.trained import LoadedModel, load_chosen
 
 
 def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> KneeGrader:
-    """The grader of a run as it stands, without calibration and likeness.
+    """The grader of a training run, without calibration and likeness.
 
     Args:
-      workdir: of a stage that grades.
+      workdir: of a stage that predicts grades.
       step: which checkpoint; None: the one that launch/evaluate.py takes.
 
     Raises:
-      InputError: no such run, a stage that gives no grades, other grades than early osteoarthritis.
+      InputError: no such run, a stage that predicts no grades, or grades other than early
+        osteoarthritis.
     """
     return uncalibrated(load_chosen(workdir, step), workdir)
 
@@ -29,7 +30,7 @@ def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGra
     stage = model.stage
     if not isinstance(stage, Classifies):
         raise InputError(
-            f"{workdir}: found the stage {stage.name!r}, which gives no grades, expected the "
+            f"{workdir}: found the stage {stage.name!r}, which predicts no grades, expected the "
             "workdir of siamese_gap"
         )
     form.require_grades(tuple(stage.grades), f"{workdir}: config.data.grades")

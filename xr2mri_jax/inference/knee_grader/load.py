@@ -1,4 +1,4 @@
-"""Which grader a command means: the shipped one, a folder of its form, or a training run."""
+"""Loads a grader: the shipped one, a packaged one from a folder, or a training run."""
 
 import os
 from pathlib import Path
@@ -15,16 +15,16 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
 
     Args:
       model: a folder with model.json and weights.npz, or the workdir of a training run, whose
-        probabilities are then not calibrated; None or "" for the one that ships.
+        probabilities are then not calibrated; None or "" for the shipped one.
 
     Raises:
-      InputError: it is missing or broken.
+      InputError: it is missing or damaged.
     """
     if not model:
         if not (SHIPPED / form.DESCRIPTION).is_file():
             raise InputError(
-                "--model: none ships with this package yet, expected the folder of one: a training "
-                "run's workdir, or what launch/ship_grader.py made of it"
+                "--model: no grader is shipped with this package, expected the workdir of a "
+                "training run, or a folder made by launch/ship_grader.py"
             )
         return form.read(SHIPPED)
     folder = Path(model)

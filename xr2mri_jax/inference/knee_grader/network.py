@@ -1,4 +1,4 @@
-"""A grader's network, compiled once for one size of batch."""
+"""The network of a grader, compiled once for a fixed batch size."""
 
 from functools import partial
 from typing import Any
@@ -13,18 +13,18 @@ from xr2mri_jax.models import classifiers, views
 
 
 class Network:
-    """Radiographs to logits and features, always in batches of one size.
+    """Maps radiographs to logits and features, in batches of a fixed size.
 
     Attributes:
-      batch_size: radiographs that are seen together; fewer are filled up.
+      batch_size: radiographs per batch; smaller batches are padded.
     """
 
     def __init__(self, grader: KneeGrader, batch_size: int):
-        """Compiles nothing yet: that happens in the first call, or in `compile`."""
+        """Does not compile; the first call or `compile` does."""
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
-        # In float32 on every device: with it the temperature and the thresholds were found. By
-        # default TPUs would multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
+        # In float32 on every device, as when temperature and thresholds were determined. By default
+        # TPUs multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
         model = classifiers.make(grader.network)
         self._variables = jax.device_put(
             {"params": grader.params, "batch_stats": grader.model_state}
@@ -39,7 +39,7 @@ class Network:
                 if not grader.views:
                     return judged(variables, xray)
                 logits, features = views.over_views(partial(judged, variables), xray)
-                # How unlike a radiograph is, it tells itself: the first view.
+                # The novelty score uses the first, unmoved view.
                 return jnp.mean(logits, axis=0), features[0]
 
         self._see = jax.jit(see)
@@ -55,7 +55,7 @@ class Network:
           xray: at most `batch_size`, at least one.
 
         Raises:
-          FloatingPointError: the network gives values that are not finite.
+          FloatingPointError: the network's output is not finite.
         """
         count = len(xray)
         padded = np.zeros((self.batch_size, *self._shape), np.float32)

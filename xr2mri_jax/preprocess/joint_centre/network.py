@@ -110,7 +110,7 @@ def save_weights(path: str | os.PathLike[str], weights: Mapping[str, Any]) -> No
 
 @functools.cache
 def shipped_weights() -> dict[str, np.ndarray]:
-    """The weights that ship with the package, float32."""
+    """The shipped weights with the package, float32."""
     with np.load(WEIGHTS) as stored:
         return {name: stored[name].astype(np.float32) for name in stored.files}
 

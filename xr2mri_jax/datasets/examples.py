@@ -1,4 +1,4 @@
-"""The records of a prepared dataset: damaged files are named; a fingerprint tells splits apart."""
+"""The stored examples of a prepared dataset: reads that name damaged files, and fingerprints."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,20 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 
-# A fingerprint reads at most about so much of a split: seconds.
+# A fingerprint reads about this much of a split at most, which takes seconds.
 MOST_BYTES = 1 << 29
 
 
-class Records(Sequence[Any]):
-    """A TFDS data source whose damaged, truncated or missing files are named when they are read."""
+class StoredExamples(Sequence[Any]):
+    """A TFDS data source that names damaged, truncated or missing files when it reads them."""
 
     def __init__(self, builder: Any, split: str, decoders: Mapping[str, Any] | None = None) -> None:
         """Opens a split.
 
         Args:
-          builder: of a prepared dataset.
-          split: a split of it, TFDS's slicing included.
-          decoders: as `as_data_source` takes them.
+          builder: builder of a prepared dataset.
+          split: a split of it; TFDS slicing is allowed.
+          decoders: as for `as_data_source`.
         """
         self._builder = builder
         self._split = split
@@ -35,16 +35,16 @@ class Records(Sequence[Any]):
             return self._source[index]
         except (IndexError, MemoryError):
             raise
-        except Exception as error:  # the reader's C++ and TFDS raise of all kinds
+        except Exception as error:  # the C++ reader and TFDS may raise anything
             reason = " ".join(str(error).split())
             raise InputError(
-                f"{self._file(int(index))}: record {index} of the split {self._split!r} cannot be "
-                f"read ({reason}), expected the file as it was prepared: put it back, or prepare "
+                f"{self._file(int(index))}: example {index} of the split {self._split!r} cannot be "
+                f"read ({reason}), expected the file as it was prepared: restore it, or prepare "
                 "the dataset again"
             ) from error
 
     def _file(self, index: int) -> str:
-        """The file that holds a record; the dataset's folder where that is not known."""
+        """The file of an example; the dataset's folder if unknown."""
         info = getattr(self._builder, "info", None)
         try:
             for part in info.splits[self._split].file_instructions:  # type: ignore[union-attr]
@@ -57,36 +57,37 @@ class Records(Sequence[Any]):
 
 
 def fingerprint(builder: Any, split: str, most_bytes: int = MOST_BYTES) -> str:
-    """The SHA-256 of a split's records as they are stored, the same wherever the dataset lies.
+    """The SHA-256 of the stored examples of a split, independent of the dataset's location.
 
-    All of them up to `most_bytes`; of a larger split evenly spread ones, and how many there are.
+    It covers all examples up to `most_bytes`; for a larger split, evenly spread examples and their
+    number.
 
     Args:
-      builder: of a prepared dataset.
+      builder: builder of a prepared dataset.
       split: a split of it.
-      most_bytes: how much is read at most, about.
+      most_bytes: approximate maximum number of bytes to read.
 
     Raises:
-      InputError: where a record cannot be read.
+      InputError: if an example cannot be read.
     """
     import tensorflow_datasets as tfds
 
     undecoded = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
-    records = Records(builder, split, undecoded)
-    digest = hashlib.sha256(f"{len(records)} records".encode())
+    stored = StoredExamples(builder, split, undecoded)
+    digest = hashlib.sha256(f"{len(stored)} records".encode())  # the word of older checkpoints
     stride = 1
-    for position in range(len(records)):
-        if position % stride and position != len(records) - 1:
+    for position in range(len(stored)):
+        if position % stride and position != len(stored) - 1:
             continue
-        record = records[position]
+        example = stored[position]
         size = 0
-        for name in sorted(record):
-            content = _content(record[name])
+        for name in sorted(example):
+            content = _content(example[name])
             digest.update(f"{position} {name} {len(content)} ".encode())
             digest.update(content)
             size += len(content)
-        if position == 0:  # all records of a dataset have about one size
-            stride = max(1, -(-len(records) * size // most_bytes))
+        if position == 0:  # all examples of a dataset have about the same size
+            stride = max(1, -(-len(stored) * size // most_bytes))
     return digest.hexdigest()
 
 

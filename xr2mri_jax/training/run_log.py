@@ -1,4 +1,4 @@
-"""What a run leaves to look at: metrics.jsonl, TensorBoard files, sample pictures, progress."""
+"""The log of a run: metrics.jsonl, TensorBoard files, sample pictures, progress."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ class Sums:
     """Sums and counts of metrics since the last line of metrics.jsonl."""
 
     def __init__(self, sums: Mapping[str, Any] | None = None):
-        """Goes on from what `to_json` gave."""
+        """Continues from the result of `to_json`."""
         self._sums = {name: (float(s), float(n)) for name, (s, n) in (sums or {}).items()}
 
     def add(self, name: str, total: float, count: float) -> None:
@@ -30,50 +30,50 @@ class Sums:
         self._sums[name] = (before[0] + float(total), before[1] + float(count))
 
     def take(self) -> dict[str, float]:
-        """The means, by name; the sums start anew."""
+        """Returns the means by name, and resets the sums."""
         means = {name: total / max(count, 1.0) for name, (total, count) in self._sums.items()}
         self._sums = {}
         return means
 
     def to_json(self) -> dict[str, list[float]]:
-        """For the checkpoint, so that a continued run writes the same lines."""
+        """JSON-able state for the checkpoint, so that a continued run writes the same lines."""
         return {name: list(pair) for name, pair in self._sums.items()}
 
 
-class NullRecorder:
-    """Keeps no record: that of every host but the first."""
+class NullLog:
+    """A log that writes nothing, for every host except the first."""
 
-    def __enter__(self) -> "NullRecorder":
+    def __enter__(self) -> "NullLog":
         return self
 
     def __exit__(self, *_: Any) -> None:
         pass
 
     def stepped(self, examples: float) -> None:
-        """See `Recorder`."""
+        """See `RunLog`."""
 
     def restart_clock(self, step: int) -> None:
-        """See `Recorder`."""
+        """See `RunLog`."""
 
     def train(self, step: int, means: Mapping[str, float]) -> None:
-        """See `Recorder`."""
+        """See `RunLog`."""
 
     def evaluation(self, step: int, means: Mapping[str, float]) -> None:
-        """See `Recorder`."""
+        """See `RunLog`."""
 
     def pictures(self, step: int, draw: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """See `Recorder`; nothing is drawn."""
+        """See `RunLog`; nothing is drawn."""
 
 
-class Recorder:
-    """Writes one run's record; a context manager."""
+class RunLog:
+    """Writes the log of one run; a context manager."""
 
     def __init__(self, workdir: Path, first_step: int, steps: int):
-        """Starts or continues a record.
+        """Starts or continues a log.
 
         Args:
           workdir: the run's folder.
-          first_step: the step that the run continues from; later lines of an earlier try go.
+          first_step: the step that the run continues from; later lines of the file are removed.
           steps: the run's length.
         """
         self._workdir = workdir
@@ -88,7 +88,7 @@ class Recorder:
         self._examples = 0.0
         self.loss = float("nan")
 
-    def __enter__(self) -> "Recorder":
+    def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: Any) -> None:
@@ -97,17 +97,17 @@ class Recorder:
         self._board.close()
 
     def stepped(self, examples: float) -> None:
-        """One more step was taken, with so many examples."""
+        """Counts a step with its number of examples."""
         self._examples += examples
         self._bar.update()
 
     def restart_clock(self, step: int) -> None:
-        """Takes what was until now (compilation, evaluation) out of the speed."""
+        """Excludes the time until now (compilation, evaluation) from the speed."""
         self._clock = (time.perf_counter(), step)
         self._examples = 0.0
 
     def train(self, step: int, means: Mapping[str, float]) -> None:
-        """Writes the means over the steps since the last line, and shows speed and time left."""
+        """Writes the means over the steps since the last line; shows speed and remaining time."""
         elapsed = time.perf_counter() - self._clock[0]
         taken = step - self._clock[1]
         speed = self._examples / elapsed if taken else float("nan")
@@ -130,11 +130,11 @@ class Recorder:
         sys.stdout.flush()
 
     def pictures(self, step: int, draw: Callable[[], Mapping[str, np.ndarray]]) -> None:
-        """Writes samples/step_XXXXXX.png: every picture under its name as caption.
+        """Writes samples/step_XXXXXX.png: all pictures with their names as captions.
 
         Args:
           step: the step.
-          draw: gives pictures [h, w] or [h, w, 3] in [0, 1], by name.
+          draw: returns pictures [h, w] or [h, w, 3] in [0, 1] by name.
         """
         sheet = contact_sheet(draw())
         with files.atomic_path(self._workdir / "samples" / f"step_{step:06d}.png") as path:
@@ -155,11 +155,11 @@ def best_step(workdir: Path, metric: str, steps: Sequence[int]) -> int | None:
 
     Args:
       workdir: the run's folder, with metrics.jsonl.
-      metric: a name in the lines of the part "eval".
-      steps: those that may be chosen, because their checkpoints are there.
+      metric: name of a metric in the lines of the part "eval".
+      steps: the candidates, whose checkpoints exist.
 
     Returns:
-      The earliest of the best; None where none of them was evaluated.
+      The earliest of the best steps; None if none of them was evaluated.
     """
     path = workdir / "metrics.jsonl"
     if not path.is_file():
@@ -176,7 +176,7 @@ def best_step(workdir: Path, metric: str, steps: Sequence[int]) -> int | None:
 
 
 def contact_sheet(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Captioned pictures below each other: u8[h, w, 3]."""
+    """Pictures with captions, stacked vertically: u8[h, w, 3]."""
     width = max(picture.shape[1] for picture in pictures.values())
     rows = []
     for name, picture in pictures.items():
@@ -191,7 +191,7 @@ def contact_sheet(pictures: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _cut(path: Path, last_step: int) -> None:
-    """Drops lines after a step, one that a kill left half written, and damaged ones; says these."""
+    """Removes lines after a step, an incomplete last line, and damaged lines, which it reports."""
     if not path.exists():
         return
     kept = []
@@ -200,19 +200,19 @@ def _cut(path: Path, last_step: int) -> None:
         if found is not None and line.endswith(b"\n"):
             kept += [line] if found["step"] <= last_step else []
         elif line.endswith(b"\n"):
-            print(f"{path}: line {number} is damaged and dropped", flush=True)
+            print(f"{path}: line {number} is damaged and was removed", flush=True)
     with files.atomic_path(path) as partial:
         partial.write_bytes(b"".join(kept))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
-    """A line's content; None where it is not what `Recorder` writes."""
+    """The content of a line; None if `RunLog` cannot have written it."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    whole = isinstance(found, dict) and isinstance(found.get("step"), int) and "part" in found
-    return found if whole else None
+    valid = isinstance(found, dict) and isinstance(found.get("step"), int) and "part" in found
+    return found if valid else None
 
 
 def _clock_time(seconds: float) -> str:

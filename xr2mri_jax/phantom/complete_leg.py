@@ -1,10 +1,10 @@
-"""The whole leg around the labelled parts of a knee: what the map lacks comes from the phantom.
+"""Completes the leg around a labelled knee with parts of the phantom.
 
-Labelled bones and soft parts are kept where they are; bones that the field cuts off are carried on
-along the leg; a missing patella or fibula, muscles, fat, skin, tendons and vessels are those of the
-phantom, scaled to the tibia's width and kept out of what is labelled. Coordinates as in `bones`:
-canonical right knee, x lateral to medial, y anterior to posterior, z superior to inferior, mm from
-the joint's centre.
+Labelled bones and soft parts keep their place. Bones that are cut off by the field are extended
+along the leg. A missing patella or fibula, muscles, fat, skin, tendons and vessels come from the
+phantom, scaled to the width of the tibia and kept outside labelled parts. Coordinates are as in
+`bones`: canonical right knee, x lateral to medial, y anterior to posterior, z superior to
+inferior, mm from the joint centre.
 """
 
 import functools
@@ -25,14 +25,14 @@ from xr2mri_jax.phantom.tissues import CODES, attenuation_table
 Array = jax.Array
 
 _FAR = 1e3
-# Labelled parts that are not bones and need no model.
+# Labelled parts other than bones, which need no model.
 _SOFT_CODES = tuple(CODES[name] for name in CODES if name not in ("background", *anatomy.BONES))
-_COVER_MM = 3.0  # least soft tissue over a bone, but for fat
-_JOINT_MM = 7.0  # what lies as near to femur and tibia belongs to the joint
+_COVER_MM = 3.0  # minimum soft tissue over a bone, except for fat
+_JOINT_MM = 7.0  # voxels within this distance of both femur and tibia belong to the joint
 
 
 class Given(NamedTuple):
-    """What the map tells on the working grid.
+    """Measurements of the label map on the working grid.
 
     Attributes:
       bones: f32[4, d, h, w] in the order of `anatomy.BONES`, distances in mm, negative inside and
@@ -80,12 +80,12 @@ def _bone_distance(mask: np.ndarray, voxel_mm: float, sigma: np.ndarray, out: np
     share = ndimage.gaussian_filter(mask[box].astype(np.float32), sigma, mode="nearest")
     depth = ndimage.distance_transform_edt(share > 0.5).astype(np.float32)
     out[box] = voxel_mm * np.minimum(0.5 - share, 0.5 - depth)
-    # The transform knows whole voxels only; between them the share tells.
+    # The distance transform has voxel resolution; at the surface the filled fraction refines it.
     out[box][depth <= 1.0] = voxel_mm * (0.5 - share[depth <= 1.0])
 
 
 def _bounds(mask: np.ndarray, margin: int) -> tuple[slice, ...] | None:
-    """The box around what is set, or None."""
+    """The bounding box of the mask, or None."""
     found = ndimage.find_objects(mask.astype(np.uint8))
     if not found:
         return None
@@ -110,7 +110,7 @@ def _near(labels: np.ndarray, voxel_mm: float) -> np.ndarray:
 
 
 def _spread(small: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarray:
-    """Linear interpolation of every `step`-th voxel to all voxels, by one product an axis."""
+    """Linear interpolation of every `step`-th voxel to all voxels, by one product per axis."""
     for n in shape:
         place = np.minimum(np.arange(n) / step, small.shape[0] - 1.0)
         weights = np.maximum(1 - np.abs(place[:, None] - np.arange(small.shape[0])), 0)
@@ -259,7 +259,7 @@ def _soft_parts(
     if "leg" not in missing:
         return dict.fromkeys(anatomy.SOFT, nowhere)
     centre = (patella[0], patella[1], patella[2])
-    # What touches both bones is inside the joint: menisci at the rim, fluid further in.
+    # Voxels close to both bones are inside the joint: menisci at the rim, fluid further inside.
     both = jnp.maximum(femoral, tibial)
     rim = jnp.abs(jnp.hypot((jnp.abs(x) - 18.5) / 17.0, y / 24.0) - 0.8) - 0.3
     meniscus = jnp.maximum(both - _JOINT_MM, 17.0 * rim) if "menisci" in missing else nowhere
