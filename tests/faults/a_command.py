@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
+# Sets the limits in the new process: Python forks no longer where JAX has threads.
+LIMITED = """
+import ast, os, resource, sys
+for number, value in ast.literal_eval(sys.argv[1]):
+    resource.setrlimit(number, (value, value))
+os.execv(sys.executable, [sys.executable, "-m", "xr2mri_jax", *sys.argv[2:]])
+"""
 
 
 def xr2mri(
@@ -20,12 +27,6 @@ def xr2mri(
       environment: added to that of the tests.
     """
 
-    def limit() -> None:
-        import resource
-
-        for number, value in limits:
-            resource.setrlimit(number, (value, value))
-
     variables = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
@@ -33,13 +34,12 @@ def xr2mri(
         **environment,
     }
     return subprocess.run(
-        [sys.executable, "-m", "xr2mri_jax", *map(str, words)],
+        [sys.executable, "-c", LIMITED, repr(list(limits)), *map(str, words)],
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
         env=variables,
-        preexec_fn=limit if limits else None,
     )
 
 
