@@ -26,11 +26,12 @@ class Border:
         Raises:
           InputError: the mask is empty.
         """
-        padded = np.pad(mask.array, 1)
         inner = mask.array.copy()
         for axis in range(3):
-            for shift in (-1, 1):
-                inner &= np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1]
+            along, array = np.moveaxis(inner, axis, 0), np.moveaxis(mask.array, axis, 0)
+            along[1:] &= array[:-1]
+            along[:-1] &= array[1:]
+            along[0], along[-1] = False, False
         index = np.argwhere(mask.array & ~inner)
         if not len(index):
             raise InputError("found nothing of the structure inside the field, expected a part")
