@@ -43,6 +43,25 @@ def test_labels_are_trusted_where_the_network_is_sure():
             points[int(len(calls) == 3)] = whole_view((rows, columns)).from_source(truth)
         return target_maps(points)[None]
 
-    points, trusted = label_crops(look, np.stack([image] * 2), np.array([0, 0]))
+    points, trusted, dark = label_crops(look, np.stack([image] * 2), np.array([0, 0]))
     assert trusted.tolist() == [True, False]
+    assert not dark.any()
+    np.testing.assert_allclose(points[0, :, 0], 120.0, atol=3.0)
+
+
+def test_crops_with_dark_bone_are_told_and_labelled_inverted():
+    image = knee(0.0).astype(np.uint8)
+    truth = np.array([[122.0, 112.0], [122.0, 20.0], [122.0, 204.0]])
+    calls = []
+
+    def look(views: np.ndarray) -> np.ndarray:
+        """Sees the knee in the three views of the inverted image alone, which come second."""
+        calls.append(views)
+        points = nowhere()
+        if len(calls) > 3:
+            points[int(len(calls) == 6)] = whole_view(image.shape).from_source(truth)
+        return target_maps(points)[None]
+
+    points, trusted, dark = label_crops(look, 255 - image[None], np.array([0]))
+    assert trusted.tolist() == dark.tolist() == [True]
     np.testing.assert_allclose(points[0, :, 0], 120.0, atol=3.0)

@@ -136,7 +136,7 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
         "pair": pairs,
         "pasted": films,
         "turned": [
-            harder.upside_down(drawn(films if rng.random() < 0.3 else alone), rng)
+            harder.not_upright(drawn(films if rng.random() < 0.3 else alone), rng)
             for _ in range(plan.turned)
         ],
     }
@@ -254,10 +254,13 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
     for part, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
         open_ = ~trusted  # what the network labelled once keeps its label
         labels = workdir / f"labels{part}.pickle"
-        points[open_], trusted[open_] = _kept(
+        points[open_], trusted[open_], dark = _kept(
             labels, _labelling(state.mean, crops.images[open_], crops.sides[open_])
         )
-        print(f"labels {part}: {trusted.mean():.1%} of {number} trusted", flush=True)
+        # All crops show bright bone from here on: an inverted image is to be seen as such.
+        crops.images[np.flatnonzero(open_)[dark]] ^= 255
+        said = f"{trusted.mean():.1%} of {number} trusted, {dark.sum()} inverted"
+        print(f"labels {part}: {said}", flush=True)
         known = trusted
         if steps == plan.mixed_steps:
             points[~trusted] = usual_place(points[trusted])

@@ -201,8 +201,10 @@ def _letter(canvas: np.ndarray, rng: np.random.Generator) -> None:
     part[letter[: part.shape[0], : part.shape[1]]] = rng.uniform(200, 255)
 
 
-def upside_down(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A real knee that stands on its head or lies on its side: none that counts."""
+def not_upright(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A real knee upside down, on its side, or upright with dark bone: none that counts."""
+    if rng.random() < 0.35:
+        return Picture(255 - picture.image, nowhere())
     turns = int(rng.choice([1, 2, 2, 2, 3]))
     image = picture.image[::-1] if rng.random() < 0.3 else np.rot90(picture.image, turns)
     return Picture(np.ascontiguousarray(image), nowhere())

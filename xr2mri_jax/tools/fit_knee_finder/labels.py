@@ -18,8 +18,10 @@ LEAST_PROBABLE, FARTHEST = 0.30, 0.10
 Look = Callable[[np.ndarray], np.ndarray]
 
 
-def label_crops(look: Look, images: np.ndarray, sides: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Finds the joint of crops whose side is known.
+def label_crops(
+    look: Look, images: np.ndarray, sides: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Finds the joint of crops whose side is known, and which of them have dark bone.
 
     Args:
       look: views f32[n, SIZE, SIZE, 2] -> probability maps f32[n, 6, cells + 1].
@@ -27,16 +29,20 @@ def label_crops(look: Look, images: np.ndarray, sides: np.ndarray) -> tuple[np.n
       sides: 0 for right and 1 for left knees, [n].
 
     Returns:
-      f64[n, 3, 2], (row, col) of centre, first and second end; bool[n], which are to be trusted.
+      f64[n, 3, 2], (row, col) of centre, first and second end; bool[n], which are to be trusted;
+      bool[n], which have dark bone: their labels are of the inverted image.
     """
     points = np.zeros((len(images), 3, 2))
-    trusted = np.zeros(len(images), bool)
+    trusted, dark = np.zeros((2, len(images)), bool)
     for number, (image, side) in enumerate(zip(images, sides, strict=True)):
-        found, probable = _seen(look, image.astype(np.float32), int(side))
+        bright = image.astype(np.float32)
+        seen = [(_seen(look, one, int(side)), one) for one in (bright, 255.0 - bright)]
+        (found, probable), shown = max(seen, key=lambda one: one[0][1])
         if probable > LEAST_PROBABLE:
-            points[number], moved = onto_joint_space(image.astype(np.float32), found)
+            points[number], moved = onto_joint_space(shown, found)
             trusted[number] = moved < FARTHEST
-    return points, trusted
+            dark[number] = trusted[number] and shown is not bright
+    return points, trusted, dark
 
 
 def _seen(look: Look, image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
