@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_shapes import LAYER_MM, VOXEL_MM, made_knee
+from layered_knees import LAYER_MM, VOXEL_MM, made_knee
 from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare

@@ -6,7 +6,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
-from made_shapes import LAYER_MM, VOXEL_MM, made_knee
+from layered_knees import LAYER_MM, VOXEL_MM, made_knee
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
