@@ -18,6 +18,9 @@ LEAST_PARTNER = 0.35
 WORTH_A_LOOK = 0.1
 # Width of the second look, and of the look for a second knee, over the length of the joint line.
 NEAR, BESIDE = 1.4, 2.2
+# Where no knee is seen: the first look's view over the whole, and the second look's width. A joint
+# that is all but destroyed shows in what lies around it.
+WIDER, NEAR_WIDER = 1.3, 1.6
 # Two places are two knees from this distance on, over the length of the joint line. A second knee
 # is looked for where so much of the image lies beside the first one.
 APART, ROOM = 0.8, 0.6
@@ -71,8 +74,9 @@ def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> S
     A small network looks at the whole image and again, near, at every place where the first look
     saw a joint; each look is the mean of the image's and its mirror image's. Where one knee is seen
     and another has room beside it, that is looked for at the mirrored place. Where no knee is seen
-    the inverted image is looked at; knees found there are marked `dark_bone`. Where still none is
-    seen, or none with certainty, the image is turned by 180 degrees and looked at.
+    the inverted image is looked at; knees found there are marked `dark_bone`; where still none is
+    seen, both are looked at more widely. Where none is seen with certainty, the image is turned by
+    180 degrees and looked at.
 
     Args:
       radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
@@ -95,6 +99,8 @@ def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> S
     if dark_bone:
         seen = [dataclasses.replace(knee, dark=True) for knee in _knees(-image, aspect)]
         knees = seen if _sure(seen, least_confidence) else [*knees, *seen]
+    if not _sure(knees, least_confidence):
+        knees = _wider(image, aspect) or knees
     sure = _sure(knees, least_confidence)
     best = max((knee.likelihood for knee in knees), default=0.0)
     if best < CERTAIN:
@@ -170,13 +176,23 @@ def _sure(knees: list[_Knee], least: float) -> list[_Knee]:
     return [knee for knee in knees if knee.likelihood >= least]
 
 
-def _knees(image: np.ndarray, aspect: float) -> list[_Knee]:
+def _wider(image: np.ndarray, aspect: float) -> list[_Knee]:
+    """The single knee that wider looks see with confidence; [] for none, or for several."""
+    for one, dark in ((image, False), (-image, True)):
+        knees = _sure(_knees(one, aspect, WIDER, NEAR_WIDER), LEAST_CONFIDENCE)
+        if len(knees) == 1:
+            return [dataclasses.replace(knees[0], dark=dark)]
+    return []
+
+
+def _knees(image: np.ndarray, aspect: float, zoom: float = 1.0, near: float = NEAR) -> list[_Knee]:
     """What both looks find in an image, likely or not; the likeliest first."""
     view = whole_view((image.shape[0], image.shape[1]), aspect)
+    view = View(view.centre, zoom * view.side, aspect)
     first = [_in_source(found, view) for found in find(_maps(image, view))]
     places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
-    near = [_near(image, place, aspect) for place in places]
-    return [group[0] for group in _distinct(near, aspect)]
+    seen = [_near(image, place, aspect, near) for place in places]
+    return [group[0] for group in _distinct(seen, aspect)]
 
 
 def _turned(image: np.ndarray, aspect: float) -> float:
@@ -254,14 +270,14 @@ def _in_source(found: Found, view: View) -> _Knee:
     return _Knee(found.side, view.to_source(found.points), float(found.probability[0]))
 
 
-def _near(image: np.ndarray, place: list[_Knee], aspect: float) -> _Knee:
+def _near(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NEAR) -> _Knee:
     """The second look at a place; the side is judged by both looks together.
 
     Args:
       place: what the first look saw there, the likeliest first, of one side or of both.
     """
     width = max(_distance(place[0].points[1], place[0].points[2], aspect), 4.0)
-    view = View(tuple(place[0].points[0].tolist()), NEAR * width, aspect)
+    view = View(tuple(place[0].points[0].tolist()), near * width, aspect)
     points, probability, sides = find_one(_maps(image, view))
     before = {knee.side: knee.confidence for knee in place}
     scores = [
