@@ -301,11 +301,11 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=wide"],
-            "cae.channels: found 'wide', expected a whole number",
+            "cae.channels: found 'wide', expected an integer",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=(4,2.5)"],
-            "cae.channels: found 2.5, expected a whole number",
+            "cae.channels: found 2.5, expected an integer",
         ),
         (
             [

@@ -12,7 +12,7 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import run
-from xr2mri_jax.training import checkpoint
+from xr2mri_jax.training import trained as trained_models
 
 SHAPE = (12, 16, 16)
 REPOSITORY = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def trained(monkeypatch):
         },
     )
     source = _Made(train=_examples(6, 0), test=_examples(5, 1))
-    monkeypatch.setattr(checkpoint, "load_model", lambda folder, step: model)
+    monkeypatch.setattr(trained_models, "load_model", lambda folder, step: model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, data_dir: source, raising=False)
     return model
 

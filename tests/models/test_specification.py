@@ -35,7 +35,7 @@ def test_values_are_checked_and_converted():
         ({}, "model.shape is missing"),
         ({"shape": ()}, "model.shape: found"),
         ({"shape": (1.0,)}, "model.shape: found 1.0"),
-        ({"shape": (1,), "count": "2"}, "model.count: found '2', expected a whole number"),
+        ({"shape": (1,), "count": "2"}, "model.count: found '2', expected an integer"),
         ({"shape": (1,), "count": -1}, "model.count: found -1"),
         ({"shape": (1,), "level": "0.5"}, "model.level: found '0.5', expected a number"),
         ({"shape": (1,), "name": 3}, "model.name: found 3, expected text"),

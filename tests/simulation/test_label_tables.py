@@ -72,7 +72,7 @@ def test_codes_that_no_table_knows_are_refused():
 def test_labels_must_be_whole_numbers():
     whole = Volume(labels(1, 3).array.astype(np.float32), np.eye(4))
     assert apply_table(whole, None)[0].array.max() == CODES["tibia"]
-    with pytest.raises(InputError, match="not whole"):
+    with pytest.raises(InputError, match="not integers"):
         apply_table(Volume(whole.array * 0.5, np.eye(4)), None)
     with pytest.raises(InputError, match="from -1"):
         apply_table(labels(-1, dtype=np.int16), None)

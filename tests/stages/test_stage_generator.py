@@ -131,7 +131,7 @@ def test_its_folder_is_enough_to_predict(tmp_path, cae, made):
     other["model"]["cae"]["hidden_channels"] = 2
     workdir.write_config(folder, other)
     workdir.write_step(folder, 1, workdir.load_state(folder), {}, other, 1)
-    with pytest.raises(InputError, match="the config's model asks for"):
+    with pytest.raises(InputError, match=r"expected .* from the config"):
         trained_models.load_model(folder)
 
 
