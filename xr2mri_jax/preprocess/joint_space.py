@@ -106,6 +106,7 @@ def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace 
     across = np.array([along[1], -along[0]]) / length
     across = across if across[0] > 0 else -across
     strip = _strip(radiograph.array, lateral, along, across, aspect)
+    edge, dark = _edges(strip.values)
 
     def pixels(columns: np.ndarray, heights: np.ndarray) -> np.ndarray:
         points = lateral + columns[:, None] * along + heights[:, None] * length * across
@@ -116,7 +117,7 @@ def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace 
         low, high = _TRACED if name == "medial" else (1 - _TRACED[1], 1 - _TRACED[0])
         traced = (strip.places >= low) & (strip.places <= high)
         columns = strip.places[traced]
-        femur, tibia = _margins(strip, traced)
+        femur, tibia = _margins(strip.heights, edge[:, traced], dark[:, traced])
         upper, lower = np.stack([columns, femur], 1), np.stack([columns, tibia], 1)
         inwards = np.where(columns < 0.5, 1 - columns, columns)
         counted = np.flatnonzero((inwards >= _COUNTED[0]) & (inwards <= _COUNTED[1]))
@@ -177,22 +178,27 @@ def _strip(
     return _Strip(values, heights, places)
 
 
-def _margins(strip: _Strip, traced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Heights of the femur's and the tibia's margin in the traced columns, f64[n] each."""
-    values, heights, _ = strip
+def _edges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brightness derived downwards, and darkness, over the contrast: f32[rows, columns] each."""
     contrast = np.sqrt(
         ndimage.gaussian_filter((values - ndimage.gaussian_filter(values, 15)) ** 2, 15)
     )
     contrast += 0.02 * max(float(np.ptp(values)), 1e-6)
     edge = ndimage.gaussian_filter1d(values, _EDGE, axis=0, order=1)
     edge = _EDGE * ndimage.gaussian_filter1d(edge, 2, axis=1) / contrast
-    dark = (ndimage.gaussian_filter(values, (12, 6)) - values) / contrast
-    summed = np.cumsum(_DARKNESS * dark[:, traced], axis=0)
+    return edge, (ndimage.gaussian_filter(values, (12, 6)) - values) / contrast
+
+
+def _margins(
+    heights: np.ndarray, edge: np.ndarray, dark: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heights of the femur's and the tibia's margin in the columns of `_edges`, f64[n] each."""
+    summed = np.cumsum(_DARKNESS * dark, axis=0)
     above = np.concatenate([np.zeros((1, summed.shape[1])), summed[:-1]])
     largest = round(_LARGEST * _ACROSS)
-    upper, gap = _follow(edge[:, traced], above, _PRIOR * (heights / 0.1) ** 2, largest)
+    upper, gap = _follow(edge, above, _PRIOR * (heights / 0.1) ** 2, largest)
     step = heights[1] - heights[0]
-    rows = _peaks(-edge[:, traced], upper), _peaks(edge[:, traced], upper + gap)
+    rows = _peaks(-edge, upper), _peaks(edge, upper + gap)
     femur, tibia = (
         ndimage.uniform_filter1d(heights[0] + row * step, _SMOOTH, mode="nearest") for row in rows
     )
