@@ -1,12 +1,10 @@
 """Radiographs to probabilities of early osteoarthritis: one file or a folder, one row per knee."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import math
 import os
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from tqdm import tqdm
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
@@ -23,17 +22,12 @@ from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import Listed, list_files, output_name
-from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
-from xr2mri_jax.runtime import processor
 
 # scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
-MOST_WORKERS = 8
-# Decoders change the process's warning filters while they run, so only one may run at a time.
-_DECODING = threading.Lock()
 
 Answers = list[FramedKnee | RefusedKnee]
 
@@ -154,13 +148,17 @@ def graded(
     """Yields the rows in the files' order, while further files are read by other threads."""
     pictures = None if output.pictures is None else KneePictures(grader)
     network = Network(grader, options.batch_size)
-    # Two at least: the first one compiles the network before it reads.
-    workers = min(max(processor.cores(), 2), MOST_WORKERS)
     waiting: list[tuple[str, FramedKnee | RefusedKnee | str]] = []
     names: set[str] = set()
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
         compiled = pool.submit(network.compile)
-        framed = _ahead(pool, listed, grader, options, pictures is not None)
+        drawn = pictures is not None
+        framed = reading.ahead(
+            pool,
+            lambda one: (one.name, framed_knees(one.path, grader, options, drawn)),
+            listed,
+            2 * options.batch_size,
+        )
         for name, found in tqdm(framed, "graded", len(listed), unit="file", disable=None):
             waiting += (
                 [(name, one) for one in found] if isinstance(found, list) else [(name, found)]
@@ -173,30 +171,6 @@ def graded(
         yield from _rows(waiting, grader, network, pictures, output, names)
 
 
-def _ahead(
-    pool: concurrent.futures.ThreadPoolExecutor,
-    listed: Iterable[Listed],
-    grader: KneeGrader,
-    options: GradeOptions,
-    drawn: bool,
-) -> Iterator[tuple[str, Answers | str]]:
-    """Yields each file's knees, or the reason for none, in order; reads two batches ahead."""
-    pending: collections.deque[tuple[str, concurrent.futures.Future[Answers | str]]]
-    pending = collections.deque()
-    try:
-        for one in listed:
-            pending.append((one.name, pool.submit(framed_knees, one.path, grader, options, drawn)))
-            if len(pending) > 2 * options.batch_size:
-                name, future = pending.popleft()
-                yield name, future.result()
-        while pending:
-            name, future = pending.popleft()
-            yield name, future.result()
-    finally:
-        for _, future in pending:
-            future.cancel()
-
-
 def framed_knees(
     path: Path, grader: KneeGrader, options: GradeOptions, drawn: bool
 ) -> Answers | str:
@@ -205,8 +179,7 @@ def framed_knees(
     Source images are kept only if they will be `drawn`, because many knees are in memory at once.
     """
     try:
-        with _DECODING:
-            radiograph = read_radiograph(path)
+        radiograph = reading.decoded(path)
         asked = Asked(options.side, options.spacing, named=named_side(path), force=options.force)
         answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked)
         notes = _contrast_notes(path, radiograph, grader)
@@ -222,8 +195,7 @@ def framed_knees(
             for answer in answers
         ]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
-        text = " ".join(str(error).replace(f"{path}: ", "").split())
-        return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+        return reading.reason(path, error)
 
 
 def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:

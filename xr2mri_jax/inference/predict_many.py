@@ -1,6 +1,5 @@
 """Many radiographs to volumes: a folder or a table of them, and a table of what was done."""
 
-import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -8,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_writable, write_json
+from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
 from xr2mri_jax.inference.predict import (
@@ -30,20 +29,16 @@ from xr2mri_jax.inference.predict import (
 )
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.row_file import RowFile, partial_path
-from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.tables import read_table
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
-from xr2mri_jax.runtime import lock, processor
+from xr2mri_jax.runtime import lock
 
 TABLE, RUN = "predictions.csv", "predictions.json"
 COLUMNS = (
     "file", "side", "volume", "labels", "meshes", "spacing_mm", "spacing_source", "unlike",
     "warnings", "error", "input",
 )  # fmt: skip
-MOST_WORKERS = 8
-# Decoders change the process's warning filters while they run: one at a time.
-_DECODING = threading.Lock()
 
 Rows = list[dict[str, str]]
 
@@ -164,8 +159,8 @@ def _key(one: Listed, options: ManyOptions) -> tuple[str, str]:
         state: tuple[Any, ...] = (stat.st_size, stat.st_mtime_ns)
     except OSError:
         state = ()
-    told = (*state, one.side or options.side, one.spacing or options.spacing)
-    return one.name, hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+    stated = (*state, one.side or options.side, one.spacing or options.spacing)
+    return one.name, hashlib.sha256(repr(stated).encode()).hexdigest()[:16]
 
 
 def _kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:
@@ -226,22 +221,17 @@ def _predicted(
             stems[one.name] = output_name(one.name, "", taken)
     if rest:
         predictor.compile()
-    workers = min(max(processor.cores(), 2), MOST_WORKERS)
-    pending: collections.deque[concurrent.futures.Future[Rows]] = collections.deque()
+    workers = reading.workers()
     progress = tqdm(total=len(listed), initial=len(listed) - len(rest), unit="file", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        try:
-            for one in rest:
-                pending.append(pool.submit(_of_file, one, stems[one.name], predictor, options))
-                if len(pending) > 2 * workers:
-                    yield pending.popleft().result()
-                    progress.update()
-            while pending:
-                yield pending.popleft().result()
-                progress.update()
-        finally:
-            for future in pending:
-                future.cancel()
+        for found in reading.ahead(
+            pool,
+            lambda one: _of_file(one, stems[one.name], predictor, options),
+            rest,
+            2 * workers,
+        ):
+            yield found
+            progress.update()
 
 
 def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions) -> Rows:
@@ -256,8 +246,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
     )
 
     def read() -> tuple[Any, Sequence[FoundKnee | RefusedKnee]]:
-        with _DECODING:
-            radiograph = read_radiograph(one.path)
+        radiograph = reading.decoded(one.path)
         return radiograph, knees_of(radiograph, asked)
 
     answer, reason = _tried(one.path, read)
@@ -285,8 +274,7 @@ def _tried(path: Path, work: Callable[[], Any]) -> tuple[Any, str]:
     try:
         return work(), ""
     except Exception as error:
-        text = " ".join(str(error).replace(f"{path}: ", "").split())
-        return None, text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+        return None, reading.reason(path, error)
 
 
 def _files(name: str, options: ManyOptions) -> OutputFiles:
