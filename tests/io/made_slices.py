@@ -6,6 +6,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
+from xr2mri_jax import io
+
 # Columns grow to the back, rows downwards; the slices' normal points to the patient's right.
 SAGITTAL = [0, 1, 0, 0, 0, -1]
 SERIES = uid.generate_uid()
@@ -88,3 +90,16 @@ def made_enhanced(path, groups, shared, pixels, compress=None, **tags):
         dataset.compress(compress)
     dataset.save_as(path, enforce_file_format=True)
     return path
+
+
+def plain(folder, count=6):
+    """A sound series and what is read of it."""
+    folder.mkdir()
+    for k in range(count):
+        made_slice(folder / f"{k:03d}", k)
+    return io.read_volume(folder)
+
+
+def same(volume, expected):
+    np.testing.assert_array_equal(volume.array, expected.array)
+    np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-9)

@@ -2,24 +2,11 @@
 
 import numpy as np
 import pytest
-from made_slices import SAGITTAL, item, made_enhanced, made_slice, pixels_of
+from made_slices import SAGITTAL, item, made_enhanced, pixels_of, plain, same
 from pydicom import uid
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
-
-
-def plain(folder, count=6):
-    """A sound series and what is read of it."""
-    folder.mkdir()
-    for k in range(count):
-        made_slice(folder / f"{k:03d}", k)
-    return io.read_volume(folder)
-
-
-def same(volume, expected):
-    np.testing.assert_array_equal(volume.array, expected.array)
-    np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-9)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pydicom
 import pytest
-from made_slices import made_series, made_slice
+from made_slices import made_series, made_slice, same
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 
@@ -23,11 +23,6 @@ def folder(tmp_path):
 def expected(tmp_path):
     (tmp_path / "plain").mkdir()
     return io.read_volume(made_series(tmp_path / "plain", 6))
-
-
-def same(volume, expected):
-    np.testing.assert_array_equal(volume.array, expected.array)
-    np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-9)
 
 
 def plane(folder, directions, count, step, start=(-30, -12, 41)):
