@@ -4,6 +4,7 @@ xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
 xr2mri benchmark --suite=joint_space --real=DIR --output=joint_space.json
 xr2mri benchmark --suite=knee_finder --real=DIR --pictures=DIR --output=knee_finder.json
+xr2mri benchmark --suite=long_run [--steps=3000] --output=long_run.json
 xr2mri benchmark --suite=prepare --pairs=200 --output=prepare.json
 xr2mri benchmark --suite=siamese_gap --output=siamese_gap.json
 xr2mri benchmark --suite=siamese_gap_epoch --repeats=3 --output=siamese_gap_epoch.json
@@ -24,7 +25,10 @@ _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "siamese_gap, siamese_gap_epoch: radiograph size in pixels"
 )
 _STEPS = flags.DEFINE_integer(
-    "steps", None, "siamese_gap_epoch: number of training steps to time; default: a full epoch"
+    "steps",
+    None,
+    "siamese_gap_epoch: number of training steps to time; default: a full epoch. long_run: number "
+    "of training steps; default: 3000",
 )
 _VOLUME_SHAPE = flags.DEFINE_list(
     "volume_shape", ["64", "128", "128"], "generator: volume size d,h,w in voxels"

@@ -14,6 +14,7 @@ NAMES = (
     "joint_centre",
     "joint_space",
     "knee_finder",
+    "long_run",
     "prepare",
     "siamese_gap",
     "siamese_gap_epoch",
@@ -55,7 +56,8 @@ def run(
       num_workers: processes of the preparation, 1 or more.
       images: radiographs of the suite "grade", 1 or more.
       model: of that suite, see `benchmarks.grade.run`.
-      steps: of an epoch of siamese_gap_epoch, 1 or more; None: of a whole one.
+      steps: of an epoch of siamese_gap_epoch (None: of a whole one), or of the training of
+        "long_run" (None: 3000), 1 or more.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -89,6 +91,11 @@ def run(
 
         report = joint_space.run(None if real is None else Path(real))
         print(joint_space.table(report))
+    elif suite == "long_run":
+        from xr2mri_jax.tools.benchmarks import long_run
+
+        report = long_run.run(steps)
+        print(long_run.table(report))
     elif suite == "prepare":
         from xr2mri_jax.tools.benchmarks import prepare
 
