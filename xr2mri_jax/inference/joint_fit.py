@@ -156,11 +156,15 @@ def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> n
       moves: f64[2].
     """
     shape = volume.shape
+    rows = shape[1]
+    # The distances are smooth in a horizontal plane: fine rows suffice to see the gap.
+    coarse = moved.shape[1], rows, moved.shape[3]
     chosen = moved[[NAMES.index("tibia"), NAMES.index("femur")]]
-    tibia, femur = np.maximum(surfaces.resized(chosen, shape, order=3), 0.0)
+    tibia, femur = np.maximum(surfaces.resized(chosen, coarse, order=3), 0.0)
     share = tibia / (tibia + femur + 1e-3)
-    below = np.clip((_STILL_MM - _places(shape[1], BOX_MM[1])) / _RAMP_MM, 0.0, 1.0)
-    return _sampled(volume, share * below[:, None] * _move(_places(shape[2], BOX_MM[2]), moves))
+    below = np.clip((_STILL_MM - _places(rows, BOX_MM[1])) / _RAMP_MM, 0.0, 1.0)
+    shift = share * below[:, None] * _move(_places(coarse[2], BOX_MM[2]), moves)
+    return _sampled(volume, surfaces.resized(shift[None].astype(np.float32), shape)[0])
 
 
 def _places(count: int, extent: float) -> np.ndarray:
@@ -170,10 +174,14 @@ def _places(count: int, extent: float) -> np.ndarray:
 
 def _sampled(field: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """A field f32[d, h, w] read `shift` mm (of the same shape) below each place, linearly."""
-    rows = field.shape[1]
-    place = np.arange(rows)[:, None] + shift * (rows / BOX_MM[1])
-    place = np.clip(place, 0, rows - 1)
+    depth, rows, columns = field.shape
+    place = shift.astype(np.float32) * np.float32(rows / BOX_MM[1])
+    place += np.arange(rows, dtype=np.float32)[:, None]
+    np.clip(place, 0, rows - 1, out=place)
     low = np.minimum(place.astype(np.int32), rows - 2)
-    part = (place - low).astype(np.float32)
-    above = np.take_along_axis(field, low, axis=1)
-    return above + part * (np.take_along_axis(field, low + 1, axis=1) - above)
+    place -= low
+    # Flat indices: twice as fast as an index by axis.
+    planes = np.arange(depth, dtype=np.int32)[:, None, None] * (rows * columns)
+    index = low * columns + (planes + np.arange(columns, dtype=np.int32))
+    above = field.take(index)
+    return above + place * (field.take(index + columns) - above)

@@ -35,6 +35,9 @@ from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
 from xr2mri_jax.training.trained import LoadedModel
 
+# Steps of a volume's values: as fine as a scanner's, and such files are a third smaller.
+_LEVELS = np.float32(4096)
+
 
 class Predictor:
     """A loaded model that is compiled once and used for many radiographs.
@@ -144,6 +147,7 @@ class Predictor:
             fitted = fit_joint_space(canonical, distances, wanted)
         if fitted is not None:
             canonical, distances = fitted.volume, fitted.distances
+        canonical = np.round(canonical * _LEVELS) / _LEVELS
         volume = scaled(reorient_ras(from_canonical(canonical, standard.side)), scale)
         record: dict[str, Any] = {
             "statement": STATEMENT,
@@ -162,7 +166,7 @@ class Predictor:
                 "mirrored_back": standard.side == "left",
                 "scale": scale,
                 "world": "RAS mm, origin at the joint centre in the radiograph",
-                "values": "0..1, the scale of the model's training volumes",
+                "values": f"0..1 in steps of 1/{_LEVELS:.0f}, the scale of the training volumes",
             },
             "joint_space": None if fitted is None else fitted.record,
             "warnings": [],
