@@ -5,10 +5,12 @@ import shutil
 import subprocess
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Eight simulated devices; and less effort in compiling, which costs the tests more than running.
+# Eight simulated devices; less effort in compiling, which costs the tests more than running; and no
+# threads within an operation, since there is a process of tests a core.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_cpu_multi_thread_eigen=false",
 )
 
 from collections.abc import Callable, Iterable

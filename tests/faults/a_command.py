@@ -30,7 +30,8 @@ def xr2mri(
     variables = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
-        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        # The cache of compiled programs cannot be written under limits, and would say so.
+        **({"JAX_ENABLE_COMPILATION_CACHE": "false"} if limits else {}),
         **environment,
     }
     return subprocess.run(

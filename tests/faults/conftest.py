@@ -1,4 +1,4 @@
-"""What commands read, made once: a prepared dataset, a run, radiographs, a label map."""
+"""What commands read, made once: a prepared dataset, radiographs, a label map."""
 
 from pathlib import Path
 
@@ -20,14 +20,6 @@ def data(tmp_path_factory) -> Path:
     """Folder of the dataset knee_phantom/smoke."""
     folder = tmp_path_factory.mktemp("data")
     done("prepare", "--dataset=knee_phantom/smoke", f"--data_dir={folder}", "--num_workers=1")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def run(data, tmp_path_factory) -> Path:
-    """An auto-encoder's run of four steps."""
-    folder = tmp_path_factory.mktemp("run") / "cae"
-    done("train", "--config=cae:smoke", f"--workdir={folder}", f"--config.data.data_dir={data}")
     return folder
 
 

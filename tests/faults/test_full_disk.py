@@ -67,25 +67,21 @@ def test_simulate(labels, tmp_path):
     assert not new
 
 
-def test_prepare_export_evaluate_and_train(data, run, tmp_path):
-    dataset = "--dataset=knee_phantom/smoke"
-    folder = old(tmp_path / "exported", "test_0.png", "cases.csv")
-    _, new = refused(folder, "export", dataset, f"--data_dir={data}", f"--output={folder}")
-    assert not new
+def test_prepare_train_and_evaluate(data, tmp_path):
+    folder = old(tmp_path / "prepared")
+    words = "prepare", "--dataset=knee_phantom/smoke", f"--data_dir={folder}", "--num_workers=1"
+    _, new = refused(folder, *words)
+    assert "dataset_info.json" not in new
+
+    run = old(tmp_path / "trained")
+    where = f"--workdir={run}", f"--config.data.data_dir={data}"
+    _, new = refused(run, "train", "--config=cae:smoke", *where)
+    assert new <= {"run.json"}  # whole, and no hindrance to a run that begins anew
+    done("train", "--config=cae:smoke", *where)
 
     folder = old(tmp_path / "evaluated", "metrics.json", "cases.csv", "index.html")
     _, new = refused(folder, "evaluate", f"--workdir={run}", f"--output={folder}")
     assert not new
-
-    folder = old(tmp_path / "prepared")
-    _, new = refused(folder, "prepare", dataset, f"--data_dir={folder}", "--num_workers=1")
-    assert "dataset_info.json" not in new
-
-    folder = old(tmp_path / "trained")
-    where = f"--workdir={folder}", f"--config.data.data_dir={data}"
-    _, new = refused(folder, "train", "--config=cae:smoke", *where)
-    assert new <= {"run.json"}  # whole, and no hindrance to a run that begins anew
-    done("train", "--config=cae:smoke", *where)
 
 
 @pytest.mark.parametrize("verb", ["sample"])

@@ -46,6 +46,8 @@ def test_without_torch_the_report_says_so_and_has_jax(monkeypatch):
 def test_the_command_writes_its_report(monkeypatch, tmp_path, capsys):
     _without_torch(monkeypatch)
     output = tmp_path / "report.json"
+    small = partial(generator.run, overrides=SIZES)
+    monkeypatch.setattr(generator, "run", small)
     suites.run("generator", output, repeats=1, batch_size=1, volume_shape=["16", "16", "16"])
     written = json.loads(output.read_text())
     assert written["suite"] == "generator" and written["training_batch_size"] == 1
