@@ -1,5 +1,6 @@
 """Documented commands are run here or by CI, or are marked as needing data or an accelerator."""
 
+import functools
 import os
 import re
 import shlex
@@ -66,7 +67,7 @@ def test_commands_have_verbs_and_flags_that_exist(block):
         words = shlex.split(command)
         if words[0] != "xr2mri" or words[1].startswith("-"):
             continue
-        done = _run(["--help"], words[1])
+        done = _help(words[1])
         assert done.returncode == 0, f"{block.place}: {done.stderr}"
         for flag in re.findall(r"--([a-z_]+)", command):
             if not re.search(rf"--config\.\S*{flag}", command):
@@ -86,6 +87,11 @@ def test_blocks_that_are_marked_run(page, tmp_path):
             done = _run(words[2:], words[1], tmp_path)
             assert done.returncode == 0, f"{block.place}: {command}\n{done.stderr[-2000:]}"
     assert any(tmp_path.iterdir())
+
+
+@functools.cache
+def _help(verb: str) -> subprocess.CompletedProcess:
+    return _run(["--help"], verb)
 
 
 def _run(arguments: list[str], verb: str, folder: Path = ROOT) -> subprocess.CompletedProcess:

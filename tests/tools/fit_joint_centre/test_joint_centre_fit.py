@@ -51,9 +51,9 @@ def test_examples_show_the_joint_where_they_say(knees):
 def test_fitting_lowers_the_loss_and_a_seed_gives_the_same_weights_again(tmp_path):
     lines = []
     output = tmp_path / "weights.npz"
-    plan = fit.Plan(knees=1, examples=1, steps=12, batch=1, seed=3)
+    plan = fit.Plan(knees=1, examples=1, steps=6, batch=1, seed=3)
     weights = fit.fit(output, plan, say=lines.append)
-    assert len(lines) == 2 and "step 12 of 12" in lines[1]
+    assert len(lines) == 2 and "step 6 of 6" in lines[1]
     again = fit.fit(tmp_path / "again.npz", plan, say=lambda _: None)
     assert all(np.array_equal(weights[name], again[name]) for name in weights)
     with np.load(output) as stored:
@@ -63,7 +63,7 @@ def test_fitting_lowers_the_loss_and_a_seed_gives_the_same_weights_again(tmp_pat
     fresh = fit.init(jax.random.key(3))
     loss = jax.jit(fit.loss)
     first, last = (float(loss(w, x[None], y[None])) for w in (fresh, weights))
-    assert last < 0.8 * first
+    assert last < 0.9 * first
     with pytest.raises(InputError, match="at least 1"):
         fit.fit(output, plan._replace(knees=0))
 
