@@ -11,5 +11,6 @@ LABELS = {
     "mean_shape": "mean shape",
     "mean_shape_scaled": "mean shape, predicted width",
     "mean_shape_true_width": "mean shape, true width",
+    "true_shape_mean_width": "true shape, mean width",
     "mean_prediction": "mean prediction",
 }

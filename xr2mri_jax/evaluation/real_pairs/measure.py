@@ -27,6 +27,7 @@ from xr2mri_jax.inference.label_prediction import LabelPredictor
 from xr2mri_jax.presentation.sources import MODEL
 
 MEAN, MEAN_SCALED, MEAN_TRUE_WIDTH = "mean_shape", "mean_shape_scaled", "mean_shape_true_width"
+TRUE_SHAPE = "true_shape_mean_width"
 MEAN_PREDICTION, SHUFFLED = "mean_prediction", "shuffled_xray"
 CONTROLS = {
     MEAN: "mean signed distance map of all other subjects' true knees, the first map of each",
@@ -34,6 +35,8 @@ CONTROLS = {
     "what the model reads of the size, with everybody's shape",
     MEAN_TRUE_WIDTH: "the same, scaled to the true width of the plateau, which no radiograph "
     "without spacing tells: a reference",
+    TRUE_SHAPE: "the true shape and pose, scaled to the mean width of all other subjects' "
+    "plateaus: a reference, the error of the size alone",
     MEAN_PREDICTION: "mean signed distance map of the model's predictions from all other subjects' "
     "radiographs: the model's own mean knee",
     SHUFFLED: "the predictions from the radiographs of all other subjects: the mean over every "
@@ -140,7 +143,7 @@ def _mean_shapes(
     every: Sequence[Knee],
     targets: Targets,
 ) -> dict[str, list[dict[str, Comparison]]]:
-    """The controls that are mean shapes, against every true knee: by source."""
+    """The controls that are mean or true shapes, against every true knee: by source."""
     true_means = MeanShapes(every, [pair.subject for pair in shapes])
     own_means = MeanShapes(predicted, [pair.subject for pair in pairs])
 
@@ -150,6 +153,10 @@ def _mean_shapes(
             MEAN: mean.bones,
             MEAN_SCALED: mean.of_width(predicted[i].width_mm),
             MEAN_TRUE_WIDTH: mean.of_width(every[i].width_mm),
+            TRUE_SHAPE: {
+                bone: own.scaled(mean.width_mm / every[i].width_mm)
+                for bone, own in every[i].bones.items()
+            },
             MEAN_PREDICTION: own_means.without(pairs[i].subject).bones,
         }
         return {
