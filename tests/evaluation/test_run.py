@@ -1,6 +1,8 @@
 """A whole evaluation of a made stage: files, provenance, refusals, exit code."""
 
+import html
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +91,18 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert found["evaluated"]["dataset"] == "knee_phantom/made"
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
     assert path.read_text().count("<img") == 5
-    assert "dB PSNR" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == found["verdict"]["sentence"] and "dB PSNR" in printed[1]
+    assert html.escape(printed[0]) in path.read_text()
+
+
+def test_a_report_on_phantoms_never_says_real(trained, tmp_path):
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    assert (
+        json.loads((path.parent / "metrics.json").read_text())["verdict"]["origin"] == "simulated"
+    )
+    assert "Planes of the simulated and predicted volume" in path.read_text()
+    assert not re.search(r"\breal\b", re.sub(r"base64,[^\"]*", "", path.read_text()), re.IGNORECASE)
 
 
 def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):
@@ -99,6 +112,7 @@ def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):
     assert path.parent == tmp_path / "there"
     assert set(found["model"]) == {"psnr", "ssim", "mae"}
     assert set(found["controls"]) == {"mean_radiograph", "pca"}
+    assert "5 subjects are too few" in found["verdict"]["sentence"]
     assert found["hidden_variables"]["model"] == 32 and found["hidden_variables"]["pca"] == 5
 
 

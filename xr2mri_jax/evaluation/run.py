@@ -14,6 +14,7 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
+from xr2mri_jax.datasets.origin import UNKNOWN, origin
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
 from xr2mri_jax.evaluation.result import Result
@@ -84,6 +85,7 @@ def evaluate_workdir(
         "stage": stage.name,
         "step": model.step,
         "dataset": data["dataset"],
+        "knees": origin(data["dataset"], builder, split),
         "dtype_trained": model.config.get("dtype", "unknown"),
         "dtype_evaluated": served.dtype_name(model.config),
         **splits,
@@ -124,34 +126,42 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             request.builder,
             store,
             batch_size=request.batch_size or 4,
+            origin=request.evaluated["knees"],
             **request.splits,
         )
+        word = _word(request)
         shown = [
-            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i)))
+            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i), word))
             for text, i in extremes(found)
         ]
     below = (
-        "From top to bottom: the real volume, the predicted one (both with white at the real "
+        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
         f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
         f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
-        "the lateral side at the left; outside the acquired field the real volume is black and "
+        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
         "the difference is not counted."
     )
     pictures = [
-        Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
+        Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
         for text, png in shown
     ]
     rank = Picture(
         figures.ranks(found.cases["retrieval_rank"]),
-        "Retrieval: all real volumes of the split are put in order of their distance to a "
+        f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
         "prediction; this is where the own one stood.",
         "Histogram of the rank of the own volume",
     )
     return _write(found, request, [_bars(found), rank], pictures)
 
 
+def _word(request: _Request) -> str:
+    """What the report calls a volume of the dataset: "real" only if it is."""
+    knees = str(request.evaluated["knees"])
+    return "true" if knees == UNKNOWN else knees
+
+
 def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
-    """The real and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
+    """The true and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
     position = np.array([case])
     mask = store.mask(position)[0, ..., 0]
     real, predicted = store.real(position), store.predicted(position)
@@ -221,6 +231,7 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = classifier_report.write(folder, found.metrics, request.evaluated)
+    print(found.metrics["verdict"]["sentence"])
     for line in classifier.findings(found.metrics):
         print(line)
     return request.folder / page.name
@@ -257,6 +268,7 @@ def _write(
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
+    print(found.metrics["verdict"]["sentence"])
     for line in report.findings(found.metrics):
         print(line)
     return request.folder / page.name

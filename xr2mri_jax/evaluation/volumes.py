@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from xr2mri_jax.data import batches, passes
-from xr2mri_jax.evaluation import controls, retrieval
+from xr2mri_jax.evaluation import controls, properties, retrieval, verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.evaluation.store import SCALE, VolumeStore
 from xr2mri_jax.metrics import image
@@ -26,8 +26,9 @@ CONTROLS = {
 CONVENTION = {
     **image.CONVENTION,
     "controls": CONTROLS,
-    "retrieval": "rank of the own volume among all real volumes of the split by mean squared error "
+    "retrieval": "rank of the own volume among all true volumes of the split by mean squared error "
     "inside both masks; ties count against the model",
+    "verdict": properties.CONVENTION,
 }
 FIELDS = ("xray", "mri", "mask")
 
@@ -41,6 +42,7 @@ def evaluate(
     train_split: str = "train",
     batch_size: int = 4,
     seed: int = 0,
+    origin: str = "unknown",
 ) -> Result:
     """Evaluates a model that turns radiographs into volumes.
 
@@ -53,9 +55,11 @@ def evaluate(
       train_split: what the controls may know.
       batch_size: cases predicted and measured together.
       seed: of the shuffled radiographs and of the bootstrap.
+      origin: of the knees, "real", "simulated" or "unknown", for the verdict.
 
     Returns:
-      metrics with the keys n, convention, model, controls, differences, per_group, retrieval.
+      metrics with the keys n, convention, model, controls, differences, per_group, retrieval,
+      verdict.
 
     Raises:
       InputError: where a split or a field is missing or no control can be made.
@@ -81,7 +85,11 @@ def evaluate(
         for name, volumes in sources.items()
     }
     rank = retrieval.ranks(retrieval.errors(store))
-    metrics = summarise(values, about, CONVENTION, seed)
+    errors = properties.volume_errors(store, mean, partner, properties.labels_of(source, split))
+    metrics = {
+        "verdict": verdict.judge(errors, about["subject"], origin, seed=seed),
+        **summarise(values, about, CONVENTION, seed),
+    }
     metrics["retrieval"] = retrieval.summary(rank)
     columns = {
         **about,

@@ -94,8 +94,9 @@ def page(
 ) -> str:
     """The page as text; arguments as for `write`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
-    if str(evaluated["dataset"]).startswith("knee_phantom"):
+    notices = [metrics["verdict"]["sentence"]] if "verdict" in metrics else []
+    notices.append(f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT)
+    if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
     parts = [
         section("Findings", listed(findings(metrics))),
