@@ -17,6 +17,7 @@ from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.origin import UNKNOWN, origin
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
+from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.models import cae
@@ -41,6 +42,7 @@ class _Request:
     splits: Mapping[str, Any]
     batch_size: int | None
     evaluated: Mapping[str, Any]
+    conventions: tuple[str, ...] = ()
 
 
 def evaluate_workdir(
@@ -52,6 +54,7 @@ def evaluate_workdir(
     step: int | None = None,
     linear_probe: bool = False,
     views: bool = False,
+    conventions: Sequence[str] = (),
 ) -> Path:
     """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
 
@@ -65,6 +68,7 @@ def evaluate_workdir(
       linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
         grade, in place of what it reconstructs.
       views: of a classifier, the mean logits over the views of a radiograph.
+      conventions: of volumes, further conventions to measure by, see `metrics.conventions`.
 
     Returns:
       The report, index.html.
@@ -74,6 +78,11 @@ def evaluate_workdir(
     """
     model = load_chosen(workdir, step)
     stage = model.stage
+    other_conventions.require(conventions)
+    if conventions and not isinstance(stage, Predicts):
+        raise InputError(
+            f"{workdir}: --conventions of the stage {stage.name!r}, expected one that gives volumes"
+        )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
@@ -93,7 +102,7 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     files.require_writable(folder, "--output")
-    request = _Request(model, builder, folder, splits, batch_size, evaluated)
+    request = _Request(model, builder, folder, splits, batch_size, evaluated, tuple(conventions))
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
             f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
@@ -127,6 +136,7 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             store,
             batch_size=request.batch_size or 4,
             origin=request.evaluated["knees"],
+            also=request.conventions,
             **request.splits,
         )
         word = _word(request)

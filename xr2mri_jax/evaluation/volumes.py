@@ -1,13 +1,13 @@
 """Evaluation of predicted volumes: the model, three controls, retrieval, groups of knees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from xr2mri_jax.data import batches, passes
-from xr2mri_jax.evaluation import controls, properties, retrieval, verdict
+from xr2mri_jax.evaluation import controls, conventions, properties, retrieval, verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.evaluation.store import SCALE, VolumeStore
 from xr2mri_jax.metrics import image
@@ -43,6 +43,7 @@ def evaluate(
     batch_size: int = 4,
     seed: int = 0,
     origin: str = "unknown",
+    also: Sequence[str] = (),
 ) -> Result:
     """Evaluates a model that turns radiographs into volumes.
 
@@ -56,10 +57,11 @@ def evaluate(
       batch_size: cases predicted and measured together.
       seed: of the shuffled radiographs and of the bootstrap.
       origin: of the knees, "real", "simulated" or "unknown", for the verdict.
+      also: further conventions to measure by, see `metrics.conventions`.
 
     Returns:
       metrics with the keys n, convention, model, controls, differences, per_group, retrieval,
-      verdict.
+      verdict, conventions.
 
     Raises:
       InputError: where a split or a field is missing or no control can be made.
@@ -67,10 +69,11 @@ def evaluate(
     training = controls.TrainingSummary()
     for batch in passes.batches(source, train_split, FIELDS, batch_size, "training volumes"):
         training.add(batch)
+    mean = training.mean_volume()
+    conventions.require(also, mean.shape[:-1])
     about, xrays = _predict_all(predict, source, split, batch_size, store)
     partner = controls.shuffled(about["subject"], seed)
     neighbour = training.nearest(xrays, about["subject"])
-    mean = training.mean_volume()
     records, _ = batches.open_records(
         passes.part(source, train_split), train_split, ("mri", "mask")
     )
@@ -84,6 +87,7 @@ def evaluate(
         name: passes.measure(_metrics_of(volumes, store), store.cases, batch_size, name)
         for name, volumes in sources.items()
     }
+    other = conventions.measure(also, store, sources)
     rank = retrieval.ranks(retrieval.errors(store))
     errors = properties.volume_errors(store, mean, partner, properties.labels_of(source, split))
     metrics = {
@@ -91,9 +95,11 @@ def evaluate(
         **summarise(values, about, CONVENTION, seed),
     }
     metrics["retrieval"] = retrieval.summary(rank)
+    metrics["conventions"] = conventions.summarise(other, about["subject"], seed)
     columns = {
         **about,
         **value_columns(values),
+        **conventions.columns(other),
         "retrieval_rank": rank.tolist(),
         "nearest_training_index": neighbour.tolist(),
         "shuffled_with_index": [about["index"][i] for i in partner],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import files
+from xr2mri_jax.presentation import convention_tables
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
@@ -101,6 +102,9 @@ def page(
     parts = [
         section("Findings", listed(findings(metrics))),
         section("Metrics", _metric_table(metrics) + "".join(map(figure, charts))),
+        section("Other conventions", convention_tables.tables(metrics["conventions"]))
+        if metrics.get("conventions")
+        else "",
         section("Controls", _meanings(metrics)),
         section("Single cases", "".join(map(figure, cases))) if cases else "",
         section("Groups", _group_tables(metrics)),
