@@ -86,7 +86,8 @@ def trained(monkeypatch):
 def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     path = run.evaluate_workdir(tmp_path, batch_size=2)
     assert path == tmp_path / "evaluation" / "index.html"
-    assert {p.name for p in path.parent.iterdir()} == {"index.html", "metrics.json", "cases.csv"}
+    written = {"index.html", "metrics.json", "cases.csv", "README.md"}
+    assert {p.name for p in path.parent.iterdir()} == written
     found = json.loads((path.parent / "metrics.json").read_text())
     assert found["n"] == 5 and found["evaluated"]["step"] == 3
     assert found["evaluated"]["dataset"] == "knee_phantom/made"

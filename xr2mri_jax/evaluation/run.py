@@ -16,9 +16,17 @@ from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.origin import UNKNOWN, origin
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
+from xr2mri_jax.evaluation import (
+    classifier,
+    classifier_report,
+    model_card,
+    probe,
+    radiographs,
+    result,
+    volumes,
+)
 from xr2mri_jax.evaluation import conventions as other_conventions
-from xr2mri_jax.evaluation.result import Result
+from xr2mri_jax.evaluation.result import Result, extremes
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
@@ -56,7 +64,8 @@ def evaluate_workdir(
     views: bool = False,
     conventions: Sequence[str] = (),
 ) -> Path:
-    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
+    """Evaluates the run in `workdir`: metrics.json, cases.csv, index.html and the model card
+    README.md, all new or all old.
 
     Args:
       workdir: the folder of a training run of any stage.
@@ -241,25 +250,11 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = classifier_report.write(folder, found.metrics, request.evaluated)
+        _write_card(folder, request, found)
     print(found.metrics["verdict"]["sentence"])
     for line in classifier.findings(found.metrics):
         print(line)
     return request.folder / page.name
-
-
-def extremes(found: Result) -> list[tuple[str, int]]:
-    """What to say of the best, the median and the worst case by PSNR, and which they are."""
-    psnr = found.values[MODEL]["psnr"]
-    order = np.argsort(-psnr, kind="stable")
-    chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
-    return [
-        (
-            f"{name} case by PSNR, {psnr[i]:.2f} dB: number {found.cases['index'][i]}, "
-            f"{found.cases['side'][i]} knee, Kellgren-Lawrence grade {found.cases['kl'][i]}",
-            int(i),
-        )
-        for name, i in chosen.items()
-    ]
 
 
 def _bars(found: Result) -> Picture:
@@ -278,7 +273,17 @@ def _write(
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
+        _write_card(folder, request, found)
     print(found.metrics["verdict"]["sentence"])
     for line in report.findings(found.metrics):
         print(line)
     return request.folder / page.name
+
+
+def _write_card(folder: Path, request: _Request, found: Result) -> None:
+    about = request.evaluated
+    text = model_card.of_run(
+        about["workdir"], request.model, request.builder, about["knees"], found.metrics,
+        about["split"],
+    )  # fmt: skip
+    files.write_text(folder / model_card.NAME, text)

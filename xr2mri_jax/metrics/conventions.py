@@ -38,12 +38,11 @@ def x2ct_gan(
       ValueError: shapes differ or an axis is shorter than 7.
     """
     prediction = np.clip(prediction, 0, 1)
-    scaled = [(np.asarray(x, np.float64) * X2CT_SCALE).astype(np.int32) for x in
-              (prediction, target)]  # fmt: skip
+    p, t = ((np.asarray(x, np.float64) * X2CT_SCALE).astype(np.int32) for x in (prediction, target))
     axes = range(prediction.ndim)
     return {
-        "psnr_3d": norms.psnr(*scaled, mask, peak=X2CT_PEAK),
-        "psnr_slices": float(np.mean([_psnr_of_slices(*scaled, mask, axis) for axis in axes])),
+        "psnr_3d": norms.psnr(p, t, mask, peak=X2CT_PEAK),
+        "psnr_slices": float(np.mean([_psnr_of_slices(p, t, mask, axis) for axis in axes])),
         "ssim_slices": float(
             np.mean(
                 [ssim(prediction, target, mask, SLICES, [a for a in axes if a != x]) for x in axes]
