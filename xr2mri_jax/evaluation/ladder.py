@@ -25,7 +25,9 @@ FLIPPED, BLANKED = "side flipped", "blanked"
 CONDITIONS = (OWN, *(f"blurred {s:g} mm" for s in BLURS_MM), FLIPPED, BLANKED, OTHER, LINEAR)
 WHOLE, ALL_BANDS = "whole field", "all"
 STRUCTURES = (*structures.STRUCTURES, WHOLE)
-MOST_BYTES = 1 << 30
+MOST_BYTES = 1 << 29
+# Validation cases on which the linear regression chooses its numbers of components.
+MOST_CHOOSING = 32
 LEVEL = 0.95
 CONVENTION = {
     "explained": "1 - squared error / squared error of the mean training volume, sums over all "
@@ -38,7 +40,7 @@ CONVENTION = {
     "blanked": "every pixel at the mean of the training radiographs",
     "other subject": "the radiograph of another subject, each used once",
     "linear regression": "principal components of radiographs to those of volumes, least squares; "
-    "numbers of components chosen on the validation split",
+    "numbers of components chosen on at most 32 cases of the validation split",
 }
 
 
@@ -95,10 +97,8 @@ def measure(
     train, evaluated = (_read(source, part, batch_size) for part in (train_split, eval_split))
     mean, filled = _filled(train)
     fits = {count: LinearFits(train["xray"][:count], filled[:count]) for count in _sizes(filled)}
-    linear = {
-        count: fit.best(evaluated["xray"], evaluated["mri"], evaluated["mask"] > 0)
-        for count, fit in fits.items()
-    }
+    chosen = [evaluated[name][:MOST_CHOOSING] for name in ("xray", "mri", "mask")]
+    linear = {count: fit.best(*chosen) for count, fit in fits.items()}
     xrays, about = passes.answers(lambda x: x, source, split, batch_size, "radiographs")
     partner = controls.shuffled(about["subject"], 0)
     of = conditions(np.asarray(xrays), partner, float(train["xray"].mean()))

@@ -76,20 +76,20 @@ class LinearFits:
     def best(self, xrays: np.ndarray, volumes: np.ndarray, mask: np.ndarray) -> LinearModel:
         """The model with the least squared error on other cases.
 
+        Equal numbers of components are tried first, then other numbers of the volumes'.
+
         Args:
           xrays: f32[m, h, w, 1].
           volumes: f32[m, d, h, w, 1].
           mask: bool of the same shape, where it counts.
         """
+
+        def error(model: LinearModel) -> float:
+            return float(np.square(model.predict(xrays) - volumes)[mask].mean())
+
         sizes = [k for k in COMPONENTS if k < self.largest()] + [self.largest()]
-        found = []
-        for of_xrays in sizes:
-            for of_volumes in sizes:
-                model = self.model(of_xrays, of_volumes)
-                error = np.square(model.predict(xrays) - volumes)[mask].mean()
-                found.append((float(error), of_xrays, of_volumes))
-        _, of_xrays, of_volumes = min(found)
-        return self.model(of_xrays, of_volumes)
+        equal = min((self.model(k, k) for k in sizes), key=error)
+        return min((self.model(equal.components[0], k) for k in sizes), key=error)
 
 
 def _decomposed(centred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
