@@ -59,7 +59,7 @@ def _structures(axes: Axes, explained: Mapping[str, Any]) -> None:
     ):
         _points(axes, np.arange(len(names)) + shift, [found[n] for n in names], colour, label)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+    axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names], fontsize=7)
     axes.set_ylabel("share of variance explained")
     axes.set_ylim(top=1)
     axes.legend(frameon=False, loc="upper right")
@@ -70,7 +70,7 @@ def _controls(axes: Axes, explained: Mapping[str, Any]) -> None:
     rows = [name for name in explained if name != "linear regression"]
     columns = list(explained[rows[0]])
     values = np.array([[_value(explained[row][name]) for name in columns] for row in rows])
-    axes.set_title("The same generator, its radiograph changed")
+    axes.set_title("Radiograph changed, generator")
     _table(axes, values, rows, columns)
 
 
@@ -80,7 +80,11 @@ def _bands(axes: Axes, bands: Mapping[str, Any]) -> None:
     columns = list(own[rows[0]])
     values = np.array([[_value(own[row][name]) for name in columns] for row in rows])
     axes.set_title("By wavelength, generator")
-    _table(axes, values, rows, [name.replace("> ", ">").replace("< ", "<") for name in columns])
+    _table(axes, values, rows, [_wavelengths(name) for name in columns])
+
+
+def _wavelengths(band: str) -> str:
+    return band.replace("> ", ">").replace("< ", "<").replace("-", "\u2013")
 
 
 def _table(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> None:
@@ -91,7 +95,8 @@ def _table(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequenc
             column, row, text, ha="center", va="center", fontsize=7,
             color="white" if abs(value) > 0.6 else "black",
         )  # fmt: skip
-    axes.set_xticks(range(len(columns)), [name.replace(" ", "\n", 1) for name in columns])
+    names = [name.replace(" ", "\n", 1) for name in columns]
+    axes.set_xticks(range(len(columns)), names, fontsize=7)
     axes.set_yticks(range(len(rows)), rows)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
