@@ -63,7 +63,6 @@ def write(
             )
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     served.require_same_contrast(model.config, builder)
-    train_split = data["train_split"]
     content = {
         "evaluated": {
             "workdir": os.fspath(workdir),
@@ -72,20 +71,7 @@ def write(
             "split": split,
             "xr2mri_jax": xr2mri_jax.__version__,
         },
-        "knees": origin(data["dataset"], builder, split),
-        **ladder.measure(
-            _predict(model), builder, split, train_split, data["eval_split"], batch_size
-        ),
-        "runs": [
-            {
-                "workdir": path,
-                "training_cases": passes.count(builder, other.config["data"]["train_split"]),
-                ladder.WHOLE: ladder.of_run(
-                    _predict(other), builder, split, train_split, batch_size
-                ),
-            }
-            for path, other in others.items()
-        ],
+        **_measured(model, others, builder, split, batch_size),
     }
     drawn = ladder_figure.figure(content)
     with files.replaced_folder(folder) as place:
@@ -93,6 +79,25 @@ def write(
         for ending, image in drawn.items():
             (place / f"{NAME}.{ending}").write_bytes(image)
     return folder, content
+
+
+def _measured(
+    model: LoadedModel, others: dict[str, LoadedModel], builder: Any, split: str, batch_size: int
+) -> dict[str, Any]:
+    data = model.config["data"]
+    train_split = data["train_split"]
+    found = ladder.measure(
+        _predict(model), builder, split, train_split, data["eval_split"], batch_size
+    )
+    runs = [
+        {
+            "workdir": path,
+            "training_cases": passes.count(builder, other.config["data"]["train_split"]),
+            ladder.WHOLE: ladder.of_run(_predict(other), builder, split, train_split, batch_size),
+        }
+        for path, other in others.items()
+    ]
+    return {"knees": origin(data["dataset"], builder, split), **found, "runs": runs}
 
 
 def findings(content: dict[str, Any]) -> list[str]:

@@ -79,13 +79,8 @@ def evaluate(
         for name, make in sources.items()
     }
     convention = {**image.CONVENTION, "mask": "every pixel counts", "controls": CONTROLS}
-    named = {
-        LABELS_IN_SENTENCE[name]: found["mae"] for name, found in values.items() if name != MODEL
-    }
     metrics = {
-        "verdict": verdict.judge_reconstruction(
-            values[MODEL]["mae"], named, about["subject"], seed=seed
-        ),
+        "verdict": _verdict(values, about["subject"], seed),
         **summarise(values, about, convention, seed),
     }
     metrics["hidden_variables"] = {
@@ -96,6 +91,15 @@ def evaluate(
         + ("as many as the auto-encoder" if components == hidden_variables else "fewer here"),
     }
     return Result(metrics, {**about, **value_columns(values)}, values, xrays)
+
+
+def _verdict(
+    values: dict[str, dict[str, np.ndarray]], subjects: list[str], seed: int
+) -> dict[str, Any]:
+    named = {
+        LABELS_IN_SENTENCE[name]: found["mae"] for name, found in values.items() if name != MODEL
+    }
+    return verdict.judge_reconstruction(values[MODEL]["mae"], named, subjects, seed=seed)
 
 
 def _read(

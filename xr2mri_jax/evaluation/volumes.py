@@ -90,12 +90,13 @@ def evaluate(
     other = conventions.measure(also, store, sources)
     rank = retrieval.ranks(retrieval.errors(store))
     errors = properties.volume_errors(store, mean, partner, properties.labels_of(source, split))
+    subjects = about["subject"]
     metrics = {
-        "verdict": verdict.judge(errors, about["subject"], origin, seed=seed),
+        "verdict": verdict.judge(errors, subjects, origin, seed=seed),
         **summarise(values, about, CONVENTION, seed),
+        "retrieval": retrieval.summary(rank),
+        "conventions": conventions.summarise(other, subjects, seed),
     }
-    metrics["retrieval"] = retrieval.summary(rank)
-    metrics["conventions"] = conventions.summarise(other, about["subject"], seed)
     columns = {
         **about,
         **value_columns(values),
