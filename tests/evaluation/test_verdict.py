@@ -11,6 +11,8 @@ from xr2mri_jax.datasets.origin import origin, origin_of_file
 from xr2mri_jax.evaluation import verdict, volumes
 from xr2mri_jax.evaluation.real_pairs.evidence import quantity_errors
 from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.metrics.structures import regions
+from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.presentation.sources import MODEL
 
 SUBJECTS = [f"s{i // 2}" for i in range(24)]
@@ -188,6 +190,21 @@ def test_without_labels_coarse_and_fine_are_judged(source):
     assert found["properties"]["coarse anatomy"]["evidence"]
     assert found["properties"]["bone shape"] is None
     assert "bone shape, joint space, cartilage and texture not measured" in found["sentence"]
+
+
+def test_regions_by_hand():
+    labels = np.zeros((5, 12, 5), np.uint8)
+    labels[:, :5], labels[:, 7:] = CODES["femur"], CODES["tibia"]
+    labels[2, 5, 2] = CODES["medial_tibial_cartilage"]
+    found = regions(labels, (4.0, 4.0, 4.0))
+    rows = {name: set(np.nonzero(region)[1].tolist()) for name, region in found.items()}
+    assert rows["bone shape"] == {4, 5, 6, 7} and rows["joint space"] == {4, 5, 6, 7}
+    assert rows["texture"] == {0, 1, 2, 3, 8, 9, 10, 11}
+    assert found["cartilage"].sum() == 1
+    finer = regions(labels, (2.0, 2.0, 2.0))
+    assert set(np.nonzero(finer["bone shape"])[1].tolist()) == set(range(3, 9))
+    nothing = regions(np.zeros((3, 3, 3), np.uint8), (4.0, 4.0, 4.0))
+    assert not any(region.any() for region in nothing.values())
 
 
 def test_errors_of_quantities_use_other_subjects_only():

@@ -18,7 +18,8 @@ COARSE_MM = 20.0
 UNLABELLED = ("coarse anatomy", "fine detail")
 CONVENTION = {
     "error": "mean squared error of the intensities, per case, inside the acquired field",
-    "bone shape": f"within {structures.SHELL_MM:g} mm of the surface of femur, tibia and patella",
+    "bone shape": f"within {structures.SHELL_MM:g} mm, along each axis, of the surface of femur, "
+    "tibia and patella",
     "joint space": "between femur and tibia along the leg, with one voxel of either bone",
     "cartilage": "in the cartilage plates",
     "texture": f"in bone deeper than {structures.SHELL_MM:g} mm, wavelengths below "

@@ -77,22 +77,29 @@ def regions(labels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, np.nda
       spacing_mm: voxel size along d, h, w.
 
     Returns:
-      bool[d, h, w]: "bone shape", within `SHELL_MM` (at least a voxel) of the surface of femur,
-      tibia and patella;
-      "joint space", between femur and tibia along h with one voxel of either; "cartilage";
-      "texture", bone deeper than that.
+      bool[d, h, w]: "bone shape", within `SHELL_MM` (at least a voxel) along each axis of the
+      surface of femur, tibia and patella; "joint space", between femur and tibia along h with one
+      voxel of either; "cartilage"; "texture", bone deeper than that.
     """
     bone = {name: labels == CODES[name] for name in BONES}
     solid = bone["femur"] | bone["tibia"] | bone["patella"]
-    inside = ndimage.distance_transform_edt(solid, spacing_mm)
-    outside = ndimage.distance_transform_edt(~solid, spacing_mm)
-    shell = max(SHELL_MM, *spacing_mm)
+    grown, core = (_moved(solid, spacing_mm, grow) for grow in (True, False))
     return {
-        "bone shape": (np.where(solid, inside, outside) <= shell) & solid.any(),
+        "bone shape": grown & ~core,
         "joint space": _between(bone["femur"], bone["tibia"]),
         "cartilage": structures(labels)["cartilage"],
-        "texture": solid & (inside > shell),
+        "texture": core,
     }
+
+
+def _moved(solid: np.ndarray, spacing_mm: Sequence[float], grow: bool) -> np.ndarray:
+    """The region grown or shrunken by `SHELL_MM`, at least a voxel, along each axis."""
+    change = ndimage.maximum_filter1d if grow else ndimage.minimum_filter1d
+    moved = solid.astype(np.uint8)
+    for axis, step in enumerate(spacing_mm):
+        reach = max(1, round(SHELL_MM / step))
+        moved = change(moved, 2 * reach + 1, axis=axis, mode="nearest")
+    return moved > 0
 
 
 def _between(femur: np.ndarray, tibia: np.ndarray) -> np.ndarray:
