@@ -1,6 +1,7 @@
 """Evaluates a trained stage on a held-out split or on real pairs, and writes a report.
 
 xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
+    [--conventions=x2ct_gan,no_data_range,monai,further]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
 xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
@@ -45,6 +46,13 @@ _VIEWS = flags.DEFINE_bool(
     False,
     "classifier: average over slightly moved views of each radiograph (test-time augmentation)",
 )
+_CONVENTIONS = flags.DEFINE_list(
+    "conventions",
+    [],
+    "volumes: also measure as other codes do: x2ct_gan (PSNR of peak 4095, SSIM of slices), "
+    "no_data_range (scikit-image without a data range), monai (with MS-SSIM), further (NMSE, NMI, "
+    "HFEN)",
+)
 
 
 def main() -> None:
@@ -65,6 +73,7 @@ def main() -> None:
         step=_STEP.value,
         linear_probe=_LINEAR_PROBE.value,
         views=_VIEWS.value,
+        conventions=_CONVENTIONS.value,
     )
     print(f"report: {report}")
 

@@ -53,4 +53,5 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
         report.section("Calibration", report.figure(diagram)),
         report.section("How it was measured", report.measured(metrics, evaluated)),
     ]
-    return report.document(title, [report.STATEMENT], parts)
+    notices = [metrics["verdict"]["sentence"], report.STATEMENT]
+    return report.document(title, notices, parts)

@@ -14,9 +14,19 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
+from xr2mri_jax.datasets.origin import UNKNOWN, origin
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
-from xr2mri_jax.evaluation.result import Result
+from xr2mri_jax.evaluation import (
+    classifier,
+    classifier_report,
+    model_card,
+    probe,
+    radiographs,
+    result,
+    volumes,
+)
+from xr2mri_jax.evaluation import conventions as other_conventions
+from xr2mri_jax.evaluation.result import Result, extremes
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
@@ -40,6 +50,7 @@ class _Request:
     splits: Mapping[str, Any]
     batch_size: int | None
     evaluated: Mapping[str, Any]
+    conventions: tuple[str, ...] = ()
 
 
 def evaluate_workdir(
@@ -51,8 +62,10 @@ def evaluate_workdir(
     step: int | None = None,
     linear_probe: bool = False,
     views: bool = False,
+    conventions: Sequence[str] = (),
 ) -> Path:
-    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
+    """Evaluates the run in `workdir`: metrics.json, cases.csv, index.html and the model card
+    README.md, all new or all old.
 
     Args:
       workdir: the folder of a training run of any stage.
@@ -64,6 +77,7 @@ def evaluate_workdir(
       linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
         grade, in place of what it reconstructs.
       views: of a classifier, the mean logits over the views of a radiograph.
+      conventions: of volumes, further conventions to measure by, see `metrics.conventions`.
 
     Returns:
       The report, index.html.
@@ -73,6 +87,11 @@ def evaluate_workdir(
     """
     model = load_chosen(workdir, step)
     stage = model.stage
+    other_conventions.require(conventions)
+    if conventions and not isinstance(stage, Predicts):
+        raise InputError(
+            f"{workdir}: --conventions of the stage {stage.name!r}, expected one that gives volumes"
+        )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
@@ -84,6 +103,7 @@ def evaluate_workdir(
         "stage": stage.name,
         "step": model.step,
         "dataset": data["dataset"],
+        "knees": origin(data["dataset"], builder, split),
         "dtype_trained": model.config.get("dtype", "unknown"),
         "dtype_evaluated": served.dtype_name(model.config),
         **splits,
@@ -91,7 +111,7 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     files.require_writable(folder, "--output")
-    request = _Request(model, builder, folder, splits, batch_size, evaluated)
+    request = _Request(model, builder, folder, splits, batch_size, evaluated, tuple(conventions))
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
             f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
@@ -124,34 +144,43 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             request.builder,
             store,
             batch_size=request.batch_size or 4,
+            origin=request.evaluated["knees"],
+            also=request.conventions,
             **request.splits,
         )
+        word = _word(request)
         shown = [
-            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i)))
+            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i), word))
             for text, i in extremes(found)
         ]
     below = (
-        "From top to bottom: the real volume, the predicted one (both with white at the real "
+        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
         f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
         f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
-        "the lateral side at the left; outside the acquired field the real volume is black and "
+        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
         "the difference is not counted."
     )
     pictures = [
-        Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
+        Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
         for text, png in shown
     ]
     rank = Picture(
         figures.ranks(found.cases["retrieval_rank"]),
-        "Retrieval: all real volumes of the split are put in order of their distance to a "
+        f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
         "prediction; this is where the own one stood.",
         "Histogram of the rank of the own volume",
     )
     return _write(found, request, [_bars(found), rank], pictures)
 
 
+def _word(request: _Request) -> str:
+    """What the report calls a volume of the dataset: "real" only if it is."""
+    knees = str(request.evaluated["knees"])
+    return "true" if knees == UNKNOWN else knees
+
+
 def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
-    """The real and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
+    """The true and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
     position = np.array([case])
     mask = store.mask(position)[0, ..., 0]
     real, predicted = store.real(position), store.predicted(position)
@@ -221,24 +250,11 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = classifier_report.write(folder, found.metrics, request.evaluated)
+        _write_card(folder, request, found)
+    print(found.metrics["verdict"]["sentence"])
     for line in classifier.findings(found.metrics):
         print(line)
     return request.folder / page.name
-
-
-def extremes(found: Result) -> list[tuple[str, int]]:
-    """What to say of the best, the median and the worst case by PSNR, and which they are."""
-    psnr = found.values[MODEL]["psnr"]
-    order = np.argsort(-psnr, kind="stable")
-    chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
-    return [
-        (
-            f"{name} case by PSNR, {psnr[i]:.2f} dB: number {found.cases['index'][i]}, "
-            f"{found.cases['side'][i]} knee, Kellgren-Lawrence grade {found.cases['kl'][i]}",
-            int(i),
-        )
-        for name, i in chosen.items()
-    ]
 
 
 def _bars(found: Result) -> Picture:
@@ -257,6 +273,17 @@ def _write(
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
         page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
+        _write_card(folder, request, found)
+    print(found.metrics["verdict"]["sentence"])
     for line in report.findings(found.metrics):
         print(line)
     return request.folder / page.name
+
+
+def _write_card(folder: Path, request: _Request, found: Result) -> None:
+    about = request.evaluated
+    text = model_card.of_run(
+        about["workdir"], request.model, request.builder, about["knees"], found.metrics,
+        about["split"],
+    )  # fmt: skip
+    files.write_text(folder / model_card.NAME, text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import files
+from xr2mri_jax.presentation import convention_tables
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
@@ -94,12 +95,16 @@ def page(
 ) -> str:
     """The page as text; arguments as for `write`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
-    if str(evaluated["dataset"]).startswith("knee_phantom"):
+    notices = [metrics["verdict"]["sentence"]] if "verdict" in metrics else []
+    notices.append(f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT)
+    if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
     parts = [
         section("Findings", listed(findings(metrics))),
         section("Metrics", _metric_table(metrics) + "".join(map(figure, charts))),
+        section("Other conventions", convention_tables.tables(metrics["conventions"]))
+        if metrics.get("conventions")
+        else "",
         section("Controls", _meanings(metrics)),
         section("Single cases", "".join(map(figure, cases))) if cases else "",
         section("Groups", _group_tables(metrics)),

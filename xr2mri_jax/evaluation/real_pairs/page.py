@@ -26,7 +26,11 @@ from xr2mri_jax.presentation import figures, label_figures, report
 from xr2mri_jax.presentation.report import Picture
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
-TITLE = "Evaluation on real pairs of radiograph and segmented MRI"
+TITLES = {
+    "real": "Evaluation on real pairs of radiograph and segmented MRI",
+    "simulated": "Evaluation on simulated pairs of radiograph and segmented MRI",
+    "unknown": "Evaluation on pairs of radiograph and segmented MRI",
+}
 NOTICE = (
     "The radiographs were taken standing with bent knees, the MRI lying: poses differ, and a "
     "radiograph without pixel spacing tells no size. Shapes are therefore compared after rigid and "
@@ -62,8 +66,9 @@ def page(content: Mapping[str, Any], evaluated: Mapping[str, Any], found: Measur
         report.section("Single cases", "".join(map(report.figure, _cases(found)))),
         report.section("How it was measured", report.measured(content, evaluated)),
     ]
-    notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
-    return report.document(TITLE, notices, parts)
+    judged = content["verdict"]
+    notices = [judged["sentence"], f"{report.STATEMENT} {report.GUESSED}", NOTICE]
+    return report.document(TITLES[judged["origin"]], notices, parts)
 
 
 def findings(content: Mapping[str, Any]) -> list[str]:

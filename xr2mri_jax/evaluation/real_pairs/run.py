@@ -9,6 +9,7 @@ import xr2mri_jax
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs import page
+from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
@@ -71,14 +72,18 @@ def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
       output: new or empty.
       evaluated: what was evaluated, JSON-able.
     """
-    content = {**summarise(found, SEED), "evaluated": dict(evaluated)}
+    content = {
+        "verdict": judged(found, SEED),
+        **summarise(found, SEED),
+        "evaluated": dict(evaluated),
+    }
     table = columns(found)
     with files.atomic_folder(output) as partial:
         files.write_json(partial / RESULT, content)
         write_table(partial / "cases.csv", tuple(table), zip(*table.values(), strict=True))
         text = page.page(content, evaluated, found)
         (partial / "index.html").write_text(text, encoding="utf-8")
-    for line in page.findings(content):
+    for line in (content["verdict"]["sentence"], *page.findings(content)):
         print(line)
     return output / "index.html"
 
