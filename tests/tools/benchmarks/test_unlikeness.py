@@ -41,11 +41,11 @@ def test_counts_follow_from_the_distances(real, monkeypatch):
     report = unlikeness.run(real, 3, 40)
     # Every second crop sets the limit: 0, 2, ..., 38.
     assert report["limit"] == pytest.approx(np.quantile(np.arange(0, 40, 2), 0.95))
-    assert report["real"] == {"n": 20, "refused": 0, "above": 2, "told": 2, "warned": 3}
+    assert report["real"] == {"n": 20, "refused": 0, "above": 2, "told": 2, "inverted": 3}
     kinds = report["kinds"]
     assert kinds["wrong polarity"]["above"] + kinds["wrong polarity"]["refused"] == 20
     assert kinds["upside down"] == kinds["on its side"] == report["real"]
-    assert kinds["frontal phantom"] == {"n": 3, "refused": 1, "above": 0, "told": 1, "warned": 1}
+    assert kinds["frontal phantom"] == {"n": 3, "refused": 1, "above": 0, "told": 1, "inverted": 1}
     assert kinds["side view (phantom)"]["told"] == 3
     text = unlikeness.table(report)
     assert "frontal phantom: 1 of 3 told (33.3%): 1 refused, 0 above" in text

@@ -19,6 +19,7 @@ from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knees import DARK_BONE
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 from xr2mri_jax.tools.benchmarks.strange_films import strange_films
 from xr2mri_jax.tools.fit_knee_finder.harder import lateral_views
@@ -40,7 +41,8 @@ def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
 
     Returns:
       The report, JSON-able: kept, limit, calibration_crops, and real and kinds (by name) with n,
-      refused, above (the limit), told (either) and warned (neither, but with a warning).
+      refused, above (the limit), told (either) and inverted (neither: seen as dark bone and turned
+      bright, with a warning).
 
     Raises:
       InputError: no folder or no crops in it.
@@ -82,7 +84,7 @@ def table(report: Mapping[str, Any]) -> str:
         lines.append(
             f"{name}: {row['told']} of {row['n']} told ({row['told'] / row['n']:.1%}): "
             f"{row['refused']} refused, {row['above']} above the limit; of the others "
-            f"{row['warned']} with a warning"
+            f"{row['inverted']} inverted with a warning"
         )
     return "\n".join(lines)
 
@@ -109,7 +111,7 @@ def _kinds(crops: np.ndarray, real: Path, count: int) -> dict[str, list[Radiogra
 def _distance(
     radiograph: Radiograph, grader: KneeGrader, network: Network
 ) -> tuple[float, bool] | None:
-    """The least distance of the knees that are found, and if there is a warning; None of none."""
+    """The least distance of the knees that are found, and if one was inverted; None of none."""
     assert grader.likeness is not None  # a grader that ships has one
     try:
         answers = frame_knees(radiograph, grader.image_shape, grader.contrast, Asked())
@@ -117,12 +119,12 @@ def _distance(
         return None
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     found = [grader.likeness.distance(network(knee.image[None])[1])[0] for knee in knees]
-    return (float(min(found)), any(knee.notes for knee in knees)) if found else None
+    return (float(min(found)), any(DARK_BONE in knee.notes for knee in knees)) if found else None
 
 
 def _told(found: list[tuple[float, bool] | None], limit: float) -> dict[str, int]:
     refused = sum(one is None for one in found)
     above = sum(one is not None and one[0] > limit for one in found)
-    warned = sum(one is not None and one[0] <= limit and one[1] for one in found)
-    told = {"refused": refused, "above": above, "told": refused + above, "warned": warned}
+    inverted = sum(one is not None and one[0] <= limit and one[1] for one in found)
+    told = {"refused": refused, "above": above, "told": refused + above, "inverted": inverted}
     return {"n": len(found), **told}
