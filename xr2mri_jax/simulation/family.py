@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM, SIDES
 from xr2mri_jax.phantom import surfaces
@@ -17,6 +18,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import framing, projection
 from xr2mri_jax.simulation.atlas import (
+    GROUPS,
     LIMIT_MM,
     SIZE,
     VOXEL_MM,
@@ -24,18 +26,28 @@ from xr2mri_jax.simulation.atlas import (
     near_surface,
     on_grid,
 )
+from xr2mri_jax.simulation.population import displacement, population, thickening
 
 # Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
 DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
-# Spacing (nodes an axis) and standard deviation (mm) of the two random displacement fields.
-FIELDS = ((5, 1.8), (9, 0.6))
-# Standard deviations of the logarithm of the scale along d and h (all bones), and along d and w of
-# the femur against the tibia.
-SCALES, FEMUR_SCALES = (0.06, 0.05), (0.03, 0.03)
+# Nodes an axis and standard deviation (mm) of random displacement fields: what the measured places
+# are too far apart to show.
+FIELDS = ((9, 0.35), (17, 0.25))
+# Standard deviation of the share of each of the atlas' knees.
+MIXTURE = 0.15
+# About these points, (d, h, w) in mm, measured sizes and poses scale and turn the bones.
+FEMUR_PIVOT, PATELLA_PIVOT = np.array([5.0, -20.0, 0.0]), np.array([-58.0, -38.0, -3.0])
 # Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
 _GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
 _ARM_MM = 22.0
+# Cartilage as the distance of two surfaces is thicker than as a layer's volume over its area.
+THINNER = 0.95
+# A patella is thicker than the mean of patellas whose ridges lie at different places.
+DEEPER = np.array([1.06, 1.0, 1.0])
+STILL = (np.eye(3), np.zeros(3))
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
+# The third percentile of the plateau's distances is larger than the least one by so much, mm.
+SPACE_MM = 0.15
 _LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
 
 
@@ -45,8 +57,8 @@ class Knee:
 
     Attributes:
       distances: by name f32[SIZE, SIZE, SIZE], bones apart, each in its own frame.
-      femur: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the femur's frame.
-      flexed, patella: the same for femur and patella as they lie in the radiograph.
+      femur, patella: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the bone's frame.
+      flexed, standing: the same of femur and patella as they lie in the radiograph.
       beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
       zoom: mm of the box -> mm of the knee.
       grade: Kellgren-Lawrence grade, 0 to 4.
@@ -55,15 +67,18 @@ class Knee:
 
     distances: dict[str, np.ndarray]
     femur: tuple[np.ndarray, np.ndarray]
-    flexed: tuple[np.ndarray, np.ndarray]
     patella: tuple[np.ndarray, np.ndarray]
+    flexed: tuple[np.ndarray, np.ndarray]
+    standing: tuple[np.ndarray, np.ndarray]
     beam: np.ndarray
     zoom: float
     grade: int
     gaps: tuple[float, float]
 
 
-def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+def draw_case(
+    atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int], strange: float = 1.0
+) -> dict[str, Any]:
     """Draws and images knee `index` of a family.
 
     Args:
@@ -71,6 +86,9 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
       seed: names the family, 0 or more.
       index: number of the knee, 0 or more.
       shape: (d, h, w) in voxels over the canonical box.
+      strange: factor of what no population was measured for: random displacements, errors of the
+        frame. Knees held out of a training with more of it than the training's tell more about
+        patients than knees of the same kind.
 
     Returns:
       What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
@@ -78,8 +96,8 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
       levels; the radiograph is framed by `framing`.
     """
     rng = np.random.default_rng([seed, index])
-    knee = draw_knee(atlas, rng)
-    jitter = framing.Jitter.draw(rng)
+    knee = draw_knee(atlas, rng, strange)
+    jitter = framing.Jitter.draw(rng, strange)
     distances = _scanned(knee, jitter)
     fine = surfaces.resized(distances, shape)
     labels = surfaces.labels(fine)
@@ -100,53 +118,86 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
     }
 
 
-def draw_knee(atlas: Atlas, rng: np.random.Generator) -> Knee:
+def draw_knee(atlas: Atlas, rng: np.random.Generator, strange: float = 1.0) -> Knee:
     """Draws shape, wear and poses."""
-    mixed = _mixed(atlas, rng)
+    drawn = population().draw(rng)
+    mixed = _mixed(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
     _with_osteophytes(mixed, grade, rng)
     points = _plateau_points(mixed["tibia"])
-    still = (np.eye(3), np.zeros(3))
-    native = _gaps(mixed["femur"], points, still)
-    wanted = _worn(native, grade, rng)
-    femur = _seated(mixed["femur"], points, still, wanted)
+    zoom = _zoom(mixed["tibia"])
+    wanted = _worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
+    lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
+    femur = _seated(mixed["femur"], points, lying, wanted)
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
     flexion = np.deg2rad(rng.uniform(8, 30))
-    turned = _turned(mixed["femur"], flexion)
-    flexed = _seated(mixed["femur"], points, turned, wanted)
-    matrix, offset = _turned(mixed["femur"], 0.7 * flexion)
-    # Its height varies, and the quadriceps of a standing leg pulls it up.
-    patella = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
+    flexed = _seated(
+        mixed["femur"], points, chained(lying, _turned(mixed["femur"], flexion)), wanted
+    )
+    tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
+    patella = chained(tracking, femur)
+    # The quadriceps of a standing leg pulls the patella up.
+    matrix, offset = chained(patella, _turned(mixed["femur"], 0.7 * flexion))
+    standing = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
     axial = _rotation(1, np.deg2rad(rng.normal(0, 4.0)))
     return Knee(
-        mixed, femur, flexed, patella, (_rotation(2, tilt) @ axial).T, _zoom(mixed["tibia"]),
+        mixed, femur, patella, flexed, standing, (_rotation(2, tilt) @ axial).T, zoom,
         grade, tuple(_gaps(mixed["femur"], points, femur)),
     )  # fmt: skip
 
 
-def _mixed(atlas: Atlas, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The knees' distances mixed, then sampled where a smooth random displacement leads."""
+def chained(last: tuple[np.ndarray, np.ndarray], first: tuple[np.ndarray, np.ndarray]) -> tuple:
+    """The affine map `first`, then `last`, as matrix and offset."""
+    return last[0] @ first[0], last[0] @ first[1] + last[1]
+
+
+def measured_pose(values: np.ndarray, pivot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset from the neighbour's mm to a bone's.
+
+    Args:
+      values: f64[6]: a rotation vector in degrees and a shift in mm, along d, h, w.
+      pivot: f64[3], mm in the bone's frame.
+    """
+    matrix = Rotation.from_rotvec(np.deg2rad(values[:3])).as_matrix()
+    return matrix, pivot - matrix @ (pivot + values[3:])
+
+
+def _mixed(
+    atlas: Atlas, drawn: dict[str, np.ndarray], rng: np.random.Generator, strange: float
+) -> dict[str, np.ndarray]:
+    """The atlas' distances mixed, then sampled where the measured departures lead."""
     count = len(atlas.distances["femur"])
-    weights = np.full(count, 1 / count) + 0.3 * (lambda x: x - x.mean())(rng.normal(size=count))
-    axis = (np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM
+    weights = 1 / count + MIXTURE * (lambda x: x - x.mean())(rng.normal(size=count))
+    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
     place = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
-    field = np.sum([_field(rng, nodes, deviation) for nodes, deviation in FIELDS], axis=0)
-    scale = np.exp(rng.normal(0, (*SCALES, 0.0)))
-    femoral = np.exp(rng.normal(0, (FEMUR_SCALES[0], 0.0, FEMUR_SCALES[1])))
+    random = sum(_field(rng, nodes, strange * deviation) for nodes, deviation in FIELDS)
+    sizes = np.exp(drawn["size"])
+    scales = {
+        "femur": (np.full(3, sizes[0]), FEMUR_PIVOT),
+        "tibia": (np.ones(3), np.zeros(3)),
+        "patella": (sizes[1] * DEEPER, PATELLA_PIVOT),
+    }
+    factor = surfaces.resized(thickening(THINNER * drawn["cartilage"])[None], (SIZE,) * 3)[0]
     found: dict[str, np.ndarray] = {}
-    for name in NAMES:
-        own = femoral if name.startswith(("femur", "femoral", "patell")) else np.ones(3)
-        total = (scale * own)[:, None, None, None]
-        source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
-        box = _bounds(source, 14.0)
-        where = (place[(slice(None), *box)] / total + field[(slice(None), *box)]) / VOXEL_MM
-        values = ndimage.map_coordinates(
-            source, where + (SIZE - 1) / 2, order=1, mode="nearest", output=np.float32
-        )
-        result = np.full(source.shape, LIMIT_MM, np.float32)
-        result[box] = values * float(np.cbrt(np.prod(total)))
-        found[name] = result
+    for bone, names in GROUPS.items():
+        field = random + surfaces.resized(displacement(bone, drawn[bone]), (SIZE,) * 3, order=3)
+        for name in names:
+            source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
+            if name.endswith("outer"):
+                bare = np.tensordot(weights, atlas.distances[bone], axes=1).astype(np.float32)
+                source = bare + factor * (source - bare)
+            box = _bounds(source, 14.0)
+            inside = (slice(None), *box)
+            scale, pivot = (a.astype(np.float32)[:, None, None, None] for a in scales[bone])
+            where = (place[inside] - pivot) / scale + pivot - field[inside]
+            values = ndimage.map_coordinates(
+                source, where / VOXEL_MM + (SIZE - 1) / 2, order=1, mode="nearest",
+                output=np.float32,
+            )  # fmt: skip
+            result = np.full(source.shape, LIMIT_MM, np.float32)
+            result[box] = values * float(np.cbrt(np.prod(scale)))
+            found[name] = result
     return found
 
 
@@ -205,11 +256,11 @@ def _gaps(femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndar
     return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
 
 
-def _worn(native: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
+def _worn(usual: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
+    """Joint spaces (medial, lateral) in mm after the wear of a grade."""
     left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
     other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
     shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
-    usual = np.clip(native, 2.5, 6.5) + rng.normal(0, 0.5, 2)
     return np.clip(usual * shares, 0.3, 8.0)
 
 
@@ -269,10 +320,10 @@ def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
     matrix, offset = jitter.backward(knee.zoom)
     found = {}
     for name in NAMES:
-        pose = knee.femur if name.startswith(("femur", "femoral", "patell")) else None
-        first, shift = (matrix, offset) if pose is None else (
-            pose[0] @ matrix, pose[0] @ offset + pose[1]
+        pose = knee.femur if name.startswith(("femur", "femoral")) else (
+            knee.patella if name.startswith("patell") else STILL
         )  # fmt: skip
+        first, shift = chained(pose, (matrix, offset))
         found[name] = (
             near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
         )

@@ -1,0 +1,1 @@
+"""Lengths, angles, radii and thicknesses of knees in label maps, and their population statistics."""
