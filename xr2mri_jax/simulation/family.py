@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM, SIDES
 from xr2mri_jax.phantom import surfaces
@@ -27,6 +26,18 @@ from xr2mri_jax.simulation.atlas import (
     on_grid,
 )
 from xr2mri_jax.simulation.population import displacement, population, thickening
+from xr2mri_jax.simulation.poses import (
+    SPACE_MM,
+    STILL,
+    chained,
+    gaps,
+    measured_pose,
+    plateau_points,
+    rotation,
+    seated,
+    turned,
+    worn,
+)
 
 # Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
 DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
@@ -37,18 +48,11 @@ FIELDS = ((9, 0.35), (17, 0.25))
 MIXTURE = 0.15
 # About these points, (d, h, w) in mm, measured sizes and poses scale and turn the bones.
 FEMUR_PIVOT, PATELLA_PIVOT = np.array([5.0, -20.0, 0.0]), np.array([-58.0, -38.0, -3.0])
-# Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
-_GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
-_ARM_MM = 22.0
 # Cartilage as the distance of two surfaces is thicker than as a layer's volume over its area.
 THINNER = 0.95
 # A patella is thicker than the mean of patellas whose ridges lie at different places.
 DEEPER = np.array([1.06, 1.0, 1.0])
-STILL = (np.eye(3), np.zeros(3))
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
-# The third percentile of the plateau's distances is larger than the least one by so much, mm.
-SPACE_MM = 0.15
-_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,43 +128,25 @@ def draw_knee(atlas: Atlas, rng: np.random.Generator, strange: float = 1.0) -> K
     mixed = _mixed(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
     _with_osteophytes(mixed, grade, rng)
-    points = _plateau_points(mixed["tibia"])
+    points = plateau_points(mixed["tibia"])
     zoom = _zoom(mixed["tibia"])
-    wanted = _worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
+    wanted = worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
     lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
-    femur = _seated(mixed["femur"], points, lying, wanted)
+    femur = seated(mixed["femur"], points, lying, wanted)
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
     flexion = np.deg2rad(rng.uniform(8, 30))
-    flexed = _seated(
-        mixed["femur"], points, chained(lying, _turned(mixed["femur"], flexion)), wanted
-    )
+    flexed = seated(mixed["femur"], points, chained(lying, turned(mixed["femur"], flexion)), wanted)
     tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
     patella = chained(tracking, femur)
     # The quadriceps of a standing leg pulls the patella up.
-    matrix, offset = chained(patella, _turned(mixed["femur"], 0.7 * flexion))
+    matrix, offset = chained(patella, turned(mixed["femur"], 0.7 * flexion))
     standing = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
-    axial = _rotation(1, np.deg2rad(rng.normal(0, 4.0)))
+    axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
     return Knee(
-        mixed, femur, patella, flexed, standing, (_rotation(2, tilt) @ axial).T, zoom,
-        grade, tuple(_gaps(mixed["femur"], points, femur)),
+        mixed, femur, patella, flexed, standing, (rotation(2, tilt) @ axial).T, zoom,
+        grade, tuple(gaps(mixed["femur"], points, femur)),
     )  # fmt: skip
-
-
-def chained(last: tuple[np.ndarray, np.ndarray], first: tuple[np.ndarray, np.ndarray]) -> tuple:
-    """The affine map `first`, then `last`, as matrix and offset."""
-    return last[0] @ first[0], last[0] @ first[1] + last[1]
-
-
-def measured_pose(values: np.ndarray, pivot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and offset from the neighbour's mm to a bone's.
-
-    Args:
-      values: f64[6]: a rotation vector in degrees and a shift in mm, along d, h, w.
-      pivot: f64[3], mm in the bone's frame.
-    """
-    matrix = Rotation.from_rotvec(np.deg2rad(values[:3])).as_matrix()
-    return matrix, pivot - matrix @ (pivot + values[3:])
 
 
 def _mixed(
@@ -224,86 +210,6 @@ def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.G
             lip = size * rim * np.exp(-0.5 * ((height - level) / 3.0) ** 2)
             mixed[bone] = mixed[bone] - lip
             mixed[outer] = mixed[outer] - lip
-
-
-def _plateau_points(tibia: np.ndarray) -> np.ndarray:
-    """Points of the tibial plateau, f64[n, 3] mm, the lateral ones (w < 0) first."""
-    width = np.concatenate([-_GAP_W[::-1], _GAP_W])
-    d, w = (a.ravel() for a in np.meshgrid(_GAP_D, width, indexing="ij"))
-    heights = np.arange(-12, 14, 0.5)
-    grid = np.stack(np.broadcast_arrays(d[:, None], heights[None], w[:, None]))
-    values = _look(tibia, grid)
-    inside = values < 0
-    first = np.argmax(inside, axis=1)
-    good = inside.any(axis=1) & (first > 0)
-    rows = np.flatnonzero(good)
-    upper, lower = values[rows, first[rows] - 1], values[rows, first[rows]]
-    top = heights[first[rows]] - 0.5 * lower / np.minimum(lower - upper, -1e-6)
-    points = np.stack([d[rows], top, w[rows]], axis=1)
-    return points[np.argsort(points[:, 2])]
-
-
-def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    where = mm / VOXEL_MM + (SIZE - 1) / 2
-    return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
-
-
-def _gaps(femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """(medial, lateral): least distance from the femur of the plateau's points, mm."""
-    matrix, offset = pose
-    away = _look(femur, (points @ matrix.T + offset).T)
-    medial = points[:, 2] > 0
-    return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
-
-
-def _worn(usual: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
-    """Joint spaces (medial, lateral) in mm after the wear of a grade."""
-    left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
-    other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
-    shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
-    return np.clip(usual * shares, 0.3, 8.0)
-
-
-def _seated(
-    femur: np.ndarray,
-    points: np.ndarray,
-    turned: tuple[np.ndarray, np.ndarray],
-    wanted: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`turned` moved along h and tilted in the frontal plane until the gaps are as wanted."""
-    down, angle = 0.0, 0.0
-    pose = turned
-    for _ in range(6):
-        back = _rotation(0, angle).T
-        matrix = turned[0] @ back
-        pose = matrix, turned[1] - matrix @ np.array([0.0, down, 0.0])
-        error = wanted - _gaps(femur, points, pose)
-        down -= 0.8 * error.mean()
-        angle -= 0.8 * (error[0] - error[1]) / (2 * _ARM_MM)
-    return pose
-
-
-def _turned(femur: np.ndarray, flexion: float) -> tuple[np.ndarray, np.ndarray]:
-    """mm of the flexed femur's surroundings -> mm of its frame: turned about its condyles' axis."""
-    middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
-    depths, heights = np.nonzero(middle)
-    posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM
-    lowest = (heights.max() - (SIZE - 1) / 2) * VOXEL_MM
-    axis = np.array([posterior - 20.0, lowest - 21.0, 0.0])
-    matrix = _rotation(2, flexion).T
-    return matrix, axis - matrix @ axis
-
-
-def _rotation(axis: int, angle: float) -> np.ndarray:
-    """About d (0), h (1) or w (2); a positive turn about w flexes, about d lowers the medial."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array(
-        {
-            0: [[1, 0, 0], [0, c, s], [0, -s, c]],
-            1: [[c, 0, s], [0, 1, 0], [-s, 0, c]],
-            2: [[c, -s, 0], [s, c, 0], [0, 0, 1]],
-        }[axis]
-    )
 
 
 def _zoom(tibia: np.ndarray) -> float:

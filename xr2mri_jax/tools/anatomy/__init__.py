@@ -1,1 +1,1 @@
-"""Lengths, angles, radii and thicknesses of knees in label maps, and their population statistics."""
+"""Lengths, angles, radii and thicknesses of knees, and statistics of a population."""

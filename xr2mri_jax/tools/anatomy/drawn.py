@@ -6,8 +6,9 @@ from skimage.measure import marching_cubes
 
 from xr2mri_jax.phantom.surfaces import resized
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM, Atlas
-from xr2mri_jax.simulation.family import STILL, Knee
+from xr2mri_jax.simulation.family import Knee
 from xr2mri_jax.simulation.population import BONES
+from xr2mri_jax.simulation.poses import STILL
 from xr2mri_jax.tools.anatomy.frames import Reference
 from xr2mri_jax.tools.anatomy.population import (
     ENDS,

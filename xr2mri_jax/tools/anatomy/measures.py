@@ -16,6 +16,8 @@ from xr2mri_jax.tools.anatomy.tibia_measures import (
     plateau_width,
 )
 
+WIDTH = "tibia_plateau_width"
+
 
 def measure_knee(
     surfaces: Mapping[str, Surface], references: Mapping[str, Reference]

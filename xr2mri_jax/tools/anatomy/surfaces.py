@@ -4,7 +4,6 @@ Coordinates are those of the phantom's right knee: x lateral to medial, y anteri
 z superior to inferior, in mm along the body's axes. A left knee is mirrored.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -125,16 +124,3 @@ def _thickness(
         places = (vertices + distance * step).T
         total += ndimage.map_coordinates(layer, places, order=1, mode="constant")
     return total * _STEP_MM
-
-
-def recode(labels: Volume, table: Mapping[int, str]) -> Volume:
-    """A map in the project's codes; cartilage of the tibia that is not divided becomes medial.
-
-    Args:
-      labels: whole numbers.
-      table: tissue by code; codes that it lacks become background.
-    """
-    lookup = np.zeros(max(int(labels.array.max()), *table) + 1, np.uint8)
-    for code, name in table.items():
-        lookup[code] = CODES[{"tibial_cartilage": "medial_tibial_cartilage"}.get(name, name)]
-    return Volume(lookup[labels.array.astype(np.int64)], labels.affine)
