@@ -14,6 +14,7 @@ from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of
 from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
 from xr2mri_jax.evaluation.real_pairs.table import Pair, read_pairs
 from xr2mri_jax.geometry import PLATEAU_MM
+from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.family import draw_knee
 from xr2mri_jax.simulation.knee_labels import read_knee
@@ -57,7 +58,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     surfaces = in_threads(_surfaces, sources, "label maps", "map")
     references = reference_bones(bred)
     measured = [measure_knee(one, references) for one in surfaces]
-    spaces = np.array([_space(pair, found) for pair, found in zip(sources, measured, strict=True)])
+    spaces = np.array(in_threads(_space, sources, "joint spaces", "map"))
     grades = [pair.kl for pair in sources]
     family, drawn_grades = [], []
     for index in tqdm(range(knees), desc="drawn knees", unit="knee", mininterval=1):
@@ -134,10 +135,11 @@ def _surfaces(pair: Pair) -> dict[str, Surface]:
         raise InputError(f"{pair.labels}: {said}") from error
 
 
-def _space(pair: Pair, found: Mapping[str, float]) -> tuple[float, float]:
+def _space(pair: Pair) -> tuple[float, float]:
     """Medial and lateral joint space at the usual width; NaN of a worn knee or an unknown grade."""
     if pair.kl not in UNWORN:
         return float("nan"), float("nan")
-    space = joint_space_of(read_knee(pair.labels, pair.side).volume, pair.side)
-    medial, lateral = (space[side] * PLATEAU_MM / found[WIDTH] for side in ("medial", "lateral"))
-    return medial, lateral
+    labels = read_knee(pair.labels, pair.side).volume
+    space = joint_space_of(labels, pair.side)
+    zoom = PLATEAU_MM / (find_landmarks(labels, pair.side).size * PLATEAU_WIDTH_MM)
+    return space["medial"] * zoom, space["lateral"] * zoom
