@@ -85,7 +85,7 @@ def test_labels_are_those_of_the_stored_distances(case):
 
 def test_wear_narrows_the_gap_and_bones_never_meet(bred):
     gaps = {grade: [] for grade in range(5)}
-    for index in range(16):
+    for index in range(10):
         knee = family.draw_knee(bred, np.random.default_rng(index))
         gaps[knee.grade].append(min(knee.gaps))
     worn, healthy = np.concatenate([gaps[3], gaps[4]]), np.array(gaps[0])
@@ -102,6 +102,15 @@ def test_the_plateau_of_every_knee_spans_the_same_width(bred):
         columns = np.flatnonzero((tibia[:, 36:42] < 0).any(axis=(0, 1)))
         widths.append((columns[-1] - columns[0] + 1) * 2.0)
     np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
+
+
+def test_held_out_knees_are_framed_worse():
+    usual, strange = (
+        framing.Jitter.draw(np.random.default_rng(1), factor) for factor in (1.0, 2.0)
+    )
+    np.testing.assert_allclose(strange.shift_mm, 2 * np.array(usual.shift_mm))
+    assert strange.turn == pytest.approx(2 * usual.turn)
+    assert np.log(strange.scale) == pytest.approx(2 * np.log(usual.scale))
 
 
 def test_a_canvas_holds_the_frame_at_the_training_knees_scale():
