@@ -8,6 +8,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import atlas, family, framing
 from xr2mri_jax.simulation.atlas import LIMIT_MM, PLATEAU_MM, SIZE, VOXEL_MM
+from xr2mri_jax.simulation.usual import usual_distances
 
 GAP_MM = 4.0
 
@@ -98,10 +99,17 @@ def test_the_plateau_of_every_knee_spans_the_same_width(bred):
     for index in range(6):
         knee = family.draw_knee(bred, np.random.default_rng(index))
         still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0)
-        tibia = family._scanned(knee, still)[NAMES.index("tibia")]
+        tibia = family.scanned(knee, still)[NAMES.index("tibia")]
         columns = np.flatnonzero((tibia[:, 36:42] < 0).any(axis=(0, 1)))
         widths.append((columns[-1] - columns[0] + 1) * 2.0)
     np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
+
+
+def test_the_usual_knee_has_no_random_part(bred):
+    found = usual_distances(bred)
+    assert found.shape == (len(NAMES), 32, 32, 32) and np.abs(found).max() <= surfaces.LIMIT_MM
+    np.testing.assert_array_equal(found, usual_distances(bred))
+    assert (found[: NAMES.index("patella")].min(axis=(1, 2, 3)) < -4).all()
 
 
 def test_held_out_knees_are_framed_worse():

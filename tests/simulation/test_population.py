@@ -8,6 +8,7 @@ import pytest
 from xr2mri_jax.simulation import population
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM
 from xr2mri_jax.simulation.poses import chained, measured_pose
+from xr2mri_jax.simulation.usual import Means
 
 
 def sampled(field, points):
@@ -69,3 +70,12 @@ def test_a_measured_pose_takes_the_shifted_pivot_to_the_pivot():
     np.testing.assert_allclose(matrix @ [1, 0, 0], [0, 1, 0], atol=1e-9)
     twice = chained((matrix, offset), (matrix, offset))
     np.testing.assert_allclose(twice[0] @ [1, 0, 0], [-1, 0, 0], atol=1e-9)
+
+
+def test_the_usual_knees_numbers_are_the_means():
+    rng = Means()
+    assert rng.normal(3.0, 2.0) == 3.0 and rng.normal(0, (1.0, 2.0)).tolist() == [0.0, 0.0]
+    assert rng.uniform(2.0, 4.0) == 3.0 and rng.choice(5, p=[0.2] * 5) == 0
+    group = population.population()
+    drawn = group.draw(rng)
+    np.testing.assert_array_equal(np.concatenate(list(drawn.values())), group.mean)

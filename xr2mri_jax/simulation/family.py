@@ -102,7 +102,7 @@ def draw_case(
     rng = np.random.default_rng([seed, index])
     knee = draw_knee(atlas, rng, strange)
     jitter = framing.Jitter.draw(rng, strange)
-    distances = _scanned(knee, jitter)
+    distances = scanned(knee, jitter)
     fine = surfaces.resized(distances, shape)
     labels = surfaces.labels(fine)
     leg = int(rng.integers(len(atlas.signal)))
@@ -221,7 +221,7 @@ def _zoom(tibia: np.ndarray) -> float:
     return float(columns[-1] - columns[0]) * VOXEL_MM / PLATEAU_MM
 
 
-def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
+def scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
     """f32[k, 64, 64, 64]: the surfaces in the pose of the scan, over the canonical box."""
     matrix, offset = jitter.backward(knee.zoom)
     found = {}
