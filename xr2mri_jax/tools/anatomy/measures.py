@@ -1,6 +1,6 @@
 """All measures of one knee from the surfaces of its bones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -79,7 +79,9 @@ def _joint(surfaces: Mapping[str, Surface], frames: Mapping[str, Similarity]) ->
     return found
 
 
-def _region(points: np.ndarray, centre: tuple, radii: tuple) -> np.ndarray:
+def _region(
+    points: np.ndarray, centre: Sequence[float] | np.ndarray, radii: Sequence[float]
+) -> np.ndarray:
     """bool[n]: inside an ellipse of the plane of x and y."""
     return sum(((points[:, i] - centre[i]) / radii[i]) ** 2 for i in range(2)) < 1.0
 
