@@ -83,7 +83,8 @@ def _region(
     points: np.ndarray, centre: Sequence[float] | np.ndarray, radii: Sequence[float]
 ) -> np.ndarray:
     """bool[n]: inside an ellipse of the plane of x and y."""
-    return sum(((points[:, i] - centre[i]) / radii[i]) ** 2 for i in range(2)) < 1.0
+    away = (points[:, :2] - np.asarray(centre)[:2]) / np.asarray(radii)
+    return np.sum(away**2, axis=1) < 1.0
 
 
 def _tibial_cartilage(points: np.ndarray, cartilage: np.ndarray) -> dict[str, float]:
