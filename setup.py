@@ -76,6 +76,7 @@ setup(
         "xr2mri_jax.preprocess.joint_centre": ["*.npz", "*.md"],
         "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],
+        "xr2mri_jax.simulation": ["*.json"],
     },
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -8,6 +8,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import atlas, family, framing
 from xr2mri_jax.simulation.atlas import LIMIT_MM, PLATEAU_MM, SIZE, VOXEL_MM
+from xr2mri_jax.simulation.usual import usual_distances
 
 GAP_MM = 4.0
 
@@ -85,7 +86,7 @@ def test_labels_are_those_of_the_stored_distances(case):
 
 def test_wear_narrows_the_gap_and_bones_never_meet(bred):
     gaps = {grade: [] for grade in range(5)}
-    for index in range(16):
+    for index in range(10):
         knee = family.draw_knee(bred, np.random.default_rng(index))
         gaps[knee.grade].append(min(knee.gaps))
     worn, healthy = np.concatenate([gaps[3], gaps[4]]), np.array(gaps[0])
@@ -98,10 +99,26 @@ def test_the_plateau_of_every_knee_spans_the_same_width(bred):
     for index in range(6):
         knee = family.draw_knee(bred, np.random.default_rng(index))
         still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0)
-        tibia = family._scanned(knee, still)[NAMES.index("tibia")]
+        tibia = family.scanned(knee, still)[NAMES.index("tibia")]
         columns = np.flatnonzero((tibia[:, 36:42] < 0).any(axis=(0, 1)))
         widths.append((columns[-1] - columns[0] + 1) * 2.0)
     np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
+
+
+def test_the_usual_knee_has_no_random_part(bred):
+    found = usual_distances(bred)
+    assert found.shape == (len(NAMES), 32, 32, 32) and np.abs(found).max() <= surfaces.LIMIT_MM
+    np.testing.assert_array_equal(found, usual_distances(bred))
+    assert (found[: NAMES.index("patella")].min(axis=(1, 2, 3)) < -4).all()
+
+
+def test_held_out_knees_are_framed_worse():
+    usual, strange = (
+        framing.Jitter.draw(np.random.default_rng(1), factor) for factor in (1.0, 2.0)
+    )
+    np.testing.assert_allclose(strange.shift_mm, 2 * np.array(usual.shift_mm))
+    assert strange.turn == pytest.approx(2 * usual.turn)
+    assert np.log(strange.scale) == pytest.approx(2 * np.log(usual.scale))
 
 
 def test_a_canvas_holds_the_frame_at_the_training_knees_scale():

@@ -1,5 +1,6 @@
 """Runs a benchmark, compared with PyTorch if the extra `bench` is installed.
 
+xr2mri benchmark --suite=anatomy --real=DIR --output=anatomy.json
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=unlikeness --real=DIR [--films=200] [--images=500] --output=unlikeness.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
@@ -36,7 +37,7 @@ _VOLUME_SHAPE = flags.DEFINE_list(
 )
 _FILMS = flags.DEFINE_integer("films", 200, "knee_finder, unlikeness: number of phantom films")
 _REAL = flags.DEFINE_string(
-    "real", None, "knee_finder, grade, joint_space, unlikeness: folder of real images"
+    "real", None, "anatomy, knee_finder, grade, joint_space, unlikeness: folder of real files"
 )
 _PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")

@@ -1,6 +1,6 @@
 """Packages a training run as the generator that `xr2mri predict` uses.
 
-xr2mri ship_generator --workdir=RUN [--real=knee_xray/box128] [--output=NEW_FOLDER]
+xr2mri ship_generator --workdir=RUN [--real=knee_xray/box128] [--maps=DIR] [--output=NEW_FOLDER]
 """
 
 from absl import flags
@@ -15,6 +15,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package'
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "folder of the prepared datasets; default: as in training"
 )
+_MAPS = flags.DEFINE_string(
+    "maps", None, "label maps of knee_family: its usual knee becomes the generator's mean"
+)
+_TRUST = flags.DEFINE_float(
+    "trust", 1.0, "form shape: factor, 0 to 1, of all departures from the mean knee"
+)
 _STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the newest")
 
 
@@ -23,7 +29,13 @@ def main() -> None:
     from xr2mri_jax.evaluation import ship_generator
 
     model, folder = ship_generator.ship(
-        _WORKDIR.value, _REAL.value, _OUTPUT.value, _DATA_DIR.value, _STEP.value
+        _WORKDIR.value,
+        _REAL.value,
+        _OUTPUT.value,
+        _DATA_DIR.value,
+        _STEP.value,
+        _MAPS.value,
+        _TRUST.value,
     )
     size = (folder / "weights.npz").stat().st_size / 2**20
     print(f"{folder}: {model.stage.name} stage, step {model.step}, {size:.1f} MB")

@@ -17,7 +17,7 @@ _NEAR_MM = 2.0
 
 
 def calibrated(
-    stage: Any, params: Any, batches: Iterable[Mapping[str, np.ndarray]]
+    stage: Any, params: Any, batches: Iterable[Mapping[str, np.ndarray]], trust: float = 1.0
 ) -> tuple[Any, dict[str, list[float]]]:
     """The parameters with shrunken outputs, and the shares.
 
@@ -25,6 +25,8 @@ def calibrated(
       stage: a generator stage of the form "shape".
       params: its parameters.
       batches: of held-out knees with xray and distances; padding has example_mask 0.
+      trust: factor of all shares, in [0, 1]: held-out knees are simulated like the training's, and
+        patients' radiographs are less like them.
 
     Returns:
       New parameters, and {"components": one share each, "columns": one a surface}.
@@ -46,6 +48,7 @@ def calibrated(
         seen.append((found, whole - plain, true))
     components = np.clip(products[0] / np.maximum(products[1], 1e-9), 0.0, 1.0)
     columns = _column_shares(seen, mean, flat, components)
+    components, columns = trust * components, trust * columns
     kernel = part["column"]["kernel"]
     spread = np.repeat(columns, kernel.shape[-1] // len(columns)).astype(np.float32)
     changed = {

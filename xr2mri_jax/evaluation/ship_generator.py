@@ -13,6 +13,7 @@ import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
+from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
@@ -20,6 +21,8 @@ from xr2mri_jax.inference import model_files, unlikeness
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.simulation import atlas
+from xr2mri_jax.simulation.usual import usual_distances
 from xr2mri_jax.stages.base import Encodes, Surfaces
 from xr2mri_jax.training.trained import LoadedModel, load_model
 
@@ -32,6 +35,8 @@ def ship(
     output: str | os.PathLike[str] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     step: int | None = None,
+    maps: str | os.PathLike[str] | None = None,
+    trust: float = 1.0,
 ) -> tuple[LoadedModel, Path]:
     """Makes the generator of a run and writes its files.
 
@@ -42,6 +47,9 @@ def ship(
       output: a new or empty folder; None: the package's own, whose model is replaced.
       data_dir: where `real` is prepared; None: where the run read its data.
       step: which checkpoint; None: the newest.
+      maps: folder of the label maps of `knee_family`: the usual knee of that family takes the place
+        of the mean of the training knees' distances, see `usual.usual_distances`; form "shape".
+      trust: see `calibrated_shape.calibrated`; form "shape".
 
     Returns:
       The model as it ships and its folder.
@@ -49,6 +57,8 @@ def ship(
     Raises:
       InputError: the run or the dataset cannot be used, or the folder holds other files.
     """
+    if not 0 <= trust <= 1:
+        raise InputError(f"--trust: found {trust}, expected 0 to 1")
     folder = Path(output) if output is not None else SHIPPED
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
@@ -67,8 +77,12 @@ def ship(
         batches = make_iterator(
             held_out, data["eval_split"], batch_size=BATCH, fields=("xray", "distances")
         )
-        params, shares = calibrated(stage, params, batches)
+        params, shares = calibrated(stage, params, batches, trust)
         batches.close()
+        if maps is not None:
+            params = _about_usual_knee(params, Path(maps), Path(data_dir or data["data_dir"]))
+    elif maps is not None:
+        raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(params)
     model = dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
@@ -79,6 +93,7 @@ def ship(
         "real_radiographs": real,
         "real_radiographs_described": count,
         "trusted": shares,
+        "mean": "training knees" if maps is None else "usual knee of the family",
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     if output is None:
@@ -101,6 +116,13 @@ def _write_card(
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     text = model_card.of_shipped(workdir, model, builder)
     files.write_text(folder / model_card.NAME, text)
+
+
+def _about_usual_knee(params: Any, maps: Path, data_dir: Path) -> Any:
+    """The parameters with the usual knee of a family as the mean."""
+    bred = atlas.load(prepared_atlas(map_files(maps), data_dir))
+    part = {**params["generator"], "mean": jnp.asarray(usual_distances(bred))}
+    return {**params, "generator": part}
 
 
 def _likeness(stage: Encodes, params: Any, builder: Any) -> tuple[Likeness, int]:

@@ -36,7 +36,7 @@ class Dess:
     tr_ms: float = 16.3
     te_ms: float = 4.7
     flip_deg: float = 25.0
-    fat_left: float = 0.05
+    fat_left: float = 0.03
 
 
 def dess_echoes(t1_ms: float, t2_ms: float, sequence: Dess | None = None) -> tuple[float, float]:

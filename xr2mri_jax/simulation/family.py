@@ -17,6 +17,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation import framing, projection
 from xr2mri_jax.simulation.atlas import (
+    GROUPS,
     LIMIT_MM,
     SIZE,
     VOXEL_MM,
@@ -24,19 +25,34 @@ from xr2mri_jax.simulation.atlas import (
     near_surface,
     on_grid,
 )
+from xr2mri_jax.simulation.population import displacement, population, thickening
+from xr2mri_jax.simulation.poses import (
+    SPACE_MM,
+    STILL,
+    chained,
+    gaps,
+    measured_pose,
+    plateau_points,
+    rotation,
+    seated,
+    turned,
+    worn,
+)
 
 # Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
 DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
-# Spacing (nodes an axis) and standard deviation (mm) of the two random displacement fields.
-FIELDS = ((5, 1.8), (9, 0.6))
-# Standard deviations of the logarithm of the scale along d and h (all bones), and along d and w of
-# the femur against the tibia.
-SCALES, FEMUR_SCALES = (0.06, 0.05), (0.03, 0.03)
-# Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
-_GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
-_ARM_MM = 22.0
+# Nodes an axis and standard deviation (mm) of random displacement fields: what the measured places
+# are too far apart to show.
+FIELDS = ((9, 0.35), (17, 0.25))
+# Standard deviation of the share of each of the atlas' knees.
+MIXTURE = 0.15
+# About these points, (d, h, w) in mm, measured sizes and poses scale and turn the bones.
+FEMUR_PIVOT, PATELLA_PIVOT = np.array([5.0, -20.0, 0.0]), np.array([-58.0, -38.0, -3.0])
+# Cartilage as the distance of two surfaces is thicker than as a layer's volume over its area.
+THINNER = 0.95
+# A patella is thicker than the mean of patellas whose ridges lie at different places.
+DEEPER = np.array([1.06, 1.0, 1.0])
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
-_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,8 +61,8 @@ class Knee:
 
     Attributes:
       distances: by name f32[SIZE, SIZE, SIZE], bones apart, each in its own frame.
-      femur: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the femur's frame.
-      flexed, patella: the same for femur and patella as they lie in the radiograph.
+      femur, patella: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the bone's frame.
+      flexed, standing: the same of femur and patella as they lie in the radiograph.
       beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
       zoom: mm of the box -> mm of the knee.
       grade: Kellgren-Lawrence grade, 0 to 4.
@@ -55,15 +71,18 @@ class Knee:
 
     distances: dict[str, np.ndarray]
     femur: tuple[np.ndarray, np.ndarray]
-    flexed: tuple[np.ndarray, np.ndarray]
     patella: tuple[np.ndarray, np.ndarray]
+    flexed: tuple[np.ndarray, np.ndarray]
+    standing: tuple[np.ndarray, np.ndarray]
     beam: np.ndarray
     zoom: float
     grade: int
     gaps: tuple[float, float]
 
 
-def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+def draw_case(
+    atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int], strange: float = 1.0
+) -> dict[str, Any]:
     """Draws and images knee `index` of a family.
 
     Args:
@@ -71,6 +90,9 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
       seed: names the family, 0 or more.
       index: number of the knee, 0 or more.
       shape: (d, h, w) in voxels over the canonical box.
+      strange: factor of what no population was measured for: random displacements, errors of the
+        frame. Knees held out of a training with more of it than the training's tell more about
+        patients than knees of the same kind.
 
     Returns:
       What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
@@ -78,9 +100,9 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
       levels; the radiograph is framed by `framing`.
     """
     rng = np.random.default_rng([seed, index])
-    knee = draw_knee(atlas, rng)
-    jitter = framing.Jitter.draw(rng)
-    distances = _scanned(knee, jitter)
+    knee = draw_knee(atlas, rng, strange)
+    jitter = framing.Jitter.draw(rng, strange)
+    distances = scanned(knee, jitter)
     fine = surfaces.resized(distances, shape)
     labels = surfaces.labels(fine)
     leg = int(rng.integers(len(atlas.signal)))
@@ -100,53 +122,68 @@ def draw_case(atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int]) 
     }
 
 
-def draw_knee(atlas: Atlas, rng: np.random.Generator) -> Knee:
+def draw_knee(atlas: Atlas, rng: np.random.Generator, strange: float = 1.0) -> Knee:
     """Draws shape, wear and poses."""
-    mixed = _mixed(atlas, rng)
+    drawn = population().draw(rng)
+    mixed = _mixed(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
     _with_osteophytes(mixed, grade, rng)
-    points = _plateau_points(mixed["tibia"])
-    still = (np.eye(3), np.zeros(3))
-    native = _gaps(mixed["femur"], points, still)
-    wanted = _worn(native, grade, rng)
-    femur = _seated(mixed["femur"], points, still, wanted)
+    points = plateau_points(mixed["tibia"])
+    zoom = _zoom(mixed["tibia"])
+    wanted = worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
+    lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
+    femur = seated(mixed["femur"], points, lying, wanted)
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
     flexion = np.deg2rad(rng.uniform(8, 30))
-    turned = _turned(mixed["femur"], flexion)
-    flexed = _seated(mixed["femur"], points, turned, wanted)
-    matrix, offset = _turned(mixed["femur"], 0.7 * flexion)
-    # Its height varies, and the quadriceps of a standing leg pulls it up.
-    patella = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
-    axial = _rotation(1, np.deg2rad(rng.normal(0, 4.0)))
+    flexed = seated(mixed["femur"], points, chained(lying, turned(mixed["femur"], flexion)), wanted)
+    tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
+    patella = chained(tracking, femur)
+    # The quadriceps of a standing leg pulls the patella up.
+    matrix, offset = chained(patella, turned(mixed["femur"], 0.7 * flexion))
+    standing = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
+    axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
     return Knee(
-        mixed, femur, flexed, patella, (_rotation(2, tilt) @ axial).T, _zoom(mixed["tibia"]),
-        grade, tuple(_gaps(mixed["femur"], points, femur)),
+        mixed, femur, patella, flexed, standing, (rotation(2, tilt) @ axial).T, zoom,
+        grade, tuple(gaps(mixed["femur"], points, femur)),
     )  # fmt: skip
 
 
-def _mixed(atlas: Atlas, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The knees' distances mixed, then sampled where a smooth random displacement leads."""
+def _mixed(
+    atlas: Atlas, drawn: dict[str, np.ndarray], rng: np.random.Generator, strange: float
+) -> dict[str, np.ndarray]:
+    """The atlas' distances mixed, then sampled where the measured departures lead."""
     count = len(atlas.distances["femur"])
-    weights = np.full(count, 1 / count) + 0.3 * (lambda x: x - x.mean())(rng.normal(size=count))
-    axis = (np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM
+    weights = 1 / count + MIXTURE * (lambda x: x - x.mean())(rng.normal(size=count))
+    axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
     place = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"))
-    field = np.sum([_field(rng, nodes, deviation) for nodes, deviation in FIELDS], axis=0)
-    scale = np.exp(rng.normal(0, (*SCALES, 0.0)))
-    femoral = np.exp(rng.normal(0, (FEMUR_SCALES[0], 0.0, FEMUR_SCALES[1])))
+    random = sum(_field(rng, nodes, strange * deviation) for nodes, deviation in FIELDS)
+    sizes = np.exp(drawn["size"])
+    scales = {
+        "femur": (np.full(3, sizes[0]), FEMUR_PIVOT),
+        "tibia": (np.ones(3), np.zeros(3)),
+        "patella": (sizes[1] * DEEPER, PATELLA_PIVOT),
+    }
+    factor = surfaces.resized(thickening(THINNER * drawn["cartilage"])[None], (SIZE,) * 3)[0]
     found: dict[str, np.ndarray] = {}
-    for name in NAMES:
-        own = femoral if name.startswith(("femur", "femoral", "patell")) else np.ones(3)
-        total = (scale * own)[:, None, None, None]
-        source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
-        box = _bounds(source, 14.0)
-        where = (place[(slice(None), *box)] / total + field[(slice(None), *box)]) / VOXEL_MM
-        values = ndimage.map_coordinates(
-            source, where + (SIZE - 1) / 2, order=1, mode="nearest", output=np.float32
-        )
-        result = np.full(source.shape, LIMIT_MM, np.float32)
-        result[box] = values * float(np.cbrt(np.prod(total)))
-        found[name] = result
+    for bone, names in GROUPS.items():
+        field = random + surfaces.resized(displacement(bone, drawn[bone]), (SIZE,) * 3, order=3)
+        for name in names:
+            source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
+            if name.endswith("outer"):
+                bare = np.tensordot(weights, atlas.distances[bone], axes=1).astype(np.float32)
+                source = bare + factor * (source - bare)
+            box = _bounds(source, 14.0)
+            inside = (slice(None), *box)
+            scale, pivot = (a.astype(np.float32)[:, None, None, None] for a in scales[bone])
+            where = (place[inside] - pivot) / scale + pivot - field[inside]
+            values = ndimage.map_coordinates(
+                source, where / VOXEL_MM + (SIZE - 1) / 2, order=1, mode="nearest",
+                output=np.float32,
+            )  # fmt: skip
+            result = np.full(source.shape, LIMIT_MM, np.float32)
+            result[box] = values * float(np.cbrt(np.prod(scale)))
+            found[name] = result
     return found
 
 
@@ -175,86 +212,6 @@ def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.G
             mixed[outer] = mixed[outer] - lip
 
 
-def _plateau_points(tibia: np.ndarray) -> np.ndarray:
-    """Points of the tibial plateau, f64[n, 3] mm, the lateral ones (w < 0) first."""
-    width = np.concatenate([-_GAP_W[::-1], _GAP_W])
-    d, w = (a.ravel() for a in np.meshgrid(_GAP_D, width, indexing="ij"))
-    heights = np.arange(-12, 14, 0.5)
-    grid = np.stack(np.broadcast_arrays(d[:, None], heights[None], w[:, None]))
-    values = _look(tibia, grid)
-    inside = values < 0
-    first = np.argmax(inside, axis=1)
-    good = inside.any(axis=1) & (first > 0)
-    rows = np.flatnonzero(good)
-    upper, lower = values[rows, first[rows] - 1], values[rows, first[rows]]
-    top = heights[first[rows]] - 0.5 * lower / np.minimum(lower - upper, -1e-6)
-    points = np.stack([d[rows], top, w[rows]], axis=1)
-    return points[np.argsort(points[:, 2])]
-
-
-def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
-    where = mm / VOXEL_MM + (SIZE - 1) / 2
-    return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
-
-
-def _gaps(femur: np.ndarray, points: np.ndarray, pose: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """(medial, lateral): least distance from the femur of the plateau's points, mm."""
-    matrix, offset = pose
-    away = _look(femur, (points @ matrix.T + offset).T)
-    medial = points[:, 2] > 0
-    return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
-
-
-def _worn(native: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
-    left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
-    other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
-    shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
-    usual = np.clip(native, 2.5, 6.5) + rng.normal(0, 0.5, 2)
-    return np.clip(usual * shares, 0.3, 8.0)
-
-
-def _seated(
-    femur: np.ndarray,
-    points: np.ndarray,
-    turned: tuple[np.ndarray, np.ndarray],
-    wanted: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """`turned` moved along h and tilted in the frontal plane until the gaps are as wanted."""
-    down, angle = 0.0, 0.0
-    pose = turned
-    for _ in range(6):
-        back = _rotation(0, angle).T
-        matrix = turned[0] @ back
-        pose = matrix, turned[1] - matrix @ np.array([0.0, down, 0.0])
-        error = wanted - _gaps(femur, points, pose)
-        down -= 0.8 * error.mean()
-        angle -= 0.8 * (error[0] - error[1]) / (2 * _ARM_MM)
-    return pose
-
-
-def _turned(femur: np.ndarray, flexion: float) -> tuple[np.ndarray, np.ndarray]:
-    """mm of the flexed femur's surroundings -> mm of its frame: turned about its condyles' axis."""
-    middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
-    depths, heights = np.nonzero(middle)
-    posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM
-    lowest = (heights.max() - (SIZE - 1) / 2) * VOXEL_MM
-    axis = np.array([posterior - 20.0, lowest - 21.0, 0.0])
-    matrix = _rotation(2, flexion).T
-    return matrix, axis - matrix @ axis
-
-
-def _rotation(axis: int, angle: float) -> np.ndarray:
-    """About d (0), h (1) or w (2); a positive turn about w flexes, about d lowers the medial."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array(
-        {
-            0: [[1, 0, 0], [0, c, s], [0, -s, c]],
-            1: [[c, 0, s], [0, 1, 0], [-s, 0, c]],
-            2: [[c, -s, 0], [s, c, 0], [0, 0, 1]],
-        }[axis]
-    )
-
-
 def _zoom(tibia: np.ndarray) -> float:
     """Width of the plateau, 9 to 20 mm below the spines' tip, over PLATEAU_MM."""
     inside = tibia < 0
@@ -264,15 +221,15 @@ def _zoom(tibia: np.ndarray) -> float:
     return float(columns[-1] - columns[0]) * VOXEL_MM / PLATEAU_MM
 
 
-def _scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
+def scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
     """f32[k, 64, 64, 64]: the surfaces in the pose of the scan, over the canonical box."""
     matrix, offset = jitter.backward(knee.zoom)
     found = {}
     for name in NAMES:
-        pose = knee.femur if name.startswith(("femur", "femoral", "patell")) else None
-        first, shift = (matrix, offset) if pose is None else (
-            pose[0] @ matrix, pose[0] @ offset + pose[1]
+        pose = knee.femur if name.startswith(("femur", "femoral")) else (
+            knee.patella if name.startswith("patell") else STILL
         )  # fmt: skip
+        first, shift = chained(pose, (matrix, offset))
         found[name] = (
             near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
         )

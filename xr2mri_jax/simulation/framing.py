@@ -35,12 +35,11 @@ class Jitter:
     scale: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Jitter":
-        """Errors as the knee finder makes, and knees that stand aslant."""
-        depth, down, right = rng.normal(0, (1.0, 1.8, 1.8))
-        return cls(
-            (depth, down, right), np.deg2rad(rng.normal(0, 3.0)), float(np.exp(rng.normal(0, 0.03)))
-        )
+    def draw(cls, rng: np.random.Generator, strange: float = 1.0) -> "Jitter":
+        """Errors as the knee finder makes, times `strange`, and knees that stand aslant."""
+        depth, down, right = strange * rng.normal(0, (1.0, 1.8, 1.8))
+        turn = np.deg2rad(strange * rng.normal(0, 3.0))
+        return cls((depth, down, right), turn, float(np.exp(strange * rng.normal(0, 0.03))))
 
     def backward(self, zoom: float) -> tuple[np.ndarray, np.ndarray]:
         """Matrix and offset from mm of the box to mm of a knee whose plateau is `zoom` as wide."""

@@ -30,7 +30,7 @@ def path(
     beam, shift = knee.beam @ matrix, knee.beam @ offset
     density, cortex = rng.uniform(0.7, 1.3), rng.uniform(0.35, 1.15)
     total, spongy = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    poses = {"femur": knee.flexed, "patella": knee.patella, "tibia": None, "fibula": None}
+    poses = {"femur": knee.flexed, "patella": knee.standing, "tibia": None, "fibula": None}
     for name, pose in poses.items():
         first, second = beam, shift
         if pose is not None:

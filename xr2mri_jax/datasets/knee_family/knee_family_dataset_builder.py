@@ -35,8 +35,11 @@ class KneeFamilyConfig(tfds.core.BuilderConfig):
 class Builder(FilesBuilder):
     """Framed simulated radiographs with MRI, labels and signed distances."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    VERSION = tfds.core.Version("2.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.0.0": "First version.",
+        "2.0.0": "Shapes, sizes, poses and cartilage follow measured knees; contrast of real DESS.",
+    }
     BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
         KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),
         KneeFamilyConfig(
@@ -70,7 +73,9 @@ class Builder(FilesBuilder):
         """Every knee of every split; what is measured in the maps is kept beside the dataset."""
         config = self.builder_config
         kept = prepared_atlas(map_files(source), Path(self._data_dir_root))
-        function = functools.partial(make_knee, kept, config.seed, config.volume_shape)
+        function = functools.partial(
+            make_knee, kept, config.seed, config.volume_shape, config.knees[0]
+        )
         tasks, first = {}, 0
         for split, count in zip(SPLITS, config.knees, strict=True):
             tasks[split] = range(first, first + count)

@@ -15,6 +15,8 @@ from xr2mri_jax.io import read_volume
 from xr2mri_jax.phantom.landmarks import find_side
 from xr2mri_jax.simulation import atlas, family
 
+# Of the knees that are held out, see `family.draw_case`.
+STRANGE = 1.6
 ENDINGS = (".nii.gz", ".nii", ".nrrd")
 
 
@@ -49,13 +51,18 @@ def prepared_atlas(files: list[Path], folder: Path) -> Path:
     return kept
 
 
-def make_knee(kept: Path, seed: int, shape: tuple[int, int, int], index: int) -> list[Outcome]:
-    """The outcome of knee `index` of the atlas in the file `kept`, under a key of its number."""
+def make_knee(
+    kept: Path, seed: int, shape: tuple[int, int, int], trained: int, index: int
+) -> list[Outcome]:
+    """The outcome of knee `index` of the atlas in the file `kept`, under a key of its number.
+
+    Knees from number `trained` on, which are held out, are drawn stranger.
+    """
     start = time.perf_counter()
     key = f"knee_{index:07d}"
     bred = _loaded(kept)
     try:
-        example = family.draw_case(bred, seed, index, shape)
+        example = family.draw_case(bred, seed, index, shape, 1.0 if index < trained else STRANGE)
     except Exception as error:  # a knee that cannot be drawn is listed
         return [Outcome(key, None, "not_drawn", f"{type(error).__name__}: {error}")]
     cost = {"knee": time.perf_counter() - start}

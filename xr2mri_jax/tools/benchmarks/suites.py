@@ -9,6 +9,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 
 NAMES = (
+    "anatomy",
     "generator",
     "grade",
     "joint_centre",
@@ -52,7 +53,8 @@ def run(
       films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
         "grade" a folder of radiographs, of "joint_space" one with GRADE/NAME.png, of
-        "unlikeness" as of "knee_finder".
+        "unlikeness" as of "knee_finder", of "anatomy" one with label maps, see
+        `benchmarks.anatomy.run`.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
@@ -83,7 +85,12 @@ def run(
         if value is not None and value < 1:
             raise InputError(f"--{name}: found {value}, expected 1 or more")
     shape = _shape(volume_shape)
-    if suite == "joint_centre":
+    if suite == "anatomy":
+        from xr2mri_jax.tools.benchmarks import anatomy
+
+        report = anatomy.run(None if real is None else Path(real))
+        print(anatomy.table(report))
+    elif suite == "joint_centre":
         from xr2mri_jax.tools.benchmarks import joint_centre
 
         report = joint_centre.run()

@@ -1,0 +1,116 @@
+"""How the bones of a drawn knee lie to each other: measured poses, joint spaces, flexion.
+
+A pose is the matrix f64[3, 3] and the offset f64[3] that lead from the mm of a bone's surroundings
+to the mm of its own frame, (d, h, w).
+"""
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM
+
+Pose = tuple[np.ndarray, np.ndarray]
+STILL: Pose = (np.eye(3), np.zeros(3))
+# Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
+_GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
+_ARM_MM = 22.0
+# The third percentile of the plateau's distances is larger than the least one by so much, mm.
+SPACE_MM = 0.15
+_LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
+
+
+def chained(last: Pose, first: Pose) -> Pose:
+    """The affine map `first`, then `last`, as matrix and offset."""
+    return last[0] @ first[0], last[0] @ first[1] + last[1]
+
+
+def measured_pose(values: np.ndarray, pivot: np.ndarray) -> Pose:
+    """Matrix and offset from the neighbour's mm to a bone's.
+
+    Args:
+      values: f64[6]: a rotation vector in degrees and a shift in mm, along d, h, w.
+      pivot: f64[3], mm in the bone's frame.
+    """
+    matrix = Rotation.from_rotvec(np.deg2rad(values[:3])).as_matrix()
+    return matrix, pivot - matrix @ (pivot + values[3:])
+
+
+def plateau_points(tibia: np.ndarray) -> np.ndarray:
+    """Points of the tibial plateau, f64[n, 3] mm, the lateral ones (w < 0) first."""
+    width = np.concatenate([-_GAP_W[::-1], _GAP_W])
+    d, w = (a.ravel() for a in np.meshgrid(_GAP_D, width, indexing="ij"))
+    heights = np.arange(-12, 14, 0.5)
+    grid = np.stack(np.broadcast_arrays(d[:, None], heights[None], w[:, None]))
+    values = _look(tibia, grid)
+    inside = values < 0
+    first = np.argmax(inside, axis=1)
+    good = inside.any(axis=1) & (first > 0)
+    rows = np.flatnonzero(good)
+    upper, lower = values[rows, first[rows] - 1], values[rows, first[rows]]
+    top = heights[first[rows]] - 0.5 * lower / np.minimum(lower - upper, -1e-6)
+    points = np.stack([d[rows], top, w[rows]], axis=1)
+    return points[np.argsort(points[:, 2])]
+
+
+def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
+    where = mm / VOXEL_MM + (SIZE - 1) / 2
+    return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
+
+
+def gaps(femur: np.ndarray, points: np.ndarray, pose: Pose) -> np.ndarray:
+    """(medial, lateral): least distance from the femur of the plateau's points, mm."""
+    matrix, offset = pose
+    away = _look(femur, (points @ matrix.T + offset).T)
+    medial = points[:, 2] > 0
+    return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
+
+
+def worn(usual: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
+    """Joint spaces (medial, lateral) in mm after the wear of a grade."""
+    left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
+    other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
+    shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
+    return np.clip(usual * shares, 0.3, 8.0)
+
+
+def seated(
+    femur: np.ndarray,
+    points: np.ndarray,
+    start: Pose,
+    wanted: np.ndarray,
+) -> Pose:
+    """`start` moved along h and tilted in the frontal plane until the gaps are as wanted."""
+    down, angle = 0.0, 0.0
+    pose = start
+    for _ in range(6):
+        back = rotation(0, angle).T
+        matrix = start[0] @ back
+        pose = matrix, start[1] - matrix @ np.array([0.0, down, 0.0])
+        error = wanted - gaps(femur, points, pose)
+        down -= 0.8 * error.mean()
+        angle -= 0.8 * (error[0] - error[1]) / (2 * _ARM_MM)
+    return pose
+
+
+def turned(femur: np.ndarray, flexion: float) -> Pose:
+    """mm of the flexed femur's surroundings -> mm of its frame: turned about its condyles' axis."""
+    middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
+    depths, heights = np.nonzero(middle)
+    posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM
+    lowest = (heights.max() - (SIZE - 1) / 2) * VOXEL_MM
+    axis = np.array([posterior - 20.0, lowest - 21.0, 0.0])
+    matrix = rotation(2, flexion).T
+    return matrix, axis - matrix @ axis
+
+
+def rotation(axis: int, angle: float) -> np.ndarray:
+    """About d (0), h (1) or w (2); a positive turn about w flexes, about d lowers the medial."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array(
+        {
+            0: [[1, 0, 0], [0, c, s], [0, -s, c]],
+            1: [[c, 0, s], [0, 1, 0], [-s, 0, c]],
+            2: [[c, -s, 0], [s, c, 0], [0, 0, 1]],
+        }[axis]
+    )

@@ -1,0 +1,53 @@
+"""The usual knee of a family: what `family.draw_knee` draws if every number is its mean."""
+
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.simulation import framing
+from xr2mri_jax.simulation.atlas import Atlas
+from xr2mri_jax.simulation.family import draw_knee, scanned
+
+
+class Means(np.random.Generator):
+    """In place of random numbers their means; of choices the first."""
+
+    def __init__(self) -> None:
+        """Needs no seed."""
+        super().__init__(np.random.PCG64(0))
+
+    def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Any = None) -> Any:
+        """The mean."""
+        shape = np.broadcast_shapes(np.shape(loc), np.shape(scale), np.shape(np.zeros(size or ())))
+        return np.broadcast_to(np.asarray(loc, float), shape) + 0.0
+
+    def standard_normal(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        """Zeros."""
+        return np.zeros(size or ())
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        """The middle."""
+        return np.full(size or (), (low + high) / 2)
+
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        """The middle."""
+        return np.full(size or (), 0.5)
+
+    def choice(self, a: Any, *_: Any, **__: Any) -> Any:
+        """The first."""
+        return 0 if np.ndim(a) == 0 else a[0]
+
+
+def usual_distances(atlas: Atlas) -> np.ndarray:
+    """The usual knee as the dataset stores knees, without rounding.
+
+    The mean of the distances of many knees blunts bones that lie turned in different ways; this
+    knee has their mean measures.
+
+    Returns:
+      f32[k, 32, 32, 32] in mm, in the order of `surfaces.NAMES`, within `surfaces.LIMIT_MM`.
+    """
+    knee = draw_knee(atlas, Means())
+    found = surfaces.halved(scanned(knee, framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0)))
+    return np.clip(found, -surfaces.LIMIT_MM, surfaces.LIMIT_MM).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Lengths, angles, radii and thicknesses of knees, and statistics of a population."""

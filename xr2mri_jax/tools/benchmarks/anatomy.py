@@ -1,0 +1,145 @@
+"""Whether the knees of `knee_family` have the sizes of measured ones: means and spreads."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of
+from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
+from xr2mri_jax.evaluation.real_pairs.table import Pair, read_pairs
+from xr2mri_jax.geometry import PLATEAU_MM
+from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
+from xr2mri_jax.simulation import atlas
+from xr2mri_jax.simulation.family import draw_knee
+from xr2mri_jax.simulation.knee_labels import read_knee
+from xr2mri_jax.tools.anatomy.drawn import drawn_surfaces, reference_bones
+from xr2mri_jax.tools.anatomy.measures import WIDTH, measure_knee
+from xr2mri_jax.tools.anatomy.population import measure_population
+from xr2mri_jax.tools.anatomy.quantities import QUANTITIES, is_angle
+from xr2mri_jax.tools.anatomy.surfaces import Surface, find_surfaces
+
+PAIRS, MAPS = "knee_real_pairs/pairs.csv", "knee_labels"
+KNEES = 48  # drawn
+SEED = 5
+UNWORN = (0, 1)  # grades whose joint spaces are compared
+# How far a mean may be off, in measured deviations, and how the spreads may differ.
+OFF, SPREADS = 0.5, (0.7, 1.4)
+
+
+def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
+    """Measures segmented and drawn knees.
+
+    Args:
+      real: folder with PAIRS (the first map of every subject is measured) and MAPS, the label maps
+        of the family's atlas, of which the first is measured too.
+      knees: how many are drawn.
+
+    Returns:
+      The report, JSON-able: measured, drawn (numbers of knees), quantities (by name: unit, measured
+      and family as {mean, sd}, off, ratio, agrees), agree (their number), and population, the
+      content of `simulation/population.json`.
+
+    Raises:
+      InputError: no folder, or a map that cannot be used.
+    """
+    if real is None:
+        raise InputError(f"--real is missing: expected a folder with {PAIRS} and {MAPS}/")
+    pairs = first_maps(read_pairs(real / PAIRS))
+    files = map_files(real / MAPS)
+    with tempfile.TemporaryDirectory() as folder:
+        bred = atlas.load(prepared_atlas(files, Path(folder)))
+    sources = [*pairs, Pair("atlas", "right", "", None, files[0], None)]
+    surfaces = in_threads(_surfaces, sources, "label maps", "map")
+    references = reference_bones(bred)
+    measured = [measure_knee(one, references) for one in surfaces]
+    spaces = np.array(in_threads(_space, sources, "joint spaces", "map"))
+    grades = [pair.kl for pair in sources]
+    family, drawn_grades = [], []
+    for index in tqdm(range(knees), desc="drawn knees", unit="knee", mininterval=1):
+        knee = draw_knee(bred, np.random.default_rng([SEED, index]))
+        family.append(measure_knee(drawn_surfaces(knee), references))
+        drawn_grades.append(knee.grade)
+    compared = compare(measured, grades, family, drawn_grades)
+    return {
+        "measured": len(measured),
+        "drawn": knees,
+        "quantities": compared,
+        "agree": sum(row["agrees"] for row in compared.values()),
+        "population": measure_population(bred, surfaces, spaces),
+    }
+
+
+def compare(
+    measured: Sequence[Mapping[str, float]],
+    grades: Sequence[int | None],
+    family: Sequence[Mapping[str, float]],
+    family_grades: Sequence[int | None],
+) -> dict[str, dict[str, Any]]:
+    """The table by quantity, at a plateau of PLATEAU_MM; joint spaces of the grades in UNWORN."""
+    rows = {}
+    for name in QUANTITIES:
+        true, drawn = (
+            np.array([scaled(knee, name) for knee, grade in zip(knees, kinds, strict=True)
+                      if not name.startswith("joint_space") or grade in UNWORN])
+            for knees, kinds in ((measured, grades), (family, family_grades))
+        )  # fmt: skip
+        (mean, sd), (other, spread) = ((np.nanmean(x), np.nanstd(x, ddof=1)) for x in (true, drawn))
+        off, ratio = (other - mean) / sd, spread / sd
+        rows[name] = {
+            "unit": "degrees" if is_angle(name) else "mm",
+            "measured": {"mean": float(mean), "sd": float(sd)},
+            "family": {"mean": float(other), "sd": float(spread)},
+            "off": float(off),
+            "ratio": float(ratio),
+            "agrees": bool(abs(off) <= OFF and SPREADS[0] <= ratio <= SPREADS[1]),
+        }
+    return rows
+
+
+def scaled(knee: Mapping[str, float], name: str) -> float:
+    """A quantity of a knee, NaN where it has none; lengths at a plateau of PLATEAU_MM."""
+    value = knee.get(name, float("nan"))
+    return value if is_angle(name) else value * PLATEAU_MM / knee[WIDTH]
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report in Markdown."""
+    lines = [
+        f"| quantity | {report['measured']} measured knees | {report['drawn']} drawn knees | mean "
+        "off, SD | ratio of SD | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in report["quantities"].items():
+        one, other = (f"{row[k]['mean']:.1f} ± {row[k]['sd']:.1f}" for k in ("measured", "family"))
+        unit = "°" if row["unit"] == "degrees" else " mm"
+        lines.append(
+            f"| {QUANTITIES[name]} | {one}{unit} | {other}{unit} | {row['off']:+.2f} | "
+            f"{row['ratio']:.2f} | {'' if row['agrees'] else 'differs'} |"
+        )
+    count = len(report["quantities"])
+    lines.append(f"\n{report['agree']} of {count} quantities agree.")
+    return "\n".join(lines)
+
+
+def _surfaces(pair: Pair) -> dict[str, Surface]:
+    try:
+        return find_surfaces(read_knee(pair.labels, pair.side).volume, pair.side)
+    except InputError as error:
+        said = str(error).removeprefix(f"{pair.labels}: ")
+        raise InputError(f"{pair.labels}: {said}") from error
+
+
+def _space(pair: Pair) -> tuple[float, float]:
+    """Medial and lateral joint space at the usual width; NaN of a worn knee or an unknown grade."""
+    if pair.kl not in UNWORN:
+        return float("nan"), float("nan")
+    labels = read_knee(pair.labels, pair.side).volume
+    space = joint_space_of(labels, pair.side)
+    zoom = PLATEAU_MM / (find_landmarks(labels, pair.side).size * PLATEAU_WIDTH_MM)
+    return space["medial"] * zoom, space["lateral"] * zoom
