@@ -12,7 +12,9 @@ REQUIRES = [
     # TFDS imports it from Python 3.12 on without requiring it.
     "importlib-resources>=6.0",
     "jax>=0.10.2,<0.13",
+    "jinja2>=3.1",
     "matplotlib>=3.8",
+    "markupsafe>=2.1",
     "ml-collections>=1.0",
     "nibabel>=5.2",
     "numpy>=2.0",
@@ -71,6 +73,7 @@ setup(
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
         "xr2mri_jax.samples": ["*.png"],
+        "xr2mri_jax.presentation": ["templates/*.html", "static/*", "static/niivue/*"],
         "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.joint_centre": ["*.npz", "*.md"],
         "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],
