@@ -15,15 +15,24 @@ import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import classifier, classifier_report, probe, radiographs, result, volumes
+from xr2mri_jax.evaluation import (
+    classifier,
+    classifier_report,
+    probe,
+    radiographs,
+    result,
+    viewer_cases,
+    volumes,
+)
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.viewer_cases import Distances
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
-from xr2mri_jax.presentation import figures, report
-from xr2mri_jax.presentation.report import Picture
+from xr2mri_jax.presentation import figures, pages, report
+from xr2mri_jax.presentation.parts import Picture
 from xr2mri_jax.presentation.sources import MODEL
-from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs
+from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import served
 from xr2mri_jax.training.trained import LoadedModel, load_chosen
 
@@ -40,6 +49,7 @@ class _Request:
     splits: Mapping[str, Any]
     batch_size: int | None
     evaluated: Mapping[str, Any]
+    single: Path | None
 
 
 def evaluate_workdir(
@@ -51,6 +61,7 @@ def evaluate_workdir(
     step: int | None = None,
     linear_probe: bool = False,
     views: bool = False,
+    page: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
 
@@ -64,6 +75,7 @@ def evaluate_workdir(
       linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
         grade, in place of what it reconstructs.
       views: of a classifier, the mean logits over the views of a radiograph.
+      page: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
       The report, index.html.
@@ -91,7 +103,10 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     files.require_writable(folder, "--output")
-    request = _Request(model, builder, folder, splits, batch_size, evaluated)
+    single = None if page is None else Path(page)
+    if single is not None:
+        pages.require_single(single, "--page")
+    request = _Request(model, builder, folder, splits, batch_size, evaluated, single)
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
             f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
@@ -118,7 +133,15 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
     model = request.model
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
-    with VolumeStore(passes.count(request.builder, request.splits["split"])) as store:
+    distances: Distances | None = None
+    if isinstance(stage, Surfaces) and model.config["model"]["generator"].get("surfaces"):
+        of_xray = jax.jit(stage.surfaces)
+
+        def distances(xray: np.ndarray) -> np.ndarray:
+            return np.asarray(of_xray(params, model_state, xray)[1], np.float32)[0]
+
+    split = request.splits["split"]
+    with VolumeStore(passes.count(request.builder, split)) as store:
         found = volumes.evaluate(
             lambda xray: predict(params, model_state, xray),
             request.builder,
@@ -126,10 +149,22 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             batch_size=request.batch_size or 4,
             **request.splits,
         )
-        shown = [
-            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i)))
+        pictures = [
+            _pictured(text, figures.volume_case(found.xrays[i, ..., 0], *store.pair(i)))
             for text, i in extremes(found)
         ]
+        labels = viewer_cases.true_labels(request.builder, split)
+        rank = Picture(
+            figures.ranks(found.cases["retrieval_rank"]),
+            "Retrieval: all real volumes of the split are put in order of their distance to a "
+            "prediction; this is where the own one stood.",
+            "Histogram of the rank of the own volume",
+        )
+        source = viewer_cases.Source(found, store, labels, distances)
+        return _write(found, request, [_bars(found), rank], pictures, source)
+
+
+def _pictured(text: str, png: bytes) -> Picture:
     below = (
         "From top to bottom: the real volume, the predicted one (both with white at the real "
         f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
@@ -137,25 +172,7 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
         "the lateral side at the left; outside the acquired field the real volume is black and "
         "the difference is not counted."
     )
-    pictures = [
-        Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
-        for text, png in shown
-    ]
-    rank = Picture(
-        figures.ranks(found.cases["retrieval_rank"]),
-        "Retrieval: all real volumes of the split are put in order of their distance to a "
-        "prediction; this is where the own one stood.",
-        "Histogram of the rank of the own volume",
-    )
-    return _write(found, request, [_bars(found), rank], pictures)
-
-
-def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
-    """The real and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
-    position = np.array([case])
-    mask = store.mask(position)[0, ..., 0]
-    real, predicted = store.real(position), store.predicted(position)
-    return real[0, ..., 0] * mask, predicted[0, ..., 0] * mask
+    return Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
 
 
 def _radiographs(request: _Request, stage: Reconstructs) -> Path:
@@ -220,10 +237,13 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
-        page = classifier_report.write(folder, found.metrics, request.evaluated)
+        page = classifier_report.page(found.metrics, request.evaluated)
+        pages.write_folder(folder, page)
+        if request.single is not None:
+            pages.write_single(request.single, page, folder)
     for line in classifier.findings(found.metrics):
         print(line)
-    return request.folder / page.name
+    return request.folder / pages.INDEX
 
 
 def extremes(found: Result) -> list[tuple[str, int]]:
@@ -251,12 +271,23 @@ def _bars(found: Result) -> Picture:
 
 
 def _write(
-    found: Result, request: _Request, charts: Sequence[Picture], pictures: Sequence[Picture]
+    found: Result,
+    request: _Request,
+    charts: Sequence[Picture],
+    pictures: Sequence[Picture],
+    source: viewer_cases.Source | None = None,
 ) -> Path:
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
-        page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
+        viewer, names = None, [""] * len(found.cases["index"])
+        if source is not None:
+            viewer, names = viewer_cases.write(folder, source)
+        table = report.case_table(found.cases, names)
+        page = report.page(found.metrics, request.evaluated, charts, pictures, viewer, table)
+        pages.write_folder(folder, page)
+        if request.single is not None:
+            pages.write_single(request.single, page, folder)
     for line in report.findings(found.metrics):
         print(line)
-    return request.folder / page.name
+    return request.folder / pages.INDEX

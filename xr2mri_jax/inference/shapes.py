@@ -73,8 +73,8 @@ def meshes(
       scale: mm in the patient per mm of the box.
       size: voxels along each axis of the grid on which they are computed.
 
-    Marching cubes on the distances, spline-interpolated to that grid (1.1 mm by default). A bone that leaves the box is
-    closed by a plane. An absent structure has no mesh.
+    Marching cubes on the distances, spline-interpolated to that grid (1.1 mm by default). A bone
+    that leaves the box is closed by a plane. An absent structure has no mesh.
     """
     fine = surfaces.resized(distances, (size,) * 3, order=3)
     affine = np.array(canonical_affine((size,) * 3))
