@@ -36,6 +36,7 @@ REQUIRES = [
 EXTRAS = {
     "test": [
         "apache-beam>=2.60",
+        "flask>=3.0",
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.11",
@@ -43,6 +44,7 @@ EXTRAS = {
         "pytest>=8.0",
         "pytest-xdist>=3.5",
         "ruff>=0.6",
+        "waitress>=3.0",
     ],
     "docs": [
         "ipykernel>=6.29",
@@ -51,6 +53,7 @@ EXTRAS = {
         "mkdocs-material>=9.5",
         "mkdocstrings[python]>=0.27",
     ],
+    "serve": ["flask>=3.0", "waitress>=3.0"],
     "sas": ["pyreadstat>=1.3"],
     "beam": ["apache-beam>=2.60"],
     "bench": ["torch>=2.4"],

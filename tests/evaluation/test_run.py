@@ -83,13 +83,21 @@ def trained(monkeypatch):
 def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     path = run.evaluate_workdir(tmp_path, batch_size=2)
     assert path == tmp_path / "evaluation" / "index.html"
-    assert {p.name for p in path.parent.iterdir()} == {"index.html", "metrics.json", "cases.csv"}
+    written = {"index.html", "metrics.json", "cases.csv", "assets", "cases"}
+    assert {p.name for p in path.parent.iterdir()} == written
+    assert {p.name for p in (path.parent / "cases").iterdir()} == {f"case-{i}.js" for i in range(5)}
     found = json.loads((path.parent / "metrics.json").read_text())
     assert found["n"] == 5 and found["evaluated"]["step"] == 3
     assert found["evaluated"]["dataset"] == "knee_phantom/made"
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
-    assert path.read_text().count("<img") == 5
+    text = path.read_text()
+    assert text.count("<figure><img") == 5 and text.count("data-show") == 5 + 5 + 3
     assert "dB PSNR" in capsys.readouterr().out
+    # Again into the same folder: its folders are replaced too.
+    page = tmp_path / "one.html"
+    assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
+    assert {p.name for p in path.parent.iterdir()} == written
+    assert page.read_text().count('type="application/json" id="case-') == 5
 
 
 def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):

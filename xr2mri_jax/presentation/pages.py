@@ -60,7 +60,7 @@ def render(page: Page, embedded: Mapping[str, str] | None = None) -> str:
       embedded: for a page in one file: the data of cases by name, as `packed`; None: they and
         NiiVue are in files beside the page.
     """
-    return _html(
+    return from_template(
         "page.html",
         page=page,
         scripts=SCRIPTS,
@@ -71,7 +71,8 @@ def render(page: Page, embedded: Mapping[str, str] | None = None) -> str:
     )
 
 
-def _html(template: str, **context: Any) -> str:
+def from_template(template: str, **context: Any) -> str:
+    """The text that a template of the package gives with these variables."""
     text = environment().get_template(template).render(**context)
     # File names may contain bytes that are not valid text.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
