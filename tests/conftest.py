@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from chromium import Browser, find
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +59,18 @@ def dicom_errors() -> Callable[[Iterable[Path]], list[str]]:
         return found
 
     return errors
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Callable[[int, int], Browser]:
+    """Opens Chromium (Debian) with a width and a height in pixels.
+
+    Where it is not installed the test is skipped and says so, or fails if XR2MRI_CHROMIUM is
+    "required", as it is in continuous integration.
+    """
+    if find() is None:
+        said = "chromium is not installed (Debian: apt-get install chromium)"
+        if os.environ.get("XR2MRI_CHROMIUM") == "required":
+            pytest.fail(said)
+        pytest.skip(said)
+    return Browser

@@ -149,10 +149,6 @@ class PredictionPage:
         )
         self._rows.append(Row(file, cells, case=name))
 
-    def refuse(self, file: str, side: str, reason: str) -> None:
-        """Adds a knee that was not predicted, with the reason."""
-        self._rows.append(Row(file, (side, "", "", reason)))
-
     def _write(self, folder: Path) -> None:
         page = prediction_page(self._shown, self._rows)
         if self.single:
@@ -170,7 +166,8 @@ def prediction_page(shown: Sequence[Shown], rows: Sequence[Row]) -> Page:
     """
     refused = sum(not row.case for row in rows)
     title = "Predicted volume" if len(rows) == 1 else f"Predicted volumes of {len(shown)} knees"
-    summary = [f"{len(shown)} knees were predicted, {refused} were refused; the table says why."]
+    said = f"{len(shown)} knees were predicted"
+    summary = [f"{said}, {refused} were refused; the table says why." if refused else f"{said}."]
     table = Table("The knees.", _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
     return Page(
         title,

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import os
 import secrets
 import shutil
 import tempfile
@@ -135,7 +136,7 @@ class Jobs:
         try:
             self._work(job)
         except InputError as error:
-            job.error = one_line(str(error))
+            job.error = one_line(str(error).replace(f"{job.folder}{os.sep}", ""))
         except Exception as error:
             job.error = failure_line(error) or "the work failed; the server's log says why"
             if job.folder.exists():  # else it was removed meanwhile

@@ -15,7 +15,7 @@
     isRadiologicalConvention: true, sagittalNoseLeft: true, dragAndDropEnabled: false, logLevel: "silent",
     crosshairColor: [0.95, 0.76, 0.31, 1], crosshairWidth: 0.6, crosshairWidthUnit: "mm", multiplanarLayout: 2,
     multiplanarShowRender: 1, multiplanarEqualSize: true, show3Dcrosshair: true, tileMargin: 2,
-    clipPlaneColor: [0, 0, 0, 0], meshThicknessOn2D: 0, fontColor: [0.95, 0.76, 0.31, 1],
+    clipPlaneColor: [0, 0, 0, 0], meshThicknessOn2D: 0, isClipAllVolumes: true, fontColor: [0.95, 0.76, 0.31, 1],
     loadingText: "",
   };
 
