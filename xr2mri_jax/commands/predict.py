@@ -61,8 +61,8 @@ PICTURE = flags.DEFINE_bool(
 PAGE = flags.DEFINE_string(
     "page",
     None,
-    "also write a page with a viewer of volume, labels and meshes: a new folder with index.html, or "
-    "for one radiograph one file ending in .html",
+    "also write a page with a viewer of volume, labels and meshes: a new folder with index.html; "
+    "for one radiograph also possible: one file ending in .html",
 )
 FORCE = flags.DEFINE_bool(
     "force", False, "use the middle of the image if no frontal knee is found in it"
