@@ -15,9 +15,9 @@ os.environ.setdefault(
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from chromium import Browser, find
 
 
 @pytest.fixture(scope="session")
@@ -62,12 +62,14 @@ def dicom_errors() -> Callable[[Iterable[Path]], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Callable[[int, int], Browser]:
+def chromium() -> Callable[[int, int], Any]:
     """Opens Chromium (Debian) with a width and a height in pixels.
 
     Where it is not installed the test is skipped and says so, or fails if XR2MRI_CHROMIUM is
     "required", as it is in continuous integration.
     """
+    from chromium import Browser, find
+
     if find() is None:
         said = "chromium is not installed (Debian: apt-get install chromium)"
         if os.environ.get("XR2MRI_CHROMIUM") == "required":

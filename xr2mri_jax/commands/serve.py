@@ -1,6 +1,6 @@
 """Serves the viewer as a local app: upload a radiograph in a browser, look at its prediction.
 
-xr2mri serve [--port=8765] [--model=DIR] [--keep=FOLDER] [--upload_mb=64]
+xr2mri serve --port=8765 [--model=DIR] [--keep=FOLDER] [--upload_mb=64]
 
 Only this machine can connect. Uploads and results are removed, unless --keep names a folder.
 """
