@@ -21,7 +21,7 @@ from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
 
 # Voxels along an axis of the grid of the page's meshes; the STL files have finer ones.
-MESH_SIZE = 56
+MESH_SIZE = 72
 MEANING = (
     "A predicted volume shows what the model considers likely. It cannot show anything that the "
     "radiograph does not determine."
