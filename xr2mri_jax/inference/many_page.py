@@ -35,7 +35,8 @@ def write_case(page: Path, row: Mapping[str, str], prediction: Prediction) -> No
 
 
 def write(page: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Writes the page of all rows of the table, whose cases are there."""
+    """Writes the page of all rows of the table, by name; their cases are there already."""
+    rows = sorted(rows, key=lambda row: (row["file"], row["side"]))
     shown = [Shown(case_name(row), _title(row)) for row in rows if row["volume"]]
     listed = [
         Row(
