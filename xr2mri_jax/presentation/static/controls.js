@@ -126,6 +126,7 @@
       setWindowSliders(0, main.kind.endsWith("labels") ? 1 : main.white);
       find("window").hidden = main.kind.endsWith("labels");
       find("meshes").closest("label").hidden = !shown.surfaces.length;
+      if (!shown.surfaces.length) find("clip").value = "none"; // else the 3D view would be empty
       applySolid();
       moved(viewer.at());
       root.dataset.state = "shown";

@@ -90,11 +90,9 @@
       return shown;
     }
 
-    // A case without a prediction shows its first layer.
+    // The first layer of a case without a prediction is opaque.
     firstOpacity(shown, kind) {
-      const has = (name) => shown.layers.some((layer) => layer.kind === name);
-      if (kind === "radiograph" && !has("prediction") && !has("truth")) return 1;
-      return OPACITY[kind];
+      return kind === shown.layers[0].kind ? 1 : OPACITY[kind];
     }
 
     index(kind) { return this.case.layers.findIndex((layer) => layer.kind === kind); }
