@@ -91,7 +91,7 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert found["evaluated"]["dataset"] == "knee_phantom/made"
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
     text = path.read_text()
-    assert text.count("<figure><img") == 5 and text.count("data-show") == 5 + 5 + 3
+    assert text.count("<figure><img") == 5 and text.count('data-show="case-') == 5 + 5 + 3
     assert "dB PSNR" in capsys.readouterr().out
     # Again into the same folder: its folders are replaced too.
     page = tmp_path / "one.html"

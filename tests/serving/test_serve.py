@@ -26,16 +26,16 @@ SAMPLE = Path(samples.__file__).parent / "knee.png"
 def server(tmp_path_factory):
     """The address of a server, and the temporary folder that it uses."""
     folder = tmp_path_factory.mktemp("serve")
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "xr2mri_jax", "serve", "--port=0"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "TMPDIR": str(folder), "XLA_FLAGS": ""},
-    )
-    line = process.stdout.readline()
-    yield re.search(r"http://127\.0\.0\.1:\d+/", line)[0], folder
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 128 + signal.SIGTERM
+    ) as process:
+        line = process.stdout.readline()
+        yield re.search(r"http://127\.0\.0\.1:\d+/", line)[0], folder
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
     assert list(folder.glob("xr2mri-serve-*")) == []
 
 
