@@ -90,11 +90,10 @@ def spread(order: Sequence[int], most: int) -> list[int]:
     """At most so many of the cases: the first FAILURES, the middle, the last, others evenly."""
     if len(order) <= most:
         return list(order)
-    even = np.linspace(0, len(order) - 1, max(most - FAILURES - 1, 2)).round().astype(int)
     wanted = {*range(min(FAILURES, most)), len(order) // 2, len(order) - 1}
-    # What must be there comes first, so that the rest gives way.
-    kept = [*sorted(wanted), *(int(i) for i in even if int(i) not in wanted)][:most]
-    return [order[i] for i in sorted(kept)]
+    others = [i for i in range(len(order)) if i not in wanted]
+    even = np.linspace(0, len(others) - 1, max(most - len(wanted), 0)).round().astype(int)
+    return [order[i] for i in sorted([*wanted, *(others[i] for i in even)])[:most]]
 
 
 def in_patient(array: np.ndarray) -> Volume:

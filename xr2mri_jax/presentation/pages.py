@@ -87,7 +87,7 @@ def write_case(folder: Path, case: ViewerCase) -> Shown:
     """
     content = f'xr2mri.receive("{case.name}", {packed(case)});\n'
     files.write_text(_case_file(folder, case.name), content)
-    return Shown(case.name, case.title, thumbnail(case), len(content))
+    return Shown(case.name, case.title, thumbnail(case))
 
 
 def write_folder(folder: Path, page: Page) -> Path:

@@ -122,13 +122,11 @@ class Shown:
       name: letters, digits, "-" and "_"; its data are in cases/NAME.js.
       title: what a reader chooses it by.
       thumbnail: a small PNG, or None.
-      size: bytes of its data.
     """
 
     name: str
     title: str
     thumbnail: bytes | None = None
-    size: int = 0
 
     @property
     def source(self) -> str:
