@@ -87,7 +87,7 @@ def test_layers_window_views_and_clipping_change_the_picture(opened):
 
 
 def test_a_table_sorts_and_shows_its_case(opened):
-    rows = "[...document.querySelectorAll('table tbody tr')].map(r => r.cells[1].textContent)"
+    rows = "[...document.querySelectorAll('table tbody tr')].map(r => r.cells[2].textContent)"
     head = "document.querySelectorAll('th button')[1]"
     opened.run(f"{head}.click()")
     opened.run(f"{head}.click()")

@@ -147,6 +147,7 @@ class Jobs:
     def _work(self, job: Job) -> None:
         job.step = "reading"
         found = list(work.knees(job.upload, job.side, job.spacing))
+        job.upload.unlink()
         job.step = "predicting"
         made = {}
         for knee in found:
