@@ -127,6 +127,11 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
+    def click(self, x: float, y: float) -> None:
+        """Clicks at a place of the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def wheel(self, x: float, y: float, by: float) -> None:
         """Turns the wheel at a place of the window."""
         self.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=by)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -66,6 +67,21 @@ def test_a_key_moves_the_planes(opened):
     assert "difference 0.03" in opened.run(STATUS)
     opened.key("0")
     assert "A 0 mm, S 0 mm" in opened.run(STATUS)
+
+
+def test_wheel_and_radiograph_move_the_cross_hair(opened):
+    place = "(() => {{ const b = document.querySelector('[data-{}]').getBoundingClientRect();"
+    place += " return [b.left + b.width / 4, b.top + b.height / 4]; }})()"
+    opened.run("document.querySelector('.stage').scrollIntoView()")
+    # A quarter of the radiograph: 32 mm to the patient's right and upwards.
+    opened.click(*opened.run(place.format("radiograph")))
+    assert opened.run(STATUS).startswith("R 32 mm, A 0 mm, S 32 mm")
+    before = opened.run(STATUS)
+    opened.wheel(*opened.run(place.format("canvas")), 120)
+    opened.wait(f"{STATUS} !== {before!r}")
+    # The coronal plane is at the top left: the wheel moves it along the depth, voxel by voxel.
+    assert re.match(r"R 3\d mm, [AP] 1\d mm, S 3\d mm", opened.run(STATUS))
+    opened.run("xr2mri.page.viewer.moveTo([0, 0, 0])")
 
 
 def test_layers_window_views_and_clipping_change_the_picture(opened):
