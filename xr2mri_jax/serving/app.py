@@ -50,15 +50,12 @@ def make_app(jobs: Jobs, hosts: frozenset[str], most_mb: float) -> Flask:
         return Response(_static(name), mimetype=kind or "text/plain")
 
     _add_jobs(app, jobs, most_mb)
+    _add_files(app, jobs)
     app.register_error_handler(HTTPException, _refused)
     return app
 
 
 def _add_jobs(app: Flask, jobs: Jobs, most_mb: float) -> None:
-    def known(name: str) -> Job:
-        job = jobs.find(name)
-        return job if job is not None else abort(404, "found no such upload; it may be removed")
-
     @app.post("/jobs")
     def upload() -> tuple[Response, int]:
         given = request.files.get("radiograph")
@@ -78,29 +75,36 @@ def _add_jobs(app: Flask, jobs: Jobs, most_mb: float) -> None:
 
     @app.get("/jobs/<name>")
     def state(name: str) -> Response:
-        return jsonify(known(name).state())
+        return jsonify(_known(jobs, name).state())
 
     @app.delete("/jobs/<name>")
     def remove(name: str) -> tuple[str, int]:
-        jobs.remove(known(name).name)
+        jobs.remove(_known(jobs, name).name)
         return "", 204
 
+
+def _add_files(app: Flask, jobs: Jobs) -> None:
     @app.get("/jobs/<name>/cases/<case>.js")
     def case_data(name: str, case: str) -> Response:
-        job = known(name)
+        job = _known(jobs, name)
         if case not in job.cases:
             abort(404, "found no such knee")
         return send_file(job.folder / pages.CASES / f"{case}.js", mimetype="text/javascript")
 
     @app.get("/jobs/<name>/files/<case>/<file>")
     def download(name: str, case: str, file: str) -> Response:
-        job = known(name)
+        job = _known(jobs, name)
         if file not in job.downloads.get(case, ()):
             abort(404, "found no such file")
         path = job.folder / "files" / case / file
         stem = job.file.partition(".")[0] or "radiograph"
         side = case.rpartition("-")[2]
         return send_file(path, as_attachment=True, download_name=f"{stem}_{side}_{file}")
+
+
+def _known(jobs: Jobs, name: str) -> Job:
+    job = jobs.find(name)
+    return job if job is not None else abort(404, "found no such upload; it may be removed")
 
 
 def _side(form: Any) -> str | None:
