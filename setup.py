@@ -26,6 +26,7 @@ REQUIRES = [
     "pylibjpeg-openjpeg>=2.3",
     "pynrrd>=1.1",
     "python-gdcm>=3.0.24",
+    "pyyaml>=6.0.1",
     "scikit-image>=0.24",
     "scipy>=1.11",
     "tensorboardX>=2.6",

@@ -36,6 +36,10 @@ VERBS = {
         "evaluate a run against controls, and write a report",
         "--workdir=RUN/generator --split=test",
     ),
+    "ladder": (
+        "draw how much of the MRI a radiograph tells",
+        "--workdir=RUN/generator --output=LADDER",
+    ),
     "gradcam": (
         "average Grad-CAM maps of a classifier over a split",
         "--workdir=RUN/gap --split=validation --output=MAPS",

@@ -19,7 +19,7 @@ SERIES = {
     "dess": {},
     "odd": {"slices": 35},
     "rows352": {"rows": 352},
-    "truncated": {"chosen": range(12)},
+    "truncated": {"chosen": range(8)},
     "gap": {"chosen": [*range(15), *range(16, SLICES)]},
 }
 # What is made of which knee (subject, side), beside "dess" of every one.

@@ -43,7 +43,9 @@ class Source:
                 )
         features = dict.fromkeys(("xray", "kl", "side", "subject"))
         counts = {n: types.SimpleNamespace(num_examples=count) for n in self.splits}
-        self.info = types.SimpleNamespace(full_name="made", features=features, splits=counts)
+        self.info = types.SimpleNamespace(
+            full_name="made", version="1.0.0", features=features, splits=counts
+        )
 
     def as_data_source(self, split, decoders=None):
         return self.splits[split]

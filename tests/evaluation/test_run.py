@@ -1,6 +1,8 @@
 """A whole evaluation of a made stage: files, provenance, refusals, exit code."""
 
+import html
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation import run
 from xr2mri_jax.training import trained as trained_models
 
@@ -83,7 +86,7 @@ def trained(monkeypatch):
 def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     path = run.evaluate_workdir(tmp_path, batch_size=2)
     assert path == tmp_path / "evaluation" / "index.html"
-    written = {"index.html", "metrics.json", "cases.csv", "assets", "cases"}
+    written = {"index.html", "metrics.json", "cases.csv", "README.md", "assets", "cases"}
     assert {p.name for p in path.parent.iterdir()} == written
     assert {p.name for p in (path.parent / "cases").iterdir()} == {f"case-{i}.js" for i in range(5)}
     found = json.loads((path.parent / "metrics.json").read_text())
@@ -92,7 +95,9 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
     text = path.read_text()
     assert text.count("<figure><img") == 5 and text.count('data-show="case-') == 5 + 5 + 3
-    assert "dB PSNR" in capsys.readouterr().out
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == found["verdict"]["sentence"] and "dB PSNR" in printed[1]
+    assert f'<p class="verdict">{html.escape(printed[0])}</p>' in text
     # Again into the same folder: its folders are replaced too.
     page = tmp_path / "one.html"
     assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
@@ -100,13 +105,43 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert page.read_text().count('type="application/json" id="case-') == 5
 
 
+def test_a_report_on_phantoms_never_says_real(trained, tmp_path):
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    assert (
+        json.loads((path.parent / "metrics.json").read_text())["verdict"]["origin"] == "simulated"
+    )
+    assert "Planes of the simulated and predicted volume" in path.read_text()
+    assert not re.search(r"\breal\b", re.sub(r"base64,[^\"]*", "", path.read_text()), re.IGNORECASE)
+
+
+def test_other_conventions_are_measured_when_asked(trained, tmp_path):
+    asked = ["x2ct_gan", "no_data_range", "monai", "further"]
+    path = run.evaluate_workdir(tmp_path, batch_size=2, conventions=asked)
+    found = json.loads((path.parent / "metrics.json").read_text())["conventions"]
+    assert list(found) == asked
+    for one in found.values():
+        assert set(one["controls"]) == {"mean_volume", "nearest_neighbour", "shuffled_xray"}
+        for metric, value in one["model"].items():
+            assert value["ci95"][0] <= value["mean"] <= value["ci95"][1], metric
+    assert found["x2ct_gan"]["model"]["psnr_3d"]["mean"] > 30
+    assert found["further"]["model"]["nmse"]["mean"] < 0.02
+    assert "Other conventions" in path.read_text() and "ms_ssim" in path.read_text()
+    with pytest.raises(InputError, match="--conventions: found 'fid', expected some of x2ct_gan"):
+        run.evaluate_workdir(tmp_path, conventions=["fid"])
+    with pytest.raises(InputError, match="found volumes of 8 x 12 x 12 voxels, expected at least"):
+        other_conventions.require(["further", "monai"], (8, 12, 12))
+
+
 def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):
     trained.stage = _Reconstructing()
+    with pytest.raises(InputError, match="expected one that gives volumes"):
+        run.evaluate_workdir(tmp_path, conventions=["monai"])
     path = run.evaluate_workdir(tmp_path, output=tmp_path / "there")
     found = json.loads((path.parent / "metrics.json").read_text())
     assert path.parent == tmp_path / "there"
     assert set(found["model"]) == {"psnr", "ssim", "mae"}
     assert set(found["controls"]) == {"mean_radiograph", "pca"}
+    assert "5 subjects are too few" in found["verdict"]["sentence"]
     assert found["hidden_variables"]["model"] == 32 and found["hidden_variables"]["pca"] == 5
 
 

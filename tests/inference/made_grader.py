@@ -99,7 +99,9 @@ class Source:
             )
         features = dict.fromkeys(("xray", "kl", "side", "subject"))
         counts = {"train": types.SimpleNamespace(num_examples=60)}
-        self.info = types.SimpleNamespace(full_name="made", features=features, splits=counts)
+        self.info = types.SimpleNamespace(
+            full_name="made", version="1.0.0", features=features, splits=counts
+        )
 
     def as_data_source(self, split, decoders=None):
         return self.examples

@@ -124,7 +124,8 @@ def run_folder(tmp_path, monkeypatch):
 def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     (tmp_path / "preparation.json").write_text('{"options": {"clahe": [0.01, 16.0]}}')
     _, folder = ship_grader.ship(run_folder, tmp_path / "shipped", equalised=True)
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "weights.npz"]
+    written = ["README.md", "model.json", "weights.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == written
     read = load.load_grader(folder)
     assert read.contrast["clahe"] == {"clip_limit": 0.01, "kernel_mm": 16.0}
     found = read.calibration

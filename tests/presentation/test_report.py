@@ -91,8 +91,17 @@ def test_page_is_balanced_self_contained_and_has_alternatives():
 def test_simulated_knees_are_called_simulated():
     said = "say nothing about patients"
     assert said not in _html(_metrics(), EVALUATED, [], [])
-    phantom = {**EVALUATED, "dataset": "knee_phantom/quickstart"}
+    phantom = {**EVALUATED, "dataset": "knee_phantom/quickstart", "knees": "simulated"}
     assert said in _html(_metrics(), phantom, [], [])
+
+
+def test_the_page_opens_with_the_verdict():
+    metrics = {"verdict": {"sentence": "No evidence that 1 < 2 matters."}, **_metrics()}
+    words = _read(_html(metrics, EVALUATED, [], [])).words
+    notices = [text for text in words if text.strip()]
+    first = notices.index("No evidence that 1 < 2 matters.")
+    assert first < notices.index("Findings")
+    assert not any("research only" in text for text in notices[:first])
 
 
 @pytest.mark.parametrize(

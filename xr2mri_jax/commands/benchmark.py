@@ -1,6 +1,7 @@
 """Runs a benchmark, compared with PyTorch if the extra `bench` is installed.
 
 xr2mri benchmark --suite=generator --output=benchmark.json
+xr2mri benchmark --suite=unlikeness --real=DIR [--films=200] [--images=500] --output=unlikeness.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
 xr2mri benchmark --suite=joint_space --real=DIR --output=joint_space.json
 xr2mri benchmark --suite=knee_finder --real=DIR --pictures=DIR --output=knee_finder.json
@@ -33,11 +34,13 @@ _STEPS = flags.DEFINE_integer(
 _VOLUME_SHAPE = flags.DEFINE_list(
     "volume_shape", ["64", "128", "128"], "generator: volume size d,h,w in voxels"
 )
-_FILMS = flags.DEFINE_integer("films", 200, "knee_finder: number of phantom films")
-_REAL = flags.DEFINE_string("real", None, "knee_finder, grade, joint_space: folder of real images")
+_FILMS = flags.DEFINE_integer("films", 200, "knee_finder, unlikeness: number of phantom films")
+_REAL = flags.DEFINE_string(
+    "real", None, "knee_finder, grade, joint_space, unlikeness: folder of real images"
+)
 _PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")
-_IMAGES = flags.DEFINE_integer("images", 500, "grade: number of radiographs")
+_IMAGES = flags.DEFINE_integer("images", 500, "grade, unlikeness: number of radiographs")
 _MODEL = flags.DEFINE_string(
     "model", None, "grade: folder of a grader or of a training run; default: the shipped grader"
 )

@@ -2,6 +2,7 @@
 
 xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
     [--page=REPORT.html]
+    [--conventions=x2ct_gan,no_data_range,monai,further]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
 xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
@@ -46,6 +47,13 @@ _VIEWS = flags.DEFINE_bool(
     False,
     "classifier: average over slightly moved views of each radiograph (test-time augmentation)",
 )
+_CONVENTIONS = flags.DEFINE_list(
+    "conventions",
+    [],
+    "volumes: also measure as other codes do: x2ct_gan (PSNR of peak 4095, SSIM of slices), "
+    "no_data_range (scikit-image without a data range), monai (with MS-SSIM), further (NMSE, NMI, "
+    "HFEN)",
+)
 
 _PAGE = flags.DEFINE_string(
     "page", None, "also write the report as one HTML file under 30 MB, with as many cases as fit"
@@ -71,6 +79,7 @@ def main() -> None:
         linear_probe=_LINEAR_PROBE.value,
         views=_VIEWS.value,
         page=_PAGE.value,
+        conventions=_CONVENTIONS.value,
     )
     print(f"report: {report}")
 

@@ -2,8 +2,8 @@
 
 xr2mri fit_joint_centre --output=weights.npz
 
-The shipped weights are older than this command; xr2mri_jax/preprocess/joint_centre/README.md
-describes how they were fitted.
+With its defaults it makes the shipped weights, described in
+xr2mri_jax/preprocess/joint_centre/README.md.
 """
 
 from absl import flags

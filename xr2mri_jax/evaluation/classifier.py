@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.data import passes, selection
-from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.evaluation import statistics, verdict
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.presentation.sources import MODEL
@@ -48,7 +48,7 @@ def evaluate(
       seed: of the bootstrap.
 
     Returns:
-      metrics with the keys n, subjects, convention, model (accuracy, balanced_accuracy,
+      metrics with the keys n, subjects, verdict, convention, model (accuracy, balanced_accuracy,
       sensitivity, specificity, auc, quadratic_kappa, each with interval), per_grade, calibration,
       threshold, chosen_threshold. Cases have the logits and the calibrated probability of each
       grade.
@@ -68,7 +68,7 @@ def evaluate(
         scored = _score(known[0], temperature), _positive(known_label, grades)
         threshold = classification.threshold_for_sensitivity(*scored, SENSITIVITY)
         youden = classification.threshold_by_youden(*scored)
-    metrics = {
+    metrics: dict[str, Any] = {
         "n": len(label),
         "subjects": len(set(about["subject"])),
         "convention": CONVENTION,
@@ -78,6 +78,10 @@ def evaluate(
         "per_grade": {str(g): int((label == i).sum()) for i, g in enumerate(grades)},
         "calibration": _calibration(found, label, grades, temperature),
     }
+    half = len(grades) // 2
+    metrics["verdict"] = verdict.judge_grading(
+        metrics[MODEL]["auc"], grades[half:], grades[:half], metrics["subjects"]
+    )
     if threshold is not None:
         metrics["threshold"] = {
             "wanted_sensitivity": SENSITIVITY,

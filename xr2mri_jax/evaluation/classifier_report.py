@@ -41,4 +41,4 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
         Section("Calibration", [diagram]),
         Section("How it was measured", report.measured(metrics, evaluated)),
     ]
-    return Page(title, [report.STATEMENT], sections)
+    return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])

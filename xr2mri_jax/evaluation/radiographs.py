@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from xr2mri_jax.data import passes
+from xr2mri_jax.evaluation import verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import baselines
@@ -16,6 +17,10 @@ Images = Callable[[np.ndarray], Any]
 
 PCA_BYTES = 1 << 30
 
+LABELS_IN_SENTENCE = {
+    "mean_radiograph": "the mean radiograph",
+    "pca": "principal components of the same number",
+}
 CONTROLS = {
     "mean_radiograph": "mean of the training radiographs, the same for every case",
     "pca": "principal components of the training radiographs, as many as the auto-encoder has "
@@ -46,7 +51,7 @@ def evaluate(
       seed: of the bootstrap.
 
     Returns:
-      metrics with the keys n, convention, model, controls, differences, per_group,
+      metrics with the keys verdict, n, convention, model, controls, differences, per_group,
       hidden_variables.
 
     Raises:
@@ -74,7 +79,10 @@ def evaluate(
         for name, make in sources.items()
     }
     convention = {**image.CONVENTION, "mask": "every pixel counts", "controls": CONTROLS}
-    metrics = summarise(values, about, convention, seed)
+    metrics = {
+        "verdict": _verdict(values, about["subject"], seed),
+        **summarise(values, about, convention, seed),
+    }
     metrics["hidden_variables"] = {
         MODEL: hidden_variables,
         "pca": components,
@@ -83,6 +91,15 @@ def evaluate(
         + ("as many as the auto-encoder" if components == hidden_variables else "fewer here"),
     }
     return Result(metrics, {**about, **value_columns(values)}, values, xrays)
+
+
+def _verdict(
+    values: dict[str, dict[str, np.ndarray]], subjects: list[str], seed: int
+) -> dict[str, Any]:
+    named = {
+        LABELS_IN_SENTENCE[name]: found["mae"] for name, found in values.items() if name != MODEL
+    }
+    return verdict.judge_reconstruction(values[MODEL]["mae"], named, subjects, seed=seed)
 
 
 def _read(

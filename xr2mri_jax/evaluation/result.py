@@ -46,6 +46,21 @@ def value_columns(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, l
     }
 
 
+def extremes(found: Result) -> list[tuple[str, int]]:
+    """What to say of the best, the median and the worst case by PSNR, and which they are."""
+    psnr = found.values[MODEL]["psnr"]
+    order = np.argsort(-psnr, kind="stable")
+    chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
+    return [
+        (
+            f"{name} case by PSNR, {psnr[i]:.2f} dB: number {found.cases['index'][i]}, "
+            f"{found.cases['side'][i]} knee, Kellgren-Lawrence grade {found.cases['kl'][i]}",
+            int(i),
+        )
+        for name, i in chosen.items()
+    ]
+
+
 def summarise(
     values: Mapping[str, Mapping[str, np.ndarray]],
     about: Mapping[str, list[Any]],

@@ -14,23 +14,26 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
+from xr2mri_jax.datasets.origin import origin, spoken
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     classifier,
     classifier_report,
+    model_card,
     probe,
     radiographs,
     result,
     viewer_cases,
     volumes,
 )
-from xr2mri_jax.evaluation.result import Result
+from xr2mri_jax.evaluation import conventions as other_conventions
+from xr2mri_jax.evaluation.result import Result, extremes
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.evaluation.viewer_cases import Distances
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
-from xr2mri_jax.presentation.parts import Picture
+from xr2mri_jax.presentation.parts import Page, Picture
 from xr2mri_jax.presentation.sources import MODEL
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import served
@@ -49,7 +52,8 @@ class _Request:
     splits: Mapping[str, Any]
     batch_size: int | None
     evaluated: Mapping[str, Any]
-    single: Path | None
+    single: Path | None = None
+    conventions: tuple[str, ...] = ()
 
 
 def evaluate_workdir(
@@ -61,9 +65,11 @@ def evaluate_workdir(
     step: int | None = None,
     linear_probe: bool = False,
     views: bool = False,
+    conventions: Sequence[str] = (),
     page: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Evaluates the run in `workdir`: metrics.json, cases.csv and index.html, all new or all old.
+    """Evaluates the run in `workdir`: metrics.json, cases.csv, index.html and the model card
+    README.md, all new or all old.
 
     Args:
       workdir: the folder of a training run of any stage.
@@ -75,6 +81,7 @@ def evaluate_workdir(
       linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
         grade, in place of what it reconstructs.
       views: of a classifier, the mean logits over the views of a radiograph.
+      conventions: of volumes, further conventions to measure by, see `metrics.conventions`.
       page: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
@@ -85,6 +92,11 @@ def evaluate_workdir(
     """
     model = load_chosen(workdir, step)
     stage = model.stage
+    other_conventions.require(conventions)
+    if conventions and not isinstance(stage, Predicts):
+        raise InputError(
+            f"{workdir}: --conventions of the stage {stage.name!r}, expected one that gives volumes"
+        )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
@@ -96,6 +108,7 @@ def evaluate_workdir(
         "stage": stage.name,
         "step": model.step,
         "dataset": data["dataset"],
+        "knees": origin(data["dataset"], builder, split),
         "dtype_trained": model.config.get("dtype", "unknown"),
         "dtype_evaluated": served.dtype_name(model.config),
         **splits,
@@ -106,7 +119,9 @@ def evaluate_workdir(
     single = None if page is None else Path(page)
     if single is not None:
         pages.require_single(single, "--page")
-    request = _Request(model, builder, folder, splits, batch_size, evaluated, single)
+    request = _Request(
+        model, builder, folder, splits, batch_size, evaluated, single, tuple(conventions)
+    )
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
             f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
@@ -147,32 +162,26 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             request.builder,
             store,
             batch_size=request.batch_size or 4,
+            origin=request.evaluated["knees"],
+            also=request.conventions,
             **request.splits,
         )
+        word = spoken(request.evaluated["knees"])
         pictures = [
-            _pictured(text, figures.volume_case(found.xrays[i, ..., 0], *store.pair(i)))
+            report.volume_picture(
+                text, word, figures.volume_case(found.xrays[i, ..., 0], *store.pair(i), word)
+            )
             for text, i in extremes(found)
         ]
         labels = viewer_cases.true_labels(request.builder, split)
         rank = Picture(
             figures.ranks(found.cases["retrieval_rank"]),
-            "Retrieval: all real volumes of the split are put in order of their distance to a "
+            f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
             "prediction; this is where the own one stood.",
             "Histogram of the rank of the own volume",
         )
         source = viewer_cases.Source(found, store, labels, distances)
         return _write(found, request, [_bars(found), rank], pictures, source)
-
-
-def _pictured(text: str, png: bytes) -> Picture:
-    below = (
-        "From top to bottom: the real volume, the predicted one (both with white at the real "
-        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
-        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
-        "the lateral side at the left; outside the acquired field the real volume is black and "
-        "the difference is not counted."
-    )
-    return Picture(png, f"{text}. {below}", f"Planes of the real and predicted volume: {text}")
 
 
 def _radiographs(request: _Request, stage: Reconstructs) -> Path:
@@ -237,28 +246,12 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
-        page = classifier_report.page(found.metrics, request.evaluated)
-        pages.write_folder(folder, page)
-        if request.single is not None:
-            pages.write_single(request.single, page, folder)
+        _write_pages(folder, request, classifier_report.page(found.metrics, request.evaluated))
+        _write_card(folder, request, found)
+    print(found.metrics["verdict"]["sentence"])
     for line in classifier.findings(found.metrics):
         print(line)
     return request.folder / pages.INDEX
-
-
-def extremes(found: Result) -> list[tuple[str, int]]:
-    """What to say of the best, the median and the worst case by PSNR, and which they are."""
-    psnr = found.values[MODEL]["psnr"]
-    order = np.argsort(-psnr, kind="stable")
-    chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
-    return [
-        (
-            f"{name} case by PSNR, {psnr[i]:.2f} dB: number {found.cases['index'][i]}, "
-            f"{found.cases['side'][i]} knee, Kellgren-Lawrence grade {found.cases['kl'][i]}",
-            int(i),
-        )
-        for name, i in chosen.items()
-    ]
 
 
 def _bars(found: Result) -> Picture:
@@ -285,9 +278,24 @@ def _write(
             viewer, names = viewer_cases.write(folder, source)
         table = report.case_table(found.cases, names)
         page = report.page(found.metrics, request.evaluated, charts, pictures, viewer, table)
-        pages.write_folder(folder, page)
-        if request.single is not None:
-            pages.write_single(request.single, page, folder)
+        _write_pages(folder, request, page)
+        _write_card(folder, request, found)
+    print(found.metrics["verdict"]["sentence"])
     for line in report.findings(found.metrics):
         print(line)
     return request.folder / pages.INDEX
+
+
+def _write_pages(folder: Path, request: _Request, page: Page) -> None:
+    pages.write_folder(folder, page)
+    if request.single is not None:
+        pages.write_single(request.single, page, folder)
+
+
+def _write_card(folder: Path, request: _Request, found: Result) -> None:
+    about = request.evaluated
+    text = model_card.of_run(
+        about["workdir"], request.model, request.builder, about["knees"], found.metrics,
+        about["split"],
+    )  # fmt: skip
+    files.write_text(folder / model_card.NAME, text)

@@ -14,6 +14,7 @@ from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
 from xr2mri_jax.inference import model_files, unlikeness
 from xr2mri_jax.inference.knee_generator import form
@@ -85,7 +86,21 @@ def ship(
     else:
         with files.atomic_folder(folder) as partial:
             form.write(partial, model, likeness, training)
+            _write_card(partial, workdir, model, data_dir)
     return model, folder
+
+
+def _write_card(
+    folder: Path,
+    workdir: str | os.PathLike[str],
+    model: LoadedModel,
+    data_dir: str | os.PathLike[str] | None,
+) -> None:
+    """The card of the run, with the figures of its last evaluation if that was of this step."""
+    data = model.config["data"]
+    builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+    text = model_card.of_shipped(workdir, model, builder)
+    files.write_text(folder / model_card.NAME, text)
 
 
 def _likeness(stage: Encodes, params: Any, builder: Any) -> tuple[Likeness, int]:

@@ -12,6 +12,7 @@ from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
 from xr2mri_jax.datasets.from_files import contrast_of_dataset
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
@@ -151,6 +152,11 @@ def ship(
     else:
         with files.atomic_folder(folder) as partial:
             form.write(partial, grader)
+            model = load_chosen(workdir, step)
+            data = model.config["data"]
+            builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+            card = model_card.of_shipped(workdir, model, builder)
+            files.write_text(partial / model_card.NAME, card)
     return grader, folder
 
 

@@ -1,13 +1,13 @@
 """Evaluation of predicted volumes: the model, three controls, retrieval, groups of knees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from xr2mri_jax.data import batches, passes
-from xr2mri_jax.evaluation import controls, retrieval
+from xr2mri_jax.evaluation import controls, conventions, properties, retrieval, verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.evaluation.store import SCALE, VolumeStore
 from xr2mri_jax.metrics import image
@@ -26,8 +26,9 @@ CONTROLS = {
 CONVENTION = {
     **image.CONVENTION,
     "controls": CONTROLS,
-    "retrieval": "rank of the own volume among all real volumes of the split by mean squared error "
+    "retrieval": "rank of the own volume among all true volumes of the split by mean squared error "
     "inside both masks; ties count against the model",
+    "verdict": properties.CONVENTION,
 }
 FIELDS = ("xray", "mri", "mask")
 
@@ -41,6 +42,8 @@ def evaluate(
     train_split: str = "train",
     batch_size: int = 4,
     seed: int = 0,
+    origin: str = "unknown",
+    also: Sequence[str] = (),
 ) -> Result:
     """Evaluates a model that turns radiographs into volumes.
 
@@ -53,9 +56,12 @@ def evaluate(
       train_split: what the controls may know.
       batch_size: cases predicted and measured together.
       seed: of the shuffled radiographs and of the bootstrap.
+      origin: of the knees, "real", "simulated" or "unknown", for the verdict.
+      also: further conventions to measure by, see `metrics.conventions`.
 
     Returns:
-      metrics with the keys n, convention, model, controls, differences, per_group, retrieval.
+      metrics with the keys n, convention, model, controls, differences, per_group, retrieval,
+      verdict, conventions.
 
     Raises:
       InputError: where a split or a field is missing or no control can be made.
@@ -63,10 +69,11 @@ def evaluate(
     training = controls.TrainingSummary()
     for batch in passes.batches(source, train_split, FIELDS, batch_size, "training volumes"):
         training.add(batch)
+    mean = training.mean_volume()
+    conventions.require(also, mean.shape[:-1])
     about, xrays = _predict_all(predict, source, split, batch_size, store)
     partner = controls.shuffled(about["subject"], seed)
     neighbour = training.nearest(xrays, about["subject"])
-    mean = training.mean_volume()
     records, _ = batches.open_records(
         passes.part(source, train_split), train_split, ("mri", "mask")
     )
@@ -80,12 +87,20 @@ def evaluate(
         name: passes.measure(_metrics_of(volumes, store), store.cases, batch_size, name)
         for name, volumes in sources.items()
     }
+    other = conventions.measure(also, store, sources)
     rank = retrieval.ranks(retrieval.errors(store))
-    metrics = summarise(values, about, CONVENTION, seed)
-    metrics["retrieval"] = retrieval.summary(rank)
+    errors = properties.volume_errors(store, mean, partner, properties.labels_of(source, split))
+    subjects = about["subject"]
+    metrics = {
+        "verdict": verdict.judge(errors, subjects, origin, seed=seed),
+        **summarise(values, about, CONVENTION, seed),
+        "retrieval": retrieval.summary(rank),
+        "conventions": conventions.summarise(other, subjects, seed),
+    }
     columns = {
         **about,
         **value_columns(values),
+        **conventions.columns(other),
         "retrieval_rank": rank.tolist(),
         "nearest_training_index": neighbour.tolist(),
         "shuffled_with_index": [about["index"][i] for i in partner],

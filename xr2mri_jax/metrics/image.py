@@ -54,13 +54,13 @@ def mae(prediction: Array, target: Array, mask: Array | None = None) -> jax.Arra
       ValueError: if shapes differ.
     """
     prediction, target, mask = checked(prediction, target, mask)
-    return masked_mean(jnp.abs(prediction - target), mask)
+    return _mean(jnp.abs(prediction - target), mask)
 
 
 def mse(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
     """Mean squared error inside the mask: f32[b]; arguments as for `mae`."""
     prediction, target, mask = checked(prediction, target, mask)
-    return masked_mean(jnp.square(prediction - target), mask)
+    return _mean(jnp.square(prediction - target), mask)
 
 
 def psnr(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
@@ -128,27 +128,30 @@ def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax
       ValueError: if shapes differ.
     """
     prediction, target, mask = checked(prediction, target, mask)
-    inside: Any
+    inside: Any = jnp.ones_like(prediction) if mask is None else (mask > 0).astype(jnp.float32)
     c1, c2 = K1**2, K2**2
-    if mask is None:
-        mean_p, mean_t, pp, tt, pt = (
-            _blur(x) for x in (prediction, target, prediction**2, target**2, prediction * target)
-        )
-        inside = jnp.ones_like(mean_p)
-    else:
-        prediction, target = (jnp.where(mask > 0, x, 0.0) for x in (prediction, target))
-        weight = _blur(mask)
-        inside = (mask > 0).astype(jnp.float32)
-        scale = inside / jnp.where(mask > 0, weight, 1.0)
-        mean_p, mean_t, pp, tt, pt = (
-            _blur(x) * scale
-            for x in (prediction, target, prediction**2, target**2, prediction * target)
-        )
-    product = mean_p * mean_t
-    squares = mean_p**2 + mean_t**2
-    luminance = (2 * product + c1) / (squares + c1)
-    structure = (2 * (pt - product) + c2) / (pp + tt - squares + c2)
-    return inside * luminance * structure
+    # Variances do not depend on an offset. In float32 those of bright, flat images would be lost
+    # in the difference of squares without it.
+    (p, shift_p), (t, shift_t) = (_centred(x, inside) for x in (prediction, target))
+    blurred = [_blur(x) for x in (p, t, p**2, t**2, p * t)]
+    if mask is not None:
+        scale = inside / jnp.where(mask > 0, _blur(mask), 1.0)
+        blurred = [x * scale for x in blurred]
+    mean_p, mean_t, pp, tt, pt = blurred
+    variances = pp + tt - mean_p**2 - mean_t**2
+    covariance = pt - mean_p * mean_t
+    mean_p, mean_t = mean_p + shift_p, mean_t + shift_t
+    luminance = (2 * mean_p * mean_t + c1) / (mean_p**2 + mean_t**2 + c1)
+    return inside * luminance * (2 * covariance + c2) / (variances + c2)
+
+
+def _centred(images: Any, inside: Any) -> tuple[Any, Any]:
+    """Images less their mean inside the mask, 0 outside, and that mean, without a gradient."""
+    axes = tuple(range(1, images.ndim - 1))
+    kept = jnp.where(inside > 0, images, 0.0)
+    count = jnp.maximum(jnp.sum(inside, axis=axes, keepdims=True), 1.0)
+    mean = jax.lax.stop_gradient(jnp.sum(kept, axis=axes, keepdims=True) / count)
+    return jnp.where(inside > 0, images - mean, 0.0), mean
 
 
 def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
@@ -158,7 +161,13 @@ def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
             f"{rank - 2} spatial axes, channel"
         )
     similarity = ssim_map(prediction, target, mask)
-    return masked_mean(similarity, None if mask is None else jnp.asarray(mask, jnp.float32))
+    return _mean(similarity, None if mask is None else jnp.asarray(mask, jnp.float32))
+
+
+def _mean(values: Any, mask: Any) -> jax.Array:
+    """`masked_mean`, and the mean of what it leaves: a float32 sum of a million voxels drifts."""
+    first = jax.lax.stop_gradient(masked_mean(values, mask))
+    return first + masked_mean(values - first.reshape(-1, *[1] * (values.ndim - 1)), mask)
 
 
 def _blur(images: Any) -> Any:

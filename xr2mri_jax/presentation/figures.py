@@ -91,21 +91,24 @@ def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
     return svg(figure)
 
 
-def volume_case(xray: np.ndarray, real: np.ndarray, predicted: np.ndarray) -> bytes:
-    """One case: radiograph, then real planes, predicted planes, absolute difference.
+def volume_case(
+    xray: np.ndarray, true: np.ndarray, predicted: np.ndarray, word: str = "true"
+) -> bytes:
+    """One case: radiograph, then true planes, predicted planes, absolute difference.
 
     Args:
       xray: f32[h, w] in [0, 1].
-      real: f32[d, h, w] in [0, 1], 0 outside the acquired field.
+      true: f32[d, h, w] in [0, 1], 0 outside the acquired field.
       predicted: f32[d, h, w] in [0, 1].
+      word: what the true volume is called: real, simulated or true.
     """
-    rows = {"real": real, "predicted": predicted, "difference": np.abs(predicted - real)}
-    bright = max(float(np.percentile(real, BRIGHT_PERCENTILE)), 0.1)
+    rows = {word: true, "predicted": predicted, "difference": np.abs(predicted - true)}
+    bright = max(float(np.percentile(true, BRIGHT_PERCENTILE)), 0.1)
     figure = _figure((11.0, 6.9), facecolor="black")
     grid = figure.subplots(3, len(_PLANES) + 1)
     for axes in grid[:, 0]:
         axes.set_axis_off()
-    _show(grid[0, 0], picture.panels(xray, real, "right")[0], "radiograph", 1.0)
+    _show(grid[0, 0], picture.panels(xray, true, "right")[0], "radiograph", 1.0)
     for row, (name, volume) in enumerate(rows.items()):
         panels = picture.panels(xray, volume, "right")
         for axes, plane in zip(grid[row, 1:], _PLANES, strict=True):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from xr2mri_jax.presentation import convention_tables, figures
 from xr2mri_jax.presentation.parts import (
     Cell,
     Lines,
@@ -55,7 +56,6 @@ def page(
     pictures: Sequence[Picture],
     viewer: Viewer | None = None,
     cases: Table | None = None,
-    verdict: str = "",
 ) -> Page:
     """The page of an evaluation.
 
@@ -66,24 +66,43 @@ def page(
       pictures: figures of single cases.
       viewer: of the cases' volumes, or None.
       cases: the table of all cases, or None.
-      verdict: the sentence that the page opens with, or "".
     """
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
     notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
-    if str(evaluated["dataset"]).startswith("knee_phantom"):
+    if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
     every: list[Part] = [] if cases is None else [cases]
+    others = convention_tables.tables(metrics.get("conventions") or {})
     sections = [
         Section("Findings", [Lines(findings(metrics))]),
         Section("Viewer", [] if viewer is None else [viewer]),
         Section("Metrics", [_metric_table(metrics), *charts]),
+        Section("Other conventions", others),
         Section("Controls", [_meanings(metrics)]),
         Section("Single cases", pictures),
         Section("All cases", every),
         Section("Groups", _group_tables(metrics)),
         Section("Method", measured(metrics, evaluated)),
     ]
-    return Page(title, notices, sections, verdict)
+    return Page(title, notices, sections, metrics.get("verdict", {}).get("sentence", ""))
+
+
+def volume_picture(text: str, word: str, png: bytes) -> Picture:
+    """The figure of a case, `figures.volume_case`, with its caption.
+
+    Args:
+      text: what is said of the case.
+      word: what the true volume is called: real, simulated or true.
+      png: the figure.
+    """
+    below = (
+        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
+        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
+        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
+        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
+        "the difference is not counted."
+    )
+    return Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
 
 
 def findings(metrics: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,15 @@ from xr2mri_jax.workdir.checkpoints import (
     verify_step,
     write_step,
 )
-from xr2mri_jax.workdir.run import CONFIG, RUN, read_config, read_run, start_run, write_config
+from xr2mri_jax.workdir.run import (
+    CONFIG,
+    RUN,
+    read_config,
+    read_run,
+    sha256,
+    start_run,
+    write_config,
+)
 
 __all__ = [
     "CONFIG",
@@ -36,6 +44,7 @@ __all__ = [
     "read_run",
     "read_step",
     "require_shapes",
+    "sha256",
     "start_run",
     "step_folder",
     "steps",

@@ -1,5 +1,6 @@
 """Pairs from a table to the report, with a model that answers with known knees."""
 
+import html
 import json
 import re
 
@@ -116,6 +117,17 @@ def test_joint_space_and_cartilage_are_those_of_the_made_knees(content):
     plate = content["cartilage"]["tibial_lateral"]
     assert plate["thickness_mm"]["true_mean"] == pytest.approx(LAYER_MM, abs=0.2)
     assert plate["volume_ml"]["mae"] < 0.1
+
+
+def test_the_report_opens_with_the_verdict(report, content):
+    assert next(iter(content)) == "verdict"
+    judged = content["verdict"]
+    assert "3 subjects are too few" in judged["sentence"] and judged["origin"] == "real"
+    text = (report / "index.html").read_text()
+    assert html.escape(judged["sentence"]) in text.split("<h2>")[0]
+    bone = judged["properties"]["bone shape"]["against"]
+    assert min(bone[control]["gain"] for control in bone) > 0.5
+    assert judged["properties"]["joint space"]["against"]["mean"]["gain"] > 0.8
 
 
 def test_ssr_kds_table_holds_the_closed_bodies(content):

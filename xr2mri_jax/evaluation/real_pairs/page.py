@@ -34,7 +34,11 @@ from xr2mri_jax.presentation.parts import (
 )
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
-TITLE = "Evaluation on real pairs of radiograph and segmented MRI"
+TITLES = {
+    "real": "Evaluation on real pairs of radiograph and segmented MRI",
+    "simulated": "Evaluation on simulated pairs of radiograph and segmented MRI",
+    "unknown": "Evaluation on pairs of radiograph and segmented MRI",
+}
 NOTICE = (
     "The radiographs were taken standing with bent knees, the MRI lying: poses differ, and a "
     "radiograph without pixel spacing tells no size. Shapes are therefore compared after rigid and "
@@ -53,7 +57,6 @@ def page(
     evaluated: Mapping[str, Any],
     found: Measured,
     viewer: Viewer | None = None,
-    verdict: str = "",
 ) -> Page:
     """The page.
 
@@ -62,7 +65,6 @@ def page(
       evaluated: what was evaluated.
       found: for the pictures.
       viewer: of the true and predicted labels, or None.
-      verdict: the sentence that the page opens with, or "".
     """
     sections = [
         Section("What was found", [Lines(findings(content))]),
@@ -81,7 +83,9 @@ def page(
         Section("Single cases", _cases(found)),
         Section("How it was measured", report.measured(content, evaluated)),
     ]
-    return Page(TITLE, [f"{report.STATEMENT} {report.GUESSED}", NOTICE], sections, verdict)
+    judged = content["verdict"]
+    notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
+    return Page(TITLES[judged["origin"]], notices, sections, judged["sentence"])
 
 
 def findings(content: Mapping[str, Any]) -> list[str]:

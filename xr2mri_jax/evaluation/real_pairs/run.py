@@ -9,6 +9,7 @@ import xr2mri_jax
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs import cases, page
+from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
@@ -80,7 +81,11 @@ def write(
       evaluated: what was evaluated, JSON-able.
       single: file for the report in one file, or None.
     """
-    content = {**summarise(found, SEED), "evaluated": dict(evaluated)}
+    content = {
+        "verdict": judged(found, SEED),
+        **summarise(found, SEED),
+        "evaluated": dict(evaluated),
+    }
     table = columns(found)
     with files.atomic_folder(output) as partial:
         files.write_json(partial / RESULT, content)
@@ -89,7 +94,7 @@ def write(
         pages.write_folder(partial, made)
         if single is not None:
             pages.write_single(single, made, partial)
-    for line in page.findings(content):
+    for line in (content["verdict"]["sentence"], *page.findings(content)):
         print(line)
     return output / pages.INDEX
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from xr2mri_jax.evaluation import retrieval as ranking
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.real_pairs import joint, protocol, retrieval
+from xr2mri_jax.evaluation.real_pairs import evidence, joint, protocol, retrieval
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, Measured, OfBone
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
@@ -39,6 +39,7 @@ CONVENTION = {
     "the area with cartilage",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
     "ties count against the prediction",
+    "verdict": evidence.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
     f"({statistics.WHOLE_SAMPLES} of a correlation), subjects resampled",
 }

@@ -18,6 +18,7 @@ NAMES = (
     "prepare",
     "siamese_gap",
     "siamese_gap_epoch",
+    "unlikeness",
 )
 
 
@@ -48,13 +49,14 @@ def run(
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
       image_size: pixels of the radiograph each way; of siamese_gap and
         siamese_gap_epoch.
-      films: phantom films of the suite "knee_finder", 1 or more.
+      films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
-        "grade" a folder of radiographs, of "joint_space" one with GRADE/NAME.png.
+        "grade" a folder of radiographs, of "joint_space" one with GRADE/NAME.png, of
+        "unlikeness" as of "knee_finder".
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
-      images: radiographs of the suite "grade", 1 or more.
+      images: radiographs of the suites "grade" and "unlikeness", 1 or more.
       model: of that suite, see `benchmarks.grade.run`.
       steps: of an epoch of siamese_gap_epoch (None: of a whole one), or of the training of
         "long_run" (None: 3000), 1 or more.
@@ -118,6 +120,11 @@ def run(
 
         report = grade.run(images, None if real is None else Path(real), model)
         print(grade.table(report))
+    elif suite == "unlikeness":
+        from xr2mri_jax.tools.benchmarks import unlikeness
+
+        report = unlikeness.run(None if real is None else Path(real), films, images)
+        print(unlikeness.table(report))
     elif suite == "knee_finder":
         from xr2mri_jax.tools.benchmarks import knee_finder
 

@@ -1,0 +1,10 @@
+"""`xr2mri ladder` from a clone: python launch/ladder.py --help"""
+
+# First, so that from here on a signal ends the command in one line.
+import xr2mri_jax.runtime.arm_signals  # noqa: F401
+
+# isort: split
+from xr2mri_jax.commands import ladder
+
+if __name__ == "__main__":
+    ladder.run()

@@ -1,0 +1,247 @@
+"""The model card of a run: README.md with Hugging Face's YAML head."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xr2mri_jax
+from xr2mri_jax import files, workdir
+from xr2mri_jax.datasets.origin import REAL, SIMULATED
+from xr2mri_jax.datasets.origin import origin as origin_of
+from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.training import served
+from xr2mri_jax.training.trained import LoadedModel
+
+NAME = "README.md"
+TASKS = {
+    "generator": ("image-to-3d", "Knee MRI volume from one radiograph"),
+    "joint": ("image-to-3d", "Knee MRI volume from one radiograph"),
+    "cae": ("feature-extraction", "Hidden variables of a knee radiograph"),
+    "siamese_gap": ("image-classification", "Kellgren-Lawrence grade of a knee radiograph"),
+}
+# What Hugging Face calls a metric; all others keep their name.
+TYPES = {"auc": "roc_auc", "ssim3d": "ssim", "sensitivity": "recall"}
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+LIMITS = {
+    "every": (
+        "For research only. This is not a medical device and must not be used for diagnosis.",
+        "The figures hold for the evaluated split. Other devices, positions and populations were "
+        "not measured.",
+    ),
+    "image-to-3d": (
+        "A predicted volume shows what the model considers likely. It cannot show anything that "
+        "the radiograph does not determine.",
+    ),
+    SIMULATED: (
+        "The model was evaluated on simulated knees. A radiograph determines more of a phantom "
+        "than of a patient, so the figures say nothing about patients.",
+    ),
+    "unmeasured": ("The model was not evaluated with this checkpoint: this card has no figures.",),
+}
+
+
+def of_run(
+    folder: str | os.PathLike[str],
+    model: LoadedModel,
+    builder: Any,
+    origin: str,
+    metrics: Mapping[str, Any] | None,
+    split: str = "test",
+) -> str:
+    """The card of a run's checkpoint as text.
+
+    Args:
+      folder: the run's workdir.
+      model: loaded from it.
+      builder: of the dataset that it is evaluated on.
+      origin: of the evaluated knees, "real", "simulated" or "unknown".
+      metrics: the content of metrics.json for this checkpoint; None: not evaluated.
+      split: what was evaluated.
+    """
+    facts = _facts(folder, model, builder, origin, split)
+    return card(facts, metrics)
+
+
+def of_shipped(folder: str | os.PathLike[str], model: LoadedModel, builder: Any) -> str:
+    """The card of a model that is packaged, with the figures of WORKDIR/evaluation.
+
+    There are none if that folder holds no evaluation of this step.
+    """
+    path = Path(folder) / "evaluation" / "metrics.json"
+    metrics = files.read_json(path) if path.is_file() else None
+    about = {} if metrics is None else metrics["evaluated"]
+    data = model.config["data"]
+    if about.get("step") != model.step or about.get("dataset") != data["dataset"]:
+        split = data["eval_split"]
+        knees = origin_of(data["dataset"], builder, split)
+        return of_run(folder, model, builder, knees, None, split)
+    return of_run(folder, model, builder, about["knees"], metrics, about["split"])
+
+
+def card(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+    """The card as text.
+
+    Args:
+      facts: name, stage, step, dataset, dataset_version, splits, split, knees, dtype_trained,
+        dtype_evaluated, run, earlier_runs, sha256, versions, config.
+      metrics: as for `of_run`.
+    """
+    import yaml
+
+    head = yaml.safe_dump(
+        _head(facts, metrics), sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+    return f"---\n{head}---\n\n{_body(facts, metrics)}"
+
+
+def _facts(
+    folder: str | os.PathLike[str], model: LoadedModel, builder: Any, origin: str, split: str
+) -> dict[str, Any]:
+    run = workdir.read_run(folder)
+    data = model.config["data"]
+    hashed = {
+        "config": Path(folder) / workdir.CONFIG,
+        "checkpoint_manifest": workdir.step_folder(folder, model.step) / workdir.MANIFEST,
+    }
+    return {
+        "name": f"{model.stage.name}-{run['run'][:8] or 'unnamed'}",
+        "stage": model.stage.name,
+        "step": int(model.step),
+        "dataset": data["dataset"],
+        "dataset_version": _version(builder),
+        "splits": _splits(builder),
+        "train_split": data["train_split"],
+        "split": split,
+        "knees": origin,
+        "dtype_trained": str(model.config.get("dtype", "unknown")),
+        "dtype_evaluated": str(served.dtype_name(model.config)),
+        "run": run["run"],
+        "earlier_runs": dict(run["earlier"]),
+        "sha256": {name: workdir.sha256(p) if p.is_file() else "" for name, p in hashed.items()},
+        "versions": {
+            "xr2mri_jax": xr2mri_jax.__version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+        "config": json.loads(json.dumps(model.config, default=str)),
+    }
+
+
+def _version(builder: Any) -> str:
+    return str(builder.info.version) if hasattr(builder, "info") else "unknown"
+
+
+def _splits(builder: Any) -> dict[str, int]:
+    """Number of cases by split."""
+    if hasattr(builder, "info"):
+        return {name: int(part.num_examples) for name, part in builder.info.splits.items()}
+    return {name: len(part) for name, part in builder.items()}
+
+
+def _head(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    task, title = _task(facts)
+    head: dict[str, Any] = {
+        "license": "other",
+        "license_name": "that-of-the-training-data",
+        "library_name": "xr2mri_jax",
+        "pipeline_tag": task,
+        "tags": ["jax", "flax", "knee", "radiograph", "mri", "research-only"],
+        "datasets": [facts["dataset"]],
+    }
+    if metrics is not None:
+        found = [
+            {
+                "type": TYPES.get(name, name),
+                "name": name,
+                "value": one["mean"],
+                "args": {"ci95": one["ci95"]},
+                "verified": False,
+            }
+            for name, one in metrics[MODEL].items()
+        ]
+        head["metrics"] = list(dict.fromkeys(one["type"] for one in found))
+        source = {
+            "type": facts["dataset"],
+            "name": facts["dataset"],
+            "split": facts["split"],
+            "revision": facts["dataset_version"],
+        }
+        result = {"task": {"type": task, "name": title}, "dataset": source, "metrics": found}
+        head["model-index"] = [{"name": facts["name"], "results": [result]}]
+    head["xr2mri_jax"] = {name: value for name, value in facts.items() if name != "config"}
+    return head
+
+
+def _task(facts: Mapping[str, Any]) -> tuple[str, str]:
+    return TASKS.get(facts["stage"], ("other", facts["stage"]))
+
+
+def _body(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
+    parts = [f"# {facts['name']}", f"{_task(facts)[1]}. **For research only, not for diagnosis.**"]
+    if metrics is not None and "verdict" in metrics:
+        parts.append(f"**Verdict.** {metrics['verdict']['sentence']}")
+    parts += ["## Data", _rows(_data(facts, metrics))]
+    if metrics is not None:
+        parts += [
+            "## Metrics",
+            f"Split `{facts['split']}`; mean and 95 % interval (subjects resampled).",
+            _metrics(metrics),
+        ]
+    limits = [*LIMITS["every"], *LIMITS.get(_task(facts)[0], ())]
+    limits += [*LIMITS.get(facts["knees"], ()), *(LIMITS["unmeasured"] if metrics is None else ())]
+    parts += ["## Limits", "\n".join(f"- {line}" for line in limits)]
+    parts += ["## Training and versions", _rows(_provenance(facts))]
+    text = json.dumps(facts["config"], indent=1, sort_keys=True)
+    parts += ["## Config", f"```json\n{text}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _data(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> dict[str, str]:
+    sizes = ", ".join(f"{name} {count:,}" for name, count in facts["splits"].items())
+    known = facts["knees"] in (REAL, SIMULATED)
+    rows = {
+        "dataset": f"`{facts['dataset']}`, version {facts['dataset_version']}",
+        "knees": facts["knees"] if known else "not recorded",
+        "cases by split": sizes,
+        "trained on": f"`{facts['train_split']}`",
+    }
+    if metrics is not None:
+        rows["evaluated on"] = (
+            f"`{facts['split']}`: {metrics['n']} knees of {metrics['subjects']} subjects"
+        )
+    return rows
+
+
+def _provenance(facts: Mapping[str, Any]) -> dict[str, str]:
+    earlier = ", ".join(f"`{run}`" for run in facts["earlier_runs"].values())
+    return {
+        "stage, step": f"{facts['stage']}, {facts['step']}",
+        "run": f"`{facts['run'] or 'not recorded'}`",
+        "earlier runs": earlier or "none",
+        "dtype": f"trained {facts['dtype_trained']}, evaluated {facts['dtype_evaluated']}",
+        **{f"SHA-256 of {k}": f"`{v or 'not recorded'}`" for k, v in facts["sha256"].items()},
+        "versions": ", ".join(f"{name} {v}" for name, v in facts["versions"].items()),
+    }
+
+
+def _rows(rows: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def _metrics(metrics: Mapping[str, Any]) -> str:
+    names = list(metrics[MODEL])
+    sources = {MODEL: metrics[MODEL], **metrics.get("controls", {})}
+    lines = [f"| | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for source, found in sources.items():
+        cells = " | ".join(_cell(found[name]) for name in names)
+        lines.append(f"| {source.replace('_', ' ')} | {cells} |")
+    return "\n".join(lines)
+
+
+def _cell(one: Mapping[str, Any]) -> str:
+    ends = one["ci95"]
+    return f"{one['mean']:.4g}" + (f" ({ends[0]:.4g} to {ends[1]:.4g})" if ends else "")

@@ -1,0 +1,98 @@
+"""The errors that the verdict judges: by property of the knee, of the model, mean and exchange."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.data import batches, passes
+from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.verdict import MEAN, OTHER
+from xr2mri_jax.geometry import BOX_MM
+from xr2mri_jax.metrics import structures
+from xr2mri_jax.presentation.sources import MODEL
+
+LABELLED = ("bone shape", "joint space", "cartilage", "texture")
+COARSE_MM = 20.0
+UNLABELLED = ("coarse anatomy", "fine detail")
+CONVENTION = {
+    "error": "mean squared error of the intensities, per case, inside the acquired field",
+    "bone shape": f"within {structures.SHELL_MM:g} mm, along each axis, of the surface of femur, "
+    "tibia and patella",
+    "joint space": "between femur and tibia along the leg, with one voxel of either bone",
+    "cartilage": "in the cartilage plates",
+    "texture": f"in bone deeper than {structures.SHELL_MM:g} mm, wavelengths below "
+    f"{structures.FINE_MM:g} mm",
+    "without labels": f"only coarse anatomy (wavelengths above {COARSE_MM:g} mm) and fine detail "
+    "(the rest), in the whole field",
+}
+
+LabelsOf = Callable[[int], np.ndarray]
+PropertyErrors = dict[str, dict[str, np.ndarray] | None]
+
+
+def labels_of(source: Any, split: str) -> LabelsOf | None:
+    """Label maps u8[d, h, w] of a split by position; None if the dataset has none."""
+    records = passes.part(source, split)
+    features = records.info.features if hasattr(records, "info") else records[0]
+    if "labels" not in features:
+        return None
+    opened, _ = batches.open_records(records, split, ("labels",))
+    return lambda position: np.asarray(opened[position]["labels"])
+
+
+def volume_errors(
+    store: VolumeStore, mean: np.ndarray, partner: np.ndarray, labels: LabelsOf | None
+) -> PropertyErrors:
+    """Errors of predicted volumes by property, for `verdict.judge`.
+
+    Args:
+      store: predictions, true volumes and masks of n cases.
+      mean: f32[d, h, w, 1], the mean training volume.
+      partner: i[n], the case whose radiograph the exchange uses.
+      labels: label maps by case; None: the properties that need them are None.
+
+    Returns:
+      By property and source f64[n], NaN where a case has none of the region.
+    """
+    names = UNLABELLED if labels is None else LABELLED
+    found = {n: {s: np.full(store.cases, np.nan) for s in (MODEL, MEAN, OTHER)} for n in names}
+    for case in tqdm(range(store.cases), desc="measuring properties", unit="case", disable=None):
+        at = np.array([case])
+        true, mask = store.real(at)[0, ..., 0], store.mask(at)[0, ..., 0] > 0
+        spacing = [extent / n for extent, n in zip(BOX_MM, true.shape, strict=True)]
+        where = None if labels is None else structures.regions(labels(case), spacing)
+        made = {
+            MODEL: store.predicted(at)[0, ..., 0],
+            MEAN: mean[..., 0],
+            OTHER: store.predicted(partner[at])[0, ..., 0],
+        }
+        for source, volume in made.items():
+            error = np.where(mask, volume - true, 0).astype(np.float32)
+            for name, value in _measured(error, mask, where, spacing).items():
+                found[name][source][case] = value
+    missing: PropertyErrors = dict.fromkeys(LABELLED) if labels is None else {}
+    return {**found, **missing}
+
+
+def _measured(
+    error: np.ndarray,
+    mask: np.ndarray,
+    where: Mapping[str, np.ndarray] | None,
+    spacing: list[float],
+) -> dict[str, float]:
+    if where is None:
+        whole = {"all": np.ones_like(mask)}
+        coarse = structures.smooth(error, COARSE_MM, spacing)
+        parts = (coarse, error - coarse)
+        return {
+            name: structures.mean_squares(part, mask, whole)["all"]
+            for name, part in zip(UNLABELLED, parts, strict=True)
+        }
+    fine = error - structures.smooth(error, structures.FINE_MM, spacing)
+    plain = {name: where[name] for name in LABELLED if name != "texture"}
+    return {
+        **structures.mean_squares(error, mask, plain),
+        **structures.mean_squares(fine, mask, {"texture": where["texture"]}),
+    }

@@ -1,0 +1,128 @@
+"""How many images that are no upright frontal knee are told, where 95 % of real knees are kept.
+
+Two things tell: the knee finder refuses the image, or the grader's distance to its training
+radiographs lies above a limit. The limit keeps 95 % of one half of the real crops.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference.framing import FramedKnee, frame_knees
+from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.load import load_grader
+from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.tools.benchmarks.knee_finder import films
+from xr2mri_jax.tools.benchmarks.strange_films import strange_films
+from xr2mri_jax.tools.fit_knee_finder.harder import lateral_views
+from xr2mri_jax.tools.fit_knee_finder.pictures import read_crops
+
+KEPT = 0.95
+# Not the seed that the knee finder was fitted with.
+SEED = 61_000
+CHANGED = 50  # real crops of each change
+
+
+def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
+    """Measures all kinds.
+
+    Args:
+      real: folder with `knee_xray_kl/val` and, if it is there, `dicom_xray`.
+      count: phantom films and side views, 1 or more.
+      images: real crops, evenly spaced among those of the folder, 4 or more.
+
+    Returns:
+      The report, JSON-able: kept, limit, calibration_crops, and real and kinds (by name) with n,
+      refused, above (the limit), told (either) and warned (neither, but with a warning).
+
+    Raises:
+      InputError: no folder or no crops in it.
+    """
+    if real is None:
+        raise InputError("--real is missing: expected a folder with knee_xray_kl/val")
+    crops = read_crops(real / "knee_xray_kl" / "val").images
+    # Files are sorted by grade: evenly spaced ones have all of them.
+    crops = crops[np.linspace(0, len(crops) - 1, min(images, len(crops))).astype(np.int64)]
+    grader = load_grader(None)
+    network = Network(grader, 8)
+    first, second = (
+        [_distance(Radiograph(image), grader, network) for image in tqdm(part, desc="real crops")]
+        for part in (crops[::2], crops[1::2])
+    )
+    known = [one[0] for one in first if one is not None]
+    limit = float(np.quantile([*known, *[np.inf] * (len(first) - len(known))], KEPT))
+    kinds = {
+        name: _told([_distance(image, grader, network) for image in tqdm(images, desc=name)], limit)
+        for name, images in _kinds(crops[1::2], real, count).items()
+    }
+    return {
+        "kept": KEPT,
+        "limit": limit,
+        "calibration_crops": len(first),
+        "real": _told(second, limit),
+        "kinds": kinds,
+    }
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report in lines."""
+    rows = {"real knees (should be kept)": report["real"], **report["kinds"]}
+    lines = [
+        f"limit {report['limit']:.3f}, which keeps {report['kept']:.0%} of "
+        f"{report['calibration_crops']} other real crops"
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f"{name}: {row['told']} of {row['n']} told ({row['told'] / row['n']:.1%}): "
+            f"{row['refused']} refused, {row['above']} above the limit; of the others "
+            f"{row['warned']} with a warning"
+        )
+    return "\n".join(lines)
+
+
+def _kinds(crops: np.ndarray, real: Path, count: int) -> dict[str, list[Radiograph]]:
+    chosen = crops[:: max(1, len(crops) // CHANGED)][:CHANGED]
+    rng = np.random.default_rng(SEED)
+    kinds = {
+        "wrong polarity": [Radiograph(255 - image) for image in chosen],
+        "upside down": [Radiograph(image[::-1, ::-1]) for image in chosen],
+        "on its side": [Radiograph(np.rot90(image)) for image in chosen],
+        "side view (phantom)": [
+            Radiograph(view.image) for view in lateral_views(SEED, -(-count // 3), rng)[:count]
+        ],
+        "frontal phantom": [radiograph for _, radiograph in films(count)],
+        "no radiograph, other part (drawn)": list(strange_films().values()),
+    }
+    others = sorted((real / "dicom_xray").glob("*.dcm"))
+    if others:
+        kinds["other part (real)"] = [read_radiograph(path) for path in others]
+    return kinds
+
+
+def _distance(
+    radiograph: Radiograph, grader: KneeGrader, network: Network
+) -> tuple[float, bool] | None:
+    """The least distance of the knees that are found, and if there is a warning; None of none."""
+    assert grader.likeness is not None  # a grader that ships has one
+    try:
+        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, Asked())
+    except InputError:
+        return None
+    knees = [one for one in answers if isinstance(one, FramedKnee)]
+    found = [grader.likeness.distance(network(knee.image[None])[1])[0] for knee in knees]
+    return (float(min(found)), any(knee.notes for knee in knees)) if found else None
+
+
+def _told(found: list[tuple[float, bool] | None], limit: float) -> dict[str, int]:
+    refused = sum(one is None for one in found)
+    above = sum(one is not None and one[0] > limit for one in found)
+    warned = sum(one is not None and one[0] <= limit and one[1] for one in found)
+    told = {"refused": refused, "above": above, "told": refused + above, "warned": warned}
+    return {"n": len(found), **told}
