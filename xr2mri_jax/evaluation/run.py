@@ -168,9 +168,7 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
         )
         word = spoken(request.evaluated["knees"])
         pictures = [
-            report.volume_picture(
-                text, word, figures.volume_case(found.xrays[i, ..., 0], *store.pair(i), word)
-            )
+            report.volume_picture(text, word, found.xrays[i, ..., 0], *store.pair(i))
             for text, i in extremes(found)
         ]
         labels = viewer_cases.true_labels(request.builder, split)

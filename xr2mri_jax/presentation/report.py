@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from xr2mri_jax.presentation import convention_tables, figures
 from xr2mri_jax.presentation.parts import (
     Cell,
@@ -87,14 +89,17 @@ def page(
     return Page(title, notices, sections, metrics.get("verdict", {}).get("sentence", ""))
 
 
-def volume_picture(text: str, word: str, png: bytes) -> Picture:
-    """The figure of a case, `figures.volume_case`, with its caption.
+def volume_picture(
+    text: str, word: str, xray: np.ndarray, true: np.ndarray, predicted: np.ndarray
+) -> Picture:
+    """The figure of a case with its caption.
 
     Args:
       text: what is said of the case.
       word: what the true volume is called: real, simulated or true.
-      png: the figure.
+      xray, true, predicted: see `figures.volume_case`.
     """
+    png = figures.volume_case(xray, true, predicted, word)
     below = (
         f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
         f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
