@@ -12,7 +12,9 @@ REQUIRES = [
     # TFDS imports it from Python 3.12 on without requiring it.
     "importlib-resources>=6.0",
     "jax>=0.10.2,<0.13",
+    "jinja2>=3.1",
     "matplotlib>=3.8",
+    "markupsafe>=2.1",
     "ml-collections>=1.0",
     "nibabel>=5.2",
     "numpy>=2.0",
@@ -35,6 +37,7 @@ REQUIRES = [
 EXTRAS = {
     "test": [
         "apache-beam>=2.60",
+        "flask>=3.0",
         "hypothesis>=6.100",
         "import-linter>=2.1",
         "mypy>=1.11",
@@ -42,6 +45,7 @@ EXTRAS = {
         "pytest>=8.0",
         "pytest-xdist>=3.5",
         "ruff>=0.6",
+        "waitress>=3.0",
     ],
     "docs": [
         "ipykernel>=6.29",
@@ -50,6 +54,7 @@ EXTRAS = {
         "mkdocs-material>=9.5",
         "mkdocstrings[python]>=0.27",
     ],
+    "serve": ["flask>=3.0", "waitress>=3.0"],
     "sas": ["pyreadstat>=1.3"],
     "beam": ["apache-beam>=2.60"],
     "bench": ["torch>=2.4"],
@@ -72,6 +77,7 @@ setup(
     package_data={
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
         "xr2mri_jax.samples": ["*.png"],
+        "xr2mri_jax.presentation": ["templates/*.html", "static/*", "static/niivue/*"],
         "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.joint_centre": ["*.npz", "*.md"],
         "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],

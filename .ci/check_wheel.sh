@@ -58,12 +58,14 @@ use_wheel() {
   cp "$repository/configs/cae.py" my.py
   run xr2mri train --config=my.py:smoke --workdir=own --config.data.data_dir=data --local_processes=2
   run xr2mri train --config=generator:smoke --workdir=generator --config.data.data_dir=data --config.cae_workdir=cae
-  run xr2mri evaluate --workdir=generator
+  run xr2mri evaluate --workdir=generator --page=report.html
+  refused xr2mri serve --port=0 # without the extra "serve"
   run xr2mri export --dataset=knee_phantom/smoke --data_dir=data --cases=0 --output=cases
   run xr2mri predict --model=generator --xray=knee.png --side=right --spacing=0.5 --output=volume.nii.gz
   "$python" -c 'import sys, nibabel; print(nibabel.load(sys.argv[1]).shape)' volume.nii.gz
   if [ -e "$repository/xr2mri_jax/inference/knee_generator/model.json" ]; then
-    run xr2mri predict --xray=knee.png --output=shipped.nii.gz --labels=shipped_labels.nii.gz --meshes=meshes
+    run xr2mri predict --xray=knee.png --output=shipped.nii.gz --labels=shipped_labels.nii.gz --meshes=meshes \
+      --page=page.html
   else
     echo "note: no generator ships with this version: predict was tried with a trained one alone"
   fi

@@ -15,6 +15,7 @@ os.environ.setdefault(
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,20 @@ def dicom_errors() -> Callable[[Iterable[Path]], list[str]]:
         return found
 
     return errors
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Callable[[int, int], Any]:
+    """Opens Chromium (Debian) with a width and a height in pixels.
+
+    Where it is not installed the test is skipped and says so, or fails if XR2MRI_CHROMIUM is
+    "required", as it is in continuous integration.
+    """
+    from chromium import Browser, find
+
+    if find() is None:
+        said = "chromium is not installed (Debian: apt-get install chromium)"
+        if os.environ.get("XR2MRI_CHROMIUM") == "required":
+            pytest.fail(said)
+        pytest.skip(said)
+    return Browser

@@ -16,6 +16,10 @@ VERBS = {
         "predict an MRI volume, labels and meshes from one radiograph",
         "--xray=knee.png --output=volume.nii.gz",
     ),
+    "serve": (
+        "look at predictions in a browser: a local app for your own radiographs",
+        "--port=8765",
+    ),
     "grade": (
         "grade radiographs: Kellgren-Lawrence grade 2 against 0",
         "--xray=FOLDER --output=grades.csv",

@@ -133,7 +133,7 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         old = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
         if old - new or path.is_symlink():
             for name in sorted(new):
-                os.replace(partial / name, path / name)
+                _replace(partial / name, path / name)
             sync(path)
             return
         with contextlib.ExitStack() as stack:
@@ -256,6 +256,16 @@ def _folder_beside(path: Path) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Gives `new` the name `path`; a folder that has it goes, which `os.replace` would refuse."""
+    if not path.is_dir() or path.is_symlink():
+        os.replace(new, path)
+        return
+    with _folder_beside(path) as old:
+        os.replace(path, old / path.name)
+        os.replace(new, path)
 
 
 def _put_back(former: Path, path: Path) -> None:

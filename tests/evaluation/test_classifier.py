@@ -10,6 +10,7 @@ from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, run, statistics
 from xr2mri_jax.metrics import classification
+from xr2mri_jax.presentation import pages
 from xr2mri_jax.training import trained
 
 DATA = {
@@ -114,7 +115,7 @@ def test_of_the_training_split_only_held_out_patients_are_evaluated():
 
 def test_the_page_and_the_sentences(found):
     evaluated = {"stage": "siamese_gap", "dataset": "made", "split": "validation"}
-    text = classifier_report.page(found.metrics, evaluated)
+    text = pages.render(classifier_report.page(found.metrics, evaluated))
     assert "Balanced accuracy 0." in text and "Reliability diagram" in text
     assert text.count("<tr>") == 7 and text.count("</tr>") == 7
     json.dumps(found.metrics, allow_nan=False)

@@ -86,16 +86,23 @@ def trained(monkeypatch):
 def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     path = run.evaluate_workdir(tmp_path, batch_size=2)
     assert path == tmp_path / "evaluation" / "index.html"
-    written = {"index.html", "metrics.json", "cases.csv", "README.md"}
+    written = {"index.html", "metrics.json", "cases.csv", "README.md", "assets", "cases"}
     assert {p.name for p in path.parent.iterdir()} == written
+    assert {p.name for p in (path.parent / "cases").iterdir()} == {f"case-{i}.js" for i in range(5)}
     found = json.loads((path.parent / "metrics.json").read_text())
     assert found["n"] == 5 and found["evaluated"]["step"] == 3
     assert found["evaluated"]["dataset"] == "knee_phantom/made"
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
-    assert path.read_text().count("<img") == 5
+    text = path.read_text()
+    assert text.count("<figure><img") == 5 and text.count('data-show="case-') == 5 + 5 + 3
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == found["verdict"]["sentence"] and "dB PSNR" in printed[1]
-    assert html.escape(printed[0]) in path.read_text()
+    assert f'<p class="verdict">{html.escape(printed[0])}</p>' in text
+    # Again into the same folder: its folders are replaced too.
+    page = tmp_path / "one.html"
+    assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
+    assert {p.name for p in path.parent.iterdir()} == written
+    assert page.read_text().count('type="application/json" id="case-') == 5
 
 
 def test_a_report_on_phantoms_never_says_real(trained, tmp_path):

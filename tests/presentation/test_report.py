@@ -4,7 +4,8 @@ import html.parser
 
 import pytest
 
-from xr2mri_jax.presentation import report
+from xr2mri_jax.presentation import pages, report
+from xr2mri_jax.presentation.parts import Picture
 
 EVALUATED = {"stage": "generator", "step": 7, "dataset": "knee_pairs/x", "split": "test"}
 VOID = {"meta", "img"}
@@ -64,9 +65,13 @@ def _read(text):
     return reader
 
 
+def _html(*arguments):
+    return pages.render(report.page(*arguments))
+
+
 def test_page_is_balanced_self_contained_and_has_alternatives():
-    picture = report.Picture(b"png", "below <it>", 'what "it" is')
-    text = report.page(_metrics(), EVALUATED, [picture], [picture])
+    picture = Picture(b"\x89PNG", "below <it>", 'what "it" is')
+    text = _html(_metrics(), EVALUATED, [picture], [picture])
     reader = _read(text)
     assert all(link.startswith("data:image/png;base64,") for link in reader.links)
     assert [image["alt"] for image in reader.images] == ['what "it" is'] * 2
@@ -80,19 +85,19 @@ def test_page_is_balanced_self_contained_and_has_alternatives():
         "gaussian",
     ):
         assert expected in words
-    assert "http" not in text and "viewport" in text and 'lang="en"' in text
+    assert "http" not in text and "<it>" not in text and "viewport" in text and 'lang="en"' in text
 
 
 def test_simulated_knees_are_called_simulated():
     said = "say nothing about patients"
-    assert said not in report.page(_metrics(), EVALUATED, [], [])
+    assert said not in _html(_metrics(), EVALUATED, [], [])
     phantom = {**EVALUATED, "dataset": "knee_phantom/quickstart", "knees": "simulated"}
-    assert said in report.page(_metrics(), phantom, [], [])
+    assert said in _html(_metrics(), phantom, [], [])
 
 
 def test_the_page_opens_with_the_verdict():
     metrics = {"verdict": {"sentence": "No evidence that 1 < 2 matters."}, **_metrics()}
-    words = _read(report.page(metrics, EVALUATED, [], [])).words
+    words = _read(_html(metrics, EVALUATED, [], [])).words
     notices = [text for text in words if text.strip()]
     first = notices.index("No evidence that 1 < 2 matters.")
     assert first < notices.index("Findings")

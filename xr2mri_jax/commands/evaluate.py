@@ -1,6 +1,7 @@
 """Evaluates a trained stage on a held-out split or on real pairs, and writes a report.
 
 xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
+    [--page=REPORT.html]
     [--conventions=x2ct_gan,no_data_range,monai,further]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
@@ -54,6 +55,10 @@ _CONVENTIONS = flags.DEFINE_list(
     "HFEN)",
 )
 
+_PAGE = flags.DEFINE_string(
+    "page", None, "also write the report as one HTML file under 30 MB, with as many cases as fit"
+)
+
 
 def main() -> None:
     """Reads the flags and evaluates."""
@@ -73,6 +78,7 @@ def main() -> None:
         step=_STEP.value,
         linear_probe=_LINEAR_PROBE.value,
         views=_VIEWS.value,
+        page=_PAGE.value,
         conventions=_CONVENTIONS.value,
     )
     print(f"report: {report}")
@@ -89,6 +95,7 @@ def _evaluate_pairs() -> None:
         _WORKDIR.value or None,
         _TABLE.value,
         exclude_subjects=_EXCLUDE_SUBJECTS.value,
+        single=_PAGE.value,
     )
     print(f"report: {report}")
 

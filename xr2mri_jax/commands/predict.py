@@ -2,7 +2,9 @@
 
 xr2mri predict --xray=FILE --output=OUT.nii.gz [--model=DIR] [--side=right] [--spacing=MM]
     [--labels=LABELS.nii.gz] [--meshes=DIR] [--dicom_dir=DIR [--keep_identity]]
+    [--page=FOLDER_OR_HTML]
 xr2mri predict --xray=FOLDER_OR_CSV --output=FOLDER [--labels=FOLDER] [--meshes=FOLDER]
+    [--page=FOLDER]
 """
 
 from pathlib import Path
@@ -56,6 +58,12 @@ MESHES = flags.DEFINE_string(
 PICTURE = flags.DEFINE_bool(
     "picture", None, "draw a PNG of each volume; default: yes for one radiograph, no for several"
 )
+PAGE = flags.DEFINE_string(
+    "page",
+    None,
+    "also write a page with a viewer of volume, labels and meshes: a new folder with index.html; "
+    "for one radiograph also possible: one file ending in .html",
+)
 FORCE = flags.DEFINE_bool(
     "force", False, "use the middle of the image if no frontal knee is found in it"
 )
@@ -78,7 +86,12 @@ def main() -> None:
 def _predict_one(centre: tuple[float, float] | None) -> None:
     from xr2mri_jax.inference.predict import predict_file
 
-    predict_file(
+    page = None
+    if PAGE.value is not None:
+        from xr2mri_jax.inference.prediction_page import PredictionPage
+
+        page = PredictionPage(PAGE.value)
+    made = predict_file(
         MODEL.value,
         XRAY.value,
         OUTPUT.value,
@@ -92,6 +105,9 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
         MESHES.value,
         picture=PICTURE.value is not False,
     )
+    if page is not None:
+        with page:
+            page.add(made, "knee", Path(XRAY.value).name)
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
 
 
@@ -113,6 +129,7 @@ def _predict_many() -> None:
         None if LABELS.value is None else Path(LABELS.value),
         None if MESHES.value is None else Path(MESHES.value),
         bool(PICTURE.value),
+        None if PAGE.value is None else Path(PAGE.value),
     )
     rows = predict_many(options)
     done = sum(bool(row["volume"]) for row in rows)

@@ -49,3 +49,8 @@ def origin_of_file(path: str | os.PathLike[str]) -> str:
     except InputError:  # somebody else's file of the same name
         return UNKNOWN
     return SIMULATED if str(said).startswith("simulated") else REAL
+
+
+def spoken(knees: str) -> str:
+    """What a report calls a volume of this origin: "real" only if it is, "true" if unknown."""
+    return "true" if knees == UNKNOWN else knees

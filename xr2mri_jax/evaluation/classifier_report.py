@@ -1,12 +1,11 @@
-"""The report of a classifier: one HTML file with the metrics and the reliability diagram."""
+"""The report of a classifier: metrics and the reliability diagram."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from xr2mri_jax import files
 from xr2mri_jax.evaluation.classifier import findings
 from xr2mri_jax.presentation import figures, report
+from xr2mri_jax.presentation.parts import Lines, Page, Picture, Row, Section, Table
 from xr2mri_jax.presentation.sources import MODEL
 
 NAMES = {
@@ -19,16 +18,8 @@ NAMES = {
 }
 
 
-def write(folder: Path, metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Path:
-    """Writes index.html, atomically; arguments and result as for `report.write`."""
-    path = folder / "index.html"
-    with files.atomic_path(path) as partial:
-        partial.write_text(page(metrics, evaluated), encoding="utf-8")
-    return path
-
-
-def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    """The page as text."""
+def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
+    """The page; arguments as for `report.page`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
     rows = []
     for name, label in NAMES.items():
@@ -36,22 +27,18 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
         ends = "one subject"
         if entry["ci95"] is not None:
             ends = f"{entry['ci95'][0]:.3f} to {entry['ci95'][1]:.3f}"
-        rows.append(
-            f'<tr><th scope="row">{label}</th><td>{entry["mean"]:.3f}</td><td>{ends}</td></tr>'
-        )
-    heads = '<th scope="col">metric</th><th scope="col">value</th><th scope="col">95 %</th>'
+        rows.append(Row(label, [f"{entry['mean']:.3f}", ends]))
     caption = "All higher is better; intervals by resampled subjects."
-    diagram = report.Picture(
+    diagram = Picture(
         figures.reliability(metrics["calibration"]["reliability"]),
         "How often the positive class was true (height) where it was given a probability (across), "
         "after the temperature; on the dashed line the two agree. Numbers: knees in the bin.",
         "Reliability diagram",
     )
-    parts = [
-        report.section("What was found", report.listed(findings(metrics))),
-        report.section("Metrics", report.table(caption, heads, rows)),
-        report.section("Calibration", report.figure(diagram)),
-        report.section("How it was measured", report.measured(metrics, evaluated)),
+    sections = [
+        Section("What was found", [Lines(findings(metrics))]),
+        Section("Metrics", [Table(caption, ["metric", "value", "95 %"], rows)]),
+        Section("Calibration", [diagram]),
+        Section("How it was measured", report.measured(metrics, evaluated)),
     ]
-    notices = [metrics["verdict"]["sentence"], report.STATEMENT]
-    return report.document(title, notices, parts)
+    return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])

@@ -14,7 +14,7 @@ import numpy as np
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
-from xr2mri_jax.datasets.origin import UNKNOWN, origin
+from xr2mri_jax.datasets.origin import origin, spoken
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     classifier,
@@ -23,17 +23,19 @@ from xr2mri_jax.evaluation import (
     probe,
     radiographs,
     result,
+    viewer_cases,
     volumes,
 )
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation.result import Result, extremes
 from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.viewer_cases import Distances
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
-from xr2mri_jax.presentation import figures, report
-from xr2mri_jax.presentation.report import Picture
+from xr2mri_jax.presentation import figures, pages, report
+from xr2mri_jax.presentation.parts import Page, Picture
 from xr2mri_jax.presentation.sources import MODEL
-from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs
+from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import served
 from xr2mri_jax.training.trained import LoadedModel, load_chosen
 
@@ -50,6 +52,7 @@ class _Request:
     splits: Mapping[str, Any]
     batch_size: int | None
     evaluated: Mapping[str, Any]
+    single: Path | None = None
     conventions: tuple[str, ...] = ()
 
 
@@ -63,6 +66,7 @@ def evaluate_workdir(
     linear_probe: bool = False,
     views: bool = False,
     conventions: Sequence[str] = (),
+    page: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Evaluates the run in `workdir`: metrics.json, cases.csv, index.html and the model card
     README.md, all new or all old.
@@ -78,6 +82,7 @@ def evaluate_workdir(
         grade, in place of what it reconstructs.
       views: of a classifier, the mean logits over the views of a radiograph.
       conventions: of volumes, further conventions to measure by, see `metrics.conventions`.
+      page: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
       The report, index.html.
@@ -111,7 +116,12 @@ def evaluate_workdir(
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
     files.require_writable(folder, "--output")
-    request = _Request(model, builder, folder, splits, batch_size, evaluated, tuple(conventions))
+    single = None if page is None else Path(page)
+    if single is not None:
+        pages.require_single(single, "--page")
+    request = _Request(
+        model, builder, folder, splits, batch_size, evaluated, single, tuple(conventions)
+    )
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
             f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
@@ -138,7 +148,15 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
     model = request.model
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
-    with VolumeStore(passes.count(request.builder, request.splits["split"])) as store:
+    distances: Distances | None = None
+    if isinstance(stage, Surfaces) and model.config["model"]["generator"].get("surfaces"):
+        of_xray = jax.jit(stage.surfaces)
+
+        def distances(xray: np.ndarray) -> np.ndarray:
+            return np.asarray(of_xray(params, model_state, xray)[1], np.float32)[0]
+
+    split = request.splits["split"]
+    with VolumeStore(passes.count(request.builder, split)) as store:
         found = volumes.evaluate(
             lambda xray: predict(params, model_state, xray),
             request.builder,
@@ -148,43 +166,20 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             also=request.conventions,
             **request.splits,
         )
-        word = _word(request)
-        shown = [
-            (text, figures.volume_case(found.xrays[i, ..., 0], *volume_pair(store, i), word))
+        word = spoken(request.evaluated["knees"])
+        pictures = [
+            report.volume_picture(text, word, found.xrays[i, ..., 0], *store.pair(i))
             for text, i in extremes(found)
         ]
-    below = (
-        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
-        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
-        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
-        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
-        "the difference is not counted."
-    )
-    pictures = [
-        Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
-        for text, png in shown
-    ]
-    rank = Picture(
-        figures.ranks(found.cases["retrieval_rank"]),
-        f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
-        "prediction; this is where the own one stood.",
-        "Histogram of the rank of the own volume",
-    )
-    return _write(found, request, [_bars(found), rank], pictures)
-
-
-def _word(request: _Request) -> str:
-    """What the report calls a volume of the dataset: "real" only if it is."""
-    knees = str(request.evaluated["knees"])
-    return "true" if knees == UNKNOWN else knees
-
-
-def volume_pair(store: VolumeStore, case: int) -> tuple[np.ndarray, np.ndarray]:
-    """The true and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
-    position = np.array([case])
-    mask = store.mask(position)[0, ..., 0]
-    real, predicted = store.real(position), store.predicted(position)
-    return real[0, ..., 0] * mask, predicted[0, ..., 0] * mask
+        labels = viewer_cases.true_labels(request.builder, split)
+        rank = Picture(
+            figures.ranks(found.cases["retrieval_rank"]),
+            f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
+            "prediction; this is where the own one stood.",
+            "Histogram of the rank of the own volume",
+        )
+        source = viewer_cases.Source(found, store, labels, distances)
+        return _write(found, request, [_bars(found), rank], pictures, source)
 
 
 def _radiographs(request: _Request, stage: Reconstructs) -> Path:
@@ -249,12 +244,12 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
-        page = classifier_report.write(folder, found.metrics, request.evaluated)
+        _write_pages(folder, request, classifier_report.page(found.metrics, request.evaluated))
         _write_card(folder, request, found)
     print(found.metrics["verdict"]["sentence"])
     for line in classifier.findings(found.metrics):
         print(line)
-    return request.folder / page.name
+    return request.folder / pages.INDEX
 
 
 def _bars(found: Result) -> Picture:
@@ -267,17 +262,32 @@ def _bars(found: Result) -> Picture:
 
 
 def _write(
-    found: Result, request: _Request, charts: Sequence[Picture], pictures: Sequence[Picture]
+    found: Result,
+    request: _Request,
+    charts: Sequence[Picture],
+    pictures: Sequence[Picture],
+    source: viewer_cases.Source | None = None,
 ) -> Path:
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
         result.write(found, folder)
-        page = report.write(folder, found.metrics, request.evaluated, charts, pictures)
+        viewer, names = None, [""] * len(found.cases["index"])
+        if source is not None:
+            viewer, names = viewer_cases.write(folder, source)
+        table = report.case_table(found.cases, names)
+        page = report.page(found.metrics, request.evaluated, charts, pictures, viewer, table)
+        _write_pages(folder, request, page)
         _write_card(folder, request, found)
     print(found.metrics["verdict"]["sentence"])
     for line in report.findings(found.metrics):
         print(line)
-    return request.folder / page.name
+    return request.folder / pages.INDEX
+
+
+def _write_pages(folder: Path, request: _Request, page: Page) -> None:
+    pages.write_folder(folder, page)
+    if request.single is not None:
+        pages.write_single(request.single, page, folder)
 
 
 def _write_card(folder: Path, request: _Request, found: Result) -> None:

@@ -80,6 +80,12 @@ class VolumeStore:
         """f32[b, d, h, w, 1], 0 or 1."""
         return self._arrays["mask"][cases].astype(np.float32)
 
+    def pair(self, case: int) -> tuple[np.ndarray, np.ndarray]:
+        """The real and the predicted volume of a case, f32[d, h, w], both 0 outside the mask."""
+        position = np.array([case])
+        mask = self.mask(position)[0, ..., 0]
+        return self.real(position)[0, ..., 0] * mask, self.predicted(position)[0, ..., 0] * mask
+
     def columns(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Voxels first..last-1 of every case in storage order: predicted, real, mask, f32[n, v]."""
         parts = [

@@ -1,16 +1,26 @@
 """The report page of grading: every row with its picture, and the model's calibration."""
 
-import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from xr2mri_jax.files import atomic_path
+from xr2mri_jax.files import write_text
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
 from xr2mri_jax.inference.knee_picture import BLOCKS
-from xr2mri_jax.presentation import figures, report
+from xr2mri_jax.presentation import figures, pages, report
+from xr2mri_jax.presentation.parts import (
+    Lines,
+    LinkedPicture,
+    Page,
+    Paragraph,
+    Part,
+    Picture,
+    Row,
+    Section,
+    Table,
+)
 
 _HEADS = ("file", "side", "probability", "at threshold", "distance", "warning")
 MEANING = (
@@ -21,13 +31,11 @@ MEANING = (
 
 def write(path: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> None:
     """Writes the page, atomically; the pictures stay files beside it."""
-    with atomic_path(path) as partial:
-        # File names may contain bytes that are not valid text.
-        partial.write_bytes(page(path.parent, rows, grader).encode("utf-8", "backslashreplace"))
+    write_text(path, pages.render(page(path.parent, rows, grader)))
 
 
-def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
-    """The page as text.
+def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
+    """The page.
 
     Args:
       folder: its folder; pictures are linked relative to it.
@@ -49,84 +57,71 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> str:
         )
     unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
     said.append(f"{unlike} knees are unlike the training radiographs (distance above 1).")
-    parts = [
-        report.section("Summary", report.listed(said)),
-        report.section("Knees", _knees(folder, rows)),
-        report.section("What the probabilities mean", _calibration(grader)),
-        report.section("The model", _model(grader)),
+    sections = [
+        Section("Summary", [Lines(said)]),
+        Section("Knees", [_knees(folder, rows)]),
+        Section("What the probabilities mean", _calibration(grader)),
+        Section("The model", [_model(grader)]),
     ]
-    return report.document(title, [f"{report.STATEMENT} {MEANING}"], parts)
+    return Page(title, [f"{report.STATEMENT} {MEANING}"], sections)
 
 
-def _knees(folder: Path, rows: Sequence[GradedKnee]) -> str:
-    heads = "".join(f'<th scope="col">{name}</th>' for name in _HEADS)
+def _knees(folder: Path, rows: Sequence[GradedKnee]) -> Table:
     caption = (
         "The input of the network with Grad-CAM overlays: bright regions are evidence for grade 2. "
         "First all blocks together, then each block from the first (fine) to the last (coarse). "
         "The patient's right is on the left. Click a picture for the overlay on the full image."
     )
-    return report.table(caption, heads, [_row(folder, row) for row in rows])
+    return Table(caption, _HEADS, [_row(folder, row) for row in rows], wrapped=True)
 
 
-def _row(folder: Path, row: GradedKnee) -> str:
+def _row(folder: Path, row: GradedKnee) -> Row:
     positive = {None: "", True: "positive", False: "negative"}[row.positive]
-    cells = [
+    cells = (
         row.side,
         "not graded" if row.probability is None else f"{row.probability:.3f}",
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
-    ]
-    middle = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    wrapped = 'style="white-space: normal; overflow-wrap: anywhere; min-width: 12rem"'
-    text_row = (
-        f'<tr><th scope="row" {wrapped}>{html.escape(row.file)}</th>{middle}'
-        f"<td {wrapped}>{html.escape(row.warning)}</td></tr>"
+        row.warning,
     )
     if row.picture is None:
-        return text_row
+        return Row(row.file, cells)
     full_image, blocks = (
         quote(os.path.relpath(path, folder).replace(os.sep, "/"))
         for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
     )
-    about = html.escape(f"{row.side} knee of {row.file}, without and with its Grad-CAM maps")
+    about = f"{row.side} knee of {row.file}, without and with its Grad-CAM maps"
     # In a separate row: beside the text the pictures would be narrow.
-    return (
-        f'{text_row}<tr><td colspan="{len(_HEADS)}"><a href="{full_image}"><img src="{blocks}" '
-        f'alt="{about}" loading="lazy"></a></td></tr>'
-    )
+    return Row(row.file, cells, picture=LinkedPicture(blocks, full_image, about))
 
 
-def _calibration(grader: KneeGrader) -> str:
+def _calibration(grader: KneeGrader) -> list[Part]:
     found = grader.calibration
     if found is None:
-        return report.listed(
-            ["This model comes directly from a training run: its probabilities are not calibrated."]
+        said = (
+            "This model comes directly from a training run: its probabilities are not calibrated."
         )
-    diagram = report.Picture(
+        return [Paragraph(said)]
+    diagram = Picture(
         figures.reliability(found.reliability),
         "Observed fraction of grade 2 in held-out training patients (vertical) against predicted "
         "probability (horizontal); the dashed line is perfect calibration. Numbers: knees per bin.",
         "Reliability diagram",
     )
-    heads = "".join(
-        f'<th scope="col">{name}</th>'
-        for name in ("wanted sensitivity", "probability from", "sensitivity", "specificity")
-    )
+    heads = ("wanted sensitivity", "probability from", "sensitivity", "specificity")
     keys = ("probability", "sensitivity", "specificity")
     rows = [
-        f'<tr><th scope="row">{row["sensitivity_wanted"]:g}</th>'
-        + "".join(f"<td>{row[key]:.3f}</td>" for key in keys)
-        + "</tr>"
+        Row(f"{row['sensitivity_wanted']:g}", [f"{row[key]:.3f}" for key in keys])
         for row in found.thresholds
     ]
     caption = (
         f"Thresholds, chosen and evaluated on the same {found.knees} knees of {found.subjects} "
         "held-out training patients."
     )
-    return report.figure(diagram) + report.table(caption, heads, rows)
+    return [diagram, Table(caption, heads, rows)]
 
 
-def _model(grader: KneeGrader) -> str:
+def _model(grader: KneeGrader) -> Lines:
     network, clahe = grader.network, grader.contrast["clahe"]
     equalised = "no further equalisation" if clahe is None else f"equalised adaptively by {clahe}"
     lines = [
@@ -134,4 +129,4 @@ def _model(grader: KneeGrader) -> str:
         f"grades: {', '.join(map(str, grader.grades))}",
         f"contrast: percentiles {list(grader.contrast['percentiles'])}, {equalised}",
     ]
-    return report.listed([*lines, *(f"{key}: {v}" for key, v in grader.training.items())])
+    return Lines([*lines, *(f"{key}: {v}" for key, v in grader.training.items())])

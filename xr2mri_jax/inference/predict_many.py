@@ -17,7 +17,7 @@ from tqdm import tqdm
 from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_writable, write_json
-from xr2mri_jax.inference import reading
+from xr2mri_jax.inference import many_page, reading
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
 from xr2mri_jax.inference.predict import (
@@ -58,6 +58,7 @@ class ManyOptions:
       labels: folder for label maps NAME_SIDE.nii.gz, or None.
       meshes: folder for a folder NAME_SIDE of STL files, or None.
       pictures: whether NAME_SIDE.png is drawn too.
+      page: folder of the page with a viewer, or None.
 
     Raises:
       InputError: a spacing that is not positive, or folders in each other's way.
@@ -72,6 +73,7 @@ class ManyOptions:
     labels: Path | None = None
     meshes: Path | None = None
     pictures: bool = False
+    page: Path | None = None
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not 0 < self.spacing < math.inf:
@@ -82,10 +84,17 @@ class ManyOptions:
             raise InputError(
                 f"--labels: found {self.labels}, the folder of the volumes, expected another one"
             )
+        if self.page is not None:
+            many_page.require_folder(self.page)
 
     def folders(self) -> dict[str, Path]:
         """The folders of the outputs by flag."""
-        known = {"--output": self.output, "--labels": self.labels, "--meshes": self.meshes}
+        known = {
+            "--output": self.output,
+            "--labels": self.labels,
+            "--meshes": self.meshes,
+            "--page": self.page,
+        }
         return {flag: folder for flag, folder in known.items() if folder is not None}
 
     def holds(self, path: Path) -> bool:
@@ -133,6 +142,8 @@ def predict_many(options: ManyOptions) -> Rows:
             for found in _predicted(options, predictor, listed, rest):
                 table.write(*map(_cells, found))
                 rows += found
+        if options.page is not None:
+            many_page.write(options.page, rows)
     if not any(row["volume"] for row in rows):
         raise InputError(
             f"--xray={options.xray}: none of {len(listed)} files could be used, expected frontal "
@@ -177,6 +188,7 @@ def _kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], R
         "labels": None if options.labels is None else os.fspath(options.labels.absolute()),
         "meshes": None if options.meshes is None else os.fspath(options.meshes.absolute()),
         "pictures": options.pictures,
+        "page": None if options.page is None else os.fspath(options.page.absolute()),
     }
     described = options.output / RUN
     if not described.exists():
@@ -207,6 +219,8 @@ def _kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], R
 
 def _is_there(options: ManyOptions, row: Mapping[str, str]) -> bool:
     outputs = [row[name] for name in ("volume", "labels", "meshes") if row[name]]
+    if options.page is not None and not many_page.is_there(options.page, row):
+        return False
     return all((options.output / name).exists() for name in outputs)
 
 
@@ -265,7 +279,10 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
             continue
         files = _files(f"{stem}_{knee.side}", options)
         write_prediction(files, with_source(predicted, radiograph, one.path))
-        rows.append(row | _described(predicted, files, options.output))
+        row |= _described(predicted, files, options.output)
+        if options.page is not None:
+            many_page.write_case(options.page, row, predicted)
+        rows.append(row)
     return rows
 
 

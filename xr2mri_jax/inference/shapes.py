@@ -31,7 +31,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "medial_meniscus": (220, 80, 90),
 }
 # Voxels along each axis of the grid on which meshes are computed.
-_MESH_SIZE = 112
+MESH_SIZE = 112
 
 
 class Mesh(NamedTuple):
@@ -62,23 +62,26 @@ def scaled(volume: Volume, scale: float) -> Volume:
     return Volume(volume.array, affine)
 
 
-def meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> dict[str, Mesh]:
+def meshes(
+    distances: np.ndarray, side: str, scale: float = 1.0, size: int = MESH_SIZE
+) -> dict[str, Mesh]:
     """Closed meshes by structure.
 
     Args:
       distances: f32[k, d, h, w], mm in the canonical box, a right knee.
       side: "left" or "right".
       scale: mm in the patient per mm of the box.
+      size: voxels along each axis of the grid on which they are computed.
 
-    Marching cubes on the distances, spline-interpolated to 1.1 mm. A bone that leaves the box is
-    closed by a plane. An absent structure has no mesh.
+    Marching cubes on the distances, spline-interpolated to that grid (1.1 mm by default). A bone
+    that leaves the box is closed by a plane. An absent structure has no mesh.
     """
-    fine = surfaces.resized(distances, (_MESH_SIZE,) * 3, order=3)
-    affine = np.array(canonical_affine((_MESH_SIZE,) * 3))
+    fine = surfaces.resized(distances, (size,) * 3, order=3)
+    affine = np.array(canonical_affine((size,) * 3))
     affine[:3] *= scale
     if side == "left":
         mirror = np.eye(4)
-        mirror[2, 2], mirror[2, 3] = -1.0, _MESH_SIZE - 1
+        mirror[2, 2], mirror[2, 3] = -1.0, size - 1
         affine = affine @ mirror
     found = {}
     for name, field in _fields(fine).items():
@@ -92,8 +95,8 @@ def _fields(fine: np.ndarray) -> dict[str, np.ndarray]:
     """Signed distance of every structure; a cartilage is its outer surface minus the bone."""
     by_name = dict(zip(NAMES, fine, strict=True))
     middle = surfaces.tibial_middle(by_name["tibia"])
-    step = 128.0 / _MESH_SIZE
-    aside = step * (np.arange(_MESH_SIZE) - middle + 0.5)
+    size = fine.shape[-1]
+    aside = 128.0 / size * (np.arange(size) - middle + 0.5)
     tibial = np.maximum(by_name["tibial_outer"], -by_name["tibia"])
     return {
         "femoral_cartilage": np.maximum(by_name["femoral_outer"], -by_name["femur"]),

@@ -1,10 +1,11 @@
-"""The report's figures as PNG bytes: metrics with intervals, retrieval ranks, single cases."""
+"""The report's figures: charts as SVG, images of single cases as PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def bars(sources: Mapping[str, Mapping[str, Any]]) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
     # The panels share the axis, so inverting it once puts the model on top in all.
     figure.axes[0].invert_yaxis()
-    return _png(figure)
+    return svg(figure)
 
 
 def ranks(rank: Sequence[int]) -> bytes:
@@ -63,7 +64,7 @@ def ranks(rank: Sequence[int]) -> bytes:
     axes.set_ylabel("cases")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return svg(figure)
 
 
 def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
@@ -87,7 +88,7 @@ def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return svg(figure)
 
 
 def volume_case(
@@ -169,4 +170,16 @@ def _show(axes: Axes, panel: picture.Panel, title: str, top: float, colours: str
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
+    return stream.getvalue()
+
+
+def svg(figure: Figure) -> bytes:
+    """A chart as SVG: its text stays text, and the same figure gives the same bytes."""
+    stream = io.BytesIO()
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "xr2mri", "font.family": "sans-serif"}
+    ):
+        figure.savefig(
+            stream, format="svg", facecolor=figure.get_facecolor(), metadata={"Date": None}
+        )
     return stream.getvalue()

@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from xr2mri_jax.phantom.tissues import BONE_CODES, TISSUES
+from xr2mri_jax.presentation.figures import svg
 
 COLOURS = {"femur": "#e07b00", "tibia": "#c2185b"}
 # Half the usual distance between the middles of the two tibial plateaus.
@@ -85,7 +86,7 @@ def agreement(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
       panels: true and predicted values f64[n] by title; pairs with NaN are left out.
 
     Returns:
-      PNG.
+      SVG.
     """
     figure = Figure(
         figsize=(3.4 * len(panels), 3.3), facecolor="white", dpi=_DPI, layout="constrained"
@@ -104,7 +105,7 @@ def agreement(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
         axes.set_ylabel("predicted")
         axes.set_aspect("equal")
         axes.spines[["top", "right"]].set_visible(False)
-    return _png(figure)
+    return svg(figure)
 
 
 def _png(figure: Figure) -> bytes:

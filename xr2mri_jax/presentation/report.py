@@ -1,18 +1,33 @@
-"""The report of an evaluation: one self-contained HTML file."""
+"""The report of an evaluation of volumes or radiographs: what its page consists of."""
 
-import base64
-import dataclasses
-import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from xr2mri_jax import files
-from xr2mri_jax.presentation import convention_tables
+import numpy as np
+
+from xr2mri_jax.presentation import convention_tables, figures
+from xr2mri_jax.presentation.parts import (
+    Cell,
+    Lines,
+    Page,
+    Part,
+    Picture,
+    Row,
+    Section,
+    Table,
+    Terms,
+    Viewer,
+)
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
 LOWER_IS_BETTER = ("mae",)
+CASE_COLUMNS = {
+    "subject": "subject",
+    "side": "side",
+    "kl": "grade",
+    "retrieval_rank": "rank",
+}
 MEANINGS = {
     "mean_volume": "The mean of all training volumes, the same for every knee. It uses no "
     "radiograph: its score shows what all knees have in common.",
@@ -34,96 +49,65 @@ SIMULATED = (
     "These knees are simulated. The numbers show how well the method works on the simulation; "
     "they say nothing about patients."
 )
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; font: 1rem/1.5 system-ui, sans-serif;
-  color: #1c2733; background: #fff; }
-h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-p, li { max-width: 46rem; }
-.notice { border-left: 0.3rem solid #b3541e; padding: 0.4rem 0.9rem; background: #fdf3ec; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding: 0.3rem 0; color: #465666; }
-th, td { padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; border-bottom: 1px solid #d5dce3;
-  white-space: nowrap; vertical-align: top; }
-tr.model > * { font-weight: 600; }
-small { color: #465666; font-weight: 400; display: block; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
-figcaption { color: #465666; }
-"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """A figure: PNG bytes, caption, and alternative text."""
-
-    png: bytes
-    caption: str
-    alternative: str
-
-
-def write(
-    folder: Path,
-    metrics: Mapping[str, Any],
-    evaluated: Mapping[str, Any],
-    charts: Sequence[Picture],
-    cases: Sequence[Picture],
-) -> Path:
-    """Writes index.html, atomically.
-
-    Args:
-      folder: the folder of the report.
-      metrics: the content of metrics.json.
-      evaluated: stage, step, dataset, split, ... of the evaluation.
-      charts: figures over all cases.
-      cases: figures of single cases.
-
-    Returns:
-      The file.
-    """
-    path = folder / "index.html"
-    with files.atomic_path(path) as partial:
-        partial.write_text(page(metrics, evaluated, charts, cases), encoding="utf-8")
-    return path
 
 
 def page(
     metrics: Mapping[str, Any],
     evaluated: Mapping[str, Any],
     charts: Sequence[Picture],
-    cases: Sequence[Picture],
-) -> str:
-    """The page as text; arguments as for `write`."""
+    pictures: Sequence[Picture],
+    viewer: Viewer | None = None,
+    cases: Table | None = None,
+) -> Page:
+    """The page of an evaluation.
+
+    Args:
+      metrics: the content of metrics.json.
+      evaluated: stage, step, dataset, split, ... of the evaluation.
+      charts: figures over all cases.
+      pictures: figures of single cases.
+      viewer: of the cases' volumes, or None.
+      cases: the table of all cases, or None.
+    """
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    notices = [metrics["verdict"]["sentence"]] if "verdict" in metrics else []
-    notices.append(f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT)
+    notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
     if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
-    parts = [
-        section("Findings", listed(findings(metrics))),
-        section("Metrics", _metric_table(metrics) + "".join(map(figure, charts))),
-        section("Other conventions", convention_tables.tables(metrics["conventions"]))
-        if metrics.get("conventions")
-        else "",
-        section("Controls", _meanings(metrics)),
-        section("Single cases", "".join(map(figure, cases))) if cases else "",
-        section("Groups", _group_tables(metrics)),
-        section("Method", measured(metrics, evaluated)),
+    every: list[Part] = [] if cases is None else [cases]
+    others = convention_tables.tables(metrics.get("conventions") or {})
+    sections = [
+        Section("Findings", [Lines(findings(metrics))]),
+        Section("Viewer", [] if viewer is None else [viewer]),
+        Section("Metrics", [_metric_table(metrics), *charts]),
+        Section("Other conventions", others),
+        Section("Controls", [_meanings(metrics)]),
+        Section("Single cases", pictures),
+        Section("All cases", every),
+        Section("Groups", _group_tables(metrics)),
+        Section("Method", measured(metrics, evaluated)),
     ]
-    return document(title, notices, parts)
+    return Page(title, notices, sections, metrics.get("verdict", {}).get("sentence", ""))
 
 
-def document(title: str, notices: Sequence[str], parts: Sequence[str]) -> str:
-    """A complete page: heading, notices, and the HTML of its non-empty parts."""
-    head = [f"<h1>{_text(title)}</h1>"]
-    head += [f'<p class="notice">{_text(notice)}</p>' for notice in notices]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(part for part in (*head, *parts) if part)
-        + "\n</main>\n</body>\n</html>\n"
+def volume_picture(
+    text: str, word: str, xray: np.ndarray, true: np.ndarray, predicted: np.ndarray
+) -> Picture:
+    """The figure of a case with its caption.
+
+    Args:
+      text: what is said of the case.
+      word: what the true volume is called: real, simulated or true.
+      xray, true, predicted: see `figures.volume_case`.
+    """
+    png = figures.volume_case(xray, true, predicted, word)
+    below = (
+        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
+        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
+        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
+        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
+        "the difference is not counted."
     )
+    return Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
 
 
 def findings(metrics: Mapping[str, Any]) -> list[str]:
@@ -158,71 +142,83 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _metric_table(metrics: Mapping[str, Any]) -> str:
+def case_table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Table:
+    """The table of all cases, which a reader can sort.
+
+    Args:
+      columns: of cases.csv; of the metrics the model's alone are shown.
+      names: of the viewer's cases in the same order, "" for those that it does not have.
+    """
+    known = {**CASE_COLUMNS, **METRIC_NAMES}
+    shown = [name for name in columns if name in known]
+    rows = [
+        Row(
+            str(columns["index"][i]),
+            [_shown(columns[name][i], name) for name in shown],
+            case=name_of_case,
+        )
+        for i, name_of_case in enumerate(names)
+    ]
+    caption = "All cases; a click on a heading sorts them."
+    return Table(caption, ["case", *(known[name] for name in shown)], rows, sortable=True)
+
+
+def _shown(value: Any, name: str) -> str:
+    return _number(value, name) if isinstance(value, float) else str(value)
+
+
+def _metric_table(metrics: Mapping[str, Any]) -> Table:
     names = list(metrics[MODEL])
-    heads = "".join(
-        f'<th scope="col">{METRIC_NAMES[name]}'
-        f"<small>{'lower' if name in LOWER_IS_BETTER else 'higher'} is better</small></th>"
+    heads = [
+        Cell(METRIC_NAMES[name], f"{'lower' if name in LOWER_IS_BETTER else 'higher'} is better")
         for name in names
-    )
-    rows = [_row(LABELS[MODEL], metrics[MODEL], names, 'class="model"')]
+    ]
+    rows = [_row(LABELS[MODEL], metrics[MODEL], names, emphasised=True)]
     rows += [_row(LABELS[name], found, names) for name, found in metrics["controls"].items()]
     rows += [
         _row(f"model − {LABELS[name]}", found, names, sign=True)
         for name, found in metrics["differences"].items()
     ]
     caption = "Mean over the cases, below it the 95 % interval (subjects resampled)."
-    return table(caption, f'<th scope="col">prediction</th>{heads}', rows)
+    return Table(caption, ["prediction", *heads], rows)
 
 
-def _group_tables(metrics: Mapping[str, Any]) -> str:
+def _group_tables(metrics: Mapping[str, Any]) -> list[Table]:
     titles = {"kl": "Kellgren-Lawrence grade", "side": "side"}
     tables = []
     for group, found in metrics["per_group"].items():
         names = list(metrics[MODEL])
-        heads = "".join(f'<th scope="col">{METRIC_NAMES[name]}</th>' for name in names)
+        heads = [titles[group], *(METRIC_NAMES[name] for name in names)]
         rows = [_row(f"{label} ({part['n']} cases)", part, names) for label, part in found.items()]
-        caption = f"The model by {titles[group]}."
-        tables.append(table(caption, f'<th scope="col">{titles[group]}</th>{heads}', rows))
-    return "".join(tables)
-
-
-def table(caption: str, heads: str, rows: Sequence[str]) -> str:
-    """A table from its caption, the HTML of its heads and its rows."""
-    return (
-        f'<div class="wide" tabindex="0"><table><caption>{_text(caption)}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        tables.append(Table(f"The model by {titles[group]}.", heads, rows))
+    return tables
 
 
 def _row(
     label: str,
     found: Mapping[str, Any],
     names: Sequence[str],
-    attribute: str = "",
+    emphasised: bool = False,
     sign: bool = False,
-) -> str:
-    cells = "".join(
-        f"<td>{_number(found[name]['mean'], name, sign)}"
-        f"<small>{_interval(found[name], name, sign).strip() or 'one subject'}</small></td>"
+) -> Row:
+    cells = [
+        Cell(
+            _number(found[name]["mean"], name, sign),
+            _interval(found[name], name, sign).strip() or "one subject",
+        )
         for name in names
-    )
-    return f'<tr {attribute}><th scope="row">{_text(label)}</th>{cells}</tr>'
+    ]
+    return Row(label, cells, emphasised)
 
 
-def _meanings(metrics: Mapping[str, Any]) -> str:
-    items = "".join(
-        f"<dt><strong>{_text(LABELS[name])}</strong></dt><dd>{_text(MEANINGS[name])}</dd>"
-        for name in metrics["controls"]
-    )
-    return f"<dl>{items}</dl>"
+def _meanings(metrics: Mapping[str, Any]) -> Terms:
+    return Terms([(LABELS[name], MEANINGS[name]) for name in metrics["controls"]])
 
 
-def measured(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    """The evaluated run and the conventions of the metrics, as lists."""
-    return listed([f"{key}: {value}" for key, value in evaluated.items()]) + listed(
-        _flat(metrics["convention"])
-    )
+def measured(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> list[Part]:
+    """The evaluated run and the conventions of the metrics."""
+    run = [f"{key}: {value}" for key, value in evaluated.items()]
+    return [Lines(run), Lines(_flat(metrics["convention"]))]
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -231,25 +227,6 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> list[str]:
         name = f"{prefix}{key}"
         lines += _flat(value, f"{name} / ") if isinstance(value, Mapping) else [f"{name}: {value}"]
     return lines
-
-
-def section(title: str, content: str) -> str:
-    """One section of a page: its heading and its HTML content."""
-    return f"<section><h2>{_text(title)}</h2>{content}</section>"
-
-
-def listed(lines: Sequence[str]) -> str:
-    """Lines of text as a list."""
-    return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in lines)}</ul>"
-
-
-def figure(shown: Picture) -> str:
-    """A picture, embedded in the page."""
-    data = base64.b64encode(shown.png).decode("ascii")
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{_text(shown.alternative)}">'
-        f"<figcaption>{_text(shown.caption)}</figcaption></figure>"
-    )
 
 
 def _estimate(found: Mapping[str, Any], name: str) -> str:
@@ -266,7 +243,3 @@ def _interval(found: Mapping[str, Any], name: str, sign: bool = False) -> str:
 def _number(value: float, name: str, sign: bool = False) -> str:
     digits = {"psnr": 2, "mae": 4}.get(name, 3)
     return f"{value:{'+' if sign else ''}.{digits}f}"
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value))

@@ -137,9 +137,14 @@ def test_ssr_kds_table_holds_the_closed_bodies(content):
     assert shown == {"dsc": scores["dice"], "hd": scores["hd"], "assd": scores["assd"]}
 
 
-def test_the_page_is_one_file_with_every_case(report):
+def test_the_page_shows_every_case(report):
     text = (report / "index.html").read_text()
-    assert len(re.findall(r"<img [^>]*src=\"data:image/png;base64,", text)) == 3 + 3
+    images = re.findall(r"<img [^>]*src=\"data:image/([a-z]+)", text)
+    assert images.count("png") == 3 and images.count("svg") == 1 + 2
+    assert sorted(path.stem for path in (report / "cases").iterdir()) == [
+        "case-0", "case-1", "case-2",
+    ]  # fmt: skip
+    assert text.index("ASSD") < text.index("Bones, closed")
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     for name in KNEES:
         assert f"{name} right 00m, Kellgren-Lawrence grade" in text

@@ -1,4 +1,4 @@
-"""The report of real pairs: one HTML file with tables, pictures of every case and conventions."""
+"""The report of real pairs: tables, viewer, pictures of every case and conventions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,15 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.metrics.joint import COMPARTMENTS
 from xr2mri_jax.metrics.occupancy import resampled
 from xr2mri_jax.presentation import figures, label_figures, report
-from xr2mri_jax.presentation.report import Picture
+from xr2mri_jax.presentation.parts import (
+    Lines,
+    Page,
+    Paragraph,
+    Part,
+    Picture,
+    Section,
+    Viewer,
+)
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 TITLES = {
@@ -44,31 +52,40 @@ _COMPARED = (
 )
 
 
-def page(content: Mapping[str, Any], evaluated: Mapping[str, Any], found: Measured) -> str:
-    """The page as text.
+def page(
+    content: Mapping[str, Any],
+    evaluated: Mapping[str, Any],
+    found: Measured,
+    viewer: Viewer | None = None,
+) -> Page:
+    """The page.
 
     Args:
       content: of real_pairs.json.
       evaluated: what was evaluated.
       found: for the pictures.
+      viewer: of the true and predicted labels, or None.
     """
-    parts = [report.section("What was found", report.listed(findings(content)))]
+    sections = [
+        Section("What was found", [Lines(findings(content))]),
+        Section("Viewer", [] if viewer is None else [viewer]),
+    ]
     for protocol in PROTOCOLS:
-        shown = [f"<p>{content['convention'][protocol].capitalize()}.</p>"]
+        shown: list[Part] = [Paragraph(f"{content['convention'][protocol].capitalize()}.")]
         shown += [tables.bones(content, protocol, metric) for metric in tables.SHOWN]
         shown.append(tables.improvements(content, protocol))
-        parts.append(report.section(f"Bones, {protocol}", "".join(shown)))
-    parts += [
-        report.section("What the controls are", report.listed(_meanings())),
-        report.section("Joint space and cartilage", tables.joint(content) + _spaces(found)),
-        report.section("Retrieval", tables.retrieval(content) + _ranks(found)),
-        report.section("As SSR-KD reports", tables.ssr_kd(content)),
-        report.section("Single cases", "".join(map(report.figure, _cases(found)))),
-        report.section("How it was measured", report.measured(content, evaluated)),
+        sections.append(Section(f"Bones, {protocol}", shown))
+    sections += [
+        Section("What the controls are", [Lines(_meanings())]),
+        Section("Joint space and cartilage", [tables.joint(content), _spaces(found)]),
+        Section("Retrieval", [tables.retrieval(content), *_ranks(found)]),
+        Section("As SSR-KD reports", [tables.ssr_kd(content)]),
+        Section("Single cases", _cases(found)),
+        Section("How it was measured", report.measured(content, evaluated)),
     ]
     judged = content["verdict"]
-    notices = [judged["sentence"], f"{report.STATEMENT} {report.GUESSED}", NOTICE]
-    return report.document(TITLES[judged["origin"]], notices, parts)
+    notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
+    return Page(TITLES[judged["origin"]], notices, sections, judged["sentence"])
 
 
 def findings(content: Mapping[str, Any]) -> list[str]:
@@ -125,28 +142,24 @@ def _meanings() -> list[str]:
     return [f"{LABELS[name]}: {meaning}" for name, meaning in CONTROLS.items()]
 
 
-def _spaces(found: Measured) -> str:
+def _spaces(found: Measured) -> Picture:
     panels = {f"{name} joint space, mm": found.joint[space_key(name)] for name in COMPARTMENTS}
-    return report.figure(
-        Picture(
-            label_figures.agreement(panels),
-            "Joint space of the prediction over that of the truth; the line is equality.",
-            "Scatter plots of predicted over true joint space",
-        )
+    return Picture(
+        label_figures.agreement(panels),
+        "Joint space of the prediction over that of the truth; the line is equality.",
+        "Scatter plots of predicted over true joint space",
     )
 
 
-def _ranks(found: Measured) -> str:
-    return "".join(
-        report.figure(
-            Picture(
-                figures.ranks(ranking.ranks(found.distances[protocol][PRIMARY]).tolist()),
-                f"Rank of the own knee among all true knees, {protocol}, {PRIMARY}.",
-                f"Histogram of the rank of the own knee, {protocol}, {PRIMARY}",
-            )
+def _ranks(found: Measured) -> list[Picture]:
+    return [
+        Picture(
+            figures.ranks(ranking.ranks(found.distances[protocol][PRIMARY]).tolist()),
+            f"Rank of the own knee among all true knees, {protocol}, {PRIMARY}.",
+            f"Histogram of the rank of the own knee, {protocol}, {PRIMARY}",
         )
         for protocol in PROTOCOLS
-    )
+    ]
 
 
 def _cases(found: Measured) -> list[Picture]:

@@ -8,13 +8,14 @@ from typing import Any
 import xr2mri_jax
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs import page
+from xr2mri_jax.evaluation.real_pairs import cases, page
 from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
 from xr2mri_jax.io.tables import write_table
+from xr2mri_jax.presentation import pages
 
 SEED = 0
 RESULT = "real_pairs.json"
@@ -27,6 +28,7 @@ def evaluate_pairs(
     table: str = "auto",
     predictions: str | os.PathLike[str] | None = None,
     exclude_subjects: Sequence[str] = (),
+    single: str | os.PathLike[str] | None = None,
 ) -> Path:
     """Evaluates a model's labels on radiographs whose knees were segmented.
 
@@ -39,6 +41,7 @@ def evaluate_pairs(
       predictions: folder where predicted labels are kept for the next call; None: WORKDIR/labels,
         and of the model that ships none are kept.
       exclude_subjects: names in the table whose rows are left out, in the controls too.
+      single: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
       The report, index.html.
@@ -48,13 +51,16 @@ def evaluate_pairs(
     """
     output = Path(output)
     require_new(output)
+    if single is not None:
+        pages.require_single(Path(single), "--page")
     listed = read_pairs(pairs, exclude_subjects)
     predictor = label_predictor(workdir)
     folder = predictions or (None if workdir is None else Path(workdir) / "labels")
     if folder is not None:
         predictor = kept(predictor, Path(folder))
     found = measure(listed, predictor, table)
-    return write(found, output, _about(pairs, predictor, table, exclude_subjects))
+    about = _about(pairs, predictor, table, exclude_subjects)
+    return write(found, output, about, None if single is None else Path(single))
 
 
 def require_new(output: Path) -> None:
@@ -64,13 +70,16 @@ def require_new(output: Path) -> None:
     files.require_writable(output, "--output")
 
 
-def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
+def write(
+    found: Measured, output: Path, evaluated: Mapping[str, Any], single: Path | None = None
+) -> Path:
     """Writes real_pairs.json, cases.csv and index.html as one folder; returns the page.
 
     Args:
       found: everything that was measured.
       output: new or empty.
       evaluated: what was evaluated, JSON-able.
+      single: file for the report in one file, or None.
     """
     content = {
         "verdict": judged(found, SEED),
@@ -81,11 +90,13 @@ def write(found: Measured, output: Path, evaluated: Mapping[str, Any]) -> Path:
     with files.atomic_folder(output) as partial:
         files.write_json(partial / RESULT, content)
         write_table(partial / "cases.csv", tuple(table), zip(*table.values(), strict=True))
-        text = page.page(content, evaluated, found)
-        (partial / "index.html").write_text(text, encoding="utf-8")
+        made = page.page(content, evaluated, found, cases.write(partial, found))
+        pages.write_folder(partial, made)
+        if single is not None:
+            pages.write_single(single, made, partial)
     for line in (content["verdict"]["sentence"], *page.findings(content)):
         print(line)
-    return output / "index.html"
+    return output / pages.INDEX
 
 
 def _about(

@@ -1,13 +1,12 @@
 """The tables of the report of real pairs."""
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.summary import SSR_KD
-from xr2mri_jax.presentation import report
+from xr2mri_jax.presentation.parts import Cell, Row, Table
 from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 SHOWN = ("assd", "dice", "hd95", "nsd")
@@ -16,7 +15,7 @@ _NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (m
 _SHARES = ("dice", "nsd", "dsc")
 
 
-def bones(content: Mapping[str, Any], protocol: str, metric: str) -> str:
+def bones(content: Mapping[str, Any], protocol: str, metric: str) -> Table:
     """One metric of every source, by bone and alignment, with intervals."""
     values, ends = content[protocol]["values"], content[protocol]["intervals"]
     rows = [
@@ -31,12 +30,15 @@ def bones(content: Mapping[str, Any], protocol: str, metric: str) -> str:
         )
         for source in (MODEL, *CONTROLS)
     ]
-    heads = [_NAMES[metric], *(f"{bone}<small>{a}</small>" for bone in BONES for a in ALIGNMENTS)]
+    heads: list[Cell | str] = [
+        _NAMES[metric],
+        *(Cell(bone, a) for bone in BONES for a in ALIGNMENTS),
+    ]
     caption = f"{protocol.capitalize()}: {content['convention'][metric]}; mean, 95 % interval."
-    return report.table(caption, _heads(heads), rows)
+    return Table(caption, heads, rows)
 
 
-def improvements(content: Mapping[str, Any], protocol: str) -> str:
+def improvements(content: Mapping[str, Any], protocol: str) -> Table:
     """The paired differences of ASSD between the model and its controls."""
     rows = [
         _row(
@@ -49,17 +51,17 @@ def improvements(content: Mapping[str, Any], protocol: str) -> str:
         )
         for control, gains in content[protocol]["improvement"].items()
     ]
-    heads = [
+    heads: list[Cell | str] = [
         "the model's ASSD against",
-        *(f"{bone}<small>{a}</small>" for bone in BONES for a in ALIGNMENTS),
+        *(Cell(bone, a) for bone in BONES for a in ALIGNMENTS),
     ]
     caption = (
         f"{protocol.capitalize()}: paired differences in mm, positive where the model is better."
     )
-    return report.table(caption, _heads(heads), rows)
+    return Table(caption, heads, rows)
 
 
-def joint(content: Mapping[str, Any]) -> str:
+def joint(content: Mapping[str, Any]) -> Table:
     """Joint space and cartilage against the truth."""
     rows = [
         _joint_row(f"{name} joint space (mm)", space, "_mm")
@@ -71,37 +73,37 @@ def joint(content: Mapping[str, Any]) -> str:
                 name, _, unit = quantity.rpartition("_")
                 rows.append(_joint_row(f"{plate.replace('_', ' ')} {name} ({unit})", seen, ""))
     heads = ("quantity", "n", "true mean ± SD", "r", "mean error", "bias", "others' mean, error")
-    return report.table("Joint space and cartilage, against the truth.", _heads(heads), rows)
+    return Table("Joint space and cartilage, against the truth.", heads, rows)
 
 
-def _joint_row(label: str, seen: Mapping[str, Any], unit: str) -> str:
+def _joint_row(label: str, seen: Mapping[str, Any], unit: str) -> Row:
     ends = seen["intervals"]
     other = seen[f"mae_of_mean{unit}"]
     return _row(
         label,
         [
-            f"<td>{seen['n']}</td>",
-            f"<td>{seen['true_mean']:.2f} ± {seen['true_sd']:.2f}</td>",
-            "<td>not defined</td>" if seen["r"] is None else _cell(seen["r"], ends["r"], ".2f"),
+            f"{seen['n']}",
+            f"{seen['true_mean']:.2f} ± {seen['true_sd']:.2f}",
+            "not defined" if seen["r"] is None else _cell(seen["r"], ends["r"], ".2f"),
             _cell(seen[f"mae{unit}"], ends["mae"], ".2f"),
             _cell(seen[f"bias{unit}"], ends["bias"], "+.2f"),
-            "<td></td>" if other is None else f"<td>{other:.2f}</td>",
+            "" if other is None else f"{other:.2f}",
         ],
     )
 
 
-def retrieval(content: Mapping[str, Any]) -> str:
+def retrieval(content: Mapping[str, Any]) -> Table:
     """Rank of the own knee by protocol and alignment."""
     rows = [
         _row(
             f"{protocol}, {name}",
             [
                 _cell(seen["top1"], seen["intervals"]["top1"], ".2f"),
-                f"<td>{seen['chance']['top1']:.2f}</td>",
+                f"{seen['chance']['top1']:.2f}",
                 _cell(seen["mean_rank"], seen["intervals"]["mean_rank"], ".1f"),
-                f"<td>{seen['chance']['mean_rank']:.1f}</td>",
-                f"<td>{seen['assd_own']:.2f}</td>",
-                f"<td>{seen['assd_others']:.2f}</td>",
+                f"{seen['chance']['mean_rank']:.1f}",
+                f"{seen['assd_own']:.2f}",
+                f"{seen['assd_others']:.2f}",
             ],
         )
         for protocol in PROTOCOLS
@@ -110,16 +112,16 @@ def retrieval(content: Mapping[str, Any]) -> str:
     heads = ("surfaces", "own knee first", "by chance", "mean rank", "by chance",
              "ASSD to the own (mm)", "to the others (mm)")  # fmt: skip
     caption = f"Rank of the own knee among all {content['n']} true knees."
-    return report.table(caption, _heads(heads), rows)
+    return Table(caption, heads, rows)
 
 
-def ssr_kd(content: Mapping[str, Any]) -> str:
+def ssr_kd(content: Mapping[str, Any]) -> Table:
     """DSC, HD and ASSD a bone."""
     rows = [
         _row(
             LABELS[source],
             [
-                f"<td>{bone}</td>",
+                f"{bone}",
                 *(_cell(of_source[bone][a][m], None, form(m)) for a in ALIGNMENTS for m in SSR_KD),
             ],
             source == MODEL,
@@ -127,12 +129,12 @@ def ssr_kd(content: Mapping[str, Any]) -> str:
         for source, of_source in content["ssr_kd"].items()
         for bone in BONES
     ]
-    heads = [
+    heads: list[Cell | str] = [
         "shape",
         "bone",
-        *(f"{_NAMES[m]}<small>{a}</small>" for a in ALIGNMENTS for m in SSR_KD),
+        *(Cell(_NAMES[m], a) for a in ALIGNMENTS for m in SSR_KD),
     ]
-    return report.table(content["convention"]["ssr_kd"], _heads(heads), rows)
+    return Table(content["convention"]["ssr_kd"], heads, rows)
 
 
 def form(metric: str) -> str:
@@ -145,14 +147,9 @@ def interval(ends: Sequence[float] | None, form: str) -> str:
     return "" if ends is None else f"({ends[0]:{form}} to {ends[1]:{form}})"
 
 
-def _heads(names: Sequence[str]) -> str:
-    return "".join(f'<th scope="col">{name}</th>' for name in names)
+def _cell(value: float, ends: Sequence[float] | None, form: str) -> Cell:
+    return Cell(f"{value:{form}}", interval(ends, form))
 
 
-def _cell(value: float, ends: Sequence[float] | None, form: str) -> str:
-    return f"<td>{value:{form}}<small>{interval(ends, form)}</small></td>"
-
-
-def _row(label: str, cells: Sequence[str], model: bool = False) -> str:
-    mark = ' class="model"' if model else ""
-    return f'<tr{mark}><th scope="row">{html.escape(label)}</th>{"".join(cells)}</tr>'
+def _row(label: str, cells: Sequence[Cell | str], model: bool = False) -> Row:
+    return Row(label, cells, model)

@@ -1,0 +1,179 @@
+"""The app's routes: foreign and hostile requests are refused, nothing is kept."""
+
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xr2mri_jax.serving import jobs as jobs_module
+from xr2mri_jax.serving.app import make_app
+from xr2mri_jax.serving.guard import file_name
+from xr2mri_jax.serving.jobs import Jobs
+from xr2mri_jax.tools.fuzzing.mutate import mutated
+from xr2mri_jax.tools.fuzzing.seeds import made_seeds
+
+HOST = "127.0.0.1:8765"
+MOST_MB = 0.2
+
+
+class User:
+    """A browser: knows the page's token."""
+
+    def __init__(self, app):
+        self.client = app.test_client()
+        text = self.client.get("/", headers={"Host": HOST}).text
+        self.token = text.partition('csrf-token" content="')[2].partition('"')[0]
+
+    def get(self, path):
+        return self.client.get(path, headers={"Host": HOST}, buffered=True)
+
+    def post(self, content=b"x", name="knee.png", fields=(), **headers):
+        headers = {"Host": HOST, "X-CSRF-Token": self.token, **headers}
+        data = {"radiograph": (io.BytesIO(content), name), **dict(fields)}
+        return self.client.post("/jobs", data=data, headers=headers, buffered=True)
+
+    def ended(self, job):
+        for _ in range(2000):
+            state = self.get(f"/jobs/{job}").json
+            if state["error"] or state["step"] == "done":
+                return state
+            time.sleep(0.005)
+        raise TimeoutError(state)
+
+
+@pytest.fixture
+def jobs():
+    """Uploads of a server without a model: what shows a knee fails, all else is refused before."""
+    with Jobs(predictor=None) as made:
+        yield made
+
+
+@pytest.fixture
+def user(jobs):
+    return User(make_app(jobs, frozenset([HOST]), MOST_MB))
+
+
+def test_two_hundred_hostile_uploads_are_refused_with_a_line_each(user, jobs):
+    seeds, rng = made_seeds(), np.random.default_rng(0)
+    names = ("a.png", "../../etc/passwd", "C:\\x.dcm", "\x1b[2J.png", "é" * 300, ".", "a\nb")
+    for i in range(200):
+        _, files = mutated(seeds[int(rng.integers(len(seeds)))], rng)
+        content = files[str(rng.choice(sorted(files)))]
+        answer = user.post(content, names[i % len(names)])
+        if answer.status_code == 202:
+            said = user.ended(answer.json["job"])["error"]
+        else:
+            said = answer.json["error"]
+        assert said and "\n" not in said and len(said) <= 500
+        assert "xr2mri-serve-" not in said and "log says" not in said
+    # The radiographs are gone before anybody asks.
+    assert [p for p in Path(jobs._root.name).rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "evil.example:8765"}, 403),
+        ({"Host": "127.0.0.1:8766"}, 403),
+        ({"X-CSRF-Token": ""}, 403),
+        ({"X-CSRF-Token": "é"}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin"}, 202),
+    ],
+)
+def test_requests_of_other_pages_are_refused(user, headers, code):
+    answer = user.post(**headers)
+    assert answer.status_code == code
+    assert ("error" in answer.json) == (code == 403)
+
+
+def test_a_rebound_name_gets_not_even_the_page(user):
+    answer = user.client.get("/", headers={"Host": "evil.example"})
+    assert answer.status_code == 403 and "csrf" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ({"content": bytes(400_000)}, 413, "exceeds the capacity limit"),
+        ({"content": b""}, 400, "found a file of 0 bytes"),
+        ({"name": ""}, 400, "found no file"),
+        ({"fields": {"side": "up"}}, 400, "side: found 'up', expected left"),
+        ({"fields": {"spacing": "nan"}}, 400, "spacing: found 'nan', expected 0.01 to 5 mm"),
+        ({"fields": {"spacing": "x" * 99}}, 400, "spacing: found"),
+        ({"fields": {f"f{i}": "x" for i in range(20)}}, 413, ""),
+    ],
+)
+def test_wrong_uploads_are_refused(user, arguments, code, said):
+    answer = user.post(**arguments)
+    assert answer.status_code == code
+    assert said in answer.json["error"] and "\n" not in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/jobs/0", "/jobs/../x", "/jobs/0/files/x/volume.nii.gz", "/static/../pages.py",
+        "/static/%2e%2e/pages.py", "/static/niivue/../../pages.py", "/etc/passwd",
+        "/jobs/0/cases/x.js",
+    ],
+)  # fmt: skip
+def test_other_paths_do_not_exist(user, path):
+    answer = user.get(path)
+    assert answer.status_code == 404 and "error" in answer.json
+
+
+def test_files_of_a_job_are_those_that_it_lists(user, jobs):
+    job = jobs.new("knee.png", None, None)
+    files = job.folder / "files" / "k-left"
+    files.mkdir(parents=True)
+    (files / "record.json").write_text("{}")
+    (files / "secret").write_text("s")
+    job.downloads["k-left"] = ["record.json"]
+    answer = user.get(f"/jobs/{job.name}/files/k-left/record.json")
+    assert answer.text == "{}"
+    assert answer.headers["Content-Disposition"].endswith("filename=knee_left_record.json")
+    for path in ("k-left/secret", "k-left/..", "../upload", "k-left/..%2f..%2fknee.png"):
+        assert user.get(f"/jobs/{job.name}/files/{path}").status_code == 404
+    deleted = user.client.delete(
+        f"/jobs/{job.name}", headers={"Host": HOST, "X-CSRF-Token": user.token}
+    )
+    assert deleted.status_code == 204 and not job.folder.exists()
+    assert user.get(f"/jobs/{job.name}").status_code == 404
+
+
+def test_too_many_waiting_uploads_and_old_results(user, jobs, monkeypatch):
+    waiting = [jobs.new("x", None, None) for _ in range(jobs_module.MOST_WAITING)]
+    answer = user.post()
+    assert answer.status_code == 503 and "too many uploads" in answer.json["error"]
+    monkeypatch.setattr(jobs_module, "SECONDS_KEPT", -1.0)
+    waiting[0].error = "refused"
+    assert user.post().status_code == 202
+    assert not waiting[0].folder.exists() and waiting[1].folder.exists()
+
+
+def test_answers_forbid_frames_and_foreign_scripts(user):
+    headers = user.get("/").headers
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store" and "Set-Cookie" not in headers
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("9006140L.png", "9006140L.png"),
+        ("../../a b.png", "a_b.png"),
+        ("C:\\Users\\x\\knee.dcm", "knee.dcm"),
+        ("...", "radiograph"),
+        (None, "radiograph"),
+        ("é.png", "_.png"),
+        ("x" * 300 + ".png", "x" * 76 + ".png"),
+    ],
+)
+def test_names_of_uploads_are_plain(given, name):
+    assert file_name(given) == name

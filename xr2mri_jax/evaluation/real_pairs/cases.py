@@ -1,0 +1,41 @@
+"""The knees of real pairs in the page's viewer: true and predicted labels, worst first."""
+
+from pathlib import Path
+
+import numpy as np
+
+from xr2mri_jax.evaluation.real_pairs.measure import Measured
+from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED
+from xr2mri_jax.evaluation.viewer_cases import MOST_CASES, label_case, spread
+from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.parts import Viewer
+from xr2mri_jax.presentation.sources import MODEL
+
+
+def write(folder: Path, found: Measured, most: int = MOST_CASES) -> Viewer:
+    """Writes the data of the knees, the one with the largest ASSD first.
+
+    Args:
+      folder: of the report.
+      found: everything that was measured.
+      most: knees that are shown.
+    """
+    scored = found.values[CLOSED][MODEL]
+    assd = np.mean([scored[bone]["similarity"]["assd"] for bone in BONES], axis=0)
+    order = [int(i) for i in np.argsort(-assd, kind="stable")]
+    shown = {}
+    for i in spread(order, most):
+        pair = found.pairs[i]
+        title = f"{pair.name}, ASSD {assd[i]:.2f} mm after similarity alignment"
+        facts = {
+            f"{bone} ASSD (mm), {alignment}": f"{values['assd'][i]:.2f}"
+            for bone in BONES
+            for alignment, values in scored[bone].items()
+        }
+        case = label_case(
+            f"case-{i}", title, found.predicted[i].labels.array, found.true[i].labels.array, facts
+        )
+        shown[i] = pages.write_case(folder, case)
+    marks = {"Worst": order[0], "Median": order[len(order) // 2], "Best": order[-1]}
+    buttons = [(f"{text}, {assd[i]:.2f} mm", shown[i].name) for text, i in marks.items()]
+    return Viewer(list(shown.values()), buttons)

@@ -1,0 +1,151 @@
+"""Cases of an evaluation for the page's viewer: which are shown, and what is shown of each."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.data import batches, passes
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.result import Result
+from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
+from xr2mri_jax.inference import shapes
+from xr2mri_jax.inference.prediction_page import viewer_meshes
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.parts import Shown, Viewer
+from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
+from xr2mri_jax.runtime import processor
+
+MOST_CASES = 200  # with volumes in a report's folder
+FAILURES = 8  # in the gallery
+# xray f32[1, h, w, 1] to distances f32[k, d, h, w], see `phantom.surfaces`.
+Distances = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """Where the arrays of the cases come from.
+
+    Attributes:
+      found: the evaluation.
+      store: its volumes.
+      labels: the true labels u8[d, h, w] of a case by position, or None where there are none.
+      distances: the model's surfaces, or None where it gives none.
+    """
+
+    found: Result
+    store: VolumeStore
+    labels: Callable[[int], np.ndarray] | None = None
+    distances: Distances | None = None
+
+
+def true_labels(builder: Any, split: str) -> Callable[[int], np.ndarray] | None:
+    """The labels of a split's cases by position, or None where the dataset has none."""
+    try:
+        records, _ = batches.open_records(passes.part(builder, split), split, ("labels",))
+    except InputError:
+        return None
+    return lambda i: np.asarray(records[i]["labels"]).reshape(np.shape(records[i]["labels"])[:3])
+
+
+def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer, list[str]]:
+    """Writes the data of the cases, worst PSNR first; several at once.
+
+    Args:
+      folder: of the report.
+      source: the arrays.
+      most: cases that are shown; of more, the failures and a spread over all others.
+
+    Returns:
+      The viewer, and the name of each of the evaluation's cases in it, "" for those not shown.
+    """
+    psnr = source.found.values[MODEL]["psnr"]
+    order = [int(i) for i in np.argsort(psnr, kind="stable")]
+    chosen = spread(order, most)
+
+    def one(i: int) -> Shown:
+        return pages.write_case(folder, _case(source, i))
+
+    with ThreadPoolExecutor(processor.cores()) as pool:
+        made = pool.map(one, chosen)
+        listed = list(tqdm(made, "viewer", len(chosen), unit="case", disable=None))
+    names = [""] * len(order)
+    for i, shown in zip(chosen, listed, strict=True):
+        names[i] = shown.name
+    marks = {"Worst": order[0], "Median": order[len(order) // 2], "Best": order[-1]}
+    buttons = [(f"{text}, {psnr[i]:.2f} dB", names[i]) for text, i in marks.items()]
+    failures = [shown.name for shown in listed[:FAILURES]]
+    title = "The cases with the lowest PSNR: predicted and true middle coronal plane"
+    return Viewer(listed, buttons, failures, title), names
+
+
+def spread(order: Sequence[int], most: int) -> list[int]:
+    """At most so many of the cases: the first FAILURES, the middle, the last, others evenly."""
+    if len(order) <= most:
+        return list(order)
+    wanted = {*range(min(FAILURES, most)), len(order) // 2, len(order) - 1}
+    others = [i for i in range(len(order)) if i not in wanted]
+    even = np.linspace(0, len(others) - 1, max(most - len(wanted), 0)).round().astype(int)
+    return [order[i] for i in sorted([*wanted, *(others[i] for i in even)])[:most]]
+
+
+def in_patient(array: np.ndarray) -> Volume:
+    """An array [d, h, w] of a canonical right knee as RAS mm."""
+    return reorient_ras(from_canonical(array, "right"))
+
+
+def _case(source: Source, i: int) -> ViewerCase:
+    found, store = source.found, source.store
+    position = np.array([i])
+    inside = store.mask(position)[0, ..., 0] > 0
+    real, predicted = store.real(position)[0, ..., 0], store.predicted(position)[0, ..., 0]
+    layers = [
+        Layer("prediction", in_patient(predicted)),
+        Layer("truth", in_patient(real * inside), in_patient(inside.astype(np.uint8)).array > 0),
+    ]
+    meshes = []
+    if source.labels is not None:
+        layers.append(Layer("true_labels", in_patient(source.labels(i))))
+    if source.distances is not None:
+        distances = source.distances(found.xrays[i : i + 1])
+        codes = surfaces.labels(surfaces.resized(distances, predicted.shape, order=3))
+        layers.append(Layer("labels", shapes.label_volume(codes, "right")))
+        meshes = viewer_meshes(distances, "right")
+    has_labels = source.labels is not None or source.distances is not None
+    about = {name: found.cases[name][i] for name in ("index", "subject", "side", "kl")}
+    psnr = found.values[MODEL]["psnr"][i]
+    title = f"Case {about['index']}, {about['side']} knee, grade {about['kl']}, {psnr:.2f} dB"
+    return ViewerCase(
+        f"case-{about['index']}",
+        title,
+        layers,
+        found.xrays[i, ..., 0],
+        surfaces=meshes,
+        labels=shapes.table() if has_labels else (),
+        facts=_facts(about, {name: v[i] for name, v in found.values[MODEL].items()}),
+        mirrored=about["side"] == "left",
+    )
+
+
+def _facts(about: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, str]:
+    said = {"subject": str(about["subject"]), "side": str(about["side"]), "grade": str(about["kl"])}
+    return said | {name: f"{value:.4g}" for name, value in values.items()}
+
+
+def label_case(
+    name: str, title: str, predicted: np.ndarray, true: np.ndarray, facts: Mapping[str, str]
+) -> ViewerCase:
+    """A case of labels alone, u8[d, h, w] on one grid over the canonical box, a right knee."""
+    grid = canonical_affine(true.shape)
+    layers = [
+        Layer(kind, reorient_ras(Volume(array, grid)))
+        for kind, array in (("labels", predicted), ("true_labels", true))
+    ]
+    return ViewerCase(name, title, layers, labels=shapes.table(), facts=facts)

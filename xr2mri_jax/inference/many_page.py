@@ -1,0 +1,53 @@
+"""The page of many radiographs: its cases are written one by one, so that a run can continue."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.prediction_page import prediction_page, viewer_case
+from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.parts import Row, Shown
+
+
+def require_folder(page: Path) -> None:
+    """Raises InputError where the page is named like a file: many radiographs need a folder."""
+    if page.suffix.lower() in (".html", ".htm"):
+        raise InputError(
+            f"--page: found {page} with many radiographs, expected the name of a folder"
+        )
+
+
+def case_name(row: Mapping[str, str]) -> str:
+    """The name of the case of a row with a volume, the same in every run."""
+    return f"case-{hashlib.sha256(row['volume'].encode()).hexdigest()[:16]}"
+
+
+def is_there(page: Path, row: Mapping[str, str]) -> bool:
+    """Whether the page has the data of a row's knee, if that was predicted."""
+    return not row["volume"] or (page / pages.CASES / f"{case_name(row)}.js").is_file()
+
+
+def write_case(page: Path, row: Mapping[str, str], prediction: Prediction) -> None:
+    """Writes what the viewer needs of the knee of a row."""
+    pages.write_case(page, viewer_case(prediction, case_name(row), _title(row)))
+
+
+def write(page: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Writes the page of all rows of the table, by name; their cases are there already."""
+    rows = sorted(rows, key=lambda row: (row["file"], row["side"]))
+    shown = [Shown(case_name(row), _title(row)) for row in rows if row["volume"]]
+    listed = [
+        Row(
+            row["file"],
+            (row["side"], row["spacing_mm"], row["unlike"], row["warnings"] or row["error"]),
+            case=case_name(row) if row["volume"] else "",
+        )
+        for row in rows
+    ]
+    pages.write_folder(page, prediction_page(shown, listed))
+
+
+def _title(row: Mapping[str, str]) -> str:
+    return f"{row['file']}, {row['side']} knee"

@@ -1,0 +1,180 @@
+"""The page of predictions: a viewer of the volumes, and a table of the knees."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax import files
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.inference import shapes
+from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.parts import Lines, Page, Row, Section, Shown, Table, Viewer
+from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
+
+# Voxels along an axis of the grid of the page's meshes; the STL files have finer ones.
+MESH_SIZE = 72
+MEANING = (
+    "A predicted volume shows what the model considers likely. It cannot show anything that the "
+    "radiograph does not determine."
+)
+_HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
+_SINGLE = (".html", ".htm")
+
+
+def viewer_case(
+    prediction: Prediction, name: str, title: str, uncertainty: Volume | None = None
+) -> ViewerCase:
+    """What the viewer shows of a prediction, in the patient's frame.
+
+    Args:
+      prediction: its record names source, knee and model.
+      name: letters, digits, "-" and "_".
+      title: for the reader.
+      uncertainty: spread of each voxel, f32 >= 0 on the grid of the volume; None without.
+    """
+    layers = [Layer("prediction", prediction.volume)]
+    if uncertainty is not None:
+        layers.append(Layer("uncertainty", uncertainty))
+    side, scale, found = prediction.seen.side, prediction.scale, prediction.distances
+    meshes: list[Surface] = []
+    if found is not None:
+        codes = surfaces.labels(surfaces.resized(found, prediction.canonical.shape, order=3))
+        layers.append(Layer("labels", shapes.label_volume(codes, side, scale)))
+        meshes = viewer_meshes(found, side, scale)
+    pixels = prediction.seen.image[..., 0]
+    if prediction.seen.record["mirrored"]:
+        pixels = pixels[:, ::-1]
+    return ViewerCase(
+        name,
+        title,
+        layers,
+        pixels,
+        scale,
+        meshes,
+        shapes.table() if found is not None else (),
+        _facts(prediction.record, side),
+    )
+
+
+def viewer_meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> list[Surface]:
+    """The meshes that a viewer shows; arguments as for `shapes.meshes`."""
+    made = shapes.meshes(distances, side, scale, MESH_SIZE)
+    return [
+        Surface(name, shapes.COLOURS[name], mesh.vertices, mesh.faces)
+        for name, mesh in made.items()
+    ]
+
+
+def _facts(record: dict[str, Any], side: str) -> dict[str, str]:
+    model = record["model"]
+    facts = {
+        "source": Path(record.get("source", {}).get("file", "")).name or "a radiograph",
+        "knee": side,
+        "model": f"{model['workdir']}, step {model['step']}",
+    }
+    if "unlike" in model:
+        facts["novelty"] = f"{model['unlike']:.2f} (1 % of similar radiographs exceed 1)"
+    for i, warning in enumerate(record["warnings"], 1):
+        facts[f"warning {i}"] = warning
+    return facts
+
+
+class PredictionPage:
+    """Collects the cases of one page while they are predicted; written at the end.
+
+    A context manager: where `finish` was not called, nothing is left.
+    """
+
+    def __init__(self, output: str | os.PathLike[str]) -> None:
+        """Takes the page's folder, new or empty, or its file, ending in .html.
+
+        Raises:
+          InputError: the folder is not empty, or the place cannot be written to.
+        """
+        self.output = Path(output)
+        self.single = self.output.suffix.lower() in _SINGLE
+        if self.single:
+            pages.require_single(self.output, "--page")
+        else:
+            if self.output.exists() and not (
+                self.output.is_dir() and not any(self.output.iterdir())
+            ):
+                raise InputError(
+                    f"--page: {self.output} exists, expected a new folder or a name ending in .html"
+                )
+            files.require_writable(self.output.parent, "--page")
+        self._shown: list[Shown] = []
+        self._rows: list[Row] = []
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "PredictionPage":
+        self._folder = self._stack.enter_context(self._opened())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Path]:
+        if self.single:
+            with tempfile.TemporaryDirectory(prefix="xr2mri-page-") as name:
+                yield Path(name)
+                self._write(Path(name))
+        else:
+            with files.atomic_folder(self.output) as folder:
+                yield folder
+                self._write(folder)
+
+    def add(self, prediction: Prediction, name: str, file: str) -> None:
+        """Adds a prediction; `file` is what the table calls its radiograph."""
+        side = prediction.seen.side
+        case = viewer_case(prediction, name, f"{file}, {side} knee")
+        self._shown.append(pages.write_case(self._folder, case))
+        record = prediction.record
+        scale, unlike = record.get("knee", {}).get("scale"), record["model"].get("unlike")
+        cells = (
+            side,
+            "" if scale is None else f"{np.mean(scale['spacing_mm']):.3f}",
+            "" if unlike is None else f"{unlike:.2f}",
+            "; ".join(prediction.warnings),
+        )
+        self._rows.append(Row(file, cells, case=name))
+
+    def _write(self, folder: Path) -> None:
+        page = prediction_page(self._shown, self._rows)
+        if self.single:
+            pages.write_single(self.output, page, folder)
+        else:
+            pages.write_folder(folder, page)
+
+
+def prediction_page(shown: Sequence[Shown], rows: Sequence[Row]) -> Page:
+    """The page of predictions.
+
+    Args:
+      shown: the viewer's cases.
+      rows: of the table of knees, see `PredictionPage`.
+    """
+    refused = sum(not row.case for row in rows)
+    title = "Predicted volume" if len(rows) == 1 else f"Predicted volumes of {len(shown)} knees"
+    said = f"{len(shown)} knees were predicted"
+    summary = [f"{said}, {refused} were refused; the table says why." if refused else f"{said}."]
+    table = Table("The knees.", _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
+    return Page(
+        title,
+        [f"{STATEMENT[0].upper()}{STATEMENT[1:]}. {MEANING}"],
+        [
+            Section("Summary", [Lines(summary)] if len(rows) > 1 else []),
+            Section("Viewer", [Viewer(shown)] if shown else []),
+            Section("Knees", [table]),
+        ],
+    )

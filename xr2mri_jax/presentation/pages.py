@@ -1,0 +1,165 @@
+"""Pages as HTML: a folder with index.html that opens without a network, or one file."""
+
+import functools
+import shutil
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from xr2mri_jax import files
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.presentation.parts import Page, Shown
+from xr2mri_jax.presentation.viewer_case import ViewerCase, packed, thumbnail
+
+INDEX = "index.html"
+CASES = "cases"  # folder of the cases' data beside INDEX
+ASSETS = "assets"  # folder of NiiVue and its licences beside INDEX
+LARGEST_SINGLE = 30_000_000  # bytes of a page in one file
+NIIVUE = "niivue/niivue.umd.js"
+LICENCES = ("niivue/LICENSE", "niivue/THIRD_PARTY.txt")
+# In this order: each uses the ones before it.
+SCRIPTS = ("case_data.js", "radiograph.js", "viewer.js", "controls.js", "tables.js")
+# What an inlined style sheet or script must not contain.
+_ENDS = {"css": ("</style",), "js": ("</script", "<!--")}
+_PACKAGE = "xr2mri_jax.presentation"
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """Jinja2 with the package's templates; everything is escaped unless it is Markup."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader(_PACKAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["asset"] = asset
+    return made
+
+
+@functools.cache
+def asset(name: str) -> Markup:
+    """The text of a style sheet or script of the package, for a style or script element."""
+    text = resources.files(_PACKAGE).joinpath("static", name).read_text(encoding="utf-8")
+    if any(end in text.lower() for end in _ENDS[name.rpartition(".")[2]]):
+        raise ValueError(f"{name}: contains the end of a script or style element")
+    # Of this package, not of a user.
+    return Markup(text)
+
+
+def render(page: Page, embedded: Mapping[str, str] | None = None) -> str:
+    """The page as HTML.
+
+    Args:
+      page: its content.
+      embedded: for a page in one file: the data of cases by name, as `packed`; None: they and
+        NiiVue are in files beside the page.
+    """
+    return from_template(
+        "page.html",
+        page=page,
+        scripts=SCRIPTS,
+        niivue_file=f"{ASSETS}/{Path(NIIVUE).name}" if embedded is None else "",
+        niivue=NIIVUE,
+        embedded=None if embedded is None else {k: Markup(v) for k, v in embedded.items()},
+        cases_folder=CASES,
+    )
+
+
+def from_template(template: str, **context: Any) -> str:
+    """The text that a template of the package gives with these variables."""
+    text = environment().get_template(template).render(**context)
+    # File names may contain bytes that are not valid text.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def write_case(folder: Path, case: ViewerCase) -> Shown:
+    """Writes the data of a case beside the page; returns its entry in the viewer's list.
+
+    Args:
+      folder: of the page.
+      case: what is shown.
+    """
+    content = f'xr2mri.receive("{case.name}", {packed(case)});\n'
+    files.write_text(_case_file(folder, case.name), content)
+    return Shown(case.name, case.title, thumbnail(case))
+
+
+def write_folder(folder: Path, page: Page) -> Path:
+    """Writes INDEX and what it needs, besides the cases written already; returns INDEX's path.
+
+    Raises:
+      ValueError: a case of the viewer was not written.
+    """
+    viewer = page.viewer
+    if viewer is not None:
+        for case in viewer.cases:
+            if not _case_file(folder, case.name).is_file():
+                raise ValueError(f"{case.name}: its data were not written")
+        (folder / ASSETS).mkdir(exist_ok=True)
+        for name in (NIIVUE, *LICENCES):
+            with resources.as_file(resources.files(_PACKAGE).joinpath("static", name)) as source:
+                shutil.copyfile(source, folder / ASSETS / source.name)
+    files.write_text(folder / INDEX, render(page))
+    return folder / INDEX
+
+
+def write_single(path: Path, page: Page, folder: Path, largest: int = LARGEST_SINGLE) -> list[str]:
+    """Writes a page in one file, atomically.
+
+    Args:
+      path: the file.
+      page: its content.
+      folder: where `write_case` put the cases' data.
+      largest: bytes of the file; cases that do not fit are left out, the gallery's and chosen ones
+        last.
+
+    Returns:
+      The names of the cases that were left out; the page says so.
+
+    Raises:
+      InputError: the page is too large even without a case.
+    """
+    embedded: dict[str, str] = {}
+    names = _by_importance(page)
+    room = largest - len(render(page, {}).encode("utf-8"))
+    if room < 0:
+        raise InputError(f"{path}: the page has {largest - room} bytes, expected at most {largest}")
+    for name in names:
+        text = _case_file(folder, name).read_text(encoding="utf-8")
+        content = text[text.index("{") : text.rindex("}") + 1]
+        room -= len(content) + len(name) + 100
+        if room < 0:
+            break
+        embedded[name] = content
+    files.write_text(path, render(page, embedded))
+    return [name for name in names if name not in embedded]
+
+
+def require_single(path: Path, flag: str) -> None:
+    """Checks the name of a page in one file before any work.
+
+    Raises:
+      InputError: it is a folder, or its folder cannot be written to.
+    """
+    if path.is_dir():
+        raise InputError(f"{flag}: found the folder {path}, expected a file name ending in .html")
+    files.require_writable(path.parent, flag)
+
+
+def _by_importance(page: Page) -> list[str]:
+    viewer = page.viewer
+    if viewer is None:
+        return []
+    first = [viewer.cases[0].name] if viewer.cases else []
+    names = [*first, *(name for _, name in viewer.chosen), *viewer.gallery]
+    return list(dict.fromkeys([*names, *(case.name for case in viewer.cases)]))
+
+
+def _case_file(folder: Path, name: str) -> Path:
+    return folder / CASES / f"{name}.js"

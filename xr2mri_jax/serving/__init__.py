@@ -1,0 +1,1 @@
+"""The local app: the page of a prediction, for radiographs that a browser uploads."""

@@ -1,0 +1,171 @@
+"""Uploads that are worked on: their states, their folders, and when these are removed."""
+
+import concurrent.futures
+import dataclasses
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from xr2mri_jax.errors import InputError, failure_line, printable
+from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.serving import work
+
+WORKERS = 2  # radiographs that are worked on at once
+MOST_WAITING = 16  # further uploads are refused until some are done
+SECONDS_KEPT = 1800.0  # after the last request for it, a result is removed
+STEPS = ("waiting", "reading", "predicting", "writing files", "done")
+LONGEST_LINE = 500
+
+
+@dataclasses.dataclass(eq=False)
+class Job:
+    """An upload.
+
+    Attributes:
+      name: what only its owner knows: 128 random bits in hexadecimal digits.
+      folder: with the radiograph and the results.
+      file: name of the radiograph, for its owner.
+      side, spacing: what the owner says of it, or None.
+      step: one of STEPS.
+      error: why it was refused, one line, or "".
+      cases: title of each knee that can be shown, by the name of its case.
+      downloads: names of the files that are ready, by case.
+      asked: time of the last request for it.
+    """
+
+    name: str
+    folder: Path
+    file: str
+    side: str | None
+    spacing: float | None
+    step: str = STEPS[0]
+    error: str = ""
+    cases: dict[str, str] = dataclasses.field(default_factory=dict)
+    downloads: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    asked: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def upload(self) -> Path:
+        """The radiograph's file."""
+        return self.folder / self.file
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will be done."""
+        return bool(self.error) or self.step == STEPS[-1]
+
+    def state(self) -> dict[str, Any]:
+        """What its owner is told, JSON-able."""
+        return {
+            "step": self.step,
+            "progress": STEPS.index(self.step) / (len(STEPS) - 1),
+            "error": self.error,
+            "cases": [{"name": name, "title": title} for name, title in self.cases.items()],
+            "downloads": {
+                case: [{"name": name, "text": work.DOWNLOADS[name]} for name in names]
+                for case, names in self.downloads.items()
+            },
+        }
+
+
+class Jobs:
+    """All uploads of a server. A context manager: at the end every folder is removed."""
+
+    def __init__(self, predictor: Predictor, keep: Path | None = None) -> None:
+        """Takes the model, and the folder where results are kept, or None: they are not."""
+        self._predictor = predictor
+        self._keep = keep
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Jobs":
+        self._root = tempfile.TemporaryDirectory(prefix="xr2mri-serve-")
+        self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._root.cleanup()
+
+    def new(self, file: str, side: str | None, spacing: float | None) -> Job | None:
+        """A job whose upload is to be written; None where too many wait."""
+        self._remove_old()
+        name = secrets.token_hex(16)
+        job = Job(name, Path(self._root.name) / name, file, side, spacing)
+        with self._lock:
+            if sum(not one.ended for one in self._jobs.values()) >= MOST_WAITING:
+                return None
+            self._jobs[name] = job
+        job.folder.mkdir(mode=0o700)
+        return job
+
+    def start(self, job: Job) -> None:
+        """Queues a job whose upload was written."""
+        self._pool.submit(self._run, job)
+
+    def find(self, name: str) -> Job | None:
+        """The job of this name, or None; it is kept for longer now."""
+        with self._lock:
+            job = self._jobs.get(name)
+            if job is not None:
+                job.asked = time.monotonic()
+            return job
+
+    def remove(self, name: str) -> None:
+        """Forgets a job and removes its folder."""
+        with self._lock:
+            job = self._jobs.pop(name, None)
+        if job is not None:
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def _remove_old(self) -> None:
+        latest = time.monotonic() - SECONDS_KEPT
+        with self._lock:
+            old = [one.name for one in self._jobs.values() if one.ended and one.asked < latest]
+        for name in old:
+            self.remove(name)
+
+    def _run(self, job: Job) -> None:
+        try:
+            self._work(job)
+        except InputError as error:
+            job.error = one_line(str(error).replace(f"{job.folder}{os.sep}", ""))
+        except Exception as error:
+            job.error = failure_line(error) or "the work failed; the server's log says why"
+            if job.folder.exists():  # else it was removed meanwhile
+                logging.exception("an upload failed")
+        finally:
+            job.upload.unlink(missing_ok=True)
+
+    def _work(self, job: Job) -> None:
+        job.step = "reading"
+        found = list(work.knees(job.upload, job.side, job.spacing))
+        job.upload.unlink()
+        job.step = "predicting"
+        made = {}
+        for knee in found:
+            name = f"{job.name[:8]}-{knee.side}"
+            made[name] = work.predicted(self._predictor, knee, job.upload)
+            shown = work.show(job.folder, made[name], name, job.file)
+            job.cases[name] = shown.title
+        job.step = "writing files"
+        for name, prediction in made.items():
+            folder = job.folder / "files" / name
+            folder.mkdir(parents=True)
+            job.downloads[name] = work.write_downloads(folder, prediction, name, job.file)
+        if self._keep is not None:
+            shutil.copytree(job.folder / "files", self._keep / job.name)
+        job.step = "done"
+
+
+def one_line(text: str) -> str:
+    """A message as one line of bounded length that controls no terminal."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."

@@ -1,0 +1,103 @@
+"""One uploaded radiograph: read, predicted, and written as the files that can be downloaded."""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import reading
+from xr2mri_jax.inference.export import DicomOutput, OutputFiles, write_prediction
+from xr2mri_jax.inference.predict import Predictor, predict_found, with_source
+from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
+from xr2mri_jax.preprocess.knees import knees_of
+from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.parts import Shown
+
+# What can be downloaded of each knee, and how it is called on the page.
+DOWNLOADS = {
+    "volume.nii.gz": "volume (NIfTI)",
+    "labels.nii.gz": "labels (NIfTI)",
+    "labels.json": "table of the labels",
+    "meshes.zip": "meshes (STL)",
+    "dicom.zip": "DICOM series",
+    "record.json": "record",
+    "page.html": "this page, one file",
+}
+
+
+def knees(upload: Path, side: str | None, spacing: float | None) -> Iterator[FoundKnee]:
+    """The knees of a radiograph.
+
+    Args:
+      upload: its file.
+      side: which knee is meant, or None: every one.
+      spacing: mm per pixel at the knee, or None.
+
+    Raises:
+      InputError: it cannot be read, or shows no knee that can be used; a line without its path.
+    """
+    asked = Asked(side, spacing, named=named_side(upload))
+    try:
+        answers = knees_of(reading.decoded(upload), asked)
+    except Exception as error:  # whatever an upload does to a decoder, its user gets a line
+        raise InputError(reading.reason(upload, error)) from error
+    found = [knee for knee in answers if isinstance(knee, FoundKnee)]
+    if not found:
+        said = "; ".join(knee.reason for knee in answers if isinstance(knee, RefusedKnee))
+        raise InputError(said or "found no knee, expected a frontal radiograph of one or both")
+    yield from found
+
+
+def predicted(predictor: Predictor, knee: FoundKnee, upload: Path) -> Prediction:
+    """The prediction of a knee, whose record names the file without its folder.
+
+    Raises:
+      InputError: the knee cannot be used; a line without the file's path.
+    """
+    try:
+        made = predict_found(predictor, knee)
+        return with_source(made, knee.radiograph, Path(upload.name))
+    except Exception as error:
+        raise InputError(reading.reason(upload, error)) from error
+
+
+def show(folder: Path, prediction: Prediction, name: str, file: str) -> Shown:
+    """Writes what the viewer needs of a knee into a folder; returns its entry."""
+    title = f"{file}, {prediction.seen.side} knee"
+    return pages.write_case(folder, viewer_case(prediction, name, title))
+
+
+def write_downloads(folder: Path, prediction: Prediction, name: str, file: str) -> list[str]:
+    """Writes the files of DOWNLOADS of a knee; returns their names.
+
+    Args:
+      folder: empty.
+      prediction: of the knee.
+      name: of its case.
+      file: name of the radiograph, for the page.
+    """
+    surfaces = prediction.distances is not None
+    work = folder / "work"
+    files = OutputFiles(
+        folder / "volume.nii.gz",
+        folder / "record.json",
+        dicom=DicomOutput(work / "dicom", None, False),
+        labels=folder / "labels.nii.gz" if surfaces else None,
+        meshes=work / "meshes" if surfaces else None,
+    )
+    write_prediction(files, prediction)
+    for part in sorted(work.iterdir()):
+        _zipped(part, folder / f"{part.name}.zip")
+    shutil.rmtree(work)
+    with PredictionPage(folder / "page.html") as page:
+        page.add(prediction, name, file)
+    return [name for name in DOWNLOADS if (folder / name).is_file()]
+
+
+def _zipped(folder: Path, path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for one in sorted(folder.iterdir()):
+            archive.write(one, one.name)
