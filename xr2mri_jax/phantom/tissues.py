@@ -5,8 +5,8 @@ Sources:
     3.0 T: relaxation times and image contrast", AJR 183:343-351, 2004.
     Fluid: the T2 is an effective one, because diffusion and motion along the spoiling gradient
     weaken the second echo (767 ms in tubes). Cartilage's proton density, the fat's fraction that
-    water excitation reaches and that T2 agree with a real DESS series within 25 %, see
-    tests/phantom/test_dess_contrast.py.
+    water excitation reaches and that T2 were set so that the signals agree with those of one real
+    DESS series, see tests/phantom/test_dess_contrast.py.
   Meniscus, ligament, tendon, cortical bone, skin and blood: typical values of the ultrashort-echo
     and 3 T literature (Du et al., Magn Reson Imaging 29:470-482, 2011; Stanisz et al., Magn Reson
     Med 54:507-512, 2005); they are dark in DESS whatever the exact number.
