@@ -14,6 +14,8 @@ from xr2mri_jax.tools.benchmarks.phantom_files import dess_volume, write_film, w
 
 SEED, SUBJECTS, SLICES = 7, 2, 32
 SHAPE = (64, 128, 128)
+# Films of a third of a detector's rows and columns, and their mm a pixel.
+FILM_SHAPE, FILM_SPACING = (1000, 1200), (0.35, 0.35)
 # Kinds of series beside the good one: which slices are written, of which grid.
 SERIES = {
     "dess": {},
@@ -60,7 +62,10 @@ class MadeKnees:
 
 def make_knees(folder: Path) -> MadeKnees:
     """Simulates the subjects and writes their files."""
-    films = {subject: simulate_bilateral(SEED, subject) for subject in range(SUBJECTS)}
+    films = {
+        subject: simulate_bilateral(SEED, subject, FILM_SHAPE, FILM_SPACING)
+        for subject in range(SUBJECTS)
+    }
     cases = {
         (subject, side): simulate_case(SEED, 2 * subject + (side == "left"), SHAPE)
         for subject in range(SUBJECTS)
@@ -72,7 +77,7 @@ def make_knees(folder: Path) -> MadeKnees:
         write_film(made.film(subject, "inverted"), film.image, film.spacing, True, "PixelSpacing")
         write_film(made.film(subject, "no_spacing"), film.image, None)
         broken = made.film(subject, "broken")
-        broken.write_bytes(made.film(subject, "plain").read_bytes()[:1_000_000])
+        broken.write_bytes(made.film(subject, "plain").read_bytes()[:300_000])
         write_film(made.film(subject, "blank"), np.full_like(film.image, 30000), film.spacing)
     for subject, side in cases:
         _write_series(made, subject, side, "dess")

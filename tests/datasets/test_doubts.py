@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pydicom
 import pytest
-from made_knees import SEED, SHAPE, SLICES
+from made_knees import FILM_SHAPE, FILM_SPACING, SEED, SHAPE, SLICES
 
 from xr2mri_jax import datasets
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
@@ -20,7 +20,7 @@ ECHOES = "2 echoes (EchoTime (0018,0081) 5, 30 ms), the first is taken (--echo c
 def collection(tmp_path_factory):
     """A film with an odd header, and a right knee's MRI: of two echoes, and of the second alone."""
     root = tmp_path_factory.mktemp("collection")
-    film = simulate_bilateral(SEED, 0)
+    film = simulate_bilateral(SEED, 0, FILM_SHAPE, FILM_SPACING)
     write_film(root / "film", film.image, film.spacing)
     change(root / "film", root / "film", ViewPosition="LL")
     volume = dess_volume(simulate_case(SEED, 0, SHAPE), slices=SLICES)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_collections import write_archive, write_manifest, write_release
-from made_knees import MadeKnees, make_knees
+from made_knees import FILM_SPACING, MadeKnees, make_knees
 from made_subjects import PAIRED, MadeSubject, subjects
 from pair_checks import check_equal, check_everybody, check_places, correlation, report_of
 from PIL import Image
@@ -122,25 +122,25 @@ def test_a_manifest_with_given_places_single_knees_and_spacings(knees, sas, tmp_
     )
     # The joint of a single knee's image is found; it was put in its middle.
     single = examples["9000201", "right"]["record"]["radiograph"]
-    np.testing.assert_allclose(single["centre_px"], [499.5, 399.5], atol=8)
+    np.testing.assert_allclose(single["centre_px"], [199.5, 159.5], atol=4)
     # Its bone was dark in the file and is bright in the dataset.
     same_knee = examples["9000103", "right"]
     assert single["knee"]["inverted"]
     assert not same_knee["record"]["radiograph"]["knee"]["inverted"]
     assert correlation(examples["9000201", "right"]["xray"], same_knee["xray"]) > 0.7
-    assert examples["9000202", "left"]["record"]["radiograph"]["spacing_mm"] == [0.143, 0.143]
+    assert examples["9000202", "left"]["record"]["radiograph"]["spacing_mm"] == [*FILM_SPACING]
 
 
 def add_other_files(manifest: Path, knees: MadeKnees) -> tuple[MadeSubject, ...]:
     """A PNG of one knee with dark bone, an MRI as NIfTI, a film whose spacing the table tells."""
     film, (row, column) = knees.films[0], map(round, knees.place(0, "right").centre_px)
-    crop = film.image[row - 500 : row + 500, column - 400 : column + 400]
+    crop = film.image[row - 200 : row + 200, column - 160 : column + 160]
     Image.fromarray(255 - (crop >> 8).astype(np.uint8)).save(manifest.with_name("crop.png"))
     source = from_canonical(knees.cases[0, "right"]["mri"][..., 0], "right", CENTRES["right"])
     write_nifti(manifest.with_name("knee.nii.gz"), source)
     film_row, film_column = knees.place(1, "left").centre_px
     with manifest.open("a") as file:
-        file.write("9000201;R;V00;crop.png;knee.nii.gz;1;DESS;0.143\n")
+        file.write(f"9000201;R;V00;crop.png;knee.nii.gz;1;DESS;{FILM_SPACING[0]}\n")
         film_file, scan = knees.film(1, "no_spacing"), knees.series(1, "left", "dess")
         file.write(f"9000202;L;;{film_file};{scan};;;{film.spacing[0]}\n")
     with manifest.with_name("places.csv").open("a") as file:
