@@ -19,7 +19,6 @@ from xr2mri_jax.io import dicom_write, write_nifti
 from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
-from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation.statement import STATEMENT
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -168,8 +167,8 @@ def _write_shapes(
     found, side = prediction.distances, prediction.seen.side
     if found is None or not (files.labels or files.meshes or files.picture):
         return None
-    canonical = prediction.canonical.shape
-    codes = surfaces.labels(surfaces.resized(found, canonical, order=3))
+    codes = prediction.labels
+    assert codes is not None  # there are distances
     if labels:
         assert files.labels is not None
         shapes.write_labels(

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from xr2mri_jax.files import atomic_path, require_writable
 from xr2mri_jax.inference.knee_generator.frame import framed_knee
 from xr2mri_jax.inference.predict import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.preprocess.answers import Asked, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
@@ -97,8 +95,5 @@ def _real(predictor: Predictor, path: Path) -> Case:
 
 
 def _case(title: str, predictor: Predictor, seen: StandardRadiograph) -> Case:
-    made: Any = predictor.predict(seen)
-    labels = None
-    if made.distances is not None:
-        labels = surfaces.labels(surfaces.resized(made.distances, made.canonical.shape, order=3))
-    return Case(title, np.asarray(seen.image[..., 0]), made.canonical, labels)
+    made = predictor.predict(seen)
+    return Case(title, np.asarray(seen.image[..., 0]), made.canonical, made.labels)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.inference.prediction_page import prediction_page, viewer_case
+from xr2mri_jax.inference.prediction_page import case_title, prediction_page, viewer_case
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.parts import Row, Shown
 
 
 def require_folder(page: Path) -> None:
     """Raises InputError where the page is named like a file: many radiographs need a folder."""
-    if page.suffix.lower() in (".html", ".htm"):
+    if pages.is_single(page):
         raise InputError(
             f"--page: found {page} with many radiographs, expected the name of a folder"
         )
@@ -50,4 +50,4 @@ def write(page: Path, rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def _title(row: Mapping[str, str]) -> str:
-    return f"{row['file']}, {row['side']} knee"
+    return case_title(row["file"], row["side"])

@@ -1,11 +1,13 @@
 """The prediction for one radiograph, before it is written."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from xr2mri_jax.geometry import Volume
+from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 
 
@@ -30,6 +32,13 @@ class Prediction:
     record: dict[str, Any]
     distances: np.ndarray | None = None
     scale: float = 1.0
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray | None:
+        """Label codes u8[d, h, w] on the grid of `canonical`; None without distances."""
+        if self.distances is None:
+            return None
+        return surfaces.labels(surfaces.resized(self.distances, self.canonical.shape, order=3))
 
     @property
     def warnings(self) -> tuple[str, ...]:

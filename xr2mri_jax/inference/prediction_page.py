@@ -14,7 +14,6 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.parts import Lines, Page, Row, Section, Shown, Table, Viewer
 from xr2mri_jax.presentation.statement import STATEMENT
@@ -27,7 +26,6 @@ MEANING = (
     "radiograph does not determine."
 )
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
-_SINGLE = (".html", ".htm")
 
 
 def viewer_case(
@@ -47,8 +45,8 @@ def viewer_case(
     side, scale, found = prediction.seen.side, prediction.scale, prediction.distances
     meshes: list[Surface] = []
     if found is not None:
-        codes = surfaces.labels(surfaces.resized(found, prediction.canonical.shape, order=3))
-        layers.append(Layer("labels", shapes.label_volume(codes, side, scale)))
+        assert prediction.labels is not None  # there are distances
+        layers.append(Layer("labels", shapes.label_volume(prediction.labels, side, scale)))
         meshes = viewer_meshes(found, side, scale)
     pixels = prediction.seen.image[..., 0]
     if prediction.seen.record["mirrored"]:
@@ -63,6 +61,11 @@ def viewer_case(
         shapes.table() if found is not None else (),
         _facts(prediction.record, side),
     )
+
+
+def case_title(file: str, side: str) -> str:
+    """What the viewer calls a knee: `file` is the radiograph's name."""
+    return f"{file}, {side} knee"
 
 
 def viewer_meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> list[Surface]:
@@ -101,7 +104,7 @@ class PredictionPage:
           InputError: the folder is not empty, or the place cannot be written to.
         """
         self.output = Path(output)
-        self.single = self.output.suffix.lower() in _SINGLE
+        self.single = pages.is_single(self.output)
         if self.single:
             pages.require_single(self.output, "--page")
         else:
@@ -137,7 +140,7 @@ class PredictionPage:
     def add(self, prediction: Prediction, name: str, file: str) -> None:
         """Adds a prediction; `file` is what the table calls its radiograph."""
         side = prediction.seen.side
-        case = viewer_case(prediction, name, f"{file}, {side} knee")
+        case = viewer_case(prediction, name, case_title(file, side))
         self._shown.append(pages.write_case(self._folder, case))
         record = prediction.record
         scale, unlike = record.get("knee", {}).get("scale"), record["model"].get("unlike")

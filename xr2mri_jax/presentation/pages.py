@@ -141,6 +141,11 @@ def write_single(path: Path, page: Page, folder: Path, largest: int = LARGEST_SI
     return [name for name in names if name not in embedded]
 
 
+def is_single(path: Path) -> bool:
+    """Whether a page's name is that of a file, rather than of a folder."""
+    return path.suffix.lower() in (".html", ".htm")
+
+
 def require_single(path: Path, flag: str) -> None:
     """Checks the name of a page in one file before any work.
 

@@ -10,7 +10,7 @@ from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.export import DicomOutput, OutputFiles, write_prediction
 from xr2mri_jax.inference.predict import Predictor, predict_found, with_source
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
+from xr2mri_jax.inference.prediction_page import PredictionPage, case_title, viewer_case
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation import pages
@@ -66,7 +66,7 @@ def predicted(predictor: Predictor, knee: FoundKnee, upload: Path) -> Prediction
 
 def show(folder: Path, prediction: Prediction, name: str, file: str) -> Shown:
     """Writes what the viewer needs of a knee into a folder; returns its entry."""
-    title = f"{file}, {prediction.seen.side} knee"
+    title = case_title(file, prediction.seen.side)
     return pages.write_case(folder, viewer_case(prediction, name, title))
 
 

@@ -8,6 +8,9 @@ from xr2mri_jax.tools.fit_knee_finder.labels import label_crops, onto_joint_spac
 from xr2mri_jax.tools.fit_knee_finder.pictures import nowhere
 from xr2mri_jax.tools.fit_knee_finder.views import target_maps
 
+# The knee without a tilt: joint centre and ends of the joint line, two rows off its gap.
+TRUTH = np.array([[122.0, 112.0], [122.0, 20.0], [122.0, 204.0]])
+
 
 def knee(tilt: float) -> np.ndarray:
     """Two bright bones with a dark gap of 8 pixels whose middle is row 120 + tilt * column."""
@@ -30,7 +33,6 @@ def test_line_moves_onto_the_dark_band(tilt):
 
 def test_labels_are_trusted_where_the_network_is_sure():
     image = knee(0.0).astype(np.uint8)
-    truth = np.array([[122.0, 112.0], [122.0, 20.0], [122.0, 204.0]])
 
     calls = []
 
@@ -40,7 +42,7 @@ def test_labels_are_trusted_where_the_network_is_sure():
         points = nowhere()
         if len(calls) <= 3:
             rows, columns = image.shape
-            points[int(len(calls) == 3)] = whole_view((rows, columns)).from_source(truth)
+            points[int(len(calls) == 3)] = whole_view((rows, columns)).from_source(TRUTH)
         return target_maps(points)[None]
 
     points, trusted, dark = label_crops(look, np.stack([image] * 2), np.array([0, 0]))
@@ -51,7 +53,6 @@ def test_labels_are_trusted_where_the_network_is_sure():
 
 def test_crops_with_dark_bone_are_told_and_labelled_inverted():
     image = knee(0.0).astype(np.uint8)
-    truth = np.array([[122.0, 112.0], [122.0, 20.0], [122.0, 204.0]])
     calls = []
 
     def look(views: np.ndarray) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_crops_with_dark_bone_are_told_and_labelled_inverted():
         calls.append(views)
         points = nowhere()
         if len(calls) > 3:
-            points[int(len(calls) == 6)] = whole_view(image.shape).from_source(truth)
+            points[int(len(calls) == 6)] = whole_view(image.shape).from_source(TRUTH)
         return target_maps(points)[None]
 
     points, trusted, dark = label_crops(look, 255 - image[None], np.array([0]))

@@ -1,5 +1,6 @@
 """Memory, open files and threads of a training over thousands of steps with frequent saves."""
 
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -82,8 +83,8 @@ def summary(samples: Sequence[Sample]) -> dict[str, dict[str, float]]:
     for index, name in enumerate(Sample._fields):
         values = [float(sample[index]) for sample in samples]
         found[name] = {
-            "second_quarter": _median(values[quarter : 2 * quarter]),
-            "last_quarter": _median(values[-quarter:]),
+            "second_quarter": statistics.median(values[quarter : 2 * quarter]),
+            "last_quarter": statistics.median(values[-quarter:]),
             "largest": max(values),
         }
     return found
@@ -129,9 +130,3 @@ def _sample(pid: int) -> Sample | None:
     if "VmRSS" not in status:
         return None
     return Sample(int(status["VmRSS"].split()[0]) / 1024, files, int(status["Threads"]))
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return (ordered[middle] + ordered[~middle]) / 2
