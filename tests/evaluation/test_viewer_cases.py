@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xr2mri_jax.evaluation import viewer_cases
+from xr2mri_jax.evaluation import properties, viewer_cases
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -27,9 +27,9 @@ def test_a_spread_has_failures_median_and_best():
 
 def test_labels_come_from_a_split_that_has_them():
     examples = [{"labels": np.full((*SHAPE, 1), i, np.uint8)} for i in range(3)]
-    found = viewer_cases.true_labels({"test": examples}, "test")
+    found = properties.labels_of({"test": examples}, "test")
     assert found(2).shape == SHAPE and found(2).max() == 2
-    assert viewer_cases.true_labels({"test": [{"mri": examples[0]["labels"]}]}, "test") is None
+    assert properties.labels_of({"test": [{"mri": examples[0]["labels"]}]}, "test") is None
 
 
 @pytest.fixture

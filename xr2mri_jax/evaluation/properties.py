@@ -39,7 +39,12 @@ def labels_of(source: Any, split: str) -> LabelsOf | None:
     if "labels" not in features:
         return None
     opened, _ = batches.open_records(records, split, ("labels",))
-    return lambda position: np.asarray(opened[position]["labels"])
+
+    def labels(position: int) -> np.ndarray:
+        array = np.asarray(opened[position]["labels"])
+        return array.reshape(array.shape[:3])
+
+    return labels
 
 
 def volume_errors(

@@ -21,6 +21,7 @@ from xr2mri_jax.evaluation import (
     classifier_report,
     model_card,
     probe,
+    properties,
     radiographs,
     result,
     viewer_cases,
@@ -171,7 +172,7 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             report.volume_picture(text, word, found.xrays[i, ..., 0], *store.pair(i))
             for text, i in extremes(found)
         ]
-        labels = viewer_cases.true_labels(request.builder, split)
+        labels = properties.labels_of(request.builder, split)
         rank = Picture(
             figures.ranks(found.cases["retrieval_rank"]),
             f"Retrieval: all {word} volumes of the split are put in order of their distance to a "

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.data import batches, passes
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.properties import LabelsOf
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
@@ -42,17 +41,8 @@ class Source:
 
     found: Result
     store: VolumeStore
-    labels: Callable[[int], np.ndarray] | None = None
+    labels: LabelsOf | None = None
     distances: Distances | None = None
-
-
-def true_labels(builder: Any, split: str) -> Callable[[int], np.ndarray] | None:
-    """The labels of a split's cases by position, or None where the dataset has none."""
-    try:
-        records, _ = batches.open_records(passes.part(builder, split), split, ("labels",))
-    except InputError:
-        return None
-    return lambda i: np.asarray(records[i]["labels"]).reshape(np.shape(records[i]["labels"])[:3])
 
 
 def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer, list[str]]:
