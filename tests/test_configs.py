@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import command_process
 import jax
 import numpy as np
 import pytest
@@ -334,12 +335,6 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
     ],
 )
 def test_wrong_commands_end_with_one_line_and_code_2(arguments, said):
-    done = subprocess.run(
-        [sys.executable, "launch/train.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command_process.run("train", *arguments)
     assert done.returncode == 2 and said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

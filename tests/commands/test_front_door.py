@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import command_process
 import pytest
 
 from xr2mri_jax import __main__ as front_door
@@ -50,7 +51,7 @@ def test_help_is_quick_and_names_every_verb():
 
 @pytest.mark.parametrize("verb", sorted(set(front_door.VERBS) - {"completion"}))
 def test_every_verb_has_help_with_an_example(verb):
-    done = xr2mri(verb, "--help")
+    done = command_process.run(verb, "--help")
     assert done.returncode == 0, done.stderr
     assert f"xr2mri {verb} --" in done.stdout and f"xr2mri_jax.commands.{verb}:" in done.stdout
 

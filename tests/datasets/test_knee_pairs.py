@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import command_process
 import numpy as np
 import pytest
 from made_collections import write_archive, write_manifest, write_release
@@ -47,9 +48,9 @@ def sas(tmp_path_factory) -> Path:
     return path
 
 
-def command(source: Path, data_dir: Path, *flags: str) -> list[str]:
-    """The command as users give it."""
-    parts = [sys.executable, REPOSITORY / "launch" / "prepare.py", "--dataset=knee_pairs/smoke"]
+def arguments(source: Path, data_dir: Path, *flags: str) -> list[str]:
+    """The arguments as users give them."""
+    parts = ["--dataset=knee_pairs/smoke"]
     parts += [f"--source={source}", f"--data_dir={data_dir}", "--num_workers=2"]
     parts += ["--visit_tolerance=12", "--max_broken=0.4", "--split_shares=train=0.6,test=0.4"]
     return [*map(str, parts), *flags]
@@ -57,13 +58,7 @@ def command(source: Path, data_dir: Path, *flags: str) -> list[str]:
 
 def prepare(source: Path, data_dir: Path, *flags: str) -> str:
     """Runs the command and returns what it says."""
-    done = subprocess.run(
-        command(source, data_dir, *flags),
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT,
-    )
+    done = command_process.run("prepare", *arguments(source, data_dir, *flags))
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
@@ -156,8 +151,9 @@ def test_killed_and_started_again_on_beam_the_records_are_those_of_one_process(k
     chosen = [s for s in subjects() if s.name in ("9000103", "9000106", "9000108", "9000110")]
     write_release(tmp_path / "oai", knees, tuple(chosen))
     data_dir = tmp_path / "data"
+    script = REPOSITORY / "launch" / "prepare.py"
     running = subprocess.Popen(
-        command(tmp_path / "oai", data_dir),
+        [sys.executable, script, *arguments(tmp_path / "oai", data_dir)],
         env=ENVIRONMENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

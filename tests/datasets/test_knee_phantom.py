@@ -1,9 +1,9 @@
 """The phantom as a TFDS dataset: prepared once, read back, kept apart by subject."""
 
-import subprocess
 import sys
 from pathlib import Path
 
+import command_process
 import numpy as np
 import pytest
 
@@ -11,8 +11,6 @@ from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_phantom.knee_phantom_dataset_builder import Builder
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom.case import simulate_case
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +109,6 @@ def test_interrupted_preparation_leaves_nothing_and_leftovers_go(tmp_path, monke
 
 
 def test_command_line_says_what_is_wrong(tmp_path):
-    script = [sys.executable, str(REPOSITORY / "launch" / "prepare.py")]
     for arguments, expected in (
         (["--dataset=knee_fantom", f"--data_dir={tmp_path}"], "expected one of knee_phantom"),
         (["--dataset=knee_phantom/smoke"], "--data_dir is missing"),
@@ -128,6 +125,6 @@ def test_command_line_says_what_is_wrong(tmp_path):
             "--source: found no folder with files at /no/such",
         ),
     ):
-        done = subprocess.run(script + arguments, capture_output=True, text=True, check=False)
+        done = command_process.run("prepare", *arguments)
         assert done.returncode == 2
         assert expected in done.stderr.strip().splitlines()[-1]

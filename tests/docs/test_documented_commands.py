@@ -1,14 +1,13 @@
 """Documented commands are run here or by CI, or are marked as needing data or an accelerator."""
 
 import functools
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import command_process
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +94,4 @@ def _help(verb: str) -> subprocess.CompletedProcess:
 
 
 def _run(arguments: list[str], verb: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "xr2mri_jax", verb, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return command_process.run(verb, *arguments, folder=folder)

@@ -3,11 +3,9 @@
 import html
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import command_process
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from xr2mri_jax.evaluation import run
 from xr2mri_jax.training import trained as trained_models
 
 SHAPE = (12, 16, 16)
-REPOSITORY = Path(__file__).parents[2]
 
 
 def _examples(count, seed):
@@ -163,8 +160,7 @@ def test_a_stage_without_pictures_is_refused(trained, tmp_path):
 
 
 def test_a_folder_without_a_run_ends_with_code_2(tmp_path):
-    command = [sys.executable, str(REPOSITORY / "launch" / "evaluate.py"), f"--workdir={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = command_process.run("evaluate", f"--workdir={tmp_path}")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ") and str(tmp_path) in line

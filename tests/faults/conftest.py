@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a_command import done
+from command_process import done
 
 from xr2mri_jax import samples
 from xr2mri_jax.geometry import Volume, canonical_affine

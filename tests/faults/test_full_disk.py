@@ -7,7 +7,7 @@ longer cannot be written, and a write that passes the limit is a short one.
 import resource
 
 import pytest
-from a_command import done, xr2mri
+from command_process import done, run
 
 # Bytes that a file may have: less than a table of three rows, less than any picture.
 SMALL = 128
@@ -16,7 +16,8 @@ SMALL = 128
 def refused(folder, *words):
     """Runs a command that writes to `folder`; returns its line. What lies there is kept."""
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    ended = xr2mri(*words, limits=[(resource.RLIMIT_FSIZE, SMALL)], TMPDIR=str(folder.parent))
+    temporary = {"TMPDIR": str(folder.parent)}
+    ended = run(*words, limits=[(resource.RLIMIT_FSIZE, SMALL)], environment=temporary)
     # It may follow a bar of progress in the same line.
     assert ended.returncode == 1 and ended.stderr.count("error: ") == 1, ended.stderr
     line = ended.stderr.partition("error: ")[2].splitlines()[0]

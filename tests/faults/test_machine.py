@@ -3,7 +3,7 @@
 import resource
 
 import pytest
-from a_command import xr2mri
+from command_process import run
 
 COMMANDS = {
     "grade": ("--xray=knee.png", "--output=o.csv"),
@@ -24,7 +24,10 @@ def refused(ended, said):
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_a_device_that_is_not_here(verb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused(xr2mri(verb, *COMMANDS[verb], JAX_PLATFORMS="rocm"), "JAX_PLATFORMS=rocm: JAX finds no")
+    refused(
+        run(verb, *COMMANDS[verb], environment={"JAX_PLATFORMS": "rocm"}),
+        "JAX_PLATFORMS=rocm: JAX finds no",
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -32,5 +35,5 @@ def test_a_device_that_is_not_here(verb, tmp_path, monkeypatch):
 def test_too_few_addresses(verb, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     limits = [(resource.RLIMIT_AS, 1_677_721 * 1024)]
-    refused(xr2mri(verb, *COMMANDS[verb], limits=limits), "ulimit -v: found 1677721 KiB")
+    refused(run(verb, *COMMANDS[verb], limits=limits), "ulimit -v: found 1677721 KiB")
     assert not list(tmp_path.iterdir())

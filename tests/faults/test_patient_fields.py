@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from a_command import xr2mri
 from array_record.python.array_record_module import ArrayRecordReader
+from command_process import run
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydicom import uid
@@ -128,7 +128,7 @@ def found_in(folder: Path, said: str, words=WORDS) -> list[tuple[str, str]]:
 
 
 def ran(*words) -> str:
-    ended = xr2mri(*words)
+    ended = run(*words)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout + ended.stderr
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from a_command import REPOSITORY, xr2mri
+from command_process import REPOSITORY, run
 
 from xr2mri_jax import datasets
 from xr2mri_jax.runtime import lock
@@ -31,7 +31,7 @@ def test_one_at_a_time_and_the_dead_are_no_hindrance(tmp_path):
         assert json.loads(owner.read_text())["pid"] == first.pid
         unfinished = {path.name for path in tmp_path.iterdir()}
 
-        second = xr2mri(*words)
+        second = run(*words)
         assert second.returncode == 2, second.stderr
         (line,) = second.stderr.splitlines()
         assert f"is in use by the preparation of knee_phantom/smoke, process {first.pid}" in line
@@ -40,7 +40,7 @@ def test_one_at_a_time_and_the_dead_are_no_hindrance(tmp_path):
         first.kill()
         first.wait()
 
-    third = xr2mri(*words)
+    third = run(*words)
     assert third.returncode == 0, third.stderr
     assert f"taken over from the preparation of knee_phantom/smoke, process {first.pid}" in (
         third.stderr

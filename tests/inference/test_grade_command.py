@@ -1,12 +1,12 @@
 """Tests of launch/grade.py as a process: table, exit codes, a kill, the compiled programs kept."""
 
 import csv
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import command_process
 import made_grader
 import numpy as np
 import pytest
@@ -47,14 +47,7 @@ def command(*flags):
 
 
 def launch(*flags, **environment):
-    return subprocess.run(
-        command(*flags),
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-        env={**os.environ, **environment},
-    )
+    return command_process.run("grade", *flags, environment=environment)
 
 
 def rows_of(path):

@@ -1,10 +1,8 @@
 """The shipped form of a grader: written and read, refused when broken, made from a run."""
 
 import dataclasses
-import subprocess
-import sys
-from pathlib import Path
 
+import command_process
 import jax
 import made_grader
 import numpy as np
@@ -16,8 +14,6 @@ from xr2mri_jax.inference.knee_grader import form, load
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.models import siamese_gap, views
-
-SCRIPT = Path(__file__).parents[2] / "launch" / "ship_grader.py"
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +175,6 @@ def test_a_run_itself_is_not_calibrated(tmp_path):
 
 
 def test_the_command_refuses_a_folder_without_a_run(tmp_path):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, f"--workdir={tmp_path}"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = command_process.run("ship_grader", f"--workdir={tmp_path}")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "no config.json" in done.stderr

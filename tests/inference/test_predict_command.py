@@ -1,9 +1,6 @@
 """Tests of launch/predict.py as a process: files, exit codes, one line on standard error."""
 
-import subprocess
-import sys
-from pathlib import Path
-
+import command_process
 import jax
 import nibabel
 import numpy as np
@@ -13,8 +10,6 @@ from xr2mri_jax import stages, workdir
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
 from xr2mri_jax.training import config as recipe
-
-SCRIPT = Path(__file__).parents[2] / "launch" / "predict.py"
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +44,7 @@ def model_dir(tmp_path_factory):
 
 
 def launch(*flags):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *flags], capture_output=True, text=True, timeout=120, check=False
-    )
+    return command_process.run("predict", *flags)
 
 
 def test_a_radiograph_becomes_a_volume(model_dir, knee_png, tmp_path):

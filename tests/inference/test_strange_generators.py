@@ -1,9 +1,8 @@
 """Generators from strangers: a value that none has is refused in one line that names its key."""
 
-import subprocess
-import sys
 from pathlib import Path
 
+import command_process
 import made_generator
 import pytest
 from strange_models import described, refused
@@ -11,7 +10,6 @@ from strange_models import described, refused
 import xr2mri_jax
 
 KNEE = Path(xr2mri_jax.__file__).parent / "samples" / "knee.png"
-SCRIPT = Path(__file__).parents[2] / "launch" / "predict.py"
 CAE, GENERATOR = "config.model.cae", "config.model.generator"
 
 
@@ -78,10 +76,7 @@ def test_a_value_that_no_generator_has_is_named(folder, key, value):
 def test_the_command_ends_with_one_line_and_code_2(folder):
     described(folder, "features.distance_one", 0)
     output = f"--output={folder / 'v.nii.gz'}"
-    command = [sys.executable, str(SCRIPT), f"--xray={KNEE}", output]
-    done = subprocess.run(
-        [*command, f"--model={folder}"], capture_output=True, text=True, check=False
-    )
+    done = command_process.run("predict", f"--xray={KNEE}", output, f"--model={folder}")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "features.distance_one: found 0, expected a number > 0" in done.stderr
     assert not list(folder.glob("v.*"))

@@ -1,9 +1,6 @@
 """Graders from strangers: a value that no grader has is refused in one line that names its key."""
 
-import subprocess
-import sys
-from pathlib import Path
-
+import command_process
 import made_grader
 import numpy as np
 import pytest
@@ -11,8 +8,6 @@ from PIL import Image
 from strange_models import described, refused
 
 from xr2mri_jax.inference.knee_grader import form
-
-SCRIPT = Path(__file__).parents[2] / "launch" / "grade.py"
 
 
 @pytest.fixture(scope="module")
@@ -95,10 +90,8 @@ def test_the_command_ends_with_one_line_and_code_2(folder):
     described(folder, "calibration.temperature", 0.0)
     xray = folder / "knee.png"
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(xray)
-    command = [sys.executable, str(SCRIPT), f"--xray={xray}", f"--output={folder / 'a.csv'}"]
-    done = subprocess.run(
-        [*command, f"--model={folder}"], capture_output=True, text=True, check=False
-    )
+    output = f"--output={folder / 'a.csv'}"
+    done = command_process.run("grade", f"--xray={xray}", output, f"--model={folder}")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "calibration.temperature: found 0.0, expected a number in" in done.stderr
     assert not (folder / "a.csv").exists()

@@ -1,19 +1,16 @@
 """Tests of launch/simulate.py as a process."""
 
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
+import command_process
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "launch" / "simulate.py"
+REPOSITORY = Path(__file__).parents[2]
 
 
 def launch(*flags):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *flags], capture_output=True, text=True, timeout=120, check=False
-    )
+    return command_process.run("simulate", *flags)
 
 
 def test_a_map_becomes_a_pair(maps, tmp_path):
@@ -46,7 +43,7 @@ def test_what_is_wrong_is_one_line_and_exit_2(flags, said):
 
 
 def test_the_script_of_the_documentations_picture_imports():
-    path = SCRIPT.parents[1] / "docs" / "simulate_figure.py"
+    path = REPOSITORY / "docs" / "simulate_figure.py"
     spec = importlib.util.spec_from_file_location("simulate_figure", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

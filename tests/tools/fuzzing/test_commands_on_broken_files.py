@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
+import command_process
 import numpy as np
 
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
-
-LAUNCH = Path(__file__).parents[3] / "launch"
 
 
 def refused(*arguments):
@@ -46,15 +44,8 @@ def test_prepare_on_broken_pictures(tmp_path):
             (folder / f"{grade}{number}L.png").write_bytes(
                 files(np.random.default_rng(number))["x"]
             )
-    done = subprocess.run(
-        [
-            *(sys.executable, LAUNCH / "prepare.py", "--dataset=knee_xray", "--num_workers=1"),
-            *(f"--source={source}", f"--data_dir={tmp_path / 'data'}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    flags = (f"--source={source}", f"--data_dir={tmp_path / 'data'}", "--num_workers=1")
+    done = command_process.run("prepare", "--dataset=knee_xray", *flags)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "error: " in done.stderr and ".png" in done.stderr
