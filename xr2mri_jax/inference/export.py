@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_folder, atomic_paths, replaced_folder, require_writable
-from xr2mri_jax.geometry import from_canonical
+from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.io import dicom_write, write_nifti
@@ -44,6 +44,15 @@ class OutputFiles(NamedTuple):
     dicom: DicomOutput | None = None
     labels: Path | None = None
     meshes: Path | None = None
+
+    def of_uncertainty(self, prediction: Prediction) -> dict[Path, np.ndarray]:
+        """The further volumes, in the canonical frame: half-widths, confidence of the labels."""
+        found = {}
+        if prediction.half_width is not None:
+            found[_beside(self.volume, "uncertainty")] = prediction.half_width
+        if prediction.confidence is not None and self.labels is not None:
+            found[_beside(self.labels, "confidence")] = prediction.confidence
+        return found
 
     def with_shapes(
         self,
@@ -134,12 +143,18 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         for warning in said:
             logging.warning(warning)
         prediction.record["warnings"] = [*prediction.record.get("warnings", []), *said]
-    paths = files.named()
+    further = files.of_uncertainty(prediction)
+    paths = [*files.named(), *further]
     if files.labels is not None and prediction.distances is not None:
         paths += [files.labels, shapes.table_path(files.labels)]
     with contextlib.ExitStack() as stack:
         volume, record, *others = stack.enter_context(atomic_paths(*paths))
         picture = others.pop(0) if files.picture is not None else None
+        for array in further.values():
+            made = reorient_ras(from_canonical(array, prediction.seen.side))
+            write_nifti(others.pop(0), shapes.scaled(made, prediction.scale))
+        if further:
+            prediction.record["uncertainty"]["files"] = [os.fspath(path) for path in further]
         if files.dicom is not None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
         meshes = None
@@ -184,6 +199,12 @@ def _write_shapes(
         names = shapes.write_meshes(meshes, made)
         prediction.record["meshes"] = {"folder": os.fspath(files.meshes or ""), "files": names}
     return from_canonical(codes, side).array
+
+
+def _beside(path: Path, what: str) -> Path:
+    """NAME_WHAT.nii.gz beside NAME.nii.gz."""
+    suffix = next(suffix for suffix in SUFFIXES if path.name.endswith(suffix))
+    return path.with_name(f"{path.name.removesuffix(suffix)}_{what}{suffix}")
 
 
 def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
@@ -241,6 +262,8 @@ def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None
     known = spacing is not None and min(spacing) > 0
     size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
-    draw(pixels, array, standard.side, caption, labels).savefig(
-        path, format="png", facecolor="black"
-    )
+    half_width = prediction.half_width
+    if half_width is not None:
+        half_width = from_canonical(half_width, standard.side).array
+    figure = draw(pixels, array, standard.side, caption, labels, half_width)
+    figure.savefig(path, format="png", facecolor="black")

@@ -16,9 +16,16 @@ from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.joint_fit import fit_joint_space
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
-from xr2mri_jax.inference.knee_generator.load import is_boxed, load_generator
+from xr2mri_jax.inference.knee_generator.load import (
+    has_surfaces,
+    is_boxed,
+    load_generator,
+    uncertainty_of,
+)
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.shapes import scaled
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.of_prediction import with_uncertainty
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
@@ -55,8 +62,9 @@ class Predictor:
         model: LoadedModel,
         likeness: Likeness | None = None,
         source: str | os.PathLike[str] | None = None,
+        uncertainty: Uncertainty | None = None,
     ):
-        """Takes a model, the statistics of its training radiographs if known, and its folder.
+        """Takes a model; statistics of its radiographs and its uncertainty if known; its folder.
 
         Raises:
           InputError: the model's stage predicts no volumes.
@@ -75,10 +83,12 @@ class Predictor:
         self._model = model
         self._predict = jax.jit(stage.predict)
         self._surfaces = None
-        if isinstance(stage, Surfaces) and model.config["model"]["generator"].get("surfaces"):
+        if has_surfaces(model):
+            assert isinstance(stage, Surfaces)
             self._surfaces = jax.jit(stage.surfaces)
         self.has_surfaces = self._surfaces is not None
         self._likeness = likeness
+        self._uncertainty = uncertainty
         if likeness is not None:
             assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
             self._features = jax.jit(functools.partial(deepest_features, stage))
@@ -171,7 +181,8 @@ class Predictor:
             "joint_space": None if fitted is None else fitted.record,
             "warnings": [],
         }
-        return Prediction(volume, canonical, standard, record, distances, scale)
+        made = Prediction(volume, canonical, standard, record, distances, scale)
+        return with_uncertainty(made, self._uncertainty)
 
     def distance(self, image: np.ndarray) -> float | None:
         """Novelty score of an input f32[h, w, 1]; 1 % of similar radiographs exceed 1."""
@@ -193,7 +204,9 @@ class Predictor:
 
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
     """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
-    return Predictor(*load_generator(model), source=model)
+    loaded, likeness = load_generator(model)
+    uncertainty = uncertainty_of(model, loaded)
+    return Predictor(loaded, likeness, model, uncertainty)
 
 
 def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:

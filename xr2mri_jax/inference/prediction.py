@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.geometry import Volume
+from xr2mri_jax.inference.uncertainty.surfaces import SurfaceSpread
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 
@@ -24,6 +25,9 @@ class Prediction:
       distances: f32[k, d', h', w'] in mm of the box, see `phantom.surfaces`; None if the model
         gives none.
       scale: millimetres in the patient per millimetre of the box.
+      half_width: f32[d, h, w] in [0, 1], of the interval of each voxel of `canonical`; None where
+        the model's uncertainty is not known.
+      spread: how far its surfaces may be off; None likewise, and without surfaces.
     """
 
     volume: Volume
@@ -32,6 +36,8 @@ class Prediction:
     record: dict[str, Any]
     distances: np.ndarray | None = None
     scale: float = 1.0
+    half_width: np.ndarray | None = None
+    spread: SurfaceSpread | None = None
 
     @functools.cached_property
     def labels(self) -> np.ndarray | None:
@@ -39,6 +45,15 @@ class Prediction:
         if self.distances is None:
             return None
         return surfaces.labels(surfaces.resized(self.distances, self.canonical.shape, order=3))
+
+    @functools.cached_property
+    def confidence(self) -> np.ndarray | None:
+        """How likely each of `labels` is right, f32[d, h, w] in [0, 1]; None without `spread`."""
+        if self.distances is None or self.spread is None or self.labels is None:
+            return None
+        return self.spread.confidence(
+            surfaces.resized(self.distances, self.labels.shape), self.labels
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Volume
+from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.presentation import pages
@@ -28,21 +28,19 @@ MEANING = (
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
 
 
-def viewer_case(
-    prediction: Prediction, name: str, title: str, uncertainty: Volume | None = None
-) -> ViewerCase:
+def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
     """What the viewer shows of a prediction, in the patient's frame.
 
     Args:
       prediction: its record names source, knee and model.
       name: letters, digits, "-" and "_".
       title: for the reader.
-      uncertainty: spread of each voxel, f32 >= 0 on the grid of the volume; None without.
     """
     layers = [Layer("prediction", prediction.volume)]
-    if uncertainty is not None:
-        layers.append(Layer("uncertainty", uncertainty))
     side, scale, found = prediction.seen.side, prediction.scale, prediction.distances
+    if prediction.half_width is not None:
+        made = reorient_ras(from_canonical(prediction.half_width, side))
+        layers.append(Layer("uncertainty", shapes.scaled(made, scale)))
     meshes: list[Surface] = []
     if found is not None:
         assert prediction.labels is not None  # there are distances
@@ -86,9 +84,23 @@ def _facts(record: dict[str, Any], side: str) -> dict[str, str]:
     }
     if "unlike" in model:
         facts["novelty"] = f"{model['unlike']:.2f} (1 % of similar radiographs exceed 1)"
+    facts |= _intervals(record.get("uncertainty"))
     for i, warning in enumerate(record["warnings"], 1):
         facts[f"warning {i}"] = warning
     return facts
+
+
+def _intervals(about: dict[str, Any] | None) -> dict[str, str]:
+    """What the page says of the numbers that have an interval."""
+    if about is None:
+        return {}
+    return {
+        f"{name.replace('_', ' ')} (mm)": (
+            f"{found['mm']:.1f} ({about['level']:.0%} interval {found['low']:.1f} to "
+            f"{found['high']:.1f})"
+        )
+        for name, found in about["intervals"].items()
+    }
 
 
 class PredictionPage:

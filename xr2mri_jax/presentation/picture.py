@@ -25,7 +25,7 @@ class Panel(NamedTuple):
 
     pixels: f32[rows, columns] in [0, 1]; size_mm: (height, width); letters: orientation at the
     left, right, top and bottom edge; marks_mm: columns to mark, mm from the panel's middle; labels:
-    u8[rows, columns] whose outlines are drawn, or None.
+    u8[rows, columns] whose outlines are drawn, or None; colours: the colour map.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Panel(NamedTuple):
     letters: tuple[str, str, str, str]
     marks_mm: tuple[float, ...] = ()
     labels: np.ndarray | None = None
+    colours: str = "gray"
 
 
 def panels(
@@ -75,24 +76,49 @@ def panels(
     return shown
 
 
+def uncertain_panels(half_width: np.ndarray, side: str) -> list[Panel]:
+    """Coronal, axial and middle sagittal plane of half-widths f32[d, h, w], as in `panels`."""
+    shown = panels(np.zeros((1, 1), np.float32), half_width, side)
+    planes = [panel for panel in shown if panel.title in ("coronal", "axial", "sagittal, middle")]
+    return [
+        panel._replace(title=f"uncertainty, {panel.title}", marks_mm=(), colours="magma")
+        for panel in planes
+    ]
+
+
 def draw(
     radiograph: np.ndarray,
     array: np.ndarray,
     side: str,
     caption: str,
     labels: np.ndarray | None = None,
+    half_width: np.ndarray | None = None,
 ) -> Figure:
-    """Draws the six panels; arguments as in `panels`, `caption` is a second line of the title."""
-    figure = Figure(figsize=(13.2, 9.4), facecolor="black", dpi=_DPI)
+    """Draws the panels.
+
+    Args:
+      radiograph, array, side, labels: as in `panels`.
+      caption: a second line of the title.
+      half_width: f32[d, h, w] in the frame of `array`, of the interval of each voxel, drawn in a
+        third row on the scale of the volume; None: no such row.
+    """
+    rows = 2 if half_width is None else 3
+    figure = Figure(figsize=(13.2, 0.8 + 4.3 * rows), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(2, 3)
-    figure.subplots_adjust(left=0.02, right=0.98, top=0.87, bottom=0.02, wspace=0.05, hspace=0.1)
-    figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=0.975)
+    grid = figure.subplots(rows, 3)
+    top = 1 - 0.13 * 9.4 / figure.get_figheight()
+    figure.subplots_adjust(left=0.02, right=0.98, top=top, bottom=0.02, wspace=0.05, hspace=0.1)
+    figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=1 - 0.19 * (1 - top))
     # Scaling to the maximum would make bone and muscle too dark to distinguish.
     white = max(float(np.percentile(array, 99.9)), 0.1)
     caption = f"{caption}; planes shown from 0 to {white:.2f}"
-    figure.text(0.5, 0.925, caption, color="white", fontsize=11, ha="center", va="center")
-    for axes, panel in zip(grid.flat, panels(radiograph, array, side, labels), strict=True):
+    shown = panels(radiograph, array, side, labels)
+    if half_width is not None:
+        caption += ", below the half-width of the 90 % interval"
+        shown += uncertain_panels(half_width, side)
+    level = 1 - 0.58 * (1 - top)
+    figure.text(0.5, level, caption, color="white", fontsize=11, ha="center", va="center")
+    for axes, panel in zip(grid.flat, shown, strict=True):
         draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
     return figure
 
@@ -122,7 +148,7 @@ def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
     high, wide = panel.size_mm
     extent = (-wide / 2, wide / 2, high / 2, -high / 2)
     axes.imshow(
-        panel.pixels, cmap="gray", vmin=0, vmax=white, extent=extent, aspect="equal",
+        panel.pixels, cmap=panel.colours, vmin=0, vmax=white, extent=extent, aspect="equal",
         interpolation="bilinear",
     )  # fmt: skip
     if panel.labels is not None:

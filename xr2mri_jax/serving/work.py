@@ -19,7 +19,9 @@ from xr2mri_jax.presentation.parts import Shown
 # What can be downloaded of each knee, and how it is called on the page.
 DOWNLOADS = {
     "volume.nii.gz": "volume (NIfTI)",
+    "volume_uncertainty.nii.gz": "uncertainty of the volume (NIfTI)",
     "labels.nii.gz": "labels (NIfTI)",
+    "labels_confidence.nii.gz": "confidence of the labels (NIfTI)",
     "labels.json": "table of the labels",
     "meshes.zip": "meshes (STL)",
     "dicom.zip": "DICOM series",

@@ -6,7 +6,9 @@ from pathlib import Path
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.model_files import DESCRIPTION
+from xr2mri_jax.inference.uncertainty.model import Uncertainty, read
 from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.stages.base import Surfaces
 from xr2mri_jax.training.trained import LoadedModel, load_model
 
 SHIPPED = Path(__file__).parent
@@ -33,6 +35,26 @@ def load_generator(
             "generator or joint stage, or a folder made by launch/ship_generator.py"
         )
     return load_model(folder), None
+
+
+def uncertainty_of(folder: str | os.PathLike[str] | None, model: LoadedModel) -> Uncertainty | None:
+    """The uncertainty of a loaded generator; None where none was fitted.
+
+    Args:
+      folder: as for `load_generator`.
+      model: what it returned.
+
+    Raises:
+      InputError: the file is damaged or belongs to other weights.
+    """
+    return read(folder or SHIPPED, model.params, has_surfaces(model))
+
+
+def has_surfaces(model: LoadedModel) -> bool:
+    """Whether the model gives signed distances."""
+    return isinstance(model.stage, Surfaces) and bool(
+        model.config["model"]["generator"].get("surfaces")
+    )
 
 
 def is_boxed(model: LoadedModel) -> bool:

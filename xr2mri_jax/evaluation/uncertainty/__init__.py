@@ -1,0 +1,1 @@
+"""Uncertainty fitted on held-out knees, and measured on others."""

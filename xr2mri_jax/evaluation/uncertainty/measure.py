@@ -1,0 +1,142 @@
+"""Whether a generator's intervals hold what is true of knees that they were not fitted on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.quantities import quantities
+from xr2mri_jax.metrics.calibration import calibration_error, reliability
+from xr2mri_jax.metrics.intervals import LEVEL
+from xr2mri_jax.metrics.structures import STRUCTURES, structures
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.tissues import CODES
+
+WHOLE = "whole field"
+CONVENTION = {
+    "level": LEVEL,
+    "intensity": "share of the voxels of each true structure, inside the acquired field, whose "
+    "true intensity lies within the half-width of the predicted one",
+    "surface": f"share of the grid points within {NEAR_MM:g} mm of a predicted surface at which "
+    "the true signed distance lies within the half-width of the predicted one",
+    "quantity": "share of the knees whose true value lies within the interval",
+    "labels": "probability that a structure is there against how often it is, over voxels of a "
+    "probability between 1 and 99 %",
+}
+_BINS = 10
+_TOLD = (0.01, 0.99)
+_OF_LABELS: dict[str, tuple[str, ...]] = {
+    name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
+}
+
+# Numbers by name, one of each knee, NaN where it has none.
+_Columns = dict[str, list[float]]
+
+
+class Coverage:
+    """Gathers the knees of a split, one after the other."""
+
+    def __init__(self, uncertainty: Uncertainty) -> None:
+        """Takes what is tested."""
+        self._uncertainty = uncertainty
+        self._inside: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
+        self._width: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
+        self._told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+
+    def add(self, knee: Knee) -> None:
+        """Measures a knee."""
+        width = self._uncertainty.voxels.half_width(knee.predicted)
+        inside = np.abs(knee.predicted - knee.true) <= width
+        where = {} if knee.labels is None else structures(knee.labels)
+        for name, part in {**where, WHOLE: np.ones_like(knee.mask)}.items():
+            self._put("intensity", name, inside[part & knee.mask], width[part & knee.mask])
+        spread = self._uncertainty.surfaces
+        if spread is None or knee.found is None or knee.distances is None:
+            return
+        widths = spread.on(knee.found.shape[1:])
+        near = np.abs(knee.found) < NEAR_MM
+        held = np.abs(knee.found - knee.distances) <= widths
+        for k, name in enumerate(NAMES):
+            self._put("surface", name, held[k][near[k]], widths[k][near[k]])
+        true, found = quantities(knee.distances), quantities(knee.found)
+        for name, (low, high) in self._uncertainty.offsets.items():
+            known = name in true and name in found
+            off = np.array([true[name] - found[name]] if known else [])
+            span = np.full(off.shape, (high - low) / 2)
+            self._put("quantity", name, (off >= low) & (off <= high), span)
+        self._labels(knee)
+
+    def summary(self, subjects: Sequence[str], seed: int) -> dict[str, Any]:
+        """What was found, JSON-able.
+
+        Args:
+          subjects: of the knees in the order in which they were added.
+          seed: of the bootstrap.
+
+        Returns:
+          convention, fitted_on, and by kind (intensity, surface, quantity) and name: coverage with
+          its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
+          structure the reliability and the expected calibration error.
+        """
+        found: dict[str, Any] = {"convention": CONVENTION, "fitted_on": self._uncertainty.knees}
+        for kind, columns in self._inside.items():
+            found[kind] = {
+                name: {
+                    "coverage": _estimate(values, subjects, seed),
+                    "half_width": float(np.nanmean(self._width[kind][name])),
+                }
+                for name, values in columns.items()
+                if np.isfinite(values).any()
+            }
+        found["labels"] = {name: _reliability(told) for name, told in self._told.items()}
+        return found
+
+    def _put(self, kind: str, name: str, inside: np.ndarray, width: np.ndarray) -> None:
+        for columns, values in ((self._inside, inside), (self._width, width)):
+            mean = float(values.mean()) if values.size else float("nan")
+            columns[kind].setdefault(name, []).append(mean)
+
+    def _labels(self, knee: Knee) -> None:
+        spread = self._uncertainty.surfaces
+        assert spread is not None and knee.found is not None and knee.distances is not None
+        shape = knee.predicted.shape
+        fine, true = (surfaces.resized(x, shape, order=3) for x in (knee.found, knee.distances))
+        labels, likely = surfaces.labels(true), spread.probabilities(fine)
+        for name, parts in _OF_LABELS.items():
+            codes = [CODES[part] for part in parts if CODES[part] in likely]
+            chance = np.clip(sum(likely[code] for code in codes), 0, 1)
+            told = (chance > _TOLD[0]) & (chance < _TOLD[1])
+            self._told.setdefault(name, []).append((chance[told], np.isin(labels, codes)[told]))
+
+
+def _estimate(values: Sequence[float], subjects: Sequence[str], seed: int) -> dict[str, Any]:
+    known = np.isfinite(values)
+    names = [name for name, good in zip(subjects, known, strict=True) if good]
+    return statistics.estimate(np.asarray(values)[known], names, seed=seed)
+
+
+def _reliability(told: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    chance, true = (np.concatenate(part) for part in zip(*told, strict=True))
+    bins = reliability(chance, true.astype(np.int64), _BINS)
+    return {
+        "bins": {name: values.tolist() for name, values in bins.items()},
+        "calibration_error": calibration_error(chance, true.astype(np.int64), _BINS),
+    }
+
+
+def lines(found: Mapping[str, Any]) -> list[str]:
+    """The coverage in sentences."""
+    said = []
+    for kind, word in (("intensity", "intensities"), ("surface", "surfaces")):
+        parts = found.get(kind) or {}
+        if parts:
+            shares = ", ".join(
+                f"{name.replace('_', ' ')} {part['coverage']['mean']:.0%}"
+                for name, part in parts.items()
+            )
+            said.append(f"{LEVEL:.0%} intervals of {word} hold the truth in: {shares}.")
+    return said

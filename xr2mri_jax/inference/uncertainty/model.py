@@ -1,0 +1,147 @@
+"""The uncertainty of one trained generator, its file, and to which weights it belongs."""
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax import files
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import model_arrays
+from xr2mri_jax.inference.uncertainty import surfaces, voxels
+from xr2mri_jax.inference.uncertainty.surfaces import SurfaceSpread
+from xr2mri_jax.inference.uncertainty.voxels import VoxelSpread
+from xr2mri_jax.io import budget
+from xr2mri_jax.metrics.intervals import LEVEL
+from xr2mri_jax.metrics.structures import STRUCTURES
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.thickness import PLATES
+from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
+
+NAME = "uncertainty.npz"
+# Quantities with an interval, mm of the box.
+QUANTITIES = (
+    *(f"thickness_{plate}" for plate in PLATES),
+    *(f"joint_space_{name}" for name in COMPARTMENTS),
+)
+_LARGEST = 1 << 24
+_SEEN = len(STRUCTURES) + 1
+_VOXELS: dict[str, tuple[int, ...]] = {
+    "of_place": (voxels.PLACES,),
+    "of_bin": (voxels.BINS,),
+    "of_structure": (_SEEN,),
+    "seen_in_bin": (_SEEN, voxels.BINS),
+    "seen_at": (_SEEN, voxels.PLACES),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Intervals that hold LEVEL of the truth on held-out knees of the training's own kind.
+
+    Attributes:
+      voxels: of intensities.
+      surfaces: of signed distances; None of a model that gives none.
+      offsets: (low, high) in mm from a predicted quantity to the true one by QUANTITIES; empty of a
+        model without surfaces.
+      knees: how many they were fitted on.
+    """
+
+    voxels: VoxelSpread
+    surfaces: SurfaceSpread | None
+    offsets: Mapping[str, tuple[float, float]]
+    knees: int
+
+    def record(self, quantities: Mapping[str, float], scale: float = 1.0) -> dict[str, Any]:
+        """The JSON-able account of a prediction.
+
+        Args:
+          quantities: in mm of the patient, by the names of QUANTITIES.
+          scale: mm in the patient per mm of the box.
+
+        Returns:
+          level, fitted_on, and by quantity mm, low and high.
+        """
+        intervals = {}
+        for name, value in quantities.items():
+            low, high = (max(value + scale * offset, 0.0) for offset in self.offsets[name])
+            intervals[name] = {"mm": value, "low": low, "high": high}
+        return {
+            "level": LEVEL,
+            "fitted_on": f"{self.knees} held-out knees of the training's dataset",
+            "intervals": intervals,
+        }
+
+
+def identity(params: Any) -> bytes:
+    """The SHA-256 of a model's parameters: names, and values rounded to f32."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        found.update(jax.tree_util.keystr(path).encode())
+        found.update(np.ascontiguousarray(leaf, np.float32).tobytes())
+    return found.digest()
+
+
+def write(path: Path, made: Uncertainty, params: Any) -> None:
+    """Writes the file of a model, atomically.
+
+    Args:
+      path: usually NAME in the folder of a run or of a packaged generator.
+      made: what is written.
+      params: of the model that it belongs to.
+    """
+    arrays = {name: getattr(made.voxels, name).astype(np.float16) for name in _VOXELS}
+    if made.surfaces is not None:
+        arrays["half_width"] = made.surfaces.half_width.astype(np.float16)
+        offsets = [made.offsets[name] for name in QUANTITIES]
+        arrays["offsets"] = np.asarray(offsets, np.float32)
+    arrays["knees"] = np.asarray([made.knees], np.int32)
+    arrays["model"] = np.frombuffer(identity(params), np.uint8)
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    with files.atomic_path(path) as partial:
+        partial.write_bytes(content.getvalue())
+
+
+def read(folder: str | os.PathLike[str], params: Any, has_surfaces: bool) -> Uncertainty | None:
+    """Reads the file beside a model; None where there is none.
+
+    Args:
+      folder: of a run or of a packaged generator.
+      params: of the model that was loaded.
+      has_surfaces: whether it gives signed distances.
+
+    Raises:
+      InputError: the file is damaged, or belongs to other weights (another step of the run).
+    """
+    path = Path(folder) / NAME
+    if not path.is_file():
+        return None
+    wanted: dict[str, model_arrays.Wanted] = {
+        name: (shape, ("float16",)) for name, shape in _VOXELS.items()
+    }
+    wanted |= {"knees": ((1,), ("int32",)), "model": ((32,), ("uint8",))}
+    if has_surfaces:
+        wanted |= {
+            "half_width": ((len(NAMES), *surfaces.BLOCKS), ("float16",)),
+            "offsets": ((len(QUANTITIES), 2), ("float32",)),
+        }
+    found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted)
+    if found["model"].tobytes() != identity(params):
+        raise InputError(
+            f"{path}: belongs to other weights, expected those of this model: run xr2mri calibrate "
+            "again, or remove the file"
+        )
+    f32 = {name: found[name].astype(np.float32) for name in _VOXELS}
+    spread = SurfaceSpread(found["half_width"].astype(np.float32)) if has_surfaces else None
+    if spread is not None and not (spread.half_width > 0).all():
+        raise InputError(f"{path}: half_width: found 0 or less, expected mm above 0")
+    rows = found["offsets"].tolist() if has_surfaces else []
+    offsets = {name: (low, high) for name, (low, high) in zip(QUANTITIES, rows, strict=False)}
+    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0]))

@@ -1,0 +1,91 @@
+"""How far a predicted surface may be off, and how likely a predicted label is right."""
+
+import dataclasses
+
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.metrics.intervals import LEVEL
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.tissues import CODES
+
+# Blocks of the box along (d, h, w).
+BLOCKS = (8, 16, 16)
+# A logistic distribution has LEVEL of itself within so many of its scales: ln((1 + p) / (1 - p)).
+_SCALES = float(np.log((1 + LEVEL) / (1 - LEVEL)))
+_NAMED = {
+    "femoral_cartilage": ("femoral_outer", "femur"),
+    "patellar_cartilage": ("patellar_outer", "patella"),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SurfaceSpread:
+    """Half-widths of the intervals of signed distances.
+
+    Attributes:
+      half_width: f32[k, *BLOCKS] in mm of the box, as `phantom.surfaces.NAMES`.
+    """
+
+    half_width: np.ndarray
+
+    def on(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The half-widths on a grid over the box, linearly between the blocks: f32[k, *shape]."""
+        return surfaces.resized(self.half_width, shape)
+
+    def confidence(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How likely the predicted label of every voxel is right.
+
+        A surface's error is taken to be logistic, its own, and the same along a normal.
+
+        Args:
+          distances: f32[k, d, h, w] in mm, as `phantom.surfaces.NAMES`.
+          labels: u8[d, h, w] that `surfaces.labels` makes of them.
+
+        Returns:
+          f32[d, h, w] in [0, 1]; of the background, that no structure is there.
+
+        Raises:
+          InputError: another number of surfaces or another grid.
+        """
+        if len(distances) != len(NAMES) or distances.shape[1:] != labels.shape:
+            raise InputError(f"found distances {distances.shape} for labels {labels.shape}")
+        found = np.zeros(labels.shape, np.float32)
+        for code, inside in self.probabilities(distances).items():
+            where = labels == code
+            found[where] = inside[where]
+        background = labels == 0
+        nothing = np.ones(int(background.sum()), np.float32)
+        for name in NAMES:
+            nothing *= 1 - self._share(distances, name)[background]
+        found[background] = nothing
+        return found
+
+    def probabilities(self, distances: np.ndarray) -> dict[int, np.ndarray]:
+        """How likely each label is by its code, f32[d, h, w] each; the background is left out."""
+        share = {name: self._share(distances, name) for name in NAMES}
+        found = {CODES[name]: share[name] for name in ("femur", "tibia", "patella", "fibula")}
+        for name, (outer, bone) in _NAMED.items():
+            found[CODES[name]] = np.maximum(share[outer] - share[bone], 0)
+        tibial = np.maximum(share["tibial_outer"] - share["tibia"], 0)
+        middle = surfaces.tibial_middle(distances[NAMES.index("tibia")])
+        for name, lateral in (
+            ("medial_tibial_cartilage", False),
+            ("lateral_tibial_cartilage", True),
+        ):
+            own = tibial.copy()
+            own[..., slice(middle, None) if lateral else slice(0, middle)] = 0
+            found[CODES[name]] = own
+        covered = np.maximum.reduce(
+            [share[name] for name in ("femoral_outer", "tibial_outer", "patellar_outer")]
+        )
+        for name in ("medial_meniscus", "lateral_meniscus"):
+            found[CODES[name]] = share[name] * (1 - covered)
+        return found
+
+    def _share(self, distances: np.ndarray, name: str) -> np.ndarray:
+        """How likely each voxel lies inside a surface: f32[d, h, w]."""
+        index = NAMES.index(name)
+        width = surfaces.resized(self.half_width[index : index + 1], distances.shape[1:])[0]
+        return 1 / (1 + np.exp(np.clip(_SCALES * distances[index] / width, -30, 30)))
