@@ -12,6 +12,7 @@ import numpy as np
 
 LEAST_MARGIN_DB = {"mean_volume": 3.0, "shuffled_xray": 2.0}
 LEAST_TOP1 = 0.5
+LEAST_COVERED, MOST_COVERED = 0.85, 0.95
 BOX_MM = 128.0
 
 
@@ -27,6 +28,10 @@ def main(workdir: Path) -> int:
         checks.append(
             (f"{name}: {margin:+.2f} dB, intervals apart: {apart}", margin >= least and apart)
         )
+    for name, found in metrics["uncertainty"]["intensity"].items():
+        share = found["coverage"]["mean"]
+        told = f"{share:.1%} of {name} in the 90 % interval"
+        checks.append((told, LEAST_COVERED <= share <= MOST_COVERED))
     top1 = metrics["retrieval"]["top1"]
     checks.append((f"own volume retrieved first: {top1:.2f}", top1 >= LEAST_TOP1))
     volumes = sorted((workdir / "predictions").glob("*.nii.gz"))

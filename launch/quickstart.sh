@@ -30,7 +30,8 @@ step "3/5 the generator learns to turn hidden variables into MRI volumes"
 "$PYTHON" launch/train.py --config=configs/generator.py:quickstart --workdir="$workdir/generator" \
   --config.data.data_dir="$workdir/data" --config.cae_workdir="$workdir/cae"
 
-step "4/5 evaluation on the test knees, with controls"
+step "4/5 the generator's uncertainty, and its evaluation on the test knees, with controls"
+"$PYTHON" launch/calibrate.py --workdir="$workdir/generator"
 "$PYTHON" launch/evaluate.py --workdir="$workdir/generator" --split=test --output="$workdir/evaluation"
 
 step "5/5 held-out radiographs become volumes"

@@ -36,6 +36,10 @@ VERBS = {
         "evaluate a run against controls, and write a report",
         "--workdir=RUN/generator --split=test",
     ),
+    "calibrate": (
+        "fit the uncertainty of a trained generator",
+        "--workdir=RUN/generator",
+    ),
     "ladder": (
         "draw how much of the MRI a radiograph tells",
         "--workdir=RUN/generator --output=LADDER",

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 import xr2mri_jax
 from xr2mri_jax import datasets, files
@@ -30,7 +31,10 @@ from xr2mri_jax.evaluation import (
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation.result import Result, extremes
 from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.uncertainty import measure as coverage
+from xr2mri_jax.evaluation.uncertainty import report as uncertainty_report
 from xr2mri_jax.evaluation.viewer_cases import Distances
+from xr2mri_jax.inference.knee_generator.load import has_surfaces, uncertainty_of
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
@@ -150,7 +154,8 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
     distances: Distances | None = None
-    if isinstance(stage, Surfaces) and model.config["model"]["generator"].get("surfaces"):
+    if has_surfaces(model):
+        assert isinstance(stage, Surfaces)
         of_xray = jax.jit(stage.surfaces)
 
         def distances(xray: np.ndarray) -> np.ndarray:
@@ -179,7 +184,13 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             "prediction; this is where the own one stood.",
             "Histogram of the rank of the own volume",
         )
-        source = viewer_cases.Source(found, store, labels, distances)
+        uncertainty, doubt = uncertainty_of(request.evaluated["workdir"], model)
+        if doubt:
+            logging.warning(doubt)
+        if uncertainty is not None:
+            seen = coverage.of_split(uncertainty, model, request.builder, split)
+            found.metrics["uncertainty"] = seen.summary(found.cases["subject"], SEED)
+        source = viewer_cases.Source(found, store, labels, distances, uncertainty)
         return _write(found, request, [_bars(found), rank], pictures, source)
 
 
@@ -276,11 +287,15 @@ def _write(
         if source is not None:
             viewer, names = viewer_cases.write(folder, source)
         table = report.case_table(found.cases, names)
-        page = report.page(found.metrics, request.evaluated, charts, pictures, viewer, table)
+        intervals = uncertainty_report.parts(found.metrics.get("uncertainty"))
+        page = report.page(
+            found.metrics, request.evaluated, charts, pictures, viewer, table, intervals
+        )
         _write_pages(folder, request, page)
         _write_card(folder, request, found)
     print(found.metrics["verdict"]["sentence"])
-    for line in report.findings(found.metrics):
+    told = uncertainty_report.findings(found.metrics.get("uncertainty"))
+    for line in [*report.findings(found.metrics), *told]:
         print(line)
     return request.folder / pages.INDEX
 

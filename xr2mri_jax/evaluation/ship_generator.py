@@ -17,9 +17,11 @@ from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
+from xr2mri_jax.evaluation.uncertainty import fit
 from xr2mri_jax.inference import model_files, unlikeness
 from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
+from xr2mri_jax.inference.uncertainty import model as uncertainties
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.usual import usual_distances
@@ -87,6 +89,8 @@ def ship(
     model = dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
     likeness, count = _likeness(stage, params, builder)
+    watched = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
+    uncertainty = fit.fit(fit.knees(model, watched, data["eval_split"]))
     training = {
         "stage": stage.name,
         "dataset": data["dataset"],
@@ -98,9 +102,11 @@ def ship(
     }
     if output is None:
         form.write(folder, model, likeness, training)
+        uncertainties.write(folder / uncertainties.NAME, uncertainty, model.params)
     else:
         with files.atomic_folder(folder) as partial:
             form.write(partial, model, likeness, training)
+            uncertainties.write(partial / uncertainties.NAME, uncertainty, model.params)
             _write_card(partial, workdir, model, data_dir)
     return model, folder
 

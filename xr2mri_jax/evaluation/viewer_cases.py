@@ -15,6 +15,7 @@ from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction_page import viewer_meshes
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.parts import Shown, Viewer
@@ -37,12 +38,14 @@ class Source:
       store: its volumes.
       labels: the true labels u8[d, h, w] of a case by position, or None where there are none.
       distances: the model's surfaces, or None where it gives none.
+      uncertainty: of the model, or None where it is not known.
     """
 
     found: Result
     store: VolumeStore
     labels: LabelsOf | None = None
     distances: Distances | None = None
+    uncertainty: Uncertainty | None = None
 
 
 def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer, list[str]]:
@@ -100,6 +103,9 @@ def _case(source: Source, i: int) -> ViewerCase:
         Layer("prediction", in_patient(predicted)),
         Layer("truth", in_patient(real * inside), in_patient(inside.astype(np.uint8)).array > 0),
     ]
+    if source.uncertainty is not None:
+        half_width = source.uncertainty.voxels.half_width(predicted)
+        layers.append(Layer("uncertainty", in_patient(half_width)))
     meshes = []
     if source.labels is not None:
         layers.append(Layer("true_labels", in_patient(source.labels(i))))

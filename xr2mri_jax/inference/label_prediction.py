@@ -9,13 +9,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 import xr2mri_jax
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume
-from xr2mri_jax.inference.knee_generator.load import load_generator
+from xr2mri_jax.inference.knee_generator.load import load_generator, uncertainty_of
 from xr2mri_jax.inference.predict import Predictor, predict_knee
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
@@ -75,11 +77,13 @@ class LabelPredictor:
       predict: raises InputError for a radiograph that cannot be used.
       about: JSON-able description of the model.
       identity: text that is unique for the model; part of the key of its cached predictions.
+      uncertainty: of the model, or None.
     """
 
     predict: PredictLabels
     about: dict[str, Any]
     identity: str
+    uncertainty: Uncertainty | None = None
 
 
 def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
@@ -93,6 +97,9 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
       InputError: no model is shipped, the run cannot be used, or it predicts no labels.
     """
     model, likeness = load_generator(workdir)
+    uncertainty, doubt = uncertainty_of(workdir, model)
+    if doubt:
+        logging.warning(doubt)
     predictor = Predictor(model, likeness, source=workdir)
     if not predictor.has_surfaces:
         raise InputError(
@@ -114,7 +121,7 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
     weights = hashlib.sha256(xr2mri_jax.__version__.encode())
     for leaf in jax.tree.leaves((model.params, model.model_state)):
         weights.update(np.ascontiguousarray(leaf).tobytes())
-    return LabelPredictor(predict, about, weights.hexdigest())
+    return LabelPredictor(predict, about, weights.hexdigest(), uncertainty)
 
 
 def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:

@@ -55,6 +55,7 @@ class Predictor:
       has_surfaces: whether it predicts labels and meshes.
       boxed: whether its input is framed by the joint line, and needs no spacing.
       source: path of the model, for records.
+      doubt: a warning for every prediction, or "".
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class Predictor:
         model: LoadedModel,
         likeness: Likeness | None = None,
         source: str | os.PathLike[str] | None = None,
-        uncertainty: Uncertainty | None = None,
+        uncertainty: tuple[Uncertainty | None, str] = (None, ""),
     ):
-        """Takes a model; statistics of its radiographs and its uncertainty if known; its folder.
+        """Takes a model, statistics of its radiographs if known, its folder, and `uncertainty_of`.
 
         Raises:
           InputError: the model's stage predicts no volumes.
@@ -88,7 +89,7 @@ class Predictor:
             self._surfaces = jax.jit(stage.surfaces)
         self.has_surfaces = self._surfaces is not None
         self._likeness = likeness
-        self._uncertainty = uncertainty
+        self._uncertainty, self.doubt = uncertainty
         if likeness is not None:
             assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
             self._features = jax.jit(functools.partial(deepest_features, stage))
@@ -205,8 +206,7 @@ class Predictor:
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
     """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
     loaded, likeness = load_generator(model)
-    uncertainty = uncertainty_of(model, loaded)
-    return Predictor(loaded, likeness, model, uncertainty)
+    return Predictor(loaded, likeness, model, uncertainty_of(model, loaded))
 
 
 def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
@@ -239,7 +239,7 @@ def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
     about = {
         "model": model,
         "knee": knee.record() | {"joint_space": measured},
-        "warnings": _doubts(knee, unlike),
+        "warnings": [*_doubts(knee, unlike), *filter(None, [predictor.doubt])],
     }
     return dataclasses.replace(predicted, record=predicted.record | about)
 

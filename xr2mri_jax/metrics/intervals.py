@@ -1,8 +1,5 @@
 """Quantiles for prediction intervals, and how often intervals hold what is true."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 LEVEL = 0.9
@@ -41,8 +38,8 @@ def grouped_quantile(
 def conformal_offsets(residuals: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     """Offsets from a predicted to a true number between which a new one lies so often.
 
-    Split conformal prediction (Lei et al., JASA 113:1094-1111, 2018), with each tail on its own:
-    the smallest and largest residuals that leave out at most (1 - level) / 2 of n + 1.
+    Split conformal prediction (Lei et al., JASA 113:1094-1111, 2018) with each tail on its own: the
+    k-th smallest and the k-th largest residual, where k is (1 - level) / 2 of n + 1, rounded down.
 
     Args:
       residuals: f[n], true minus predicted, of cases that were not trained on.
@@ -57,22 +54,5 @@ def conformal_offsets(residuals: np.ndarray, level: float = LEVEL) -> tuple[floa
     ordered = np.sort(np.asarray(residuals, np.float64))
     if ordered.ndim != 1 or not len(ordered) or not np.isfinite(ordered).all():
         raise ValueError(f"residuals of shape {ordered.shape}, expected finite numbers")
-    left = min(int((1 - level) / 2 * (len(ordered) + 1)), (len(ordered) - 1) // 2)
-    kept = max(left - 1, 0)
-    return float(ordered[kept]), float(ordered[len(ordered) - 1 - kept])
-
-
-def coverage(inside: np.ndarray, where: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
-    """How many elements of each region lie inside their interval, and how many there are.
-
-    Args:
-      inside: bool[...].
-      where: bool[...] by region.
-    """
-    return {name: (int(inside[part].sum()), int(part.sum())) for name, part in where.items()}
-
-
-def share(counts: Any) -> float | None:
-    """The share of (inside, all); None of nothing."""
-    inside, every = counts
-    return None if not every else float(inside) / float(every)
+    k = max(int((1 - level) / 2 * (len(ordered) + 1) + 1e-9), 1)
+    return float(ordered[k - 1]), float(ordered[-k])

@@ -67,11 +67,14 @@ def ranks(rank: Sequence[int]) -> bytes:
     return svg(figure)
 
 
-def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
+def reliability(
+    bins: Mapping[str, Sequence[float]], observed: str = "observed fraction of positives"
+) -> bytes:
     """Observed frequency of the positive class against predicted probability, per bin.
 
     Args:
       bins: count, probability and frequency from `metrics.calibration.reliability`.
+      observed: what the frequency is of, the label of its axis.
     """
     figure = _figure((4.8, 4.4))
     axes = figure.subplots()
@@ -84,7 +87,7 @@ def reliability(bins: Mapping[str, Sequence[float]]) -> bytes:
             f"{bins['count'][i]:.0f}", (x, y), (4, -10), textcoords="offset points", fontsize=8
         )
     axes.set_xlabel("predicted probability")
-    axes.set_ylabel("observed fraction of positives")
+    axes.set_ylabel(observed)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.spines[["top", "right"]].set_visible(False)

@@ -58,6 +58,7 @@ def page(
     pictures: Sequence[Picture],
     viewer: Viewer | None = None,
     cases: Table | None = None,
+    uncertainty: Sequence[Part] = (),
 ) -> Page:
     """The page of an evaluation.
 
@@ -68,6 +69,7 @@ def page(
       pictures: figures of single cases.
       viewer: of the cases' volumes, or None.
       cases: the table of all cases, or None.
+      uncertainty: what is said of the model's intervals.
     """
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
     notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
@@ -79,6 +81,7 @@ def page(
         Section("Findings", [Lines(findings(metrics))]),
         Section("Viewer", [] if viewer is None else [viewer]),
         Section("Metrics", [_metric_table(metrics), *charts]),
+        Section("Uncertainty", list(uncertainty)),
         Section("Other conventions", others),
         Section("Controls", [_meanings(metrics)]),
         Section("Single cases", pictures),

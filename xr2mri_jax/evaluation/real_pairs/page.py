@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.evaluation import retrieval as ranking
-from xr2mri_jax.evaluation.real_pairs import tables
+from xr2mri_jax.evaluation.real_pairs import intervals, tables
 from xr2mri_jax.evaluation.real_pairs.joint import space_key
 from xr2mri_jax.evaluation.real_pairs.knee import FULL
 from xr2mri_jax.evaluation.real_pairs.measure import (
@@ -78,6 +78,7 @@ def page(
     sections += [
         Section("What the controls are", [Lines(_meanings())]),
         Section("Joint space and cartilage", [tables.joint(content), _spaces(found)]),
+        Section("Uncertainty", intervals.parts(content.get("uncertainty"))),
         Section("Retrieval", [tables.retrieval(content), *_ranks(found)]),
         Section("As SSR-KD reports", [tables.ssr_kd(content)]),
         Section("Single cases", _cases(found)),
@@ -113,7 +114,7 @@ def findings(content: Mapping[str, Any]) -> list[str]:
             f"{name.capitalize()} joint space: correlation {r}, mean error "
             f"{space['mae_mm']:.2f} mm (of the others' mean: {space['mae_of_mean_mm']:.2f} mm)."
         )
-    return lines
+    return [*lines, *intervals.findings(content.get("uncertainty"))]
 
 
 def _comparisons(content: Mapping[str, Any], bone: str) -> list[str]:

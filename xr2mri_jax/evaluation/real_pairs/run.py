@@ -8,12 +8,13 @@ from typing import Any
 import xr2mri_jax
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs import cases, page
+from xr2mri_jax.evaluation.real_pairs import cases, intervals, page
 from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
 
@@ -60,7 +61,8 @@ def evaluate_pairs(
         predictor = kept(predictor, Path(folder))
     found = measure(listed, predictor, table)
     about = _about(pairs, predictor, table, exclude_subjects)
-    return write(found, output, about, None if single is None else Path(single))
+    place = None if single is None else Path(single)
+    return write(found, output, about, place, predictor.uncertainty)
 
 
 def require_new(output: Path) -> None:
@@ -71,7 +73,11 @@ def require_new(output: Path) -> None:
 
 
 def write(
-    found: Measured, output: Path, evaluated: Mapping[str, Any], single: Path | None = None
+    found: Measured,
+    output: Path,
+    evaluated: Mapping[str, Any],
+    single: Path | None = None,
+    uncertainty: Uncertainty | None = None,
 ) -> Path:
     """Writes real_pairs.json, cases.csv and index.html as one folder; returns the page.
 
@@ -80,10 +86,12 @@ def write(
       output: new or empty.
       evaluated: what was evaluated, JSON-able.
       single: file for the report in one file, or None.
+      uncertainty: of the model, whose intervals are tested; None if not known.
     """
     content = {
         "verdict": judged(found, SEED),
         **summarise(found, SEED),
+        "uncertainty": intervals.summary(found, uncertainty, SEED),
         "evaluated": dict(evaluated),
     }
     table = columns(found)

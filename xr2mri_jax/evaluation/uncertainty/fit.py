@@ -150,11 +150,17 @@ def fit(held_out: Iterator[Knee]) -> Uncertainty:
                 residuals[name].append(true[name] - found[name])
     if not rows:
         raise InputError("found no held-out knee, expected at least one")
-    of_voxels = _fit_voxels(*(np.concatenate(part) for part in zip(*rows, strict=True)), labelled)
+    levels, place, error, kind = (np.concatenate(part) for part in zip(*rows, strict=True))
+    of_voxels = _fit_voxels(levels, place, error, kind, labelled)
     if not gaps:
         return Uncertainty(of_voxels, None, {}, len(rows))
-    of_surfaces = _fit_surfaces(*(np.concatenate(part) for part in zip(*gaps, strict=True)))
-    offsets = {name: intervals.conformal_offsets(np.array(residuals[name])) for name in residuals}
+    which, blocks, off = (np.concatenate(part) for part in zip(*gaps, strict=True))
+    of_surfaces = _fit_surfaces(which, blocks, off)
+    offsets = {
+        name: intervals.conformal_offsets(np.array(found))
+        for name, found in residuals.items()
+        if found
+    }
     return Uncertainty(of_voxels, of_surfaces, offsets, len(rows))
 
 

@@ -1,12 +1,12 @@
 """Whether a generator's intervals hold what is true of knees that they were not fitted on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee
+from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee, knees
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.metrics.calibration import calibration_error, reliability
@@ -15,6 +15,7 @@ from xr2mri_jax.metrics.structures import STRUCTURES, structures
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.training.trained import LoadedModel
 
 WHOLE = "whole field"
 CONVENTION = {
@@ -113,6 +114,14 @@ class Coverage:
             self._told.setdefault(name, []).append((chance[told], np.isin(labels, codes)[told]))
 
 
+def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:
+    """The coverage on the knees of a split, in stored order; InputError as `fit.knees`."""
+    found = Coverage(uncertainty)
+    for knee in knees(model, builder, split):
+        found.add(knee)
+    return found
+
+
 def _estimate(values: Sequence[float], subjects: Sequence[str], seed: int) -> dict[str, Any]:
     known = np.isfinite(values)
     names = [name for name, good in zip(subjects, known, strict=True) if good]
@@ -126,17 +135,3 @@ def _reliability(told: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any
         "bins": {name: values.tolist() for name, values in bins.items()},
         "calibration_error": calibration_error(chance, true.astype(np.int64), _BINS),
     }
-
-
-def lines(found: Mapping[str, Any]) -> list[str]:
-    """The coverage in sentences."""
-    said = []
-    for kind, word in (("intensity", "intensities"), ("surface", "surfaces")):
-        parts = found.get(kind) or {}
-        if parts:
-            shares = ", ".join(
-                f"{name.replace('_', ' ')} {part['coverage']['mean']:.0%}"
-                for name, part in parts.items()
-            )
-            said.append(f"{LEVEL:.0%} intervals of {word} hold the truth in: {shares}.")
-    return said

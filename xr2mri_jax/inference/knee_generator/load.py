@@ -37,15 +37,17 @@ def load_generator(
     return load_model(folder), None
 
 
-def uncertainty_of(folder: str | os.PathLike[str] | None, model: LoadedModel) -> Uncertainty | None:
-    """The uncertainty of a loaded generator; None where none was fitted.
+def uncertainty_of(
+    folder: str | os.PathLike[str] | None, model: LoadedModel
+) -> tuple[Uncertainty | None, str]:
+    """The uncertainty of a loaded generator, or None, and a doubt or "": see `model.read`.
 
     Args:
       folder: as for `load_generator`.
       model: what it returned.
 
     Raises:
-      InputError: the file is damaged or belongs to other weights.
+      InputError: the file is damaged.
     """
     return read(folder or SHIPPED, model.params, has_surfaces(model))
 

@@ -30,6 +30,7 @@ QUANTITIES = (
     *(f"thickness_{plate}" for plate in PLATES),
     *(f"joint_space_{name}" for name in COMPARTMENTS),
 )
+_UNKNOWN = (0.0, -1.0)  # in the file, of a quantity that no held-out knee had
 _LARGEST = 1 << 24
 _SEEN = len(STRUCTURES) + 1
 _VOXELS: dict[str, tuple[int, ...]] = {
@@ -48,8 +49,8 @@ class Uncertainty:
     Attributes:
       voxels: of intensities.
       surfaces: of signed distances; None of a model that gives none.
-      offsets: (low, high) in mm from a predicted quantity to the true one by QUANTITIES; empty of a
-        model without surfaces.
+      offsets: (low, high) in mm from a predicted quantity to the true one by name, some of
+        QUANTITIES: those that were found in the knees; empty of a model without surfaces.
       knees: how many they were fitted on.
     """
 
@@ -70,6 +71,8 @@ class Uncertainty:
         """
         intervals = {}
         for name, value in quantities.items():
+            if name not in self.offsets:
+                continue
             low, high = (max(value + scale * offset, 0.0) for offset in self.offsets[name])
             intervals[name] = {"mm": value, "low": low, "high": high}
         return {
@@ -99,7 +102,7 @@ def write(path: Path, made: Uncertainty, params: Any) -> None:
     arrays = {name: getattr(made.voxels, name).astype(np.float16) for name in _VOXELS}
     if made.surfaces is not None:
         arrays["half_width"] = made.surfaces.half_width.astype(np.float16)
-        offsets = [made.offsets[name] for name in QUANTITIES]
+        offsets = [made.offsets.get(name, _UNKNOWN) for name in QUANTITIES]
         arrays["offsets"] = np.asarray(offsets, np.float32)
     arrays["knees"] = np.asarray([made.knees], np.int32)
     arrays["model"] = np.frombuffer(identity(params), np.uint8)
@@ -109,20 +112,26 @@ def write(path: Path, made: Uncertainty, params: Any) -> None:
         partial.write_bytes(content.getvalue())
 
 
-def read(folder: str | os.PathLike[str], params: Any, has_surfaces: bool) -> Uncertainty | None:
-    """Reads the file beside a model; None where there is none.
+def read(
+    folder: str | os.PathLike[str], params: Any, has_surfaces: bool
+) -> tuple[Uncertainty | None, str]:
+    """Reads the file beside a model.
 
     Args:
       folder: of a run or of a packaged generator.
       params: of the model that was loaded.
       has_surfaces: whether it gives signed distances.
 
+    Returns:
+      What it holds, or None where there is no file or it was fitted to other weights (another step
+      of the run), and that doubt or "".
+
     Raises:
-      InputError: the file is damaged, or belongs to other weights (another step of the run).
+      InputError: the file is damaged.
     """
     path = Path(folder) / NAME
     if not path.is_file():
-        return None
+        return None, ""
     wanted: dict[str, model_arrays.Wanted] = {
         name: (shape, ("float16",)) for name, shape in _VOXELS.items()
     }
@@ -134,14 +143,18 @@ def read(folder: str | os.PathLike[str], params: Any, has_surfaces: bool) -> Unc
         }
     found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted)
     if found["model"].tobytes() != identity(params):
-        raise InputError(
-            f"{path}: belongs to other weights, expected those of this model: run xr2mri calibrate "
-            "again, or remove the file"
+        return None, (
+            f"{path} was fitted to other weights of this run, so that no uncertainty is given: "
+            "xr2mri calibrate fits it again"
         )
     f32 = {name: found[name].astype(np.float32) for name in _VOXELS}
     spread = SurfaceSpread(found["half_width"].astype(np.float32)) if has_surfaces else None
     if spread is not None and not (spread.half_width > 0).all():
         raise InputError(f"{path}: half_width: found 0 or less, expected mm above 0")
     rows = found["offsets"].tolist() if has_surfaces else []
-    offsets = {name: (low, high) for name, (low, high) in zip(QUANTITIES, rows, strict=False)}
-    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0]))
+    offsets = {
+        name: (low, high)
+        for name, (low, high) in zip(QUANTITIES, rows, strict=False)
+        if low <= high
+    }
+    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0])), ""

@@ -1,0 +1,134 @@
+"""How much of the truth of real knees the model's intervals hold, fitted on simulated ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.evaluation.real_pairs.joint import space_key
+from xr2mri_jax.evaluation.real_pairs.measure import Measured
+from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN
+from xr2mri_jax.geometry import Volume, canonical_affine
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.of_prediction import TRACED_OFF_MM
+from xr2mri_jax.inference.uncertainty.surfaces import BLOCKS
+from xr2mri_jax.metrics.intervals import LEVEL
+from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
+from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.presentation.parts import Cell, Part, Row, Table
+
+CONVENTION = (
+    f"{LEVEL:.0%} intervals, fitted on simulated knees; bones: share of the points of the "
+    "predicted surface that lie within the half-width of the true surface, by alignment; numbers: "
+    "share of the knees whose true value lies in the interval"
+)
+
+
+def summary(found: Measured, uncertainty: Uncertainty | None, seed: int) -> dict[str, Any] | None:
+    """The coverage on real knees; None of a model without intervals.
+
+    Args:
+      found: everything that was measured.
+      uncertainty: of the model.
+      seed: of the bootstrap.
+
+    Returns:
+      convention; bones: by bone and alignment the coverage, and half_width_mm; quantities: by name
+      the coverage, low_mm and high_mm (true minus predicted).
+    """
+    if uncertainty is None or uncertainty.surfaces is None:
+        return None
+    subjects = [pair.subject for pair in found.pairs]
+    bones = {
+        bone: _bone(found, bone, uncertainty.surfaces.half_width[NAMES.index(bone)], seed)
+        for bone in BONES
+    }
+    offsets = {
+        f"{plate}_thickness_mm": uncertainty.offsets[f"thickness_{plate}"]
+        for plate in PLATES
+        if f"thickness_{plate}" in uncertainty.offsets
+    }
+    for name in COMPARTMENTS:
+        offsets[space_key(name)] = -TRACED_OFF_MM[name], TRACED_OFF_MM[name]
+    quantities = {}
+    for name, (low, high) in offsets.items():
+        true, predicted = found.joint[name]
+        known = np.isfinite(true) & np.isfinite(predicted)
+        off = (true - predicted)[known]
+        names = [subject for subject, good in zip(subjects, known, strict=True) if good]
+        if names:
+            held = ((off >= low) & (off <= high)).astype(float)
+            coverage = statistics.estimate(held, names, seed=seed)
+            quantities[name] = {"coverage": coverage, "low_mm": low, "high_mm": high}
+    return {"convention": CONVENTION, "bones": bones, "quantities": quantities}
+
+
+def _bone(found: Measured, bone: str, half_width: np.ndarray, seed: int) -> dict[str, Any]:
+    """The coverage of one bone by alignment, and the mean half-width at its surface."""
+    grid = Volume(half_width, canonical_affine(BLOCKS))
+    held: dict[str, list[float]] = {name: [] for name in ALIGNMENTS}
+    widths = []
+    for i, (true, predicted) in enumerate(zip(found.true, found.predicted, strict=True)):
+        own, target = predicted.bones[bone], true.bones[bone]
+        own_points = own.surface.points
+        width = ndimage.map_coordinates(
+            half_width, grid.index(own_points).T, order=1, mode="nearest"
+        )
+        widths.append(float(np.average(width, weights=own.surface.areas)))
+        for name in ALIGNMENTS:
+            transform = found.fits[i][bone][OPEN][name]
+            points = transform.points(own_points)
+            inside = true.field(points) & own.known(own_points)
+            near = target.surface.distance(points[inside]) <= width[inside]
+            held[name].append(float(np.average(near, weights=own.surface.areas[inside])))
+    subjects = [pair.subject for pair in found.pairs]
+    return {
+        "coverage": {
+            name: statistics.estimate(values, subjects, seed=seed) for name, values in held.items()
+        },
+        "half_width_mm": float(np.mean(widths)),
+    }
+
+
+def parts(found: Mapping[str, Any] | None) -> list[Part]:
+    """The coverage as tables; [] of None."""
+    if found is None:
+        return []
+    caption = "How much of real knees the intervals hold that were fitted on simulated ones."
+    bones, numbers = [], []
+    for name, one in found["bones"].items():
+        cells = [_share(one["coverage"][alignment]) for alignment in ALIGNMENTS]
+        bones.append(Row(name, [*cells, f"{one['half_width_mm']:.1f}"]))
+    for name, one in found["quantities"].items():
+        span = f"{one['low_mm']:+.2f} to {one['high_mm']:+.2f}"
+        numbers.append(Row(name.replace("_", " "), [_share(one["coverage"]), span]))
+    return [
+        Table(f"{caption} Bones.", ["bone", *ALIGNMENTS, "half-width (mm)"], bones),
+        Table(f"{caption} Numbers.", ["", "coverage", "true minus predicted (mm)"], numbers),
+    ]
+
+
+def findings(found: Mapping[str, Any] | None) -> list[str]:
+    """The coverage in sentences; [] of None."""
+    if found is None:
+        return []
+    bones = ", ".join(
+        f"{bone} {one['coverage']['centred']['mean']:.0%} centred and "
+        f"{one['coverage']['rigid']['mean']:.0%} after rigid alignment"
+        for bone, one in found["bones"].items()
+    )
+    numbers = ", ".join(
+        f"{name.removesuffix('_mm').replace('_', ' ')} {one['coverage']['mean']:.0%}"
+        for name, one in found["quantities"].items()
+    )
+    return [f"The {LEVEL:.0%} intervals hold of the true surfaces: {bones}; of knees: {numbers}."]
+
+
+def _share(coverage: Mapping[str, Any]) -> Cell:
+    ends = coverage["ci95"]
+    return Cell(
+        f"{coverage['mean']:.0%}",
+        "one subject" if ends is None else f"({ends[0]:.0%} to {ends[1]:.0%})",
+    )

@@ -1,0 +1,62 @@
+"""The coverage of a generator's intervals as sections of the report, and in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from xr2mri_jax.metrics.intervals import LEVEL
+from xr2mri_jax.presentation import figures
+from xr2mri_jax.presentation.parts import Cell, Part, Picture, Row, Table, Terms
+
+_KINDS = {
+    "intensity": ("Intensities", "mean half-width (0 to 1)"),
+    "surface": ("Positions of surfaces", "mean half-width (mm)"),
+    "quantity": ("Cartilage thickness and joint space", "half-width (mm)"),
+}
+
+
+def parts(found: Mapping[str, Any] | None) -> list[Part]:
+    """Tables of the coverage, and how reliable the labels' probabilities are; [] of None.
+
+    Args:
+      found: from `measure.Coverage.summary`.
+    """
+    if found is None:
+        return []
+    made: list[Part] = []
+    for kind, (title, unit) in _KINDS.items():
+        rows = [
+            Row(name.replace("_", " "), [_share(one["coverage"]), f"{one['half_width']:.3f}"])
+            for name, one in found[kind].items()
+        ]
+        if rows:
+            caption = f"{title}: how much of the truth the {LEVEL:.0%} intervals hold."
+            made.append(Table(caption, ["", "coverage", unit], rows))
+    for name, one in found["labels"].items():
+        error = one["calibration_error"]
+        text = f"{name}: probability that it is there, and how often it is"
+        below = f"{text}; expected calibration error {error:.3f}."
+        picture = figures.reliability(one["bins"], "how often it is there")
+        made.append(Picture(picture, f"{below[0].upper()}{below[1:]}", f"Reliability of {text}"))
+    terms = [(str(name), str(text)) for name, text in found["convention"].items()]
+    return [*made, Terms(terms)]
+
+
+def findings(found: Mapping[str, Any] | None) -> list[str]:
+    """The coverage in sentences; [] of None."""
+    if found is None:
+        return []
+    said = []
+    for kind, word in (("intensity", "intensities"), ("surface", "surfaces")):
+        shares = ", ".join(
+            f"{name.replace('_', ' ')} {one['coverage']['mean']:.0%}"
+            for name, one in found[kind].items()
+        )
+        if shares:
+            said.append(f"The {LEVEL:.0%} intervals of {word} hold the truth in: {shares}.")
+    return said
+
+
+def _share(coverage: Mapping[str, Any]) -> Cell:
+    ends = coverage["ci95"]
+    small = "one subject" if ends is None else f"({ends[0]:.1%} to {ends[1]:.1%})"
+    return Cell(f"{coverage['mean']:.1%}", small)
