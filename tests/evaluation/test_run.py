@@ -9,10 +9,12 @@ import command_process
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_uncertainty import uncertainty
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation import run
+from xr2mri_jax.inference.uncertainty import model as uncertainties
 from xr2mri_jax.training import trained as trained_models
 
 SHAPE = (12, 16, 16)
@@ -100,6 +102,21 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
     assert {p.name for p in path.parent.iterdir()} == written
     assert page.read_text().count('type="application/json" id="case-') == 5
+
+
+def test_intervals_are_tested_where_they_were_fitted(trained, tmp_path, monkeypatch):
+    uncertainties.write(tmp_path / uncertainties.NAME, uncertainty(False), trained.params)
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    found = json.loads((path.parent / "metrics.json").read_text())["uncertainty"]
+    assert found["fitted_on"] == 5
+    share = found["intensity"]["whole field"]["coverage"]
+    assert 0 < share["mean"] <= 1 and share["ci95"][0] <= share["mean"]
+    assert "how much of the truth the 90% intervals hold" in path.read_text()
+    # Of other weights it is not used.
+    other = {"weights": np.zeros(3)}
+    uncertainties.write(tmp_path / uncertainties.NAME, uncertainty(False), other)
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    assert "uncertainty" not in json.loads((path.parent / "metrics.json").read_text())
 
 
 def test_a_report_on_phantoms_never_says_real(trained, tmp_path):

@@ -1,6 +1,7 @@
 """The page of predictions: frames of the layers, one file or a folder, many radiographs."""
 
 import base64
+import dataclasses
 import gzip
 import json
 
@@ -10,7 +11,6 @@ from PIL import Image
 
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Volume
 from xr2mri_jax.inference import predict_many as many
 from xr2mri_jax.inference.predict import Predictor, predict_knee
 from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
@@ -27,8 +27,8 @@ def prediction(fake_model, knee_png):
 
 
 def test_layers_are_in_the_patients_frame(prediction):
-    spread = Volume(np.ones_like(prediction.volume.array), prediction.volume.affine)
-    content = json.loads(packed(viewer_case(prediction, "k", "title", spread)))
+    uncertain = dataclasses.replace(prediction, half_width=np.ones_like(prediction.canonical))
+    content = json.loads(packed(viewer_case(uncertain, "k", "title")))
     layer, uncertainty = content["layers"]
     assert (layer["kind"], uncertainty["kind"]) == ("prediction", "uncertainty")
     affine = np.array(layer["affine"])

@@ -59,7 +59,7 @@ def test_two_users_see_their_volumes(server, chromium):
             assert all(url.startswith(address) for url in browser.requests)
             links.append(browser.run(LINKS))
         assert second.run("document.documentElement.scrollWidth") == 390
-        assert len(links[0]) == 7 and not set(links[0]) & set(links[1])
+        assert len(links[0]) == 9 and not set(links[0]) & set(links[1])
         _check_downloads(links[0])
         first.run("document.querySelector('[data-remove]').click()")
         first.wait("document.querySelector('[data-results]')?.hidden")

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from layered_knees import LAYER_MM, VOXEL_MM, made_knee
+from made_uncertainty import uncertainty
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
@@ -48,7 +49,7 @@ def perfect(xray, side):
 
 
 def predictor(predict):
-    return LabelPredictor(predict, {"workdir": "made"}, "made")
+    return LabelPredictor(predict, {"workdir": "made"}, "made", uncertainty(mm=1.0))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,18 @@ def test_the_shuffled_control_is_the_mean_over_all_other_radiographs(report, con
     between = np.mean([own[SHUFFLED][bone]["centred"]["assd"] for bone in BONES])
     assert retrieval["assd_others"] == pytest.approx(between, rel=0.01)
     assert own[MEAN]["femur"]["centred"]["assd"] < own[SHUFFLED]["femur"]["centred"]["assd"]
+
+
+def test_intervals_hold_a_perfect_model(report, content):
+    found = content["uncertainty"]
+    for bone in BONES:
+        assert found["bones"][bone]["half_width_mm"] == pytest.approx(1.0)
+        for one in found["bones"][bone]["coverage"].values():
+            assert one["mean"] > 0.99
+    assert found["quantities"]["joint_space_medial_mm"]["coverage"]["mean"] == 1.0
+    plate = found["quantities"]["tibial_lateral_thickness_mm"]
+    assert (plate["low_mm"], plate["high_mm"]) == (-0.5, 0.25)
+    assert "intervals hold of the true surfaces" in (report / "index.html").read_text()
 
 
 def test_the_own_knee_is_found(content):

@@ -156,11 +156,8 @@ def fit(held_out: Iterator[Knee]) -> Uncertainty:
         return Uncertainty(of_voxels, None, {}, len(rows))
     which, blocks, off = (np.concatenate(part) for part in zip(*gaps, strict=True))
     of_surfaces = _fit_surfaces(which, blocks, off)
-    offsets = {
-        name: intervals.conformal_offsets(np.array(found))
-        for name, found in residuals.items()
-        if found
-    }
+    seen = {name: np.array(found) for name, found in residuals.items() if found}
+    offsets = {name: intervals.conformal_offsets(found) for name, found in seen.items()}
     return Uncertainty(of_voxels, of_surfaces, offsets, len(rows))
 
 
