@@ -71,21 +71,22 @@ def train(
     rate = optax.warmup_cosine_decay_schedule(0.0, LARGEST_RATE, warmup, plan.steps + 1)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=1e-4))
     state = optimizer.init(weights)
-
-    @jax.jit
-    def step(weights: Weights, state: Any, x: jax.Array, y: jax.Array, key: jax.Array) -> Any:
-        value, gradients = jax.value_and_grad(loss)(weights, brightened(x, key), y)
-        updates, state = optimizer.update(gradients, state, weights)
-        return optax.apply_updates(weights, updates), state, value
-
+    update = jax.jit(optimizer.update)
     recent = []
     for number in range(plan.steps):
         key = jax.random.fold_in(jax.random.key(plan.seed), number)
-        weights, state, value = step(weights, state, *next(source), key)
+        value, gradients = _gradients(weights, *next(source), key)
+        updates, state = update(gradients, state, weights)
+        weights = optax.apply_updates(weights, updates)
         recent.append(float(value))
         if number % REPORTED == REPORTED - 1 or number == plan.steps - 1:
             say(f"step {number + 1} of {plan.steps}: loss {np.mean(recent[-REPORTED:]):.3f}")
     return weights
+
+
+@jax.jit
+def _gradients(weights: Weights, x: jax.Array, y: jax.Array, key: jax.Array) -> Any:
+    return jax.value_and_grad(loss)(weights, brightened(x, key), y)
 
 
 def init(key: jax.Array) -> Weights:
