@@ -14,6 +14,7 @@ LEAST_MARGIN_DB = {"mean_volume": 3.0, "shuffled_xray": 2.0}
 LEAST_TOP1 = 0.5
 LEAST_COVERED, MOST_COVERED = 0.85, 0.95
 BOX_MM = 128.0
+UNCERTAIN = "_uncertainty.nii.gz"
 
 
 def main(workdir: Path) -> int:
@@ -34,14 +35,17 @@ def main(workdir: Path) -> int:
         checks.append((told, LEAST_COVERED <= share <= MOST_COVERED))
     top1 = metrics["retrieval"]["top1"]
     checks.append((f"own volume retrieved first: {top1:.2f}", top1 >= LEAST_TOP1))
-    volumes = sorted((workdir / "predictions").glob("*.nii.gz"))
+    written = sorted((workdir / "predictions").glob("*.nii.gz"))
+    volumes = [path for path in written if not path.name.endswith(UNCERTAIN)]
     checks.append((f"{len(volumes)} predicted volumes", len(volumes) > 0))
     for path in volumes:
         image = nib.load(path)
         extent = np.array(image.header.get_zooms()) * image.shape
         checks.append((f"{path.name}: extent {extent} mm", bool(np.allclose(extent, BOX_MM))))
         picture = path.with_name(path.name.removesuffix(".nii.gz") + ".png")
-        checks.append((f"{picture.name} beside it", picture.is_file()))
+        spread = path.with_name(path.name.removesuffix(".nii.gz") + UNCERTAIN)
+        for beside in (picture, spread):
+            checks.append((f"{beside.name} beside it", beside.is_file()))
     checks.append(("a report", (workdir / "evaluation" / "index.html").is_file()))
     for line, kept in checks:
         print("kept  " if kept else "BROKEN", line)

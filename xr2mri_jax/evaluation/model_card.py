@@ -122,12 +122,17 @@ def _facts(
         "run": run["run"],
         "earlier_runs": dict(run["earlier"]),
         "sha256": {name: workdir.sha256(p) if p.is_file() else "" for name, p in hashed.items()},
-        "versions": {
-            "xr2mri_jax": xr2mri_jax.__version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        "versions": versions(),
         "config": json.loads(json.dumps(model.config, default=str)),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the package, of Python and of the packages that compute."""
+    return {
+        "xr2mri_jax": xr2mri_jax.__version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
     }
 
 

@@ -22,6 +22,7 @@ from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.training import served
 
 # Voxels of the canonical box in which surfaces become labels: 1 mm.
 LABEL_SHAPE = (128, 128, 128)
@@ -117,7 +118,15 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
         )
         return LabelPrediction(codes, (depth, height, width))
 
-    about = {"workdir": predictor.source, "stage": model.stage.name, "step": int(model.step)}
+    about = {
+        "workdir": predictor.source,
+        "stage": model.stage.name,
+        "step": int(model.step),
+        "dataset": model.config["data"]["dataset"],
+        "dtype_trained": str(model.config.get("dtype", "unknown")),
+        "dtype_evaluated": str(served.dtype_name(model.config)),
+        "sizes": model.config["model"],
+    }
     weights = hashlib.sha256(xr2mri_jax.__version__.encode())
     for leaf in jax.tree.leaves((model.params, model.model_state)):
         weights.update(np.ascontiguousarray(leaf).tobytes())

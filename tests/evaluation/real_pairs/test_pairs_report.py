@@ -7,6 +7,7 @@ import re
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from layered_knees import LAYER_MM, VOXEL_MM, made_knee
 from made_uncertainty import uncertainty
 from PIL import Image
@@ -49,7 +50,9 @@ def perfect(xray, side):
 
 
 def predictor(predict):
-    return LabelPredictor(predict, {"workdir": "made"}, "made", uncertainty(mm=1.0))
+    return LabelPredictor(
+        predict, {"workdir": "made", "stage": "generator"}, "made", uncertainty(mm=1.0)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,16 @@ def test_intervals_hold_a_perfect_model(report, content):
     plate = found["quantities"]["tibial_lateral_thickness_mm"]
     assert (plate["low_mm"], plate["high_mm"]) == (-0.5, 0.25)
     assert "intervals hold of the true surfaces" in (report / "index.html").read_text()
+
+
+def test_the_card_has_the_figures_of_the_pairs(report, content):
+    text = (report / "README.md").read_text()
+    head = yaml.safe_load(text.split("---")[1])
+    (result,) = head["model-index"][0]["results"]
+    (found,) = [one for one in result["metrics"] if one["name"] == "femur_assd_similarity"]
+    assert found["value"] == content["open"]["values"][MODEL]["femur"]["similarity"]["assd"]
+    assert head["xr2mri_jax"]["sha256"]["weights"] == "made"
+    assert content["verdict"]["sentence"] in text
 
 
 def test_the_own_knee_is_found(content):

@@ -8,13 +8,13 @@ from typing import Any
 import xr2mri_jax
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs import cases, intervals, page
+from xr2mri_jax.evaluation import model_card
+from xr2mri_jax.evaluation.real_pairs import card, cases, intervals, page
 from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
-from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
 
@@ -62,7 +62,7 @@ def evaluate_pairs(
     found = measure(listed, predictor, table)
     about = _about(pairs, predictor, table, exclude_subjects)
     place = None if single is None else Path(single)
-    return write(found, output, about, place, predictor.uncertainty)
+    return write(found, output, about, predictor, place)
 
 
 def require_new(output: Path) -> None:
@@ -76,27 +76,30 @@ def write(
     found: Measured,
     output: Path,
     evaluated: Mapping[str, Any],
+    predictor: LabelPredictor,
     single: Path | None = None,
-    uncertainty: Uncertainty | None = None,
 ) -> Path:
-    """Writes real_pairs.json, cases.csv and index.html as one folder; returns the page.
+    """Writes real_pairs.json, cases.csv, index.html and the card as one folder; returns the page.
 
     Args:
       found: everything that was measured.
       output: new or empty.
       evaluated: what was evaluated, JSON-able.
+      predictor: the model, whose intervals are tested if they are known.
       single: file for the report in one file, or None.
-      uncertainty: of the model, whose intervals are tested; None if not known.
     """
     content = {
         "verdict": judged(found, SEED),
         **summarise(found, SEED),
-        "uncertainty": intervals.summary(found, uncertainty, SEED),
+        "uncertainty": intervals.summary(found, predictor.uncertainty, SEED),
         "evaluated": dict(evaluated),
     }
     table = columns(found)
     with files.atomic_folder(output) as partial:
         files.write_json(partial / RESULT, content)
+        files.write_text(
+            partial / model_card.NAME, card.text(content, evaluated, predictor.identity)
+        )
         write_table(partial / "cases.csv", tuple(table), zip(*table.values(), strict=True))
         made = page.page(content, evaluated, found, cases.write(partial, found))
         pages.write_folder(partial, made)
