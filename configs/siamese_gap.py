@@ -1,4 +1,4 @@
-"""Recipes of Siamese-GAP: Kellgren-Lawrence grade 0 against 2 from a radiograph.
+"""Recipes of Siamese-GAP: Kellgren-Lawrence grade 0 against 2, or all five, from a radiograph.
 
     python launch/prepare.py --dataset=knee_xray/square224 --data_dir=DATA --source=DIR
     python launch/train.py --config=configs/siamese_gap.py:real --workdir=DIR \\
@@ -12,6 +12,9 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
                    with less augmentation and no mixup, 768 steps
     fine           as small but with 224 pixels and a smaller learning rate, starting from the
                    network in config.classifier_workdir
+    grades         grades 0 to 4 with an ordinal head, on knee_xray/grades224 (train and
+                   train_more), starting from the grader in config.classifier_workdir, for example
+                   xr2mri_jax/inference/knee_grader; the checkpoint is chosen by quadratic kappa
     compared       as small with 320 steps: the baseline of the following ablations
     gmp            as compared, with maximum pooling instead of average pooling
     concatenated   as compared, with the branches concatenated instead of added
@@ -81,6 +84,15 @@ def _fine(config: ml_collections.ConfigDict) -> None:
     config.steps = 384
 
 
+def _grades(config: ml_collections.ConfigDict) -> None:
+    _real(config)
+    _model(config, image_shape=(224, 224), classes=5, head="ordinal")
+    config.data.update(dataset="knee_xray/grades224", grades=(0, 1, 2, 3, 4), mixup=0.0)
+    config.optimizer.update(learning_rate=1e-3, muon_learning_rate=0.01, warmup_steps=32)
+    # 3487 radiographs are not held out; balanced, an epoch has 201 steps.
+    config.update(steps=900, log_every=15, eval_every=75, checkpoint_every=75)
+
+
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
@@ -123,6 +135,7 @@ VARIANTS = {
     "real": _real,
     "small": _small,
     "fine": _fine,
+    "grades": _grades,
     "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),

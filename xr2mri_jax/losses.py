@@ -218,3 +218,24 @@ def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -
     log = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
     own = jnp.take_along_axis(log, label[:, None], axis=1)[:, 0]
     return -(1 - smoothing) * own - smoothing * jnp.mean(log, axis=1)
+
+
+def continuation_ratio(outputs: jax.Array) -> jax.Array:
+    """Log-probabilities of k ordered classes from k - 1 binary outputs.
+
+    CORN: Shi, Cao and Raschka 2023, arXiv 2111.08851, section 3.3. Output j is the logit of
+    P(class > j | class >= j). The cross entropy of the result is their loss (equation 6) of one
+    example: the binary cross entropies of the tasks 0..min(label, k - 2), summed. So these
+    log-probabilities serve as logits wherever those of a softmax do.
+
+    Args:
+      outputs: f32[b, k - 1].
+
+    Returns:
+      f32[b, k], whose exponentials sum to 1.
+    """
+    outputs = jnp.asarray(outputs, jnp.float32)
+    zero = jnp.zeros_like(outputs[:, :1])
+    passed = jnp.cumsum(jax.nn.log_sigmoid(outputs), axis=1)
+    stopped = jnp.concatenate([jax.nn.log_sigmoid(-outputs), zero], axis=1)
+    return jnp.concatenate([zero, passed], axis=1) + stopped

@@ -71,6 +71,27 @@ def test_layout_without_splits(source):
     assert {s: len(v.knees) for s, v in list_knees(source / "train").items()} == {"train": 3}
 
 
+def test_more_training_radiographs_join_the_training_split_only_on_request(source):
+    write(source, "train_more/4/101L.png", 0)
+    assert len(list_knees(source)["train"].knees) == 3
+    found = list_knees(source, more=True)
+    assert [(k.subject, k.side, k.kl) for k in found["train"].knees[3:]] == [("101", "left", 4)]
+    assert len(found["validation"].knees) == 1
+    assert {c.name: c.more for c in Builder.BUILDER_CONFIGS}["grades224"]
+    assert not {c.name: c.more for c in Builder.BUILDER_CONFIGS}["square224"]
+    write(source, "train_more/1/200R.png", 0)
+    with pytest.raises(InputError, match="patient 200 in validation and in train"):
+        list_knees(source, more=True)
+
+
+def test_more_training_radiographs_must_be_there(source):
+    with pytest.raises(InputError, match="train_more, expected train/ and train_more/"):
+        list_knees(source, more=True)
+    write(source, "train_more/4/100L.png", 0)
+    with pytest.raises(InputError, match="left knee of 100 a second time"):
+        list_knees(source, more=True)
+
+
 @pytest.mark.parametrize("name", ["100.png", "normaL.png", "100l.png", "100LR.txt"])
 def test_a_name_without_side_is_listed(source, name):
     write(source, "train/1/7L.png", 0)

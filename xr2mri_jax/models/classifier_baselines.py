@@ -28,12 +28,14 @@ class WidthSpec:
       width: channels of its first convolutions; deeper ones have multiples of it.
       dropout: share of the features dropped in training, in [0, 1).
       classes: how many logits.
+      head: as of `siamese_gap.SiameseGapSpec`.
     """
 
     image_shape: tuple[int, ...] = (224, 224)
     width: int = 32
     dropout: float = 0.2
     classes: int = 2
+    head: str = "nominal"
 
 
 class _Classifier(nn.Module):
@@ -45,7 +47,7 @@ class _Classifier(nn.Module):
 
     def setup(self) -> None:
         self.body = self.make_body()
-        self.head = nn.Dense(self.spec.classes, kernel_init=initialiser(1.0))
+        self.head = siamese_gap.last_layer(self.spec.classes, self.spec.head)
 
     def make_body(self) -> nn.Module:
         """The convolutions."""
@@ -62,7 +64,7 @@ class _Classifier(nn.Module):
         features = self.features(xray, train)
         if train and keys is not None and self.spec.dropout:
             features = dropped(features, self.spec.dropout, keys)
-        return self.head(features)
+        return siamese_gap.class_logits(self.head(features), self.spec.head)
 
 
 class DeepSiamese(_Classifier):
@@ -192,6 +194,11 @@ class Kind:
             raise InputError(
                 f"{self._name}: found width {checked.width}, classes {checked.classes}, dropout "
                 f"{checked.dropout}, expected at least 1, at least 2, in [0, 1)"
+            )
+        if checked.head not in siamese_gap.HEADS:
+            raise InputError(
+                f"{self._name}.head: found {checked.head!r}, expected "
+                f"{' or '.join(siamese_gap.HEADS)}"
             )
         return checked
 

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from xr2mri_jax import losses
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
 from xr2mri_jax.models.convolution import NormalisedConvolution
@@ -21,6 +22,7 @@ from xr2mri_jax.models.layers import Dtype, initialiser
 CROP, PATCH, FIRST_ROW = 299, 128, 99
 POOLING = ("average", "maximum")
 BRANCHES = ("added", "concatenated")
+HEADS = ("nominal", "ordinal")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,8 @@ class SiameseGapSpec:
       branches: how the two patches' features meet, "added" or "concatenated".
       dropout: share of the features dropped in training, in [0, 1).
       classes: how many logits.
+      head: "nominal", a linear output for each class, or "ordinal", one for each boundary between
+        neighbouring classes, from which the logits are computed (`losses.continuation_ratio`).
     """
 
     image_shape: tuple[int, ...] = (224, 224)
@@ -46,6 +50,7 @@ class SiameseGapSpec:
     branches: str = "added"
     dropout: float = 0.2
     classes: int = 2
+    head: str = "nominal"
 
 
 def patch_places(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -93,6 +98,16 @@ def dropped(features: jax.Array, rate: float, keys: jax.Array) -> jax.Array:
     """Dropout with a key for each example: [b, n] and key[b]; the scale is kept."""
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, features.shape[1:]))(keys)
     return jnp.where(kept, features / (1 - rate), 0.0)
+
+
+def last_layer(classes: int, head: str) -> nn.Dense:
+    """The linear layer of a head of HEADS."""
+    return nn.Dense(classes - (head == "ordinal"), kernel_init=initialiser(1.0))
+
+
+def class_logits(outputs: jax.Array, head: str) -> jax.Array:
+    """The last layer's outputs to logits f32[b, classes], whose softmax is the probability."""
+    return losses.continuation_ratio(outputs) if head == "ordinal" else outputs
 
 
 def average(x: jax.Array) -> jax.Array:
@@ -154,7 +169,7 @@ class SiameseGap(nn.Module):
 
     def setup(self) -> None:
         self.branch = Branch(self.spec, self.axis_name, self.dtype)
-        self.head = nn.Dense(self.spec.classes, kernel_init=initialiser(1.0))
+        self.head = last_layer(self.spec.classes, self.spec.head)
 
     def maps(
         self,
@@ -180,7 +195,7 @@ class SiameseGap(nn.Module):
 
     def classify(self, pooled: jax.Array) -> jax.Array:
         """f32[b, n] from `pooled` to logits f32[b, classes]."""
-        return self.head(pooled)
+        return class_logits(self.head(pooled), self.spec.head)
 
     def features(self, xray: jax.Array, train: bool = False) -> jax.Array:
         """Radiograph to the pooled features f32[b, n] that the last layer sees."""
@@ -193,7 +208,7 @@ class SiameseGap(nn.Module):
         features = self.features(xray, train)
         if train and keys is not None and self.spec.dropout:
             features = dropped(features, self.spec.dropout, keys)
-        return self.head(features)
+        return self.classify(features)
 
 
 def read_spec(spec: Mapping[str, Any]) -> SiameseGapSpec:
@@ -221,6 +236,7 @@ def read_spec(spec: Mapping[str, Any]) -> SiameseGapSpec:
     for name, value, known in (
         ("pooling", checked.pooling, POOLING),
         ("branches", checked.branches, BRANCHES),
+        ("head", checked.head, HEADS),
     ):
         if value not in known:
             raise InputError(f"siamese_gap.{name}: found {value!r}, expected {' or '.join(known)}")

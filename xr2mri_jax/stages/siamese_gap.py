@@ -1,6 +1,7 @@
 """The stage of the classifier of early osteoarthritis: Kellgren-Lawrence grade of a radiograph."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,11 +11,15 @@ import numpy as np
 from xr2mri_jax import losses, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
-from xr2mri_jax.metrics import classification
+from xr2mri_jax.metrics import classification, grading
 from xr2mri_jax.models import classifiers
-from xr2mri_jax.stages import base, earlier, pictures
+from xr2mri_jax.stages import base, earlier, packaged, pictures
 
 COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
+# Keys of the spec in which a network may differ from the one that it starts from; those of HEAD
+# belong to its last layer.
+HEAD = ("classes", "head")
+FREE = ("image_shape", "dropout", *HEAD)
 DEFAULTS = {
     "model": {"classifier": {}},
     "loss": {"label_smoothing": 0.1},
@@ -37,7 +42,8 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     Args:
       config: plain values.
       stored: the resolved config of the run to continue, with its earlier workdir; None for a new
-        run, which starts from the network in classifier_workdir, if given.
+        run, which starts from the network in classifier_workdir, if given: a run's folder or that
+        of a packaged grader. Where the classes or the head differ, the last layer is new.
 
     Raises:
       InputError: if the grades or a number are invalid, or a workdir has no run.
@@ -57,12 +63,26 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")
     )
     if folder and stored is None:
-        source = earlier.workdir_of("classifier_workdir", folder, COMMAND)
+        source = _source(folder)
+        found = _spec_of(source)
         # The network must have the same widths; the radiographs may have another size.
-        free = {key: value for key, value in spec.items() if key not in ("image_shape", "dropout")}
-        earlier.model_spec(source, "classifier", free)
+        fixed = {key: value for key, value in spec.items() if key not in FREE}
+        earlier.agreed(found, "classifier", fixed, source)
         folder = str(source.resolve())
     return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
+
+
+def _source(folder: str) -> Path:
+    if packaged.is_packaged(Path(folder)):
+        return Path(folder)
+    return earlier.workdir_of("classifier_workdir", folder, COMMAND)
+
+
+def _spec_of(source: Path) -> dict[str, Any]:
+    """The full spec of the classifier in a packaged grader or a run."""
+    if packaged.is_packaged(source):
+        return classifiers.full_spec(packaged.network(source))
+    return classifiers.full_spec(earlier.model_spec(source, "classifier", {}))
 
 
 class SiameseGapStage:
@@ -70,17 +90,18 @@ class SiameseGapStage:
 
     Attributes:
       spec, grades: see `base.Classifies`.
+      chosen_by: the metric of `summarise` by which the best checkpoint is chosen: "auc" of two
+        grades, "quadratic_kappa" of more.
     """
 
     name = "siamese_gap"
     fields: tuple[str, ...] = ("xray", "kl")
-    # The best checkpoint by this metric of `summarise` is used.
-    chosen_by = "auc"
 
     def __init__(self, config: Any):
         """Takes a config's model.classifier, data.grades, loss, precision, classifier_workdir."""
         self.spec = dict(config["model"]["classifier"])
         self.grades = tuple(config["data"]["grades"])
+        self.chosen_by = "auc" if len(self.grades) == 2 else "quadratic_kappa"
         self.weights = dict(config["loss"])
         self.classifier_workdir = config.get("classifier_workdir", "")
         dtype = base.compute_dtype(config["precision"])
@@ -94,16 +115,23 @@ class SiameseGapStage:
         return variables["params"], variables.get("batch_stats", {})
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
-        """See `base.Stage`: the averaged network of classifier_workdir, if given."""
+        """See `base.Stage`: the (averaged) network of classifier_workdir, if given."""
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         base.require_shape(batch, "kl", (), "data.grades")
         made = base.created(self, rng)
         if not self.classifier_workdir:
             return made
-        source = earlier.workdir_of("classifier_workdir", self.classifier_workdir, COMMAND)
-        state = workdir.load_state(source)
-        found = state["ema_params"], state.get("model_state", {})
+        source = _source(self.classifier_workdir)
+        if packaged.is_packaged(source):
+            params, model_state = packaged.variables(source)
+        else:
+            state = workdir.load_state(source)
+            params, model_state = state["ema_params"], state.get("model_state", {})
+        before = _spec_of(source)
+        if any(before[key] != self.spec[key] for key in HEAD):
+            params = {**params, "head": made[0]["head"]}
+        found = params, model_state
         workdir.require_shapes(source, found, made)
         return found
 
@@ -152,17 +180,30 @@ class SiameseGapStage:
         # With more than two classes: the upper half of the grades against the lower.
         upper = len(self.grades) // 2
         score = jnp.sum(probability[:, upper:], axis=1)
-        return {
+        called = jnp.argmax(logits, axis=1)
+        values = {
             "loss": losses.cross_entropy(logits, label),
-            "accuracy": (jnp.argmax(logits, axis=1) == label).astype(jnp.float32),
+            "accuracy": (called == label).astype(jnp.float32),
             **classification.histogram(score, label >= upper),
         }
+        if len(self.grades) > 2:
+            values["confusion"] = grading.confusion_of_each(called, label, len(self.grades))
+        return values
 
     def summarise(self, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
-        """The metrics of a split from the merged results of `evaluate`, with AUC."""
+        """The metrics of a split from the merged results of `evaluate`, with AUC.
+
+        Of more than two grades also those of `grading.from_confusion`; `balanced_accuracy` is then
+        the mean recall of the grades.
+        """
         counts = {name: np.asarray(total[name].sum) for name in ("positives", "negatives")}
-        means = {name: mean for name, mean in total.items() if name not in counts}
-        return {**metrics.compute(means), **classification.from_histogram(**counts)}
+        means = {n: mean for n, mean in total.items() if n not in (*counts, "confusion")}
+        found = {**metrics.compute(means), **classification.from_histogram(**counts)}
+        if "confusion" in total:
+            size = len(self.grades)
+            seen = np.asarray(total["confusion"].sum).reshape(size, size)
+            found |= grading.from_confusion(seen)
+        return found
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
         """The radiographs in a row, with grades and probabilities of the highest class."""

@@ -22,10 +22,12 @@ class KneeXrayConfig(tfds.core.BuilderConfig):
     Attributes:
       image_shape: (h, w) in pixels.
       boxed: whether a radiograph is shown in the canonical box, as the generator sees it.
+      more: whether the folder train_more belongs to the training split too, for five grades.
     """
 
     image_shape: tuple[int, int] = (128, 128)
     boxed: bool = False
+    more: bool = False
 
 
 class Builder(FilesBuilder):
@@ -39,6 +41,12 @@ class Builder(FilesBuilder):
     BUILDER_CONFIGS: ClassVar[list[KneeXrayConfig]] = [
         KneeXrayConfig(name="square128", description="128 x 128 pixels", image_shape=(128, 128)),
         KneeXrayConfig(name="square224", description="224 x 224 pixels", image_shape=(224, 224)),
+        KneeXrayConfig(
+            name="grades224",
+            description="224 x 224 pixels, train_more too",
+            image_shape=(224, 224),
+            more=True,
+        ),
         KneeXrayConfig(name="box128", description="in the canonical box", boxed=True),
     ]
     OPTIONS = XrayOptions
@@ -63,7 +71,8 @@ class Builder(FilesBuilder):
 
     def plan(self, source: Path) -> Work:
         """Every file of every split; those without a knee's name are unusable from the start."""
-        tasks = {split: _files(listing) for split, listing in list_knees(source).items()}
+        listings = list_knees(source, self.builder_config.more)
+        tasks = {split: _files(listing) for split, listing in listings.items()}
         function = functools.partial(
             make_radiograph,
             self.builder_config.image_shape,

@@ -11,6 +11,8 @@ from xr2mri_jax.errors import InputError
 GRADES = ("0", "1", "2", "3", "4")
 # Folder names of the splits and what the dataset calls them.
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
+# Further training radiographs, which only some configs of the dataset read.
+MORE = "train_more"
 _KNEE = re.compile(r"(?P<subject>.*\d)[_-]?(?P<side>[LR])")
 _SIDES = {"L": "left", "R": "right"}
 
@@ -31,11 +33,12 @@ class Listing(NamedTuple):
     broken: tuple[tuple[Path, str], ...]
 
 
-def list_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
+def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, Listing]:
     """Lists SOURCE/{train,val,test}/{0..4}/<ID><L|R>.<ext>, or SOURCE/{0..4}/... as one split.
 
     Args:
       source: the folder. Files whose name begins with a dot are left out.
+      more: whether SOURCE/train_more/{0..4}/... belongs to the training split too.
 
     Returns:
       {"train": ..., "validation": ..., "test": ...}, of these what is there, sorted by file name;
@@ -43,7 +46,7 @@ def list_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
 
     Raises:
       InputError: the folder is not there, has neither layout, no radiograph at all, the same knee
-        twice in a split, or one patient in two splits.
+        twice in a split, one patient in two splits, or no train_more although it is asked for.
     """
     root = Path(source)
     if not root.is_dir():
@@ -57,6 +60,8 @@ def list_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
             "SOURCE/{train,val}/{0..4}/<ID><L|R>.png or SOURCE/{0..4}/<ID><L|R>.png"
         )
     listings = {name: _list_split(folder) for name, folder in folders.items()}
+    if more:
+        listings["train"] = _with_more(root, listings.get("train"))
     for name, listing in listings.items():
         if not listing.knees:
             raise InputError(
@@ -65,6 +70,15 @@ def list_knees(source: str | os.PathLike[str]) -> dict[str, Listing]:
         _require_unique(listing.knees)
     _require_apart(listings)
     return listings
+
+
+def _with_more(root: Path, train: Listing | None) -> Listing:
+    folder = root / MORE
+    if train is None or not folder.is_dir():
+        missing = folder if train is not None else root / "train"
+        raise InputError(f"--source={root}: found no folder {missing}, expected train/ and {MORE}/")
+    added = _list_split(folder)
+    return Listing(train.knees + added.knees, train.broken + added.broken)
 
 
 def _list_split(folder: Path) -> Listing:
