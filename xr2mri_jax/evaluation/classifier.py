@@ -7,6 +7,7 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.data import passes, selection
+from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import statistics, verdict
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.metrics import calibration, classification
@@ -50,8 +51,8 @@ def evaluate(
     Returns:
       metrics with the keys n, subjects, verdict, convention, model (accuracy, balanced_accuracy,
       sensitivity, specificity, auc, quadratic_kappa, each with interval), per_grade, calibration,
-      threshold, chosen_threshold. Cases have the logits and the calibrated probability of each
-      grade.
+      threshold, chosen_threshold; of more than two grades also grades, see `grades.evaluate`.
+      Cases have the logits and the calibrated probability of each grade.
 
     Raises:
       InputError: where the split or a field is missing.
@@ -60,12 +61,11 @@ def evaluate(
     found, about, xrays = apply(logits, builder, data, split, batch_size)
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
     held_out = data["held_out"] > 0 and split != data["train_split"]
-    known = apply(logits, builder, data, data["train_split"], batch_size) if held_out else None
+    known = _known(logits, builder, data, batch_size) if held_out else None
     temperature, threshold, youden = 1.0, None, None
     if known is not None:
-        known_label = np.array([grades.index(int(kl)) for kl in known[1]["kl"]])
-        temperature = calibration.fit_temperature(known[0], known_label)
-        scored = _score(known[0], temperature), _positive(known_label, grades)
+        temperature = calibration.fit_temperature(*known)
+        scored = _score(known.logits, temperature), _positive(known.label, grades)
         threshold = classification.threshold_for_sensitivity(*scored, SENSITIVITY)
         youden = classification.threshold_by_youden(*scored)
     metrics: dict[str, Any] = {
@@ -107,6 +107,11 @@ def evaluate(
         **{f"logit_kl{g}": np.round(found[:, i], 5).tolist() for i, g in enumerate(grades)},
         **{f"probability_kl{g}": probability[:, i].round(5).tolist() for i, g in enumerate(grades)},
     }
+    if len(grades) > 2:
+        metrics["grades"], of_cases = ordered.evaluate(
+            found, label, grades, about["subject"], temperature=temperature, known=known, seed=seed
+        )
+        columns |= of_cases
     correct = (found.argmax(axis=1) == label).astype(np.float64)
     return Result(metrics, columns, {MODEL: {"accuracy": correct}}, xrays)
 
@@ -164,7 +169,7 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
             f"{at['wanted_sensitivity']:.2f} on held-out training patients: sensitivity "
             f"{at['sensitivity']:.3f}, specificity {at['specificity']:.3f}."
         )
-    return lines
+    return lines + (ordered.findings(metrics["grades"]) if "grades" in metrics else [])
 
 
 def apply(
@@ -200,6 +205,13 @@ def apply(
     title = f"radiographs of {split}"
     (found, xrays), about = passes.answers(both, source, split, batch_size, title)
     return found.astype(np.float64), about, xrays
+
+
+def _known(logits: Logits, builder: Any, data: Mapping[str, Any], batch_size: int) -> ordered.Known:
+    """The logits and classes of the held-out patients of the training split."""
+    found, about, _ = apply(logits, builder, data, data["train_split"], batch_size)
+    grades = list(data["grades"])
+    return ordered.Known(found, np.array([grades.index(int(kl)) for kl in about["kl"]]))
 
 
 def _positive(label: np.ndarray, grades: Sequence[int]) -> np.ndarray:

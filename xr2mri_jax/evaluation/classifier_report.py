@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from xr2mri_jax.evaluation import grades
 from xr2mri_jax.evaluation.classifier import findings
 from xr2mri_jax.presentation import figures, report
 from xr2mri_jax.presentation.parts import Lines, Page, Picture, Row, Section, Table
@@ -21,13 +22,7 @@ NAMES = {
 def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
     """The page; arguments as for `report.page`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    rows = []
-    for name, label in NAMES.items():
-        entry = metrics[MODEL][name]
-        ends = "one subject"
-        if entry["ci95"] is not None:
-            ends = f"{entry['ci95'][0]:.3f} to {entry['ci95'][1]:.3f}"
-        rows.append(Row(label, [f"{entry['mean']:.3f}", ends]))
+    rows = [_row(label, metrics[MODEL][name]) for name, label in NAMES.items()]
     caption = "All higher is better; intervals by resampled subjects."
     diagram = Picture(
         figures.reliability(metrics["calibration"]["reliability"]),
@@ -38,7 +33,35 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
     sections = [
         Section("What was found", [Lines(findings(metrics))]),
         Section("Metrics", [Table(caption, ["metric", "value", "95 %"], rows)]),
+        *([_grades(metrics)] if "grades" in metrics else []),
         Section("Calibration", [diagram]),
         Section("How it was measured", report.measured(metrics, evaluated)),
     ]
     return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])
+
+
+def _row(label: str, entry: Mapping[str, Any]) -> Row:
+    ends = "one subject"
+    if entry["ci95"] is not None:
+        ends = f"{entry['ci95'][0]:.3f} to {entry['ci95'][1]:.3f}"
+    return Row(label, [f"{entry['mean']:.3f}", ends])
+
+
+def _grades(metrics: Mapping[str, Any]) -> Section:
+    """The metrics of the grades and the confusion matrix."""
+    found = metrics["grades"]
+    rows = [_row(grades.name_of(n), e) for n, e in found.items() if "ci95" in e]
+    names = list(metrics["per_grade"])
+    matrix = [
+        Row(f"grade {name}", [str(count) for count in counts])
+        for name, counts in zip(names, found["confusion"], strict=True)
+    ]
+    heads = ["true grade", *(f"called {name}" for name in names)]
+    caption = "The most likely grade against the true one; intervals by resampled subjects."
+    return Section(
+        "Grades",
+        [
+            Table(caption, ["metric", "value", "95 %"], rows),
+            Table("Confusion matrix: knees of each true grade by their grade.", heads, matrix),
+        ],
+    )

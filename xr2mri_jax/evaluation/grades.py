@@ -1,0 +1,143 @@
+"""Evaluation of a classifier of more than two grades: how near the grades are, how sure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.metrics import classification, conformal, grading
+
+CONVENTION = {
+    "grade": "the most likely one",
+    "balanced_accuracy": "mean recall of the grades",
+    "quadratic_kappa": "of the grade and the true one, weights (i - j)^2",
+    "auc_from_G": "of the probability of grade G and more",
+    "coverage": "share of true grades in the conformal sets, which are fitted on the held-out "
+    f"patients of the training split for {conformal.COVERAGE:g}",
+}
+NAMES = {
+    "quadratic_kappa": "quadratic kappa",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "mean_absolute_error": "mean absolute error, grades",
+    "coverage": "coverage of the sets",
+    "set_size": "grades in a set",
+}
+
+
+class Known(NamedTuple):
+    """Examples that calibrate: logits f[n, k], class i[n] in 0..k-1."""
+
+    logits: np.ndarray
+    label: np.ndarray
+
+
+def evaluate(
+    logits: np.ndarray,
+    label: np.ndarray,
+    grades: Sequence[int],
+    subjects: Sequence[Any],
+    *,
+    temperature: float = 1.0,
+    known: Known | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """The metrics of a set and the columns of its cases.
+
+    Args:
+      logits: f[n, k].
+      label: i[n] in 0..k-1.
+      grades: k grades.
+      subjects: n names.
+      temperature: of the probabilities.
+      known: the held-out patients, for the conformal sets; None: no sets.
+      seed: of the bootstrap.
+
+    Returns:
+      Metrics: those of `grading.from_confusion`, recall_klG, auc_from_G for the grades that are
+      present, coverage and set_size, each with interval; confusion (true grades in rows);
+      conformal (limit and coverage wanted). Columns: grade, expected_grade, and grade_set.
+    """
+    probability = special.softmax(logits / temperature, axis=1)
+    columns = {
+        "grade": [str(grades[i]) for i in probability.argmax(axis=1)],
+        "expected_grade": (probability @ np.asarray(grades, float)).round(4).tolist(),
+    }
+    included, limit = None, None
+    if known is not None:
+        held_out = special.softmax(known.logits / temperature, axis=1)
+        limit = conformal.fit(held_out, known.label)
+        included = conformal.sets(probability, limit)
+        columns["grade_set"] = [set_text(row, grades) for row in included]
+    present = np.unique(label)
+
+    def measure(chosen: np.ndarray) -> dict[str, float] | None:
+        if len(np.unique(label[chosen])) < len(present):
+            return None
+        found = measured(probability[chosen], label[chosen], grades)
+        if included is not None:
+            own = included[chosen, label[chosen]]
+            found |= {"coverage": float(own.mean())}
+            found |= {"set_size": float(included[chosen].sum(axis=1).mean())}
+        return found
+
+    metrics: dict[str, Any] = {
+        "convention": CONVENTION,
+        **statistics.estimates_of_whole(measure, subjects, seed),
+        "confusion": grading.confusion(probability.argmax(axis=1), label, len(grades)).tolist(),
+    }
+    if limit is not None:
+        metrics["conformal"] = {"coverage_wanted": conformal.COVERAGE, "limit": limit}
+    return metrics, columns
+
+
+def measured(probability: np.ndarray, label: np.ndarray, grades: Sequence[int]) -> dict[str, float]:
+    """The metrics of probabilities f[n, k] and classes i[n], without sets, see `evaluate`."""
+    counts = grading.confusion(probability.argmax(axis=1), label, len(grades))
+    found = grading.from_confusion(counts)
+    for grade, recall in zip(grades, grading.recalls(counts), strict=True):
+        if np.isfinite(recall):
+            found[f"recall_kl{grade}"] = float(recall)
+    for place, grade in enumerate(grades[1:], 1):
+        positive = (label >= place).astype(np.int64)
+        if 0 < positive.sum() < len(positive):
+            score = probability[:, place:].sum(axis=1)
+            found[f"auc_from_{grade}"] = classification.auc(score, positive)
+    return found
+
+
+def set_text(included: np.ndarray, grades: Sequence[int]) -> str:
+    """The grades of a set with blanks between them, "1 2", from bool[k]."""
+    return " ".join(str(grade) for grade, has in zip(grades, included, strict=True) if has)
+
+
+def findings(metrics: Mapping[str, Any]) -> list[str]:
+    """What the numbers of `evaluate` say, in sentences."""
+    lines = [
+        f"Grade: quadratic kappa {_told(metrics['quadratic_kappa'])}, accuracy "
+        f"{_told(metrics['accuracy'])}, balanced accuracy {_told(metrics['balanced_accuracy'])}, "
+        f"mean absolute error {_told(metrics['mean_absolute_error'])}."
+    ]
+    if "coverage" in metrics:
+        lines.append(
+            f"Sets of neighbouring grades, fitted for {metrics['conformal']['coverage_wanted']:g}: "
+            f"{_told(metrics['coverage'])} contain the true grade; they have "
+            f"{metrics['set_size']['mean']:.2f} grades on average."
+        )
+    return lines
+
+
+def name_of(metric: str) -> str:
+    """What a metric of `evaluate` is called on the page."""
+    if metric.startswith("recall_kl"):
+        return f"recall of grade {metric.removeprefix('recall_kl')}"
+    if metric.startswith("auc_from_"):
+        return f"AUC of grade {metric.removeprefix('auc_from_')} and more"
+    return NAMES[metric]
+
+
+def _told(entry: Mapping[str, Any]) -> str:
+    ends = entry["ci95"]
+    return f"{entry['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")

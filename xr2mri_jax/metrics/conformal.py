@@ -1,0 +1,76 @@
+"""Conformal sets of ordered grades: neighbouring grades that contain the true one at a set rate.
+
+Split conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world") with sets
+that grow from the most likely grade to its more likely neighbour, so that they have no gaps (Lu et
+al. 2022, arXiv 2207.02238). The score of a grade is the probability of the grades before it, so
+that the most likely grade is always in the set.
+"""
+
+from typing import Any
+
+import numpy as np
+
+COVERAGE = 0.9
+
+
+def scores(probability: Any) -> np.ndarray:
+    """The probability of the grades that a set takes in before each grade.
+
+    Args:
+      probability: f[n, k], rows that sum to 1.
+
+    Returns:
+      f64[n, k] in [0, 1], 0 for the most likely grade; of neighbours as likely the lower one first.
+
+    Raises:
+      ValueError: if it is no matrix or a row does not sum to 1.
+    """
+    p = np.asarray(probability, np.float64)
+    if p.ndim != 2 or not np.allclose(p.sum(axis=1), 1, atol=1e-4):
+        raise ValueError(f"probabilities {p.shape}, expected rows that sum to 1")
+    rows, classes = np.arange(len(p)), p.shape[1]
+    # A border of impossible grades on both sides.
+    wide = np.pad(p, ((0, 0), (1, 1)), constant_values=-1.0)
+    low = high = p.argmax(axis=1)
+    found = np.zeros(p.shape)
+    mass = p[rows, low]
+    for _ in range(classes - 1):
+        down = wide[rows, low] >= wide[rows, high + 2]
+        added = np.where(down, low - 1, high + 1)
+        found[rows, added] = mass
+        mass = mass + p[rows, added]
+        low, high = np.where(down, added, low), np.where(down, high, added)
+    return np.clip(found, 0, 1)
+
+
+def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> float:
+    """The largest score that a grade in the set may have.
+
+    Args:
+      probability: f[n, k] of examples that were not trained on.
+      label: i[n] in 0..k-1.
+      coverage: the share of true grades that the sets contain, in (0, 1).
+
+    Returns:
+      The ceil((n + 1) * coverage)-th smallest score of the true grades; 1, which every grade has at
+      most, where there are fewer.
+
+    Raises:
+      ValueError: if shapes do not match or the coverage is outside.
+    """
+    label = np.asarray(label, np.int64)
+    if not 0 < coverage < 1 or label.shape != np.shape(probability)[:1]:
+        raise ValueError(f"coverage {coverage}, {label.shape} labels of {np.shape(probability)}")
+    own = np.sort(scores(probability)[np.arange(len(label)), label])
+    rank = int(np.ceil((len(own) + 1) * coverage - 1e-9))
+    return float(own[rank - 1]) if rank <= len(own) else 1.0
+
+
+def sets(probability: Any, limit: float) -> np.ndarray:
+    """Which grades are in the sets: bool[n, k], in every row one run of neighbours.
+
+    Args:
+      probability: f[n, k], rows that sum to 1.
+      limit: of `fit`.
+    """
+    return scores(probability) <= limit
