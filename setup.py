@@ -78,7 +78,7 @@ setup(
         "xr2mri_jax": ["py.typed", "datasets/*/*.md", "datasets/*/*.txt", "datasets/*/*.bib"],
         "xr2mri_jax.samples": ["*.png"],
         "xr2mri_jax.presentation": ["templates/*.html", "static/*", "static/niivue/*"],
-        "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md"],
+        "xr2mri_jax.inference.knee_grader": ["*.npz", "*.json", "*.md", "five_grades/*"],
         "xr2mri_jax.preprocess.joint_centre": ["*.npz", "*.md"],
         "xr2mri_jax.inference.knee_generator": ["*.npz", "*.json", "*.md"],
         "xr2mri_jax.preprocess.knee_finder": ["*.npz", "*.md"],

@@ -89,8 +89,8 @@ def _grades(config: ml_collections.ConfigDict) -> None:
     _model(config, image_shape=(224, 224), classes=5, head="ordinal")
     config.data.update(dataset="knee_xray/grades224", grades=(0, 1, 2, 3, 4), mixup=0.0)
     config.optimizer.update(learning_rate=1e-3, muon_learning_rate=0.01, warmup_steps=32)
-    # 3487 radiographs are not held out; balanced, an epoch has 201 steps.
-    config.update(steps=900, log_every=15, eval_every=75, checkpoint_every=75)
+    # 3462 radiographs are not held out; balanced, an epoch has about 200 steps.
+    config.update(steps=600, log_every=15, eval_every=75, checkpoint_every=75)
 
 
 def _phantom(config: ml_collections.ConfigDict) -> None:

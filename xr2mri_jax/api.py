@@ -42,6 +42,11 @@ class Grade:
       distance: to the training radiographs; above 1: unlike them; None: not known of the model.
       warnings: what was doubtful, a clause each.
       joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is not known.
+      grade: the most likely Kellgren-Lawrence grade; None: the model tells two grades only.
+      probabilities: by grade, sum 1; None as `grade`.
+      expected_grade: the mean of the grades by their probabilities; None as `grade`.
+      grade_set: neighbouring grades that contain the true one in 9 of 10 knees; None as `grade`, or
+        not calibrated.
     """
 
     side: str
@@ -50,6 +55,10 @@ class Grade:
     distance: float | None
     warnings: tuple[str, ...]
     joint_space_mm: tuple[float, float] | None = None
+    grade: int | None = None
+    probabilities: Mapping[int, float] | None = None
+    expected_grade: float | None = None
+    grade_set: tuple[int, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +135,7 @@ def grade(
     spacing: float | None = None,
     clahe: bool = False,
 ) -> tuple[Grade, ...]:
-    """Grades every knee of a radiograph: early osteoarthritis, grade 2 against 0.
+    """Grades every knee of a radiograph: grades 0 to 4, and early osteoarthritis, 2 against 0.
 
     Args:
       xray, side, spacing: as for `predict`.
@@ -152,6 +161,7 @@ def grade(
             row.distance,
             tuple(row.warning.split("; ")) if row.warning else (),
             row.joint_space_mm,
+            *(() if row.reading is None else dataclasses.astuple(row.reading)),
         )
         for row in rows
         if row.probability is not None

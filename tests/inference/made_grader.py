@@ -1,5 +1,6 @@
 """Graders of a few thousand random numbers, a run's folder of one, and a made dataset."""
 
+import dataclasses
 import types
 
 import jax
@@ -10,6 +11,7 @@ from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.training import config as recipe
 
@@ -35,9 +37,10 @@ def config():
     return stages.resolve(made)
 
 
-def arrays(seed=0):
+def arrays(seed=0, resolved=None):
     """Params and batch statistics; shapes alone are compiled, which is faster."""
-    shapes = jax.eval_shape(stages.make_stage(config()).create, jax.random.key(0))
+    stage = stages.make_stage(config() if resolved is None else resolved)
+    shapes = jax.eval_shape(stage.create, jax.random.key(0))
     rng = np.random.default_rng(seed)
     params = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(x.dtype), shapes[0])
     state = jax.tree.map(lambda x: rng.uniform(0.5, 1.5, x.shape).astype(x.dtype), shapes[1])
@@ -68,10 +71,24 @@ def grader():
     )
 
 
+def grader_of_five(seed=3):
+    """A whole one of grades 0 to 4 with an ordinal head, for the same radiographs as `grader`."""
+    one, network = grader(), {**NETWORK, "classes": 5, "head": "ordinal"}
+    rng = np.random.default_rng(seed)
+    head = {"kernel": rng.normal(0, 1, (24, 4)), "bias": rng.normal(0, 1, 4)}
+    return dataclasses.replace(
+        one,
+        network=classifiers.full_spec(network),
+        grades=(0, 1, 2, 3, 4),
+        params={**one.params, "head": form.rounded(head)},
+        calibration=dataclasses.replace(one.calibration, set_limit=0.6),
+    )
+
+
 def write_run(folder, resolved=None):
     """A run's folder with a checkpoint of step 3."""
     resolved = config() if resolved is None else resolved
-    params, state = arrays()
+    params, state = arrays(resolved=resolved)
     stored = {"params": params, "ema_params": params, "model_state": state, "step": np.asarray(3)}
     workdir.write_config(folder, resolved)
     workdir.write_step(folder, 3, stored, {"input": [], "record": {}}, resolved, 1)

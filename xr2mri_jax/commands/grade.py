@@ -1,4 +1,4 @@
-"""Grades radiographs for early knee osteoarthritis: Kellgren-Lawrence grade 2 against 0.
+"""Grades radiographs of knees: Kellgren-Lawrence grades 0 to 4, and grade 2 against 0.
 
 xr2mri grade --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
     [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe]

@@ -1,6 +1,6 @@
 """Packages a siamese_gap training run as the grader that `xr2mri grade` uses.
 
-xr2mri ship_grader --workdir=RUN [--output=NEW_FOLDER] [--equalised] [--views]
+xr2mri ship_grader --workdir=RUN [--output=NEW_FOLDER] [--equalised] [--views] [--compact]
 """
 
 from absl import flags
@@ -12,12 +12,15 @@ _OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package'
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "folder of the prepared dataset; default: as in training"
 )
-_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the one with the best AUC")
+_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the one that evaluate takes")
 _EQUALISED = flags.DEFINE_bool(
     "equalised", False, "the contrast of the source files had been equalised adaptively"
 )
 _VIEWS = flags.DEFINE_bool(
     "views", False, "average over slightly moved views of each radiograph (test-time augmentation)"
+)
+_COMPACT = flags.DEFINE_bool(
+    "compact", False, "round the kernels further, which halves the size of the file"
 )
 
 
@@ -32,6 +35,7 @@ def main() -> None:
         _STEP.value,
         _EQUALISED.value,
         _VIEWS.value,
+        _COMPACT.value,
     )
     found = grader.calibration
     assert found is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
@@ -17,9 +18,9 @@ from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
-from xr2mri_jax.inference.knee_grader.load import SHIPPED
+from xr2mri_jax.inference.knee_grader.load import SHIPPED, SHIPPED_GRADES
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
-from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.metrics import calibration, classification, conformal
 from xr2mri_jax.training.trained import load_chosen
 
 SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
@@ -40,6 +41,7 @@ def make_grader(
     step: int | None = None,
     batch_size: int = 32,
     views: bool = False,
+    compact: bool = False,
 ) -> KneeGrader:
     """The grader of a run: weights rounded to float16, then calibrated with these.
 
@@ -49,12 +51,15 @@ def make_grader(
       step: which checkpoint; None: the one that launch/evaluate.py takes.
       batch_size: radiographs at a time.
       views: whether it averages over the views of a radiograph, when it is calibrated too.
+      compact: whether kernels are rounded further, see `form.compacted`.
 
     Raises:
       InputError: the run or its dataset cannot be used, or no patients were held out.
     """
     model = load_chosen(workdir, step)
     grader = dataclasses.replace(uncalibrated(model, workdir), views=views)
+    if compact:
+        grader = dataclasses.replace(grader, params=form.compacted(grader.params))
     data = model.config["data"]
     if not data["held_out"] > 0:
         raise InputError(
@@ -109,6 +114,9 @@ def calibrate(
             }
         )
     bins = calibration.reliability(score, positive)
+    set_limit = None
+    if logits.shape[1] > 2:
+        set_limit = conformal.fit(special.softmax(logits / temperature, axis=1), label)
     return Calibration(
         temperature,
         rows,
@@ -117,6 +125,7 @@ def calibrate(
         calibration.calibration_error(score, positive),
         len(label),
         len(set(subject)),
+        set_limit,
     )
 
 
@@ -127,12 +136,14 @@ def ship(
     step: int | None = None,
     equalised: bool = False,
     views: bool = False,
+    compact: bool = False,
 ) -> tuple[KneeGrader, Path]:
     """Makes the grader of a run and writes its files.
 
     Args:
-      workdir, data_dir, step, views: as for `make_grader`.
-      output: a new or empty folder; None: the package's own, whose model is replaced.
+      workdir, data_dir, step, views, compact: as for `make_grader`.
+      output: a new or empty folder; None: the package's own, whose model of two or of more grades
+        is replaced.
       equalised: whether the training files had been equalised adaptively before they were read.
 
     Returns:
@@ -141,11 +152,11 @@ def ship(
     Raises:
       InputError: as `make_grader`, or the folder holds other files.
     """
-    folder = Path(output) if output is not None else SHIPPED
+    folder = Path(output) if output is not None else _shipped(workdir, step)
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
-    grader = make_grader(workdir, data_dir, step, views=views)
+    grader = make_grader(workdir, data_dir, step, views=views, compact=compact)
     grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:
         form.write(folder, grader)
@@ -158,6 +169,15 @@ def ship(
             card = model_card.of_shipped(workdir, model, builder)
             files.write_text(partial / model_card.NAME, card)
     return grader, folder
+
+
+def _shipped(workdir: str | os.PathLike[str], step: int | None) -> Path:
+    """The package's folder of a run's model."""
+    return (
+        SHIPPED
+        if len(load_chosen(workdir, step).config["data"]["grades"]) == 2
+        else (SHIPPED_GRADES)
+    )
 
 
 def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) -> Seen:

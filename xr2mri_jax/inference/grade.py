@@ -1,10 +1,11 @@
-"""Radiographs to probabilities of early osteoarthritis: one file or a folder, one row per knee."""
+"""Radiographs to grades and probabilities of early osteoarthritis: one row per knee."""
 
 import concurrent.futures
 import dataclasses
+import functools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
+from xr2mri_jax.inference.grade_reading import GradeReader
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
+from xr2mri_jax.inference.judging import judged
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.inference.knee_grader.load import load_grader
-from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.inference.knee_grader.load import load_grader, load_grades
+from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import Listed, list_files, output_name
 from xr2mri_jax.io.formats import sniff
@@ -87,17 +90,17 @@ def grade(
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
-    grader = _grader(model, options)
+    grader, grades = _grader(model, options), load_grades(model)
     rows = []
     with Table(output.table) as table:
-        for row in graded(listed, grader, options, output):
+        for row in graded(listed, grader, options, output, grades):
             table.add(row)
             rows.append(row)
     if output.page is not None:
         # Imported here, because the imports for the page's figure take a second.
         from xr2mri_jax.inference import grade_page
 
-        grade_page.write(output.page, rows, grader)
+        grade_page.write(output.page, rows, grader, grades)
     if not any(row.probability is not None for row in rows):
         raise InputError(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
@@ -132,7 +135,9 @@ def grade_radiograph(
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
-    return judged(knees, grader, Network(grader, len(knees)))
+    grades = load_grades(model)
+    reader = None if grades is None else GradeReader.beside(grader, grades, len(knees))
+    return judged(knees, grader, Network(grader, len(knees)), reader)
 
 
 def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> KneeGrader:
@@ -143,15 +148,30 @@ def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> Knee
 
 
 def graded(
-    listed: Sequence[Listed], grader: KneeGrader, options: GradeOptions, output: GradeOutput
+    listed: Sequence[Listed],
+    grader: KneeGrader,
+    options: GradeOptions,
+    output: GradeOutput,
+    grades: KneeGrader | None = None,
 ) -> Iterator[GradedKnee]:
-    """Yields the rows in the files' order, while further files are read by other threads."""
-    pictures = None if output.pictures is None else KneePictures(grader)
+    """Yields the rows in the files' order, while further files are read by other threads.
+
+    With the grader `grades` of more than two grades the rows have its reading, too.
+    """
+    pictures = None if output.pictures is None else KneePictures(grader, grades)
     network = Network(grader, options.batch_size)
+    reader = None if grades is None else GradeReader.beside(grader, grades, options.batch_size)
+
+    def compile_both() -> None:
+        network.compile()
+        if reader is not None:
+            reader.network.compile()
+
+    judge = functools.partial(judged, grader=grader, network=network, reader=reader)
     waiting: list[tuple[str, FramedKnee | RefusedKnee | str]] = []
     names: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
-        compiled = pool.submit(network.compile)
+        compiled = pool.submit(compile_both)
         drawn = pictures is not None
         framed = reading.ahead(
             pool,
@@ -165,10 +185,10 @@ def graded(
             )
             if sum(isinstance(one, FramedKnee) for _, one in waiting) >= options.batch_size:
                 compiled.result()
-                yield from _rows(waiting, grader, network, pictures, output, names)
+                yield from _rows(waiting, judge, pictures, output, names)
                 waiting = []
         compiled.result()
-        yield from _rows(waiting, grader, network, pictures, output, names)
+        yield from _rows(waiting, judge, pictures, output, names)
 
 
 def framed_knees(
@@ -212,15 +232,14 @@ def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> l
 
 def _rows(
     waiting: Sequence[tuple[str, FramedKnee | RefusedKnee | str]],
-    grader: KneeGrader,
-    network: Network,
+    judge: Callable[[Sequence[FramedKnee]], list[GradedKnee]],
     pictures: KneePictures | None,
     output: GradeOutput,
     names: set[str],
 ) -> Iterator[GradedKnee]:
     """Grades the framed knees; yields all rows in the given order, refused knees included."""
     knees = [one for _, one in waiting if isinstance(one, FramedKnee)]
-    found = iter(judged(knees, grader, network))
+    found = iter(judge(knees))
     for name, one in waiting:
         if isinstance(one, str):
             yield GradedKnee(name, warning=one)
@@ -231,42 +250,8 @@ def _rows(
         row = dataclasses.replace(next(found), file=name)
         if pictures is not None and output.pictures is not None:
             picture = output.pictures / f"{output_name(name, one.side, names)}.png"
-            for ending, png in pictures.draw(one).items():
+            for ending, png in pictures.draw(one, row.reading).items():
                 with atomic_path(picture.with_stem(picture.stem + ending)) as partial:
                     partial.write_bytes(png)
             row = dataclasses.replace(row, picture=picture)
         yield row
-
-
-def judged(knees: Sequence[FramedKnee], grader: KneeGrader, network: Network) -> list[GradedKnee]:
-    """The rows of framed knees, without file and picture."""
-    rows = []
-    for first in range(0, len(knees), network.batch_size):
-        part = knees[first : first + network.batch_size]
-        logits, features = network(np.stack([knee.image for knee in part]))
-        calibration, likeness = grader.calibration, grader.likeness
-        temperature = 1.0 if calibration is None else calibration.temperature
-        probability = positive_probability(logits, temperature).tolist()
-        distance = [None] * len(part) if likeness is None else likeness.distance(features).tolist()
-        for knee, p, d in zip(part, probability, distance, strict=True):
-            notes = list(knee.notes)
-            if d is not None and d > 1:
-                notes.append(
-                    f"unlike the training radiographs (distance {d:.2f}, below 1 for 99 % of "
-                    "similar radiographs)"
-                )
-            if calibration is None:
-                notes.append("the probability is not calibrated")
-            positive = None if calibration is None else p >= calibration.threshold
-            rows.append(
-                GradedKnee(
-                    "",
-                    knee.side,
-                    p,
-                    "; ".join(notes),
-                    d,
-                    positive,
-                    joint_space_mm=knee.joint_space_mm,
-                )
-            )
-    return rows

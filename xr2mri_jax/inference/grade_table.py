@@ -5,11 +5,13 @@ import math
 import os
 from pathlib import Path
 
+from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.row_file import RowFile
 
 COLUMNS = (
     "file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture",
     "joint_space_medial_mm", "joint_space_lateral_mm",
+    "grade", *(f"probability_{grade}" for grade in range(5)), "expected_grade", "grade_set",
 )  # fmt: skip
 
 
@@ -27,6 +29,7 @@ class GradedKnee:
         there is no threshold.
       picture: path of the knee's picture; None where none was drawn.
       joint_space_mm: (medial, lateral), measured in the radiograph; None where it is not known.
+      reading: the grade; None if it was not graded or the model tells two grades only.
     """
 
     file: str
@@ -37,6 +40,7 @@ class GradedKnee:
     positive: bool | None = None
     picture: Path | None = None
     joint_space_mm: tuple[float, float] | None = None
+    reading: GradeReading | None = None
 
     def cells(self, folder: Path) -> list[str]:
         """Text by COLUMNS; the picture's path is relative to `folder`."""
@@ -50,6 +54,20 @@ class GradedKnee:
             "" if self.positive is None else str(int(self.positive)),
             drawn.replace(os.sep, "/"),
             *("" if mm is None else f"{mm:.2f}" for mm in self.joint_space_mm or (None, None)),
+            *self._grade_cells(),
+        ]
+
+    def _grade_cells(self) -> list[str]:
+        """grade, probability_0 to probability_4, expected_grade, grade_set (blanks between)."""
+        found = self.reading
+        if found is None:
+            return [""] * 8
+        known = [found.probabilities.get(grade) for grade in range(5)]
+        return [
+            str(found.grade),
+            *("" if p is None else f"{p:.6f}" for p in known),
+            f"{found.expected_grade:.4f}",
+            " ".join(map(str, found.grade_set or ())),
         ]
 
 
@@ -69,6 +87,8 @@ class Table(RowFile):
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
         known += knee.joint_space_mm or ()
+        if knee.reading is not None:
+            known += knee.reading.probabilities.values()
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:
             raise FloatingPointError(
                 f"{knee.file}: found the probability {knee.probability} and distance "

@@ -42,7 +42,14 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, 
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             _require_names(path, names, wanted)
             return {name: _array(path, archive, name, wanted[name]) for name in names}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,  # of bzip2
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
 
 

@@ -1,4 +1,4 @@
-"""Grad-CAM of Siamese-GAP: which places of both patches speak for the upper grades, at each depth.
+"""Grad-CAM of Siamese-GAP: which places of both patches speak for a grade, at each depth.
 
 Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
 localization", arXiv 1610.02391, equations 1 and 2.
@@ -36,33 +36,43 @@ class GradCam:
         self.levels = tuple(range(1, len(self._model.spec.channels) + 1))
         self._maps = jax.jit(self._grad_cam)
 
-    def __call__(self, params: Any, model_state: Any, xray: np.ndarray) -> np.ndarray:
+    def __call__(
+        self, params: Any, model_state: Any, xray: np.ndarray, classes: Any = None
+    ) -> np.ndarray:
         """Maps f32[levels, b, h, w] >= 0 in the canonical frame, 0 outside the patches.
 
-        The score is the difference of the mean logits of the upper and the lower half of the
-        grades. Each branch's map is put back where its patch was cut, the second one mirrored back.
-        Values of different blocks are not comparable; those of both branches at one block are.
+        The score is the logit of a class, or the difference of the mean logits of the upper and the
+        lower half of the grades. Each branch's map is put back where its patch was cut, the second
+        one mirrored back. Values of different blocks are not comparable; those of both branches at
+        one block are.
 
         Args:
           params: of the network.
           model_state: its running moments.
           xray: f32[b, h, w, 1] in [0, 1].
+          classes: i[b], whose logits are explained; None: the upper half of the grades.
         """
-        found = self._maps({"params": params, "batch_stats": model_state}, xray)
+        count = self._model.spec.classes
+        half = count // 2
+        if classes is None:
+            signs = np.where(np.arange(count) < half, -1 / half, 1 / (count - half))
+            share = np.broadcast_to(signs, (len(xray), count))
+        else:
+            share = np.eye(count)[np.asarray(classes)]
+        variables = {"params": params, "batch_stats": model_state}
+        found = self._maps(variables, xray, np.asarray(share, np.float32))
         shape = xray.shape[1:3]
         return np.stack([_in_frame(np.asarray(level), shape) for level in found])
 
-    def _grad_cam(self, variables: Any, xray: jax.Array) -> tuple[jax.Array, ...]:
-        """Maps f32[2 b, h', w'] of each block."""
+    def _grad_cam(self, variables: Any, xray: jax.Array, share: jax.Array) -> tuple[jax.Array, ...]:
+        """Maps f32[2 b, h', w'] of each block; the logits count with f32[b, k]."""
         model: Any = self._model
 
         def score(added: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             maps = model.apply(variables, xray, False, added, method="maps")
             pooled = model.apply(variables, maps, method="pooled")
             logits = model.apply(variables, pooled, method="classify")
-            half = logits.shape[1] // 2
-            per_knee = jnp.mean(logits[:, half:], axis=1) - jnp.mean(logits[:, :half], axis=1)
-            return jnp.sum(per_knee), maps
+            return jnp.sum(share * logits), maps
 
         shapes = jax.eval_shape(lambda: model.apply(variables, xray, method="maps"))
         nothing = tuple(jnp.zeros(s.shape, s.dtype) for s in shapes)

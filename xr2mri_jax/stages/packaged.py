@@ -3,6 +3,7 @@
 import hashlib
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def variables(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 for name in arrays.files
                 if not name.startswith(_OTHERS)
             }
-    except (ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
     tree = traverse_util.unflatten_dict(flat)
     return tree.get("params", {}), tree.get("batch_stats", {})

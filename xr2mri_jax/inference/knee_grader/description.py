@@ -58,7 +58,11 @@ def _check_contrast(checks: Checks, found: Any) -> None:
 
 def _check_calibration(checks: Checks, found: Any) -> None:
     names = ("temperature", "thresholds", "reliability", "error_before", "error_after")
-    checks.keys("calibration", found, (*names, "knees", "subjects"))
+    # Graders of two grades have none; `form.read` requires it of the others.
+    sets = ("set_limit",) if isinstance(found, dict) and "set_limit" in found else ()
+    checks.keys("calibration", found, (*names, "knees", "subjects", *sets))
+    for name in sets:
+        checks.value(f"calibration.{name}", found[name], "a number in [0, 1]", is_share)
     low, high = _TEMPERATURES
     checks.value(
         "calibration.temperature",

@@ -32,6 +32,7 @@ class Calibration:
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
       knees, subjects: their numbers.
+      set_limit: of the conformal sets, see `metrics.conformal`; None with two grades.
     """
 
     temperature: float
@@ -41,6 +42,7 @@ class Calibration:
     error_after: float
     knees: int
     subjects: int
+    set_limit: float | None = None
 
     @property
     def threshold(self) -> float:
@@ -81,6 +83,26 @@ class KneeGrader:
         return int(height), int(width)
 
 
+def compacted(params: Any, steps: float = 16.0) -> Any:
+    """Kernels rounded to multiples of a power of two, so that weights.npz is half as large.
+
+    Args:
+      params: nested dicts of f32 arrays whose values fit float16.
+      steps: a kernel's standard deviation has at least so many multiples.
+
+    Returns:
+      The same tree; the values still fit float16.
+    """
+
+    def rounded_kernel(path: Any, x: np.ndarray) -> np.ndarray:
+        if "kernel" not in jax.tree_util.keystr(path[-1:]) or not np.std(x) > 0:
+            return x
+        step = 2.0 ** np.floor(np.log2(np.std(x) / steps))
+        return np.asarray(np.rint(x / step) * step, np.float16).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(rounded_kernel, params)
+
+
 def require_grades(grades: tuple[int, ...], where: str) -> None:
     """Raises InputError unless the upper half of the grades begins with POSITIVE_GRADE."""
     if len(grades) < 2 or grades[len(grades) // 2] != POSITIVE_GRADE:
@@ -104,7 +126,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "grades": list(grader.grades),
         "contrast": grader.contrast,
         "views": grader.views,
-        "calibration": dataclasses.asdict(calibration),
+        "calibration": {k: v for k, v in dataclasses.asdict(calibration).items() if v is not None},
         "training": grader.training,
     }
     tree = {"params": grader.params, "batch_stats": grader.model_state}
@@ -132,6 +154,11 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
             raise InputError(
                 f"{path}: network.classes: found {network['classes']}, expected {len(grades)}, as "
                 "many as grades"
+            )
+        if (len(grades) > 2) != ("set_limit" in described["calibration"]):
+            raise InputError(
+                f"{path}: calibration.set_limit: expected it with more than two grades only, found "
+                f"{len(grades)} grades"
             )
         return tree, tree["params"]["head"]["kernel"].shape[0]  # what the last layer sees
 

@@ -8,6 +8,7 @@ from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 
 SHIPPED = Path(__file__).parent
+SHIPPED_GRADES = SHIPPED / "five_grades"
 
 
 def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
@@ -39,3 +40,25 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
         f"--model={folder}: found neither {form.DESCRIPTION} nor config.json, expected a grader's "
         "folder or the workdir of a training run"
     )
+
+
+def load_grades(model: str | os.PathLike[str] | None = None) -> KneeGrader | None:
+    """The grader of five grades that accompanies a grader of two.
+
+    Args:
+      model: as for `load_grader`.
+
+    Returns:
+      The shipped one with the shipped grader; None with another model, which speaks for itself.
+
+    Raises:
+      InputError: it is missing or damaged.
+    """
+    if model:
+        return None
+    if not (SHIPPED_GRADES / form.DESCRIPTION).is_file():
+        raise InputError(
+            "--model: no grader of five grades is shipped with this package, expected the workdir "
+            "of a training run, or a folder made by launch/ship_grader.py"
+        )
+    return form.read(SHIPPED_GRADES)

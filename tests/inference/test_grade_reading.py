@@ -1,0 +1,182 @@
+"""The grade beside the probability: readings, both models in one table, page and pictures."""
+
+import csv
+import dataclasses
+import io
+import json
+
+import made_grader
+import numpy as np
+import pytest
+import strange_models
+from PIL import Image
+from scipy import special
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import ship_grader
+from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference import grade as grading
+from xr2mri_jax.inference import grade_reading, model_arrays, model_files
+from xr2mri_jax.inference.framing import frame_knees
+from xr2mri_jax.inference.grade_output import GradeOutput
+from xr2mri_jax.inference.knee_grader import form, load
+from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.metrics import conformal
+from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
+from xr2mri_jax.stages import packaged
+from xr2mri_jax.tools.benchmarks.knee_finder import films
+
+
+@pytest.fixture(scope="module")
+def five():
+    return made_grader.grader_of_five()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder of one radiograph that can be graded and one that cannot."""
+    root = tmp_path_factory.mktemp("knees")
+    film, _ = next(films(1, 64))
+    (knee,) = frame_knees(Radiograph(film.image), (128, 128), DEFAULT_CONTRAST, Asked("left"))
+    Image.fromarray(np.rint(knee.displayed * 255).astype(np.uint8)).save(root / "1L.png")
+    (root / "2x.png").write_text("no image")
+    return root
+
+
+@pytest.fixture
+def shipped(five, tmp_path, monkeypatch):
+    """Both models of random numbers stand for those of the package."""
+    for name, one in (("SHIPPED", made_grader.grader()), ("SHIPPED_GRADES", five)):
+        (tmp_path / name).mkdir()
+        form.write(tmp_path / name, one)
+        monkeypatch.setattr(load, name, tmp_path / name)
+    return tmp_path
+
+
+def test_a_reading_by_hand(five):
+    logits = np.log([[0.1, 0.2, 0.4, 0.2, 0.1], [0.9, 0.04, 0.03, 0.02, 0.01]])
+    calibrated = dataclasses.replace(
+        five, calibration=dataclasses.replace(five.calibration, temperature=1.0, set_limit=0.5)
+    )
+    first, second = grade_reading.readings(logits, calibrated)
+    assert (first.grade, first.grade_set) == (2, (1, 2)) and first.said == "2 (1 or 2)"
+    assert first.expected_grade == pytest.approx(2.0)
+    assert second.grade_set == (0,) and second.said == "0"
+    assert second.probabilities == pytest.approx(dict(enumerate((0.9, 0.04, 0.03, 0.02, 0.01))))
+    (bare, _) = grade_reading.readings(logits, dataclasses.replace(five, calibration=None))
+    assert bare.grade_set is None and bare.said == "2"
+
+
+def test_what_is_written_of_five_grades_is_read(five, tmp_path):
+    form.write(tmp_path, five)
+    read = form.read(tmp_path)
+    assert read.calibration == five.calibration and read.grades == five.grades
+    noise = np.random.default_rng(2).random((3, 32, 32, 1), np.float32)
+    np.testing.assert_array_equal(Network(read, 4)(noise)[0], Network(five, 4)(noise)[0])
+    limitless = dataclasses.replace(five.calibration, set_limit=None)
+    form.write(tmp_path, dataclasses.replace(five, calibration=limitless))
+    with pytest.raises(InputError, match=r"calibration.set_limit: .* found 5 grades"):
+        form.read(tmp_path)
+
+
+def test_both_models_speak_in_one_table(shipped, folder, five):
+    output = GradeOutput.of(shipped / "o.csv", html=shipped / "o.html")
+    row, refused = grading.grade(folder, output)
+    alone = grading.grade(folder, GradeOutput.of(shipped / "b.csv"), shipped / "SHIPPED")[0]
+    assert row.probability == alone.probability and alone.reading is None
+    assert refused.reading is None
+    with (shipped / "o.csv").open(newline="") as file:
+        cells, empty = csv.DictReader(file)
+    (knee,) = grading.framed_knees(folder / "1L.png", five, grading.GradeOptions(), False)
+    probability = special.softmax(Network(five, 1)(knee.image[None])[0] / 1.5, axis=1)
+    told = [float(cells[f"probability_{grade}"]) for grade in range(5)]
+    np.testing.assert_allclose(told, probability[0], atol=1e-5)
+    assert cells["grade"] == str(probability[0].argmax())
+    assert float(cells["expected_grade"]) == pytest.approx(probability[0] @ np.arange(5), abs=1e-3)
+    wanted = np.flatnonzero(conformal.sets(probability, 0.6)[0])
+    assert cells["grade_set"] == " ".join(map(str, wanted))
+    assert empty["grade"] == empty["probability_0"] == empty["grade_set"] == ""
+    text = (shipped / "o.html").read_text()
+    assert row.reading.said in text and "The model of the grades" in text
+    blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
+    assert blocks.shape == (32 + 18, 7 * 32 + 6 * 4, 3) and blocks[32:].max() > 200
+
+
+def test_a_model_of_five_grades_speaks_for_itself(shipped, folder, five):
+    output = GradeOutput.of(shipped / "o.csv")
+    row = grading.grade(folder, output, shipped / "SHIPPED_GRADES")[0]
+    upper = sum(p for grade, p in row.reading.probabilities.items() if grade >= 2)
+    assert row.probability == pytest.approx(upper)
+    assert load.load_grades(shipped / "SHIPPED_GRADES") is None
+
+
+def test_models_for_other_radiographs_are_refused(five):
+    small = dataclasses.replace(five, network={**five.network, "image_shape": [16, 16]})
+    with pytest.raises(ValueError, match="radiographs of"):
+        grade_reading.GradeReader.beside(made_grader.grader(), small, 2)
+
+
+def test_the_shipped_models_fit_each_other():
+    two, five = load.load_grader(), load.load_grades()
+    assert two.grades == (0, 2) and five.grades == (0, 1, 2, 3, 4)
+    assert two.image_shape == five.image_shape and two.contrast == five.contrast
+    size = sum(
+        (folder / name).stat().st_size
+        for folder in (load.SHIPPED, load.SHIPPED_GRADES)
+        for name in (form.WEIGHTS, form.DESCRIPTION)
+    )
+    assert size < 8e6
+    # The five grades are calibrated and their sets cover what they were fitted for.
+    described = json.loads((load.SHIPPED_GRADES / form.DESCRIPTION).read_text())
+    assert 0 < described["calibration"]["set_limit"] < 1
+
+
+def test_compacted_kernels_are_near_and_small(five):
+    found = form.compacted(five.params, steps=16)
+    ours, theirs = found["head"]["kernel"], five.params["head"]["kernel"]
+    assert 0 < np.abs(ours - theirs).max() <= np.std(theirs) / 32
+    np.testing.assert_array_equal(found["head"]["bias"], five.params["head"]["bias"])
+    np.testing.assert_array_equal(ours, ours.astype(np.float16))
+    assert len(np.unique(ours)) < len(np.unique(theirs))
+    wide = {"kernel": np.random.default_rng(0).normal(0, 0.1, (400, 480)).astype(np.float32)}
+    sizes = []
+    for tree in (form.rounded(wide), form.compacted(wide)):
+        content = model_files._packed({"kernel": np.asarray(tree["kernel"], np.float16)})
+        with np.load(io.BytesIO(content)) as arrays:
+            np.testing.assert_array_equal(arrays["kernel"], tree["kernel"])
+        sizes.append(len(content))
+    assert sizes[1] < 0.55 * sizes[0]
+
+
+def test_damage_under_a_right_checksum_is_refused(five, tmp_path):
+    form.write(tmp_path, five)
+    arrays = dict(np.load(tmp_path / form.WEIGHTS))
+    coarse = np.rint(np.random.default_rng(0).normal(0, 20, 100_000)) / 256
+    content = bytearray(model_files._packed({**arrays, "long": coarse.astype(np.float16)}))
+    assert b"BZh" in content
+    content[content.index(b"BZh") + 12] ^= 255
+    strange_models.sealed_weights(tmp_path, bytes(content))
+    wanted = {name: (array.shape, (str(array.dtype),)) for name, array in arrays.items()}
+    wanted["long"] = ((100_000,), ("float16",))
+    with pytest.raises(InputError, match=r"block1_conv1/bias: is no array of numpy"):
+        model_arrays.read(tmp_path / form.WEIGHTS, bytes(content), wanted)
+    with pytest.raises(InputError, match=r"cannot be read as \.npz"):
+        packaged.variables(tmp_path)
+
+
+def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
+    source = made_grader.Source(tmp_path, grades=(0, 1, 2, 3, 4))
+    monkeypatch.setattr(ship_grader.datasets, "load_builder", lambda name, folder: source)
+    config = made_grader.config()
+    config["data"]["grades"] = [0, 1, 2, 3, 4]
+    config["model"]["classifier"].update(classes=5, head="ordinal")
+    run = made_grader.write_run(tmp_path / "run", config)
+    monkeypatch.setattr(ship_grader, "SHIPPED_GRADES", tmp_path / "grades")
+    (tmp_path / "grades").mkdir()
+    made, folder = ship_grader.ship(run, compact=True)
+    assert folder == tmp_path / "grades" and form.read(folder).calibration == made.calibration
+    seen = ship_grader._seen(Network(made, 16), source, config["data"], "held_out")
+    probability = special.softmax(seen.logits / made.calibration.temperature, axis=1)
+    covered = conformal.sets(probability, made.calibration.set_limit)
+    assert covered[np.arange(len(seen.label)), seen.label].mean() >= 0.9
