@@ -1,5 +1,6 @@
 """Whether a generator's intervals hold what is true of knees that they were not fitted on."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -29,6 +30,8 @@ CONVENTION = {
     "probability between 1 and 99 %",
 }
 _BINS = 10
+_GRID = (64, 64, 64)  # of the labels, 2 mm
+MOST_KNEES = 60
 _TOLD = (0.01, 0.99)
 _OF_LABELS: dict[str, tuple[str, ...]] = {
     name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
@@ -44,12 +47,14 @@ class Coverage:
     def __init__(self, uncertainty: Uncertainty) -> None:
         """Takes what is tested."""
         self._uncertainty = uncertainty
+        self._knees = 0
         self._inside: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
         self._width: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
         self._told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def add(self, knee: Knee) -> None:
         """Measures a knee."""
+        self._knees += 1
         width = self._uncertainty.voxels.half_width(knee.predicted)
         inside = np.abs(knee.predicted - knee.true) <= width
         where = {} if knee.labels is None else structures(knee.labels)
@@ -75,15 +80,20 @@ class Coverage:
         """What was found, JSON-able.
 
         Args:
-          subjects: of the knees in the order in which they were added.
+          subjects: of the knees in the order in which they were added; further ones do not count.
           seed: of the bootstrap.
 
         Returns:
-          convention, fitted_on, and by kind (intensity, surface, quantity) and name: coverage with
-          its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
+          convention, fitted_on, knees, and by kind (intensity, surface, quantity) and name: coverage
+          with its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
           structure the reliability and the expected calibration error.
         """
-        found: dict[str, Any] = {"convention": CONVENTION, "fitted_on": self._uncertainty.knees}
+        found: dict[str, Any] = {
+            "convention": CONVENTION,
+            "fitted_on": self._uncertainty.knees,
+            "knees": self._knees,
+        }
+        subjects = subjects[: self._knees]
         for kind, columns in self._inside.items():
             found[kind] = {
                 name: {
@@ -104,8 +114,7 @@ class Coverage:
     def _labels(self, knee: Knee) -> None:
         spread = self._uncertainty.surfaces
         assert spread is not None and knee.found is not None and knee.distances is not None
-        shape = knee.predicted.shape
-        fine, true = (surfaces.resized(x, shape, order=3) for x in (knee.found, knee.distances))
+        fine, true = (surfaces.resized(x, _GRID) for x in (knee.found, knee.distances))
         labels, likely = surfaces.labels(true), spread.probabilities(fine)
         for name, parts in _OF_LABELS.items():
             codes = [CODES[part] for part in parts if CODES[part] in likely]
@@ -115,9 +124,9 @@ class Coverage:
 
 
 def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:
-    """The coverage on the knees of a split, in stored order; InputError as `fit.knees`."""
+    """The coverage on the first MOST_KNEES knees of a split; InputError as `fit.knees`."""
     found = Coverage(uncertainty)
-    for knee in knees(model, builder, split):
+    for knee in itertools.islice(knees(model, builder, split), MOST_KNEES):
         found.add(knee)
     return found
 
