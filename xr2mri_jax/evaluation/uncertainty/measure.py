@@ -84,8 +84,8 @@ class Coverage:
           seed: of the bootstrap.
 
         Returns:
-          convention, fitted_on, knees, and by kind (intensity, surface, quantity) and name:
-          coverage with its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
+          convention, fitted_on, knees; by kind (intensity, surface, quantity) and name the coverage
+          with its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
           structure the reliability and the expected calibration error.
         """
         found: dict[str, Any] = {
