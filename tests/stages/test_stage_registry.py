@@ -57,7 +57,7 @@ sys.exit(loop.train(recipes.load("brightness"), sys.argv[2]))
 
 def test_the_registry_is_the_folder():
     files = {path.stem for path in (ROOT / "xr2mri_jax" / "stages").glob("*.py")}
-    assert set(stages.names()) == files - {"__init__", "base", "earlier", "pictures"}
+    assert set(stages.names()) == files - {"__init__", "base", "earlier", "packaged", "pictures"}
     assert {path.stem for path in (ROOT / "configs").glob("*.py")} == {*stages.names()}
     with pytest.raises(InputError, match="'gan', expected one of cae, generator, joint, siamese"):
         stages.make_stage({"stage": "gan"})
