@@ -1,6 +1,7 @@
 """The errors that the verdict judges: by property of the knee, of the model, mean and exchange."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from xr2mri_jax.evaluation.verdict import MEAN, OTHER
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
 from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.runtime import processor
 
 LABELLED = ("bone shape", "joint space", "cartilage", "texture")
 COARSE_MM = 20.0
@@ -63,7 +65,8 @@ def volume_errors(
     """
     names = UNLABELLED if labels is None else LABELLED
     found = {n: {s: np.full(store.cases, np.nan) for s in (MODEL, MEAN, OTHER)} for n in names}
-    for case in tqdm(range(store.cases), desc="measuring properties", unit="case", disable=None):
+
+    def measure(case: int) -> None:
         at = np.array([case])
         true, mask = store.real(at)[0, ..., 0], store.mask(at)[0, ..., 0] > 0
         spacing = [extent / n for extent, n in zip(BOX_MM, true.shape, strict=True)]
@@ -77,6 +80,10 @@ def volume_errors(
             error = np.where(mask, volume - true, 0).astype(np.float32)
             for name, value in _measured(error, mask, where, spacing).items():
                 found[name][source][case] = value
+
+    with ThreadPoolExecutor(processor.cores()) as pool:
+        done = pool.map(measure, range(store.cases))
+        list(tqdm(done, "measuring properties", store.cases, unit="case", disable=None))
     missing: PropertyErrors = dict.fromkeys(LABELLED) if labels is None else {}
     return {**found, **missing}
 

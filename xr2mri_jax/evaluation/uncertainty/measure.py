@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee, knees
+from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.metrics.calibration import calibration_error, reliability
@@ -16,6 +18,7 @@ from xr2mri_jax.metrics.structures import STRUCTURES, structures
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.runtime import processor
 from xr2mri_jax.training.trained import LoadedModel
 
 WHOLE = "whole field"
@@ -31,7 +34,7 @@ CONVENTION = {
 }
 _BINS = 10
 _GRID = (64, 64, 64)  # of the labels, 2 mm
-MOST_KNEES = 60
+MOST_KNEES = 40
 _TOLD = (0.01, 0.99)
 _OF_LABELS: dict[str, tuple[str, ...]] = {
     name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
@@ -75,6 +78,16 @@ class Coverage:
             span = np.full(off.shape, (high - low) / 2)
             self._put("quantity", name, (off >= low) & (off <= high), span)
         self._labels(knee)
+
+    def merge(self, other: "Coverage") -> None:
+        """Takes the knees of another one, after its own."""
+        self._knees += other._knees
+        for kind in self._inside:
+            for own, more in ((self._inside, other._inside), (self._width, other._width)):
+                for name, values in more[kind].items():
+                    own[kind].setdefault(name, []).extend(values)
+        for name, told in other._told.items():
+            self._told.setdefault(name, []).extend(told)
 
     def summary(self, subjects: Sequence[str], seed: int) -> dict[str, Any]:
         """What was found, JSON-able.
@@ -125,9 +138,17 @@ class Coverage:
 
 def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:
     """The coverage on the first MOST_KNEES knees of a split; InputError as `fit.knees`."""
-    found = Coverage(uncertainty)
-    for knee in itertools.islice(knees(model, builder, split), MOST_KNEES):
-        found.add(knee)
+
+    def one(knee: Knee) -> Coverage:
+        alone = Coverage(uncertainty)
+        alone.add(knee)
+        return alone
+
+    found, cores = Coverage(uncertainty), processor.cores()
+    first = itertools.islice(knees(model, builder, split), MOST_KNEES)
+    with ThreadPoolExecutor(cores) as pool:
+        for alone in reading.ahead(pool, one, first, cores):
+            found.merge(alone)
     return found
 
 
