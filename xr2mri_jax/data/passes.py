@@ -1,6 +1,7 @@
 """Passes over the cases of a split: batches, descriptions, and metrics in batches of fixed size."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from xr2mri_jax.data.batches import make_iterator, open_records
 from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.runtime import processor
 
 UNKNOWN = "unknown"
 ORDER = ("psnr", "ssim3d", "ssim", "mae")
@@ -109,10 +111,17 @@ def measure(
     """
     found: dict[str, list[np.ndarray]] = {}
     starts = range(0, cases, batch_size)
-    for first in tqdm(starts, desc=f"measuring {title}", unit="batch", disable=None):
+
+    def one(first: int) -> Mapping[str, Any]:
         positions = np.minimum(np.arange(first, first + batch_size), cases - 1)
-        for name, value in metrics(positions).items():
-            found.setdefault(name, []).append(np.asarray(value, np.float64))
+        return jax.device_get(metrics(positions))
+
+    # Some at once: while one batch is computed, the arrays of another are made.
+    with ThreadPoolExecutor(processor.cores()) as pool:
+        made = pool.map(one, starts)
+        for values in tqdm(made, f"measuring {title}", len(starts), unit="batch", disable=None):
+            for name, value in values.items():
+                found.setdefault(name, []).append(np.asarray(value, np.float64))
     # jit returns dicts in alphabetical order; restore the usual one.
     names = sorted(found, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     return {name: np.concatenate(found[name])[:cases] for name in names}

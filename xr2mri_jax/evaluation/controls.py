@@ -34,8 +34,9 @@ class TrainingSummary:
         if self._sum is None:
             self._sum = np.zeros(mri.shape[1:], np.float64)
             self._count = np.zeros(mri.shape[1:], np.int64)
-        self._sum += np.sum(mri, axis=0, where=mask, dtype=np.float64)
-        self._count += mask.sum(axis=0)
+        for volume, inside in zip(mri, mask, strict=True):
+            self._sum += np.where(inside, volume, np.float32(0))
+            self._count += inside
         self._small.append(shrink(batch["xray"][real]))
         self._subjects += batch["subject"][real].tolist()
         self._indices += batch["index"][real].tolist()

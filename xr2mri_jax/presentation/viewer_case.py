@@ -170,7 +170,7 @@ def _white(array: np.ndarray) -> float:
 
 
 def _gzipped(content: bytes) -> str:
-    return base64.b64encode(gzip.compress(content, 3, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(content, 1, mtime=0)).decode("ascii")
 
 
 def _png(pixels: np.ndarray) -> bytes:
