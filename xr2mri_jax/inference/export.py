@@ -50,7 +50,8 @@ class OutputFiles(NamedTuple):
         found = {}
         if prediction.half_width is not None:
             found[_beside(self.volume, "uncertainty")] = prediction.half_width
-        if prediction.confidence is not None and self.labels is not None:
+        # Computed when it is asked for: only a label map needs it.
+        if self.labels is not None and prediction.confidence is not None:
             found[_beside(self.labels, "confidence")] = prediction.confidence
         return found
 
