@@ -151,7 +151,10 @@ class NormalisedConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, size, jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, size, jnp.float32)
         variance = self.variable("batch_stats", "variance", jnp.ones, size, jnp.float32)
-        x = convolve(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        # Outside training the gradients asked for are those by the image, which XLA's own form takes
+        # as fast and compiles in a tenth of the time.
+        form = convolve if train else _plain
+        x = form(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if not train:
             return scale_shift(x, scale, bias, mean.value, variance.value)
         y, found_mean, found_variance = normalise(x, scale, bias, bound(self.axis_name))
