@@ -1,8 +1,10 @@
 """Fixtures that all tests share."""
 
+import atexit
 import os
 import shutil
 import subprocess
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Eight simulated devices; less effort in compiling, which costs the tests more than running; and no
@@ -12,6 +14,13 @@ os.environ.setdefault(
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
     "--xla_cpu_multi_thread_eigen=false",
 )
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Many tests and commands need the same programs: each is compiled once, for all processes.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-for-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 
 from collections.abc import Callable, Iterable
 from pathlib import Path

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 
 import numpy as np
-from scipy import ndimage
 
 # Blocks of the box along (d, h, w); a volume with fewer voxels along an axis fills every second.
 BLOCKS = (16, 32, 32)
@@ -22,17 +21,44 @@ BINS = (len(_INTENSITY) + 1) * (len(_CONTRAST) + 1)
 
 def features(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The bin and the block of every voxel: volume f32[d, h, w] in [0, 1] to i32[d, h, w] each."""
-    lowest = ndimage.minimum_filter(volume, 3, mode="nearest")
-    highest = ndimage.maximum_filter(volume, 3, mode="nearest")
-    levels = np.digitize(volume, _INTENSITY).astype(np.int32)
+    lowest, highest = _extreme(volume, np.minimum), _extreme(volume, np.maximum)
+    levels = _bin(volume, _INTENSITY).astype(np.int32)
     levels *= len(_CONTRAST) + 1
-    levels += np.digitize(highest - lowest, _CONTRAST).astype(np.int32)
+    levels += _bin(highest - lowest, _CONTRAST)
+    return levels, _places(volume.shape)
+
+
+def _extreme(volume: np.ndarray, choose: np.ufunc) -> np.ndarray:
+    """The least or greatest value among 3 x 3 x 3 voxels, those inside the volume.
+
+    An axis at a time on whole slices, which takes a fifth of the time of SciPy's filters.
+    """
+    found = volume.copy()
+    for axis in range(3):
+        own, before = (np.moveaxis(part, axis, 0) for part in (found, found.copy()))
+        choose(own[1:], before[:-1], out=own[1:])
+        choose(own[:-1], before[1:], out=own[:-1])
+    return found
+
+
+def _bin(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
+    """How many of the edges, few, each value reaches: u8 of its shape; `np.digitize`, faster."""
+    found = np.zeros(values.shape, np.uint8)
+    for edge in edges:
+        found += values >= edge
+    return found
+
+
+@functools.lru_cache(maxsize=2)
+def _places(shape: tuple[int, ...]) -> np.ndarray:
+    """The block of every voxel of a volume of that shape, i32 that cannot be written to."""
     index = [
         (np.arange(n) * blocks // n).astype(np.int32)
-        for n, blocks in zip(volume.shape, BLOCKS, strict=True)
+        for n, blocks in zip(shape, BLOCKS, strict=True)
     ]
     place = (index[0][:, None, None] * BLOCKS[1] + index[1][:, None]) * BLOCKS[2] + index[2]
-    return levels, np.ascontiguousarray(place)
+    place.setflags(write=False)
+    return place
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,8 +82,9 @@ class VoxelSpread:
     def half_width(self, volume: np.ndarray) -> np.ndarray:
         """Half-width of the interval: volume f32[d, h, w] in [0, 1] to f32[d, h, w] in [0, 1]."""
         levels, place = features(volume)
-        place += levels * np.int32(PLACES)
-        return self._table.take(place)
+        levels *= np.int32(PLACES)
+        levels += place
+        return self._table.take(levels)
 
     @functools.cached_property
     def _table(self) -> np.ndarray:
