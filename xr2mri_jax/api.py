@@ -47,6 +47,7 @@ class Grade:
       expected_grade: the mean of the grades by their probabilities; None as `grade`.
       grade_set: neighbouring grades that contain the true one in 9 of 10 knees; None as `grade`, or
         not calibrated.
+      joint_space_share: (medial, lateral), over the length of the joint line; None: not measured.
     """
 
     side: str
@@ -59,6 +60,7 @@ class Grade:
     probabilities: Mapping[int, float] | None = None
     expected_grade: float | None = None
     grade_set: tuple[int, ...] | None = None
+    joint_space_share: tuple[float, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +163,8 @@ def grade(
             row.distance,
             tuple(row.warning.split("; ")) if row.warning else (),
             row.joint_space_mm,
-            *(() if row.reading is None else dataclasses.astuple(row.reading)),
+            *((None,) * 4 if row.reading is None else dataclasses.astuple(row.reading)),
+            row.joint_space_share,
         )
         for row in rows
         if row.probability is not None

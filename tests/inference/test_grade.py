@@ -104,6 +104,11 @@ def test_rows_in_the_table(done):
             spaces = [cells[f"joint_space_{name}_mm"] for name in ("medial", "lateral")]
             assert spaces == [f"{mm:.2f}" for mm in row.joint_space_mm]
             assert all(0 <= float(mm) < 20 for mm in spaces)
+            shares = [float(cells[f"joint_space_{name}_share"]) for name in ("medial", "lateral")]
+            assert shares == pytest.approx(row.joint_space_share, abs=1e-5)
+            # Both compartments have one scale.
+            mm = [float(one) for one in spaces]
+            assert mm[0] * shares[1] == pytest.approx(mm[1] * shares[0], abs=1e-2)
             picture = root / cells["picture"]
             whole = np.asarray(Image.open(picture))
             assert whole.ndim == 3 and min(whole.shape[:2]) >= 48
@@ -283,7 +288,7 @@ def test_a_broken_run_leaves_whole_rows(tmp_path):
     assert not path.exists()
     with (tmp_path / "o.csv.partial").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 13]
+    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 15]
     assert rows[2][0] == "c\\udcff.png" and len(rows) == 3
 
 

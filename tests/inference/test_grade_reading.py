@@ -100,7 +100,11 @@ def test_both_models_speak_in_one_table(shipped, folder, five):
     text = (shipped / "o.html").read_text()
     assert row.reading.said in text and "The model of the grades" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
-    assert blocks.shape == (32 + 18, 7 * 32 + 6 * 4, 3) and blocks[32:].max() > 200
+    assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
+    by_grade = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_grades")))
+    assert by_grade.shape == (32 + 2 * 18, 5 * 32 + 4 * 4, 3)
+    assert by_grade[32:50].max() > 200 and by_grade[50:].max() > 200  # labels, and the grade
+    assert text.count('loading="lazy"') == 2 and "1L_left_grades.png" in text
 
 
 def test_a_model_of_five_grades_speaks_for_itself(shipped, folder, five):

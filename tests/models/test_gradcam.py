@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
@@ -95,3 +96,41 @@ def test_pictures_show_the_radiograph_where_the_map_is_zero():
     np.testing.assert_allclose(heat_picture.combined(levels), np.minimum(heat + levels[1], 1))
     assert heat_picture.scaled(np.zeros((2, 2))).max() == 0
     assert heat_picture.strip([picture, picture]).shape == (4, 14, 3)
+
+
+@pytest.mark.parametrize("head", ["nominal", "ordinal"])
+def test_a_boundary_is_explained_by_the_log_odds_above_it(head):
+    spec = NETWORK | {"classes": 4, "head": head}
+    model = classifiers.make(spec)
+    xray = np.random.default_rng(0).random((2, 40, 40, 1)).astype(np.float32)
+    variables = model.init(jax.random.key(2), xray)
+    parts = variables["params"], variables["batch_stats"]
+    found = gradcam.GradCam(spec).of_boundaries(*parts, xray)
+    assert found.shape == (3, 2, 40, 40) and found.min() == 0 and found.max() > 0
+    last = np.asarray(model.apply(variables, xray, method="maps")[3])
+    pooled = np.array(model.apply(variables, xray, method="features"))
+
+    def log_odds(features, k):
+        p = jax.nn.softmax(model.apply(variables, features, method="classify"), axis=1)
+        return np.log(np.asarray(p)[:, k:].sum(axis=1) / np.asarray(p)[:, :k].sum(axis=1))
+
+    row, size = siamese_gap.patch_places((40, 40))
+    for k in (1, 2, 3):
+        slopes = []
+        for channel in range(8):  # the last block's, by differences
+            step = np.zeros_like(pooled)
+            step[:, pooled.shape[1] - 8 + channel] = 0.05
+            slopes.append((log_odds(pooled + step, k) - log_odds(pooled - step, k)) / 0.1)
+        weight = np.stack(slopes, axis=1) / last[0, ..., 0].size
+        wanted = np.maximum(np.einsum("bhwc,bc->bhw", last[:2], weight), 0)
+        first = gradcam._enlarged(wanted, size)
+        at = found[k - 1][:, row : row + size, :size]
+        np.testing.assert_allclose(at, first, rtol=2e-2, atol=1e-3 * found.max())
+
+
+def test_enlarging_is_linear_interpolation_between_areas():
+    maps = np.random.default_rng(0).random((2, 6, 6)).astype(np.float32)
+    places = (np.arange(16) + 0.5) * 6 / 16 - 0.5
+    grid = np.meshgrid(places, places, indexing="ij")
+    wanted = [ndimage.map_coordinates(m, grid, order=1, mode="nearest") for m in maps]
+    np.testing.assert_allclose(gradcam._enlarged(maps, 16), wanted, atol=1e-6)

@@ -13,7 +13,7 @@ from xr2mri_jax.preprocess.framing import (
     is_framed,
     line_columns,
 )
-from xr2mri_jax.preprocess.joint_space import measure_joint_space
+from xr2mri_jax.preprocess.joint_space import JointSpace, measure_joint_space
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.preprocess.scale import line_mm
 
@@ -32,7 +32,8 @@ class FramedKnee:
       notes: what looks odd and may be right, a clause each.
       source: u8[H, W], the file's whole radiograph, bone bright, in the knee's grey window.
       record: of the `StandardRadiograph`, the way from the frame to the source.
-      joint_space_mm: (medial, lateral), see `measure_joint_space`; None where the scale is unknown.
+      joint_space: in pixels of the source, see `measure_joint_space`; None without a joint line.
+      line_mm: length of the joint line in mm; None where the scale is unknown.
     """
 
     side: str
@@ -40,12 +41,27 @@ class FramedKnee:
     notes: tuple[str, ...]
     source: np.ndarray
     record: Mapping[str, Any]
-    joint_space_mm: tuple[float, float] | None = None
+    joint_space: JointSpace | None = None
+    line_mm: float | None = None
 
     @property
     def displayed(self) -> np.ndarray:
         """f32[h, w]: the image with the mirroring undone."""
         return self.image[:, ::-1, 0] if self.side == "left" else self.image[..., 0]
+
+    @property
+    def joint_space_share(self) -> tuple[float, float] | None:
+        """(medial, lateral) over the joint line's length; None where it is not measured."""
+        space = self.joint_space
+        return None if space is None else (space.medial.share, space.lateral.share)
+
+    @property
+    def joint_space_mm(self) -> tuple[float, float] | None:
+        """(medial, lateral); None where it is not measured or the scale is unknown."""
+        if self.joint_space is None or self.line_mm is None:
+            return None
+        found = self.joint_space.millimetres(self.line_mm)
+        return found["medial"], found["lateral"]
 
 
 def frame_knees(
@@ -89,13 +105,11 @@ def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) 
     shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
     source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
     return FramedKnee(
-        knee.side, standard.image, tuple(notes), source, standard.record, _joint_space(knee)
+        knee.side,
+        standard.image,
+        tuple(notes),
+        source,
+        standard.record,
+        measure_joint_space(radiograph, knee.place),
+        None if knee.scale is None else line_mm(radiograph, knee.place, knee.scale),
     )
-
-
-def _joint_space(knee: FoundKnee) -> tuple[float, float] | None:
-    space = measure_joint_space(knee.radiograph, knee.place)
-    if space is None or knee.scale is None:
-        return None
-    found = space.millimetres(line_mm(knee.radiograph, knee.place, knee.scale))
-    return found["medial"], found["lateral"]

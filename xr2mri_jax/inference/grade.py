@@ -173,6 +173,7 @@ def graded(
     with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
         compiled = pool.submit(compile_both)
         drawn = pictures is not None
+        draw = None if pictures is None else functools.partial(_drawn, pool, pictures)
         framed = reading.ahead(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn)),
@@ -185,10 +186,10 @@ def graded(
             )
             if sum(isinstance(one, FramedKnee) for _, one in waiting) >= options.batch_size:
                 compiled.result()
-                yield from _rows(waiting, judge, pictures, output, names)
+                yield from _rows(waiting, judge, draw, output, names)
                 waiting = []
         compiled.result()
-        yield from _rows(waiting, judge, pictures, output, names)
+        yield from _rows(waiting, judge, draw, output, names)
 
 
 def framed_knees(
@@ -233,25 +234,43 @@ def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> l
 def _rows(
     waiting: Sequence[tuple[str, FramedKnee | RefusedKnee | str]],
     judge: Callable[[Sequence[FramedKnee]], list[GradedKnee]],
-    pictures: KneePictures | None,
+    draw: Callable[[Sequence[tuple[FramedKnee, GradedKnee]]], None] | None,
     output: GradeOutput,
     names: set[str],
 ) -> Iterator[GradedKnee]:
     """Grades the framed knees; yields all rows in the given order, refused knees included."""
     knees = [one for _, one in waiting if isinstance(one, FramedKnee)]
-    found = iter(judge(knees))
+    found, rows, drawn = iter(judge(knees)), [], []
     for name, one in waiting:
         if isinstance(one, str):
-            yield GradedKnee(name, warning=one)
+            rows.append(GradedKnee(name, warning=one))
             continue
         if isinstance(one, RefusedKnee):
-            yield GradedKnee(name, one.side, warning=one.reason)
+            rows.append(GradedKnee(name, one.side, warning=one.reason))
             continue
         row = dataclasses.replace(next(found), file=name)
-        if pictures is not None and output.pictures is not None:
+        if output.pictures is not None:
             picture = output.pictures / f"{output_name(name, one.side, names)}.png"
-            for ending, png in pictures.draw(one, row.reading).items():
-                with atomic_path(picture.with_stem(picture.stem + ending)) as partial:
-                    partial.write_bytes(png)
             row = dataclasses.replace(row, picture=picture)
-        yield row
+            drawn.append((one, row))
+        rows.append(row)
+    if draw is not None:
+        draw(drawn)
+    yield from rows
+
+
+def _drawn(
+    pool: concurrent.futures.Executor,
+    pictures: KneePictures,
+    knees: Sequence[tuple[FramedKnee, GradedKnee]],
+) -> None:
+    """Writes the pictures of knees, several at a time."""
+
+    def write(knee: FramedKnee, row: GradedKnee) -> None:
+        assert row.picture is not None
+        for ending, png in pictures.draw(knee, row.reading).items():
+            with atomic_path(row.picture.with_stem(row.picture.stem + ending)) as partial:
+                partial.write_bytes(png)
+
+    for done in [pool.submit(write, *one) for one in knees]:
+        done.result()

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from xr2mri_jax.files import write_text
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
-from xr2mri_jax.inference.knee_picture import BLOCKS
+from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE
+from xr2mri_jax.inference.knee_space import space_texts
 from xr2mri_jax.presentation import figures, pages, report
 from xr2mri_jax.presentation.parts import (
     Lines,
@@ -22,7 +23,10 @@ from xr2mri_jax.presentation.parts import (
     Table,
 )
 
-_HEADS = ("file", "side", "grade", "probability", "at threshold", "distance", "warning")
+_HEADS = (
+    "file", "side", "grade", "probability", "at threshold", "distance",
+    "joint space, medial", "lateral", "warning",
+)  # fmt: skip
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
     "have grade 2. It says nothing about grades 1, 3 and 4, and is not a diagnosis."
@@ -84,9 +88,10 @@ def page(
 
 def _knees(folder: Path, rows: Sequence[GradedKnee]) -> Table:
     caption = (
-        "The input of the network with Grad-CAM overlays: bright regions are evidence for grade 2. "
-        "First all blocks together, then each block from the first (fine) to the last (coarse); a "
-        "seventh panel, where there is one, is evidence for the grade in the line below it. "
+        "The input of the network with the measured joint space and with Grad-CAM overlays: bright "
+        "regions are evidence for grade 2. First all blocks together, then each block from the "
+        "first (fine) to the last (coarse). A second picture, where there is one, is of the grade: "
+        "bright regions are evidence for each grade or more, with its probability. "
         "The patient's right is on the left. Click a picture for the overlay on the full image."
     )
     return Table(caption, _HEADS, [_row(folder, row) for row in rows], wrapped=True)
@@ -100,17 +105,24 @@ def _row(folder: Path, row: GradedKnee) -> Row:
         "not graded" if row.probability is None else f"{row.probability:.3f}",
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
+        *space_texts(row.joint_space_mm, row.joint_space_share),
         row.warning,
     )
     if row.picture is None:
         return Row(row.file, cells)
-    full_image, blocks = (
-        quote(os.path.relpath(path, folder).replace(os.sep, "/"))
-        for path in (row.picture, row.picture.with_stem(row.picture.stem + BLOCKS))
-    )
-    about = f"{row.side} knee of {row.file}, without and with its Grad-CAM maps"
-    # In a separate row: beside the text the pictures would be narrow.
-    return Row(row.file, cells, picture=LinkedPicture(blocks, full_image, about))
+    picture = row.picture
+
+    def url(ending: str) -> str:
+        path = picture.with_stem(picture.stem + ending)
+        return quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+
+    knee = f"{row.side} knee of {row.file}"
+    shown = [(BLOCKS, f"{knee}, without and with its Grad-CAM maps")]
+    if row.reading is not None:
+        shown.append((BY_GRADE, f"{knee}, with the Grad-CAM map of each grade"))
+    # In separate rows: beside the text the pictures would be narrow.
+    pictures = [LinkedPicture(url(ending), url(WHOLE), about) for ending, about in shown]
+    return Row(row.file, cells, pictures=pictures)
 
 
 def _calibration(grader: KneeGrader) -> list[Part]:

@@ -12,6 +12,7 @@ COLUMNS = (
     "file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture",
     "joint_space_medial_mm", "joint_space_lateral_mm",
     "grade", *(f"probability_{grade}" for grade in range(5)), "expected_grade", "grade_set",
+    "joint_space_medial_share", "joint_space_lateral_share",
 )  # fmt: skip
 
 
@@ -30,6 +31,8 @@ class GradedKnee:
       picture: path of the knee's picture; None where none was drawn.
       joint_space_mm: (medial, lateral), measured in the radiograph; None where it is not known.
       reading: the grade; None if it was not graded or the model tells two grades only.
+      joint_space_share: (medial, lateral), over the length of the joint line, which needs no scale;
+        None where it is not measured.
     """
 
     file: str
@@ -41,6 +44,7 @@ class GradedKnee:
     picture: Path | None = None
     joint_space_mm: tuple[float, float] | None = None
     reading: GradeReading | None = None
+    joint_space_share: tuple[float, float] | None = None
 
     def cells(self, folder: Path) -> list[str]:
         """Text by COLUMNS; the picture's path is relative to `folder`."""
@@ -55,6 +59,7 @@ class GradedKnee:
             drawn.replace(os.sep, "/"),
             *("" if mm is None else f"{mm:.2f}" for mm in self.joint_space_mm or (None, None)),
             *self._grade_cells(),
+            *("" if s is None else f"{s:.5f}" for s in self.joint_space_share or (None, None)),
         ]
 
     def _grade_cells(self) -> list[str]:
@@ -86,7 +91,7 @@ class Table(RowFile):
           OSError: as `RowFile.write`.
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
-        known += knee.joint_space_mm or ()
+        known += (*(knee.joint_space_mm or ()), *(knee.joint_space_share or ()))
         if knee.reading is not None:
             known += knee.reading.probabilities.values()
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:

@@ -53,6 +53,7 @@ def judged(
                     d,
                     positive,
                     joint_space_mm=knee.joint_space_mm,
+                    joint_space_share=knee.joint_space_share,
                     reading=found,
                 )
             )

@@ -1,22 +1,28 @@
-"""The pictures of a graded knee: Grad-CAM over the full radiograph, and block by block."""
+"""The pictures of a graded knee: joint space and Grad-CAM, by block and by grade."""
 
 import io
+from collections.abc import Sequence
 
 import jax
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_space import spans
 from xr2mri_jax.models.gradcam import GradCam, to_source
+from xr2mri_jax.preprocess.radiograph import canonical_pixels
 from xr2mri_jax.presentation import heat_picture
+from xr2mri_jax.presentation.spans import with_spans
 
-# Suffix of the picture in the network's pixels; the one in the source's pixels has none.
-BLOCKS = "_blocks"
+# Suffix of the pictures in the network's pixels; the one in the source's pixels has none.
+BLOCKS, BY_GRADE = "_blocks", "_grades"
 WHOLE = ""
-# Pixels of the line of text.
-_LINE = 18
+# Pixels of a line of text, white between panels.
+_LINE, _GAP = 18, 4
+# zlib's fastest: higher levels take several times as long for files a tenth smaller.
+_COMPRESSION = 1
 
 
 class KneePictures:
@@ -25,55 +31,93 @@ class KneePictures:
     def __init__(self, grader: KneeGrader, grades: KneeGrader | None = None):
         """Raises InputError if a grader's network is not Siamese-GAP."""
         self._maps = GradCam(grader.network)
-        self._params, self._state = jax.device_put((grader.params, grader.model_state))
-        self._grades = grades
-        if grades is not None:
-            self._maps_of_grade = GradCam(grades.network)
-            self._of_grade = jax.device_put((grades.params, grades.model_state))
+        self._variables = jax.device_put((grader.params, grader.model_state))
+        # Like the readings: the grader of more grades, else the grader itself.
+        self._grades = grader if grades is None else grades
+        self._maps_of_grades = GradCam(self._grades.network)
+        self._of_grades = jax.device_put((self._grades.params, self._grades.model_state))
 
     def draw(self, knee: FramedKnee, reading: GradeReading | None = None) -> dict[str, bytes]:
         """PNGs of a knee by the suffix of their names, not mirrored.
 
         Args:
           knee: the knee.
-          reading: its grade; None: nothing about it is drawn.
+          reading: its grade; None: there is no picture of it.
 
         Returns:
-          WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks.
-          BLOCKS: the network's input; the same overlaid with the combined map; and overlaid with
-          the map of each block, from the first to the last. With a grader of more grades also with
-          its combined map of the grade; below the panels the grade in words.
+          WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks and
+          with the joint space as it was measured.
+          BLOCKS: the network's input with the joint space; overlaid with the combined map; and
+          overlaid with the map of each block, from the first to the last.
+          BY_GRADE, where there is a reading: the input with the joint space, and for each grade
+          but the lowest the evidence for it or more, with its probability; below them the grade in
+          words.
         """
-        levels = self._maps(self._params, self._state, knee.image[None])[:, 0]
+        levels = self._maps(*self._variables, knee.image[None])[:, 0]
         heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]
-        if self._grades is not None and reading is not None:
-            (params, state), place = self._of_grade, [self._grades.grades.index(reading.grade)]
-            of_grade = self._maps_of_grade(params, state, knee.image[None], place)
-            heats.append(heat_picture.combined(of_grade[:, 0]))
-        turned = -1 if knee.side == "left" else 1
-        panels = [
-            heat_picture.overlaid(knee.displayed, heat[:, ::turned])
-            for heat in (np.zeros_like(heats[0]), *heats)
-        ]
-        grey = knee.source.astype(np.float32) / 255
-        return {
-            WHOLE: _png(heat_picture.overlaid(grey, to_source(knee.record, heats[0]))),
-            BLOCKS: _png(_with_grade(heat_picture.strip(panels), reading)),
+        plain = self._plain(knee)
+        panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
+        drawn = {
+            WHOLE: _png(_whole(knee, heats[0])),
+            BLOCKS: _png(heat_picture.strip(panels, _GAP)),
         }
+        if reading is not None:
+            drawn[BY_GRADE] = _png(self._by_grade(knee, reading, plain))
+        return drawn
+
+    def _plain(self, knee: FramedKnee) -> np.ndarray:
+        """The network's input as displayed, with the joint space: u8[h, w, 3]."""
+        width = knee.image.shape[1]
+
+        def place(source: np.ndarray) -> np.ndarray:
+            pixels = canonical_pixels(knee.record, source)
+            return np.abs(pixels - (0, width - 1)) if knee.side == "left" else pixels
+
+        nothing = np.zeros(knee.image.shape[:2], np.float32)
+        return with_spans(_overlaid(knee, nothing), spans(knee, place), width)
+
+    def _by_grade(self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray) -> np.ndarray:
+        """The picture BY_GRADE, u8[h, w, 3]."""
+        maps = self._maps_of_grades.of_boundaries(*self._of_grades, knee.image[None])[:, 0]
+        heats = heat_picture.scaled(maps)  # of one knee they are comparable
+        grades = self._grades.grades
+        texts = ["joint space"]
+        for grade in grades[1:]:
+            p = sum(p for other, p in reading.probabilities.items() if other >= grade)
+            more = "" if grade == grades[-1] else " or more"
+            texts.append(f"grade {grade}{more}: {p:.0%}")
+        picture = heat_picture.strip([plain, *(_overlaid(knee, heat) for heat in heats)], _GAP)
+        said = f"grade {reading.said}, expected {reading.expected_grade:.1f}"
+        step = plain.shape[1] + _GAP
+        labels = _line(picture.shape[1], [(4 + i * step, text) for i, text in enumerate(texts)])
+        return np.concatenate([picture, labels, _line(picture.shape[1], [(4, said)])])
 
 
-def _with_grade(picture: np.ndarray, reading: GradeReading | None) -> np.ndarray:
-    """The picture u8[h, w, 3] with a line of text below it, where there is a reading."""
-    if reading is None:
-        return picture
-    line = np.zeros((_LINE, picture.shape[1], 3), np.uint8)
-    image = Image.fromarray(line)
-    text = f"grade {reading.said}, expected {reading.expected_grade:.1f}"
-    ImageDraw.Draw(image).text((4, 3), text, fill=(255, 255, 255))
-    return np.concatenate([picture, np.asarray(image)])
+def _overlaid(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
+    """The knee as displayed with a map f32[h, w] in [0, 1] of the canonical frame over it."""
+    turned = -1 if knee.side == "left" else 1
+    return heat_picture.overlaid(knee.displayed, heat[:, ::turned])
+
+
+def _whole(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
+    """The source u8[H, W, 3] with a map of the canonical frame and the joint space over it."""
+    grey = knee.source.astype(np.float32) / 255
+    picture = heat_picture.overlaid(grey, to_source(knee.record, heat))
+    # Text and lines are scaled to the knee's frame, of which a film may be many times as large.
+    frame = heat.shape[0] * abs(knee.record["canonical_to_source"][0][0])
+    return with_spans(picture, spans(knee, lambda source: source), frame)
+
+
+def _line(width: int, texts: Sequence[tuple[int, str]]) -> np.ndarray:
+    """A line u8[18, width, 3] of white texts, each from its column on, on black."""
+    image = Image.new("RGB", (width, _LINE))
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
+    for column, text in texts:
+        draw.text((column, _LINE // 2), text, (255, 255, 255), font, anchor="lm")
+    return np.asarray(image)
 
 
 def _png(picture: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG")
+    Image.fromarray(picture).save(stream, format="PNG", compress_level=_COMPRESSION)
     return stream.getvalue()

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.special import logsumexp
 from scipy import ndimage
 
 from xr2mri_jax.errors import InputError
@@ -35,6 +36,7 @@ class GradCam:
         self._model = siamese_gap.make(spec)
         self.levels = tuple(range(1, len(self._model.spec.channels) + 1))
         self._maps = jax.jit(self._grad_cam)
+        self._boundaries = jax.jit(self._grad_cam_of_boundaries)
 
     def __call__(
         self, params: Any, model_state: Any, xray: np.ndarray, classes: Any = None
@@ -63,6 +65,37 @@ class GradCam:
         found = self._maps(variables, xray, np.asarray(share, np.float32))
         shape = xray.shape[1:3]
         return np.stack([_in_frame(np.asarray(level), shape) for level in found])
+
+    def of_boundaries(self, params: Any, model_state: Any, xray: np.ndarray) -> np.ndarray:
+        """Maps f32[k - 1, b, h, w] >= 0: places that speak for more than grade 0, 1, ..., k - 2.
+
+        The score of a boundary is the log-odds that the grade lies above it; its maps are those of
+        the last block that is classified, so that only the forward pass runs the convolutions. The
+        maps of one radiograph are comparable. Arguments and frame as in `__call__`.
+        """
+        variables = {"params": params, "batch_stats": model_state}
+        found = np.asarray(self._boundaries(variables, xray))
+        shape = xray.shape[1:3]
+        return np.stack([_in_frame(boundary, shape) for boundary in found])
+
+    def _grad_cam_of_boundaries(self, variables: Any, xray: jax.Array) -> jax.Array:
+        """Maps f32[k - 1, 2 b, h', w'] of the last block that is classified."""
+        model: Any = self._model
+        maps = model.apply(variables, xray, method="maps")
+        place = max(model.spec.levels) - 1
+
+        def log_odds(last: jax.Array) -> jax.Array:
+            pooled = model.apply(
+                variables, (*maps[:place], last, *maps[place + 1 :]), method="pooled"
+            )
+            logits = model.apply(variables, pooled, method="classify")
+            return jnp.stack([
+                jnp.sum(logsumexp(logits[:, k:], axis=1) - logsumexp(logits[:, :k], axis=1))
+                for k in range(1, logits.shape[1])
+            ])  # fmt: skip
+
+        weights = jnp.mean(jax.jacrev(log_odds)(maps[place]), axis=(2, 3))
+        return jax.nn.relu(jnp.einsum("kbc,bhwc->kbhw", weights, maps[place]))
 
     def _grad_cam(self, variables: Any, xray: jax.Array, share: jax.Array) -> tuple[jax.Array, ...]:
         """Maps f32[2 b, h', w'] of each block; the logits count with f32[b, k]."""
@@ -97,10 +130,10 @@ def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 def _enlarged(maps: np.ndarray, size: int) -> np.ndarray:
     """Linearly from the map's pixels, as large areas, to [n, size, size]."""
-    scale = maps.shape[1] / size
-    places = (np.arange(size) + 0.5) * scale - 0.5
-    grid = np.meshgrid(places, places, indexing="ij")
-    return np.stack([ndimage.map_coordinates(m, grid, order=1, mode="nearest") for m in maps])
+    count = maps.shape[1]
+    places = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)
+    weights = np.maximum(1 - np.abs(places[:, None] - np.arange(count)), 0).astype(maps.dtype)
+    return weights @ maps @ weights.T
 
 
 def to_source(record: Mapping[str, Any], heat: np.ndarray) -> np.ndarray:
@@ -113,12 +146,22 @@ def to_source(record: Mapping[str, Any], heat: np.ndarray) -> np.ndarray:
     Returns:
       f32[H, W], 0 outside the canonical frame; a left knee's is mirrored back.
     """
-    to_canonical = np.linalg.inv(np.asarray(record["canonical_to_source"], np.float64))
-    return ndimage.affine_transform(
+    to_frame = np.asarray(record["canonical_to_source"], np.float64)
+    to_canonical = np.linalg.inv(to_frame)
+    whole = np.zeros(tuple(record["source_shape"]), np.float32)
+    # Only the frame's part is computed: films have many times its pixels.
+    last = np.array(heat.shape) - 1
+    corners = np.array([(i, j) for i in (-1, last[0] + 1) for j in (-1, last[1] + 1)])
+    corners = corners @ to_frame[:2, :2].T + to_frame[:2, 2]
+    low = np.clip(np.floor(corners.min(0)), 0, whole.shape).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1, 0, whole.shape).astype(int)
+    part = whole[low[0] : high[0], low[1] : high[1]]
+    ndimage.affine_transform(
         np.asarray(heat, np.float32),
         to_canonical[:2, :2],
-        to_canonical[:2, 2],
-        tuple(record["source_shape"]),
+        to_canonical[:2, :2] @ low + to_canonical[:2, 2],
+        output=part,
         order=1,
         mode="constant",
     )
+    return whole

@@ -129,6 +129,12 @@ def source_pixels(record: Mapping[str, Any], pixels: Any) -> np.ndarray:
     return np.asarray(pixels, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
 
 
+def canonical_pixels(record: Mapping[str, Any], pixels: np.ndarray) -> np.ndarray:
+    """Maps pixels of the source image to pixels of the canonical frame, see `source_pixels`."""
+    matrix = np.linalg.inv(np.asarray(record["canonical_to_source"], np.float64))
+    return np.asarray(pixels, np.float64) @ matrix[:2, :2].T + matrix[:2, 2]
+
+
 def source_values(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
     """Maps canonical intensities to values of the source image, except for clipped values.
 

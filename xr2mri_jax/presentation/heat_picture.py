@@ -1,5 +1,6 @@
 """Heat maps drawn over radiographs."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,13 +20,28 @@ def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns:
       u8[h, w, 3].
     """
+    # By rows, of which most of a film's have no heat.
+    picture = np.repeat(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+    hot = np.flatnonzero(heat.any(axis=1))
+    if hot.size:
+        rows = slice(hot[0], hot[-1] + 1)
+        step = np.rint(255 * np.clip(heat[rows], 0, 1)).astype(np.uint8)
+        added, kept = _colours()
+        mixed = kept[step][..., None] * np.clip(grey[rows], 0, 1)[..., None]
+        picture[rows] = np.rint(mixed + added[step]).astype(np.uint8)
+    return picture
+
+
+@functools.cache
+def _colours() -> tuple[np.ndarray, np.ndarray]:
+    """By heat in steps of 1/255: the colour added f32[256, 3], and the factor of the grey."""
     # Imported here: grading without pictures does not need Matplotlib.
     from matplotlib import colormaps
 
-    colour = colormaps[COLOURS](np.clip(heat, 0, 1))[..., :3]
-    share = STRONGEST * np.clip(heat, 0, 1)[..., None]
-    mixed = (1 - share) * np.clip(grey, 0, 1)[..., None] + share * colour
-    return np.rint(255 * mixed).astype(np.uint8)
+    share = STRONGEST * np.linspace(0, 1, 256)
+    colour = colormaps[COLOURS](np.arange(256))[:, :3]
+    added = 255 * share[:, None] * colour
+    return added.astype(np.float32), (255 * (1 - share)).astype(np.float32)
 
 
 def scaled(heat: np.ndarray) -> np.ndarray:

@@ -84,14 +84,14 @@ class Row:
       cells: the others.
       emphasised: whether it is written in bold.
       case: name of the viewer's case that it is about, or "".
-      picture: shown below the row, over all columns; or None.
+      pictures: shown below the row, over all columns.
     """
 
     label: str
     cells: Sequence[Cell | str]
     emphasised: bool = False
     case: str = ""
-    picture: LinkedPicture | None = None
+    pictures: Sequence[LinkedPicture] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""The measured joint space of a knee in words, and as spans in its pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from xr2mri_jax.inference.framing import FramedKnee
+from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
+from xr2mri_jax.presentation.spans import Span
+
+
+def space_texts(
+    mm: tuple[float, float] | None, share: tuple[float, float] | None
+) -> tuple[str, str]:
+    """(medial, lateral) such as "4.2 mm"; without a scale "5.5 %" of the joint line; or ""."""
+    if mm is not None:
+        return f"{mm[0]:.1f} mm", f"{mm[1]:.1f} mm"
+    return ("", "") if share is None else (f"{share[0]:.1%}", f"{share[1]:.1%}")
+
+
+def spans(knee: FramedKnee, place: Callable[[np.ndarray], np.ndarray]) -> list[Span]:
+    """Where the joint space of a knee is the least, medial and lateral.
+
+    Args:
+      knee: the knee.
+      place: (row, col) f64[2, 2] of its source to those of the picture.
+
+    Returns:
+      The medial and the lateral span; none where nothing was measured.
+    """
+    if knee.joint_space is None:
+        return []
+    texts = space_texts(knee.joint_space_mm, knee.joint_space_share)
+    return [
+        Span(place(getattr(knee.joint_space, name).narrowest), f"{name}\n{text}")
+        for name, text in zip(COMPARTMENTS, texts, strict=True)
+    ]

@@ -1,0 +1,62 @@
+"""Measured lengths drawn into pictures: a thin line between two points, with its length."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+_COLOUR, _OUTLINE = (90, 230, 255), (0, 0, 0)
+# Over the picture's height: the text's height, the line's width and half the length of its ends.
+_TEXT, _LINE, _END = 1 / 24, 1 / 300, 1 / 90
+_SMALLEST_TEXT = 10
+
+
+class Span(NamedTuple):
+    """A measured length.
+
+    Attributes:
+      ends: f64[2, 2], (row, col) in pixels, the upper end first.
+      text: written below the lower end.
+    """
+
+    ends: np.ndarray
+    text: str
+
+
+def with_spans(picture: np.ndarray, spans: Sequence[Span], height: float) -> np.ndarray:
+    """The picture u8[h, w, 3] with the spans drawn into it.
+
+    Args:
+      picture: as displayed.
+      spans: in its pixels.
+      height: pixels of what is shown, to which text and lines are scaled.
+    """
+    if not spans:
+        return picture
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    width = max(1, round(height * _LINE))
+    font = ImageFont.load_default(max(_SMALLEST_TEXT, height * _TEXT))
+    for span in spans:
+        upper, lower = np.asarray(span.ends, np.float64)[:, ::-1]  # (x, y)
+        along = lower - upper
+        # The ends' bars lie across the line; of a span of no length, level.
+        length = float(np.hypot(*along))
+        across = np.array([1.0, 0.0]) if length == 0 else np.array([-along[1], along[0]]) / length
+        bar = across * max(height * _END, 2.0)
+        draw.line([*upper, *lower], _COLOUR, width)
+        for end in (upper, lower):
+            draw.line([*(end - bar), *(end + bar)], _COLOUR, width)
+        x, y = lower[0], lower[1] + 2 * max(height * _END, 2.0)
+        draw.multiline_text(
+            (x, y),
+            span.text,
+            _COLOUR,
+            font,
+            anchor="ma",
+            align="center",
+            stroke_width=width,
+            stroke_fill=_OUTLINE,
+        )
+    return np.asarray(image)
