@@ -131,6 +131,8 @@ def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _enlarged(maps: np.ndarray, size: int) -> np.ndarray:
     """Linearly from the map's pixels, as large areas, to [n, size, size]."""
     count = maps.shape[1]
+    if count == size:
+        return maps
     places = np.clip((np.arange(size) + 0.5) * (count / size) - 0.5, 0, count - 1)
     weights = np.maximum(1 - np.abs(places[:, None] - np.arange(count)), 0).astype(maps.dtype)
     return weights @ maps @ weights.T
