@@ -48,6 +48,8 @@ class Grade:
       grade_set: neighbouring grades that contain the true one in 9 of 10 knees; None as `grade`, or
         not calibrated.
       joint_space_share: (medial, lateral), over the length of the joint line; None: not measured.
+      volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not asked.
+      volume_grade: grades that this space suggests, such as "0-2"; "": not asked.
     """
 
     side: str
@@ -61,6 +63,8 @@ class Grade:
     expected_grade: float | None = None
     grade_set: tuple[int, ...] | None = None
     joint_space_share: tuple[float, float] | None = None
+    volume_space_mm: tuple[float, float] | None = None
+    volume_grade: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +140,7 @@ def grade(
     side: str | None = None,
     spacing: float | None = None,
     clahe: bool = False,
+    volume: bool = False,
 ) -> tuple[Grade, ...]:
     """Grades every knee of a radiograph: grades 0 to 4, and early osteoarthritis, 2 against 0.
 
@@ -143,6 +148,7 @@ def grade(
       xray, side, spacing: as for `predict`.
       model: a grader's folder or the workdir of a run; None: the shipped grader.
       clahe: equalise the contrast adaptively, like that of the training radiographs.
+      volume: also predict the volume with the shipped generator and measure its joint space.
 
     Returns:
       One `Grade` per knee, the right knee first.
@@ -153,7 +159,7 @@ def grade(
     from xr2mri_jax.inference.grade import GradeOptions, grade_radiograph
 
     radiograph, named = _radiograph(xray)
-    options = GradeOptions(side=side, spacing=spacing, clahe=clahe)
+    options = GradeOptions(side=side, spacing=spacing, clahe=clahe, volume=volume)
     rows = grade_radiograph(radiograph, model, options, named)
     return tuple(
         Grade(
@@ -163,8 +169,10 @@ def grade(
             row.distance,
             tuple(row.warning.split("; ")) if row.warning else (),
             row.joint_space_mm,
-            *((None,) * 4 if row.reading is None else dataclasses.astuple(row.reading)),
-            row.joint_space_share,
+            joint_space_share=row.joint_space_share,
+            volume_space_mm=row.volume_space_mm,
+            volume_grade=row.volume_grade,
+            **({} if row.reading is None else dataclasses.asdict(row.reading)),
         )
         for row in rows
         if row.probability is not None

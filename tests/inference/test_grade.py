@@ -288,14 +288,14 @@ def test_a_broken_run_leaves_whole_rows(tmp_path):
     assert not path.exists()
     with (tmp_path / "o.csv.partial").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 15]
+    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 18]
     assert rows[2][0] == "c\\udcff.png" and len(rows) == 3
 
 
 def test_files_are_read_ahead_while_earlier_rows_are_taken(monkeypatch, model, tmp_path):
     read, later = [], threading.Event()
 
-    def slow(path, grader, options, drawn):
+    def slow(path, grader, options, drawn, volume):
         if path.name == "00":
             assert later.wait(30)
         read.append(path.name)

@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_grader
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import grade as grading
-from xr2mri_jax.inference import grade_reading, model_arrays, model_files
+from xr2mri_jax.inference import grade_reading, model_arrays, model_files, volume_grade
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.knee_grader import form, load
@@ -184,3 +184,47 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     probability = special.softmax(seen.logits / made.calibration.temperature, axis=1)
     covered = conformal.sets(probability, made.calibration.set_limit)
     assert covered[np.arange(len(seen.label)), seen.label].mean() >= 0.9
+
+
+def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypatch):
+    asked = []
+
+    def measured(knee):
+        asked.append(knee.place.side)
+        return 3.5, 0.25
+
+    monkeypatch.setattr(grading, "space_measurer", lambda: measured)
+    output = GradeOutput.of(shipped / "o.csv")
+    row, refused = grading.grade(folder, output, options=grading.GradeOptions(volume=True))
+    assert asked == ["left"] and row.volume_space_mm == (3.5, 0.25)
+    assert (row.volume_grade, refused.volume_grade) == ("3-4", "")
+    with (shipped / "o.csv").open(newline="") as file:
+        cells, _ = csv.DictReader(file)
+    columns = ["volume_joint_space_medial_mm", "volume_joint_space_lateral_mm", "volume_grade"]
+    assert list(cells)[-3:] == columns and [cells[c] for c in columns] == ["3.50", "0.25", "3-4"]
+    wanted = volume_grade.disagreement(row.reading.grade, (3.5, 0.25))
+    assert bool(wanted) == (row.reading.grade <= 1) and wanted in row.warning
+
+
+def test_a_knee_without_a_volume_is_graded_and_noted(shipped, folder, monkeypatch):
+    def refused(knee):
+        raise InputError("no plateau")
+
+    monkeypatch.setattr(grading, "space_measurer", lambda: refused)
+    output = GradeOutput.of(shipped / "o.csv")
+    row, _ = grading.grade(folder, output, options=grading.GradeOptions(volume=True))
+    assert row.probability is not None and row.volume_grade == ""
+    assert "no volume: no plateau" in row.warning
+
+
+def test_grades_that_bones_suggest():
+    wide, narrow = volume_grade.CUT_MM + 1, volume_grade.CUT_MM - 1
+    found = [volume_grade.suggested(space) for space in ((wide, wide), (9.0, narrow))]
+    assert [volume_grade.said(group) for group in found] == ["0-2", "3-4"]
+    warned = [bool(volume_grade.disagreement(grade, (narrow, wide))) for grade in range(5)]
+    assert warned == [True, True, False, False, False]
+    warned = [bool(volume_grade.disagreement(grade, (wide, wide))) for grade in range(5)]
+    assert warned == [False, False, False, False, True]
+    assert volume_grade.disagreement(1, (9.0, narrow)) == (
+        "the predicted bones suggest grade 3-4 (joint space 1.5 mm), the network grade 1"
+    )

@@ -37,7 +37,9 @@ _VOLUME_SHAPE = flags.DEFINE_list(
 )
 _FILMS = flags.DEFINE_integer("films", 200, "knee_finder, unlikeness: number of phantom films")
 _REAL = flags.DEFINE_string(
-    "real", None, "anatomy, knee_finder, grade, joint_space, unlikeness: folder of real files"
+    "real",
+    None,
+    "anatomy, knee_finder, grade, joint_space, unlikeness, volume_grade: folder of real files",
 )
 _PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")

@@ -1,7 +1,7 @@
 """Grades radiographs of knees: Kellgren-Lawrence grades 0 to 4, and grade 2 against 0.
 
 xr2mri grade --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
-    [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe]
+    [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe] [--volume]
 """
 
 from absl import flags
@@ -28,6 +28,12 @@ _CLAHE = flags.DEFINE_bool(
 _FORCE = flags.DEFINE_bool(
     "force", False, "grade the middle of an image in which no frontal knee is found"
 )
+_VOLUME = flags.DEFINE_bool(
+    "volume",
+    False,
+    "also predict each knee's volume, and tell the joint space between its bones and the grade "
+    "that it suggests",
+)
 
 
 def main() -> None:
@@ -38,7 +44,12 @@ def main() -> None:
     from xr2mri_jax.runtime import compilation_cache
 
     options = GradeOptions(
-        _SIDE.value, _SPACING.value, _BATCH_SIZE.value, _CLAHE.value, _FORCE.value
+        _SIDE.value,
+        _SPACING.value,
+        _BATCH_SIZE.value,
+        _CLAHE.value,
+        _FORCE.value,
+        _VOLUME.value,
     )
     output = GradeOutput.of(_OUTPUT.value, _GRADCAM_DIR.value, _HTML.value)
     compilation_cache.use()

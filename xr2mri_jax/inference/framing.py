@@ -1,11 +1,12 @@
 """Crops the knees of a radiograph to the input of the grading network."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import LINE_SHARE, Radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.framing import (
@@ -34,6 +35,7 @@ class FramedKnee:
       record: of the `StandardRadiograph`, the way from the frame to the source.
       joint_space: in pixels of the source, see `measure_joint_space`; None without a joint line.
       line_mm: length of the joint line in mm; None where the scale is unknown.
+      volume_space_mm: (medial, lateral) between the bones of its predicted volume; None without.
     """
 
     side: str
@@ -43,6 +45,7 @@ class FramedKnee:
     record: Mapping[str, Any]
     joint_space: JointSpace | None = None
     line_mm: float | None = None
+    volume_space_mm: tuple[float, float] | None = None
 
     @property
     def displayed(self) -> np.ndarray:
@@ -69,6 +72,7 @@ def frame_knees(
     shape: Sequence[int],
     contrast: Mapping[str, Any],
     asked: Asked | None = None,
+    volume: Callable[[FoundKnee], tuple[float, float]] | None = None,
 ) -> list[FramedKnee | RefusedKnee]:
     """Finds the knees and frames each like the training radiographs.
 
@@ -77,6 +81,8 @@ def frame_knees(
       shape: (h, w) of the network's radiographs.
       contrast: as for `standardise_radiograph`.
       asked: the request; None: every knee, with nothing known about it.
+      volume: measures the joint space of a knee's predicted volume, see
+        `volume_grade.space_measurer`; None: no volume is predicted.
 
     Returns:
       One entry for each possible knee.
@@ -85,12 +91,17 @@ def frame_knees(
       InputError: as `knees_of`, or a radiograph that cannot be standardised.
     """
     return [
-        answer if isinstance(answer, RefusedKnee) else _framed(answer, shape, contrast)
+        answer if isinstance(answer, RefusedKnee) else _framed(answer, shape, contrast, volume)
         for answer in knees_of(radiograph, asked or Asked())
     ]
 
 
-def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) -> FramedKnee:
+def _framed(
+    knee: FoundKnee,
+    shape: Sequence[int],
+    contrast: Mapping[str, Any],
+    volume: Callable[[FoundKnee], tuple[float, float]] | None,
+) -> FramedKnee:
     radiograph, notes = knee.radiograph, list(knee.doubts)
     standard = frame_radiograph(radiograph, knee.place, shape, contrast)
     wide = float(radiograph.shape[1])
@@ -101,6 +112,12 @@ def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) 
     missing = standard.record["outside"]["share"]
     if missing > 1 - COVERED:
         notes.append(f"{missing:.0%} of the frame around the knee lie outside the image")
+    between_bones = None
+    if volume is not None:
+        try:
+            between_bones = volume(knee)
+        except InputError as error:  # the knee is graded without its volume, and this is noted
+            notes.append(f"no volume: {error}")
     window = standard.record["window"]
     shown = (radiograph.array - window["low"]) / (window["high"] - window["low"])
     source = np.rint(255 * np.clip(shown, 0, 1)).astype(np.uint8)
@@ -112,4 +129,5 @@ def _framed(knee: FoundKnee, shape: Sequence[int], contrast: Mapping[str, Any]) 
         standard.record,
         measure_joint_space(radiograph, knee.place),
         None if knee.scale is None else line_mm(radiograph, knee.place, knee.scale),
+        between_bones,
     )

@@ -25,8 +25,9 @@ from xr2mri_jax.inference.knee_grader.load import load_grader, load_grades
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import Listed, list_files, output_name
+from xr2mri_jax.inference.volume_grade import space_measurer
 from xr2mri_jax.io.formats import sniff
-from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
+from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 # scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
@@ -45,6 +46,8 @@ class GradeOptions:
       batch_size: knees per batch.
       clahe: equalise the contrast adaptively (CLAHE) even if the model's settings do not.
       force: grade the middle of an image in which no knee is found.
+      volume: also predict each knee's volume with the shipped generator, and tell the joint space
+        between its bones and the grade that it suggests.
 
     Raises:
       InputError: a number that cannot be used.
@@ -55,6 +58,7 @@ class GradeOptions:
     batch_size: int = 8
     clahe: bool = False
     force: bool = False
+    volume: bool = False
 
     def __post_init__(self) -> None:
         if self.spacing is not None and not 0 < self.spacing < math.inf:
@@ -131,7 +135,8 @@ def grade_radiograph(
     options = options or GradeOptions()
     grader = _grader(model, options)
     asked = Asked(options.side, options.spacing, named=named, force=options.force)
-    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked)
+    volume = space_measurer() if options.volume else None
+    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked, volume)
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
@@ -167,6 +172,7 @@ def graded(
         if reader is not None:
             reader.network.compile()
 
+    volume = space_measurer() if options.volume else None
     judge = functools.partial(judged, grader=grader, network=network, reader=reader)
     waiting: list[tuple[str, FramedKnee | RefusedKnee | str]] = []
     names: set[str] = set()
@@ -176,7 +182,7 @@ def graded(
         draw = None if pictures is None else functools.partial(_drawn, pool, pictures)
         framed = reading.ahead(
             pool,
-            lambda one: (one.name, framed_knees(one.path, grader, options, drawn)),
+            lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
             listed,
             2 * options.batch_size,
         )
@@ -193,7 +199,11 @@ def graded(
 
 
 def framed_knees(
-    path: Path, grader: KneeGrader, options: GradeOptions, drawn: bool
+    path: Path,
+    grader: KneeGrader,
+    options: GradeOptions,
+    drawn: bool,
+    volume: Callable[[FoundKnee], tuple[float, float]] | None = None,
 ) -> Answers | str:
     """The knees of a file as input of the network, or the reason for none.
 
@@ -202,7 +212,7 @@ def framed_knees(
     try:
         radiograph = reading.decoded(path)
         asked = Asked(options.side, options.spacing, named=named_side(path), force=options.force)
-        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked)
+        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked, volume)
         notes = _contrast_notes(path, radiograph, grader)
         nothing = np.zeros((0, 0), np.uint8)
         return [

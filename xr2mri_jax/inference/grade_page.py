@@ -25,7 +25,7 @@ from xr2mri_jax.presentation.parts import (
 
 _HEADS = (
     "file", "side", "grade", "probability", "at threshold", "distance",
-    "joint space, medial", "lateral", "warning",
+    "joint space, medial", "lateral", "volume's grade", "warning",
 )  # fmt: skip
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
@@ -106,6 +106,7 @@ def _row(folder: Path, row: GradedKnee) -> Row:
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
         *space_texts(row.joint_space_mm, row.joint_space_share),
+        row.volume_grade,
         row.warning,
     )
     if row.picture is None:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.row_file import RowFile
+from xr2mri_jax.inference.volume_grade import said, suggested
 
 COLUMNS = (
     "file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture",
     "joint_space_medial_mm", "joint_space_lateral_mm",
     "grade", *(f"probability_{grade}" for grade in range(5)), "expected_grade", "grade_set",
     "joint_space_medial_share", "joint_space_lateral_share",
+    "volume_joint_space_medial_mm", "volume_joint_space_lateral_mm", "volume_grade",
 )  # fmt: skip
 
 
@@ -33,6 +35,7 @@ class GradedKnee:
       reading: the grade; None if it was not graded or the model tells two grades only.
       joint_space_share: (medial, lateral), over the length of the joint line, which needs no scale;
         None where it is not measured.
+      volume_space_mm: (medial, lateral) between the bones of the predicted volume; None without.
     """
 
     file: str
@@ -45,6 +48,12 @@ class GradedKnee:
     joint_space_mm: tuple[float, float] | None = None
     reading: GradeReading | None = None
     joint_space_share: tuple[float, float] | None = None
+    volume_space_mm: tuple[float, float] | None = None
+
+    @property
+    def volume_grade(self) -> str:
+        """The grades that the predicted bones suggest, such as "0-2"; "" without a volume."""
+        return "" if self.volume_space_mm is None else said(suggested(self.volume_space_mm))
 
     def cells(self, folder: Path) -> list[str]:
         """Text by COLUMNS; the picture's path is relative to `folder`."""
@@ -60,6 +69,8 @@ class GradedKnee:
             *("" if mm is None else f"{mm:.2f}" for mm in self.joint_space_mm or (None, None)),
             *self._grade_cells(),
             *("" if s is None else f"{s:.5f}" for s in self.joint_space_share or (None, None)),
+            *("" if mm is None else f"{mm:.2f}" for mm in self.volume_space_mm or (None, None)),
+            self.volume_grade,
         ]
 
     def _grade_cells(self) -> list[str]:
@@ -91,7 +102,8 @@ class Table(RowFile):
           OSError: as `RowFile.write`.
         """
         known = [value for value in (knee.probability, knee.distance) if value is not None]
-        known += (*(knee.joint_space_mm or ()), *(knee.joint_space_share or ()))
+        for measured in (knee.joint_space_mm, knee.joint_space_share, knee.volume_space_mm):
+            known += measured or ()
         if knee.reading is not None:
             known += knee.reading.probabilities.values()
         if not all(map(math.isfinite, known)) or not 0 <= (knee.probability or 0) <= 1:

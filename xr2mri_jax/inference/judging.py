@@ -9,6 +9,7 @@ from xr2mri_jax.inference.grade_reading import GradeReader, GradeReading, readin
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.inference.volume_grade import disagreement
 
 
 def judged(
@@ -41,6 +42,8 @@ def judged(
                     f"unlike the training radiographs (distance {d:.2f}, below 1 for 99 % of "
                     "similar radiographs)"
                 )
+            if knee.volume_space_mm is not None and found is not None:
+                notes += filter(None, [disagreement(found.grade, knee.volume_space_mm)])
             if calibration is None:
                 notes.append("the probability is not calibrated")
             positive = None if calibration is None else p >= calibration.threshold
@@ -54,6 +57,7 @@ def judged(
                     positive,
                     joint_space_mm=knee.joint_space_mm,
                     joint_space_share=knee.joint_space_share,
+                    volume_space_mm=knee.volume_space_mm,
                     reading=found,
                 )
             )

@@ -31,7 +31,7 @@ class KneePictures:
     def __init__(self, grader: KneeGrader, grades: KneeGrader | None = None):
         """Raises InputError if a grader's network is not Siamese-GAP."""
         self._maps = GradCam(grader.network)
-        self._variables = jax.device_put((grader.params, grader.model_state))
+        self._params, self._state = jax.device_put((grader.params, grader.model_state))
         # Like the readings: the grader of more grades, else the grader itself.
         self._grades = grader if grades is None else grades
         self._maps_of_grades = GradCam(self._grades.network)
@@ -53,7 +53,7 @@ class KneePictures:
           but the lowest the evidence for it or more, with its probability; below them the grade in
           words.
         """
-        levels = self._maps(*self._variables, knee.image[None])[:, 0]
+        levels = self._maps(self._params, self._state, knee.image[None])[:, 0]
         heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]
         plain = self._plain(knee)
         panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
@@ -78,7 +78,8 @@ class KneePictures:
 
     def _by_grade(self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray) -> np.ndarray:
         """The picture BY_GRADE, u8[h, w, 3]."""
-        maps = self._maps_of_grades.of_boundaries(*self._of_grades, knee.image[None])[:, 0]
+        params, state = self._of_grades
+        maps = self._maps_of_grades.of_boundaries(params, state, knee.image[None])[:, 0]
         heats = heat_picture.scaled(maps)  # of one knee they are comparable
         grades = self._grades.grades
         texts = ["joint space"]

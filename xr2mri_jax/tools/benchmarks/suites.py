@@ -20,6 +20,7 @@ NAMES = (
     "siamese_gap",
     "siamese_gap_epoch",
     "unlikeness",
+    "volume_grade",
 )
 
 
@@ -52,8 +53,8 @@ def run(
         siamese_gap_epoch.
       films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
-        "grade" a folder of radiographs, of "joint_space" one with GRADE/NAME.png, of
-        "unlikeness" as of "knee_finder", of "anatomy" one with label maps, see
+        "grade" a folder of radiographs, of "joint_space" and "volume_grade" one with
+        GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy" one with label maps, see
         `benchmarks.anatomy.run`.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
@@ -132,6 +133,11 @@ def run(
 
         report = unlikeness.run(None if real is None else Path(real), films, images)
         print(unlikeness.table(report))
+    elif suite == "volume_grade":
+        from xr2mri_jax.tools.benchmarks import volume_grade
+
+        report = volume_grade.run(None if real is None else Path(real))
+        print(volume_grade.table(report))
     elif suite == "knee_finder":
         from xr2mri_jax.tools.benchmarks import knee_finder
 
