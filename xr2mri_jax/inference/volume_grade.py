@@ -7,9 +7,9 @@ from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
 
 Space = tuple[float, float]
-# Joint space does not tell grades 0 to 2 from each other, nor 3 from 4: with two cuts the best group
-# of grade 3 was 0.2 mm wide. Below the cut the lesser joint space suggests the second group; it has
-# the largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
+# Joint space does not tell grades 0 to 2 from each other, nor 3 from 4: the best group of grade 3
+# alone was 0.2 mm wide. Below the cut the lesser joint space suggests the second group; it has the
+# largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
 GROUPS = (range(0, 3), range(3, 5))
 CUT_MM = 2.5
 # A warning tells of grades that lie this far apart.
