@@ -10,6 +10,7 @@ xr2mri benchmark --suite=long_run [--steps=3000] --output=long_run.json
 xr2mri benchmark --suite=prepare --pairs=200 --output=prepare.json
 xr2mri benchmark --suite=siamese_gap --output=siamese_gap.json
 xr2mri benchmark --suite=siamese_gap_epoch --repeats=3 --output=siamese_gap_epoch.json
+xr2mri benchmark --suite=volume_grade --real=DIR --output=volume_grade.json
 """
 
 from absl import flags
