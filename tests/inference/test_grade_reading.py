@@ -98,6 +98,7 @@ def test_both_models_speak_in_one_table(shipped, folder, five):
     assert cells["grade_set"] == " ".join(map(str, wanted))
     assert empty["grade"] == empty["probability_0"] == empty["grade_set"] == ""
     text = (shipped / "o.html").read_text()
+    assert "volume&#39;s grade" not in text and "joint space, medial" in text
     assert row.reading.said in text and "The model of the grades" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
     assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
@@ -194,8 +195,9 @@ def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypat
         return 3.5, 0.25
 
     monkeypatch.setattr(grading, "space_measurer", lambda: measured)
-    output = GradeOutput.of(shipped / "o.csv")
+    output = GradeOutput.of(shipped / "o.csv", html=shipped / "o.html")
     row, refused = grading.grade(folder, output, options=grading.GradeOptions(volume=True))
+    assert "volume&#39;s grade" in output.page.read_text()
     assert asked == ["left"] and row.volume_space_mm == (3.5, 0.25)
     assert (row.volume_grade, refused.volume_grade) == ("3-4", "")
     with (shipped / "o.csv").open(newline="") as file:

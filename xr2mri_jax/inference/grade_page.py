@@ -25,7 +25,7 @@ from xr2mri_jax.presentation.parts import (
 
 _HEADS = (
     "file", "side", "grade", "probability", "at threshold", "distance",
-    "joint space, medial", "lateral", "volume's grade", "warning",
+    "joint space, medial", "lateral", "warning",
 )  # fmt: skip
 MEANING = (
     "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
@@ -94,10 +94,12 @@ def _knees(folder: Path, rows: Sequence[GradedKnee]) -> Table:
         "bright regions are evidence for each grade or more, with its probability. "
         "The patient's right is on the left. Click a picture for the overlay on the full image."
     )
-    return Table(caption, _HEADS, [_row(folder, row) for row in rows], wrapped=True)
+    volumes = any(row.volume_grade for row in rows)
+    heads = (*_HEADS[:-1], *(["volume's grade"] if volumes else []), _HEADS[-1])
+    return Table(caption, heads, [_row(folder, row, volumes) for row in rows], wrapped=True)
 
 
-def _row(folder: Path, row: GradedKnee) -> Row:
+def _row(folder: Path, row: GradedKnee, volumes: bool) -> Row:
     positive = {None: "", True: "positive", False: "negative"}[row.positive]
     cells = (
         row.side,
@@ -106,7 +108,7 @@ def _row(folder: Path, row: GradedKnee) -> Row:
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
         *space_texts(row.joint_space_mm, row.joint_space_share),
-        row.volume_grade,
+        *([row.volume_grade] if volumes else []),
         row.warning,
     )
     if row.picture is None:
