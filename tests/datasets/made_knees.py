@@ -94,7 +94,7 @@ def _write_series(made: MadeKnees, subject: int, side: str, kind: str) -> None:
     if kind == "corrupt":
         link_folder(good, target)
         (target / "020").unlink()
-        (target / "020").write_bytes((good / "020").read_bytes()[:100_000])
+        (target / "020").write_bytes((good / "020").read_bytes()[:20_000])
         return
     how = SERIES[kind]
     grid = {name: value for name, value in how.items() if name != "chosen"}
@@ -104,7 +104,9 @@ def _write_series(made: MadeKnees, subject: int, side: str, kind: str) -> None:
             name = f"{number + 1:03d}"
             os.link(good / name, target / name)
         return
-    volume: Volume = dess_volume(made.cases[subject, side], **{"slices": SLICES, **grid})
+    fine = dess_volume(made.cases[subject, side], **{"slices": SLICES, **grid})
+    # Every second pixel: 192 of 384 rows show the same knee and are read in a third of the time.
+    volume = Volume(fine.array[::2, ::2], fine.affine @ np.diag([2, 2, 1, 1]))
     write_series(target, volume, f"SAG_3D_DESS_{side.upper()}")
 
 

@@ -46,6 +46,19 @@ ALL = [block for page in PAGES for block in blocks(page)]
 RUN = [page for page in PAGES if any(block.marker == "run" for block in blocks(page))]
 
 
+def commands_that_run(page: Path) -> list[str]:
+    """The commands of a page that are run here."""
+    return [c for block in blocks(page) if block.marker == "run" for c in block.commands]
+
+
+# Pages with the same commands as an earlier one are not run again.
+RUN = [
+    page
+    for i, page in enumerate(RUN)
+    if commands_that_run(page) not in [commands_that_run(earlier) for earlier in RUN[:i]]
+]
+
+
 def test_every_block_is_marked():
     assert len(ALL) > 10
     assert [block.place for block in ALL if not block.marker] == []

@@ -7,7 +7,7 @@ import pytest
 
 from xr2mri_jax.models import convolution, winograd
 
-SHAPES = [(2, 8, 12, 5, 3), (3, 6, 9, 4, 4), (1, 1, 2, 3, 2), (5, 13, 11, 2, 3)]
+SHAPES = [(2, 8, 12, 5, 3), (1, 1, 2, 3, 2), (5, 13, 11, 2, 3)]
 
 
 def _case(shape, dtype=np.float32):

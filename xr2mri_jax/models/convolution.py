@@ -151,8 +151,8 @@ class NormalisedConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, size, jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, size, jnp.float32)
         variance = self.variable("batch_stats", "variance", jnp.ones, size, jnp.float32)
-        # Outside training the gradients asked for are those by the image, which XLA's own form takes
-        # as fast and compiles in a tenth of the time.
+        # Outside training the gradients asked for are those by the image, which XLA's own form
+        # takes as fast and compiles in a tenth of the time.
         form = convolve if train else _plain
         x = form(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if not train:

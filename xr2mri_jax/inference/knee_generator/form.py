@@ -1,5 +1,7 @@
 """The files of a generator, see `inference.model_files`: encoder, generator, what they are."""
 
+import functools
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,22 +49,26 @@ def read(folder: str | os.PathLike[str]) -> tuple[LoadedModel, Likeness]:
       InputError: a file is missing, damaged, of another format, or belongs to another model.
     """
     path = Path(folder) / model_files.DESCRIPTION
-    made: list[tuple[Any, Any]] = []
 
     def shapes(described: Mapping[str, Any]) -> tuple[Any, int]:
         try:
-            config, stage = _made(described["config"])
-            made.append((config, stage))
-            tree = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
-            xray = jax.ShapeDtypeStruct((1, *config["model"]["cae"]["image_shape"], 1), np.float32)
-            features = jax.eval_shape(lambda p, x: deepest_features(stage, p, x), tree, xray)
+            return _shapes(json.dumps(described["config"]))
         except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
             raise InputError(f"{path}: config.model: {error}") from error
-        return tree, features.shape[-1]
 
     described, params, likeness = model_files.read(folder, KIND, shapes)
-    config, stage = made[0]
+    config, stage = _made(described["config"])
     return LoadedModel(config, stage, params, {}, described["step"]), likeness
+
+
+@functools.lru_cache(maxsize=4)
+def _shapes(described: str) -> tuple[Any, int]:
+    """The shapes of all parameters, and the number of features, of a description's config."""
+    config, stage = _made(json.loads(described))
+    tree = jax.eval_shape(lambda: stage.create(jax.random.key(0)))[0]
+    xray = jax.ShapeDtypeStruct((1, *config["model"]["cae"]["image_shape"], 1), np.float32)
+    features = jax.eval_shape(lambda p, x: deepest_features(stage, p, x), tree, xray)
+    return tree, features.shape[-1]
 
 
 def _made(described: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
