@@ -11,6 +11,7 @@ REQUIRES = [
     "grain>=0.2.18",
     # TFDS imports it from Python 3.12 on without requiring it.
     "importlib-resources>=6.0",
+    "isal>=1.6.1",
     "jax>=0.10.2,<0.13",
     "jinja2>=3.1",
     "matplotlib>=3.8",

@@ -24,8 +24,8 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume
 
 if TYPE_CHECKING:
-    from xr2mri_jax.inference.predict import Predictor
     from xr2mri_jax.inference.prediction import Prediction
+    from xr2mri_jax.inference.predictor import Predictor
     from xr2mri_jax.phantom.label_map import SimulatedPair
 
 Xray = str | os.PathLike[str] | np.ndarray | Radiograph
@@ -92,7 +92,7 @@ def load(model: str | os.PathLike[str] | None = None) -> "Predictor":
     Raises:
       InputError: the model does not exist or does not predict volumes.
     """
-    from xr2mri_jax.inference.predict import load_predictor
+    from xr2mri_jax.inference.predictor import load_predictor
 
     return load_predictor(model)
 
@@ -124,7 +124,8 @@ def predict(
     Raises:
       InputError: the radiograph or the model cannot be used.
     """
-    from xr2mri_jax.inference.predict import Predictor, predict_knee
+    from xr2mri_jax.inference.predict import predict_knee
+    from xr2mri_jax.inference.predictor import Predictor
     from xr2mri_jax.preprocess.answers import Asked
 
     radiograph, named = _radiograph(xray)

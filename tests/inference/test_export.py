@@ -11,7 +11,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import export
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
-from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.inference.predictor import Predictor
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import BOX_MM, Radiograph
-from xr2mri_jax.inference import predict
+from xr2mri_jax.inference import predict, predictor
 
 
 def forced(*arguments):
@@ -20,7 +20,7 @@ def forced(*arguments):
 
 @pytest.fixture
 def loaded(monkeypatch, fake_model):
-    monkeypatch.setattr(predict, "load_generator", lambda model: (fake_model, None))
+    monkeypatch.setattr(predictor, "load_generator", lambda model: (fake_model, None))
     return fake_model
 
 
@@ -58,7 +58,7 @@ def write_dicom(path, pixels, side="R", photometric="MONOCHROME2", spacing=1.0):
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_the_marker_lands_on_the_lateral_anterior_superior_side(fake_model, knee_pixels, side):
     pixels = knee_pixels if side == "right" else knee_pixels[:, ::-1]
-    found = predict.Predictor(fake_model)(Radiograph(pixels, (1.0, 1.0), side))
+    found = predictor.Predictor(fake_model)(Radiograph(pixels, (1.0, 1.0), side))
     assert found.volume.orientation == ("R", "A", "S")
     x, y, z = found.volume.world(centre_of(found.volume.array, lambda a: a == 1.0))
     # RAS: the right knee's lateral side is the patient's right, +x; the left knee's is -x.
@@ -70,7 +70,7 @@ def test_the_marker_lands_on_the_lateral_anterior_superior_side(fake_model, knee
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_the_volume_lies_where_the_radiograph_shows_it(fake_model, knee_pixels, side):
     pixels = knee_pixels if side == "right" else knee_pixels[:, ::-1]
-    found = predict.Predictor(fake_model)(Radiograph(pixels, (1.0, 1.0), side))
+    found = predictor.Predictor(fake_model)(Radiograph(pixels, (1.0, 1.0), side))
     below = found.volume.array.copy()
     below[:, :, 16:] = 0  # the marker's half
     x, _, z = found.volume.world(centre_of(below, lambda a: a > 0.48))
@@ -82,7 +82,7 @@ def test_the_volume_lies_where_the_radiograph_shows_it(fake_model, knee_pixels, 
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_the_box_is_canonical_and_centred_on_the_joint(fake_model, knee_pixels, side):
-    found = predict.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), side))
+    found = predictor.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), side))
     assert found.volume.array.dtype == np.float32
     assert 0 <= found.volume.array.min() < found.volume.array.max() <= 1
     corners = np.array([[-0.5] * 3, [n - 0.5 for n in found.volume.shape]])
@@ -93,28 +93,28 @@ def test_the_box_is_canonical_and_centred_on_the_joint(fake_model, knee_pixels, 
 
 
 def test_jitted_and_not_give_the_same(fake_model, knee_pixels):
-    found = predict.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), "right"))
+    found = predictor.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), "right"))
     plain = fake_model.stage.predict(fake_model.params, {}, found.seen.image[None])
     np.testing.assert_allclose(found.canonical, np.clip(plain[0, ..., 0], 0, 1), atol=0.6 / 4096)
 
 
 def test_batches_of_another_size_are_refused(fake_model):
-    predictor = predict.Predictor(fake_model)
-    assert predictor.canonical(np.zeros((3, 32, 32, 1), np.float32)).shape == (3, 8, 32, 32, 1)
+    made = predictor.Predictor(fake_model)
+    assert made.canonical(np.zeros((3, 32, 32, 1), np.float32)).shape == (3, 8, 32, 32, 1)
     with pytest.raises(InputError, match=r"expected \(b, 32, 32, 1\)"):
-        predictor.canonical(np.zeros((1, 16, 32, 1), np.float32))
+        made.canonical(np.zeros((1, 16, 32, 1), np.float32))
 
 
 def test_a_stage_without_volumes_is_refused(fake_model):
     fake_model.stage = type("Cae", (), {"name": "cae"})()
     with pytest.raises(InputError, match="'cae', which predicts no volume"):
-        predict.Predictor(fake_model)
+        predictor.Predictor(fake_model)
 
 
 def test_values_that_are_not_finite_stop(fake_model, knee_pixels):
     fake_model.params = {"scale": np.float32(np.nan)}
     with pytest.raises(FloatingPointError):
-        predict.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), "right"))
+        predictor.Predictor(fake_model)(Radiograph(knee_pixels, (1.0, 1.0), "right"))
 
 
 def test_png_dicom_and_nifti_give_the_same_volume(loaded, tmp_path, knee_pixels, knee_png):

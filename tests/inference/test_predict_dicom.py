@@ -11,12 +11,12 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import reorient_ras, require_same_geometry
-from xr2mri_jax.inference import predict
+from xr2mri_jax.inference import predict, predictor
 
 
 @pytest.fixture
 def loaded(monkeypatch, fake_model):
-    monkeypatch.setattr(predict, "load_generator", lambda model: (fake_model, None))
+    monkeypatch.setattr(predictor, "load_generator", lambda model: (fake_model, None))
     return fake_model
 
 

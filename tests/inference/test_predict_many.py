@@ -12,7 +12,7 @@ from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
 from xr2mri_jax.inference.listing import list_table
-from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import RowFile
 
 

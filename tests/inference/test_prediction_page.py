@@ -12,8 +12,9 @@ from PIL import Image
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
-from xr2mri_jax.inference.predict import Predictor, predict_knee
+from xr2mri_jax.inference.predict import predict_knee
 from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.presentation.viewer_case import packed

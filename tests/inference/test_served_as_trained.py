@@ -11,7 +11,8 @@ from xr2mri_jax import datasets, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.run import evaluate_workdir
 from xr2mri_jax.geometry import SIDES, from_canonical
-from xr2mri_jax.inference.predict import Predictor, predict_file
+from xr2mri_jax.inference.predict import predict_file
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
 from xr2mri_jax.phantom.case import simulate_case

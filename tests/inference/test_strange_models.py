@@ -12,9 +12,10 @@ from strange_models import CONTENTS, LOADERS, arrays, packed, refused, sealed_we
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_arrays, model_description, model_files
 from xr2mri_jax.inference.knee_generator import description as of_generator
+from xr2mri_jax.inference.knee_generator import form as of_generators
 from xr2mri_jax.inference.knee_generator import load as generators
 from xr2mri_jax.inference.knee_grader import description as of_grader
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader import form as of_graders
 from xr2mri_jax.inference.knee_grader import load as graders
 
 KINDS = {"grader": of_grader.KIND, "generator": of_generator.KIND}
@@ -25,7 +26,7 @@ SHIPPED = {"grader": graders.SHIPPED, "generator": generators.SHIPPED}
 def made(tmp_path_factory):
     """Folders by kind of model."""
     folders = {kind: tmp_path_factory.mktemp(kind) for kind in LOADERS}
-    form.write(folders["grader"], made_grader.grader())
+    of_graders.write(folders["grader"], made_grader.grader())
     made_generator.write(folders["generator"], made_generator.model())
     return folders
 
@@ -141,3 +142,25 @@ def test_the_shipped_models_are_under_their_seal(kind):
     shipped = model_description.read(path, KINDS[kind])
     assert shipped["form"] == KINDS[kind].form
     assert shipped == model_description.sealed(shipped)
+
+
+@pytest.mark.parametrize(
+    ("read", "folder"),
+    [
+        (of_graders.read, graders.SHIPPED),
+        (of_graders.read, graders.SHIPPED_GRADES),
+        (of_generators.read, generators.SHIPPED),
+    ],
+)
+def test_the_shipped_weights_have_the_shapes_of_their_networks(read, folder):
+    """Loaded by the package they are not compared: they are here."""
+    read(folder)
+
+
+def test_the_packages_own_files_must_be_those_that_were_sealed(folder, kind):
+    path = folder / "weights.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match="SHA-256"):
+        {"grader": of_graders, "generator": of_generators}[kind].read(folder, own=True)

@@ -12,7 +12,7 @@ from made_uncertainty import uncertainty
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
-from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.uncertainty import model, voxels
 from xr2mri_jax.inference.uncertainty.of_prediction import TRACED_OFF_MM, with_uncertainty
 from xr2mri_jax.metrics.intervals import LEVEL
@@ -62,7 +62,7 @@ def test_confidence_is_even_at_a_surface_and_certain_far_from_it():
     deep = femur < -6
     assert deep.any() and found[deep].min() > 0.95
     # The half-width holds LEVEL of the logistic errors.
-    chance = spread._share(np.full_like(distances, -2.0), "femur")
+    chance = spread._shares(np.full_like(distances, -2.0))["femur"]
     np.testing.assert_allclose(chance, (1 + LEVEL) / 2, atol=1e-4)
     total = sum(spread.probabilities(distances).values())
     assert total.min() >= 0 and np.quantile(total, 0.999) <= 1.05

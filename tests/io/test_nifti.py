@@ -33,6 +33,20 @@ def test_volume_and_file_are_the_same(tmp_path, dtype):
     np.testing.assert_allclose(volume.affine, STRAIGHT, atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_steps_are_stored_in_a_byte_each_and_come_back(tmp_path, suffix):
+    values = (np.arange(2 * 3 * 20, dtype=np.float32) / 128).reshape(2, 3, 20)
+    path, step = tmp_path / f"v{suffix}", 1 / 128
+    io.write_nifti(path, geometry.Volume(values, np.diag([2.0, 3, 4, 1])), step)
+    image = nib.load(path)
+    assert image.get_data_dtype() == np.uint8 and image.dataobj.slope == step
+    np.testing.assert_array_equal(image.get_fdata(), values)
+    np.testing.assert_array_equal(io.read_volume(path).array, values)
+    for wrong in (values - 0.1, values + 2, np.full_like(values, np.nan)):
+        with pytest.raises(InputError, match="255 steps"):
+            io.write_nifti(path, geometry.Volume(wrong, np.eye(4)), step)
+
+
 def test_a_sheared_affine_leaves_the_qform_unset(tmp_path):
     path = tmp_path / "x.nii"
     io.write_nifti(path, geometry.Volume(np.zeros((3, 40, 5), np.uint8), SHEARED))

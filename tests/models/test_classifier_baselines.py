@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.models import classifier_baselines, classifiers
+from xr2mri_jax.models import classifier_baselines, classifiers, linear_probe
 
 
 def shapes_of(spec):
@@ -68,7 +68,7 @@ def test_the_probe_finds_the_direction():
     features = random.normal(3, 2, (600, 5)) * [1, 1, 10, 1, 0]
     chance = 1 / (1 + np.exp(-(features[:, 0] - 3)))
     label = (random.random(600) < chance).astype(int)
-    probe = classifier_baselines.fit_linear_probe(features, label)
+    probe = linear_probe.fit_linear_probe(features, label)
     assert probe.weights[0] > 1 and np.abs(probe.weights[1:]).max() < 0.4
     logits = probe.logits(features)
     assert logits.shape == (600, 2) and not logits[:, 0].any()
@@ -76,4 +76,4 @@ def test_the_probe_finds_the_direction():
     # At the minimum the derivative by the bias is 0: the mean probability is the share of class 1.
     assert (1 / (1 + np.exp(-logits[:, 1]))).mean() == pytest.approx(label.mean(), abs=1e-3)
     with pytest.raises(ValueError, match="features"):
-        classifier_baselines.fit_linear_probe(features, np.zeros(600))
+        linear_probe.fit_linear_probe(features, np.zeros(600))

@@ -41,7 +41,7 @@ def main() -> None:
     # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.grade import GradeOptions, grade
     from xr2mri_jax.inference.grade_output import GradeOutput
-    from xr2mri_jax.runtime import compilation_cache
+    from xr2mri_jax.runtime import compilation_cache, host_memory
 
     options = GradeOptions(
         _SIDE.value,
@@ -52,6 +52,7 @@ def main() -> None:
         _VOLUME.value,
     )
     output = GradeOutput.of(_OUTPUT.value, _GRADCAM_DIR.value, _HTML.value)
+    host_memory.keep_freed_memory()
     compilation_cache.use()
     rows = grade(_XRAY.value, output, _MODEL.value, options)
     done = sum(row.probability is not None for row in rows)

@@ -74,8 +74,9 @@ def main() -> None:
     centre = _parse_centre(CENTRE.value)
     # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.predict_many import is_many
-    from xr2mri_jax.runtime import compilation_cache
+    from xr2mri_jax.runtime import compilation_cache, host_memory
 
+    host_memory.keep_freed_memory()
     compilation_cache.use()
     if is_many(XRAY.value):
         _predict_many()

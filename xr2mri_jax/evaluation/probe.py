@@ -8,7 +8,7 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier
 from xr2mri_jax.metrics import classification
-from xr2mri_jax.models.classifier_baselines import LinearProbe, fit_linear_probe
+from xr2mri_jax.models.linear_probe import LinearProbe, fit_linear_probe
 from xr2mri_jax.training import config as recipe
 
 Features = Callable[[np.ndarray], Any]

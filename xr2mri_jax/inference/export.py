@@ -1,8 +1,10 @@
 """Writes the files of a prediction (volume, picture, record, DICOM series): all or none."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,7 @@ from xr2mri_jax.files import atomic_folder, atomic_paths, replaced_folder, requi
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.uncertainty.of_prediction import HALF_WIDTH_STEP
 from xr2mri_jax.io import dicom_write, write_nifti
 from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
@@ -35,6 +38,18 @@ class DicomOutput(NamedTuple):
     keep_identity: bool
 
 
+class Further(NamedTuple):
+    """A volume beside the predicted one.
+
+    Attributes:
+      values: computes it, f32[d, h, w] in the canonical frame.
+      step: in which it is stored, see `write_nifti`.
+    """
+
+    values: Callable[[], np.ndarray | None]
+    step: float | None
+
+
 class OutputFiles(NamedTuple):
     """Where a prediction goes; None where a file is not wanted."""
 
@@ -45,14 +60,15 @@ class OutputFiles(NamedTuple):
     labels: Path | None = None
     meshes: Path | None = None
 
-    def of_uncertainty(self, prediction: Prediction) -> dict[Path, np.ndarray]:
-        """The further volumes, in the canonical frame: half-widths, confidence of the labels."""
-        found = {}
+    def of_uncertainty(self, prediction: Prediction) -> dict[Path, Further]:
+        """The further volumes by file: half-widths, confidence of the labels."""
+        found: dict[Path, Further] = {}
         if prediction.half_width is not None:
-            found[_beside(self.volume, "uncertainty")] = prediction.half_width
-        # Computed when it is asked for: only a label map needs it.
-        if self.labels is not None and prediction.confidence is not None:
-            found[_beside(self.labels, "confidence")] = prediction.confidence
+            name = _beside(self.volume, "uncertainty")
+            found[name] = Further(lambda: prediction.half_width, HALF_WIDTH_STEP)
+        if self.labels is not None and prediction.spread is not None:
+            name = _beside(self.labels, "confidence")
+            found[name] = Further(lambda: prediction.confidence, None)
         return found
 
     def with_shapes(
@@ -151,9 +167,7 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
     with contextlib.ExitStack() as stack:
         volume, record, *others = stack.enter_context(atomic_paths(*paths))
         picture = others.pop(0) if files.picture is not None else None
-        for array in further.values():
-            made = reorient_ras(from_canonical(array, prediction.seen.side))
-            write_nifti(others.pop(0), shapes.scaled(made, prediction.scale))
+        further_paths, others = others[: len(further)], others[len(further) :]
         if further:
             prediction.record["uncertainty"]["files"] = [os.fspath(path) for path in further]
         if files.dicom is not None:
@@ -161,18 +175,37 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         meshes = None
         if files.meshes is not None and prediction.distances is not None:
             meshes = stack.enter_context(replaced_folder(files.meshes))
-        label_map = _write_shapes(files, prediction, others, meshes)
-        write_nifti(volume, prediction.volume)
+        # Drawing takes as long as all else, much of it outside the interpreter's lock.
+        drawing = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+        drawn = None
         if picture is not None:
-            _write_picture(picture, prediction, label_map)
+            drawn = drawing.submit(_write_picture, picture, prediction)
+        _write_further(further_paths, further.values(), prediction)
+        _write_shapes(files, prediction, others, meshes)
+        write_nifti(volume, prediction.volume)
+        if drawn is not None:
+            drawn.result()
         text = json.dumps(prediction.record, indent=2, allow_nan=False)
         record.write_text(text + "\n", encoding="utf-8")
 
 
+def _write_further(
+    paths: Sequence[Path],
+    volumes: Iterable[Further],
+    prediction: Prediction,
+) -> None:
+    """Writes what `OutputFiles.of_uncertainty` gives, in the place of the predicted volume."""
+    for path, (values, step) in zip(paths, volumes, strict=True):
+        array = values()
+        assert array is not None  # what it is computed from is there
+        made = reorient_ras(from_canonical(array, prediction.seen.side))
+        write_nifti(path, shapes.scaled(made, prediction.scale), step)
+
+
 def _write_shapes(
     files: OutputFiles, prediction: Prediction, labels: list[Path], meshes: Path | None
-) -> np.ndarray | None:
-    """Label map and meshes with their entries in the record; u8[d, h, w], mirrored back.
+) -> None:
+    """Label map and meshes with their entries in the record.
 
     Args:
       files: the final names, for the record.
@@ -181,12 +214,11 @@ def _write_shapes(
       meshes: temporary folder, or None.
     """
     found, side = prediction.distances, prediction.seen.side
-    if found is None or not (files.labels or files.meshes or files.picture):
-        return None
-    codes = prediction.labels
-    assert codes is not None  # there are distances
+    if found is None:
+        return
     if labels:
-        assert files.labels is not None
+        codes = prediction.labels
+        assert files.labels is not None and codes is not None  # there are distances
         shapes.write_labels(
             labels[0], labels[1], shapes.label_volume(codes, side, prediction.scale)
         )
@@ -199,7 +231,6 @@ def _write_shapes(
         made = shapes.meshes(found, side, prediction.scale)
         names = shapes.write_meshes(meshes, made)
         prediction.record["meshes"] = {"folder": os.fspath(files.meshes or ""), "files": names}
-    return from_canonical(codes, side).array
 
 
 def _beside(path: Path, what: str) -> Path:
@@ -247,7 +278,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
     )
 
 
-def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None) -> None:
+def _write_picture(path: Path, prediction: Prediction) -> None:
     # Imported here: Matplotlib takes half a second that a volume alone does not need.
     from xr2mri_jax.presentation.picture import draw
 
@@ -263,8 +294,9 @@ def _write_picture(path: Path, prediction: Prediction, labels: np.ndarray | None
     known = spacing is not None and min(spacing) > 0
     size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
-    half_width = prediction.half_width
-    if half_width is not None:
-        half_width = from_canonical(half_width, standard.side).array
+    labels, half_width = (
+        None if one is None else from_canonical(one, standard.side).array
+        for one in (prediction.labels, prediction.half_width)
+    )
     figure = draw(pixels, array, standard.side, caption, labels, half_width)
-    figure.savefig(path, format="png", facecolor="black")
+    figure.savefig(path, format="png", facecolor="black", pil_kwargs={"compress_level": 2})

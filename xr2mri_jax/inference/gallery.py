@@ -10,7 +10,7 @@ from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path, require_writable
 from xr2mri_jax.inference.knee_generator.frame import framed_knee
-from xr2mri_jax.inference.predict import Predictor, load_predictor
+from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, named_side
 from xr2mri_jax.preprocess.knees import one_knee

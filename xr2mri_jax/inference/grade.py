@@ -94,7 +94,10 @@ def grade(
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
-    grader, grades = _grader(model, options), load_grades(model)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load_grades, model)
+        grader = _grader(model, options)
+        grades = loading.result()
     rows = []
     with Table(output.table) as table:
         for row in graded(listed, grader, options, output, grades):
@@ -164,8 +167,10 @@ def graded(
     With the grader `grades` of more than two grades the rows have its reading, too.
     """
     pictures = None if output.pictures is None else KneePictures(grader, grades)
-    network = Network(grader, options.batch_size)
-    reader = None if grades is None else GradeReader.beside(grader, grades, options.batch_size)
+    # One film shows two knees at most: one file needs no larger batch.
+    batch_size = min(options.batch_size, 2 * len(listed))
+    network = Network(grader, batch_size)
+    reader = None if grades is None else GradeReader.beside(grader, grades, batch_size)
 
     def compile_both() -> None:
         network.compile()
@@ -184,13 +189,13 @@ def graded(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
             listed,
-            2 * options.batch_size,
+            2 * batch_size,
         )
         for name, found in tqdm(framed, "graded", len(listed), unit="file", disable=None):
             waiting += (
                 [(name, one) for one in found] if isinstance(found, list) else [(name, found)]
             )
-            if sum(isinstance(one, FramedKnee) for _, one in waiting) >= options.batch_size:
+            if sum(isinstance(one, FramedKnee) for _, one in waiting) >= batch_size:
                 compiled.result()
                 yield from _rows(waiting, judge, draw, output, names)
                 waiting = []

@@ -16,7 +16,8 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume
 from xr2mri_jax.inference.knee_generator.load import load_generator, uncertainty_of
-from xr2mri_jax.inference.predict import Predictor, predict_knee
+from xr2mri_jax.inference.predict import predict_knee
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces

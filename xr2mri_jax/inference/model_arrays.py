@@ -17,7 +17,7 @@ LARGEST = 1 << 28
 Wanted = tuple[tuple[int, ...], tuple[str, ...]]
 
 
-def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, np.ndarray]:
+def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, checked against the expected shapes and dtypes.
 
     Headers are read first, so that no oversized array and no pickle is unpacked.
@@ -25,21 +25,20 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, 
     Args:
       path: for messages.
       content: the bytes of the file.
-      wanted: the expected arrays by name.
+      wanted: the expected arrays by name; None: those that are there, of a file whose content is
+        known.
 
     Raises:
       InputError: it is no .npz, an array is missing, unknown, of another shape or dtype, damaged,
         or holds values that are not finite; or the arrays are larger than LARGEST.
     """
-    size = sum(math.prod(shape) * np.dtype(dtypes[0]).itemsize for shape, dtypes in wanted.values())
-    if size > LARGEST:
-        raise InputError(
-            f"{path}: the network of model.json has arrays of {size} bytes, expected at most "
-            f"{LARGEST}"
-        )
+    if wanted is not None:
+        _require_size(path, wanted)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
+            if wanted is None:
+                return {name: _array(path, archive, name, None) for name in names}
             _require_names(path, names, wanted)
             return {name: _array(path, archive, name, wanted[name]) for name in names}
     except (
@@ -53,6 +52,15 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted]) -> dict[str, 
         raise InputError(f"{path}: cannot be read as .npz ({error})") from error
 
 
+def _require_size(path: Path, wanted: Mapping[str, Wanted]) -> None:
+    size = sum(math.prod(shape) * np.dtype(dtypes[0]).itemsize for shape, dtypes in wanted.values())
+    if size > LARGEST:
+        raise InputError(
+            f"{path}: the network of model.json has arrays of {size} bytes, expected at most "
+            f"{LARGEST}"
+        )
+
+
 def _require_names(path: Path, names: list[str], wanted: Mapping[str, Wanted]) -> None:
     if len(names) != len(set(names)):
         raise InputError(f"{path}: an array is there twice, expected each once")
@@ -61,8 +69,7 @@ def _require_names(path: Path, names: list[str], wanted: Mapping[str, Wanted]) -
         raise InputError(f"{path}: the array {name[:80]!r} {said} in the network of model.json")
 
 
-def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted) -> np.ndarray:
-    shape, dtypes = wanted
+def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted | None) -> np.ndarray:
     with archive.open(f"{name}.npy") as stream:
         try:
             version = np.lib.format.read_magic(stream)
@@ -75,16 +82,16 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted) -> n
             raise InputError(
                 f"{path}: {name}: is no array of numpy ({type(error).__name__})"
             ) from error
-        if found != shape or str(dtype) not in dtypes:
+        if wanted is not None and (found != wanted[0] or str(dtype) not in wanted[1]):
             raise InputError(
-                f"{path}: {name}: found shape {found} and dtype {dtype}, expected {shape} and "
-                f"{' or '.join(dtypes)}"
+                f"{path}: {name}: found shape {found} and dtype {dtype}, expected {wanted[0]} and "
+                f"{' or '.join(wanted[1])}"
             )
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = int(np.prod(found, dtype=np.int64)) * dtype.itemsize
         data = stream.read(size)
         if len(data) != size or stream.read(1):
             raise InputError(f"{path}: {name}: has another size than its header says")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+    array = np.frombuffer(data, dtype).reshape(found, order="F" if by_columns else "C")
     if not np.isfinite(array).all():
         raise InputError(f"{path}: {name}: holds values that are not finite, expected finite ones")
     return array

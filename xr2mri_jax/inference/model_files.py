@@ -89,7 +89,7 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 def read(
     folder: str | os.PathLike[str],
     kind: Kind,
-    shapes: Callable[[Mapping[str, Any]], tuple[Any, int]],
+    shapes: Callable[[Mapping[str, Any]], tuple[Any, int] | None],
 ) -> tuple[dict[str, Any], dict[str, Any], Likeness]:
     """Reads what `write` wrote.
 
@@ -97,7 +97,8 @@ def read(
       folder: with both files.
       kind: of the model.
       shapes: from the description to the wanted tree, whose leaves have a `shape`, and the number
-        of features; raises InputError.
+        of features; None: the files are the package's own, whose shapes tests compare with the
+        network's. Raises InputError.
 
     Returns:
       The description, the tree with f32 leaves, and the likeness.
@@ -107,14 +108,8 @@ def read(
     """
     place = Path(folder)
     described = model_description.read(place / DESCRIPTION, kind)
-    tree, count = shapes(described)
-    flat = traverse_util.flatten_dict(tree, sep="/")
-    wanted: dict[str, model_arrays.Wanted] = {
-        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
-        "features/mean": ((count,), ("float32",)),
-        "features/deviation": ((count,), ("float32",)),
-        "features/factor": ((count, count), ("float16",)),
-    }
+    tree_and_count = shapes(described)
+    wanted = None if tree_and_count is None else _wanted(*tree_and_count)
     path = place / WEIGHTS
     found = model_arrays.read(path, _content(path, described, kind), wanted)
     mean, deviation, factor = (
@@ -128,6 +123,17 @@ def read(
     likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
     as_f32 = {name: value.astype(np.float32) for name, value in found.items()}
     return described, traverse_util.unflatten_dict(as_f32, sep="/"), likeness
+
+
+def _wanted(tree: Any, count: int) -> dict[str, model_arrays.Wanted]:
+    """The arrays of weights.npz, of a tree whose leaves have a `shape`, and of its features."""
+    flat = traverse_util.flatten_dict(tree, sep="/")
+    return {
+        **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
+        "features/mean": ((count,), ("float32",)),
+        "features/deviation": ((count,), ("float32",)),
+        "features/factor": ((count, count), ("float16",)),
+    }
 
 
 def _content(path: Path, described: Mapping[str, Any], kind: Kind) -> bytes:

@@ -1,35 +1,21 @@
 """Predicts a volume from one radiograph: mirrored back, with the joint centre at the origin."""
 
+import concurrent.futures
 import dataclasses
-import functools
 import os
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from absl import logging
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
+from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
-from xr2mri_jax.inference.joint_fit import fit_joint_space
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
-from xr2mri_jax.inference.knee_generator.load import (
-    has_surfaces,
-    is_boxed,
-    load_generator,
-    uncertainty_of,
-)
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.inference.shapes import scaled
-from xr2mri_jax.inference.uncertainty.model import Uncertainty
-from xr2mri_jax.inference.uncertainty.of_prediction import with_uncertainty
-from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
-from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.preprocess.joint_space import measure_joint_space
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
@@ -38,175 +24,12 @@ from xr2mri_jax.preprocess.radiograph import (
     standardise_radiograph,
 )
 from xr2mri_jax.preprocess.scale import line_mm
-from xr2mri_jax.presentation.statement import STATEMENT
-from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
-from xr2mri_jax.training.trained import LoadedModel
-
-# Steps of a volume's values: as fine as a scanner's, and such files are a third smaller.
-_LEVELS = np.float32(4096)
 
 
-class Predictor:
-    """A loaded model that is compiled once and used for many radiographs.
-
-    Attributes:
-      image_shape: (h, w) in pixels of the model's input.
-      contrast: contrast settings of its training radiographs, see `standardise_radiograph`.
-      has_surfaces: whether it predicts labels and meshes.
-      boxed: whether its input is framed by the joint line, and needs no spacing.
-      source: path of the model, for records.
-      doubt: a warning for every prediction, or "".
-    """
-
-    def __init__(
-        self,
-        model: LoadedModel,
-        likeness: Likeness | None = None,
-        source: str | os.PathLike[str] | None = None,
-        uncertainty: tuple[Uncertainty | None, str] = (None, ""),
-    ):
-        """Takes a model, statistics of its radiographs if known, its folder, and `uncertainty_of`.
-
-        Raises:
-          InputError: the model's stage predicts no volumes.
-        """
-        stage = model.stage
-        if not isinstance(stage, Predicts):
-            raise InputError(
-                f"--model: found the stage {stage.name!r}, which predicts no volume, expected the "
-                "workdir of a generator or joint stage"
-            )
-        h, w = model.config["model"]["cae"]["image_shape"]
-        self.image_shape = (int(h), int(w))
-        self.contrast = contrast_of(model.config)
-        self.boxed = is_boxed(model)
-        self.source = os.fspath(source) if source else "the shipped model"
-        self._model = model
-        self._predict = jax.jit(stage.predict)
-        self._surfaces = None
-        if has_surfaces(model):
-            assert isinstance(stage, Surfaces)
-            self._surfaces = jax.jit(stage.surfaces)
-        self.has_surfaces = self._surfaces is not None
-        self._likeness = likeness
-        self._uncertainty, self.doubt = uncertainty
-        if likeness is not None:
-            assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
-            self._features = jax.jit(functools.partial(deepest_features, stage))
-
-    @property
-    def step(self) -> int:
-        """Training step of the model."""
-        return int(self._model.step)
-
-    def compile(self) -> None:
-        """Compiles what a prediction needs, before threads ask for it at once."""
-        blank = np.zeros((*self.image_shape, 1), np.float32)
-        self._answer(blank[None])
-        self.distance(blank)
-
-    def canonical(self, xray: np.ndarray) -> np.ndarray:
-        """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].
-
-        Raises:
-          InputError: the radiographs have another size than the model's.
-          FloatingPointError: the model predicts values that are not finite.
-        """
-        if np.ndim(xray) != 4 or np.shape(xray)[1:] != (*self.image_shape, 1):
-            raise InputError(
-                f"radiographs: found shape {np.shape(xray)}, expected (b, {self.image_shape[0]}, "
-                f"{self.image_shape[1]}, 1)"
-            )
-        found = self._predict(self._model.params, self._model.model_state, xray)
-        array = np.asarray(found, np.float32)
-        if not np.isfinite(array).all():
-            raise FloatingPointError("the model gives values that are not finite")
-        return np.clip(array, 0.0, 1.0)
-
-    def __call__(self, radiograph: Radiograph, centre: Sequence[float] | None = None) -> Prediction:
-        """Predicts the volume of a knee with known side and spacing.
-
-        Args:
-          radiograph: bone bright, upright, with spacing and side, such as that of a `FoundKnee`.
-          centre: (row, col) of the joint centre; None: the middle of the image.
-
-        Raises:
-          InputError: as `standardise_radiograph`.
-        """
-        return self.predict(
-            standardise_radiograph(radiograph, self.image_shape, centre, self.contrast)
-        )
-
-    def predict(
-        self,
-        standard: StandardRadiograph,
-        scale: float = 1.0,
-        space_mm: Mapping[str, float] | None = None,
-    ) -> Prediction:
-        """Predicts one volume, and surfaces where the model gives them.
-
-        Args:
-          standard: as the model sees it.
-          scale: millimetres in the patient for one of the box.
-          space_mm: joint space in the patient by compartment, see `fit_joint_space`; None leaves
-            the bones where the model puts them, and so does a model without surfaces.
-        """
-        canonical, distances = self._answer(standard.image[None])
-        fitted = None
-        if space_mm is not None and distances is not None:
-            wanted = {name: value / scale for name, value in space_mm.items()}
-            fitted = fit_joint_space(canonical, distances, wanted)
-        if fitted is not None:
-            canonical, distances = fitted.volume, fitted.distances
-        canonical = np.round(canonical * _LEVELS) / _LEVELS
-        volume = scaled(reorient_ras(from_canonical(canonical, standard.side)), scale)
-        record: dict[str, Any] = {
-            "statement": STATEMENT,
-            "model": {
-                "workdir": self.source,
-                "stage": self._model.stage.name,
-                "step": int(self._model.step),
-                "dtype_trained": self._model.config.get("dtype", "unknown"),
-            },
-            "radiograph": standard.record,
-            "volume": {
-                "shape": list(volume.shape),
-                "spacing_mm": list(volume.spacing),
-                "affine": volume.affine.tolist(),
-                "canonical_shape": list(canonical.shape),
-                "mirrored_back": standard.side == "left",
-                "scale": scale,
-                "world": "RAS mm, origin at the joint centre in the radiograph",
-                "values": f"0..1 in steps of 1/{_LEVELS:.0f}, the scale of the training volumes",
-            },
-            "joint_space": None if fitted is None else fitted.record,
-            "warnings": [],
-        }
-        made = Prediction(volume, canonical, standard, record, distances, scale)
-        return with_uncertainty(made, self._uncertainty)
-
-    def distance(self, image: np.ndarray) -> float | None:
-        """Novelty score of an input f32[h, w, 1]; 1 % of similar radiographs exceed 1."""
-        if self._likeness is None:
-            return None
-        features = np.asarray(self._features(self._model.params, image[None]), np.float64)
-        return float(self._likeness.distance(features)[0])
-
-    def _answer(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """The volume f32[d, h, w] and the distances of one canonical radiograph."""
-        if self._surfaces is None:
-            return self.canonical(xray)[0, ..., 0], None
-        found = self._surfaces(self._model.params, self._model.model_state, xray)
-        volume, distances = (np.asarray(part, np.float32)[0] for part in found)
-        if not (np.isfinite(volume).all() and np.isfinite(distances).all()):
-            raise FloatingPointError("the model gives values that are not finite")
-        return np.clip(volume[..., 0], 0.0, 1.0), distances
-
-
-def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
-    """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
-    loaded, likeness = load_generator(model)
-    return Predictor(loaded, likeness, model, uncertainty_of(model, loaded))
+def _compiled(model: str | os.PathLike[str] | None) -> Predictor:
+    predictor = load_predictor(model)
+    predictor.compile()
+    return predictor
 
 
 def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
@@ -234,12 +57,12 @@ def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
     measured = None if space is None else space.record(line)
     wanted = None if space is None or line is None else space.millimetres(line)
     predicted = predictor.predict(seen, scale, wanted)
-    unlike = predictor.distance(seen.image)
-    model = predicted.record["model"] | ({} if unlike is None else {"unlike": unlike})
     about = {
-        "model": model,
         "knee": knee.record() | {"joint_space": measured},
-        "warnings": [*_doubts(knee, unlike), *filter(None, [predictor.doubt])],
+        "warnings": [
+            *_doubts(knee, predicted.record["model"].get("unlike")),
+            *filter(None, [predictor.doubt]),
+        ],
     }
     return dataclasses.replace(predicted, record=predicted.record | about)
 
@@ -284,15 +107,17 @@ def predict_file(
     files = files.with_shapes(labels, meshes, xray)
     if not picture:
         files = files._replace(picture=None)
-    radiograph = read_radiograph(xray)
     asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
-    try:
-        # Refuse an unusable radiograph before spending seconds on loading the model.
-        knee = one_knee(radiograph, asked)
-        require_usable(knee.radiograph, knee.place.centre_px)
-    except InputError as error:
-        raise InputError(f"{xray}: {error}") from error
-    predictor = load_predictor(model_dir)
+    # The model is loaded and compiled while the knee is found.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(_compiled, model_dir)
+        radiograph = read_radiograph(xray)
+        try:
+            knee = one_knee(radiograph, asked)
+            require_usable(knee.radiograph, knee.place.centre_px)
+        except InputError as error:
+            raise InputError(f"{xray}: {error}") from error
+        predictor = loading.result()
     if labels or meshes:
         require_surfaces(predictor, "--labels, --meshes")
     try:

@@ -20,14 +20,9 @@ from xr2mri_jax.files import require_writable, write_json
 from xr2mri_jax.inference import many_page, reading
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
-from xr2mri_jax.inference.predict import (
-    Predictor,
-    load_predictor,
-    predict_found,
-    require_surfaces,
-    with_source,
-)
+from xr2mri_jax.inference.predict import predict_found, require_surfaces, with_source
 from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.inference.row_file import RowFile, partial_path
 from xr2mri_jax.io.tables import read_table
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side

@@ -28,7 +28,8 @@ def space_measurer() -> Callable[[FoundKnee], Space]:
       InputError: no generator is shipped, or it predicts no bones.
     """
     # Imported here: grading without volumes needs no generator.
-    from xr2mri_jax.inference.predict import load_predictor, predict_found, require_surfaces
+    from xr2mri_jax.inference.predict import predict_found, require_surfaces
+    from xr2mri_jax.inference.predictor import load_predictor
 
     predictor = load_predictor()
     require_surfaces(predictor, "--volume")

@@ -1,4 +1,4 @@
-"""Networks beside Siamese-GAP: Deep Siamese, ResNet-18, a VGG-like one; a linear probe."""
+"""Networks beside Siamese-GAP: Deep Siamese, ResNet-18, a VGG-like one."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,8 +8,6 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
-from scipy import optimize, special
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import siamese_gap, specification
@@ -57,6 +55,10 @@ class _Classifier(nn.Module):
         """Radiograph f32[b, h, w, 1] in [0, 1] to what the last layer sees, f32[b, n]."""
         return average(self.body(xray - 0.5, train).astype(jnp.float32))
 
+    def classify(self, pooled: jax.Array) -> jax.Array:
+        """f32[b, n] from `features` to logits f32[b, classes]."""
+        return siamese_gap.class_logits(self.head(pooled), self.spec.head)
+
     def __call__(
         self, xray: jax.Array, train: bool = False, keys: jax.Array | None = None
     ) -> jax.Array:
@@ -64,7 +66,7 @@ class _Classifier(nn.Module):
         features = self.features(xray, train)
         if train and keys is not None and self.spec.dropout:
             features = dropped(features, self.spec.dropout, keys)
-        return siamese_gap.class_logits(self.head(features), self.spec.head)
+        return self.classify(features)
 
 
 class DeepSiamese(_Classifier):
@@ -214,57 +216,3 @@ KINDS = {
     "resnet18": Kind("resnet18", ResNet18, 64),
     "vgg": Kind("vgg", VggLike, 32),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class LinearProbe:
-    """Logistic regression on standardised features.
-
-    Attributes:
-      mean: f64[n], of the training features.
-      scale: f64[n], their standard deviation, 1 where it is 0.
-      weights: f64[n].
-      bias: the logit of a mean example.
-    """
-
-    mean: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-    bias: float
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """Features f[b, n] to logits f64[b, 2], the first one 0."""
-        logit = (features - self.mean) / self.scale @ self.weights + self.bias
-        return np.stack([np.zeros_like(logit), logit], axis=1)
-
-
-def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0) -> LinearProbe:
-    """What hidden variables tell of two classes without more training of what made them.
-
-    Minimises the sum of the cross entropies plus decay / 2 times the squared weights of the
-    standardised features, by L-BFGS.
-
-    Args:
-      features: f[n, k], finite; for example the bottleneck of an auto-encoder, flattened.
-      label: i[n], 0 or 1.
-      decay: at least 0; to be chosen on examples that are not in `features`.
-
-    Raises:
-      ValueError: if shapes do not match or a class is absent.
-    """
-    features, label = np.asarray(features, np.float64), np.asarray(label)
-    if features.ndim != 2 or label.shape != features.shape[:1] or set(label) != {0, 1}:
-        raise ValueError(f"features {features.shape} for labels {label.shape} of {set(label)}")
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    unit, sign = (features - mean) / scale, 2.0 * label - 1.0
-
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, margin = values[:-1], sign * (unit @ values[:-1] + values[-1])
-        pull = -sign * special.expit(-margin)
-        gradient = np.append(unit.T @ pull + decay * weights, pull.sum())
-        return np.logaddexp(0, -margin).sum() + decay / 2 * weights @ weights, gradient
-
-    start = np.zeros(features.shape[1] + 1)
-    found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    return LinearProbe(mean, scale, found.x[:-1], float(found.x[-1]))

@@ -162,7 +162,8 @@ def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
                 colors=[_OUTLINES[code % len(_OUTLINES)]], linewidths=0.7,
             )  # fmt: skip
     axes.set_axis_off()
-    axes.set_title(panel.title, color="white", fontsize=11, pad=4)
+    # A title with a place needs no search for one.
+    axes.set_title(panel.title, color="white", fontsize=11, pad=4, y=1.0)
     left, right, top, bottom = panel.letters
     edges = (
         (left, 0.02, 0.5, "left", "center"),

@@ -14,7 +14,7 @@ from typing import Any
 from absl import logging
 
 from xr2mri_jax.errors import InputError, failure_line, printable
-from xr2mri_jax.inference.predict import Predictor
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.serving import work
 
 WORKERS = 2  # radiographs that are worked on at once

@@ -9,7 +9,7 @@ from waitress import create_server
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.predict import load_predictor
+from xr2mri_jax.inference.predictor import load_predictor
 from xr2mri_jax.serving.app import MEGABYTE, make_app
 from xr2mri_jax.serving.jobs import Jobs
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.export import DicomOutput, OutputFiles, write_prediction
-from xr2mri_jax.inference.predict import Predictor, predict_found, with_source
+from xr2mri_jax.inference.predict import predict_found, with_source
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.prediction_page import PredictionPage, case_title, viewer_case
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation import pages

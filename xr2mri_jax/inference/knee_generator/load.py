@@ -28,7 +28,7 @@ def load_generator(
     """
     folder = Path(model) if model else SHIPPED
     if (folder / DESCRIPTION).is_file():
-        return form.read(folder)
+        return form.read(folder, own=folder == SHIPPED)
     if not model:
         raise InputError(
             "--model: no generator is shipped with this package, expected the workdir of a "

@@ -133,8 +133,12 @@ def write(folder: Path, grader: KneeGrader) -> None:
     model_files.write(folder, KIND, tree, likeness, described)
 
 
-def read(folder: str | os.PathLike[str]) -> KneeGrader:
+def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
     """Reads what `write` wrote.
+
+    Args:
+      folder: with both files.
+      own: they are the package's: that the shapes are those of the network is not traced again.
 
     Raises:
       InputError: a file is missing, damaged, of another format, or belongs to another model.
@@ -142,10 +146,10 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
     path = Path(folder) / DESCRIPTION
     network: dict[str, Any] = {}
 
-    def shapes(described: Mapping[str, Any]) -> tuple[Any, int]:
+    def shapes(described: Mapping[str, Any]) -> tuple[Any, int] | None:
         try:
             network.update(classifiers.full_spec(described["network"]))
-            tree = _shapes(network)
+            tree = None if own else _shapes(network)
         except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
             raise InputError(f"{path}: network: {error}") from error
         grades = described["grades"]
@@ -160,7 +164,8 @@ def read(folder: str | os.PathLike[str]) -> KneeGrader:
                 f"{path}: calibration.set_limit: expected it with more than two grades only, found "
                 f"{len(grades)} grades"
             )
-        return tree, tree["params"]["head"]["kernel"].shape[0]  # what the last layer sees
+        # The features are what the last layer sees.
+        return None if tree is None else (tree, tree["params"]["head"]["kernel"].shape[0])
 
     described, tree, likeness = model_files.read(folder, KIND, shapes)
     return KneeGrader(

@@ -27,7 +27,7 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
                 "--model: no grader is shipped with this package, expected the workdir of a "
                 "training run, or a folder made by launch/ship_grader.py"
             )
-        return form.read(SHIPPED)
+        return form.read(SHIPPED, own=True)
     folder = Path(model)
     if (folder / form.DESCRIPTION).is_file():
         return form.read(folder)
@@ -61,4 +61,4 @@ def load_grades(model: str | os.PathLike[str] | None = None) -> KneeGrader | Non
             "--model: no grader of five grades is shipped with this package, expected the workdir "
             "of a training run, or a folder made by launch/ship_grader.py"
         )
-    return form.read(SHIPPED_GRADES)
+    return form.read(SHIPPED_GRADES, own=True)

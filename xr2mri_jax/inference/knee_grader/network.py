@@ -1,5 +1,6 @@
 """The network of a grader, compiled once for a fixed batch size."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,7 @@ class Network:
 
         def judged(variables: Any, xray: Any) -> Any:
             features = model.apply(variables, xray, method="features")
-            return model.apply(variables, xray), features
+            return model.apply(variables, features, method="classify"), features
 
         def see(variables: Any, xray: Any) -> Any:
             with jax.default_matmul_precision("float32"):
@@ -43,10 +44,13 @@ class Network:
                 return jnp.mean(logits, axis=0), features[0]
 
         self._see = jax.jit(see)
+        self._compiled: Callable[..., Any] | None = None
 
     def compile(self) -> None:
-        """Compiles now."""
-        self(np.zeros((1, *self._shape), np.float32))
+        """Compiles now, without running anything."""
+        if self._compiled is None:
+            xray = jax.ShapeDtypeStruct((self.batch_size, *self._shape), np.float32)
+            self._compiled = self._see.lower(self._variables, xray).compile()
 
     def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits f64[b, k] and features f64[b, n] of radiographs f32[b, h, w, 1] in [0, 1].
@@ -60,7 +64,9 @@ class Network:
         count = len(xray)
         padded = np.zeros((self.batch_size, *self._shape), np.float32)
         padded[:count] = xray
-        found = jax.device_get(self._see(self._variables, padded))
+        self.compile()
+        assert self._compiled is not None
+        found = jax.device_get(self._compiled(self._variables, padded))
         logits, features = (np.asarray(value, np.float64)[:count] for value in found)
         if not (np.isfinite(logits).all() and np.isfinite(features).all()):
             raise FloatingPointError("the network gives values that are not finite")

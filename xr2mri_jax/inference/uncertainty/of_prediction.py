@@ -11,8 +11,8 @@ from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.phantom.surfaces import NAMES
 
-# Steps of the stored half-widths: coarse ones make small files.
-_STEPS = np.float32(128)
+# Of the half-widths, at most 1: coarse steps make small files.
+HALF_WIDTH_STEP = 1 / 128
 # Half-widths of the 90 % interval, mm, of a joint space that was traced in the radiograph: the 19th
 # of 20 absolute differences to the segmented MRI of real pairs (docs/results.md).
 TRACED_OFF_MM = {"medial": 2.3, "lateral": 2.1}
@@ -40,7 +40,7 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
     half_width = uncertainty.voxels.half_width(prediction.canonical)
     return dataclasses.replace(
         prediction,
-        half_width=np.round(half_width * _STEPS) / _STEPS,
+        half_width=np.round(half_width / HALF_WIDTH_STEP) * np.float32(HALF_WIDTH_STEP),
         spread=spread,
         record=prediction.record | {"uncertainty": about},
     )

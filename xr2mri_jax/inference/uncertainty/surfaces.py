@@ -13,7 +13,7 @@ from xr2mri_jax.phantom.tissues import CODES
 # Blocks of the box along (d, h, w).
 BLOCKS = (8, 16, 16)
 # A logistic distribution has LEVEL of itself within so many of its scales: ln((1 + p) / (1 - p)).
-_SCALES = float(np.log((1 + LEVEL) / (1 - LEVEL)))
+_SCALES = np.float32(np.log((1 + LEVEL) / (1 - LEVEL)))
 _NAMED = {
     "femoral_cartilage": ("femoral_outer", "femur"),
     "patellar_cartilage": ("patellar_outer", "patella"),
@@ -51,41 +51,48 @@ class SurfaceSpread:
         """
         if len(distances) != len(NAMES) or distances.shape[1:] != labels.shape:
             raise InputError(f"found distances {distances.shape} for labels {labels.shape}")
+        share = self._shares(distances)
         found = np.zeros(labels.shape, np.float32)
-        for code, inside in self.probabilities(distances).items():
-            where = labels == code
-            found[where] = inside[where]
-        background = labels == 0
-        nothing = np.ones(int(background.sum()), np.float32)
+        for code, inside in _probabilities(distances, share).items():
+            np.copyto(found, inside, where=labels == code)
+        nothing = np.ones(labels.shape, np.float32)
         for name in NAMES:
-            nothing *= 1 - self._share(distances, name)[background]
-        found[background] = nothing
+            nothing *= 1 - share[name]
+        np.copyto(found, nothing, where=labels == 0)
         return found
 
     def probabilities(self, distances: np.ndarray) -> dict[int, np.ndarray]:
         """How likely each label is by its code, f32[d, h, w] each; the background is left out."""
-        share = {name: self._share(distances, name) for name in NAMES}
-        found = {CODES[name]: share[name] for name in ("femur", "tibia", "patella", "fibula")}
-        for name, (outer, bone) in _NAMED.items():
-            found[CODES[name]] = np.maximum(share[outer] - share[bone], 0)
-        tibial = np.maximum(share["tibial_outer"] - share["tibia"], 0)
-        middle = surfaces.tibial_middle(distances[NAMES.index("tibia")])
-        for name, lateral in (
-            ("medial_tibial_cartilage", False),
-            ("lateral_tibial_cartilage", True),
-        ):
-            own = tibial.copy()
-            own[..., slice(middle, None) if lateral else slice(0, middle)] = 0
-            found[CODES[name]] = own
-        covered = np.maximum.reduce(
-            [share[name] for name in ("femoral_outer", "tibial_outer", "patellar_outer")]
-        )
-        for name in ("medial_meniscus", "lateral_meniscus"):
-            found[CODES[name]] = share[name] * (1 - covered)
+        return _probabilities(distances, self._shares(distances))
+
+    def _shares(self, distances: np.ndarray) -> dict[str, np.ndarray]:
+        """How likely each voxel lies inside a surface, by its name: f32[d, h, w]."""
+        widths = surfaces.resized(self.half_width, distances.shape[1:])
+        found = {}
+        for name, distance, width in zip(NAMES, distances, widths, strict=True):
+            scaled = np.clip(_SCALES * distance / width, -30, 30)
+            np.exp(scaled, out=scaled)
+            scaled += 1
+            found[name] = np.reciprocal(scaled, out=scaled)
         return found
 
-    def _share(self, distances: np.ndarray, name: str) -> np.ndarray:
-        """How likely each voxel lies inside a surface: f32[d, h, w]."""
-        index = NAMES.index(name)
-        width = surfaces.resized(self.half_width[index : index + 1], distances.shape[1:])[0]
-        return 1 / (1 + np.exp(np.clip(_SCALES * distances[index] / width, -30, 30)))
+
+def _probabilities(distances: np.ndarray, share: dict[str, np.ndarray]) -> dict[int, np.ndarray]:
+    found = {CODES[name]: share[name] for name in ("femur", "tibia", "patella", "fibula")}
+    for name, (outer, bone) in _NAMED.items():
+        found[CODES[name]] = np.maximum(share[outer] - share[bone], 0)
+    tibial = np.maximum(share["tibial_outer"] - share["tibia"], 0)
+    middle = surfaces.tibial_middle(distances[NAMES.index("tibia")])
+    for name, lateral in (
+        ("medial_tibial_cartilage", False),
+        ("lateral_tibial_cartilage", True),
+    ):
+        own = tibial.copy()
+        own[..., slice(middle, None) if lateral else slice(0, middle)] = 0
+        found[CODES[name]] = own
+    covered = np.maximum.reduce(
+        [share[name] for name in ("femoral_outer", "tibial_outer", "patellar_outer")]
+    )
+    for name in ("medial_meniscus", "lateral_meniscus"):
+        found[CODES[name]] = share[name] * (1 - covered)
+    return found

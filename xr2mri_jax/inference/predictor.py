@@ -1,0 +1,205 @@
+"""A loaded model that predicts volumes and surfaces, compiled once for many radiographs."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
+from xr2mri_jax.inference.joint_fit import fit_joint_space
+from xr2mri_jax.inference.knee_generator.load import (
+    has_surfaces,
+    is_boxed,
+    load_generator,
+    uncertainty_of,
+)
+from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.inference.shapes import scaled
+from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.of_prediction import with_uncertainty
+from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.preprocess.contrast import contrast_of
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
+from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
+from xr2mri_jax.training.trained import LoadedModel
+
+# Steps of a volume's values: as fine as a scanner's, and such files are a third smaller.
+_LEVELS = np.float32(4096)
+
+
+class Predictor:
+    """A loaded model that is compiled once and used for many radiographs.
+
+    Attributes:
+      image_shape: (h, w) in pixels of the model's input.
+      contrast: contrast settings of its training radiographs, see `standardise_radiograph`.
+      has_surfaces: whether it predicts labels and meshes.
+      boxed: whether its input is framed by the joint line, and needs no spacing.
+      source: path of the model, for records.
+      doubt: a warning for every prediction, or "".
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        likeness: Likeness | None = None,
+        source: str | os.PathLike[str] | None = None,
+        uncertainty: tuple[Uncertainty | None, str] = (None, ""),
+    ):
+        """Takes a model, statistics of its radiographs if known, its folder, and `uncertainty_of`.
+
+        Raises:
+          InputError: the model's stage predicts no volumes.
+        """
+        stage = model.stage
+        if not isinstance(stage, Predicts):
+            raise InputError(
+                f"--model: found the stage {stage.name!r}, which predicts no volume, expected the "
+                "workdir of a generator or joint stage"
+            )
+        h, w = model.config["model"]["cae"]["image_shape"]
+        self.image_shape = (int(h), int(w))
+        self.contrast = contrast_of(model.config)
+        self.boxed = is_boxed(model)
+        self.source = os.fspath(source) if source else "the shipped model"
+        self._model = model
+        self._predict = jax.jit(stage.predict)
+        self.has_surfaces = has_surfaces(model)
+        self._likeness = likeness
+        self._uncertainty, self.doubt = uncertainty
+
+        def see(params: Any, model_state: Any, xray: Any) -> tuple[Any, Any, Any]:
+            features = None
+            if likeness is not None:
+                assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
+                features = deepest_features(stage, params, xray)
+            if not self.has_surfaces:
+                return stage.predict(params, model_state, xray), None, features
+            assert isinstance(stage, Surfaces)
+            return *stage.surfaces(params, model_state, xray), features
+
+        # One program, which computes the hidden variables once.
+        self._see = jax.jit(see)
+
+    @property
+    def step(self) -> int:
+        """Training step of the model."""
+        return int(self._model.step)
+
+    def compile(self) -> None:
+        """Compiles what a prediction needs, before threads ask for it at once."""
+        self._answer(np.zeros((1, *self.image_shape, 1), np.float32))
+
+    def canonical(self, xray: np.ndarray) -> np.ndarray:
+        """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].
+
+        Raises:
+          InputError: the radiographs have another size than the model's.
+          FloatingPointError: the model predicts values that are not finite.
+        """
+        self._require_shape(xray)
+        found = self._predict(self._model.params, self._model.model_state, xray)
+        array = np.asarray(found, np.float32)
+        if not np.isfinite(array).all():
+            raise FloatingPointError("the model gives values that are not finite")
+        return np.clip(array, 0.0, 1.0)
+
+    def __call__(self, radiograph: Radiograph, centre: Sequence[float] | None = None) -> Prediction:
+        """Predicts the volume of a knee with known side and spacing.
+
+        Args:
+          radiograph: bone bright, upright, with spacing and side, such as that of a `FoundKnee`.
+          centre: (row, col) of the joint centre; None: the middle of the image.
+
+        Raises:
+          InputError: as `standardise_radiograph`.
+        """
+        return self.predict(
+            standardise_radiograph(radiograph, self.image_shape, centre, self.contrast)
+        )
+
+    def predict(
+        self,
+        standard: StandardRadiograph,
+        scale: float = 1.0,
+        space_mm: Mapping[str, float] | None = None,
+    ) -> Prediction:
+        """Predicts one volume, and surfaces where the model gives them.
+
+        Args:
+          standard: as the model sees it.
+          scale: millimetres in the patient for one of the box.
+          space_mm: joint space in the patient by compartment, see `fit_joint_space`; None leaves
+            the bones where the model puts them, and so does a model without surfaces.
+        """
+        canonical, distances, unlike = self._answer(standard.image[None])
+        fitted = None
+        if space_mm is not None and distances is not None:
+            wanted = {name: value / scale for name, value in space_mm.items()}
+            fitted = fit_joint_space(canonical, distances, wanted)
+        if fitted is not None:
+            canonical, distances = fitted.volume, fitted.distances
+        canonical = np.round(canonical * _LEVELS) / _LEVELS
+        volume = scaled(reorient_ras(from_canonical(canonical, standard.side)), scale)
+        record: dict[str, Any] = {
+            "statement": STATEMENT,
+            "model": {
+                "workdir": self.source,
+                "stage": self._model.stage.name,
+                "step": int(self._model.step),
+                "dtype_trained": self._model.config.get("dtype", "unknown"),
+                **({} if unlike is None else {"unlike": unlike}),
+            },
+            "radiograph": standard.record,
+            "volume": {
+                "shape": list(volume.shape),
+                "spacing_mm": list(volume.spacing),
+                "affine": volume.affine.tolist(),
+                "canonical_shape": list(canonical.shape),
+                "mirrored_back": standard.side == "left",
+                "scale": scale,
+                "world": "RAS mm, origin at the joint centre in the radiograph",
+                "values": f"0..1 in steps of 1/{_LEVELS:.0f}, the scale of the training volumes",
+            },
+            "joint_space": None if fitted is None else fitted.record,
+            "warnings": [],
+        }
+        made = Prediction(volume, canonical, standard, record, distances, scale)
+        return with_uncertainty(made, self._uncertainty)
+
+    def _answer(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, float | None]:
+        """Of one canonical radiograph f32[1, h, w, 1]: volume, distances, and how unlike it is.
+
+        Returns:
+          f32[d, h, w] in [0, 1]; f32[k, d', h', w'] in mm, or None of a model without surfaces; the
+          score of novelty that 1 % of similar radiographs exceed 1 by, or None where the training's
+          radiographs are not known.
+        """
+        self._require_shape(xray)
+        found = self._see(self._model.params, self._model.model_state, xray)
+        volume, distances, features = jax.device_get(found)
+        for part in (volume, distances):
+            if part is not None and not np.isfinite(part).all():
+                raise FloatingPointError("the model gives values that are not finite")
+        unlike = None
+        if self._likeness is not None:
+            unlike = float(self._likeness.distance(np.asarray(features, np.float64))[0])
+        volume = np.clip(np.asarray(volume[0, ..., 0], np.float32), 0.0, 1.0)
+        return volume, None if distances is None else np.asarray(distances[0], np.float32), unlike
+
+    def _require_shape(self, xray: np.ndarray) -> None:
+        if np.ndim(xray) != 4 or np.shape(xray)[1:] != (*self.image_shape, 1):
+            raise InputError(
+                f"radiographs: found shape {np.shape(xray)}, expected (b, {self.image_shape[0]}, "
+                f"{self.image_shape[1]}, 1)"
+            )
+
+
+def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
+    """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
+    loaded, likeness = load_generator(model)
+    return Predictor(loaded, likeness, model, uncertainty_of(model, loaded))
