@@ -49,7 +49,7 @@ def _quickstart(config: ml_collections.ConfigDict) -> None:
     config.optimizer.update(
         learning_rate=5e-3, muon_learning_rate=0.05, warmup_steps=20, ema_decay=0.98
     )
-    config.update(steps=800, log_every=50, eval_every=400, checkpoint_every=200)
+    config.update(steps=800, log_every=50, eval_every=800, checkpoint_every=400)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:

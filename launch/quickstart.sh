@@ -32,7 +32,11 @@ step "3/5 the generator learns to turn hidden variables into MRI volumes"
 
 step "4/5 the generator's uncertainty, and its evaluation on the test knees, with controls"
 "$PYTHON" launch/calibrate.py --workdir="$workdir/generator"
-"$PYTHON" launch/evaluate.py --workdir="$workdir/generator" --split=test --output="$workdir/evaluation"
+# Beside the next step: neither keeps two cores busy.
+"$PYTHON" launch/evaluate.py --workdir="$workdir/generator" --split=test --output="$workdir/evaluation" \
+  > "$workdir/evaluation.log" 2>&1 &
+evaluation=$!
+trap 'kill "$evaluation" 2> /dev/null || true' EXIT
 
 step "5/5 held-out radiographs become volumes"
 "$PYTHON" launch/export.py --dataset=knee_phantom/quickstart --data_dir="$workdir/data" --split=test \
@@ -41,6 +45,10 @@ while IFS=, read -r name side spacing _; do
   "$PYTHON" launch/predict.py --model="$workdir/generator" --xray="$workdir/radiographs/$name.png" \
     --side="$side" --spacing="$spacing" --output="$workdir/predictions/$name.nii.gz"
 done < <(tail -n +2 "$workdir/radiographs/cases.csv")
+code=0
+wait "$evaluation" || code=$?
+cat "$workdir/evaluation.log"
+[ "$code" = 0 ] || exit "$code"
 
 step "done"
 echo "  report       $workdir/evaluation/index.html"
