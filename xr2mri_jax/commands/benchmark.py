@@ -4,6 +4,8 @@ xr2mri benchmark --suite=anatomy --real=DIR --output=anatomy.json
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=unlikeness --real=DIR [--films=200] [--images=500] --output=unlikeness.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
+xr2mri benchmark --suite=latency [--repeats=5] [--real=DIR] --output=latency.json
+xr2mri benchmark --suite=folder [--images=100] [--repeats=3] [--real=DIR] --output=folder.json
 xr2mri benchmark --suite=joint_space --real=DIR --output=joint_space.json
 xr2mri benchmark --suite=knee_finder --real=DIR --pictures=DIR --output=knee_finder.json
 xr2mri benchmark --suite=long_run [--steps=3000] --output=long_run.json
@@ -40,11 +42,12 @@ _FILMS = flags.DEFINE_integer("films", 200, "knee_finder, unlikeness: number of 
 _REAL = flags.DEFINE_string(
     "real",
     None,
-    "anatomy, knee_finder, grade, joint_space, unlikeness, volume_grade: folder of real files",
+    "anatomy, folder, grade, joint_space, knee_finder, latency, unlikeness, volume_grade: folder "
+    "of real files",
 )
 _PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")
-_IMAGES = flags.DEFINE_integer("images", 500, "grade, unlikeness: number of radiographs")
+_IMAGES = flags.DEFINE_integer("images", 500, "folder, grade, unlikeness: number of radiographs")
 _MODEL = flags.DEFINE_string(
     "model", None, "grade: folder of a grader or of a training run; default: the shipped grader"
 )

@@ -1,12 +1,7 @@
 """How fast a folder of radiographs is graded by the command, as a process of its own."""
 
 import csv
-import os
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +20,12 @@ from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
-from xr2mri_jax.tools.benchmarks import timing
+from xr2mri_jax.tools.benchmarks import timing, watched
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
 # Phantom subjects whose knees the made radiographs repeat, with other noise.
 SUBJECTS, SIZE = 3, 224
 FEATURES = 480
-_LOOK_S = 0.02
 
 
 def run(images: int, real: Path | None = None, model: str | None = None) -> dict[str, Any]:
@@ -106,32 +100,24 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
     Raises:
       RuntimeError: the command failed.
     """
-    command = [sys.executable, "-m", "xr2mri_jax", "grade"]
-    command += [f"--xray={folder}", f"--output={output}"]
+    command = ["grade", f"--xray={folder}", f"--output={output}"]
     command += [f"--model={model}"] if model else []
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    first, peak, start, before = 0.0, 0, time.perf_counter(), _processor_s()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    while process.poll() is None:
-        peak = max(peak, _resident(process.pid))
+    first: list[float] = []
+
+    def look(seconds: float) -> None:
         if not first and _rows(partial_path(output)) > 0:
-            first = time.perf_counter() - start
-        time.sleep(_LOOK_S)
-    seconds = time.perf_counter() - start
-    _, said = process.communicate()
-    if process.returncode != 0:
-        raise RuntimeError(f"xr2mri grade ended with {process.returncode}: {said.strip()}")
+            first.append(seconds)
+
+    took = watched.command(command, cache, look)
     with output.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     graded = sum(bool(row["probability_kl2"]) for row in rows)
     return {
-        "seconds": seconds,
-        "first_row_s": first or seconds,
-        "images_per_s": len({row["file"] for row in rows}) / seconds,
-        "processor_s": _processor_s() - before,
-        "peak_bytes": peak,
+        "seconds": took.seconds,
+        "first_row_s": first[0] if first else took.seconds,
+        "images_per_s": len({row["file"] for row in rows}) / took.seconds,
+        "processor_s": took.processor_s,
+        "peak_bytes": took.peak_bytes,
         "graded": graded,
         "refused": len(rows) - graded,
     }
@@ -183,24 +169,9 @@ def random_grader() -> KneeGrader:
     )
 
 
-def _processor_s() -> float:
-    """Processor time of the processes that this one started and that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _rows(path: Path) -> int:
     """Rows of a table below its heads, 0 where it is not there."""
     try:
         return path.read_bytes().count(b"\n") - 1
     except OSError:
         return 0
-
-
-def _resident(process: int) -> int:
-    """The most memory that a process has held so far, in bytes; 0 where it is not told."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:")), 0)

@@ -10,11 +10,13 @@ from xr2mri_jax.files import write_json
 
 NAMES = (
     "anatomy",
+    "folder",
     "generator",
     "grade",
     "joint_centre",
     "joint_space",
     "knee_finder",
+    "latency",
     "long_run",
     "prepare",
     "siamese_gap",
@@ -52,14 +54,14 @@ def run(
       image_size: pixels of the radiograph each way; of siamese_gap and
         siamese_gap_epoch.
       films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
-      real: folder of real files for that suite, see `benchmarks.knee_finder.run`; of the suite
-        "grade" a folder of radiographs, of "joint_space" and "volume_grade" one with
-        GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy" one with label maps, see
-        `benchmarks.anatomy.run`.
+      real: folder of real files for the suite "knee_finder", see `benchmarks.knee_finder.run`;
+        of "folder", "grade" and "latency" a folder of radiographs, of "joint_space" and
+        "volume_grade" one with GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy"
+        one with label maps, see `benchmarks.anatomy.run`.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
-      images: radiographs of the suites "grade" and "unlikeness", 1 or more.
+      images: radiographs of the suites "grade", "folder" and "unlikeness", 1 or more.
       model: of that suite, see `benchmarks.grade.run`.
       steps: of an epoch of siamese_gap_epoch (None: of a whole one), or of the training of
         "long_run" (None: 3000), 1 or more.
@@ -128,6 +130,16 @@ def run(
 
         report = grade.run(images, None if real is None else Path(real), model)
         print(grade.table(report))
+    elif suite == "latency":
+        from xr2mri_jax.tools.benchmarks import latency
+
+        report = latency.run(repeats, None if real is None else Path(real))
+        print(latency.table(report))
+    elif suite == "folder":
+        from xr2mri_jax.tools.benchmarks import latency
+
+        report = latency.run_folder(images, repeats, None if real is None else Path(real))
+        print(latency.folder_table(report))
     elif suite == "unlikeness":
         from xr2mri_jax.tools.benchmarks import unlikeness
 

@@ -1,0 +1,76 @@
+"""A command as a process of its own, watched: time, processor time, memory."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+_LOOK_S = 0.02
+
+
+class Watched(NamedTuple):
+    """What a command took.
+
+    Attributes:
+      seconds: from the start of the process to its end.
+      processor_s: of all its threads and processes.
+      peak_bytes: resident at most; 0 where the system does not tell.
+    """
+
+    seconds: float
+    processor_s: float
+    peak_bytes: int
+
+
+def command(
+    words: Sequence[str | Path], cache: Path, look: Callable[[float], None] | None = None
+) -> Watched:
+    """Runs `xr2mri WORDS` to its end.
+
+    Args:
+      words: the verb and its flags.
+      cache: folder of compiled programs; a new one for a first call ever.
+      look: called every 20 ms with the seconds since the start, while it runs.
+
+    Raises:
+      RuntimeError: the command failed.
+    """
+    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    peak, start, before = 0, time.perf_counter(), _processor_s()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xr2mri_jax", *map(str, words)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None:
+        peak = max(peak, _resident(process.pid))
+        if look is not None:
+            look(time.perf_counter() - start)
+        time.sleep(_LOOK_S)
+    seconds = time.perf_counter() - start
+    _, said = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"xr2mri {words[0]} ended with {process.returncode}: {said.strip()}")
+    return Watched(seconds, _processor_s() - before, peak)
+
+
+def _processor_s() -> float:
+    """Processor time of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _resident(process: int) -> int:
+    """The most memory that a process has held so far, in bytes; 0 where it is not told."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM:")), 0)
