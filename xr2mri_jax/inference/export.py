@@ -39,11 +39,9 @@ class DicomOutput(NamedTuple):
 
 
 class Further(NamedTuple):
-    """A volume beside the predicted one.
+    """A volume beside the predicted one: computes f32[d, h, w] in the canonical frame.
 
-    Attributes:
-      values: computes it, f32[d, h, w] in the canonical frame.
-      step: in which it is stored, see `write_nifti`.
+    `step` is that in which it is stored, see `write_nifti`.
     """
 
     values: Callable[[], np.ndarray | None]

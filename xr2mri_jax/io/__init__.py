@@ -6,7 +6,7 @@ from pathlib import Path
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom, dicom_series, formats, image, metaimage, nifti, nrrd
-from xr2mri_jax.io.nifti import write_nifti
+from xr2mri_jax.io.nifti_write import write_nifti
 
 __all__ = ["read_radiograph", "read_volume", "write_nifti"]
 
