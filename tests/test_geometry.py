@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -331,6 +331,8 @@ def test_a_left_knee_equals_its_mirror_image_as_a_right_knee():
 @FEW
 @given(affines())
 def test_reorienting_moves_no_voxel_in_the_world(affine):
+    parts = np.sort(np.abs(affine[:3, :3]) / np.linalg.norm(affine[:3, :3], axis=0), axis=0)
+    assume((parts[2] - parts[1]).min() > 1e-6)  # at 45 degrees two orders are equally near
     volume = geometry.Volume(np.arange(24).reshape(2, 3, 4), affine)
     turned = geometry.reorient_ras(volume)
     assert turned.orientation == ("R", "A", "S")

@@ -57,9 +57,8 @@ def test_the_grade_table_is_safe(tmp_path):
         table.add(GradedKnee("a\udc80.png", "left", 0.25, picture=tmp_path / "-p.png"))
     _, first, second = (tmp_path / "t.csv").read_text().splitlines()
     assert first.startswith("'=cmd.png,,,'@x \\x1b[0m,")
-    assert second.startswith("a\\udc80.png,left,0.250000,") and second.endswith(
-        f",'-p.png{10 * ','}"
-    )
+    assert second.startswith("a\\udc80.png,left,0.250000,")
+    assert second.rstrip(",").endswith(",'-p.png")
 
 
 def test_a_manifest_of_simulated_pairs_is_safe(tmp_path):
