@@ -18,7 +18,7 @@ def test_a_command_is_watched_to_its_end(tmp_path):
     )
     assert (tmp_path / "k.png").is_file()
     assert 0 < seen[-1] <= took.seconds and seen == sorted(seen)
-    assert took.processor_s > 0.1 and took.peak_bytes > 2**24
+    assert took.processor_s > 0.01 and took.peak_bytes > 2**24
     with pytest.raises(RuntimeError, match="xr2mri sample ended with 2: error: --output"):
         watched.command(["sample", "--output=k.gif"], tmp_path / "c")
 
