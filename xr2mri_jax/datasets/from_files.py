@@ -41,7 +41,7 @@ _PACKAGES = (
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What is to be done: `function(task)` gives the outcomes of one task's items.
+    """The work of a split: `function(task)` returns the outcomes of one task's items.
 
     Attributes:
       function: can be pickled, with the tasks and the outcomes.
@@ -92,7 +92,7 @@ class FilesBuilder(
         raise NotImplementedError
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes what became of every file as CSV and returns it in short, for the screen."""
+        """Writes the outcome of every file as CSV and returns a summary for the screen."""
         raise NotImplementedError
 
     def write_records(self, folder: Path) -> None:
@@ -173,7 +173,7 @@ class FilesBuilder(
         require_some(split, examples, tasks)
 
     def _waiting(self, outcomes: Iterator[list[Outcome]]) -> Iterator[list[Outcome]]:
-        """The same, with the time that this process waits for them."""
+        """The same, and measures how long this process waits for them."""
         while True:
             start = time.perf_counter()
             found = next(outcomes, None)

@@ -25,7 +25,7 @@ Record = TypeVar("Record", RadiographFile, MriSeries)
 
 @dataclasses.dataclass(frozen=True)
 class _Choice(Generic[Record]):
-    """What one visit offers: the record to use, or None with the reason; `note` tells a choice."""
+    """The record of one visit to use, or None with the reason; `note` describes a choice made."""
 
     record: Record | None
     reason: Reason | None = None
@@ -99,7 +99,7 @@ def pair_source(
 
 
 def sequence_name(text: str) -> str:
-    """The sequence that a flag's text means.
+    """Parses the name of a sequence from a flag.
 
     Raises:
       InputError: none of SEQUENCES.

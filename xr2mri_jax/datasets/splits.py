@@ -40,7 +40,7 @@ class Splits:
             raise InputError(f"subject {subject!r} is in none of the splits {names}") from None
 
     def require_members(self) -> None:
-        """Raises InputError if a split has nobody: too few subjects for its fraction."""
+        """Raises InputError if a split has no subject, because its fraction is too small."""
         total = sum(map(len, self.subjects.values()))
         for name, members in self.subjects.items():
             if not members:

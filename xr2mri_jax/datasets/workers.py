@@ -1,4 +1,4 @@
-"""Work spread over processes: results in the order of the items, workers that end with us."""
+"""Parallel work in processes: ordered results, and workers that exit with the parent."""
 
 import collections
 import concurrent.futures
@@ -63,7 +63,7 @@ def ordered_map(
 
 
 def end_workers() -> None:
-    """Ends the processes of `ordered_map` at once, whatever they are at."""
+    """Stops the processes of `ordered_map` immediately."""
     for process in multiprocessing.active_children():
         process.terminate()
 
@@ -92,7 +92,7 @@ def _start_worker(ranks: Any, num_workers: int, start: Callable[[int, int], Any]
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers: they watch it and go by themselves."""
+    """Workers watch their parent and exit if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -37,7 +37,7 @@ class WidthSpec:
 
 
 class _Classifier(nn.Module):
-    """What the baselines share: features, dropout, a linear layer to the logits."""
+    """Base class of the baselines: features, dropout, a linear layer to the logits."""
 
     spec: WidthSpec
     axis_name: str | None = None
@@ -169,7 +169,7 @@ class _Residual(nn.Module):
 
 
 def halved(x: jax.Array) -> jax.Array:
-    """The maximum of 2 x 2 pixels: [b, h, w, c] -> [b, h // 2, w // 2, c]."""
+    """2 x 2 max pooling: [b, h, w, c] -> [b, h // 2, w // 2, c]."""
     height, width = (size // 2 * 2 for size in x.shape[1:3])
     corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
     return jnp.maximum(jnp.maximum(*corners[:2]), jnp.maximum(*corners[2:]))

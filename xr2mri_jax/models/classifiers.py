@@ -1,4 +1,4 @@
-"""Which classifier of radiographs a config names: Siamese-GAP or one of its baselines."""
+"""Selects the classifier named by a config: Siamese-GAP or one of its baselines."""
 
 import dataclasses
 from collections.abc import Mapping

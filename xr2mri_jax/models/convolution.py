@@ -74,7 +74,7 @@ convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def _channels(x: jax.Array, kernel: jax.Array) -> int:
-    """The fewer of both sides, 0 for another type than f32, in which Winograd's sums are lost."""
+    """The smaller channel count; 0 unless f32, because Winograd loses precision in other types."""
     return min(kernel.shape[2:]) if x.dtype == jnp.float32 else 0
 
 
@@ -115,7 +115,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
 
 
 def _windows(x: jax.Array, shape: tuple[int, ...], stride: int) -> list[jax.Array]:
-    """The pixels that each of the kernel's 9 numbers meets: 9 of [b, *shape, c]."""
+    """The pixels multiplied by each of the 9 kernel weights: 9 arrays [b, *shape, c]."""
     height, width = shape
     padded = jnp.pad(x, ((0, 0), (1, stride), (1, stride), (0, 0)))
     return [

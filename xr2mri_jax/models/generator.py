@@ -97,7 +97,7 @@ class Generator(nn.Module):
         return (volume, distances) if spec.surfaces else volume
 
     def _enter(self, x: jax.Array | None, hidden: tuple[jax.Array, ...], level: int) -> jax.Array:
-        """Adds what the hidden variables and the place say at this level: [b, h, w, d, c]."""
+        """Adds the hidden variables and position features of this level: [b, h, w, d, c]."""
         spec = self.spec
         depth, height, width = (size >> level + 1 for size in spec.volume_shape)
         features = spec.channels[level]
@@ -136,7 +136,7 @@ class Generator(nn.Module):
         return jax.nn.sigmoid(logits)[..., None]
 
     def _surfaces(self, x: jax.Array) -> jax.Array:
-        """Columns of the second level's features -> signed distances, two depths a depth."""
+        """Feature columns of the second level -> signed distances, with twice the depth."""
         surfaces, depth, height, width = surface_shape(self.spec)
         column = x.reshape(*x.shape[:3], -1)
         dense = nn.Dense(

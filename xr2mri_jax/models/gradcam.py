@@ -1,4 +1,4 @@
-"""Grad-CAM of Siamese-GAP: which places of both patches speak for a grade, at each depth.
+"""Grad-CAM of Siamese-GAP: which image regions are evidence for a grade, per block.
 
 Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based
 localization", arXiv 1610.02391, equations 1 and 2.
@@ -118,7 +118,7 @@ class GradCam:
 
 
 def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Both branches' maps f32[2 b, h', w'] at their patches' places: f32[b, h, w]."""
+    """Places the maps of both branches, f32[2 b, h', w'], in the full frame: f32[b, h, w]."""
     row, size = siamese_gap.patch_places(shape)
     first, second = np.split(_enlarged(maps, size), 2)
     frame = np.zeros((len(first), *shape), np.float32)
@@ -129,7 +129,7 @@ def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _enlarged(maps: np.ndarray, size: int) -> np.ndarray:
-    """Linearly from the map's pixels, as large areas, to [n, size, size]."""
+    """Resamples maps linearly, treating pixels as areas, to [n, size, size]."""
     count = maps.shape[1]
     if count == size:
         return maps

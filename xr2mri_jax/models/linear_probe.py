@@ -1,4 +1,4 @@
-"""What hidden variables tell of two classes without more training: logistic regression."""
+"""Linear probe: logistic regression of two classes on frozen hidden variables."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ class LinearProbe:
 
 
 def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0) -> LinearProbe:
-    """What hidden variables tell of two classes without more training of what made them.
+    """Fits a linear probe: how well frozen hidden variables separate two classes.
 
     Minimises the sum of the cross entropies plus decay / 2 times the squared weights of the
     standardised features, by L-BFGS.

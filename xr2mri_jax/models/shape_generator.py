@@ -81,7 +81,7 @@ class ShapeGenerator(nn.Module):
         return last(x).astype(jnp.float32)
 
     def _columns(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
-        """What each pixel adds to the distances of the column behind it: f32[b, k, d, h, w]."""
+        """Per-pixel corrections of the signed distances along depth: f32[b, k, d, h, w]."""
         surfaces_, depth, height, width = self.surface_shape
         x: jax.Array | None = None
         for level in reversed(range(1, len(hidden))):
@@ -140,7 +140,7 @@ def painted(distances: jax.Array, template: jax.Array, levels: jax.Array) -> jax
 
 
 class Fit:
-    """Gathers what the fixed parameters are made of, batch by batch."""
+    """Accumulates the statistics of the fixed parameters batch by batch."""
 
     def __init__(self, surface_shape: tuple[int, ...], volume_shape: tuple[int, ...]):
         """Takes the shapes of one example's distances and volume."""

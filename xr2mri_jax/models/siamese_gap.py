@@ -27,7 +27,7 @@ HEADS = ("nominal", "ordinal")
 
 @dataclasses.dataclass(frozen=True)
 class SiameseGapSpec:
-    """Sizes and switches.
+    """Sizes and options of the network.
 
     Attributes:
       image_shape: (h, w) of the radiograph, equal.
@@ -54,7 +54,7 @@ class SiameseGapSpec:
 
 
 def patch_places(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The first row and the size of the patches in a radiograph of another size than the paper's.
+    """First row and size of the patches, scaled from the paper's crop to this radiograph.
 
     Args:
       shape: (h, w), equal.
@@ -184,7 +184,7 @@ class SiameseGap(nn.Module):
         return self.branch(patches(xray), train, added)
 
     def pooled(self, maps: tuple[jax.Array, ...]) -> jax.Array:
-        """What is classified: f32[b, n] from the result of `maps`."""
+        """The pooled features f32[b, n] from the result of `maps`."""
         reduce = average if self.spec.pooling == "average" else maximum
         chosen = [maps[level - 1].astype(jnp.float32) for level in self.spec.levels]
         levels = jnp.concatenate([reduce(x) for x in chosen], axis=-1)

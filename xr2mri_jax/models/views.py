@@ -1,4 +1,4 @@
-"""Test-time augmentation: a radiograph is judged from a few slightly moved views of it.
+"""Test-time augmentation: averages predictions over a few slightly shifted views.
 
 The logits of the views are averaged: a network that has seen few radiographs may change its mind
 when the knee moves by a few pixels.
@@ -24,7 +24,7 @@ VIEWS = (
 
 
 def over_views(function: Callable[[jax.Array], Any], xray: jax.Array) -> Any:
-    """What a function gives for each view, one view after the other.
+    """Applies a function to each view in turn.
 
     Args:
       function: f32[b, h, w, 1] to a pytree of arrays.

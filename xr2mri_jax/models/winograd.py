@@ -95,7 +95,7 @@ def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array,
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The gradient of the convolution by its kernel alone, where the convolution is another's.
+    """The kernel gradient alone, for a convolution that was computed by other code.
 
     One image after the other, whose tiles then stay in the processor's cache.
 
@@ -132,7 +132,7 @@ def _to_kernel(products: Sequence[jax.Array]) -> jax.Array:
 
 
 def _whole_tiles(x: jax.Array) -> jax.Array:
-    """Zeros below and at the right up to whole tiles."""
+    """Pads with zeros at the bottom and right to complete tiles."""
     down, right = -x.shape[1] % TILE, -x.shape[2] % TILE
     return jnp.pad(x, ((0, 0), (0, down), (0, right), (0, 0))) if down or right else x
 

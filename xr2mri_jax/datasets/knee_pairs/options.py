@@ -1,4 +1,4 @@
-"""What can be chosen in the preparation of knee_pairs."""
+"""Options of the preparation of knee_pairs."""
 
 import dataclasses
 import math

@@ -105,7 +105,7 @@ def _place(places: Mapping[tuple[str, str], KneePlace], path: Path, side: str) -
 def _require_use(
     places: Mapping[tuple[str, str], KneePlace], pairing: Pairing, options: PairOptions
 ) -> None:
-    """Refuses given places none of which is of a radiograph here: paths of another machine, say."""
+    """Refuses given places if none matches a radiograph, for example paths of another machine."""
     used = any(_place(places, pair.radiograph.path, pair.side) for pair in pairing.pairs)
     if places and not used:
         file, side = next(iter(places))

@@ -54,7 +54,7 @@ class _Rejected(Exception):
 
 
 def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
-    """The outcomes of a task's pairs: examples, or why not.
+    """The outcomes of a task's pairs: examples, or reasons for rejection.
 
     Whatever is wrong with a file ends as a reason: a preparation goes through thousands of files,
     and one of them must not end it. What is no `InputError` carries its class's name.
