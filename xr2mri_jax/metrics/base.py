@@ -11,7 +11,7 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """A mean that is not divided yet.
+    """A mean, kept as sum and weight until the division.
 
     Attributes:
       sum: f32 scalar or f32[n], the sum of the values that count.

@@ -1,4 +1,4 @@
-"""An axis-aligned box that cuts structures: what lies inside, and surfaces closed at its faces."""
+"""Cropping of structures by an axis-aligned box, with surfaces closed at its faces."""
 
 import dataclasses
 

@@ -38,7 +38,7 @@ def fit_temperature(logits: Any, label: Any) -> float:
 
 
 def reliability(probability: Any, label: Any, bins: int = 10) -> dict[str, np.ndarray]:
-    """How often class 1 was true where it was given a probability, in equally wide bins.
+    """Reliability diagram: frequency of class 1 by predicted probability, in bins of equal width.
 
     Args:
       probability: f[n] of class 1, in [0, 1].

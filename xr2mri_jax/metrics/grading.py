@@ -71,7 +71,7 @@ def from_confusion(counts: Any) -> dict[str, float]:
 
 
 def recalls(counts: Any) -> np.ndarray:
-    """The share of each class that is called so: f64[k], not a number where it is absent."""
+    """Recall of each class: f64[k], NaN for a class without examples."""
     counts = np.asarray(counts, np.float64)
     of_class = counts.sum(axis=1)
     return np.where(of_class > 0, np.diag(counts) / np.maximum(of_class, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Quantiles for prediction intervals, and how often intervals hold what is true."""
+"""Quantiles for prediction intervals, and the coverage of intervals."""
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def grouped_quantile(
 
 
 def conformal_offsets(residuals: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Offsets from a predicted to a true number between which a new one lies so often.
+    """Conformal offsets: the interval of (truth - prediction) with the wanted coverage.
 
     Split conformal prediction (Lei et al., JASA 113:1094-1111, 2018) with each tail on its own: the
     k-th smallest and the k-th largest residual, where k is (1 - level) / 2 of n + 1, rounded down.

@@ -90,7 +90,7 @@ def cartilage_plates(
 
 
 def thicknesses(points: np.ndarray, normals: np.ndarray, occupancy: Volume) -> np.ndarray:
-    """Thickness of the layer that lies on a surface, along the surface's normals: f64[n], mm.
+    """Thickness in mm of the layer on a surface, along the surface normals: f64[n].
 
     Counts the first layer that begins within 1.5 mm of the surface, and no other behind it.
 

@@ -118,7 +118,7 @@ def surface_of(occupancy: Volume, name: str = "structure") -> Surface:
 
 
 def _around(array: np.ndarray) -> tuple[slice, ...]:
-    """The part of the array that holds the level 1/2 and a voxel around it."""
+    """The bounding box of the level 1/2 with a margin of one voxel."""
     (found,) = ndimage.find_objects((array >= 0.5).astype(np.uint8))
     return tuple(
         slice(max(part.start - 1, 0), min(part.stop + 1, size))

@@ -60,7 +60,7 @@ def border_scores(
 
 
 def _some(points: np.ndarray, count: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` of the points, drawn alike every time, and how many each stands for."""
+    """A reproducible sample of at most `count` points, and how many points each represents."""
     if count is None or len(points) <= count:
         return points, np.ones(len(points))
     chosen = np.random.default_rng(0).choice(len(points), count, replace=False, shuffle=False)

@@ -36,7 +36,7 @@ SOFT: dict[str, tuple[float, float]] = {
 
 
 class Voxels(NamedTuple):
-    """What the phantom gives for every voxel of [d, h, w].
+    """The phantom's outputs for every voxel of [d, h, w].
 
     Attributes:
       labels: u8, the tissue with the largest share (codes of `tissues.TISSUES`).
@@ -226,7 +226,7 @@ def soft_layers(
 
 
 def _composite(layers: tuple[Array, ...]) -> Voxels:
-    """Gives every layer its cover of what the layers before it left of each voxel."""
+    """Composites layers front to back: each covers what earlier layers left of a voxel."""
     cover, signal, attenuation = layers
     codes = jnp.array([CODES[name] for name in (*BONES, *SOFT)], jnp.uint8)
 

@@ -154,7 +154,7 @@ def expose_film(
 def _displayed(
     detail: np.ndarray, film: Film, shape: tuple[int, int], spacing: tuple[float, float]
 ) -> np.ndarray:
-    """The window over what is exposed, gamma, and shutters that were blackened."""
+    """Applies the display window over exposed pixels, gamma, and black shutters."""
     middles = [mm * (np.arange(n) - (n - 1) / 2) for n, mm in zip(shape, spacing, strict=True)]
     rows, columns = _open(film, *middles)
     exposed = detail[np.ix_(rows, columns)]
@@ -188,7 +188,7 @@ def _leg_path(leg: Leg, film: Film, down: np.ndarray, right: np.ndarray) -> np.n
 
 
 def _open(film: Film, down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """bool[rows], bool[cols]: what the shutters leave open, at positions in mm on the film."""
+    """bool[rows], bool[cols]: pixels not covered by shutters, by position in mm on the film."""
     top, bottom, left, end = film.shutters_mm
     step_down, step_right = down[1] - down[0], right[1] - right[0]
     rows = (down - down[0] >= top - step_down / 2) & (down[-1] - down >= bottom - step_down / 2)
@@ -224,7 +224,7 @@ def _stamp(
     down: np.ndarray,
     right: np.ndarray,
 ) -> None:
-    """Puts a glyph on the film in place, where it lies wholly on it."""
+    """Draws a glyph onto the film in place, if it fits entirely."""
     first = [
         int(np.searchsorted(axis, mm)) - n // 2
         for axis, mm, n in zip((down, right), centre, glyph.shape, strict=True)

@@ -1,4 +1,4 @@
-"""Signed distances of what lies inside the joint: cartilages, menisci, cruciates, fluid.
+"""Signed distances of the joint's inner structures: cartilages, menisci, cruciates, fluid.
 
 Same coordinates and conventions as `bones`.
 """

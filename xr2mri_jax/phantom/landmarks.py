@@ -40,7 +40,7 @@ class Landmarks:
 
 
 def find_landmarks(labels: Volume, side: str) -> Landmarks:
-    """Finds the joint and checks the map against what a knee of that side looks like.
+    """Finds the joint and checks that the map looks like a knee of that side.
 
     Args:
       labels: codes of `tissues.TISSUES`.

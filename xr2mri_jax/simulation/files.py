@@ -20,7 +20,7 @@ LEVELS = 4095  # of the stored MRI: 12 bits, as scanners use
 
 
 class PairFiles(NamedTuple):
-    """Where a pair goes: 16-bit PNG, its record beside it, and the MRI as NIfTI."""
+    """Output paths of a pair: 16-bit PNG, its record, and the MRI as NIfTI."""
 
     xray: Path
     record: Path

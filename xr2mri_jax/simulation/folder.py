@@ -24,7 +24,7 @@ COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", 
 
 @dataclasses.dataclass(frozen=True)
 class FolderReport:
-    """What became of every map: names of those simulated now, kept from before, and broken."""
+    """The outcome of every map: names of simulated, previously finished and broken ones."""
 
     done: tuple[str, ...]
     kept: tuple[str, ...]

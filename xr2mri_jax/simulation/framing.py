@@ -1,4 +1,4 @@
-"""How a knee lies in its frame, and how a film of it looks: the same for real and simulated ones.
+"""Framing of a knee and appearance of its film, identical for real and simulated knees.
 
 The network's radiograph is the canonical box at the scale at which the tibial plateau is
 `geometry.PLATEAU_MM` wide, around the joint's centre. Crops of real radiographs show less than the
@@ -36,7 +36,7 @@ class Jitter:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, strange: float = 1.0) -> "Jitter":
-        """Errors as the knee finder makes, times `strange`, and knees that stand aslant."""
+        """Draws errors like those of the knee finder, times `strange`, and tilted knees."""
         depth, down, right = strange * rng.normal(0, (1.0, 1.8, 1.8))
         turn = np.deg2rad(strange * rng.normal(0, 3.0))
         return cls((depth, down, right), turn, float(np.exp(strange * rng.normal(0, 0.03))))

@@ -1,4 +1,4 @@
-"""One knee's labels in the phantom's codes, from whatever a label map holds."""
+"""Converts a label map to one knee's labels in the phantom's codes."""
 
 import dataclasses
 import os
@@ -65,7 +65,7 @@ def read_knee(
 
 
 def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> KneeLabels:
-    """Says what every label is, and takes one knee.
+    """Identifies every label and selects one knee.
 
     Args:
       found: of any codes.
@@ -94,7 +94,7 @@ def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> 
 
 
 def _by_names(found: LabelMap, names: Mapping[int, Meaning | None], side: str | None) -> KneeLabels:
-    """By the header's names; what they do not name as a part of the knee is background."""
+    """Maps labels by the names in the header; what is no part of the knee becomes background."""
     present = [int(code) for code in np.flatnonzero(np.bincount(found.volume.array.ravel()))]
     sides = {one.side for code in present if (one := names.get(code)) and one.side}
     if side is None and len(sides) == 2:
@@ -184,7 +184,7 @@ def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:
 
 
 def _between(mapped: Volume) -> float | None:
-    """Where in x, RAS mm, the midplane of two femurs lies; None if there are not two."""
+    """x in RAS mm of the midplane between two femurs; None if there are not two."""
     steps = [max(1, int(_STEP_MM / size)) for size in mapped.spacing]
     femur = mapped.array[:: steps[0], :: steps[1], :: steps[2]] == CODES["femur"]
     parts, count = ndimage.label(femur)

@@ -1,4 +1,4 @@
-"""What a label's name means: the tissue, and the side where it says one."""
+"""Parses label names into tissue and, if stated, side."""
 
 import re
 import unicodedata
@@ -41,7 +41,7 @@ class Meaning(NamedTuple):
 
 
 def meaning(name: str) -> Meaning | None:
-    """What a name such as "Femoral Cartilage", "femur_left" or "medial tibial cart." means.
+    """Parses a name such as "Femoral Cartilage", "femur_left" or "medial tibial cart.".
 
     Returns:
       None if it is no part of a knee that is simulated.

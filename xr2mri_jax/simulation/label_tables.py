@@ -1,4 +1,4 @@
-"""Which tissue a label stands for: shipped tables, and a user's own as CSV."""
+"""Tables from label codes to tissues: shipped ones, and custom ones as CSV."""
 
 from collections.abc import Mapping
 from pathlib import Path

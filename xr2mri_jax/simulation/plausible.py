@@ -106,7 +106,7 @@ def _sizes(array: np.ndarray, sizes: np.ndarray, places: dict[str, np.ndarray]) 
 
 
 def _half_thickness(mask: np.ndarray, sizes: np.ndarray) -> float:
-    """Radius in mm of the largest ball within a mask; what ends with the field goes on there."""
+    """Radius in mm of the largest ball within a mask, which is continued beyond the field."""
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
     part = np.pad(mask[box], 1, mode="edge")
     for axis in range(3):  # an edge that is the part's own, not the field's, is outside

@@ -59,7 +59,7 @@ def _extent_mm() -> tuple[float, float, float]:
 def _integrals(
     distance: np.ndarray, density: float, cortex: float, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a bone adds to muscle along the beam, and the millimetres of spongy bone in it."""
+    """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm."""
     mus = attenuation_table()
     away = np.abs((np.arange(shape[0]) + 0.5) * BOX_MM[1] / shape[0] - BOX_MM[1] / 2)
     shaft = np.clip((away - 24.0) / 34.0, 0, 1)[:, None]

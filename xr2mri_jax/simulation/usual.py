@@ -1,4 +1,4 @@
-"""The usual knee of a family: what `family.draw_knee` draws if every number is its mean."""
+"""The mean knee of a family: `family.draw_knee` with every random number at its mean."""
 
 from typing import Any
 
