@@ -12,7 +12,6 @@ import command_process
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from xr2mri_jax import datasets, stages, workdir
 from xr2mri_jax.errors import InputError
@@ -20,10 +19,6 @@ from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop
 
 ROOT = Path(__file__).parent.parent
-COMPILATION_CACHE = {
-    "jax_persistent_cache_min_compile_time_secs": 0.0,
-    "jax_persistent_cache_min_entry_size_bytes": -1,
-}
 SMALL_CAE = {"image_shape": (16, 16), "channels": (4, 4)}
 SMALL_GENERATOR = {
     "volume_shape": (8, 16, 16),
@@ -117,19 +112,9 @@ def shrunk(stage, variant):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, request):
+def trained(tmp_path_factory):
     """The folders of an auto-encoder and a generator for the later stages to start from."""
     patch = pytest.MonkeyPatch()
-    # Shrunk recipes of a stage are the same program: it is compiled once.
-    cache = {**COMPILATION_CACHE, "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("jax"))}
-    for name, value in cache.items():
-        before = getattr(jax.config, name)
-        jax.config.update(
-            name, value if value is not None else str(tmp_path_factory.mktemp("compiled"))
-        )
-        request.addfinalizer(functools.partial(jax.config.update, name, before))
-    compilation_cache.reset_cache()
-    request.addfinalizer(compilation_cache.reset_cache)
     patch.setattr(datasets, "load_builder", lambda name, data_dir: MadeBuilder())
     root = tmp_path_factory.mktemp("trained")
     assert loop.train(shrunk("cae", "smoke"), root / "cae") == 0

@@ -33,14 +33,15 @@ def command(
 
     Args:
       words: the verb and its flags.
-      cache: folder of compiled programs; a new one for a first call ever.
+      cache: folder of the user's cache, with the compiled programs; a new one for a first call.
       look: called every 20 ms with the seconds since the start, while it runs.
 
     Raises:
       RuntimeError: the command failed.
     """
-    environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
-    environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    # As the command itself chooses it, see `runtime.compilation_cache`.
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     peak, start, before = 0, time.perf_counter(), _processor_s()
     process = subprocess.Popen(
         [sys.executable, "-m", "xr2mri_jax", *map(str, words)],
