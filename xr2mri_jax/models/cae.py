@@ -26,6 +26,7 @@ from xr2mri_jax.models.layers import (
     initialiser,
     transposed_convolution,
 )
+from xr2mri_jax.models.product import Dense
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ class CompactEncoder(nn.Module):
                 x = ResidualBlock(channels, dtype=self.dtype, name=name)(x)
             x = activate(x)
             levels.append(x)
-        hidden = nn.Dense(
+        hidden = Dense(
             spec.hidden_channels, kernel_init=initialiser(1.0), dtype=self.dtype, name="bottleneck"
         )(x)
         return (*levels[:-1], hidden)

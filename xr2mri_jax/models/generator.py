@@ -19,6 +19,7 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
 from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
+from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.shape_generator import ShapeGenerator
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -109,7 +110,7 @@ class Generator(nn.Module):
         elif x is None:
             vector = hidden[-1].reshape(hidden[-1].shape[0], -1).astype(self.dtype)
             size = height * width * depth * features
-            x = nn.Dense(size, kernel_init=initialiser(1.0), dtype=self.dtype, name="seed")(vector)
+            x = Dense(size, kernel_init=initialiser(1.0), dtype=self.dtype, name="seed")(vector)
             x = x.reshape(-1, height, width, depth, features)
         shape = (height, width, depth, features)
         place = self.param(f"place{level}", initialiser(0.01, added=True), shape, jnp.float32)
@@ -119,7 +120,7 @@ class Generator(nn.Module):
         """Columns of features at half resolution -> the volume, by 2x2x2 sub-pixel phases."""
         batch, height, width, depth, _ = x.shape
         column = x.reshape(batch, height, width, -1)
-        phases = nn.Dense(
+        phases = Dense(
             depth * 8,
             use_bias=False,
             kernel_init=nn.initializers.zeros,
@@ -139,10 +140,10 @@ class Generator(nn.Module):
         """Feature columns of the second level -> signed distances, with twice the depth."""
         surfaces, depth, height, width = surface_shape(self.spec)
         column = x.reshape(*x.shape[:3], -1)
-        dense = nn.Dense(
+        dense = Dense(
             self.spec.surface_width, kernel_init=initialiser(2.0), dtype=self.dtype, name="near"
         )
-        found = nn.Dense(
+        found = Dense(
             surfaces * depth,
             use_bias=False,
             kernel_init=nn.initializers.zeros,

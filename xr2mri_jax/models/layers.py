@@ -7,13 +7,13 @@ has the measurements behind this choice.
 """
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-Dtype = Any
+from xr2mri_jax.models.product import Dense, Dtype, add_bias, product
+
 _SLOPE = 0.2
 
 
@@ -82,7 +82,10 @@ def depth_to_space(x: jax.Array, dims: int) -> jax.Array:
 
 
 def transposed_convolution(
-    x: jax.Array, kernel: jax.Array, crop: tuple[tuple[int, int], ...]
+    x: jax.Array,
+    kernel: jax.Array,
+    crop: tuple[tuple[int, int], ...],
+    bias: jax.Array | None = None,
 ) -> jax.Array:
     """Transposed convolution with stride 2 as one matrix product and an interleave.
 
@@ -97,6 +100,7 @@ def transposed_convolution(
       crop: (before, after) per spatial axis, in output pixels, taken off the full result, whose
         size is 2 n for k = 2, else 2 n + 2. Padding "SAME" is (0, 0) for k = 2, (1, 1) for k = 4;
         "VALID" is (0, 1) for k = 3.
+      bias: [o], added to every pixel; None for none.
 
     Returns:
       [b, *m, o], m = full size - before - after.
@@ -109,7 +113,10 @@ def transposed_convolution(
     scatter = jnp.flip(kernel, tuple(range(dims)))  # out[2 i + k] += x[i] * scatter[k]
     scatter = jnp.pad(scatter, [(0, 2 * taps - size)] * dims + [(0, 0)] * 2)
     matrix = _phase_matrix(scatter, taps, dims)
-    full = depth_to_space(_windows(x, taps, dims) @ matrix, dims)
+    phases = product(_windows(x, taps, dims), matrix)
+    if bias is not None:
+        phases = add_bias(phases, jnp.tile(bias, 2**dims))
+    full = depth_to_space(phases, dims)
     window = [slice(None)]
     for axis, (before, after) in enumerate(crop):
         window.append(slice(before, full.shape[axis + 1] - after))
@@ -156,10 +163,8 @@ class Upsample(nn.Module):
         # An output pixel sees 2**dims of the 4**dims taps: the variance is that of a dense layer.
         kernel = self.param("kernel", initialiser(2.0**dims), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        y = transposed_convolution(
-            x.astype(self.dtype), kernel.astype(self.dtype), ((1, 1),) * dims
-        )
-        return y + bias.astype(self.dtype)
+        x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
+        return transposed_convolution(x, kernel, ((1, 1),) * dims, bias)
 
 
 class Convolution(nn.Module):
@@ -217,12 +222,12 @@ class VolumeBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         column = x.reshape(*x.shape[:3], -1)
-        dense = nn.Dense(self.width, kernel_init=initialiser(2.0), dtype=self.dtype, name="down")
+        dense = Dense(self.width, kernel_init=initialiser(2.0), dtype=self.dtype, name="down")
         y = activate(dense(activate(column)))
         y = activate(Convolution(self.width, dtype=self.dtype, name="plane")(y))
-        y = nn.Dense(
-            column.shape[-1], kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up"
-        )(y)
+        y = Dense(column.shape[-1], kernel_init=nn.initializers.zeros, dtype=self.dtype, name="up")(
+            y
+        )
         return (column + y).reshape(x.shape)
 
 
@@ -242,5 +247,5 @@ class Lift(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         y = activate(Convolution(self.width, dtype=self.dtype, name="plane")(x))
         size = self.depth * self.features
-        y = nn.Dense(size, kernel_init=initialiser(1.0), dtype=self.dtype, name="column")(y)
+        y = Dense(size, kernel_init=initialiser(1.0), dtype=self.dtype, name="column")(y)
         return y.reshape(*y.shape[:3], self.depth, self.features)

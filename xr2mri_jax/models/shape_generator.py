@@ -25,6 +25,7 @@ from xr2mri_jax.models.layers import (
     activate,
     initialiser,
 )
+from xr2mri_jax.models.product import Dense
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -65,14 +66,14 @@ class ShapeGenerator(nn.Module):
 
     def _coefficients(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
         """f32[b, coefficients], in standard deviations of the training knees."""
-        finer = nn.Dense(_FINER, kernel_init=initialiser(1.0), dtype=self.dtype, name="finer")
+        finer = Dense(_FINER, kernel_init=initialiser(1.0), dtype=self.dtype, name="finer")
         parts = [hidden[-1].astype(self.dtype), finer(hidden[-2].astype(self.dtype))]
         x = jnp.concatenate([part.reshape(part.shape[0], -1) for part in parts], axis=-1)
-        dense = nn.Dense(
+        dense = Dense(
             self.spec.surface_width, kernel_init=initialiser(2.0), dtype=self.dtype, name="global"
         )
         x = activate(dense(activate(x)))
-        last = nn.Dense(
+        last = Dense(
             self.spec.coefficients,
             kernel_init=nn.initializers.zeros,
             dtype=self.dtype,
@@ -95,7 +96,7 @@ class ShapeGenerator(nn.Module):
             x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name=f"level{level}")(own)
         assert x is not None and x.shape[1:3] == (height, width)
         x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name="last")(x)
-        column = nn.Dense(
+        column = Dense(
             surfaces_ * depth,
             use_bias=False,
             kernel_init=nn.initializers.zeros,

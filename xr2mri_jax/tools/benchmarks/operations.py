@@ -9,6 +9,7 @@ import numpy as np
 
 from xr2mri_jax.models.generator import GeneratorSpec
 from xr2mri_jax.models.layers import transposed_convolution
+from xr2mri_jax.models.product import product
 from xr2mri_jax.tools.benchmarks import timing
 
 _IMAGE = ("NHWC", "HWIO", "NHWC")
@@ -54,7 +55,7 @@ def _cases(spec: GeneratorSpec) -> dict[str, Case]:
     kernel = array(4, 4, 4, coarse, channels)
     column = array(1, height, width, depth * channels)
     return {
-        "column product": (jnp.matmul, (column, array(depth * channels, features)), "product"),
+        "column product": (product, (column, array(depth * channels, features)), "product"),
         "plane convolution": (
             _convolution(_IMAGE),
             (array(1, height, width, features), array(3, 3, features, features)),
