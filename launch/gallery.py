@@ -1,7 +1,7 @@
 """`xr2mri gallery` from a clone: python launch/gallery.py --help"""
 
 # First, so that from here on a signal ends the command in one line.
-import xr2mri_jax.runtime.arm_signals  # noqa: F401
+import xr2mri_jax.runtime.start_command  # noqa: F401
 
 # isort: split
 from xr2mri_jax.commands import gallery

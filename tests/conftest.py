@@ -14,6 +14,8 @@ os.environ.setdefault(
     "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
     "--xla_cpu_multi_thread_eigen=false",
 )
+# As in the project's commands (`runtime.blas`).
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Many tests and commands need the same programs: each is compiled once, for all processes.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import xr2mri_jax
 from xr2mri_jax.errors import WRONG_INPUT
-from xr2mri_jax.runtime import interruption
 
 # By verb: what it does, and an example.
 VERBS = {
@@ -82,7 +81,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs `xr2mri VERB --flag=value ...`; an unknown verb gives one line and exit code 2."""
     if arguments is None:  # the process is this command
-        interruption.arm()
+        importlib.import_module("xr2mri_jax.runtime.start_command")
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words else "--help"
     if verb in ("--help", "-h", "--helpfull", "help"):

@@ -13,13 +13,13 @@ from xr2mri_jax.runtime import interruption
 LAUNCH = Path(__file__).parents[2] / "launch"
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 IMPORTING = """
-import xr2mri_jax.runtime.arm_signals
+import xr2mri_jax.runtime.start_command
 import time
 print("ready", flush=True)
 time.sleep(60)
 """
 WORKING = """
-import xr2mri_jax.runtime.arm_signals
+import xr2mri_jax.runtime.start_command
 import concurrent.futures, sys, tempfile, time
 from xr2mri_jax.runtime import command_line
 class Destroyed:

@@ -66,10 +66,12 @@ def resized(distances: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np
         if m == n:
             continue
         basis = _weights(m, n, order)
-        # One product of matrices along the axis.
         before, after = distances.shape[: axis + 1], distances.shape[axis + 2 :]
-        rows = distances.reshape(-1, m, int(np.prod(after, dtype=int)))
-        distances = np.matmul(basis, rows).reshape(*before, n, *after)
+        if after:
+            rows = distances.reshape(-1, m, int(np.prod(after, dtype=int)))
+            distances = np.matmul(basis, rows).reshape(*before, n, *after)
+        else:  # one product in place of one for every row
+            distances = (distances.reshape(-1, m) @ basis.T).reshape(*before, n)
     return distances
 
 
