@@ -67,6 +67,8 @@ class Predictor:
         self.boxed = is_boxed(model)
         self.source = os.fspath(source) if source else "the shipped model"
         self._model = model
+        # On the device once: NumPy arrays are transferred again by every call.
+        self._weights = jax.device_put((model.params, model.model_state))
         self._predict = jax.jit(stage.predict)
         self.has_surfaces = has_surfaces(model)
         self._likeness = likeness
@@ -102,7 +104,7 @@ class Predictor:
           FloatingPointError: the model predicts values that are not finite.
         """
         self._require_shape(xray)
-        found = self._predict(self._model.params, self._model.model_state, xray)
+        found = self._predict(*self._weights, xray)
         array = np.asarray(found, np.float32)
         if not np.isfinite(array).all():
             raise FloatingPointError("the model gives values that are not finite")
@@ -180,7 +182,7 @@ class Predictor:
           radiographs are not known.
         """
         self._require_shape(xray)
-        found = self._see(self._model.params, self._model.model_state, xray)
+        found = self._see(*self._weights, xray)
         volume, distances, features = jax.device_get(found)
         for part in (volume, distances):
             if part is not None and not np.isfinite(part).all():
