@@ -1,0 +1,120 @@
+"""Random changes of a radiograph's intensities: equalisation, levels, noise, blur, erasing."""
+
+import math
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.data import clahe
+
+_NAMES = ("clahe", "gamma", "contrast", "brightness", "noise", "blur", "erase")
+# The clip limits of the equalisation, in multiples of a histogram's mean.
+_CLIP_LIMITS = (1.5, 4.0)
+
+
+def changes(strength: Mapping[str, float]) -> bool:
+    """Whether any augmentation changes intensities."""
+    return any(strength[name] for name in _NAMES)
+
+
+def changed(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> jax.Array:
+    """A radiograph with changed intensities.
+
+    Args:
+      image: f32[h, w] in [0, 1].
+      key: the change's key; each augmentation has a key of its own, folded from it.
+      strength: from `augment.strengths`.
+
+    Returns:
+      f32[h, w] in [0, 1].
+    """
+    keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(_NAMES)}
+    # Interpolation can leave the range by a rounding error.
+    image = jnp.clip(image, 0.0, 1.0)
+    if strength["clahe"]:
+        image = _equalised(image, keys["clahe"], strength["clahe"])
+    if strength["gamma"]:
+        exponent = jnp.exp(_signed(keys["gamma"], strength["gamma"]))
+        # XLA has vectorised exp and log for a CPU, but no vectorised power.
+        image = jnp.exp(exponent * jnp.log(jnp.maximum(image, jnp.finfo(jnp.float32).tiny)))
+    if strength["contrast"]:
+        mean = jnp.mean(image)
+        image = (image - mean) * jnp.exp(_signed(keys["contrast"], strength["contrast"])) + mean
+    if strength["brightness"]:
+        image = image + _signed(keys["brightness"], strength["brightness"])
+    if strength["noise"]:
+        size, values = jax.random.split(keys["noise"])
+        sigma = strength["noise"] * jax.random.uniform(size)
+        image = image + sigma * normal(values, image.shape)
+    if strength["blur"]:
+        sigma = strength["blur"] * jax.random.uniform(keys["blur"])
+        image = blurred(image, sigma, strength["blur"])
+    if strength["erase"]:
+        image = _erased(image, keys["erase"], strength["erase"])
+    return jnp.clip(image, 0.0, 1.0)
+
+
+def normal(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Normal random numbers of 16 bits, between -4.3 and 4.3: f32[h, w].
+
+    Half as many random words as `jax.random.normal` takes, which are most of its time on a CPU.
+    """
+    height, width = shape
+    words = jax.random.bits(key, (-(-height // 2), width), jnp.uint32)
+    halves = jnp.concatenate([words >> 16, words & 0xFFFF])[:height]
+    centred = (halves.astype(jnp.float32) + 0.5) * 2.0**-15 - 1.0
+    return jax.lax.erf_inv(centred) * np.float32(2**0.5)
+
+
+def blurred(image: jax.Array, sigma: jax.Array, largest: float) -> jax.Array:
+    """A Gaussian blur up to 4 sigma, as `scipy.ndimage.gaussian_filter` with mode "nearest".
+
+    Args:
+      image: f32[h, w].
+      sigma: standard deviation in pixels, 0 to `largest`.
+      largest: sets the size of the matrices.
+
+    Returns:
+      f32[h, w]: the image between two banded matrices of weights.
+    """
+    reach = int(4 * largest + 0.5)
+    padded = jnp.pad(image, reach, mode="edge")
+    rows, columns = (_weights(size, sigma, reach) for size in image.shape)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.matmul(jnp.matmul(rows, padded, precision=exact), columns.T, precision=exact)
+
+
+def _weights(size: int, sigma: jax.Array, reach: int) -> jax.Array:
+    """f32[size, size + 2 * reach]: normalised weights of a Gaussian around each pixel."""
+    away = np.arange(size + 2 * reach)[None, :] - np.arange(size)[:, None] - reach
+    kernel = jnp.exp(-0.5 * jnp.square(away / jnp.maximum(sigma, 1e-3)))
+    kernel = jnp.where(np.abs(away) <= jnp.floor(4 * sigma + 0.5), kernel, 0.0)
+    return kernel / jnp.sum(kernel, axis=1, keepdims=True)
+
+
+def _signed(key: jax.Array, largest: float) -> jax.Array:
+    return jax.random.uniform(key, minval=-1, maxval=1) * largest
+
+
+def _equalised(image: jax.Array, key: jax.Array, largest: float) -> jax.Array:
+    part, limit = jax.random.split(key)
+    share = largest * jax.random.uniform(part)
+    low, high = (math.log(value) for value in _CLIP_LIMITS)
+    clip = jnp.exp(jax.random.uniform(limit, minval=low, maxval=high))
+    return image + share * (clahe.equalised(image, clip) - image)
+
+
+def _erased(image: jax.Array, key: jax.Array, largest: float) -> jax.Array:
+    """Overwrites a rectangle with one value, in half of the cases."""
+    height, width = image.shape
+    drawn = jax.random.uniform(key, (6,))
+    share, aspect = largest * drawn[0], jnp.exp(2 * drawn[1] - 1)
+    rows = jnp.clip(jnp.round(height * jnp.sqrt(share * aspect)), 1, height)
+    columns = jnp.clip(jnp.round(width * jnp.sqrt(share / aspect)), 1, width)
+    top = jnp.floor(drawn[2] * (height - rows + 1))
+    left = jnp.floor(drawn[3] * (width - columns + 1))
+    y, x = np.arange(height)[:, None], np.arange(width)[None, :]
+    inside = (y >= top) & (y < top + rows) & (x >= left) & (x < left + columns)
+    return jnp.where(inside & (drawn[4] < 0.5), drawn[5], image)

@@ -1,0 +1,223 @@
+"""Random in-plane movement of radiograph and volume: shift, rotation, magnification, deformation.
+
+All arrays of an example are sampled once, at the same source positions.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xr2mri_jax.errors import InputError
+
+MOVED = ("xray", "mri", "mask", "labels", "distances")
+_GEOMETRIC = ("shift", "rotate", "scale", "elastic")
+# Control points of a deformation along each axis, of which the outermost lie outside the image.
+_CONTROLS = 8
+
+
+class Source(NamedTuple):
+    """The source position of each pixel of an [h, w] plane, in pixels: rows, columns f32[h, w]."""
+
+    rows: jax.Array
+    columns: jax.Array
+
+
+def moves(strength: Mapping[str, float]) -> bool:
+    """Whether any augmentation changes positions."""
+    return any(strength[name] for name in _GEOMETRIC)
+
+
+def moved(
+    example: Mapping[str, jax.Array], key: jax.Array, strength: Mapping[str, float]
+) -> dict[str, jax.Array]:
+    """Moves the arrays of one example; see `augment.apply` for the borders.
+
+    Args:
+      example: any of `MOVED`, as in a batch, without the batch axis.
+      key: the movement's key.
+      strength: from `augment.strengths`.
+
+    Raises:
+      InputError: at tracing, if the planes of the arrays have different sizes; those of distances
+        may be smaller by an integer factor.
+    """
+    shape = _plane_of(example)
+    limit = int(strength["shift"])
+    keys = [jax.random.fold_in(key, number) for number in range(4)]
+    shift = jax.random.randint(keys[0], (2,), -limit, limit + 1)
+    # Integer shifts alone need no interpolation.
+    source = None
+    magnification = jnp.float32(1.0)
+    if any(strength[name] for name in ("rotate", "scale", "elastic")) or "distances" in example:
+        turn = jax.random.uniform(keys[1], minval=-1, maxval=1) * math.radians(strength["rotate"])
+        growth = jax.random.uniform(keys[2], minval=-1, maxval=1) * strength["scale"]
+        magnification = 1.0 + growth
+        source = positions(shape, shift, turn, magnification)
+        if strength["elastic"]:
+            down, right = deformation(keys[3], shape, strength["elastic"])
+            source = Source(source.rows + down, source.columns + right)
+    only_shifts = not any(strength[name] for name in ("rotate", "scale", "elastic"))
+    changed = dict(example)
+    for name, array in example.items():
+        if name == "distances":
+            assert source is not None
+            near = _coarser(source, array.shape[-2:])
+            # In a magnified plane the surfaces are further apart.
+            changed[name] = linear(array, near, zero_border=False) * magnification
+        elif only_shifts:
+            changed[name] = _shifted(array, name, shift, limit)
+        elif source is not None:
+            changed[name] = _sampled(array, name, source)
+    return changed
+
+
+def positions(
+    shape: tuple[int, int], shift: jax.Array, angle: jax.Array, magnification: jax.Array
+) -> Source:
+    """Where each target pixel comes from: rotation and magnification about the centre, then shift.
+
+    Args:
+      shape: (h, w).
+      shift: (down, right) in pixels.
+      angle: in radians; a quarter turn is that of `numpy.rot90`.
+      magnification: above 0; 2 doubles what is seen.
+    """
+    height, width = shape
+    middle = (height - 1) / 2, (width - 1) / 2
+    y = np.arange(height, dtype=np.float32)[:, None] - np.float32(middle[0]) - shift[0]
+    x = np.arange(width, dtype=np.float32)[None, :] - np.float32(middle[1]) - shift[1]
+    cosine, sine = jnp.cos(angle) / magnification, jnp.sin(angle) / magnification
+    return Source(cosine * y + sine * x + middle[0], cosine * x - sine * y + middle[1])
+
+
+def deformation(key: jax.Array, shape: tuple[int, int], largest: float) -> jax.Array:
+    """A smooth random field of displacements along h and w: f32[2, h, w] in pixels.
+
+    Control points of a uniform cubic B-spline move by up to a random fraction of `largest`. The
+    basis is a partition of unity, so no pixel moves further.
+    """
+    size, fraction = jax.random.split(key)
+    controls = jax.random.uniform(size, (2, _CONTROLS, _CONTROLS), minval=-1, maxval=1)
+    controls = controls * (largest * jax.random.uniform(fraction))
+    along_h, along_w = (cubic_basis(n, _CONTROLS) for n in shape)
+    exact = jax.lax.Precision.HIGHEST
+    rows = jnp.einsum("hi,aij->ahj", along_h, controls, precision=exact)
+    return jnp.einsum("ahj,wj->ahw", rows, along_w, precision=exact)
+
+
+def cubic_basis(pixels: int, controls: int) -> np.ndarray:
+    """f32[pixels, controls]: the uniform cubic B-splines at the pixels' centres.
+
+    The pixels cover the controls - 3 intervals between the second and the last but one point.
+    """
+    place = (np.arange(pixels) + 0.5) / pixels * (controls - 3)
+    away = np.abs(place[:, None] + 1 - np.arange(controls))
+    near = 2 / 3 - away**2 + away**3 / 2
+    far = np.maximum(2 - away, 0) ** 3 / 6
+    return np.where(away < 1, near, far).astype(np.float32)
+
+
+def linear(planes: jax.Array, source: Source, zero_border: bool) -> jax.Array:
+    """Bilinear values of f32[..., h, w] at the positions; the border is 0 or repeats the edge."""
+    height, width = planes.shape[-2:]
+    rows = jnp.clip(source.rows, 0, height - 1)
+    columns = jnp.clip(source.columns, 0, width - 1)
+    top = jnp.minimum(rows.astype(jnp.int32), max(height - 2, 0))
+    left = jnp.minimum(columns.astype(jnp.int32), max(width - 2, 0))
+    below, beside = min(1, height - 1) * width, min(1, width - 1)
+    down, right = ((rows - top).reshape(-1, 1), (columns - left).reshape(-1, 1))
+    place = (top * width + left).ravel()
+    flat = _columns(planes)
+
+    def between(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
+        return first + share * (second - first)
+
+    def at(places: jax.Array) -> jax.Array:
+        return flat.at[places].get(mode="promise_in_bounds")
+
+    upper = between(at(place), at(place + beside), right)
+    lower = between(at(place + below), at(place + below + beside), right)
+    return _planes(between(upper, lower, down), planes, source, zero_border)
+
+
+def nearest(planes: jax.Array, source: Source) -> jax.Array:
+    """Nearest values of [..., h, w] at the positions, 0 outside."""
+    height, width = planes.shape[-2:]
+    rows = jnp.clip(jnp.rint(source.rows), 0, height - 1).astype(jnp.int32)
+    columns = jnp.clip(jnp.rint(source.columns), 0, width - 1).astype(jnp.int32)
+    found = _columns(planes).at[(rows * width + columns).ravel()].get(mode="promise_in_bounds")
+    return _planes(found, planes, source, True)
+
+
+def _columns(planes: jax.Array) -> jax.Array:
+    """[..., h, w] as [h * w, n], so that one gather fetches the n values of a pixel."""
+    height, width = planes.shape[-2:]
+    return planes.reshape(-1, height * width).T
+
+
+def _planes(found: jax.Array, planes: jax.Array, source: Source, zero_border: bool) -> jax.Array:
+    """[h * w, n] in the shape of `planes`, 0 outside if asked for."""
+    if zero_border:
+        height, width = planes.shape[-2:]
+        inside = (source.rows >= 0) & (source.rows <= height - 1)
+        inside &= (source.columns >= 0) & (source.columns <= width - 1)
+        found = jnp.where(inside.reshape(-1, 1), found, jnp.zeros((), found.dtype))
+    return found.T.reshape(planes.shape)
+
+
+def _sampled(array: jax.Array, name: str, source: Source) -> jax.Array:
+    if name == "labels":
+        return nearest(array, source)
+    found = linear(array[..., 0], source, zero_border=name != "xray")
+    if name == "mask":
+        found = (found > 0.999).astype(array.dtype)
+    return found[..., None]
+
+
+def _shifted(array: jax.Array, name: str, shift: jax.Array, limit: int) -> jax.Array:
+    """Shifts an array by integer pixels: a slice of the padded array."""
+    first = array.ndim - 2 if name == "labels" else array.ndim - 3
+    around = [(limit, limit) if first <= axis < first + 2 else (0, 0) for axis in range(array.ndim)]
+    padded = jnp.pad(array, around, mode="edge" if name == "xray" else "constant")
+    starts = [jnp.int32(0)] * array.ndim
+    starts[first : first + 2] = [limit - shift[0], limit - shift[1]]
+    return jax.lax.dynamic_slice(padded, starts, array.shape)
+
+
+def _coarser(source: Source, shape: tuple[int, ...]) -> Source:
+    """The positions on a grid of the same plane with pixels larger by an integer factor."""
+    factor = source.rows.shape[0] // shape[0]
+    rows, columns = (
+        (values.reshape(shape[0], factor, shape[1], factor).mean((1, 3)) + 0.5) / factor - 0.5
+        for values in source
+    )
+    return Source(rows, columns)
+
+
+def _plane_of(example: Mapping[str, jax.Array]) -> tuple[int, int]:
+    """(h, w) of the radiograph and the volume."""
+    planes = {
+        name: array.shape[-2:] if name in ("labels", "distances") else array.shape[-3:-1]
+        for name, array in example.items()
+    }
+    near = planes.pop("distances", None)
+    name, (height, width) = next(iter(planes.items()), ("distances", near or (0, 0)))
+    for other, found in planes.items():
+        if found != (height, width):
+            raise InputError(
+                f"config.data.augment: the {other} has planes of {found}, expected {height} x "
+                f"{width} like the {name}, because both move together"
+            )
+    if near is not None and (near[0] * (height // near[0]), near[1] * (height // near[0])) != (
+        height,
+        width,
+    ):
+        raise InputError(
+            f"config.data.augment: the distances have planes of {near}, expected {height} x "
+            f"{width} or an integer fraction of it"
+        )
+    return height, width
