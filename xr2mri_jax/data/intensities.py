@@ -40,7 +40,7 @@ def changed(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> 
         # XLA has vectorised exp and log for a CPU, but no vectorised power.
         image = jnp.exp(exponent * jnp.log(jnp.maximum(image, jnp.finfo(jnp.float32).tiny)))
     if strength["contrast"]:
-        mean = jnp.mean(image)
+        mean = _mean(image)
         image = (image - mean) * jnp.exp(_signed(keys["contrast"], strength["contrast"])) + mean
     if strength["brightness"]:
         image = image + _signed(keys["brightness"], strength["brightness"])
@@ -63,7 +63,9 @@ def normal(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
     """
     height, width = shape
     words = jax.random.bits(key, (-(-height // 2), width), jnp.uint32)
-    halves = jnp.concatenate([words >> 16, words & 0xFFFF])[:height]
+    # Shifted copies, because XLA would compute both parts of a concatenation for every element.
+    halves = (words >> np.array([0, 16], np.uint32)[:, None, None]) & 0xFFFF
+    halves = halves.reshape(-1, width)[:height]
     centred = (halves.astype(jnp.float32) + 0.5) * 2.0**-15 - 1.0
     return jax.lax.erf_inv(centred) * np.float32(2**0.5)
 
@@ -92,6 +94,13 @@ def _weights(size: int, sigma: jax.Array, reach: int) -> jax.Array:
     kernel = jnp.exp(-0.5 * jnp.square(away / jnp.maximum(sigma, 1e-3)))
     kernel = jnp.where(np.abs(away) <= jnp.floor(4 * sigma + 0.5), kernel, 0.0)
     return kernel / jnp.sum(kernel, axis=1, keepdims=True)
+
+
+def _mean(image: jax.Array) -> jax.Array:
+    """The mean of f32[h, w] by matrix products: XLA's sums of large arrays are slow on a CPU."""
+    over_h, over_w = (np.full(size, 1 / size, np.float32) for size in image.shape)
+    exact = jax.lax.Precision.HIGHEST
+    return jnp.matmul(over_h, jnp.matmul(image, over_w, precision=exact), precision=exact)
 
 
 def _signed(key: jax.Array, largest: float) -> jax.Array:
