@@ -24,35 +24,35 @@ def changed(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> 
 
     Args:
       image: f32[h, w] in [0, 1].
-      key: the change's key; each augmentation has a key of its own, folded from it.
+      key: the change's key.
       strength: from `augment.strengths`.
 
     Returns:
       f32[h, w] in [0, 1].
     """
-    keys = {name: jax.random.fold_in(key, number) for number, name in enumerate(_NAMES)}
+    # One draw, because every draw is a loop of its own to compile; noise has another key.
+    levels, noise = (jax.random.fold_in(key, number) for number in range(2))
+    drawn = jax.random.uniform(levels, (13,))
+    gamma, contrast, brightness = 2 * drawn[:3] - 1
     # Interpolation can leave the range by a rounding error.
     image = jnp.clip(image, 0.0, 1.0)
     if strength["clahe"]:
-        image = _equalised(image, keys["clahe"], strength["clahe"])
+        image = _equalised(image, strength["clahe"] * drawn[3], drawn[4])
     if strength["gamma"]:
-        exponent = jnp.exp(_signed(keys["gamma"], strength["gamma"]))
+        exponent = jnp.exp(strength["gamma"] * gamma)
         # XLA has vectorised exp and log for a CPU, but no vectorised power.
         image = jnp.exp(exponent * jnp.log(jnp.maximum(image, jnp.finfo(jnp.float32).tiny)))
     if strength["contrast"]:
         mean = _mean(image)
-        image = (image - mean) * jnp.exp(_signed(keys["contrast"], strength["contrast"])) + mean
+        image = (image - mean) * jnp.exp(strength["contrast"] * contrast) + mean
     if strength["brightness"]:
-        image = image + _signed(keys["brightness"], strength["brightness"])
+        image = image + strength["brightness"] * brightness
     if strength["noise"]:
-        size, values = jax.random.split(keys["noise"])
-        sigma = strength["noise"] * jax.random.uniform(size)
-        image = image + sigma * normal(values, image.shape)
+        image = image + strength["noise"] * drawn[5] * normal(noise, image.shape)
     if strength["blur"]:
-        sigma = strength["blur"] * jax.random.uniform(keys["blur"])
-        image = blurred(image, sigma, strength["blur"])
+        image = blurred(image, strength["blur"] * drawn[6], strength["blur"])
     if strength["erase"]:
-        image = _erased(image, keys["erase"], strength["erase"])
+        image = _erased(image, drawn[7:], strength["erase"])
     return jnp.clip(image, 0.0, 1.0)
 
 
@@ -103,22 +103,16 @@ def _mean(image: jax.Array) -> jax.Array:
     return jnp.matmul(over_h, jnp.matmul(image, over_w, precision=exact), precision=exact)
 
 
-def _signed(key: jax.Array, largest: float) -> jax.Array:
-    return jax.random.uniform(key, minval=-1, maxval=1) * largest
-
-
-def _equalised(image: jax.Array, key: jax.Array, largest: float) -> jax.Array:
-    part, limit = jax.random.split(key)
-    share = largest * jax.random.uniform(part)
+def _equalised(image: jax.Array, share: jax.Array, place: jax.Array) -> jax.Array:
+    """A share of the equalised image; place in [0, 1) between the smallest and largest limit."""
     low, high = (math.log(value) for value in _CLIP_LIMITS)
-    clip = jnp.exp(jax.random.uniform(limit, minval=low, maxval=high))
+    clip = jnp.exp(low + (high - low) * place)
     return image + share * (clahe.equalised(image, clip) - image)
 
 
-def _erased(image: jax.Array, key: jax.Array, largest: float) -> jax.Array:
-    """Overwrites a rectangle with one value, in half of the cases."""
+def _erased(image: jax.Array, drawn: jax.Array, largest: float) -> jax.Array:
+    """Overwrites a rectangle with one value, in half of the cases; drawn f32[6] in [0, 1)."""
     height, width = image.shape
-    drawn = jax.random.uniform(key, (6,))
     share, aspect = largest * drawn[0], jnp.exp(2 * drawn[1] - 1)
     rows = jnp.clip(jnp.round(height * jnp.sqrt(share * aspect)), 1, height)
     columns = jnp.clip(jnp.round(width * jnp.sqrt(share / aspect)), 1, width)

@@ -47,18 +47,22 @@ def moved(
     """
     shape = _plane_of(example)
     limit = int(strength["shift"])
-    keys = [jax.random.fold_in(key, number) for number in range(4)]
-    shift = jax.random.randint(keys[0], (2,), -limit, limit + 1)
+    # One draw, because every draw is a loop of its own to compile.
+    drawn = jax.random.uniform(key, (5 + 2 * _CONTROLS**2,), minval=-1, maxval=1)
+    choices = 2 * limit + 1
+    shift = jnp.minimum(jnp.floor((drawn[:2] + 1) / 2 * choices), choices - 1) - limit
+    shift = shift.astype(jnp.int32)
     # Integer shifts alone need no interpolation.
     source = None
     magnification = jnp.float32(1.0)
     if any(strength[name] for name in ("rotate", "scale", "elastic")) or "distances" in example:
-        turn = jax.random.uniform(keys[1], minval=-1, maxval=1) * math.radians(strength["rotate"])
-        growth = jax.random.uniform(keys[2], minval=-1, maxval=1) * strength["scale"]
-        magnification = 1.0 + growth
+        magnification = 1.0 + strength["scale"] * drawn[2]
+        turn = math.radians(strength["rotate"]) * drawn[3]
         source = positions(shape, shift, turn, magnification)
         if strength["elastic"]:
-            down, right = deformation(keys[3], shape, strength["elastic"])
+            controls = drawn[5:].reshape(2, _CONTROLS, _CONTROLS)
+            # Of a random size, so that some radiographs are almost unchanged.
+            down, right = strength["elastic"] * drawn[4] * deformation(controls, shape)
             source = Source(source.rows + down, source.columns + right)
     only_shifts = not any(strength[name] for name in ("rotate", "scale", "elastic"))
     changed = dict(example)
@@ -94,16 +98,12 @@ def positions(
     return Source(cosine * y + sine * x + middle[0], cosine * x - sine * y + middle[1])
 
 
-def deformation(key: jax.Array, shape: tuple[int, int], largest: float) -> jax.Array:
-    """A smooth random field of displacements along h and w: f32[2, h, w] in pixels.
+def deformation(controls: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """A smooth field from f32[a, n, n] at the control points of cubic B-splines: f32[a, h, w].
 
-    Control points of a uniform cubic B-spline move by up to a random fraction of `largest`. The
-    basis is a partition of unity, so no pixel moves further.
+    The basis is a partition of unity, so the field's values lie between those of the controls.
     """
-    size, fraction = jax.random.split(key)
-    controls = jax.random.uniform(size, (2, _CONTROLS, _CONTROLS), minval=-1, maxval=1)
-    controls = controls * (largest * jax.random.uniform(fraction))
-    along_h, along_w = (cubic_basis(n, _CONTROLS) for n in shape)
+    along_h, along_w = (cubic_basis(n, controls.shape[1]) for n in shape)
     exact = jax.lax.Precision.HIGHEST
     rows = jnp.einsum("hi,aij->ahj", along_h, controls, precision=exact)
     return jnp.einsum("ahj,wj->ahw", rows, along_w, precision=exact)
@@ -205,7 +205,8 @@ def _plane_of(example: Mapping[str, jax.Array]) -> tuple[int, int]:
         for name, array in example.items()
     }
     near = planes.pop("distances", None)
-    name, (height, width) = next(iter(planes.items()), ("distances", near or (0, 0)))
+    name = "xray" if "xray" in planes else next(iter(planes), "distances")
+    height, width = planes.get(name) or near or (0, 0)
     for other, found in planes.items():
         if found != (height, width):
             raise InputError(
