@@ -88,7 +88,8 @@ def test_intensities_change_the_radiograph_alone_and_stay_in_range():
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_blank_radiograph_stays_finite(value):
-    batch = {"xray": np.full((2, HEIGHT, WIDTH, 1), value, np.float32)}
+    batch = _smooth_pairs(4)
+    batch["xray"][:] = value
     assert np.isfinite(_applied(batch, ALL)["xray"]).all()
 
 
@@ -96,11 +97,9 @@ def test_each_key_decides_alone():
     batch = _smooth_pairs(4)
     first = _applied(batch, ALL, _keys(5, 2, 9, 2))
     turned = _applied(batch, ALL, _keys(2, 9, 2, 5))
-    pair = _applied({name: value[:2] for name, value in batch.items()}, ALL, _keys(5, 9))
     for name in ("xray", "mri", "labels"):
         tolerance = 1e-6 if name != "labels" else 0
         np.testing.assert_allclose(first[name], np.roll(turned[name], 1, 0), atol=tolerance)
-        np.testing.assert_allclose(first[name][[0, 2]], pair[name], atol=tolerance)
     np.testing.assert_array_equal(first["xray"][1], first["xray"][3])
     assert not np.allclose(first["xray"][0], first["xray"][1], atol=0.01)
 

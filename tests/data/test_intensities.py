@@ -13,7 +13,8 @@ def _changed(image, count=1, **strength):
     """[count, h, w]: the image changed by as many keys."""
     found = augment.strengths(strength)
     keys = jax.random.split(jax.random.key(4), count)
-    return np.asarray(jax.vmap(lambda key: intensities.changed(image, key, found))(keys))
+    change = jax.jit(jax.vmap(lambda key: intensities.changed(image, key, found)))
+    return np.asarray(change(keys))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,9 @@ def test_levels_are_drawn_up_to_their_strength(picture):
 
 
 def test_noise_is_normal_with_a_drawn_deviation():
-    numbers = np.asarray(intensities.normal(jax.random.key(1), (101, 100)))
+    numbers = np.asarray(
+        jax.jit(intensities.normal, static_argnums=1)(jax.random.key(1), (101, 100))
+    )
     assert numbers.shape == (101, 100) and np.abs(numbers).max() < 4.4
     assert stats.kstest(numbers.ravel(), "norm").pvalue > 0.01
     for axis in (0, 1):
@@ -95,17 +98,17 @@ def _reference(image, limit, tiles, bins):
 @pytest.mark.parametrize("limit", [1.5, 4.0])
 def test_equalisation_is_zuidervelds(picture, limit):
     image = picture[:30, :29]
-    found = clahe.equalised(image, limit, tiles=4, bins=32)
+    found = jax.jit(clahe.equalised, static_argnums=(2, 3))(image, limit, 4, 32)
     np.testing.assert_allclose(found, _reference(image, limit, 4, 32), atol=2e-5)
 
 
 def test_equalisation_resembles_scikit_images(picture):
-    limit = 3.0
-    found = np.asarray(clahe.equalised(picture, limit))
+    limit = 20.0
+    found = np.asarray(jax.jit(clahe.equalised)(picture, limit))
     wanted = exposure.equalize_adapthist(picture, (9, 10), clip_limit=limit / 256)
     # It counts in whole numbers and divides the excess in several rounds.
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.97
-    assert np.corrcoef(picture.ravel(), wanted.ravel())[0, 1] < 0.96
+    assert np.corrcoef(picture.ravel(), wanted.ravel())[0, 1] < 0.7
 
 
 def test_shares_of_the_equalisation_are_drawn(picture):

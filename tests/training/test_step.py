@@ -103,7 +103,7 @@ def test_a_step_without_augmentation_has_no_more_in_its_program():
     strength = augment.strengths({"noise": 0.1})
     augmented = dataclasses.replace(steps, strength=strength)
     more = jax.make_jaxpr(augmented.train_step)(before, batch, rng)
-    assert len(keys) == 1 < len([e for e in more.eqns if e.primitive.name == "random_fold_in"])
+    assert len(keys) == 2 < len([e for e in more.eqns if e.primitive.name == "random_fold_in"])
 
 
 def test_eval_step_sums_and_counts():

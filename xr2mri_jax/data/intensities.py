@@ -56,7 +56,7 @@ def changed(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> 
     return jnp.clip(image, 0.0, 1.0)
 
 
-def normal(key: jax.Array, shape: tuple[int, int]) -> jax.Array:
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Normal random numbers of 16 bits, between -4.3 and 4.3: f32[h, w].
 
     Half as many random words as `jax.random.normal` takes, which are most of its time on a CPU.
