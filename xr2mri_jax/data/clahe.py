@@ -31,7 +31,7 @@ def equalised(
     more = [(0, -size % tiles) for size in image.shape]
     padded = jnp.pad(image, more, mode="symmetric")
     rows, columns = (size // tiles for size in padded.shape)
-    bin_of = jnp.minimum((padded * bins).astype(jnp.int32), bins - 1)
+    bin_of = jnp.clip((padded * bins).astype(jnp.int32), 0, bins - 1)
     tile_row, tile_column = (
         np.arange(size) // n for size, n in zip(padded.shape, (rows, columns), strict=True)
     )

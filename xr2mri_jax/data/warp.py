@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.phantom.surfaces import LIMIT_MM
 
 MOVED = ("xray", "mri", "mask", "labels", "distances")
 _GEOMETRIC = ("shift", "rotate", "scale", "elastic")
@@ -52,29 +53,22 @@ def moved(
     choices = 2 * limit + 1
     shift = jnp.minimum(jnp.floor((drawn[:2] + 1) / 2 * choices), choices - 1) - limit
     shift = shift.astype(jnp.int32)
-    # Integer shifts alone need no interpolation.
-    source = None
-    magnification = jnp.float32(1.0)
-    if any(strength[name] for name in ("rotate", "scale", "elastic")) or "distances" in example:
-        magnification = 1.0 + strength["scale"] * drawn[2]
-        turn = math.radians(strength["rotate"]) * drawn[3]
-        source = positions(shape, shift, turn, magnification)
-        if strength["elastic"]:
-            controls = drawn[5:].reshape(2, _CONTROLS, _CONTROLS)
-            # Of a random size, so that some radiographs are almost unchanged.
-            down, right = strength["elastic"] * drawn[4] * deformation(controls, shape)
-            source = Source(source.rows + down, source.columns + right)
-    only_shifts = not any(strength[name] for name in ("rotate", "scale", "elastic"))
-    changed = dict(example)
+    magnification = 1.0 + strength["scale"] * drawn[2]
+    source = positions(shape, shift, math.radians(strength["rotate"]) * drawn[3], magnification)
+    if strength["elastic"]:
+        controls = drawn[5:].reshape(2, _CONTROLS, _CONTROLS)
+        # Of a random size, so that some radiographs are almost unchanged.
+        down, right = strength["elastic"] * drawn[4] * deformation(controls, shape)
+        source = Source(source.rows + down, source.columns + right)
+    only_shifts = not any(strength[name] for name in _GEOMETRIC if name != "shift")
+    changed = {}
     for name, array in example.items():
         if name == "distances":
-            assert source is not None
-            near = _coarser(source, array.shape[-2:])
-            # In a magnified plane the surfaces are further apart.
-            changed[name] = linear(array, near, zero_border=False) * magnification
+            changed[name] = _distances(array, source, magnification)
         elif only_shifts:
+            # Shifts by whole pixels need no interpolation.
             changed[name] = _shifted(array, name, shift, limit)
-        elif source is not None:
+        else:
             changed[name] = _sampled(array, name, source)
     return changed
 
@@ -186,6 +180,17 @@ def _shifted(array: jax.Array, name: str, shift: jax.Array, limit: int) -> jax.A
     starts = [jnp.int32(0)] * array.ndim
     starts[first : first + 2] = [limit - shift[0], limit - shift[1]]
     return jax.lax.dynamic_slice(padded, starts, array.shape)
+
+
+def _distances(array: jax.Array, source: Source, magnification: jax.Array) -> jax.Array:
+    """Signed distances f32[k, d', h', w'] in mm, moved and magnified with the knee.
+
+    Exact where the nearest surface faces along the plane, as in the joint space. Distances at the
+    limit of what is stored stay there.
+    """
+    found = linear(array, _coarser(source, array.shape[-2:]), zero_border=False)
+    grown = jnp.clip(found * magnification, -LIMIT_MM, LIMIT_MM)
+    return jnp.where(jnp.abs(found) < LIMIT_MM, grown, found)
 
 
 def _coarser(source: Source, shape: tuple[int, ...]) -> Source:
