@@ -12,6 +12,7 @@ import numpy as np
 from xr2mri_jax import stages
 from xr2mri_jax.data import augment
 from xr2mri_jax.data.batches import make_iterator
+from xr2mri_jax.stages.base import created
 from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import optimizer, parallel
@@ -121,7 +122,7 @@ def _config(spec: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
 def _training(config: Mapping[str, Any], stage: Any, augmented: bool) -> Any:
     """A function that takes a step on a batch and returns when it is done."""
     key = jax.random.key(0)
-    params, model_state = stage.create(key)
+    params, model_state = created(stage, key)
     trainable = stage.trainable(params)
     tx = optimizer.make(config["optimizer"], config["steps"], trainable)
     rate = optimizer.schedule(config["optimizer"], config["steps"])
