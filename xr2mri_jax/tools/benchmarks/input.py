@@ -17,7 +17,7 @@ from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import optimizer, parallel
 from xr2mri_jax.training import state as states
-from xr2mri_jax.training.step import Steps
+from xr2mri_jax.training.step import Steps, example_keys
 
 # The strengths and the mixup of `configs/siamese_gap.py:real`.
 AUGMENT = {
@@ -55,7 +55,8 @@ def run(
 
     Returns:
       JSON-able: "machine", "batch_size", medians in seconds: "step_s" without input, "wait_s" for
-      the next batch, "augmented_s" of the step with augmentation; "share": the median over the
+      the next batch, "augmented_s" of the step with augmentation, "alone_s" of the augmentation by
+      itself on one device; "share": the median over the
       turns of (wait + augmented - step) / step.
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
@@ -67,27 +68,27 @@ def run(
         films, "train", batch_size=batch_size, shuffle=True, epochs=None, fields=stage.fields,
         cache=True, partners=True,
     )  # fmt: skip
-    steps, waits, longer = [], [], []
+    alone = _augmentation()
+    times: dict[str, list[float]] = {"step_s": [], "wait_s": [], "augmented_s": [], "alone_s": []}
     with contextlib.closing(batches):
         ready = next(batches)
-        alone = {name: ready[name] for name in ("xray", "kl", "index", "example_mask")}
+        bare = {name: ready[name] for name in ("xray", "kl", "index", "example_mask")}
         for _ in range(WARMUP + repeats):
-            steps.append(_timed(plain, alone))
+            times["step_s"].append(_timed(plain, bare))
             start = time.perf_counter()
             batch = next(batches)
-            waits.append(time.perf_counter() - start)
-            longer.append(_timed(augmented, batch))
-    turns = list(zip(steps, waits, longer, strict=True))[WARMUP:]
-    step, wait, long = (statistics.median(times) for times in zip(*turns, strict=True))
+            times["wait_s"].append(time.perf_counter() - start)
+            times["augmented_s"].append(_timed(augmented, batch))
+            times["alone_s"].append(_timed(alone, ready))
+    kept = {name: found[WARMUP:] for name, found in times.items()}
+    turns = zip(kept["step_s"], kept["wait_s"], kept["augmented_s"], strict=True)
     return {
         "suite": "input",
         "machine": timing.machine(),
         "devices": len(jax.devices()),
         "batch_size": batch_size,
         "image_size": image_size,
-        "step_s": step,
-        "wait_s": wait,
-        "augmented_s": long,
+        **{name: statistics.median(found) for name, found in kept.items()},
         "share": statistics.median((w + a - s) / s for s, w, a in turns),
     }
 
@@ -103,6 +104,7 @@ def table(report: Mapping[str, Any]) -> str:
             f"step without input     {report['step_s']:.3f} s",
             f"step with augmentation {report['augmented_s']:.3f} s",
             f"wait for the batch     {report['wait_s'] * 1e3:.1f} ms",
+            f"augmentation alone     {report['alone_s'] * 1e3:.1f} ms, one device",
             f"share of the input     {report['share']:.1%}",
         ]
     )
@@ -139,6 +141,18 @@ def _training(config: Mapping[str, Any], stage: Any, augmented: bool) -> Any:
         jax.block_until_ready((state, outcome))
 
     return step
+
+
+def _augmentation() -> Any:
+    """A function that augments a batch and returns when it is done."""
+    strength = augment.strengths(AUGMENT)
+
+    @jax.jit
+    def change(batch: Mapping[str, jax.Array]) -> Any:
+        keys = example_keys(jax.random.key(0), 0, batch["index"])
+        return augment.apply(batch, keys, strength, MIXUP)
+
+    return lambda batch: jax.block_until_ready(change(batch))
 
 
 def _timed(step: Any, batch: Mapping[str, np.ndarray]) -> float:
