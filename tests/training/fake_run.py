@@ -26,7 +26,10 @@ OPTIMIZER = {
 
 
 class FakeStage:
-    """prediction = scale * (x . w) + b + noise; scale is frozen; loss = its squared error."""
+    """prediction = scale * (x . w) + b + noise; scale is frozen; loss = its squared error.
+
+    The noise is drawn by the loss and by the augmentation of a small radiograph.
+    """
 
     name = "fake"
     fields = ("x", "y")
@@ -55,7 +58,8 @@ class FakeStage:
 
     def loss(self, params, model_state, batch, rng, train):
         noise = jax.vmap(lambda key: jax.random.normal(key, ()))(rng)
-        value = jnp.square(self.error(params, batch) + self.noise * noise)
+        seen = jnp.mean(batch["xray"], axis=(1, 2, 3)) + batch.get("share", 0.0)
+        value = jnp.square(self.error(params, batch) + self.noise * (noise + seen))
         return value, (model_state, {"noise": noise})
 
     def evaluate(self, params, model_state, batch):
@@ -74,6 +78,7 @@ class FakeData:
         self.bad_at, self.pause, self.shard = bad_at, pause, shard
         rng = np.random.default_rng(1)
         self.x = rng.normal(size=(EXAMPLES, 3)).astype(np.float32)
+        self.xray = 1 / (1 + np.exp(-self.x[:, :, None, None] - self.x[:, None, :, None]))
         self.y = (self.x @ np.array([1.0, -2.0, 0.5])).astype(np.float32)
 
     def __iter__(self):
@@ -93,7 +98,16 @@ class FakeData:
         if self.position == self.bad_at:
             x = np.full_like(x, np.nan)
         mask = np.ones(len(index), np.float32)
-        return {"x": x, "y": self.y[index], "index": index, "example_mask": mask}
+        other = (index + 1) % EXAMPLES
+        return {
+            "x": x,
+            "y": self.y[index],
+            "index": index,
+            "example_mask": mask,
+            "xray": self.xray[index],
+            "other_xray": self.xray[other],
+            "other_kl": other,
+        }
 
     def get_state(self):
         return {"position": self.position}
@@ -139,6 +153,8 @@ def config(**changes):
     made = recipe.plain(recipe.default("cae"))
     made.update(steps=20, log_every=3, eval_every=10, checkpoint_every=4)
     made["optimizer"].update(learning_rate=0.3, warmup_steps=2)
+    made["data"]["augment"].update(shift=1.0, noise=0.1)
+    made["data"]["mixup"] = 0.4
     for name, value in changes.items():
         place = made
         *parents, key = name.split("__")

@@ -1,10 +1,12 @@
 """Tests that one device and eight, pmap and sharded jit, give the same numbers."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from fake_run import OPTIMIZER, FakeData, FakeStage
 
+from xr2mri_jax.data import augment
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import optimizer, parallel, state, step
 
@@ -39,6 +41,51 @@ def test_devices_and_strategies_agree_over_ten_steps():
     for strategy, device_count in (("pmap", 1), ("pmap", 8), ("jit", 8)):
         found = losses(strategy, device_count)
         np.testing.assert_allclose(found, wanted, rtol=1e-5, err_msg=f"{strategy} {device_count}")
+
+
+class SeesEverything(FakeStage):
+    """The loss is a weighted sum of all that is augmented."""
+
+    def loss(self, params, model_state, batch, rng, train):
+        value = jnp.square(jnp.mean(batch["xray"], axis=(2, 3)) @ jnp.linspace(0.1, 1.0, 16))
+        value += jnp.mean((batch["mri"] - 0.5) * batch["mask"], axis=(1, 2, 3, 4))
+        value += jnp.mean(batch["labels"] * batch["mask"][..., 0], axis=(1, 2, 3))
+        value = value * batch["share"] + 0.01 * batch["mixed_kl"]
+        return value * params["trained"]["w"][0, 0], (model_state, {"share": batch["share"]})
+
+
+def augmented_losses(strategy, device_count, steps=2):
+    """Losses of batches of six with every augmentation, mixup and a masked example."""
+    rng = np.random.default_rng(0)
+    stage = SeesEverything()
+    params, model_state = stage.create(jax.random.key(3))
+    trainable = stage.trainable(params)
+    tx = optimizer.make(OPTIMIZER, 20, trainable)
+    strength = augment.strengths(dict.fromkeys(augment.STRENGTHS, 0.5) | {"shift": 2})
+    made = step.Steps(stage, tx, lambda at: 0.1, 0.9, trainable, strength, 0.4)
+    run = parallel.make_parallel(strategy, made, jax.devices()[:device_count])
+    current = run.replicate(state.create(params, model_state, tx))
+    key, found = run.replicate(jax.random.key(7)), []
+    for _ in range(steps):
+        volume = rng.random((6, 3, 16, 16, 1), np.float32)
+        batch = {
+            **next(FakeData(6)), "xray": volume[:, 0], "other_xray": volume[:, 1], "mri": volume,
+            "mask": np.ones_like(volume), "labels": (9 * volume[..., 0]).astype(np.uint8),
+        }  # fmt: skip
+        batch["example_mask"][1] = 0
+        current, outcome = run.train_step(current, run.prepare_batch(batch), key)
+        outcome = parallel.unreplicate(outcome)
+        assert outcome["finite"]
+        found += [mean.compute() for mean in outcome["means"].values()]
+    return found
+
+
+def test_devices_and_strategies_augment_alike():
+    wanted = augmented_losses("jit", 1)
+    assert len(set(wanted)) == len(wanted) == 4
+    for strategy in ("pmap", "jit"):
+        found = augmented_losses(strategy, 4)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, err_msg=strategy)
 
 
 @pytest.mark.parametrize("strategy", ["pmap", "jit"])

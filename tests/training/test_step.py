@@ -1,11 +1,14 @@
 """Tests of the pure steps: recomputed in numpy, masked, frozen parts untouched, NaN refused."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
 import pytest
 from fake_run import FakeData, FakeStage
 
+from xr2mri_jax.data import augment
 from xr2mri_jax.training import optimizer, state, step
 
 RATE = 0.1
@@ -90,6 +93,17 @@ def test_noise_follows_the_example_and_the_step_alone():
     assert len(np.unique(np.asarray(keys), axis=0)) == 3
     later = jax.random.key_data(step.example_keys(rng, 5, index))
     assert not np.array_equal(keys, later)
+
+
+def test_a_step_without_augmentation_has_no_more_in_its_program():
+    steps, before = make()
+    batch, rng = next(FakeData()), jax.random.key(0)
+    plain = jax.make_jaxpr(steps.train_step)(before, batch, rng)
+    keys = [e for e in plain.eqns if e.primitive.name == "random_fold_in"]
+    strength = augment.strengths({"noise": 0.1})
+    augmented = dataclasses.replace(steps, strength=strength)
+    more = jax.make_jaxpr(augmented.train_step)(before, batch, rng)
+    assert len(keys) == 2 < len([e for e in more.eqns if e.primitive.name == "random_fold_in"])
 
 
 def test_eval_step_sums_and_counts():

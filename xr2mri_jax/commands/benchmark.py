@@ -4,6 +4,7 @@ xr2mri benchmark --suite=anatomy --real=DIR --output=anatomy.json
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=unlikeness --real=DIR [--films=200] [--images=500] --output=unlikeness.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
+xr2mri benchmark --suite=input [--repeats=15] --output=input.json
 xr2mri benchmark --suite=latency [--repeats=5] [--real=DIR] --output=latency.json
 xr2mri benchmark --suite=folder [--images=100] [--repeats=3] [--real=DIR] --output=folder.json
 xr2mri benchmark --suite=joint_space --real=DIR --output=joint_space.json
@@ -27,7 +28,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", None, "batch size of the training step; default: 2 for generator, else 32"
 )
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", 224, "siamese_gap, siamese_gap_epoch: radiograph size in pixels"
+    "image_size", 224, "input, siamese_gap, siamese_gap_epoch: radiograph size in pixels"
 )
 _STEPS = flags.DEFINE_integer(
     "steps",

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.data.batches import make_iterator, open_records
+from xr2mri_jax.data.batches import make_iterator
+from xr2mri_jax.data.records import open_records
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.runtime import processor
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.data import batches
+from xr2mri_jax.data import records
 from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 
@@ -66,8 +66,8 @@ class Fields(Sequence):
 
 
 def examples(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:
-    """The decoded examples of the split with only `fields`; errors as `batches.open_records`."""
-    stored, chosen = batches.open_records(source, split, fields)
+    """The decoded examples of the split with only `fields`; errors as `records.open_records`."""
+    stored, chosen = records.open_records(source, split, fields)
     return Fields(stored, chosen)
 
 
@@ -118,17 +118,17 @@ def select(
         )
     if balanced:
         positions = _balanced(positions, kl[positions])
-    stored, _ = batches.open_records(source, split, fields)
+    stored, _ = records.open_records(source, split, fields)
     return Selected(stored, positions)
 
 
 def _described(source: Any, split: str) -> tuple[np.ndarray, list[str]]:
-    stored, _ = batches.open_records(source, split, ("kl", "subject"))
+    stored, _ = records.open_records(source, split, ("kl", "subject"))
     kl, subjects = [], []
     for position in range(len(stored)):
         example = stored[position]
         kl.append(int(example["kl"]))
-        subjects.append(batches.text(example["subject"]))
+        subjects.append(records.text(example["subject"]))
     return np.array(kl), subjects
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from xr2mri_jax.data import batches, passes
+from xr2mri_jax.data import passes
+from xr2mri_jax.data.records import open_records
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import controls, verdict
 from xr2mri_jax.evaluation.linear import LinearFits, LinearModel
@@ -202,7 +203,7 @@ def _squares(
     features = records.info.features if hasattr(records, "info") else records[0]
     if "labels" not in features:
         raise InputError(f"the split {split!r} has no label maps, expected a dataset with labels")
-    opened, _ = batches.open_records(records, split, ("mri", "mask", "labels"))
+    opened, _ = open_records(records, split, ("mri", "mask", "labels"))
     count = len(opened)
     found: Squares = {}
     for first in tqdm(range(0, count, batch_size), desc="ladder", unit="batch", disable=None):

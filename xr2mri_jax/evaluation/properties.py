@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.data import batches, passes
+from xr2mri_jax.data import passes
+from xr2mri_jax.data.records import open_records
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.evaluation.verdict import MEAN, OTHER
 from xr2mri_jax.geometry import BOX_MM
@@ -40,7 +41,7 @@ def labels_of(source: Any, split: str) -> LabelsOf | None:
     features = records.info.features if hasattr(records, "info") else records[0]
     if "labels" not in features:
         return None
-    opened, _ = batches.open_records(records, split, ("labels",))
+    opened, _ = open_records(records, split, ("labels",))
 
     def labels(position: int) -> np.ndarray:
         array = np.asarray(opened[position]["labels"])

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from xr2mri_jax.data import batches, passes
+from xr2mri_jax.data import passes
+from xr2mri_jax.data.records import open_records
 from xr2mri_jax.evaluation import controls, conventions, properties, retrieval, verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.evaluation.store import SCALE, VolumeStore
@@ -74,9 +75,7 @@ def evaluate(
     about, xrays = _predict_all(predict, source, split, batch_size, store)
     partner = controls.shuffled(about["subject"], seed)
     neighbour = training.nearest(xrays, about["subject"])
-    records, _ = batches.open_records(
-        passes.part(source, train_split), train_split, ("mri", "mask")
-    )
+    records, _ = open_records(passes.part(source, train_split), train_split, ("mri", "mask"))
     sources: dict[str, Volumes] = {
         MODEL: store.predicted,
         "mean_volume": lambda chosen: np.broadcast_to(mean, (len(chosen), *mean.shape)),

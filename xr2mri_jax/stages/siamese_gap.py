@@ -157,7 +157,7 @@ class SiameseGapStage:
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: cross entropy with config.loss.label_smoothing.
 
-        A batch from `augment.mixed` has the weighted loss of both grades.
+        A batch that `augment.apply` has mixed has the weighted loss of both grades.
         """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(

@@ -14,7 +14,8 @@ import numpy as np
 
 from xr2mri_jax import datasets
 from xr2mri_jax.data import selection
-from xr2mri_jax.data.batches import DatasetIterator, example_shapes, make_iterator
+from xr2mri_jax.data.batches import DatasetIterator, make_iterator
+from xr2mri_jax.data.records import example_shapes
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.stages.base import LearnsFromLess, Stage
 from xr2mri_jax.training import continuing, parallel
@@ -76,7 +77,7 @@ class DatasetInputs:
     Attributes:
       builder: the prepared TFDS builder.
       data: config.data, resolved.
-      seed: seed of order and augmentation.
+      seed: seed of the order.
       fields: the fields that the stage reads for fitting and evaluation.
       train_fields: the fields that it reads for training.
     """
@@ -119,11 +120,9 @@ class DatasetInputs:
             "train_split",
             **self._share(),
             shuffle=True,
-            augment=self.data["augment"],
-            mixup=self.data.get("mixup", 0.0),
+            partners=self.data.get("mixup", 0.0) > 0,
             epochs=None,
             cache=self.data["cache"],
-            stand_back=jax.default_backend() == "cpu",
         )
 
     def evaluation(self) -> DatasetIterator:

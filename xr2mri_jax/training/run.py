@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from xr2mri_jax import workdir
+from xr2mri_jax.data import augment
 from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
@@ -208,6 +209,8 @@ def _steps(config: Mapping[str, Any], stage: Stage, init_rng: jax.Array) -> Step
         optimizer.schedule(settings, count),
         settings["ema_decay"],
         trainable,
+        augment.strengths(config["data"]["augment"]),
+        config["data"].get("mixup", 0.0),
     )
 
 

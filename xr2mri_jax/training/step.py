@@ -1,6 +1,7 @@
 """The pure steps: one update of the state, one evaluation of a batch; independent of devices."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,10 +9,14 @@ import jax.flatten_util
 import jax.numpy as jnp
 import optax
 
+from xr2mri_jax.data import augment
 from xr2mri_jax.metrics.base import Mean, from_batch
 from xr2mri_jax.stages.base import Batch, Stage
 from xr2mri_jax.training.optimizer import ema_decay
 from xr2mri_jax.training.state import TrainState
+
+# What the run's key is folded with for augmentation; no step has this number.
+AUGMENTATION = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Steps:
       learning_rate: the schedule, for the log.
       ema_decay: decay of the moving average, in [0, 1).
       trainable: pytree of bool like the parameters.
+      strength: of each augmentation of a training batch, see `augment.strengths`.
+      mixup: see `augment.apply`.
     """
 
     stage: Stage
@@ -31,6 +38,10 @@ class Steps:
     learning_rate: optax.Schedule
     ema_decay: float
     trainable: Any
+    strength: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: augment.strengths(None)
+    )
+    mixup: float = 0.0
 
     def train_step(
         self, state: TrainState, batch: Batch, rng: jax.Array, axis_name: str | None = None
@@ -44,13 +55,14 @@ class Steps:
         Args:
           state: before the step.
           batch: arrays [b, ...] with index i32[b] and example_mask f32[b].
-          rng: the run's key for training noise.
+          rng: the run's key for training noise and augmentation.
           axis_name: the axis over which devices share the batch; None: the batch is not shared.
 
         Returns:
           The new state; {"means": {name: Mean}, "grad_norm", "learning_rate": f32 scalars,
           "finite": bool scalar}, the same on every device.
         """
+        batch = self._augmented(batch, rng, state.step)
         keys = example_keys(rng, state.step, batch["index"])
         weight = batch["example_mask"]
 
@@ -91,6 +103,13 @@ class Steps:
         """The stage's metrics over a batch as (sum, count), summed over devices."""
         values = self.stage.evaluate(params, model_state, batch)
         return _over_devices(from_batch(values, batch["example_mask"]), axis_name)
+
+    def _augmented(self, batch: Batch, rng: jax.Array, step: Any) -> Batch:
+        """The batch augmented by keys separate from those of the loss; unchanged without any."""
+        if not any(self.strength.values()) and not self.mixup:
+            return batch
+        keys = example_keys(jax.random.fold_in(rng, AUGMENTATION), step, batch["index"])
+        return augment.apply(batch, keys, self.strength, self.mixup)
 
     def _updated(self, state: TrainState, gradient: Any, model_state: Any) -> TrainState:
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)

@@ -6,12 +6,14 @@ PyTorch is the extra [bench]: its side is looked at only where it is installed.
 import importlib.util
 import json
 
+import jax
 import numpy as np
 import pytest
 
 from xr2mri_jax.data import augment
 from xr2mri_jax.runtime import processor
-from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
+from xr2mri_jax.tools.benchmarks import input as input_share
+from xr2mri_jax.tools.benchmarks import numpy_augment, siamese_gap_epoch, timing
 
 SIZES = {"channels": (2, 3, 4, 5), "convolutions": (1, 1, 1, 1)}
 
@@ -51,6 +53,31 @@ def test_the_radiographs_are_stored_ones_of_both_grades():
     assert first["xray"].shape == (6, 8, 1) and first["xray"].dtype == np.uint16
     assert (first["kl"], second["kl"]) == (0, 2)
     assert not np.array_equal(first["xray"], second["xray"])
+
+
+def test_the_input_suite_tells_the_share_of_a_step(monkeypatch):
+    one = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda: one)
+    report = input_share.run(32, repeats=2, batch_size=8, overrides=SIZES)
+    json.dumps(report, allow_nan=False)
+    assert report["step_s"] > 0 and report["wait_s"] >= 0 and report["augmented_s"] > 0
+    assert "batches of 8 radiographs of 32 pixels" in input_share.table(report)
+
+
+def test_pytorchs_augmentation_has_the_strengths_asked_for():
+    xray = np.full((20, 20, 1), 32768, np.uint16)
+    strength = augment.strengths({"brightness": 0.2})
+    found = [numpy_augment.apply(xray, np.random.default_rng(i), strength) for i in range(50)]
+    assert found[0].shape == (20, 20, 1) and found[0].dtype == np.float32
+    offsets = np.array([one.mean() - 0.5 for one in found])
+    assert max(np.ptp(one) for one in found) < 1e-6 and 0.15 < np.abs(offsets).max() < 0.2001
+    y = np.linspace(0, 65535, 20).astype(np.uint16)
+    ramp = np.broadcast_to(y[:, None, None], (20, 20, 1))
+    strength = augment.strengths({"shift": 3, "rotate": 1e-6})
+    moved = numpy_augment.apply(ramp, np.random.default_rng(1), strength)[..., 0] * 19
+    shift = np.median(np.arange(20)[:, None] - moved)
+    assert shift == pytest.approx(round(shift), abs=1e-2)
+    assert abs(shift) <= 3
 
 
 def test_pytorchs_radiographs_are_augmented_anew():

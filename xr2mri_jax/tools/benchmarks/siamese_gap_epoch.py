@@ -1,8 +1,8 @@
 """Suite `siamese_gap_epoch`: an epoch of the classifier's training, its input with it.
 
 What `siamese_gap` measures is the step on an input that lies ready. Here every radiograph is
-shuffled, augmented and put into its batch while the network learns from those before it, as in
-training, and both frameworks have to do both on the same cores.
+shuffled, put into its batch and augmented, as in training, and both frameworks have to do it on the
+cores that train.
 """
 
 import contextlib
@@ -20,6 +20,7 @@ from xr2mri_jax import stages
 from xr2mri_jax.data import augment
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.runtime import host_memory, local_processes, processor
+from xr2mri_jax.stages.base import created
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.generator import MISSING
 from xr2mri_jax.training import config as recipe
@@ -56,11 +57,11 @@ def run(
     """Measures `steps` training steps from stored radiographs on; with torch installed, its too.
 
     JAX works as `train.py --local_processes=0` does: a process a core, with `make_iterator`
-    and the step of `training.step`. PyTorch has the same radiographs, augmentation (one function,
-    of numpy, for both), network and sizes; AdamW, clipping, label smoothing and a moving average of
-    the weights are on both sides. Its input is a DataLoader without workers and with one for every
-    core, its memory format the default one and channels_last: four forms. All take turns, each in
-    processes that do nothing else; float32.
+    and the step of `training.step`. PyTorch has the same radiographs, network and sizes, and the
+    same augmentation, in NumPy (`numpy_augment`), where JAX augments in its step; AdamW, clipping,
+    label smoothing and a moving average of the weights are on both sides. Its input is a DataLoader
+    without workers and with one for every core, its memory format the default one and
+    channels_last: four forms. All take turns, each in processes that do nothing else; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
@@ -153,12 +154,13 @@ def _jax_epoch(
     config = _config(spec, batch_size, steps)
     stage = stages.make_stage(config)
     key = jax.random.key(0)
-    params, model_state = stage.create(key)
+    params, model_state = created(stage, key)
     trainable = stage.trainable(params)
     tx = optimizer.make(config["optimizer"], steps, trainable)
     rate = optimizer.schedule(config["optimizer"], steps)
     decay = config["optimizer"]["ema_decay"]
-    hosts = parallel.make_parallel("pmap", Steps(stage, tx, rate, decay, trainable))
+    strength = augment.strengths(config["data"]["augment"])
+    hosts = parallel.make_parallel("pmap", Steps(stage, tx, rate, decay, trainable, strength))
     state = hosts.replicate(states.create(params, model_state, tx))
     key = hosts.replicate(key)
     films = radiographs(spec, steps * batch_size)
@@ -175,9 +177,7 @@ def _jax_epoch(
             shard_index=parallel.host_index(),
             shard_count=parallel.host_count(),
             shuffle=True,
-            augment=AUGMENT,
             fields=stage.fields,
-            stand_back=True,
         )
         with contextlib.closing(batches):
             for batch in batches:

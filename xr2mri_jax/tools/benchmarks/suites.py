@@ -13,6 +13,7 @@ NAMES = (
     "folder",
     "generator",
     "grade",
+    "input",
     "joint_centre",
     "joint_space",
     "knee_finder",
@@ -51,7 +52,7 @@ def run(
       repeats: timed calls of each function, 1 or more.
       batch_size: of the training step, 1 or more; None: 2 of the generator, else 32.
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
-      image_size: pixels of the radiograph each way; of siamese_gap and
+      image_size: pixels of the radiograph each way; of input, siamese_gap and
         siamese_gap_epoch.
       films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for the suite "knee_finder", see `benchmarks.knee_finder.run`;
@@ -93,6 +94,13 @@ def run(
 
         report = anatomy.run(None if real is None else Path(real))
         print(anatomy.table(report))
+    elif suite == "input":
+        from xr2mri_jax.tools.benchmarks import input as input_share
+        from xr2mri_jax.training import parallel
+
+        parallel.divide_cores(0, batch_size)
+        report = input_share.run(image_size, repeats, batch_size)
+        print(input_share.table(report))
     elif suite == "joint_centre":
         from xr2mri_jax.tools.benchmarks import joint_centre
 

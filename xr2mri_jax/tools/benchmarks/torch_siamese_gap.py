@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from xr2mri_jax.data import augment
 from xr2mri_jax.models.convolution import MOMENTUM
 from xr2mri_jax.models.normalisation import EPSILON
 from xr2mri_jax.models.siamese_gap import SiameseGapSpec, patch_places
+from xr2mri_jax.tools.benchmarks import numpy_augment
 
 
 class TorchSiameseGap(nn.Module):
@@ -82,8 +82,9 @@ class AugmentedRadiographs(torch.utils.data.Dataset[Any]):
         return len(self._stored)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        changed = augment.apply(self._stored[index], np.random.default_rng(), self._strength)
-        return torch.from_numpy(changed["xray"]).permute(2, 0, 1), int(changed["kl"]) // 2
+        stored = self._stored[index]
+        xray = numpy_augment.apply(stored["xray"], np.random.default_rng(), self._strength)
+        return torch.from_numpy(xray).permute(2, 0, 1), int(stored["kl"]) // 2
 
 
 def training(
