@@ -165,6 +165,6 @@ if __name__ == "__main__":
     pause = float(options.pop("pause", 0))
     changes = {key: json.loads(value) for key, value in options.items()}
     parallel.start_distributed()
-    if parallel.host_count() > 1:
-        sys.exit(fit(sys.argv[1], devices=jax.devices(), **changes))
-    sys.exit(fit(sys.argv[1], data=FakeData(pause=pause), **changes))
+    shard = (parallel.host_index(), parallel.host_count())
+    devices = jax.devices() if shard[1] > 1 else None
+    sys.exit(fit(sys.argv[1], data=FakeData(pause=pause, shard=shard), devices=devices, **changes))

@@ -178,13 +178,23 @@ class Run:
         )
         training.set_state(json.loads(restored.position))
         say(f"continuing {folder} after step {int(restored.state.step)}")
-        count = self._parallel.device_count
-        if restored.devices not in (None, count):
+        self._say_what_changed(restored)
+        return restored.state, restored.sums
+
+
+    def _say_what_changed(self, restored: checkpoint.Restored) -> None:
+        """Says that the number of hosts or devices differs from the checkpoint's."""
+        hosts, devices = parallel.host_count(), self._parallel.device_count
+        if restored.hosts != hosts:
             say(
-                f"note: it was trained on {restored.devices} devices and continues on {count}: "
+                f"note: it was trained on {restored.hosts} hosts and continues on {hosts}, with "
+                "the same examples in every step"
+            )
+        if restored.devices not in (None, devices):
+            say(
+                f"note: it was trained on {restored.devices} devices and continues on {devices}: "
                 "another order of summation changes the last bits"
             )
-        return restored.state, restored.sums
 
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
