@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xr2mri_jax.errors import WorkError
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop, parallel
 
@@ -167,4 +168,8 @@ if __name__ == "__main__":
     parallel.start_distributed()
     shard = (parallel.host_index(), parallel.host_count())
     devices = jax.devices() if shard[1] > 1 else None
-    sys.exit(fit(sys.argv[1], data=FakeData(pause=pause, shard=shard), devices=devices, **changes))
+    try:
+        code = fit(sys.argv[1], None, FakeData(pause=pause, shard=shard), devices, **changes)
+    except WorkError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)

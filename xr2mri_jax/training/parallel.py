@@ -19,6 +19,9 @@ from xr2mri_jax.training.step import Steps
 
 Batch = Mapping[str, Any]
 
+# Seconds without a sign of life after which JAX's runtime ends a run that has lost a host.
+LOST_AFTER = 15
+
 
 @dataclasses.dataclass(frozen=True)
 class Parallel:
@@ -189,7 +192,7 @@ def start_distributed(asked: bool | None = None) -> None:
         return
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address is None:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=LOST_AFTER)
         return
     numbers = {}
     for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
@@ -199,7 +202,12 @@ def start_distributed(asked: bool | None = None) -> None:
                 f"JAX_COORDINATOR_ADDRESS={address}"
             )
         numbers[name] = int(os.environ[name])
-    jax.distributed.initialize(address, numbers["JAX_NUM_PROCESSES"], numbers["JAX_PROCESS_ID"])
+    jax.distributed.initialize(
+        address,
+        numbers["JAX_NUM_PROCESSES"],
+        numbers["JAX_PROCESS_ID"],
+        heartbeat_timeout_seconds=LOST_AFTER,
+    )
 
 
 def _several_processes(environment: Mapping[str, str]) -> bool:

@@ -181,7 +181,6 @@ class Run:
         self._say_what_changed(restored)
         return restored.state, restored.sums
 
-
     def _say_what_changed(self, restored: checkpoint.Restored) -> None:
         """Says that the number of hosts or devices differs from the checkpoint's."""
         hosts, devices = parallel.host_count(), self._parallel.device_count
