@@ -8,7 +8,6 @@ from typing import Any
 import flax.serialization
 
 from xr2mri_jax import workdir
-from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import parallel
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.trained import require_config
