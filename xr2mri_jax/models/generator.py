@@ -86,7 +86,7 @@ class Generator(nn.Module):
         for level in reversed(range(len(spec.channels))):
             if x is not None:
                 up = Upsample(spec.channels[level], dtype=self.dtype, name=f"up{level}")
-                x = split_depth(up(activate(x)), 3)
+                x = up(activate(x))
             x = split_depth(self._enter(x, hidden, level), 3)
             for block in range(spec.blocks[level]):
                 name = f"level{level}_block{block}"

@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from xr2mri_jax.models import sharding
+
 Dtype = Any
 _SLOPE = 0.2
 
@@ -156,9 +158,8 @@ class Upsample(nn.Module):
         # An output pixel sees 2**dims of the 4**dims taps: the variance is that of a dense layer.
         kernel = self.param("kernel", initialiser(2.0**dims), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-        y = transposed_convolution(
-            x.astype(self.dtype), kernel.astype(self.dtype), ((1, 1),) * dims
-        )
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        y = sharding.upsampled(transposed_convolution, x, kernel, (1, 1))
         return y + bias.astype(self.dtype)
 
 
