@@ -19,6 +19,8 @@ from xr2mri_jax.tools.benchmarks import (
 )
 from xr2mri_jax.tools.benchmarks.gpu_budget import Budget
 
+# Shares of the time.
+_WEIGHTS = {"torch": 1.5, "training": 1.5, "inference": 0.7, "quality": 2.0, "layers": 1.0}
 NO_TORCH = "not measured: no torch"
 NO_TWIN = "not measured: no PyTorch twin of this network"
 
@@ -26,8 +28,8 @@ NO_TWIN = "not measured: no PyTorch twin of this network"
 def run(seconds: float = 540.0, tiny: bool = False) -> dict[str, Any]:
     """Measures on the first device of JAX.
 
-    The most important rows come first: peak, training in bfloat16, quality, PyTorch beside it; then
-    layers, float32 and inference. Every row has a share of the time that is left.
+    PyTorch comes first; of JAX training in bfloat16, quality, layers, inference, then float32. Each
+    row has a share of the time that is left.
 
     Args:
       seconds: time for everything, compilation included; rows without time are listed. A single
@@ -56,17 +58,21 @@ def run(seconds: float = 540.0, tiny: bool = False) -> dict[str, Any]:
         "throughput": [],
         "torch_rows": [],
         "layers": [],
+        "quality": {},
     }
-    jobs = _jobs(report, sizes, has_torch)
-    for place, job in enumerate(jobs):
-        job(budget.share(len(jobs) - place))
+    jobs = _jobs(report, sizes)
+    for place, (weight, job) in enumerate(jobs):
+        job(budget.share(weight / sum(following for following, _ in jobs[place:])))
     report["left_out"] = budget.left_out
     report["seconds"] = seconds - budget.left()
     return report
 
 
-def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes, has_torch: bool) -> list[Any]:
-    """Functions of a budget that fill in the report, the most important first."""
+def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes) -> list[tuple[float, Any]]:
+    """(weight, function of a budget that fills in the report), the most important first.
+
+    Rows of PyTorch that cannot be measured are in the report at once.
+    """
 
     def throughput(name: str, mode: str, dtype: str) -> Any:
         def job(budget: Budget) -> None:
@@ -81,16 +87,16 @@ def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes, has_torch: bool) -> li
 
     def beside(name: str, mode: str, dtype: str) -> Any:
         def job(budget: Budget) -> None:
-            report["torch_rows"].append(_torch_row(name, mode, dtype, sizes, has_torch, budget))
+            from xr2mri_jax.tools.benchmarks import gpu_torch
+
+            report["torch_rows"].append(gpu_torch.rows(name, mode, dtype, sizes, budget))
 
         return job
 
     def layers(name: str, dtype: str) -> Any:
         def job(budget: Budget) -> None:
             case, top = gpu_cases.make(name, dtype, sizes), report["peak"][dtype]
-            report["layers"] += gpu_layers.rows(
-                case, dtype, sizes.layer_batch, top["flops_per_s"], budget
-            )
+            report["layers"] += gpu_layers.rows(case, dtype, sizes, top["flops_per_s"], budget)
 
         return job
 
@@ -98,30 +104,37 @@ def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes, has_torch: bool) -> li
         steps, batch_size = (6, 2) if report["tiny"] else (300, 16)
         report["quality"] = gpu_quality.run(sizes, steps, batch_size, budget)
 
-    def pairs(mode: str, dtype: str) -> list[Any]:
-        made = [throughput(name, mode, dtype) for name in gpu_cases.NAMES]
-        return made + [beside(name, mode, dtype) for name in gpu_cases.NAMES]
-
     training, inference = gpu_throughput.MODES
-    jobs = [*pairs(training, "bfloat16"), quality]
-    jobs += [layers(name, "bfloat16") for name in gpu_cases.NAMES]
-    jobs += [*pairs(inference, "bfloat16"), *pairs(training, "float32")]
-    return [*jobs, *pairs(inference, "float32")]
+    jobs: list[tuple[float, Any]] = []
+    modes = [(mode, dtype) for dtype in gpu_cases.DTYPES for mode in (training, inference)]
+    # PyTorch first: it gives its memory back, which JAX does not.
+    for mode, dtype in modes:
+        for name in gpu_cases.NAMES:
+            missing = _missing(report["torch"], name)
+            if missing is None:
+                jobs.append((_WEIGHTS["torch"], beside(name, mode, dtype)))
+            else:
+                row = {"network": name, "mode": mode, "dtype": dtype, "by_batch": {}}
+                report["torch_rows"].append({**row, "stopped": missing})
+    for mode, dtype in modes:
+        jobs += [(_WEIGHTS[mode], throughput(name, mode, dtype)) for name in gpu_cases.NAMES]
+        if (mode, dtype) == modes[0]:
+            jobs.append((_WEIGHTS["quality"], quality))
+            jobs += [(_WEIGHTS["layers"], layers(name, dtype)) for name in gpu_cases.NAMES]
+    return jobs
 
 
-def _torch_row(
-    name: str, mode: str, dtype: str, sizes: gpu_cases.Sizes, has_torch: bool, budget: Budget
-) -> dict[str, Any]:
-    row = {"network": name, "mode": mode, "dtype": dtype, "by_batch": {}}
-    if not has_torch:
-        return {**row, "stopped": NO_TORCH}
+def _missing(torch: str, name: str) -> str | None:
+    """Why PyTorch cannot be measured for a network, None if it can."""
+    if torch == NO_TORCH:
+        return NO_TORCH
     from xr2mri_jax.tools.benchmarks import gpu_torch
 
     if name not in gpu_torch.TWINS:
-        return {**row, "stopped": NO_TWIN}
+        return NO_TWIN
     if jax.default_backend() != "cpu" and gpu_torch.device().type == "cpu":
-        return {**row, "stopped": "not measured: torch sees no GPU"}
-    return gpu_torch.rows(name, mode, dtype, sizes, budget)
+        return "not measured: torch sees no GPU"
+    return None
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -146,8 +159,8 @@ def table(report: Mapping[str, Any]) -> str:
         name = f"{row['network']}/{row['layer']}, {row['dtype']}"
         share = f"{100 * row['share_of_peak']:.2g} %"
         lines.append(f"| {name} | {row['input']} | {row['ms']:.3g} | {share} |")
-    lines += ["", *_quality_lines(report["quality"])]
-    lines += [f"Left out, no time: {name}." for name in report["left_out"]]
+    lines += ["", *_quality_lines(report["quality"]), ""]
+    lines += [f"- left out, no time: {name}" for name in report["left_out"]]
     return "\n".join(lines)
 
 

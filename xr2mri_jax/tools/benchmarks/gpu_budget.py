@@ -23,9 +23,9 @@ class Budget:
         """Seconds that remain."""
         return self._end - time.monotonic()
 
-    def share(self, rows: int) -> "Budget":
-        """A budget for one of the `rows` that still follow, which notes in the same list."""
-        part = Budget(max(self.left(), 0.0) / max(rows, 1))
+    def share(self, part_of: float) -> "Budget":
+        """A budget of that part of the time that is left, which notes in the same list."""
+        part = Budget(max(self.left(), 0.0) * part_of)
         part.left_out = self.left_out
         return part
 

@@ -28,7 +28,7 @@ def peak(dtype: str, size: int) -> dict[str, Any]:
 
 
 def rows(
-    case: gpu_cases.Case, dtype: str, batch_size: int, peak_flops: float, budget: Budget
+    case: gpu_cases.Case, dtype: str, sizes: gpu_cases.Sizes, peak_flops: float, budget: Budget
 ) -> list[dict[str, Any]]:
     """Forward and backward pass of each distinct layer alone, at its shapes in the network.
 
@@ -36,10 +36,12 @@ def rows(
       For each layer {"network", "layer", "kind", "input", "dtype", "ms", "flops", "share_of_peak"},
       longest first. FLOPs are those of forward and backward pass, from the operations' shapes.
     """
-    found = list(_layers(case, batch_size))
+    if not budget.allows(f"layers of {case.name}, {dtype}"):
+        return []
+    found = list(_layers(case, sizes.layer_batch))
     measured = []
     with ThreadPoolExecutor(max(1, min(8, processor.cores() // 2))) as pool:
-        programs = [(layer, pool.submit(_compiled, *layer[1:])) for layer in found]
+        programs = [(layer, pool.submit(_compiled, *layer[1:], sizes.options)) for layer in found]
         for place, ((name, module, shapes), program) in enumerate(programs):
             row = f"layer {case.name}/{name}, {dtype}, and {len(found) - place - 1} more"
             if not budget.allows(row):
@@ -52,7 +54,7 @@ def rows(
             def call(compiled: Any = compiled, made: Any = made) -> Any:
                 return compiled(*made)
 
-            each = seconds_each(call, jax.block_until_ready, min(0.1, budget.left() / 50))
+            each = seconds_each(call, jax.block_until_ready, min(0.1, max(budget.left(), 0.0) / 50))
             measured.append(
                 {
                     "network": case.name,
@@ -99,7 +101,7 @@ def _layers(case: gpu_cases.Case, batch_size: int) -> Iterator[tuple[str, nn.Mod
             yield name, module, shapes
 
 
-def _compiled(module: nn.Module, shapes: Any) -> tuple[Any, Any, float]:
+def _compiled(module: nn.Module, shapes: Any, options: Any) -> tuple[Any, Any, float]:
     extra = (True,) if type(module).__name__ == "NormalisedConvolution" else ()
     variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, *extra), *shapes)
 
@@ -112,4 +114,5 @@ def _compiled(module: nn.Module, shapes: Any) -> tuple[Any, Any, float]:
     gradient = jax.jit(jax.value_and_grad(total, argnums=(0, 1)))
     arguments = (variables, *shapes)
     lowered = gradient.lower(*arguments)
-    return lowered.compile(), arguments, float((lowered.cost_analysis() or {}).get("flops", 0.0))
+    compiled = lowered.compile(compiler_options=options)
+    return compiled, arguments, float((lowered.cost_analysis() or {}).get("flops", 0.0))

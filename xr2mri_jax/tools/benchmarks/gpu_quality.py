@@ -46,12 +46,16 @@ def _trained(
 ) -> dict[str, float] | None:
     """The losses of one training, None without time for all of its steps."""
     case = gpu_cases.make("generator", dtype, sizes)
-    batch_of = jax.jit(lambda number: _batch(sizes, batch_size, number))
-    step = jax.jit(case.steps.train_step, donate_argnums=(0,))
-    evaluate = jax.jit(case.steps.stage.loss, static_argnums=4)
-    state, key, losses = jax.jit(case.fresh)(), jax.random.key(1), []
+    row = f"quality, {dtype}: {steps} steps"
+    if not budget.allows(row):
+        return None
+    options = {"compiler_options": sizes.options}
+    batch_of = jax.jit(lambda number: _batch(sizes, batch_size, number), **options)
+    step = jax.jit(case.steps.train_step, donate_argnums=(0,), **options)
+    evaluate = jax.jit(case.steps.stage.loss, static_argnums=4, **options)
+    state, key, losses = case.state(), jax.random.key(1), []
     for number in range(steps):
-        if not budget.allows(f"quality, {dtype}: {steps - number} of {steps} steps"):
+        if number % 20 == 0 and number and not budget.allows(f"{row}, {number} done"):
             return None
         state, outcome = step(state, batch_of(number), key)
         losses.append(outcome["means"]["loss"].sum / batch_size)

@@ -1,5 +1,6 @@
 """The rows of PyTorch in the suite `gpu`: channels last, autocast, torch.compile; imports torch."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -35,18 +36,21 @@ def rows(
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
     for size in batches:
-        if not budget.allows(f"{label}, batch {size} and more", 1.5 * spent):
+        if not budget.allows(f"{label}, batch {size} and more", spent):
             row["stopped"] = "time"
             break
         before = budget.left()
         try:
             call = _call(name, mode, dtype, size, sizes)
-            each = seconds_each(call, _wait, min(1.0, budget.left() / 20))
+            each = seconds_each(call, _wait, min(1.0, max(budget.left(), 0.0) / 20))
+            del call
         except Exception as error:
             if not out_of_memory(error):
                 raise
             row["stopped"] = f"{OUT_OF_MEMORY} at batch {size}"
             break
+        finally:
+            _release()
         spent = before - budget.left()
         row["by_batch"][size] = {"examples_per_s": size / each, "ms": 1e3 * each}
     row.setdefault("stopped", f"batch {batches[-1]} is the largest tried")
@@ -58,6 +62,14 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _release() -> None:
+    """Gives the GPU's memory back, which JAX needs afterwards; forgets compiled programs."""
+    gc.collect()
+    torch.compiler.reset()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def _wait(_: Any) -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -66,7 +78,7 @@ def _wait(_: Any) -> None:
 def _call(name: str, mode: str, dtype: str, size: int, sizes: gpu_cases.Sizes) -> Callable[[], Any]:
     network, inputs, loss_of = (_generator if name == "generator" else _siamese_gap)(size, sizes)
     # Compiling takes longer than the budget on a CPU, where nobody asks for the figure.
-    forward = torch.compile(network) if torch.cuda.is_available() else network
+    forward = torch.compile(network, dynamic=False) if torch.cuda.is_available() else network
     half = torch.autocast(device().type, torch.bfloat16, enabled=dtype == "bfloat16")
     if mode == "inference":
         network.eval()
