@@ -2,6 +2,8 @@
 
 import functools
 
+from typing import Any
+
 import jax
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
@@ -12,8 +14,8 @@ class _Counter:
         self.count = 0
         jax.monitoring.register_event_duration_secs_listener(self._heard)
 
-    def _heard(self, event: str, duration: float, **_: object) -> None:
-        del duration
+    def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
+        del duration_secs
         self.count += event == _EVENT
 
 

@@ -1,4 +1,4 @@
-"""The benchmark suite `gpu`: batch sizes until memory is full, what is left out, imports, script."""
+"""The benchmark suite `gpu`: batch sizes until memory is full, what is left out, imports."""
 
 import json
 import subprocess
@@ -44,10 +44,10 @@ def test_batch_sizes_double_until_memory_is_full(monkeypatch):
 
     monkeypatch.setattr(gpu_throughput, "_measured", full)
     case = gpu_cases.make("generator", "float32", gpu_cases.TINY)
-    row = gpu_throughput.rows(case, "training", "float32", gpu_cases.TINY, Budget(60))
+    row = gpu_throughput.rows(case, "inference", "float32", gpu_cases.TINY, Budget(60))
     assert row["stopped"] == "out of memory at batch 2" and list(row["by_batch"]) == [1]
     one = row["by_batch"][1]
-    assert one["examples_per_s"] == pytest.approx(1e3 / one["ms"]) and one["flops"] > 1e5
+    assert one["examples_per_s"] == pytest.approx(1e3 / one["ms"]) and one["flops"] > 1e4
     assert gpu_cases._doubled(16, 512) == (16, 32, 64, 128, 256, 512)
 
 

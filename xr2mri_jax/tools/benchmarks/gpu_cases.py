@@ -11,7 +11,8 @@ import optax
 
 from xr2mri_jax import losses
 from xr2mri_jax.models import cae, generator, siamese_gap
-from xr2mri_jax.training import optimizer, state
+from xr2mri_jax.training import optimizer
+from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import Steps
 
 NAMES = ("generator", "cae", "siamese_gap")
@@ -102,12 +103,12 @@ class Case:
     name: str
     module: Any
     steps: Steps
-    fresh: Callable[[], state.TrainState]
+    fresh: Callable[[], states.TrainState]
     batch: Callable[[int], dict[str, jax.Array]]
     forward: Callable[[Any, Any, Any], Any]
     inputs: Callable[[Any], tuple[Any, ...]]
 
-    def state(self) -> state.TrainState:
+    def new_state(self) -> states.TrainState:
         """A new state on the device; its initialisation is compiled without optimisation."""
         options: dict[str, Any] = {"xla_backend_optimization_level": 0}
         return jax.jit(self.fresh, compiler_options=options)()
@@ -140,10 +141,14 @@ def _case(
     network: Any = _Network(apply, loss)
     steps = Steps(network, tx, optimizer.schedule(OPTIMIZER, 1000), EMA, trainable)
 
+    def fresh() -> states.TrainState:
+        params, model_state = variables()
+        return states.create(params, model_state, tx)
+
     def forward(params: Any, model_state: Any, batch: Any) -> Any:
         return apply(params, model_state, batch, None, False)[0]
 
-    return Case(name, module, steps, lambda: state.create(*variables(), tx), batch, forward, inputs)
+    return Case(name, module, steps, fresh, batch, forward, inputs)
 
 
 def _numbered(size: int) -> dict[str, jax.Array]:

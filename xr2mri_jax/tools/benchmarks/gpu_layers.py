@@ -107,7 +107,7 @@ def _compiled(module: nn.Module, shapes: Any, options: Any) -> tuple[Any, Any, f
 
     def total(variables: Any, x: Any) -> Any:
         mutable: Any = ["batch_stats"] if extra else False
-        found = module.apply(variables, x, *extra, mutable=mutable)
+        found: Any = module.apply(variables, x, *extra, mutable=mutable)
         found = found[0] if extra else found
         return jnp.sum(jnp.square(found.astype(jnp.float32)))
 

@@ -49,11 +49,11 @@ def _trained(
     row = f"quality, {dtype}: {steps} steps"
     if not budget.allows(row):
         return None
-    options = {"compiler_options": sizes.options}
+    options: dict[str, Any] = {"compiler_options": sizes.options}
     batch_of = jax.jit(lambda number: _batch(sizes, batch_size, number), **options)
     step = jax.jit(case.steps.train_step, donate_argnums=(0,), **options)
     evaluate = jax.jit(case.steps.stage.loss, static_argnums=4, **options)
-    state, key, losses = case.state(), jax.random.key(1), []
+    state, key, losses = case.new_state(), jax.random.key(1), []
     for number in range(steps):
         if number % 20 == 0 and number and not budget.allows(f"{row}, {number} done"):
             return None

@@ -82,7 +82,7 @@ def _compiled(
 
 def _measured(case: Any, mode: str, size: int, compiled: Any, least: float) -> float:
     batch = jax.block_until_ready(jax.jit(lambda: case.batch(size))())
-    state = jax.block_until_ready(case.state())
+    state = jax.block_until_ready(case.new_state())
     call: Callable[[], Any]
     if mode == "training":
         key = jax.random.key(1)
