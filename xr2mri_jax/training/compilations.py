@@ -1,7 +1,6 @@
 """Counts the programs that JAX compiles, so that a step that compiles again is noticed."""
 
 import functools
-
 from typing import Any
 
 import jax
