@@ -216,6 +216,35 @@ def test_a_position_of_another_stream_is_refused(builder):
         iterator.close()
 
 
+def test_a_position_holds_for_any_number_of_hosts():
+    """Taken on two hosts, restored on one and on four: the same examples in every global batch."""
+    records = [_example(index) for index in range(10)]
+    options = {"seed": 1, "shuffle": True, "epochs": None, "num_threads": 0}
+
+    def hosts(count):
+        shares = {"batch_size": 4 // count, "shard_count": count}
+        made = [
+            pipeline.make_iterator(records, "train", **options, **shares, shard_index=index)
+            for index in range(count)
+        ]
+        return made, lambda: sorted(int(i) for one in made for i in next(one)["index"])
+
+    two, batch = hosts(2)
+    for _ in range(4):
+        batch()
+    states = [json.loads(json.dumps(one.get_state())) for one in two]
+    assert states[0] == states[1]
+    wanted = [batch() for _ in range(4)]
+    old = {name: states[0][name] for name in ("examples", "split", "seed", "shuffle", "epochs")}
+    old |= {"version": 2, "reader": {"next_index": 4}, "batch_size": 2, "shard_count": 2}
+    for state in (states[0], old):
+        for count in (1, 4):
+            restored, batch = hosts(count)
+            for one in restored:
+                one.set_state(state)
+            assert [batch() for _ in range(4)] == wanted
+
+
 def test_fields_that_are_not_wanted_are_not_decoded(builder, monkeypatch):
     import zlib
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xr2mri_jax.errors import WorkError
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop, parallel
 
@@ -181,6 +182,10 @@ if __name__ == "__main__":
     pause = float(options.pop("pause", 0))
     changes = {key: json.loads(value) for key, value in options.items()}
     parallel.start_distributed()
-    if parallel.host_count() > 1:
-        sys.exit(fit(sys.argv[1], devices=jax.devices(), **changes))
-    sys.exit(fit(sys.argv[1], data=FakeData(pause=pause), **changes))
+    shard = (parallel.host_index(), parallel.host_count())
+    devices = jax.devices() if shard[1] > 1 else None
+    try:
+        code = fit(sys.argv[1], None, FakeData(pause=pause, shard=shard), devices, **changes)
+    except WorkError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)

@@ -16,7 +16,7 @@ from fake_run import FakeData, FakeStage, config, fit
 from PIL import Image
 
 from xr2mri_jax import workdir
-from xr2mri_jax.training import loop
+from xr2mri_jax.training import loop, parallel
 
 SCRIPT = Path(__file__).with_name("fake_run.py")
 
@@ -154,3 +154,27 @@ def test_a_half_written_line_and_later_lines_go(tmp_path):
     assert fit(tmp_path, steps=5) == 0
     text = (tmp_path / "metrics.jsonl").read_text()
     assert text.startswith(kept) and [line["step"] for line in lines(tmp_path)][-2:] == [5, 5]
+
+
+def test_a_step_is_compiled_once_and_moves_arrays_only_explicitly(tmp_path, monkeypatch):
+    """In all runs of these tests a second compilation is a warning, which is an error here."""
+    for strategy in ("pmap", "jit"):
+        folder = tmp_path / strategy
+        assert fit(folder, devices=jax.devices(), parallel=strategy, steps=9) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(parallel, "_to_devices", lambda arrays, place: dict(arrays))
+        with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+            fit(tmp_path / "moved", steps=2)
+
+
+def test_a_step_that_compiles_again_is_told_with_what_changed(tmp_path):
+    class Growing(FakeData):
+        def __next__(self):
+            batch = super().__next__()
+            kept = 4 if self.position == 3 else 6
+            return {name: value[:kept] for name, value in batch.items()}
+
+    said = r"step 3 compiled the training step again.*x float32\[6, 3\] -> float32\[4, 3\]"
+    with pytest.warns(RuntimeWarning, match=said) as caught:
+        assert fit(tmp_path, data=Growing(), steps=5) == 0
+    assert len(caught) == 1

@@ -2,6 +2,7 @@
 
 xr2mri benchmark --suite=anatomy --real=DIR --output=anatomy.json
 xr2mri benchmark --suite=generator --output=benchmark.json
+xr2mri benchmark --suite=gpu [--seconds=540] [--tiny] --output=gpu.json
 xr2mri benchmark --suite=unlikeness --real=DIR [--films=200] [--images=500] --output=unlikeness.json
 xr2mri benchmark --suite=grade [--images=500] [--real=DIR] --output=grade.json
 xr2mri benchmark --suite=input [--repeats=15] --output=input.json
@@ -52,6 +53,8 @@ _IMAGES = flags.DEFINE_integer("images", 500, "folder, grade, unlikeness: number
 _MODEL = flags.DEFINE_string(
     "model", None, "grade: folder of a grader or of a training run; default: the shipped grader"
 )
+_SECONDS = flags.DEFINE_integer("seconds", 540, "gpu: time for all rows, in seconds")
+_TINY = flags.DEFINE_bool("tiny", False, "gpu: tiny sizes, as on a machine without an accelerator")
 _NUM_WORKERS = flags.DEFINE_integer(
     "num_workers", processor.cores(), "prepare: number of processes"
 )
@@ -76,6 +79,8 @@ def main() -> None:
         images=_IMAGES.value,
         model=_MODEL.value,
         steps=_STEPS.value,
+        seconds=_SECONDS.value,
+        tiny=_TINY.value,
     )
 
 

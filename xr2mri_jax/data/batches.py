@@ -20,7 +20,9 @@ from xr2mri_jax.runtime import processor
 PADDING = -1
 # The entries of an example's partner in mixup, named other_xray and other_kl.
 _OF_PARTNER = ("xray", "kl")
-_VERSION = 2
+_VERSION = 3
+# Grain's name of the next batch's number in an iterator's state.
+_READER = "next_index"
 
 
 class DatasetIterator(Iterator[dict[str, np.ndarray]]):
@@ -43,17 +45,25 @@ class DatasetIterator(Iterator[dict[str, np.ndarray]]):
         return next(self._iterator)
 
     def get_state(self) -> dict[str, Any]:
-        """The JSON-able position: Grain's state and the identity of the stream."""
-        reader = dict(self._iterator.get_state())
-        return {"version": _VERSION, "reader": reader, **self._stream}
+        """The JSON-able position: number of batches taken, and the identity of the stream.
+
+        It is the same on every host and does not depend on their number.
+        """
+        batches = int(self._iterator.get_state()[_READER])
+        return {"version": _VERSION, "batches": batches, **self._stream}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues after the batch that was the last one when the state was saved.
 
+        Args:
+          state: of `get_state`, on any host of any number of hosts with the same global batch, or
+            of version 2, which has the batch size of one host.
+
         Raises:
-          InputError: if the state belongs to another stream of batches (another seed, batch
+          InputError: if the state belongs to another stream of batches (another seed, global batch
             size, number of examples, ...), which could not be continued exactly.
         """
+        state = _without_hosts(state) if state.get("version") == 2 else state
         expected = {"version": _VERSION, **self._stream}
         for name, value in expected.items():
             if state.get(name) != value:
@@ -61,7 +71,7 @@ class DatasetIterator(Iterator[dict[str, np.ndarray]]):
                     f"input position cannot be restored: its {name} is {state.get(name)!r}, here "
                     f"it is {value!r}"
                 )
-        self._iterator.set_state({name: int(value) for name, value in state["reader"].items()})
+        self._iterator.set_state({_READER: int(state["batches"])})
 
     def close(self) -> None:
         """Stops reading ahead."""
@@ -149,10 +159,20 @@ def make_iterator(
         "seed": seed,
         "shuffle": shuffle,
         "epochs": epochs,
-        "batch_size": batch_size,
-        "shard_count": shard_count,
+        "global_batch_size": batch_size * shard_count,
     }
     return DatasetIterator(batches, steps, examples, stream)
+
+
+def _without_hosts(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A position of version 2, which belonged to a number of hosts, as one of version 3."""
+    kept = {"examples", "split", "seed", "shuffle", "epochs"} & state.keys()
+    return {
+        "version": 3,
+        "batches": state["reader"][_READER],
+        "global_batch_size": state["batch_size"] * state["shard_count"],
+        **{name: state[name] for name in kept},
+    }
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:

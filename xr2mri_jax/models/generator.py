@@ -21,6 +21,7 @@ from xr2mri_jax.models import specification
 from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
 from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.shape_generator import ShapeGenerator
+from xr2mri_jax.models.sharding import split_depth
 from xr2mri_jax.phantom.surfaces import NAMES
 
 FORMS = ("pyramid", "vector", "shape")
@@ -87,10 +88,11 @@ class Generator(nn.Module):
             if x is not None:
                 up = Upsample(spec.channels[level], dtype=self.dtype, name=f"up{level}")
                 x = up(activate(x))
-            x = self._enter(x, hidden, level)
+            x = split_depth(self._enter(x, hidden, level), 3)
             for block in range(spec.blocks[level]):
                 name = f"level{level}_block{block}"
-                x = VolumeBlock(spec.widths[level], dtype=self.dtype, name=name)(x)
+                block_of = VolumeBlock(spec.widths[level], dtype=self.dtype, name=name)
+                x = split_depth(block_of(x), 3)
             if spec.surfaces and level == 1:
                 distances = self._surfaces(activate(x))
         assert x is not None  # the spec has at least one level
@@ -134,7 +136,7 @@ class Generator(nn.Module):
             "template", nn.initializers.zeros, self.spec.volume_shape, jnp.float32
         )
         logits = volume.astype(jnp.float32) + template + _logit(self.spec.mean_level)
-        return jax.nn.sigmoid(logits)[..., None]
+        return jax.nn.sigmoid(split_depth(logits, 1))[..., None]
 
     def _surfaces(self, x: jax.Array) -> jax.Array:
         """Feature columns of the second level -> signed distances, with twice the depth."""
@@ -154,7 +156,7 @@ class Generator(nn.Module):
         template = self.param(
             "surface_template", nn.initializers.zeros, surface_shape(self.spec), jnp.float32
         )
-        return found.astype(jnp.float32) + template
+        return split_depth(found.astype(jnp.float32) + template, 2)
 
 
 def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:

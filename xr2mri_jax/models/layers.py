@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from xr2mri_jax.models import sharding
 from xr2mri_jax.models.product import Dense, Dtype, add_bias, product
 
 _SLOPE = 0.2
@@ -164,7 +165,7 @@ class Upsample(nn.Module):
         kernel = self.param("kernel", initialiser(2.0**dims), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
-        return transposed_convolution(x, kernel, ((1, 1),) * dims, bias)
+        return sharding.upsampled(transposed_convolution, x, kernel, (1, 1), bias)
 
 
 class Convolution(nn.Module):

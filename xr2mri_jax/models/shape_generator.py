@@ -26,6 +26,7 @@ from xr2mri_jax.models.layers import (
     initialiser,
 )
 from xr2mri_jax.models.product import Dense
+from xr2mri_jax.models.sharding import split_depth
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -61,7 +62,7 @@ class ShapeGenerator(nn.Module):
         template = self.param("template", zeros, spec.volume_shape, jnp.float32)
         levels = self.param("levels", zeros, (len(LEVELS),), jnp.float32)
         distances = mean + jnp.tensordot(self._coefficients(hidden), basis, axes=1)
-        distances = distances + self._columns(hidden)
+        distances = split_depth(distances + self._columns(hidden), 2)
         return painted(distances, template, levels)[..., None], distances
 
     def _coefficients(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
@@ -137,7 +138,7 @@ def painted(distances: jax.Array, template: jax.Array, levels: jax.Array) -> jax
     for bone, outer in _BONES:
         image = image + cover(by_name[outer]) * (levels[2] - image)
         image = with_bone(image, by_name[bone])
-    return jnp.clip(with_bone(image, by_name["fibula"]), 0.0, 1.0)
+    return split_depth(jnp.clip(with_bone(image, by_name["fibula"]), 0.0, 1.0), 1)
 
 
 class Fit:

@@ -8,7 +8,6 @@ from typing import Any
 import flax.serialization
 
 from xr2mri_jax import workdir
-from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import parallel
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.trained import require_config
@@ -20,9 +19,10 @@ class Restored:
 
     Attributes:
       state: numpy arrays.
-      position: this host's position in its input, as text.
-      sums: the host's metric sums since the last log line.
+      position: the position in the input, as text, valid for any number of hosts.
+      sums: the metric sums since the last log line, over all hosts.
       devices: the number of devices it was trained on, None if unknown.
+      hosts: the number of hosts that it was trained on.
       data: fingerprints of the splits by name, {} if unknown.
     """
 
@@ -30,6 +30,7 @@ class Restored:
     position: str
     sums: dict[str, Any]
     devices: int | None
+    hosts: int
     data: dict[str, str]
 
 
@@ -47,13 +48,18 @@ def save(
     Args:
       folder: the run's workdir, visible to all hosts.
       state: the state on the devices.
-      position: this host's position in its input, as text.
-      sums: the host's metric sums since the last log line, JSON-able.
+      position: the position in the input, as text, the same on every host.
+      sums: the metric sums since the last log line, JSON-able.
       config: resolved; its `keep` is the number of checkpoints to keep.
       devices: number of devices of all hosts.
       data: fingerprints of the splits by name.
+
+    Raises:
+      RuntimeError: if the hosts are at different positions.
     """
     positions = parallel.gather_text(position)
+    if len(set(positions)) > 1:
+        raise RuntimeError(f"the hosts are at different positions in the input: {positions}")
     if parallel.host_index() == 0:
         arrays = flax.serialization.to_state_dict(parallel.unreplicate(state))
         progress = {
@@ -78,7 +84,7 @@ def restore(
 
     Raises:
       InputError: if the newest checkpoint is damaged (there is no silent fallback to an older one),
-        does not fit `like` or `config`, or was written by another number of hosts.
+        or does not fit `like` or `config`.
     """
     if not workdir.steps(folder):
         return None
@@ -87,15 +93,11 @@ def restore(
         require_config(place, config)
     workdir.require_shapes(place, stored, flax.serialization.to_state_dict(like))
     positions = progress["input"]
-    if len(positions) != parallel.host_count():
-        raise InputError(
-            f"checkpoint {place} was written by {len(positions)} hosts, this run has "
-            f"{parallel.host_count()}: their shards of the dataset would not match"
-        )
     return Restored(
         flax.serialization.from_state_dict(like, stored),
-        positions[parallel.host_index()],
+        positions[0],
         progress["record"],
         progress.get("devices"),
+        len(positions),
         progress.get("data", {}),
     )

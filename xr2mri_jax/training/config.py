@@ -25,6 +25,7 @@ FREE_ON_RESUME = (
     "checkpoint_every",
     "keep",
     "parallel",
+    "mesh_depth",
     "precision",  # the resulting `dtype` must not change
     "cpu_devices",
     "data.data_dir",
@@ -40,6 +41,7 @@ LEAST = {
     "eval_every": 1,
     "checkpoint_every": 1,
     "keep": 1,
+    "mesh_depth": 1,
     "cpu_devices": 0,
     "data.batch_size": 1,
     "optimizer.learning_rate": 0.0,
@@ -78,6 +80,7 @@ COMMON: Mapping[str, Any] = {
     "checkpoint_every": 500,
     "keep": 2,
     "parallel": "pmap",
+    "mesh_depth": 1,
     "cpu_devices": 1,
     "precision": "auto",
 }

@@ -23,7 +23,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import continuing, parallel, run_log, served
+from xr2mri_jax.training import continuing, lost_host, parallel, run_log, served
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
 from xr2mri_jax.training.run import NotFiniteError, Run, say
 
@@ -44,6 +44,7 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
       InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint, a
         folder that another run works in or that cannot be written to.
       NotFiniteError: at a NaN; the last good checkpoint stays.
+      LostHostError: if another host of the run ended or cannot be reached.
     """
     folder = Path(folder)
     asked = recipe.plain(config)
@@ -70,7 +71,7 @@ def fit(
       0, or 128 + the number of the signal that ended the run early.
 
     Raises:
-      InputError, NotFiniteError: see `train`.
+      InputError, NotFiniteError, LostHostError: see `train`.
     """
     with contextlib.closing(inputs.training()) as training:
         run = Run(config, folder, stage, inputs, training, devices)
@@ -79,7 +80,8 @@ def fit(
             return 0
         first = parallel.host_index() == 0
         log = run_log.RunLog(folder, run.step, config["steps"]) if first else run_log.NullLog()
-        with signals.StopRequest() as stop, log as run.run_log:
+        together = lost_host.ends_quickly(folder)
+        with together, signals.StopRequest() as stop, log as run.run_log:
             return _take_steps(config, folder, run, inputs, training, stop)
 
 

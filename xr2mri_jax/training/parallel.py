@@ -1,6 +1,8 @@
-"""Runs a step on all devices of one or many hosts; no other file depends on devices."""
+"""Runs a step on all devices of one or many hosts; only `mesh` depends on devices, too."""
 
+import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,10 +16,14 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
 from xr2mri_jax.runtime import local_processes, processor
 from xr2mri_jax.stages.base import AXIS
+from xr2mri_jax.training import mesh as meshes
 from xr2mri_jax.training.state import TrainState
 from xr2mri_jax.training.step import Steps
 
 Batch = Mapping[str, Any]
+
+# Seconds without a sign of life after which JAX's runtime ends a run that has lost a host.
+LOST_AFTER = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Parallel:
       eval_step: (params, model_state, batch) -> {name: Mean}.
       prepare_batch: transfers this host's numpy batch, padded to a multiple of the devices.
       replicate: transfers a host's pytree to every device.
+      on_this_host: a context in which a stage's own functions, such as `Stage.pictures`, split
+        volumes as the steps do, over devices of this host.
       device_count: number of devices of all hosts.
     """
 
@@ -36,11 +44,12 @@ class Parallel:
     eval_step: Callable[[Any, Any, Any], dict[str, Mean]]
     prepare_batch: Callable[[Batch], dict[str, jax.Array]]
     replicate: Callable[[Any], Any]
+    on_this_host: Callable[[], contextlib.AbstractContextManager[None]]
     device_count: int
 
 
 def make_parallel(
-    strategy: str, steps: Steps, devices: Sequence[jax.Device] | None = None
+    strategy: str, steps: Steps, devices: Sequence[jax.Device] | None = None, depth: int = 1
 ) -> Parallel:
     """Parallelises the steps over devices.
 
@@ -50,20 +59,23 @@ def make_parallel(
         device, both use the program of "jit", because pmap is slower by half on a CPU.
       steps: the pure steps.
       devices: the devices; None: all devices of all hosts.
+      depth: with "jit", number of devices that share a volume, each a part of its depth; for
+        volumes too large for one device. The batch is shared by the other factor of the devices.
 
     Raises:
-      InputError: if the strategy is unknown.
+      InputError: if the strategy is unknown, or `depth` does not divide each host's devices.
     """
-    makers = {"pmap": _make_pmap, "jit": _make_jit}
-    if strategy not in makers:
+    if strategy not in ("pmap", "jit"):
         raise InputError(f"config.parallel is {strategy!r}, expected pmap or jit")
     devices = list(devices or jax.devices())
-    return makers[strategy if len(devices) > 1 else "jit"](steps, devices)
+    if strategy == "pmap" and len(devices) > 1:
+        return _make_pmap(steps, devices)
+    return _make_jit(steps, devices, depth)
 
 
 def unreplicate(tree: Any) -> Any:
-    """A replicated pytree as numpy arrays on this host."""
-    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+    """A replicated pytree as numpy arrays on this host, by one explicit transfer."""
+    return jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), tree))
 
 
 def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
@@ -81,7 +93,7 @@ def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
             name: value.reshape(local, -1, *value.shape[1:])
             for name, value in _padded(batch, local).items()
         }
-        return _to_devices(split, NamedSharding(mesh, PartitionSpec(AXIS)))
+        return _to_devices(split, lambda *_: NamedSharding(mesh, PartitionSpec(AXIS)))
 
     options: dict[str, Any] = {"axis_name": AXIS, "out_axes": None, "devices": devices}
     return Parallel(
@@ -89,25 +101,46 @@ def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
         eval_step=jax.pmap(eval_step, in_axes=(None, None, 0), **options),
         prepare_batch=prepare_batch,
         replicate=lambda tree: _replicated(tree, mesh),
+        on_this_host=contextlib.nullcontext,
         device_count=len(devices),
     )
 
 
-def _make_jit(steps: Steps, devices: list[jax.Device]) -> Parallel:
-    mesh = Mesh(np.array(devices), (AXIS,))
+def _make_jit(steps: Steps, devices: list[jax.Device], depth: int) -> Parallel:
+    mesh = meshes.make(devices, depth)
     everywhere = NamedSharding(mesh, PartitionSpec())
     local = sum(device.process_index == jax.process_index() for device in devices)
 
     def prepare_batch(batch: Batch) -> dict[str, jax.Array]:
-        return _to_devices(_padded(batch, local), NamedSharding(mesh, PartitionSpec(AXIS)))
+        place = functools.partial(meshes.batch_sharding, mesh)
+        return _to_devices(_padded(batch, local // depth), place)
 
+    train_step = jax.jit(steps.train_step, out_shardings=everywhere, donate_argnums=(0,))
+    eval_step = jax.jit(steps.eval_step, out_shardings=everywhere)
     return Parallel(
-        train_step=jax.jit(steps.train_step, out_shardings=everywhere, donate_argnums=(0,)),
-        eval_step=jax.jit(steps.eval_step, out_shardings=everywhere),
+        train_step=train_step if depth == 1 else _InMesh(train_step, mesh),
+        eval_step=eval_step if depth == 1 else _InMesh(eval_step, mesh),
         prepare_batch=prepare_batch,
         replicate=lambda tree: _replicated(tree, mesh),
+        on_this_host=lambda: meshes.of_this_host(devices, depth),
         device_count=len(devices),
     )
+
+
+class _InMesh:
+    """A jitted function that is traced and called with a mesh, see `models.sharding`."""
+
+    def __init__(self, function: Any, mesh: Mesh):
+        self._function, self._mesh = function, mesh
+
+    def __call__(self, *arguments: Any) -> Any:
+        with jax.set_mesh(self._mesh):
+            return self._function(*arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """As of a jitted function."""
+        with jax.set_mesh(self._mesh):
+            return self._function.lower(*arguments)
 
 
 def _padded(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
@@ -128,9 +161,11 @@ def _padded(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _to_devices(arrays: Batch, sharding: NamedSharding) -> dict[str, jax.Array]:
+def _to_devices(
+    arrays: Batch, place: Callable[[str, np.ndarray], NamedSharding]
+) -> dict[str, jax.Array]:
     return {
-        name: jax.make_array_from_process_local_data(sharding, value)
+        name: jax.make_array_from_process_local_data(place(name, value), value)
         for name, value in arrays.items()
     }
 
@@ -189,7 +224,7 @@ def start_distributed(asked: bool | None = None) -> None:
         return
     address = os.environ.get("JAX_COORDINATOR_ADDRESS")
     if address is None:
-        jax.distributed.initialize()
+        jax.distributed.initialize(heartbeat_timeout_seconds=LOST_AFTER)
         return
     numbers = {}
     for name in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"):
@@ -199,7 +234,12 @@ def start_distributed(asked: bool | None = None) -> None:
                 f"JAX_COORDINATOR_ADDRESS={address}"
             )
         numbers[name] = int(os.environ[name])
-    jax.distributed.initialize(address, numbers["JAX_NUM_PROCESSES"], numbers["JAX_PROCESS_ID"])
+    jax.distributed.initialize(
+        address,
+        numbers["JAX_NUM_PROCESSES"],
+        numbers["JAX_PROCESS_ID"],
+        heartbeat_timeout_seconds=LOST_AFTER,
+    )
 
 
 def _several_processes(environment: Mapping[str, str]) -> bool:

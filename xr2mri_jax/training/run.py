@@ -1,6 +1,7 @@
 """A run between steps: its state, metric sums, and the step that is not yet checked."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from xr2mri_jax.data import augment
 from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
-from xr2mri_jax.training import checkpoint, continuing, optimizer, parallel, run_log
+from xr2mri_jax.training import (
+    checkpoint,
+    compilations,
+    continuing,
+    mesh,
+    optimizer,
+    parallel,
+    run_log,
+)
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.inputs import Batch, Inputs, Position
 from xr2mri_jax.training.state import TrainState
@@ -58,7 +67,8 @@ class Run:
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
         steps = _steps(config, stage, init_rng)
-        self._parallel = parallel.make_parallel(config["parallel"], steps, devices)
+        depth = mesh.depth_of(config)
+        self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
         restored = self._restored(steps, init_rng, training)
         if restored is None and parallel.host_index() == 0:
             workdir.start_run(folder, continuing.earlier_runs(config))
@@ -70,13 +80,26 @@ class Run:
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
         self._open: tuple[int, np.ndarray, Any] | None = None
+        # Of the batch for which the step was compiled.
+        self._shapes: dict[str, str] | None = None
 
     def take_step(self, batch: Batch) -> None:
-        """Starts a step and, while the devices compute, checks the previous step."""
-        on_devices = self._parallel.prepare_batch(batch)
-        self._state, outcome = self._parallel.train_step(self._state, on_devices, self._rng)
-        self.step += 1
-        self.settle()
+        """Starts a step and, while the devices compute, checks the previous step.
+
+        Arrays move between host and devices only where the code says so: JAX raises at any other
+        transfer, which would make the devices wait. The step is compiled once: a later compilation
+        is a RuntimeWarning.
+        """
+        with jax.transfer_guard("disallow"):
+            on_devices = self._parallel.prepare_batch(batch)
+            compiled = compilations.count()
+            self._state, outcome = self._parallel.train_step(self._state, on_devices, self._rng)
+            self.step += 1
+            if self._shapes is None:
+                self._shapes = _shapes(on_devices)
+            elif compilations.count() > compiled:
+                self._warn_of_compilation(on_devices)
+            self.settle()
         self._open = (self.step, batch["index"], outcome)
 
     def settle(self) -> None:
@@ -152,13 +175,31 @@ class Run:
             )
         return found
 
+    def _warn_of_compilation(self, batch: Mapping[str, jax.Array]) -> None:
+        before, now = self._shapes or {}, _shapes(batch)
+        changed = [
+            f"{name} {before.get(name)} -> {now.get(name)}"
+            for name in sorted(before | now)
+            if before.get(name) != now.get(name)
+        ]
+        self._shapes = now
+        warnings.warn(
+            f"step {self.step} compiled the training step again, expected one compilation a run; "
+            f"changed in the batch: {', '.join(changed) or 'nothing'}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
     def _drawn(self, batch: Batch) -> dict[str, np.ndarray]:
         model = self._state.ema_params, self._state.model_state
         params, model_state = parallel.unreplicate(model)
-        return self._stage.pictures(params, model_state, batch)
+        with self._parallel.on_this_host():
+            return self._stage.pictures(params, model_state, batch)
 
     def _refuse(self, what: str, index: np.ndarray) -> None:
-        numbers = " ".join(parallel.gather_text(" ".join(str(i) for i in index if i >= 0)))
+        own = " ".join(str(i) for i in index if i >= 0)
+        with jax.transfer_guard("allow"):
+            numbers = " ".join(parallel.gather_text(own))
         saved = workdir.steps(self._folder)
         kept = f"the checkpoint of step {saved[-1]} is untouched" if saved else "no checkpoint yet"
         raise NotFiniteError(
@@ -179,18 +220,31 @@ class Run:
         )
         training.set_state(json.loads(restored.position))
         say(f"continuing {folder} after step {int(restored.state.step)}")
-        count = self._parallel.device_count
-        if restored.devices not in (None, count):
+        self._say_what_changed(restored)
+        return restored.state, restored.sums
+
+    def _say_what_changed(self, restored: checkpoint.Restored) -> None:
+        """Says that the number of hosts or devices differs from the checkpoint's."""
+        hosts, devices = parallel.host_count(), self._parallel.device_count
+        if restored.hosts != hosts:
             say(
-                f"note: it was trained on {restored.devices} devices and continues on {count}: "
+                f"note: it was trained on {restored.hosts} hosts and continues on {hosts}, with "
+                "the same examples in every step"
+            )
+        if restored.devices not in (None, devices):
+            say(
+                f"note: it was trained on {restored.devices} devices and continues on {devices}: "
                 "another order of summation changes the last bits"
             )
-        return restored.state, restored.sums
 
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
     """The metrics over a split: the means, or the stage's own summary."""
     return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
+
+
+def _shapes(batch: Mapping[str, jax.Array]) -> dict[str, str]:
+    return {name: f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
 
 
 def say(line: str) -> None:

@@ -12,6 +12,7 @@ NAMES = (
     "anatomy",
     "folder",
     "generator",
+    "gpu",
     "grade",
     "input",
     "joint_centre",
@@ -43,6 +44,8 @@ def run(
     images: int = 500,
     model: str | None = None,
     steps: int | None = None,
+    seconds: int = 540,
+    tiny: bool = False,
 ) -> dict[str, Any]:
     """Runs `suite` and writes its report to `output`.
 
@@ -66,6 +69,8 @@ def run(
       model: of that suite, see `benchmarks.grade.run`.
       steps: of an epoch of siamese_gap_epoch (None: of a whole one), or of the training of
         "long_run" (None: 3000), 1 or more.
+      seconds: time for the suite "gpu", 1 or more.
+      tiny: of the suite "gpu": tiny sizes, as without an accelerator.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.
@@ -84,6 +89,7 @@ def run(
         "num_workers": num_workers,
         "images": images,
         "steps": steps,
+        "seconds": seconds,
     }
     for name, value in numbers.items():
         if value is not None and value < 1:
@@ -94,6 +100,12 @@ def run(
 
         report = anatomy.run(None if real is None else Path(real))
         print(anatomy.table(report))
+    elif suite == "gpu":
+        from xr2mri_jax.tools.benchmarks import gpu
+
+        report = gpu.run(seconds, tiny)
+        print(gpu.table(report))
+        Path(output).with_suffix(".md").write_text(gpu.table(report) + "\n", encoding="utf-8")
     elif suite == "input":
         from xr2mri_jax.tools.benchmarks import input as input_share
         from xr2mri_jax.training import parallel
