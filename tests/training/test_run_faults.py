@@ -106,6 +106,7 @@ def test_a_run_holds_its_folder_and_leaves_none_behind_where_it_is_refused(tmp_p
     folder = tmp_path / "run"
     asked = config(data__data_dir=str(tmp_path / "none"))
     asked["model"]["cae"] = {"image_shape": [32, 32]}
+    del asked["data"]["mixup"]  # a key of Siamese-GAP alone
     with pytest.raises(InputError, match="found no prepared dataset"):
         loop.train(asked, folder)
     assert not folder.exists()
