@@ -71,12 +71,15 @@ def upsampled(
 
     def part(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         """One device's part, with the voxels before and after it, which are 0 at the ends."""
+        # Written gradients (`product`) are those of one device's part; this one's gradient sums them.
+        kernel, bias = (jax.lax.pcast(whole, split, to="varying") for whole in (kernel, bias))
         up = [(i, i + 1) for i in range(parts - 1)]
         before = jax.lax.ppermute(x[:, :, :, -1:], DEPTH, up)
         after = jax.lax.ppermute(x[:, :, :, :1], DEPTH, [(j, i) for i, j in up])
         wide = jnp.concatenate([before, x, after], axis=3)
         return upsample(wide, kernel, (crop, crop, (crop[0] + 2, crop[1] + 2)), bias)
 
+    split = tuple(name for name in spec if name is not None)
     specs = (spec, PartitionSpec(), PartitionSpec())
     return jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=spec)(x, kernel, bias)
 
