@@ -17,7 +17,8 @@ COMPARTMENTS = ("medial", "lateral")
 # mirror image. The fixed locations of Neumann et al., Osteoarthr Cartil 17:761-765, 2009, lie at
 # 0.70 to 0.85 medially and, mirrored, at 0.70 to 0.90 laterally: the slopes of the tibial spines
 # are left out, and the outer part, where worn knees are often the narrowest, counts.
-_TRACED, _COUNTED = (0.62, 0.94), (0.68, 0.90)
+_TRACED = (0.62, 0.94)
+_COUNTED = {"medial": (0.68, 0.88), "lateral": (0.68, 0.90)}
 
 
 class Compartment(NamedTuple):
@@ -99,7 +100,8 @@ def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace 
     for name, femur, tibia in zip(COMPARTMENTS, *margins(strip, traced), strict=True):
         place_of = columns if name == "medial" else 1 - columns
         upper, lower = np.stack([place_of, femur], 1), np.stack([place_of, tibia], 1)
-        counted = np.flatnonzero((columns >= _COUNTED[0]) & (columns <= _COUNTED[1]))
+        low, high = _COUNTED[name]
+        counted = np.flatnonzero((columns >= low) & (columns <= high))
         distances, nearest = cKDTree(upper).query(lower[counted])
         least = int(np.argmin(distances))
         two = np.stack([upper[nearest[least]], lower[counted[least]]])
