@@ -10,9 +10,12 @@ from PIL import Image
 
 from xr2mri_jax.geometry import Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import frame_knees
-from xr2mri_jax.inference.grade_reading import GradeReading
+from xr2mri_jax.inference.grade_reading import GradeReader, GradeReading
+from xr2mri_jax.inference.judging import judged
+from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE, KneePictures
 from xr2mri_jax.inference.knee_space import space_texts, spans
+from xr2mri_jax.models import siamese_gap_inference
 from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.presentation.spans import _COLOUR, Span, with_spans
@@ -81,6 +84,21 @@ def test_a_grader_of_five_draws_its_own_grades(knees):
     alone = KneePictures(five).draw(knees[0], reading)
     beside = KneePictures(made_grader.grader(), five).draw(knees[0], reading)
     assert set(alone) == {WHOLE, BLOCKS, BY_GRADE} and alone[BY_GRADE] == beside[BY_GRADE]
+
+
+def test_maps_that_the_grading_told_give_the_same_pictures(knees):
+    two, five = made_grader.grader(), made_grader.grader_of_five()
+    reader = GradeReader.beside(two, five, 2, siamese_gap_inference.BOUNDARIES)
+    network = Network(two, 2, siamese_gap_inference.BLOCKS)
+    pictures = KneePictures(two, five)
+    for knee, row in zip(knees[:2], judged(knees[:2], two, network, reader), strict=True):
+        assert len(row.maps.blocks) == 4 and len(row.maps.boundaries) == 4
+        computed, told = (pictures.draw(knee, row.reading, maps) for maps in (None, row.maps))
+        for name in (WHOLE, BLOCKS, BY_GRADE):
+            one, other = (
+                np.asarray(Image.open(io.BytesIO(drawn[name])), int) for drawn in (computed, told)
+            )
+            assert np.abs(one - other).max() <= 2
 
 
 def test_without_a_scale_the_share_is_written_and_without_a_line_nothing(knees):

@@ -27,7 +27,7 @@ def _own(x, kernel):
 def test_matrices_of_one_dimension_give_the_three_taps():
     random = np.random.default_rng(1)
     window, taps = random.standard_normal(6), random.standard_normal(3)
-    found = winograd._OUTPUT @ ((winograd._KERNEL @ taps) * (winograd._INPUT @ window))
+    found = winograd.OUTPUT @ ((winograd.KERNEL @ taps) * (winograd.INPUT @ window))
     wanted = [window[i : i + 3] @ taps for i in range(4)]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 

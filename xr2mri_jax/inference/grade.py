@@ -27,6 +27,7 @@ from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import Listed, list_files, output_name
 from xr2mri_jax.inference.volume_grade import space_measurer
 from xr2mri_jax.io.formats import sniff
+from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES, NOTHING
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
@@ -169,8 +170,9 @@ def graded(
     pictures = None if output.pictures is None else KneePictures(grader, grades)
     # One film shows two knees at most: one file needs no larger batch.
     batch_size = min(options.batch_size, 2 * len(listed))
-    network = Network(grader, batch_size)
-    reader = None if grades is None else GradeReader.beside(grader, grades, batch_size)
+    told = (NOTHING, NOTHING) if pictures is None else (BLOCKS, BOUNDARIES)
+    network = Network(grader, batch_size, told[0])
+    reader = None if grades is None else GradeReader.beside(grader, grades, batch_size, told[1])
 
     def compile_both() -> None:
         network.compile()
@@ -271,7 +273,7 @@ def _rows(
         rows.append(row)
     if draw is not None:
         draw(drawn)
-    yield from rows
+    yield from (dataclasses.replace(row, maps=None) for row in rows)
 
 
 def _drawn(
@@ -283,7 +285,7 @@ def _drawn(
 
     def write(knee: FramedKnee, row: GradedKnee) -> None:
         assert row.picture is not None
-        for ending, png in pictures.draw(knee, row.reading).items():
+        for ending, png in pictures.draw(knee, row.reading, row.maps).items():
             with atomic_path(row.picture.with_stem(row.picture.stem + ending)) as partial:
                 partial.write_bytes(png)
 

@@ -6,8 +6,9 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.inference.knee_grader.network import Network, Seen
 from xr2mri_jax.metrics import conformal
+from xr2mri_jax.models.siamese_gap_inference import NOTHING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +45,28 @@ class GradeReader:
     network: Network
 
     @classmethod
-    def beside(cls, grader: KneeGrader, other: KneeGrader, batch_size: int) -> "GradeReader":
-        """The reader of `other`; ValueError unless it sees radiographs as `grader` does."""
+    def beside(
+        cls, grader: KneeGrader, other: KneeGrader, batch_size: int, told: str = NOTHING
+    ) -> "GradeReader":
+        """The reader of `other`; ValueError unless it sees radiographs as `grader` does.
+
+        Args:
+          grader: beside which it reads.
+          other: of more than two grades.
+          batch_size, told: of its network.
+        """
         if grader.image_shape != other.image_shape:
             raise ValueError(f"radiographs of {grader.image_shape} and of {other.image_shape}")
-        return cls(other, Network(other, batch_size))
+        return cls(other, Network(other, batch_size, told))
 
     def __call__(self, xray: np.ndarray) -> list[GradeReading]:
         """The readings of radiographs f32[b, h, w, 1] in [0, 1], at most the batch size."""
-        return readings(self.network(xray)[0], self.grader)
+        return self.see(xray)[0]
+
+    def see(self, xray: np.ndarray) -> tuple[list[GradeReading], Seen]:
+        """The readings, and what the network told."""
+        seen = self.network.see(xray)
+        return readings(seen.logits, self.grader), seen
 
 
 def readings(logits: np.ndarray, grader: KneeGrader) -> list[GradeReading]:

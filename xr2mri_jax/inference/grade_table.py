@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.inference.grade_reading import GradeReading
+from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.row_file import RowFile
 from xr2mri_jax.inference.volume_grade import said, suggested
 
@@ -36,6 +37,7 @@ class GradedKnee:
       joint_space_share: (medial, lateral), over the length of the joint line, which needs no scale;
         None where it is not measured.
       volume_space_mm: (medial, lateral) between the bones of the predicted volume; None without.
+      maps: what its pictures show, kept until they are drawn; None where nobody asked for them.
     """
 
     file: str
@@ -49,6 +51,7 @@ class GradedKnee:
     reading: GradeReading | None = None
     joint_space_share: tuple[float, float] | None = None
     volume_space_mm: tuple[float, float] | None = None
+    maps: KneeMaps | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def volume_grade(self) -> str:

@@ -1,7 +1,7 @@
 """The pictures of a graded knee: joint space and Grad-CAM, by block and by grade."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import jax
 import numpy as np
@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.knee_space import spans
-from xr2mri_jax.models.gradcam import GradCam, to_source
+from xr2mri_jax.models.gradcam import GradCam, in_frame, to_source
 from xr2mri_jax.preprocess.radiograph import canonical_pixels
 from xr2mri_jax.presentation import heat_picture
 from xr2mri_jax.presentation.spans import with_spans
@@ -37,12 +38,18 @@ class KneePictures:
         self._maps_of_grades = GradCam(self._grades.network)
         self._of_grades = jax.device_put((self._grades.params, self._grades.model_state))
 
-    def draw(self, knee: FramedKnee, reading: GradeReading | None = None) -> dict[str, bytes]:
+    def draw(
+        self,
+        knee: FramedKnee,
+        reading: GradeReading | None = None,
+        maps: KneeMaps | None = None,
+    ) -> dict[str, bytes]:
         """PNGs of a knee by the suffix of their names, not mirrored.
 
         Args:
           knee: the knee.
           reading: its grade; None: there is no picture of it.
+          maps: what the grading told of it; what is not there is computed.
 
         Returns:
           WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks and
@@ -53,7 +60,8 @@ class KneePictures:
           but the lowest the evidence for it or more, with its probability; below them the grade in
           words.
         """
-        levels = self._maps(self._params, self._state, knee.image[None])[:, 0]
+        blocks, boundaries = (None, None) if maps is None else maps
+        levels = self._blocks(knee) if blocks is None else _framed(knee, blocks)
         heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]
         plain = self._plain(knee)
         panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
@@ -62,8 +70,18 @@ class KneePictures:
             BLOCKS: _png(heat_picture.strip(panels, _GAP)),
         }
         if reading is not None:
-            drawn[BY_GRADE] = _png(self._by_grade(knee, reading, plain))
+            found = self._boundaries(knee) if boundaries is None else _framed(knee, boundaries)
+            drawn[BY_GRADE] = _png(self._by_grade(knee, reading, plain, found))
         return drawn
+
+    def _blocks(self, knee: FramedKnee) -> np.ndarray:
+        """The maps of the blocks in the canonical frame: f32[levels, h, w]."""
+        return self._maps(self._params, self._state, knee.image[None])[:, 0]
+
+    def _boundaries(self, knee: FramedKnee) -> np.ndarray:
+        """The maps of the boundaries between grades: f32[k - 1, h, w]."""
+        params, state = self._of_grades
+        return self._maps_of_grades.of_boundaries(params, state, knee.image[None])[:, 0]
 
     def _plain(self, knee: FramedKnee) -> np.ndarray:
         """The network's input as displayed, with the joint space: u8[h, w, 3]."""
@@ -76,10 +94,10 @@ class KneePictures:
         nothing = np.zeros(knee.image.shape[:2], np.float32)
         return with_spans(_overlaid(knee, nothing), spans(knee, place), width)
 
-    def _by_grade(self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray) -> np.ndarray:
-        """The picture BY_GRADE, u8[h, w, 3]."""
-        params, state = self._of_grades
-        maps = self._maps_of_grades.of_boundaries(params, state, knee.image[None])[:, 0]
+    def _by_grade(
+        self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray, maps: np.ndarray
+    ) -> np.ndarray:
+        """The picture BY_GRADE, u8[h, w, 3], from the maps of the boundaries."""
         heats = heat_picture.scaled(maps)  # of one knee they are comparable
         grades = self._grades.grades
         texts = ["joint space"]
@@ -92,6 +110,12 @@ class KneePictures:
         step = plain.shape[1] + _GAP
         labels = _line(picture.shape[1], [(4 + i * step, text) for i, text in enumerate(texts)])
         return np.concatenate([picture, labels, _line(picture.shape[1], [(4, said)])])
+
+
+def _framed(knee: FramedKnee, maps: Iterable[np.ndarray]) -> np.ndarray:
+    """Maps f32[2, h', w'] of both patches in the canonical frame: f32[n, h, w]."""
+    height, width = knee.image.shape[:2]
+    return np.concatenate([in_frame(one, (height, width)) for one in maps])
 
 
 def _overlaid(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:

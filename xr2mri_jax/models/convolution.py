@@ -25,7 +25,8 @@ _NAMES = ("NHWC", "HWIO", "NHWC")
 _PADDING = ((1, 1), (1, 1))
 
 
-def _plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """`convolve` in XLA's own form, with XLA's own gradients."""
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), _PADDING, dimension_numbers=_NAMES
     )
@@ -43,7 +44,7 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     Returns:
       [b, ceil(h / stride), ceil(w / stride), o].
     """
-    return _plain(x, kernel, stride)
+    return plain(x, kernel, stride)
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
@@ -52,7 +53,7 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
     if stride == 1 and _channels(x, kernel) >= WIDE and jax.default_backend() == "cpu":
         y, transformed = winograd.convolve_kept(x, kernel)
         return y, (transformed, None)
-    return _plain(x, kernel, stride), (None, (x, kernel))
+    return plain(x, kernel, stride), (None, (x, kernel))
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
@@ -60,7 +61,7 @@ def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
     if transformed is not None:
         return winograd.gradients(transformed, gradient)
     x, kernel = plain
-    by_x = jax.linear_transpose(lambda image: _plain(image, kernel, stride), x)(gradient)[0]
+    by_x = jax.linear_transpose(lambda image: plain(image, kernel, stride), x)(gradient)[0]
     by_kernel = jax.lax.platform_dependent(
         x,
         gradient,
@@ -127,7 +128,7 @@ def _windows(x: jax.Array, shape: tuple[int, ...], stride: int) -> list[jax.Arra
 
 def _own_kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
     shape = jax.ShapeDtypeStruct((3, 3, x.shape[-1], gradient.shape[-1]), x.dtype)
-    return jax.linear_transpose(lambda kernel: _plain(x, kernel, stride), shape)(gradient)[0]
+    return jax.linear_transpose(lambda kernel: plain(x, kernel, stride), shape)(gradient)[0]
 
 
 class NormalisedConvolution(nn.Module):
@@ -153,7 +154,7 @@ class NormalisedConvolution(nn.Module):
         variance = self.variable("batch_stats", "variance", jnp.ones, size, jnp.float32)
         # Outside training the gradients asked for are those by the image, which XLA's own form
         # takes as fast and compiles in a tenth of the time.
-        form = convolve if train else _plain
+        form = convolve if train else plain
         x = form(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if not train:
             return scale_shift(x, scale, bias, mean.value, variance.value)

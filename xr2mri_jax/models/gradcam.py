@@ -64,7 +64,7 @@ class GradCam:
         variables = {"params": params, "batch_stats": model_state}
         found = self._maps(variables, xray, np.asarray(share, np.float32))
         shape = xray.shape[1:3]
-        return np.stack([_in_frame(np.asarray(level), shape) for level in found])
+        return np.stack([in_frame(np.asarray(level), shape) for level in found])
 
     def of_boundaries(self, params: Any, model_state: Any, xray: np.ndarray) -> np.ndarray:
         """Maps f32[k - 1, b, h, w] >= 0: places that speak for more than grade 0, 1, ..., k - 2.
@@ -76,7 +76,7 @@ class GradCam:
         variables = {"params": params, "batch_stats": model_state}
         found = np.asarray(self._boundaries(variables, xray))
         shape = xray.shape[1:3]
-        return np.stack([_in_frame(boundary, shape) for boundary in found])
+        return np.stack([in_frame(boundary, shape) for boundary in found])
 
     def _grad_cam_of_boundaries(self, variables: Any, xray: jax.Array) -> jax.Array:
         """Maps f32[k - 1, 2 b, h', w'] of the last block that is classified."""
@@ -117,8 +117,13 @@ class GradCam:
         )
 
 
-def _in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Places the maps of both branches, f32[2 b, h', w'], in the full frame: f32[b, h, w]."""
+def in_frame(maps: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Places the maps of both branches, f32[2 b, h', w'], in the full frame: f32[b, h, w].
+
+    Args:
+      maps: first patches, then second ones.
+      shape: (h, w) of the frame.
+    """
     row, size = siamese_gap.patch_places(shape)
     first, second = np.split(_enlarged(maps, size), 2)
     frame = np.zeros((len(first), *shape), np.float32)

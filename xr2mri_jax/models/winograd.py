@@ -15,7 +15,7 @@ import numpy as np
 
 TILE, WINDOW = 4, 6
 # B^T, G and A^T of the paper, section 4.1.
-_INPUT = np.array(
+INPUT = np.array(
     [
         [4, 0, -5, 0, 1, 0],
         [0, -4, -4, 1, 1, 0],
@@ -26,7 +26,7 @@ _INPUT = np.array(
     ],
     np.float32,
 )
-_KERNEL = np.array(
+KERNEL = np.array(
     [
         [1 / 4, 0, 0],
         [-1 / 6, -1 / 6, -1 / 6],
@@ -37,7 +37,7 @@ _KERNEL = np.array(
     ],
     np.float32,
 )
-_OUTPUT = np.array(
+OUTPUT = np.array(
     [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     np.float32,
 )
@@ -128,7 +128,7 @@ def _products(windows: Grid, tiles: Grid) -> list[jax.Array]:
 def _to_kernel(products: Sequence[jax.Array]) -> jax.Array:
     """36 of [c, o] to [3, 3, c, o]: G^T m G."""
     flat = jnp.stack(products).reshape(WINDOW * WINDOW, -1)
-    return (jnp.asarray(np.kron(_KERNEL, _KERNEL).T) @ flat).reshape(3, 3, *products[0].shape)
+    return (jnp.asarray(np.kron(KERNEL, KERNEL).T) @ flat).reshape(3, 3, *products[0].shape)
 
 
 def _whole_tiles(x: jax.Array) -> jax.Array:
@@ -142,15 +142,15 @@ def _windows(x: jax.Array) -> Grid:
     height, width, channels = x.shape[1:]
     (padded,) = _kept([jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))])
     columns = [padded[:, :, j : j + width - 3 : TILE] for j in range(WINDOW)]
-    across = _kept([_combined(weights, columns) for weights in _INPUT])
+    across = _kept([combined(weights, columns) for weights in INPUT])
     down = [[part[:, i : i + height - 3 : TILE] for i in range(WINDOW)] for part in across]
-    return [[_combined(weights, part).reshape(-1, channels) for part in down] for weights in _INPUT]
+    return [[combined(weights, part).reshape(-1, channels) for part in down] for weights in INPUT]
 
 
 def _kernels(kernel: jax.Array) -> Grid:
     """[3, 3, c, o] to the transformed kernels, 6 x 6 of [c, o]: G k G^T."""
-    down = _kept([_combined(weights, list(kernel)) for weights in _KERNEL])
-    return [[_combined(weights, list(row)) for weights in _KERNEL] for row in down]
+    down = _kept([combined(weights, list(kernel)) for weights in KERNEL])
+    return [[combined(weights, list(row)) for weights in KERNEL] for row in down]
 
 
 def _tiles(gradient: jax.Array) -> Grid:
@@ -160,22 +160,20 @@ def _tiles(gradient: jax.Array) -> Grid:
     """
     height, width = (size // TILE * TILE for size in gradient.shape[1:3])
     columns = [gradient[:, :height, j:width:TILE] for j in range(TILE)]
-    across = _kept([_combined(weights, columns) for weights in _OUTPUT.T])
+    across = _kept([combined(weights, columns) for weights in OUTPUT.T])
     down = [[part[:, i::TILE] for i in range(TILE)] for part in across]
     outputs = gradient.shape[-1]
-    return [
-        [_combined(weights, part).reshape(-1, outputs) for part in down] for weights in _OUTPUT.T
-    ]
+    return [[combined(weights, part).reshape(-1, outputs) for part in down] for weights in OUTPUT.T]
 
 
 def _to_pixels(products: Grid, batch: int, tall: int, wide: int) -> jax.Array:
     """Products, 6 x 6 of [b t u, o], to [b, 4 t, 4 u, o]: A^T m A."""
-    return _back(products, (batch, tall, wide), _OUTPUT, _beside)
+    return _back(products, (batch, tall, wide), OUTPUT, _beside)
 
 
 def _from_windows(windows: Grid, batch: int, tall: int, wide: int) -> jax.Array:
     """Windows, 6 x 6 of [b t u, c], added up where they overlap: [b, 4 t, 4 u, c]: B m B^T."""
-    return _back(windows, (batch, tall, wide), _INPUT.T, _overlapped)
+    return _back(windows, (batch, tall, wide), INPUT.T, _overlapped)
 
 
 def _back(
@@ -189,11 +187,11 @@ def _back(
     channels = grid[0][0].shape[-1]
     across = []
     for row in grid:
-        parts = [_combined(weights, row).reshape(*tiles, 1, channels) for weights in matrix]
+        parts = [combined(weights, row).reshape(*tiles, 1, channels) for weights in matrix]
         pixels = joined(_kept(parts), 2)
         across.append(pixels.reshape(batch, tall, 1, TILE * wide, channels))
     across = _kept(across)
-    rows = _kept([_combined(weights, across) for weights in matrix])
+    rows = _kept([combined(weights, across) for weights in matrix])
     return joined(rows, 1).reshape(batch, TILE * tall, TILE * wide, channels)
 
 
@@ -220,7 +218,7 @@ def _overlapped(parts: Sequence[jax.Array], axis: int) -> jax.Array:
     return _beside(own, axis)
 
 
-def _combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
+def combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
     """The weighted sum of arrays."""
     chosen = [(w, array) for w, array in zip(weights, arrays, strict=True) if w]
     terms = [array if w == 1 else -array if w == -1 else w * array for w, array in chosen]

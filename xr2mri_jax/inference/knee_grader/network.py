@@ -1,8 +1,8 @@
 """The network of a grader, compiled once for a fixed batch size."""
 
+import functools
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,20 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.models import classifiers, views
+from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, views
+from xr2mri_jax.models.siamese_gap_inference import NOTHING
+
+
+class Seen(NamedTuple):
+    """What a network tells of radiographs.
+
+    logits: f64[b, k]; features: f64[b, n]; maps: what was asked for beside them, see
+    `siamese_gap_inference.program`; None where the network cannot tell it in the same pass.
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    maps: tuple[np.ndarray, ...] | None
 
 
 class Network:
@@ -20,28 +33,37 @@ class Network:
       batch_size: radiographs per batch; smaller batches are padded.
     """
 
-    def __init__(self, grader: KneeGrader, batch_size: int):
-        """Does not compile; the first call or `compile` does."""
+    def __init__(self, grader: KneeGrader, batch_size: int, told: str = NOTHING):
+        """Does not compile; the first call or `compile` does.
+
+        Args:
+          grader: of the network.
+          batch_size: radiographs per batch.
+          told: what `see` tells beside logits and features, see `siamese_gap_inference`.
+        """
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
-        # In float32 on every device, as when temperature and thresholds were determined. By default
-        # TPUs multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
-        model = classifiers.make(grader.network)
-        self._variables = jax.device_put(
-            {"params": grader.params, "batch_stats": grader.model_state}
-        )
-
-        def judged(variables: Any, xray: Any) -> Any:
-            features = model.apply(variables, xray, method="features")
-            return model.apply(variables, features, method="classify"), features
+        self._fast = _has_fast_form(grader)
+        run: Callable[..., Any]
+        if self._fast:
+            spec = {name: value for name, value in grader.network.items() if name != "kind"}
+            self._variables: Any = jax.device_put(
+                siamese_gap_inference.folded(
+                    siamese_gap.read_spec(spec), grader.params, grader.model_state
+                )
+            )
+            run = siamese_gap_inference.program(spec, told)
+        else:
+            self._variables = jax.device_put(
+                {"params": grader.params, "batch_stats": grader.model_state}
+            )
+            run = _general(grader)
 
         def see(variables: Any, xray: Any) -> Any:
+            # In float32 on every device, as when temperature and thresholds were determined. By
+            # default TPUs multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
             with jax.default_matmul_precision("float32"):
-                if not grader.views:
-                    return judged(variables, xray)
-                logits, features = views.over_views(partial(judged, variables), xray)
-                # The novelty score uses the first, unmoved view.
-                return jnp.mean(logits, axis=0), features[0]
+                return run(variables, xray)
 
         self._see = jax.jit(see)
         self._compiled: Callable[..., Any] | None = None
@@ -53,7 +75,12 @@ class Network:
             self._compiled = self._see.lower(self._variables, xray).compile()
 
     def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits f64[b, k] and features f64[b, n] of radiographs f32[b, h, w, 1] in [0, 1].
+        """Logits f64[b, k] and features f64[b, n]; arguments and errors as of `see`."""
+        seen = self.see(xray)
+        return seen.logits, seen.features
+
+    def see(self, xray: np.ndarray) -> Seen:
+        """What the network tells of radiographs f32[b, h, w, 1] in [0, 1].
 
         Args:
           xray: at most `batch_size`, at least one.
@@ -67,10 +94,35 @@ class Network:
         self.compile()
         assert self._compiled is not None
         found = jax.device_get(self._compiled(self._variables, padded))
-        logits, features = (np.asarray(value, np.float64)[:count] for value in found)
+        logits, features = (np.asarray(value, np.float64)[:count] for value in found[:2])
         if not (np.isfinite(logits).all() and np.isfinite(features).all()):
             raise FloatingPointError("the network gives values that are not finite")
-        return logits, features
+        maps = tuple(value[:count] for value in found[2]) if self._fast else None
+        return Seen(logits, features, maps)
+
+
+def _has_fast_form(grader: KneeGrader) -> bool:
+    """Whether the network runs in the form of `siamese_gap_inference`, which is for CPUs."""
+    kind = grader.network.get("kind", "siamese_gap")
+    return kind == "siamese_gap" and not grader.views and jax.default_backend() == "cpu"
+
+
+def _general(grader: KneeGrader) -> Callable[..., Any]:
+    """Variables and xray f32[b, h, w, 1] to logits and features, for every network and device."""
+    model = classifiers.make(grader.network)
+
+    def judged(variables: Any, xray: Any) -> Any:
+        features = model.apply(variables, xray, method="features")
+        return model.apply(variables, features, method="classify"), features
+
+    def see(variables: Any, xray: Any) -> Any:
+        if not grader.views:
+            return judged(variables, xray)
+        logits, features = views.over_views(functools.partial(judged, variables), xray)
+        # The novelty score uses the first, unmoved view.
+        return jnp.mean(logits, axis=0), features[0]
+
+    return see
 
 
 def positive_probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:

@@ -1,0 +1,207 @@
+"""Siamese-GAP for inference on a CPU: folded normalisation, Winograd's form, few knees at a time.
+
+The results are those of `siamese_gap.SiameseGap` and `gradcam.GradCam` but for rounding. The
+activations of few knees stay in the processor's cache, the convolutions of one block are one loop
+so that they compile once, and maps of evidence share the forward pass with the grading.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+
+from xr2mri_jax.models import siamese_gap, winograd_inference
+from xr2mri_jax.models.convolution import plain
+from xr2mri_jax.models.normalisation import EPSILON
+
+Maps = tuple[jax.Array, ...]
+# Knees that go through the network at a time.
+TOGETHER = 2
+# What is told of a knee beside its features: nothing; `gradcam.GradCam.__call__`, the maps of all
+# blocks for the upper half of the grades; `of_boundaries`.
+NOTHING, BLOCKS, BOUNDARIES = "nothing", "blocks", "boundaries"
+
+
+class Block(NamedTuple):
+    """A block's convolutions with their normalisation.
+
+    Attributes:
+      first: f32[3, 3, c, o], the first kernel; its bias is `biases[0]`.
+      rest: f32[n, 36, o, o] in Winograd's form, or f32[n, 3, 3, o, o].
+      turned: like `rest`, of the gradients by the image.
+      biases: f32[n + 1, o].
+    """
+
+    first: np.ndarray
+    rest: np.ndarray
+    turned: np.ndarray
+    biases: np.ndarray
+
+
+class Weights(NamedTuple):
+    """A network's blocks, and the parameters of its last layer."""
+
+    blocks: tuple[Block, ...]
+    head: Any
+
+
+def folded(spec: siamese_gap.SiameseGapSpec, params: Any, model_state: Any) -> Weights:
+    """The weights of a trained network in the form of this module.
+
+    Args:
+      spec: of the network.
+      params, model_state: its parameters and running moments.
+    """
+    size = siamese_gap.patch_places(tuple(spec.image_shape))[1]
+    blocks = []
+    for number, count in enumerate(spec.convolutions):
+        kernels, biases = [], []
+        for layer in range(count):
+            name = f"block{number + 1}_conv{layer + 1}"
+            kernel, bias = _folded_layer(params["branch"][name], model_state["branch"][name])
+            kernels.append(kernel)
+            biases.append(bias)
+        channels = kernels[0].shape[-1]
+        rest = np.array(kernels[1:]).reshape(count - 1, 3, 3, channels, channels)
+        turned = winograd_inference.turned(rest)
+        if winograd_inference.usable(size >> number, channels):
+            rest, turned = map(winograd_inference.transformed, (rest, turned))
+        arrays = (kernels[0], rest, turned, np.array(biases))
+        blocks.append(Block(*(np.asarray(array, np.float32) for array in arrays)))
+    return Weights(tuple(blocks), params["head"])
+
+
+def _folded_layer(params: Any, state: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel and bias, f64, of a normalised convolution."""
+    kernel, scale, bias = (np.asarray(params[k], np.float64) for k in ("kernel", "scale", "bias"))
+    factor = scale / np.sqrt(np.asarray(state["variance"], np.float64) + EPSILON)
+    return kernel * factor, bias - np.asarray(state["mean"], np.float64) * factor
+
+
+def program(spec: Mapping[str, Any], told: str = NOTHING) -> Callable[..., Any]:
+    """What runs a network on radiographs.
+
+    Args:
+      spec: as `siamese_gap.make` takes it.
+      told: NOTHING, BLOCKS or BOUNDARIES.
+
+    Returns:
+      A function that can be compiled, of `Weights` and xray f32[b, h, w, 1] in [0, 1], that gives
+      logits f32[b, k], features f32[b, n] and a tuple of maps f32[b, 2, h', w'] of both patches as
+      they lie in them: none, one of each block, or one of each boundary between grades.
+    """
+    model: Any = siamese_gap.make(spec)
+    maps_of = {NOTHING: _no_maps, BLOCKS: _block_maps, BOUNDARIES: _boundary_maps}[told]
+
+    def some(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, Maps]:
+        head = {"params": {"head": weights.head}}
+
+        def score(maps: Maps) -> tuple[jax.Array, jax.Array]:
+            features = model.apply(head, maps, method="pooled")
+            return model.apply(head, features, method="classify"), features
+
+        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5)
+        logits, features = score(tuple(layers[-1] for layers in kept))
+        found = maps_of(model, weights, kept, score)
+        return logits, features, tuple(jnp.stack(jnp.split(m, 2), axis=1) for m in found)
+
+    def all_of(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, Maps]:
+        together = max(n for n in range(1, TOGETHER + 1) if len(xray) % n == 0)
+        parts = xray.reshape(-1, together, *xray.shape[1:])
+        found = jax.lax.map(lambda part: some(weights, part), parts)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), found)
+
+    return all_of
+
+
+def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return winograd_inference.convolve(x, kernel) if kernel.ndim == 3 else plain(x, kernel, 1)
+
+
+def _forward(blocks: tuple[Block, ...], x: jax.Array) -> list[jax.Array]:
+    """The maps after every convolution, by block: f32[n, 2 b, h, w, c]."""
+    kept = []
+    for number, block in enumerate(blocks):
+        x = jax.nn.relu(plain(x, jnp.asarray(block.first), 2 if number else 1) + block.biases[0])
+        first = x[None]
+
+        def layer(x: jax.Array, one: Any) -> tuple[jax.Array, jax.Array]:
+            x = jax.nn.relu(_convolve(x, one[0]) + one[1])
+            return x, x
+
+        x, others = jax.lax.scan(layer, x, (block.rest, block.biases[1:]))
+        kept.append(jnp.concatenate([first, others]))
+    return kept
+
+
+def _no_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+    return ()
+
+
+def _boundary_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+    """See `gradcam.GradCam.of_boundaries`: of each boundary f32[2 b, h', w']."""
+    maps = tuple(layers[-1] for layers in kept)
+    place = max(model.spec.levels) - 1
+
+    def log_odds(last: jax.Array) -> jax.Array:
+        logits = score((*maps[:place], last, *maps[place + 1 :]))[0]
+        return jnp.stack([
+            jnp.sum(logsumexp(logits[:, k:], axis=1) - logsumexp(logits[:, :k], axis=1))
+            for k in range(1, logits.shape[1])
+        ])  # fmt: skip
+
+    weight = jnp.mean(jax.jacrev(log_odds)(maps[place]), axis=(2, 3))
+    return tuple(jax.nn.relu(jnp.einsum("kbc,bhwc->kbhw", weight, maps[place])))
+
+
+def _block_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+    """See `gradcam.GradCam.__call__`: of each block f32[2 b, h', w']."""
+    count = model.spec.classes
+    signs = np.where(np.arange(count) < count // 2, -1 / (count // 2), 1 / (count - count // 2))
+    maps = tuple(layers[-1] for layers in kept)
+    direct = jax.grad(lambda maps: jnp.sum(signs * score(maps)[0]))(maps)
+    gradient = direct[-1]
+    means = [jnp.mean(gradient, axis=(1, 2))]
+    for number in range(len(maps) - 1, 0, -1):
+        gradient = _before_first(weights.blocks[number], kept[number], gradient)
+        kernel, before = jnp.asarray(weights.blocks[number].first), maps[number - 1]
+        if number > 1:
+            backwards = jax.linear_transpose(lambda x, k=kernel: plain(x, k, 2), before)
+            gradient = direct[number - 1] + backwards(gradient)[0]
+            means.append(jnp.mean(gradient, axis=(1, 2)))
+        else:  # of the largest maps only the gradient's mean counts
+            pixels = before.shape[1] * before.shape[2]
+            mean = jnp.mean(direct[number - 1], axis=(1, 2))
+            means.append(mean + _sum_of_transposed(gradient, kernel) / pixels)
+    return tuple(
+        jax.nn.relu(jnp.einsum("bc,bhwc->bhw", mean, x))
+        for mean, x in zip(reversed(means), maps, strict=True)
+    )
+
+
+def _before_first(block: Block, kept: jax.Array, gradient: jax.Array) -> jax.Array:
+    """The gradient by the first convolution's result, from that by the block's maps."""
+
+    def layer(gradient: jax.Array, one: Any) -> tuple[jax.Array, None]:
+        return _convolve(jnp.where(one[1] > 0, gradient, 0), one[0]), None
+
+    gradient, _ = jax.lax.scan(layer, gradient, (block.turned, kept[1:]), reverse=True)
+    return jnp.where(kept[0] > 0, gradient, 0)
+
+
+def _sum_of_transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The sum over pixels f32[b, c] of a gradient taken back through a convolution of stride 2.
+
+    A weight takes part in every pixel of the result but those where it meets the border's zeros:
+    the first row and column of an image of even size.
+
+    Args:
+      gradient: f32[b, h, w, o], by the convolution's result.
+      kernel: f32[3, 3, c, o].
+    """
+    rows = [jnp.sum(gradient[:, 1:], axis=1), *[jnp.sum(gradient, axis=1)] * 2]
+    sums = [[jnp.sum(row[:, 1:], axis=1), *[jnp.sum(row, axis=1)] * 2] for row in rows]
+    return jnp.einsum("ijbo,ijco->bc", jnp.stack([jnp.stack(row) for row in sums]), kernel)
