@@ -62,7 +62,10 @@ def lost(folder):
     running = started(folder, 'parallel="pmap"', "pause=0.1", *OPTIONS)
     begun = time.monotonic()
     while not workdir.steps(folder):
-        assert time.monotonic() < begun + 60 and running[0].poll() is None
+        if time.monotonic() > begun + 60 or running[0].poll() is not None:
+            running[0].kill()
+            running[1].kill()
+            raise AssertionError(ended(running))
         time.sleep(0.02)
     running[1].kill()
     killed = time.monotonic()

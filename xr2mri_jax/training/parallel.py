@@ -96,8 +96,15 @@ def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
         return _to_devices(split, lambda *_: NamedSharding(mesh, PartitionSpec(AXIS)))
 
     options: dict[str, Any] = {"axis_name": AXIS, "out_axes": None, "devices": devices}
+    mapped = jax.pmap(train_step, in_axes=(None, 0, None), donate_argnums=(0,), **options)
+
+    def of_hosts(state: TrainState, batch: Any, rng: Any) -> Any:
+        # Over several hosts pmap itself moves the key, 8 bytes, by way of the host.
+        with jax.transfer_guard("allow"):
+            return mapped(state, batch, rng)
+
     return Parallel(
-        train_step=jax.pmap(train_step, in_axes=(None, 0, None), donate_argnums=(0,), **options),
+        train_step=mapped if jax.process_count() == 1 else of_hosts,
         eval_step=jax.pmap(eval_step, in_axes=(None, None, 0), **options),
         prepare_batch=prepare_batch,
         replicate=lambda tree: _replicated(tree, mesh),
