@@ -64,22 +64,25 @@ def make(stage, devices, depth):
 
 
 def trained(stage, batch, devices, depth):
-    """Losses and gradient norms of three steps, parameters, evaluation; the compiled step."""
+    """Losses, gradient norms, parameters of three steps; evaluation; bytes held by a device."""
     run, current = make(stage, devices, depth)
     rng, found, placed = run.replicate(jax.random.key(7)), [], run.prepare_batch(batch)
+    own = EXAMPLES * depth // devices
+    shards = {name: value.addressable_shards[0].data.shape for name, value in placed.items()}
+    assert shards["mri"] == shards["mask"] == (own, 64 // depth, 16, 16, 1)
+    assert shards["distances"] == (own, 9, 32 // depth, 4, 4)
+    assert shards["xray"] == (own, 16, 16, 1)
     compiled = run.train_step.lower(current, placed, rng).compile()
     for _ in range(3):
         current, outcome = compiled(current, placed, rng)
         outcome = parallel.unreplicate(outcome)
         found += [outcome["means"]["loss"].compute(), outcome["grad_norm"]]
-    values = parallel.unreplicate(run.eval_step(current.ema_params, {}, placed))
-    values = {name: mean.compute() for name, mean in values.items()}
-    return found, parallel.unreplicate(current.params), values, held(compiled)
-
-
-def held(compiled):
-    """Bytes of one device for what is neither input nor output of a step."""
-    return compiled.memory_analysis().temp_size_in_bytes
+    values = {}
+    if depth != 2:  # once over depth is enough
+        values = parallel.unreplicate(run.eval_step(current.ema_params, {}, placed))
+        values = {name: mean.compute() for name, mean in values.items()}
+    held = compiled.memory_analysis().temp_size_in_bytes
+    return found, parallel.unreplicate(current.params), values, held
 
 
 @pytest.fixture(scope="module")
@@ -91,26 +94,16 @@ def one(stage, batch):
 def test_steps_and_evaluation_over_batch_and_depth_equal_those_of_one_device(
     stage, batch, one, depth
 ):
-    losses, params, values, _ = trained(stage, batch, 8, depth)
+    losses, params, values, held = trained(stage, batch, 8, depth)
     np.testing.assert_allclose(losses, one[0], rtol=2e-5)
     for a, b in zip(*(jax.tree.leaves(x) for x in (params, one[1])), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
-    assert values.keys() == one[2].keys() and {"ssim3d", "dice_femur"} < values.keys()
+    if depth == 4:
+        assert values.keys() == one[2].keys() and {"ssim3d", "dice_femur"} < values.keys()
+        # Half of the examples alone, without parts of volumes, needs more than half of the memory.
+        assert held < 0.4 * one[3]
     for name, value in values.items():
         np.testing.assert_allclose(value, one[2][name], rtol=2e-5, err_msg=name)
-
-
-def test_a_device_holds_its_part_of_the_volumes_alone(stage, batch, one):
-    """By the shards of the batch, and by the memory of a step with all examples on each device."""
-    run, current = make(stage, 4, 4)
-    placed = run.prepare_batch(batch)
-    shards = {name: value.addressable_shards[0].data.shape for name, value in placed.items()}
-    assert shards["mri"] == shards["mask"] == (EXAMPLES, 16, 16, 16, 1)
-    assert shards["distances"] == (EXAMPLES, 9, 8, 4, 4)
-    assert shards["xray"] == (EXAMPLES, 16, 16, 1)
-    lowered = run.train_step.lower(current, placed, run.replicate(jax.random.key(7)))
-    # Encoder and parameters are whole on every device.
-    assert held(lowered.compile()) < 0.6 * one[3]
 
 
 def test_predictions_of_this_host_are_split_and_the_same(stage, batch):
