@@ -71,7 +71,8 @@ def upsampled(
 
     def part(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         """One device's part, with the voxels before and after it, which are 0 at the ends."""
-        # Written gradients (`product`) are those of one device's part; this one's gradient sums them.
+        # Written gradients (`product`) are those of one device's part; the gradient of `pcast`
+        # sums them.
         kernel, bias = (jax.lax.pcast(whole, split, to="varying") for whole in (kernel, bias))
         up = [(i, i + 1) for i in range(parts - 1)]
         before = jax.lax.ppermute(x[:, :, :, -1:], DEPTH, up)

@@ -116,7 +116,11 @@ def _generator(size: int, sizes: gpu_cases.Sizes) -> tuple[nn.Module, Any, Any]:
     spec = generator.read_spec(gpu_cases.generator_spec(sizes))
     shapes = gpu_cases.hidden_shapes(sizes)
     network = torch_generator.TorchGenerator(spec, tuple(shape[-1] for shape in shapes))
-    network = network.to(device(), memory_format=torch.channels_last_3d)
+    network = network.to(device())
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
     hidden = tuple(
         torch.rand(size, c, h, w, device=device()).to(memory_format=torch.channels_last)
         for h, w, c in shapes
