@@ -57,10 +57,10 @@ def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
 
 
 def _convolve_backward(stride: int, saved: Any, gradient: jax.Array) -> Any:
-    transformed, plain = saved
+    transformed, pair = saved
     if transformed is not None:
         return winograd.gradients(transformed, gradient)
-    x, kernel = plain
+    x, kernel = pair
     by_x = jax.linear_transpose(lambda image: plain(image, kernel, stride), x)(gradient)[0]
     by_kernel = jax.lax.platform_dependent(
         x,
