@@ -6,6 +6,7 @@ matrix products, which both XLA and cuDNN run near the hardware's speed. `docs/p
 has the measurements behind this choice.
 """
 
+import functools
 import math
 
 import flax.linen as nn
@@ -114,7 +115,7 @@ def transposed_convolution(
     scatter = jnp.flip(kernel, tuple(range(dims)))  # out[2 i + k] += x[i] * scatter[k]
     scatter = jnp.pad(scatter, [(0, 2 * taps - size)] * dims + [(0, 0)] * 2)
     matrix = _phase_matrix(scatter, taps, dims)
-    phases = product(_windows(x, taps, dims), matrix)
+    phases = _phases(x, matrix, taps, dims)
     if bias is not None:
         phases = add_bias(phases, jnp.tile(bias, 2**dims))
     full = depth_to_space(phases, dims)
@@ -134,18 +135,62 @@ def _phase_matrix(scatter: jax.Array, taps: int, dims: int) -> jax.Array:
     return split.reshape(taps**dims * inputs, 2**dims * outputs)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _phases(x: jax.Array, matrix: jax.Array, taps: int, dims: int) -> jax.Array:
+    """`_windows(x, taps, dims) @ matrix`, without storing the windows of the first two axes.
+
+    The windows of three axes are eight times the volume. Two neighbours along the depth are
+    stored; the plane's 2 x 2 are a convolution, for which columns lie behind each other in a row:
+    the next column is as far away as a column is long. Gradients are those of the product.
+    """
+    if dims < 3 or taps == 1:
+        return product(_windows(x, taps, dims), matrix)
+    pairs = _neighbours(x, dims)
+    batch, height, width, depth, channels = pairs.shape
+    found = jax.lax.conv_general_dilated(
+        pairs.reshape(batch, height, width * depth, channels),
+        matrix.reshape(2, 2, channels, -1),
+        (1, 1),
+        ((1, 1), (depth, depth)),
+        rhs_dilation=(1, depth),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return found.reshape(batch, height + 1, width + 1, depth, -1)
+
+
+def _phases_forward(
+    x: jax.Array, matrix: jax.Array, taps: int, dims: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _phases(x, matrix, taps, dims), (x, matrix)
+
+
+def _phases_backward(
+    taps: int, dims: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    _, backward = jax.vjp(lambda x, matrix: product(_windows(x, taps, dims), matrix), *saved)
+    return backward(gradient)
+
+
+_phases.defvjp(_phases_forward, _phases_backward)
+
+
 def _windows(x: jax.Array, taps: int, dims: int) -> jax.Array:
     """Windows of `taps` neighbours an axis: [b, *n, c] -> [b, *(n + taps - 1), taps**dims * c]."""
     if taps == 1:
         return x
     for axis in range(dims, 0, -1):  # axis by axis: fewer and larger copies than by corners
-        size = x.shape[axis]
-        margin = [(0, 0)] * x.ndim
-        margin[axis] = (1, 1)
-        padded = jnp.pad(x, margin)
-        neighbours = [jax.lax.slice_in_dim(padded, k, k + size + 1, axis=axis) for k in (0, 1)]
-        x = jnp.concatenate(neighbours, axis=-1)
+        x = _neighbours(x, axis)
     return x
+
+
+def _neighbours(x: jax.Array, axis: int) -> jax.Array:
+    """Pairs of neighbours along an axis of n, with 0 outside: n + 1, and twice the channels."""
+    size = x.shape[axis]
+    margin = [(0, 0)] * x.ndim
+    margin[axis] = (1, 1)
+    padded = jnp.pad(x, margin)
+    pair = [jax.lax.slice_in_dim(padded, k, k + size + 1, axis=axis) for k in (0, 1)]
+    return jnp.concatenate(pair, axis=-1)
 
 
 class Upsample(nn.Module):
