@@ -37,6 +37,10 @@ CLAHE = (0.01, 16.0)
 Answers = list[FramedKnee | RefusedKnee]
 
 
+# From so many files on, the networks run in the form for many radiographs.
+_MANY = 16
+
+
 @dataclasses.dataclass(frozen=True)
 class GradeOptions:
     """How radiographs are read and graded.
@@ -145,8 +149,8 @@ def grade_radiograph(
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
     grades = load_grades(model)
-    reader = None if grades is None else GradeReader.beside(grader, grades, len(knees))
-    return judged(knees, grader, Network(grader, len(knees)), reader)
+    reader = None if grades is None else GradeReader.beside(grader, grades, len(knees), many=False)
+    return judged(knees, grader, Network(grader, len(knees), many=False), reader)
 
 
 def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> KneeGrader:
@@ -171,8 +175,11 @@ def graded(
     # One film shows two knees at most: one file needs no larger batch.
     batch_size = min(options.batch_size, 2 * len(listed))
     told = (NOTHING, NOTHING) if pictures is None else (BLOCKS, BOUNDARIES)
-    network = Network(grader, batch_size, told[0])
-    reader = None if grades is None else GradeReader.beside(grader, grades, batch_size, told[1])
+    many = len(listed) >= _MANY
+    network = Network(grader, batch_size, told[0], many)
+    reader = None
+    if grades is not None:
+        reader = GradeReader.beside(grader, grades, batch_size, told[1], many)
 
     def compile_both() -> None:
         network.compile()

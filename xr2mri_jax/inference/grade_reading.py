@@ -46,18 +46,23 @@ class GradeReader:
 
     @classmethod
     def beside(
-        cls, grader: KneeGrader, other: KneeGrader, batch_size: int, told: str = NOTHING
+        cls,
+        grader: KneeGrader,
+        other: KneeGrader,
+        batch_size: int,
+        told: str = NOTHING,
+        many: bool = True,
     ) -> "GradeReader":
         """The reader of `other`; ValueError unless it sees radiographs as `grader` does.
 
         Args:
           grader: beside which it reads.
           other: of more than two grades.
-          batch_size, told: of its network.
+          batch_size, told, many: of its network.
         """
         if grader.image_shape != other.image_shape:
             raise ValueError(f"radiographs of {grader.image_shape} and of {other.image_shape}")
-        return cls(other, Network(other, batch_size, told))
+        return cls(other, Network(other, batch_size, told, many))
 
     def __call__(self, xray: np.ndarray) -> list[GradeReading]:
         """The readings of radiographs f32[b, h, w, 1] in [0, 1], at most the batch size."""

@@ -33,17 +33,19 @@ class Network:
       batch_size: radiographs per batch; smaller batches are padded.
     """
 
-    def __init__(self, grader: KneeGrader, batch_size: int, told: str = NOTHING):
+    def __init__(self, grader: KneeGrader, batch_size: int, told: str = NOTHING, many: bool = True):
         """Does not compile; the first call or `compile` does.
 
         Args:
           grader: of the network.
           batch_size: radiographs per batch.
           told: what `see` tells beside logits and features, see `siamese_gap_inference`.
+          many: many radiographs will follow; for a few, the form for many takes longer to start
+            than it saves, and nothing is told beside logits and features.
         """
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
-        self._fast = _has_fast_form(grader)
+        self._fast = many and _has_fast_form(grader)
         run: Callable[..., Any]
         if self._fast:
             spec = {name: value for name, value in grader.network.items() if name != "kind"}
