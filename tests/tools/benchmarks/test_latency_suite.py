@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.tools.benchmarks import suites, watched
+from xr2mri_jax.tools.benchmarks import cube, suites, watched
 from xr2mri_jax.tools.benchmarks.watched import Watched
 
 
@@ -37,7 +37,13 @@ def calls(monkeypatch):
                 (suites.Path(flags["output"]) / name).touch()
         return Watched(float(len(made)), 2.0 * len(made), 1000 * len(made))
 
+    def networks(size, repeats):
+        assert repeats == 7
+        seconds = {"seconds": [0.1, 0.2, 0.3], "median_s": 0.2}
+        return {"voxels": [size] * 3, "parameters": 1234, **seconds}
+
     monkeypatch.setattr(watched, "command", command)
+    monkeypatch.setattr(cube, "run", networks)
     return made
 
 
@@ -55,7 +61,18 @@ def test_the_first_call_stands_apart_from_the_further_ones(calls, tmp_path, caps
     predict, grade = report["predict"], report["grade"]
     assert (predict["first_s"], predict["seconds"], predict["median_s"]) == (1, [2, 3, 4], 3)
     assert (grade["first_s"], grade["processor_s"], grade["peak_bytes"]) == (5, 14, 8000)
-    assert "predict: first 1.0 s, then 3.0 s (2.0 to 4.0;" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "predict: first 1.0 s, then 3.0 s (2.0 to 4.0;" in said
+    assert "networks alone, 1,234 parameters, 16 voxels each way: 0.200 s (0.100 to 0.300)" in said
+
+
+def test_the_networks_alone_are_timed():
+    small = {"channels": (4, 4), "blocks": 0}
+    decoder = {"channels": (4, 4), "widths": (4, 4), "blocks": (0, 0)}
+    found = cube.run(16, 3, {"cae": small, "generator": decoder})
+    assert found["voxels"] == [16, 16, 16] and len(found["seconds"]) == 3
+    assert 1000 < found["parameters"] < 100_000
+    assert 0 < found["minimum_s"] <= found["median_s"] < 1
 
 
 def test_a_folder_is_predicted_after_a_call_that_is_not_counted(calls, tmp_path, capsys):

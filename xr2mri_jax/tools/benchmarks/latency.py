@@ -1,4 +1,7 @@
-"""How long users wait: `predict` and `grade` of one radiograph, and `predict` of a folder."""
+"""How long users wait: `predict` and `grade` of one radiograph, and `predict` of a folder.
+
+Beside them the default networks alone, as generators of other projects are timed.
+"""
 
 import statistics
 import tempfile
@@ -7,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import samples
-from xr2mri_jax.tools.benchmarks import grade, timing, watched
+from xr2mri_jax.tools.benchmarks import cube, grade, timing, watched
 
 
-def run(repeats: int, real: Path | None = None) -> dict[str, Any]:
+def run(repeats: int, real: Path | None = None, size: int = 128) -> dict[str, Any]:
     """One radiograph: the first call with nothing compiled on disk, then further ones.
 
     Args:
       repeats: further calls of each command.
       real: folder whose first file is taken; None: the sample.
+      size: voxels each way of the networks alone, see `cube.run`.
 
     Returns:
-      The report, JSON-able: machine, and by command ("predict" with labels, meshes and picture;
-      "grade" with both models) first_s, seconds (of the further calls), median_s, processor_s (the
-      median) and peak_bytes.
+      The report, JSON-able: machine, networks (`cube.run`), and by command ("predict" with labels,
+      meshes and picture; "grade" with both models) first_s, seconds (of the further calls),
+      median_s, processor_s (the median) and peak_bytes.
 
     Raises:
       InputError: the folder has no files.
@@ -50,18 +54,25 @@ def run(repeats: int, real: Path | None = None) -> dict[str, Any]:
                 "processor_s": statistics.median(one.processor_s for one in further),
                 "peak_bytes": max(one.peak_bytes for one in (first, *further)),
             }
+    report["networks"] = cube.run(size, 2 * repeats + 1)
     return report
 
 
 def table(report: Mapping[str, Any]) -> str:
     """The report of `run` in lines."""
-    return "\n".join(
+    lines = [
         f"{name}: first {row['first_s']:.1f} s, then {row['median_s']:.1f} s "
         f"({min(row['seconds']):.1f} to {max(row['seconds']):.1f}; {row['processor_s']:.1f} s of "
         f"processor time), {row['peak_bytes'] / 2**20:.0f} MiB at most"
         for name, row in report.items()
-        if name != "machine"
+        if name not in ("machine", "networks")
+    ]
+    row = report["networks"]
+    lines.append(
+        f"networks alone, {row['parameters']:,} parameters, {row['voxels'][0]} voxels each way: "
+        f"{row['median_s']:.3f} s ({min(row['seconds']):.3f} to {max(row['seconds']):.3f})"
     )
+    return "\n".join(lines)
 
 
 def run_folder(images: int, repeats: int, real: Path | None = None) -> dict[str, Any]:
