@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from xr2mri_jax.stages import cae, generator, make_stage
+from xr2mri_jax.stages.base import Predicts
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.training import config as recipe
 
@@ -31,6 +32,7 @@ def run(
     decoder = {"form": "pyramid", "volume_shape": (size,) * 3, **own["generator"]}
     config["model"] = {"cae": cae.full_spec(encoder), "generator": generator.full_spec(decoder)}
     stage = make_stage(config)
+    assert isinstance(stage, Predicts)
     params, model_state = jax.jit(stage.create)(jax.random.key(0))
     predict = jax.jit(stage.predict)
     xray = jax.device_put(np.random.default_rng(0).random((1, size, size, 1), np.float32))

@@ -153,7 +153,7 @@ def run(
     elif suite == "latency":
         from xr2mri_jax.tools.benchmarks import latency
 
-        report = latency.run(repeats, None if real is None else Path(real), volume_shape[-1])
+        report = latency.run(repeats, None if real is None else Path(real), int(volume_shape[-1]))
         print(latency.table(report))
     elif suite == "folder":
         from xr2mri_jax.tools.benchmarks import latency
