@@ -11,6 +11,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.base import Mean
+from xr2mri_jax.models.sharding import BATCH
 
 Params = Any
 ModelState = Any
@@ -19,7 +20,7 @@ Values = dict[str, jax.Array]
 
 PICTURED = 4
 # The axis over which the devices of a pmapped step share a batch.
-AXIS = "batch"
+AXIS = BATCH
 
 
 @runtime_checkable

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from xr2mri_jax import workdir
-from xr2mri_jax.data import augment
 from xr2mri_jax.errors import InputError, WorkError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
@@ -19,14 +18,13 @@ from xr2mri_jax.training import (
     compilations,
     continuing,
     mesh,
-    optimizer,
     parallel,
     run_log,
 )
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.inputs import Batch, Inputs, Position
 from xr2mri_jax.training.state import TrainState
-from xr2mri_jax.training.step import Steps
+from xr2mri_jax.training.step import Steps, steps_of
 
 
 class NotFiniteError(WorkError):
@@ -66,7 +64,7 @@ class Run:
         init_rng, noise_rng = (
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
-        steps = _steps(config, stage, init_rng)
+        steps = steps_of(config, stage, jax.eval_shape(stage.create, init_rng)[0])
         depth = mesh.depth_of(config)
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
         restored = self._restored(steps, init_rng, training)
@@ -251,21 +249,6 @@ def say(line: str) -> None:
     """Prints a line on the first host."""
     if parallel.host_index() == 0:
         print(line, flush=True)
-
-
-def _steps(config: Mapping[str, Any], stage: Stage, init_rng: jax.Array) -> Steps:
-    params, _ = jax.eval_shape(stage.create, init_rng)
-    trainable = stage.trainable(params)
-    settings, count = config["optimizer"], config["steps"]
-    return Steps(
-        stage,
-        optimizer.make(settings, count, trainable),
-        optimizer.schedule(settings, count),
-        settings["ema_decay"],
-        trainable,
-        augment.strengths(config["data"]["augment"]),
-        config["data"].get("mixup", 0.0),
-    )
 
 
 def _fresh(stage: Stage, steps: Steps, init_rng: jax.Array, inputs: Inputs) -> TrainState:

@@ -12,6 +12,7 @@ import optax
 from xr2mri_jax.data import augment
 from xr2mri_jax.metrics.base import Mean, from_batch
 from xr2mri_jax.stages.base import Batch, Stage
+from xr2mri_jax.training import optimizer
 from xr2mri_jax.training.optimizer import ema_decay
 from xr2mri_jax.training.state import TrainState
 
@@ -130,6 +131,21 @@ class Steps:
             opt_state=opt_state,
             ema_params=jax.tree.map(averaged, self.trainable, state.ema_params, params),
         )
+
+
+def steps_of(config: Mapping[str, Any], stage: Stage, params: Any) -> Steps:
+    """The steps of a stage by its resolved config; `params` may be abstract shapes."""
+    trainable = stage.trainable(params)
+    settings, count = config["optimizer"], config["steps"]
+    return Steps(
+        stage,
+        optimizer.make(settings, count, trainable),
+        optimizer.schedule(settings, count),
+        settings["ema_decay"],
+        trainable,
+        augment.strengths(config["data"]["augment"]),
+        config["data"].get("mixup", 0.0),
+    )
 
 
 def example_keys(rng: jax.Array, step: Any, index: jax.Array) -> jax.Array:

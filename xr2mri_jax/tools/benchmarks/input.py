@@ -15,9 +15,9 @@ from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.stages.base import created
 from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import optimizer, parallel
+from xr2mri_jax.training import parallel
 from xr2mri_jax.training import state as states
-from xr2mri_jax.training.step import Steps, example_keys
+from xr2mri_jax.training.step import example_keys, steps_of
 
 # The strengths and the mixup of `configs/siamese_gap.py:real`.
 AUGMENT = {
@@ -60,9 +60,9 @@ def run(
       turns of (wait + augmented - step) / step.
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
-    config = _config(spec, batch_size)
+    bare_config, config = (_config(spec, batch_size, augmented) for augmented in (False, True))
     stage = stages.make_stage(config)
-    plain, augmented = (_training(config, stage, strong) for strong in (False, True))
+    plain, augmented = (_training(made, stage) for made in (bare_config, config))
     films = siamese_gap_epoch.radiographs(spec, BATCHES * batch_size)
     batches = make_iterator(
         films, "train", batch_size=batch_size, shuffle=True, epochs=None, fields=stage.fields,
@@ -110,29 +110,26 @@ def table(report: Mapping[str, Any]) -> str:
     )
 
 
-def _config(spec: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+def _config(spec: Mapping[str, Any], batch_size: int, augmented: bool) -> dict[str, Any]:
     config = recipe.default("siamese_gap")
     config.optimizer.update(
         learning_rate=2e-3, muon_learning_rate=0.02, weight_decay=0.1, clip_norm=5.0, ema_decay=0.99
     )
     config.loss.label_smoothing = 0.0
     config.data.batch_size = batch_size
+    if augmented:
+        config.data.update(augment=AUGMENT, mixup=MIXUP)
     config.model.classifier.update(spec)
     return stages.resolve(recipe.plain(config), None)
 
 
-def _training(config: Mapping[str, Any], stage: Any, augmented: bool) -> Any:
+def _training(config: Mapping[str, Any], stage: Any) -> Any:
     """A function that takes a step on a batch and returns when it is done."""
     key = jax.random.key(0)
     params, model_state = created(stage, key)
-    trainable = stage.trainable(params)
-    tx = optimizer.make(config["optimizer"], config["steps"], trainable)
-    rate = optimizer.schedule(config["optimizer"], config["steps"])
-    strength = augment.strengths(AUGMENT if augmented else None)
-    decay = config["optimizer"]["ema_decay"]
-    steps = Steps(stage, tx, rate, decay, trainable, strength, MIXUP if augmented else 0.0)
+    steps = steps_of(config, stage, params)
     devices = parallel.make_parallel("pmap", steps)
-    state = devices.replicate(states.create(params, model_state, tx))
+    state = devices.replicate(states.create(params, model_state, steps.optimizer))
     key = devices.replicate(key)
 
     def step(batch: Mapping[str, np.ndarray]) -> None:

@@ -24,9 +24,9 @@ from xr2mri_jax.stages.base import created
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.generator import MISSING
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import optimizer, parallel
+from xr2mri_jax.training import parallel
 from xr2mri_jax.training import state as states
-from xr2mri_jax.training.step import Steps
+from xr2mri_jax.training.step import steps_of
 
 # The strengths of `configs/siamese_gap.py:fine`, and its settings but Muon, which PyTorch lacks for
 # kernels.
@@ -155,13 +155,9 @@ def _jax_epoch(
     stage = stages.make_stage(config)
     key = jax.random.key(0)
     params, model_state = created(stage, key)
-    trainable = stage.trainable(params)
-    tx = optimizer.make(config["optimizer"], steps, trainable)
-    rate = optimizer.schedule(config["optimizer"], steps)
-    decay = config["optimizer"]["ema_decay"]
-    strength = augment.strengths(config["data"]["augment"])
-    hosts = parallel.make_parallel("pmap", Steps(stage, tx, rate, decay, trainable, strength))
-    state = hosts.replicate(states.create(params, model_state, tx))
+    taken = steps_of(config, stage, params)
+    hosts = parallel.make_parallel("pmap", taken)
+    state = hosts.replicate(states.create(params, model_state, taken.optimizer))
     key = hosts.replicate(key)
     films = radiographs(spec, steps * batch_size)
     seeds = itertools.count()
