@@ -1,5 +1,6 @@
 """One knee on the voxel grid: tissues composited by priority, with partial volume."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from xr2mri_jax.phantom import bones, joint, sdf, soft_tissue
 from xr2mri_jax.phantom.mri import signal_table
 from xr2mri_jax.phantom.parameters import Parameters
 from xr2mri_jax.phantom.pose import Point, Pose
+from xr2mri_jax.phantom.surfaces import SURFACES
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
 
 Array = jax.Array
@@ -42,14 +44,19 @@ class Voxels(NamedTuple):
       labels: u8, the tissue with the largest share (codes of `tissues.TISSUES`).
       signal: f32, DESS signal by the shares of the tissues, relative to cartilage = 1.
       attenuation: f32, linear attenuation in 1/mm by the shares.
+      distances: f32[k, d / 2, h / 4, w / 4], means of the signed distances of `surfaces.NAMES` over
+        blocks of voxels, mm, negative inside; None where not asked for.
     """
 
     labels: Array
     signal: Array
     attenuation: Array
+    distances: Array | None = None
 
 
-def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int]) -> Voxels:
+def voxelise(
+    p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int], distances: bool = False
+) -> Voxels:
     """Evaluates one knee on the canonical grid, one coronal slab after the other.
 
     Args:
@@ -57,6 +64,7 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
       pose: from `pose.place`.
       key: typed key of the textures and of the roughness of surfaces.
       shape: (d, h, w) in voxels over the canonical box.
+      distances: whether to give the signed distances, too; d must be even, h and w multiples of 4.
     """
     spacing = [extent / n for extent, n in zip(BOX_MM, shape, strict=True)]
     y, z, x = (
@@ -71,9 +79,13 @@ def voxelise(p: Parameters, pose: Pose, key: Array, shape: tuple[int, int, int])
     def slab(inputs: tuple[Array, Array, Array]) -> Voxels:
         depth, rough_slab, grain_slab = inputs
         box = jnp.stack([x, jnp.full_like(x, depth), z])
-        return _slab(p, pose, box, rough_slab, grain_slab, voxel)
+        return _slab(p, pose, box, rough_slab, grain_slab, voxel, distances=distances)
 
-    return jax.lax.map(slab, (y, rough, grain))
+    voxels = jax.lax.map(slab, (y, rough, grain))
+    if voxels.distances is None:
+        return voxels
+    pairs = voxels.distances.reshape(shape[0] // 2, 2, *voxels.distances.shape[1:])
+    return voxels._replace(distances=jnp.moveaxis(pairs.mean(1), 1, 0) * p["size"])
 
 
 def attenuation_path(
@@ -122,6 +134,7 @@ def _slab(
     grain: Array,
     voxel: Array,
     soft: Callable[[Point], Point] | None = None,
+    distances: bool = False,
 ) -> Voxels:
     """Tissues of one coronal slab.
 
@@ -130,6 +143,7 @@ def _slab(
       rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
       voxel: width over which surfaces are blurred, in the same unit.
       soft: as in `attenuation_path`; None looks up every point where it is.
+      distances: whether to give the slab's signed distances, f32[k, h / 4, w / 4], in that unit.
     """
     leg, in_femur, in_tibia, in_patella = pose.locals(box)
     femur, notch = bones.femur(p, *in_femur)
@@ -157,7 +171,7 @@ def _slab(
     layers = jnp.stack([parts[name] for name in SOFT])
     hard = jnp.stack([patella, femur, tibia, fibula]) + 0.22 * rough
     sclerosis = _sclerosis(p, medial, depth, femur, in_femur[2])
-    return _composite(
+    voxels = _composite(
         tuple(
             jnp.concatenate(pair)
             for pair in zip(
@@ -167,6 +181,17 @@ def _slab(
             )
         )
     )
+    if not distances:
+        return voxels
+    near = _enclosing(parts | dict(zip(BONES, hard, strict=True)))
+    blocks = near.reshape(len(near), near.shape[1] // 4, 4, near.shape[2] // 4, 4)
+    return voxels._replace(distances=blocks.mean((2, 4)))
+
+
+def _enclosing(parts: dict[str, Array]) -> Array:
+    """Signed distances of the unions of tissues that `surfaces.SURFACES` names: f32[k, h, w]."""
+    unions = ([parts[name] for name in names] for names in SURFACES.values())
+    return jnp.stack([functools.reduce(jnp.minimum, union) for union in unions])
 
 
 def _cover(distance: Array, voxel: Array) -> Array:

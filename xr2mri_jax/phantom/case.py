@@ -16,12 +16,15 @@ from xr2mri_jax.phantom.mri import acquire, field_mask
 from xr2mri_jax.phantom.parameters import Parameters, sample
 from xr2mri_jax.phantom.pose import Pose, place
 from xr2mri_jax.phantom.radiograph import expose
+from xr2mri_jax.phantom.surfaces import stored
 
 # Up to this many voxels, optimised compilation takes longer than it saves.
 SMALL = 40_000
 
 
-def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
+def simulate_case(
+    seed: int, index: int, shape: tuple[int, int, int], distances: bool = False
+) -> dict[str, Any]:
     """Simulates knee `index` of the phantom population `seed`.
 
     Knees 2 s and 2 s + 1 are the right and the left one of subject s: they share most of their
@@ -31,6 +34,7 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
       seed: names the population, 0 or more.
       index: number of the knee, 0 or more.
       shape: (d, h, w) in voxels over the canonical box.
+      distances: whether to give signed distances, too; d must be even, h and w multiples of 4.
 
     Returns:
       xray: u16[h, w, 1], value / 65535 in [0, 1], bone bright.
@@ -40,12 +44,15 @@ def simulate_case(seed: int, index: int, shape: tuple[int, int, int]) -> dict[st
       side, kl: int, index into SIDES and Kellgren-Lawrence grade.
       subject: str.
       spacing: f32[3], mm along d, h, w.
+      distances: i8[k, d / 2, h / 4, w / 4], see `surfaces.stored`; only if asked for.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must be 0 or more")
     d, h, w = shape
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        arrays = jax.device_get(_simulate(seed, index, (d, h, w)))
+        arrays = jax.device_get(_simulate(seed, index, (d, h, w), distances))
+    if distances:
+        arrays["distances"] = stored(np.asarray(arrays["distances"]))
     return {
         **{name: np.asarray(value) for name, value in arrays.items() if name != "kl"},
         "kl": int(arrays["kl"]),
@@ -68,7 +75,7 @@ class Parts(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def compiled_parts(shape: tuple[int, int, int]) -> Parts:
+def compiled_parts(shape: tuple[int, int, int], distances: bool = False) -> Parts:
     """`pose.place`, `anatomy.voxelise` and the measurement, compiled at their first call.
 
     Compilation takes most of the time of a small dataset: LLVM's effort is chosen by the number of
@@ -81,7 +88,7 @@ def compiled_parts(shape: tuple[int, int, int]) -> Parts:
 
     return Parts(
         compiled(place, 0),
-        compiled(functools.partial(voxelise, shape=shape), level),
+        compiled(functools.partial(voxelise, shape=shape, distances=distances), level),
         compiled(_measure, level),
     )
 
@@ -102,12 +109,15 @@ def draw(seed: int, index: int) -> Draw:
     return Draw(parameters, *(jax.random.fold_in(knee_key, part) for part in (2, 3)))
 
 
-def _simulate(seed: int, index: int, shape: tuple[int, int, int]) -> dict[str, Any]:
-    parts = compiled_parts(shape)
+def _simulate(
+    seed: int, index: int, shape: tuple[int, int, int], distances: bool
+) -> dict[str, Any]:
+    parts = compiled_parts(shape, distances)
     parameters, surfaces, measurement = draw(seed, index)
     voxels = parts.voxelise(parameters, parts.place(parameters), surfaces)
     arrays = parts.measure(voxels.signal, voxels.attenuation, measurement)
-    return arrays | {"labels": voxels.labels, "kl": parameters["kl"]}
+    arrays |= {"labels": voxels.labels, "kl": parameters["kl"]}
+    return arrays | ({"distances": voxels.distances} if distances else {})
 
 
 def _measure(signal: jax.Array, attenuation: jax.Array, key: jax.Array) -> dict[str, jax.Array]:

@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from xr2mri_jax.datasets.knee_phantom.pool import simulate_cases
+from xr2mri_jax.phantom.surfaces import NAMES
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,11 +23,14 @@ class KneePhantomConfig(tfds.core.BuilderConfig):
       volume_shape: (d, h, w) in voxels over the canonical box.
       subjects: number of subjects in (train, validation, test); each has two knees.
       seed: names the population.
+      distances: whether the knees have signed distances of their surfaces, too, from which a
+        generator with `surfaces` learns label maps; half of d, a quarter of h and w.
     """
 
     volume_shape: tuple[int, int, int] = (64, 128, 128)
     subjects: tuple[int, int, int] = (1000, 100, 100)
     seed: int = 0
+    distances: bool = False
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -37,13 +41,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       own_progress: this builder shows its own progress bar.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
         "1.0.0": "First version.",
         "1.1.0": "The quickstart has a population of its own, on which no choice was made.",
+        "1.2.0": "The default configuration has signed distances.",
     }
     BUILDER_CONFIGS: ClassVar = [
-        KneePhantomConfig(name="default", description="2400 knees of 64 x 128 x 128 voxels"),
+        KneePhantomConfig(
+            name="default", description="2400 knees of 64 x 128 x 128 voxels", distances=True
+        ),
         KneePhantomConfig(
             name="quickstart",
             description="664 knees of 32 x 64 x 64 voxels",
@@ -69,6 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 shape=shape, dtype=dtype, encoding=tfds.features.Encoding.ZLIB
             )
 
+        distances = {"distances": zipped((len(NAMES), d // 2, h // 4, w // 4), np.int8)}
         features = tfds.features.FeaturesDict(
             {
                 "xray": zipped((h, w, 1), np.uint16),
@@ -79,6 +87,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "kl": tfds.features.Scalar(np.int32),
                 "subject": tfds.features.Text(),
                 "spacing": tfds.features.Tensor(shape=(3,), dtype=np.float32),
+                **(distances if self.builder_config.distances else {}),
             }
         )
         return self.dataset_info_from_configs(features=features, disable_shuffling=False)
@@ -88,7 +97,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         # One stream for all splits, which TFDS reads in this order: the workers compile only once.
         knees = range(2 * sum(config.subjects))
-        cases = simulate_cases(config.seed, knees, config.volume_shape, self.num_workers)
+        cases = simulate_cases(
+            config.seed, knees, config.volume_shape, self.num_workers, config.distances
+        )
         bar = tqdm(total=len(knees), desc=f"simulating {self.name}/{config.name}", unit="knee")
         return {
             split: self._generate_examples(itertools.islice(cases, 2 * subjects), bar)

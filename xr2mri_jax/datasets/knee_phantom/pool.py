@@ -10,17 +10,21 @@ from xr2mri_jax.phantom.case import simulate_case
 
 
 def simulate_cases(
-    seed: int, indices: Iterable[int], shape: tuple[int, int, int], num_workers: int = 1
+    seed: int,
+    indices: Iterable[int],
+    shape: tuple[int, int, int],
+    num_workers: int = 1,
+    distances: bool = False,
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields (index, `simulate_case(seed, index, shape)`) for every index, in their order.
+    """Yields (index, `simulate_case(seed, index, shape, distances)`) for every index, in order.
 
     Args:
-      seed, shape: see `phantom.case.simulate_case`.
+      seed, shape, distances: see `phantom.case.simulate_case`.
       indices: numbers of the knees.
       num_workers: processes; 1 simulates in this one. Each of several keeps to its share of the
         cores and compiles once; they end with the iterator, or with this process.
     """
-    simulate = functools.partial(_simulate, seed, shape)
+    simulate = functools.partial(_simulate, seed, shape, distances)
     yield from ordered_map(simulate, indices, num_workers, keep_to_cores)
 
 
@@ -38,5 +42,7 @@ def keep_to_cores(rank: int, num_workers: int) -> None:
         os.sched_setaffinity(0, set(cores[rank % len(cores) :: num_workers]))
 
 
-def _simulate(seed: int, shape: tuple[int, int, int], index: int) -> tuple[int, dict[str, Any]]:
-    return index, simulate_case(seed, index, shape)
+def _simulate(
+    seed: int, shape: tuple[int, int, int], distances: bool, index: int
+) -> tuple[int, dict[str, Any]]:
+    return index, simulate_case(seed, index, shape, distances)
