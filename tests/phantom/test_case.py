@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from xr2mri_jax.geometry import SIDES
-from xr2mri_jax.phantom import bones, mri, parameters
+from xr2mri_jax.phantom import bones, mri, parameters, surfaces
 from xr2mri_jax.phantom.case import compiled_parts, simulate_case
 from xr2mri_jax.phantom.tissues import CODES
 
@@ -162,3 +162,17 @@ def test_grades_have_their_shares_and_knees_of_a_subject_are_alike():
 def test_negative_numbers_raise():
     with pytest.raises(ValueError, match="index -1"):
         simulate_case(0, -1, SHAPE)
+
+
+def test_distances_hold_the_labels():
+    case = simulate_case(5, 0, (32, 64, 64), distances=True)
+    assert case["distances"].shape == (len(surfaces.NAMES), 16, 16, 16)
+    assert case["distances"].dtype == np.int8
+    near = case["distances"].astype(np.float32) / surfaces.STEPS
+    found = surfaces.labels(surfaces.resized(near, (32, 64, 64), order=3))
+    # Eight millimetres between the distances: bones are nearly whole, cartilage is not lost.
+    least = {"femur": 0.97, "tibia": 0.97, "patella": 0.9, "femoral_cartilage": 0.55}
+    for name, bar in least.items():
+        one, other = found == CODES[name], case["labels"] == CODES[name]
+        dice = 2 * np.sum(one & other) / (one.sum() + other.sum())
+        assert dice > bar, (name, dice)
