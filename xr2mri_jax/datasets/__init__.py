@@ -15,6 +15,7 @@ from typing import Any
 from absl import logging
 
 from xr2mri_jax import files
+from xr2mri_jax.datasets import buckets
 from xr2mri_jax.datasets.workers import end_workers
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import interruption, lock
@@ -166,7 +167,8 @@ def _build(
         builder.num_workers = num_workers
     if getattr(builder, "own_progress", False):
         tfds.disable_progress_bar()
-    with _place_to_build(builder, data_dir), _termination_as_interrupt():
+    place = _place_to_build(builder, data_dir)
+    with place, _termination_as_interrupt(), buckets.without_tensorflow():
         builder.download_and_prepare(
             download_dir=os.path.join(data_dir, "downloads"),
             download_config=config,
