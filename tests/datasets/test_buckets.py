@@ -15,7 +15,7 @@ from xr2mri_jax.datasets import buckets
 KNEES = 23
 
 
-class Knees(tfds.core.GeneratorBasedBuilder):
+class Knees(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Radiographs of 8 x 8 pixels whose grey level is their number."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -26,7 +26,7 @@ class Knees(tfds.core.GeneratorBasedBuilder):
             "side": tfds.features.Scalar(np.int32),
             "kl": tfds.features.Scalar(np.int32),
         }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
         return {"train": self._generate_examples()}
