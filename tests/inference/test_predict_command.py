@@ -118,3 +118,14 @@ def test_a_wrong_flag_is_one_line_and_exit_2():
     refused(launch("--model=m", "--output=o.nii"), "--xray")
     refused(launch("--model=m", "--xray=x.png", "--output=o.nii", "--centre=9"), "--centre")
     refused(launch("--model=m", "--xray=x", "--output=o.nii", "--keep_identity"), "--dicom_dir")
+
+
+@pytest.mark.parametrize("flag", ["output", "labels"])
+def test_many_radiographs_into_one_file_is_one_line_and_exit_2(tmp_path, flag):
+    table = tmp_path / "table.csv"
+    table.write_text("file\nknee.png\n")
+    flags = {"output": "volumes", flag: "one.nii.gz"}
+    done = launch(f"--xray={table}", *(f"--{name}={tmp_path / to}" for name, to in flags.items()))
+    assert done.returncode == 2
+    assert f"--{flag}: found the file {tmp_path / 'one.nii.gz'}, with many" in done.stderr
+    assert sorted(tmp_path.iterdir()) == [table]

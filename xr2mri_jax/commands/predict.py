@@ -120,6 +120,12 @@ def _predict_many() -> None:
             raise InputError(
                 f"--{flag.name}: found {flag.value!r} with many radiographs, expected it with one"
             )
+    for flag in (OUTPUT, LABELS):
+        if flag.value is not None and flag.value.endswith((".nii", ".nii.gz")):
+            raise InputError(
+                f"--{flag.name}: found the file {flag.value}, with many radiographs "
+                f"(--xray={XRAY.value}) expected a folder"
+            )
     options = ManyOptions(
         Path(XRAY.value),
         Path(OUTPUT.value),
