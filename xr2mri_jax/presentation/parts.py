@@ -2,8 +2,8 @@
 
 import base64
 import dataclasses
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 _MEDIA = {b"\x89PNG": "image/png", b"\xff\xd8": "image/jpeg", b"<": "image/svg+xml"}
 
@@ -73,6 +73,13 @@ class Cell:
 
     text: str
     small: str = ""
+
+
+def share(found: Mapping[str, Any], digits: int = 0) -> Cell:
+    """A share with its interval, `statistics.interval`'s mean and ci95, in percent."""
+    ends = found["ci95"]
+    small = "one subject" if ends is None else f"({ends[0]:.{digits}%} to {ends[1]:.{digits}%})"
+    return Cell(f"{found['mean']:.{digits}%}", small)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ from xr2mri_jax.inference.uncertainty.surfaces import BLOCKS
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
 from xr2mri_jax.phantom.surfaces import NAMES
-from xr2mri_jax.presentation.parts import Cell, Part, Row, Table
+from xr2mri_jax.presentation.parts import Part, Row, Table, share
 
 CONVENTION = (
     f"{LEVEL:.0%} intervals, fitted on simulated knees; bones: share of the points of the "
@@ -99,11 +99,11 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
     caption = "How much of real knees the intervals hold that were fitted on simulated ones."
     bones, numbers = [], []
     for name, one in found["bones"].items():
-        cells = [_share(one["coverage"][alignment]) for alignment in ALIGNMENTS]
+        cells = [share(one["coverage"][alignment]) for alignment in ALIGNMENTS]
         bones.append(Row(name, [*cells, f"{one['half_width_mm']:.1f}"]))
     for name, one in found["quantities"].items():
         span = f"{one['low_mm']:+.2f} to {one['high_mm']:+.2f}"
-        numbers.append(Row(name.replace("_", " "), [_share(one["coverage"]), span]))
+        numbers.append(Row(name.replace("_", " "), [share(one["coverage"]), span]))
     return [
         Table(f"{caption} Bones.", ["bone", *ALIGNMENTS, "half-width (mm)"], bones),
         Table(f"{caption} Numbers.", ["", "coverage", "true minus predicted (mm)"], numbers),
@@ -124,11 +124,3 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         for name, one in found["quantities"].items()
     )
     return [f"The {LEVEL:.0%} intervals hold of the true surfaces: {bones}; of knees: {numbers}."]
-
-
-def _share(coverage: Mapping[str, Any]) -> Cell:
-    ends = coverage["ci95"]
-    return Cell(
-        f"{coverage['mean']:.0%}",
-        "one subject" if ends is None else f"({ends[0]:.0%} to {ends[1]:.0%})",
-    )

@@ -5,7 +5,7 @@ from typing import Any
 
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.presentation import figures
-from xr2mri_jax.presentation.parts import Cell, Part, Picture, Row, Table, Terms
+from xr2mri_jax.presentation.parts import Part, Picture, Row, Table, Terms, share
 
 _KINDS = {
     "intensity": ("Intensities", "mean half-width (0 to 1)"),
@@ -25,7 +25,7 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
     made: list[Part] = []
     for kind, (title, unit) in _KINDS.items():
         rows = [
-            Row(name.replace("_", " "), [_share(one["coverage"]), f"{one['half_width']:.3f}"])
+            Row(name.replace("_", " "), [share(one["coverage"], 1), f"{one['half_width']:.3f}"])
             for name, one in found[kind].items()
         ]
         if rows:
@@ -54,9 +54,3 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         if shares:
             said.append(f"The {LEVEL:.0%} intervals of {word} hold the truth in: {shares}.")
     return said
-
-
-def _share(coverage: Mapping[str, Any]) -> Cell:
-    ends = coverage["ci95"]
-    small = "one subject" if ends is None else f"({ends[0]:.1%} to {ends[1]:.1%})"
-    return Cell(f"{coverage['mean']:.1%}", small)
