@@ -13,7 +13,7 @@ Variants, as --config=configs/generator.py:VARIANT:
     pairs       real pairs (docs/use/own_data.md describes their preparation), from an auto-encoder
                 of configs/cae.py:pairs; not measured yet, because such files were not available
     labels      the default with signed distances of nine surfaces, from which label maps and
-                meshes are made, on knee_phantom/default; 1600 steps
+                meshes are made, on knee_phantom/default; 1400 steps
     shape       the shipped generator: surfaces from a statistical model of knee_family/default,
                 and the volume computed from them; the encoder of configs/cae.py:shipped is trained
                 further
@@ -81,9 +81,9 @@ def _labels(config: ml_collections.ConfigDict) -> None:
     config.data.update(batch_size=4, eval_split="validation")
     config.data.augment.update(shift=0.0)
     config.optimizer.update(
-        learning_rate=5e-3, muon_learning_rate=0.05, warmup_steps=20, ema_decay=0.99
+        learning_rate=2e-3, muon_learning_rate=0.02, warmup_steps=50, ema_decay=0.99
     )
-    config.update(steps=1600, log_every=50, eval_every=800, checkpoint_every=400)
+    config.update(steps=1400, log_every=50, eval_every=700, checkpoint_every=350)
 
 
 def _shape(config: ml_collections.ConfigDict) -> None:
