@@ -12,8 +12,6 @@ Variants, as --config=configs/generator.py:VARIANT:
     vector      the paper's form: the bottleneck alone, as one global vector
     pairs       real pairs (docs/use/own_data.md describes their preparation), from an auto-encoder
                 of configs/cae.py:pairs; not measured yet, because such files were not available
-    labels      the default with signed distances of nine surfaces, from which label maps and
-                meshes are made, on knee_phantom/default; 1400 steps
     shape       the shipped generator: surfaces from a statistical model of knee_family/default,
                 and the volume computed from them; the encoder of configs/cae.py:shipped is trained
                 further
@@ -73,19 +71,6 @@ def _pairs(config: ml_collections.ConfigDict) -> None:
     config.data.augment.update(shift=2.0)
 
 
-def _labels(config: ml_collections.ConfigDict) -> None:
-    _default(config)
-    _model(config, form="pyramid", volume_shape=(64, 128, 128), surfaces=9)
-    config.loss.mri.update(l1=0.0, mse=1.0, gradient_difference=0.0)
-    config.loss.surfaces = 0.02
-    config.data.update(batch_size=4, eval_split="validation")
-    config.data.augment.update(shift=0.0)
-    config.optimizer.update(
-        learning_rate=2e-3, muon_learning_rate=0.02, warmup_steps=50, ema_decay=0.99
-    )
-    config.update(steps=1400, log_every=50, eval_every=700, checkpoint_every=350)
-
-
 def _shape(config: ml_collections.ConfigDict) -> None:
     _default(config)
     _model(
@@ -115,6 +100,5 @@ VARIANTS = {
     "smoke": _smoke,
     "vector": _vector,
     "pairs": _pairs,
-    "labels": _labels,
     "shape": _shape,
 }
