@@ -23,6 +23,9 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
     deep_siamese, resnet18, vgg
                    as compared, with another network
     phantom        simulated knees of 128 pixels
+    phantoms       grades 0 to 4 with an ordinal head, on simulated radiographs alone
+                   (knee_family/radiographs128, framed as real ones), strong augmentation, for use
+                   on real radiographs
     smoke          a few steps on 32 pixels, for tests
 """
 
@@ -100,6 +103,31 @@ def _phantom(config: ml_collections.ConfigDict) -> None:
     )
 
 
+def _phantoms(config: ml_collections.ConfigDict) -> None:
+    _default(config)
+    _model(config, image_shape=(128, 128), classes=5, head="ordinal")
+    config.data.update(
+        dataset="knee_family/radiographs128",
+        eval_split="validation",
+        held_out=0.0,
+        grades=(0, 1, 2, 3, 4),
+    )
+    config.data.augment.update(
+        shift=6.0,
+        rotate=5.0,
+        scale=0.1,
+        elastic=1.0,
+        clahe=0.8,
+        gamma=0.5,
+        contrast=0.4,
+        brightness=0.1,
+        noise=0.08,
+        blur=0.8,
+        erase=0.1,
+    )
+    config.update(steps=480, log_every=16, eval_every=80, checkpoint_every=80)
+
+
 def _smoke(config: ml_collections.ConfigDict) -> None:
     _phantom(config)
     config.data.update(dataset="knee_phantom/smoke", batch_size=4, grades=(0, 1, 2, 3, 4))
@@ -147,5 +175,6 @@ VARIANTS = {
     "resnet18": _changed(kind="resnet18"),
     "vgg": _changed(kind="vgg"),
     "phantom": _phantom,
+    "phantoms": _phantoms,
     "smoke": _smoke,
 }

@@ -5,6 +5,7 @@ determine the size: the network learns the shape, and the caller scales the pred
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -125,34 +126,43 @@ def draw_case(
 def draw_knee(atlas: Atlas, rng: np.random.Generator, strange: float = 1.0) -> Knee:
     """Draws shape, wear and poses."""
     drawn = population().draw(rng)
-    mixed = _mixed(atlas, drawn, rng, strange)
+    shapes = mixed(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
-    _with_osteophytes(mixed, grade, rng)
-    points = plateau_points(mixed["tibia"])
-    zoom = _zoom(mixed["tibia"])
+    _with_osteophytes(shapes, grade, rng)
+    points = plateau_points(shapes["tibia"])
+    zoom = zoom_of(shapes["tibia"])
     wanted = worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
     lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
-    femur = seated(mixed["femur"], points, lying, wanted)
+    femur = seated(shapes["femur"], points, lying, wanted)
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
     flexion = np.deg2rad(rng.uniform(8, 30))
-    flexed = seated(mixed["femur"], points, chained(lying, turned(mixed["femur"], flexion)), wanted)
+    bent = chained(lying, turned(shapes["femur"], flexion))
+    flexed = seated(shapes["femur"], points, bent, wanted)
     tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
     patella = chained(tracking, femur)
     # The quadriceps of a standing leg pulls the patella up.
-    matrix, offset = chained(patella, turned(mixed["femur"], 0.7 * flexion))
+    matrix, offset = chained(patella, turned(shapes["femur"], 0.7 * flexion))
     standing = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
     axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
     return Knee(
-        mixed, femur, patella, flexed, standing, (rotation(2, tilt) @ axial).T, zoom,
-        grade, tuple(gaps(mixed["femur"], points, femur)),
+        shapes, femur, patella, flexed, standing, (rotation(2, tilt) @ axial).T, zoom,
+        grade, tuple(gaps(shapes["femur"], points, femur)),
     )  # fmt: skip
 
 
-def _mixed(
-    atlas: Atlas, drawn: dict[str, np.ndarray], rng: np.random.Generator, strange: float
+def mixed(
+    atlas: Atlas,
+    drawn: dict[str, np.ndarray],
+    rng: np.random.Generator,
+    strange: float,
+    wanted: Collection[str] = NAMES,
 ) -> dict[str, np.ndarray]:
-    """The atlas' distances mixed, then sampled where the measured departures lead."""
+    """The atlas' distances mixed, then sampled where the measured departures `drawn` lead.
+
+    Returns:
+      By name of `wanted` f32[SIZE, SIZE, SIZE], mm, in each bone's own frame.
+    """
     count = len(atlas.distances["femur"])
     weights = 1 / count + MIXTURE * (lambda x: x - x.mean())(rng.normal(size=count))
     axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
@@ -168,7 +178,7 @@ def _mixed(
     found: dict[str, np.ndarray] = {}
     for bone, names in GROUPS.items():
         field = random + surfaces.resized(displacement(bone, drawn[bone]), (SIZE,) * 3, order=3)
-        for name in names:
+        for name in (n for n in names if n in wanted):
             source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
             if name.endswith("outer"):
                 bare = np.tensordot(weights, atlas.distances[bone], axes=1).astype(np.float32)
@@ -212,7 +222,7 @@ def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.G
             mixed[outer] = mixed[outer] - lip
 
 
-def _zoom(tibia: np.ndarray) -> float:
+def zoom_of(tibia: np.ndarray) -> float:
     """Width of the plateau, 9 to 20 mm below the spines' tip, over PLATEAU_MM."""
     inside = tibia < 0
     top = int(np.argmax(inside.sum(axis=(0, 2)) > 3))

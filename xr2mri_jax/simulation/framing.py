@@ -59,15 +59,20 @@ def film(path: np.ndarray, jitter: Jitter, rng: np.random.Generator) -> np.ndarr
     rows, columns = _crop(path.shape, jitter, rng)
     part = image[rows, columns].astype(np.float64)
     if rng.random() < 0.15:
-        part = _with_marker(part, rng)
+        part = with_marker(part, rng)
     slow = ndimage.gaussian_filter(part, rng.uniform(10, 20) / pixel, mode="nearest")
     part = scaled(part - rng.uniform(0, 0.8) * slow, rng.uniform(0.2, 2.0), rng.uniform(98, 99.9))
     if rng.random() < 0.85:
-        tiles = max(4, int(part.shape[0] / rng.uniform(3, 10)))
-        limit = float(np.exp(rng.uniform(*np.log(CLIP_LIMITS))))
-        part = equalize_adapthist(part, tiles, limit)
+        part = equalised(part, rng)
     part = part ** float(np.exp(rng.normal(0, 0.25)))
     return filled(part, rows, columns, path.shape)
+
+
+def equalised(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """f64[h, w] in [0, 1] after adaptive equalisation of a drawn strength."""
+    tiles = max(4, int(image.shape[0] / rng.uniform(3, 10)))
+    limit = float(np.exp(rng.uniform(*np.log(CLIP_LIMITS))))
+    return equalize_adapthist(image, tiles, limit)
 
 
 def canvas(frame: np.ndarray, size: int) -> np.ndarray:
@@ -121,7 +126,7 @@ def _crop(shape: tuple[int, ...], jitter: Jitter, rng: np.random.Generator) -> t
     return spans[0], spans[1]
 
 
-def _with_marker(part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def with_marker(part: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A bright bar such as of a marker, a screw or an implant's edge, or a dark collimator edge."""
     part = part.copy()
     high, wide = part.shape

@@ -49,7 +49,7 @@ def path(
         soft, flat, start + (SIZE - 1) / 2, output_shape=shape, order=1, mode="nearest"
     )
     thickness = rng.uniform(0.75, 1.25)
-    return total + thickness * flesh + _texture(spongy, density, rng)
+    return total + thickness * flesh + texture(spongy, density, rng)
 
 
 def _extent_mm() -> tuple[float, float, float]:
@@ -75,11 +75,23 @@ def _integrals(
     return (bone * _SLAB_MM).astype(np.float32), inside * (1 - 0.7 * shaft) * _SLAB_MM
 
 
-def _texture(spongy: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
-    """Trabeculae: streaks along the leg and grains, stronger where spongy bone is thick."""
+def texture(
+    spongy: np.ndarray, density: float, rng: np.random.Generator, usual: float = 0.006
+) -> np.ndarray:
+    """Trabeculae: streaks along the leg and grains, stronger where spongy bone is thick.
+
+    Args:
+      spongy: f32[h, w], path lengths in spongy bone, mm.
+      density: of the bone, 1 is usual.
+      rng: of the texture and its strength.
+      usual: median of the strength.
+
+    Returns:
+      f32[h, w]: line integrals to be added.
+    """
     total = np.zeros(spongy.shape, np.float32)
     for sigma, weight in (((1.6, 0.4), 1.0), ((0.5, 0.5), 0.8), ((0.4, 1.6), 0.4)):
         noise = ndimage.gaussian_filter(rng.standard_normal(spongy.shape), sigma, mode="wrap")
         total += weight * rng.uniform(0.3, 1.0) * (noise / noise.std()).astype(np.float32)
-    strength = 0.006 * np.exp(rng.normal(0, 0.6)) * density
+    strength = usual * np.exp(rng.normal(0, 0.6)) * density
     return strength * np.sqrt(np.maximum(spongy, 0)) * total

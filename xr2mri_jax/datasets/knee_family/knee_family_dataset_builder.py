@@ -12,6 +12,7 @@ from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
 from xr2mri_jax.datasets.knee_family.work import (
     FamilyOptions,
     make_knee,
+    make_radiographs,
     map_files,
     prepared_atlas,
 )
@@ -19,15 +20,21 @@ from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.simulation.family import STORED_SHAPE
+from xr2mri_jax.simulation.graded import GRADES
 
 SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass
 class KneeFamilyConfig(tfds.core.BuilderConfig):
-    """Size of the volumes, number of knees in (train, validation, test), and the family's seed."""
+    """Size of the volumes, number of knees in (train, validation, test), and the family's seed.
+
+    With `pixels` there are no volumes: each knee gives one radiograph per grade, `pixels` high and
+    wide, framed and mirrored as for a grader.
+    """
 
     volume_shape: tuple[int, int, int] = (64, 128, 128)
+    pixels: int = 0
     knees: tuple[int, int, int] = (1000, 40, 60)
     seed: int = 0
 
@@ -48,11 +55,31 @@ class Builder(FilesBuilder):
             volume_shape=(16, 32, 32),
             knees=(4, 4, 4),
         ),
+        KneeFamilyConfig(
+            name="radiographs128",
+            description="2000 radiographs of 128 x 128 pixels, 400 of each grade",
+            pixels=128,
+            knees=(200, 16, 0),
+        ),
+        KneeFamilyConfig(
+            name="radiographs224",
+            description="2000 radiographs of 224 x 224 pixels, 400 of each grade",
+            pixels=224,
+            knees=(200, 16, 0),
+        ),
+        KneeFamilyConfig(
+            name="smoke_radiographs",
+            description="20 radiographs of 32 x 32 pixels, for tests",
+            pixels=32,
+            knees=(2, 2, 0),
+        ),
     ]
     OPTIONS = FamilyOptions
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder of label maps as --source=DIR."
 
     def _info(self) -> tfds.core.DatasetInfo:
+        if self.builder_config.pixels:
+            return self._radiographs(self.builder_config.pixels)
         d, h, w = self.builder_config.volume_shape
         features = tfds.features.FeaturesDict(
             {
@@ -69,6 +96,18 @@ class Builder(FilesBuilder):
         )
         return self.dataset_info_from_configs(features=features, disable_shuffling=False)
 
+    def _radiographs(self, pixels: int) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(
+            {
+                "xray": zipped((pixels, pixels, 1), np.uint16),
+                "side": tfds.features.Scalar(np.int32),
+                "kl": tfds.features.Scalar(np.int32),
+                "subject": tfds.features.Text(),
+                "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+            }
+        )
+        return self.dataset_info_from_configs(features=features, disable_shuffling=False)
+
     def plan(self, source: Path) -> Work:
         """Every knee of every split; what is measured in the maps is kept beside the dataset."""
         config = self.builder_config
@@ -76,11 +115,15 @@ class Builder(FilesBuilder):
         function = functools.partial(
             make_knee, kept, config.seed, config.volume_shape, config.knees[0]
         )
+        if config.pixels:
+            function = functools.partial(make_radiographs, kept, config.seed, config.pixels)
         tasks, first = {}, 0
         for split, count in zip(SPLITS, config.knees, strict=True):
-            tasks[split] = range(first, first + count)
+            if count:
+                tasks[split] = range(first, first + count)
             first += count
-        return Work(function, tasks, first, "knees")
+        each, what = (len(GRADES), "radiographs") if config.pixels else (1, "knees")
+        return Work(function, tasks, each * first, what)
 
     def write_report(self, path: Path, tally: Tally) -> str:
         """Writes a table of the knees that could not be drawn; returns it in short."""

@@ -13,7 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import read_volume
 from xr2mri_jax.phantom.landmarks import find_side
-from xr2mri_jax.simulation import atlas, family
+from xr2mri_jax.simulation import atlas, family, graded
 
 # Of the knees that are held out, see `family.draw_case`.
 STRANGE = 1.6
@@ -67,6 +67,22 @@ def make_knee(
         return [Outcome(key, None, "not_drawn", f"{type(error).__name__}: {error}")]
     cost = {"knee": time.perf_counter() - start}
     return [Outcome(key, example, cost=cost, worker=this_worker())]
+
+
+def make_radiographs(kept: Path, seed: int, pixels: int, index: int) -> list[Outcome]:
+    """The outcomes of knee `index` with each grade, under keys of its number and the grade."""
+    start = time.perf_counter()
+    key = f"knee_{index:07d}"
+    try:
+        examples = graded.draw_radiographs(_loaded(kept), seed, index, pixels)
+    except Exception as error:  # a knee that cannot be drawn is listed
+        reason = f"{type(error).__name__}: {error}"
+        return [Outcome(f"{key}_{kl}", None, "not_drawn", reason) for kl in graded.GRADES]
+    cost = {"radiograph": (time.perf_counter() - start) / len(examples)}
+    return [
+        Outcome(f"{key}_{example['kl']}", example, cost=cost, worker=this_worker())
+        for example in examples
+    ]
 
 
 _loaded = functools.lru_cache(maxsize=1)(atlas.load)

@@ -1,0 +1,83 @@
+"""Tests of radiographs with the signs of a grade, on an atlas made of balls and blocks."""
+
+import numpy as np
+import pytest
+from test_family import made_atlas
+
+from xr2mri_jax.simulation import graded, margins
+from xr2mri_jax.simulation.signs import Signs
+
+PIXEL = 1.0
+
+
+@pytest.fixture(scope="module")
+def bred():
+    return made_atlas()
+
+
+@pytest.fixture(scope="module")
+def taken(bred):
+    return graded.draw_radiographs(bred, 3, 5, 32)
+
+
+def test_every_grade_of_a_knee_has_a_framed_radiograph(taken):
+    assert [example["kl"] for example in taken] == [0, 1, 2, 3, 4]
+    assert {example["subject"] for example in taken} == {"family3_000005"}
+    for example in taken:
+        assert example["xray"].shape == (32, 32, 1) and example["xray"].dtype == np.uint16
+        assert np.ptp(example["xray"].astype(int)) > 60000
+        assert 2.0 < example["spacing"][0] == example["spacing"][1] < 4.0
+
+
+def test_the_same_number_gives_the_same_radiographs_and_another_number_others(bred, taken):
+    again, other = (graded.draw_radiographs(bred, 3, index, 32) for index in (5, 6))
+    for one, same, different in zip(taken, again, other, strict=True):
+        np.testing.assert_array_equal(one["xray"], same["xray"])
+        assert (one["xray"] != different["xray"]).any()
+
+
+def test_signs_grow_with_the_grade():
+    drawn = [
+        [Signs.draw(grade, np.random.default_rng(seed)) for seed in range(40)] for grade in range(5)
+    ]
+    left = [np.mean([signs.left.min() for signs in row]) for row in drawn]
+    longest = [
+        np.array([max(v.max() for v in signs.osteophytes.values()) for signs in row])
+        for row in drawn
+    ]
+    sclerosis = [np.mean([signs.sclerosis.max() for signs in row]) for row in drawn]
+    assert (np.diff(left) < 0).all() and (np.diff(sclerosis) > 0).all()
+    assert (np.diff([values.mean() for values in longest]) > 0).all()
+    assert longest[0].max() < 0.4 and longest[2].min() > 1.0
+
+
+def tibia():
+    """f32[8, 40, 60]: the distance in mm from a block below row 20, columns 10 to 49."""
+    rows, columns = np.meshgrid(np.arange(40.0), np.arange(60.0), indexing="ij")
+    outside = np.maximum(20 - rows, np.maximum(10 - columns, columns - 49)) - 0.5
+    return np.repeat(outside[None], 8, axis=0).astype(np.float32)
+
+
+def test_the_corners_of_a_block_are_found_on_both_sides():
+    outline = tibia()[0] < 0
+    assert margins.corner(outline, "tibia", 1, PIXEL) == (20, 49)
+    assert margins.corner(outline, "tibia", -1, PIXEL) == (20, 10)
+    assert margins.corner(outline[::-1], "femur", 1, PIXEL) == (19, 49)
+    assert margins.corner(outline & False, "tibia", 1, PIXEL) is None
+
+
+def test_a_lip_grows_at_its_corner_alone():
+    before, grown = tibia(), tibia()
+    margins.grow(grown, "tibia", np.array([5.0, 0.0]), (3.0, PIXEL), np.random.default_rng(1))
+    added = ((grown < 0) & (before >= 0)).any(axis=0)
+    rows, columns = np.nonzero(added)
+    assert columns.max() >= 52 and columns.min() > 40
+    assert rows.min() > 12 and rows.max() < 28
+    assert (grown <= before).all()
+
+
+def test_plates_thicken_the_bone_under_the_joint_on_their_side():
+    plates = margins.plates(tibia(), "tibia", np.array([2.0, 0.5]), PIXEL)
+    assert plates[20, 47] == pytest.approx(2.0, rel=0.02)
+    assert plates[20, 12] == pytest.approx(0.5, rel=0.05)
+    assert plates[30, 47] < 0.01

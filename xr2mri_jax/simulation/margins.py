@@ -1,0 +1,106 @@
+"""The margins of a projected joint: osteophytes at its corners, plates of bone along its line.
+
+A corner is found in the bone's silhouette, where its side meets its joint surface, because that is
+where a reader of the radiograph looks for an osteophyte.
+"""
+
+import numpy as np
+
+# How far from the joint surface the side of a bone is looked for, mm.
+_SIDE_MM = 14.0
+# A corner is where the silhouette first reaches this share of its half width.
+_CORNER = {"tibia": 0.93, "femur": 0.93}
+# Heights (mm) over which a lip thins, its depth along the beam, and its middle's deviation.
+_THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
+# Depth (mm) under the joint surface to which its plate reaches.
+_PLATE_MM = 2.5
+
+
+def grow(
+    distance: np.ndarray,
+    bone: str,
+    lengths: np.ndarray,
+    size_mm: tuple[float, float],
+    rng: np.random.Generator,
+) -> None:
+    """Grows a lip of bone at the medial and at the lateral margin, in place.
+
+    Args:
+      distance: f32[d, h, w] in mm, negative inside, in the beam's direction along d.
+      bone: "femur" or "tibia".
+      lengths: f64[2], of the medial and the lateral lip, mm; a lip of 0 changes nothing.
+      size_mm: of a voxel along d, and along h and w.
+      rng: of the lips' shapes.
+    """
+    slab, pixel = size_mm
+    outline = distance.min(axis=0) < 0
+    depth = (np.arange(distance.shape[0]) - (distance.shape[0] - 1) / 2) * slab
+    for side, length in zip((1, -1), lengths, strict=True):
+        thin, deep = rng.uniform(*_THIN_MM), rng.uniform(*_DEEP_MM)
+        rise, down = rng.normal(0.25, 0.25), rng.normal(0.8, 0.8)
+        envelope = np.exp(-0.5 * ((depth - rng.normal(0, _ASIDE_MM)) / deep) ** 2)
+        place = corner(outline, bone, side, pixel)
+        if place is None or length <= 0:
+            continue
+        away = 1.0 if bone == "tibia" else -1.0  # from the joint surface into the bone
+        rows, columns = (np.arange(n) for n in outline.shape)
+        height = away * (rows[:, None] - place[0]) * pixel - down
+        beyond = side * (columns[None, :] - place[1]) * pixel
+        rim = 1 / (1 + np.exp(-np.clip((beyond + 3.5) / 1.0, -30, 30)))
+        lip = length * rim * np.exp(-0.5 * ((height + rise * beyond) / thin) ** 2)
+        near = np.flatnonzero((lip > 0.02).any(axis=1)), np.flatnonzero((lip > 0.02).any(axis=0))
+        if not len(near[0]):
+            continue
+        box = tuple(slice(n[0], n[-1] + 1) for n in near)
+        distance[:, *box] -= (envelope[:, None, None] * lip[box]).astype(np.float32)
+
+
+def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int, int] | None:
+    """(row, column) where the joint surface meets the bone's side; None if it is not in the frame.
+
+    Args:
+      outline: bool[h, w], the bone's silhouette.
+      bone: "femur" or "tibia".
+      side: 1 for the medial (large w), -1 for the lateral one.
+      pixel: size of a pixel, mm.
+    """
+    rows = np.flatnonzero(outline.any(axis=1))
+    if not len(rows):
+        return None
+    upwards = bone == "femur"
+    ordered = outline[::-1] if upwards else outline
+    ordered = ordered if side > 0 else ordered[:, ::-1]
+    middle = outline.shape[1] // 2
+    start = int(np.argmax(ordered[:, middle + round(15 / pixel) :].any(axis=1)))
+    part = ordered[start : start + round(_SIDE_MM / pixel)]
+    if not part.any():
+        return None
+    last = np.where(part.any(axis=1), part.shape[1] - 1 - np.argmax(part[:, ::-1], axis=1), 0)
+    reach = middle + _CORNER[bone] * (last.max() - middle)
+    row = int(np.argmax(last >= reach))
+    column = int(last[row])
+    return (
+        len(outline) - 1 - (start + row) if upwards else start + row,
+        column if side > 0 else outline.shape[1] - 1 - column,
+    )
+
+
+def plates(distance: np.ndarray, bone: str, thickness: np.ndarray, pixel: float) -> np.ndarray:
+    """What the plates under the joint add to the thickness of cortical bone, f32[h, w] in mm.
+
+    Args:
+      distance: f32[d, h, w] in mm.
+      bone: "femur" or "tibia".
+      thickness: f64[2], of the medial and the lateral plate, mm.
+      pixel: size of a pixel along h and w, mm.
+    """
+    outline = distance.min(axis=0) < 0
+    height, width = outline.shape
+    ordered = outline[::-1] if bone == "femur" else outline
+    surface = np.where(ordered.any(axis=0), np.argmax(ordered, axis=0), -height)
+    rows = np.arange(height)[::-1] if bone == "femur" else np.arange(height)
+    under = (rows[:, None] - surface[None, :]) * pixel
+    share = 1 / (1 + np.exp(-(np.arange(width) - (width - 1) / 2) * pixel / 3.0))
+    amount = thickness[0] * share + thickness[1] * (1 - share)
+    strength = 1.0 if bone == "tibia" else 0.5
+    return (strength * amount * np.exp(-0.5 * (under / _PLATE_MM) ** 2)).astype(np.float32)

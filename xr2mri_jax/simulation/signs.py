@@ -1,0 +1,51 @@
+"""Radiographic signs of osteoarthritis by grade: joint spaces, osteophytes, sclerosis."""
+
+import dataclasses
+
+import numpy as np
+
+# By Kellgren-Lawrence grade 0 to 4, between which a continuous severity interpolates: the remaining
+# share of the narrower joint space, an osteophyte's length and the bone added under a plateau, mm.
+_LEFT = (1.0, 0.96, 0.84, 0.52, 0.12)
+_OSTEOPHYTE_MM = (0.0, 0.5, 1.5, 2.5, 4.0)
+_SCLEROSIS_MM = (0.0, 0.1, 0.5, 1.1, 1.8)
+# How much a knee's severity departs from its grade, and the share of knees worn medially.
+_WITHIN, _MEDIAL = 0.35, 0.75
+# From this severity on at least one osteophyte has the usual length: that makes grade 2.
+_DEFINITE = 1.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Signs:
+    """What a grade changes in one knee; pairs are (medial, lateral).
+
+    Attributes:
+      left: f64[2], remaining shares of the joint spaces.
+      osteophytes: by "femur" and "tibia" f64[2], lengths in mm.
+      sclerosis: f64[2], thickness in mm that the bone under the joint gains.
+    """
+
+    left: np.ndarray
+    osteophytes: dict[str, np.ndarray]
+    sclerosis: np.ndarray
+
+    @classmethod
+    def draw(cls, grade: int, rng: np.random.Generator) -> "Signs":
+        """Draws the signs of a grade, 0 to 4."""
+        severity = float(np.clip(grade + rng.uniform(-_WITHIN, _WITHIN), 0.0, 4.0))
+        worn = 0 if rng.random() < _MEDIAL else 1
+        left = np.empty(2)
+        left[worn] = _at(severity, _LEFT) * np.exp(rng.normal(0, 0.09))
+        left[1 - worn] = 1 - 0.2 * (1 - left[worn]) + rng.normal(0, 0.06)
+        usual = _at(severity, _OSTEOPHYTE_MM)
+        share = rng.uniform(0.0, 1.6, (2, 2)) * np.where(np.arange(2) == worn, 1.0, 0.8)
+        if severity >= _DEFINITE:
+            share[rng.integers(2), rng.integers(2)] = rng.uniform(1.0, 1.8)
+        lengths = usual * share
+        added = _at(severity, _SCLEROSIS_MM) * rng.uniform(0.2, 1.8)
+        sclerosis = np.where(np.arange(2) == worn, added, added * rng.uniform(0.0, 0.6))
+        return cls(left, {"femur": lengths[0], "tibia": lengths[1]}, sclerosis)
+
+
+def _at(severity: float, values: tuple[float, ...]) -> float:
+    return float(np.interp(severity, range(len(values)), values))
