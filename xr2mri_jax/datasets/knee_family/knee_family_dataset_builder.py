@@ -57,21 +57,21 @@ class Builder(FilesBuilder):
         ),
         KneeFamilyConfig(
             name="radiographs128",
-            description="2000 radiographs of 128 x 128 pixels, 400 of each grade",
+            description="450 radiographs of 128 x 128 pixels, 90 of each grade",
             pixels=128,
-            knees=(200, 16, 0),
+            knees=(90, 6, 0),
         ),
         KneeFamilyConfig(
             name="radiographs224",
-            description="2000 radiographs of 224 x 224 pixels, 400 of each grade",
+            description="450 radiographs of 224 x 224 pixels, 90 of each grade",
             pixels=224,
-            knees=(200, 16, 0),
+            knees=(90, 6, 0),
         ),
         KneeFamilyConfig(
             name="smoke_radiographs",
-            description="20 radiographs of 32 x 32 pixels, for tests",
+            description="10 radiographs of 32 x 32 pixels, for tests",
             pixels=32,
-            knees=(2, 2, 0),
+            knees=(1, 1, 0),
         ),
     ]
     OPTIONS = FamilyOptions
