@@ -121,10 +121,11 @@ def _phantoms(config: ml_collections.ConfigDict) -> None:
         gamma=0.5,
         contrast=0.4,
         brightness=0.1,
-        noise=0.05,
-        blur=0.6,
+        noise=0.08,
+        blur=0.8,
+        erase=0.1,
     )
-    config.update(steps=480, log_every=16, eval_every=80, checkpoint_every=80)
+    config.update(steps=320, log_every=10, eval_every=40, checkpoint_every=40)
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:

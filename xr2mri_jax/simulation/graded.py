@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from skimage.transform import resize
 
 from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, PLATEAU_MM, SIDES
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
@@ -25,8 +24,6 @@ BONES = ("femur", "patella", "tibia", "fibula")
 # Depth of a slab, and how many: 144 mm along the beam.
 _SLAB_MM, _SLABS = 3.0, 48
 _SOFT_MM = 0.8  # over which a surface is blurred
-# Pixels of the grid on which bones are projected, and of the film with trabeculae and noise.
-_COARSE, _FILM = 128, 224
 # Deviation of a frame's width, relative, and of the joint's row.
 _WIDTH, _ROW = 0.05, 0.025
 # Brings the joint line, found as in real crops, to the middle and to the horizontal: mm, degrees.
@@ -52,7 +49,7 @@ class Frame:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Frame":
         """Draws a frame as real crops differ."""
-        wide = 0.97 * PLATEAU_MM / LINE_SHARE * float(np.exp(rng.normal(0, _WIDTH)))
+        wide = PLATEAU_MM / LINE_SHARE * float(np.exp(rng.normal(0, _WIDTH)))
         down = -wide * (CENTRE_ROW - 0.5 + rng.normal(0, _ROW)) + _DOWN_MM
         right = rng.normal(_RIGHT_MM, 1.5)
         return cls(wide, (0.0, down, right), float(np.deg2rad(rng.normal(_TURN, 2.5))))
@@ -83,9 +80,8 @@ def draw_radiographs(atlas: Atlas, seed: int, index: int, pixels: int) -> list[d
     examples = []
     for grade in GRADES:
         frame = Frame.draw(rng)
-        path = _path(atlas, bones, drawn, Signs.draw(grade, rng), frame, rng)
-        film = developed(path, frame.wide_mm / _FILM, rng)
-        xray = np.clip(resize(film, (pixels, pixels), order=1, anti_aliasing=True), 0, 1)
+        path = _path(atlas, bones, drawn, Signs.draw(grade, rng), frame, pixels, rng)
+        xray = developed(path, frame.wide_mm / pixels, rng)
         examples.append(
             {
                 "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],
@@ -115,7 +111,7 @@ def developed(path: np.ndarray, pixel_mm: float, rng: np.random.Generator) -> np
     image = framing.scaled(image, rng.uniform(0.2, 2.0), rng.uniform(98, 99.9))
     if rng.random() < 0.9:
         image = framing.equalised(image, rng)
-    return framing.scaled(image ** float(np.exp(rng.normal(-0.15, 0.25)))).astype(np.float32)
+    return framing.scaled(image ** float(np.exp(rng.normal(0, 0.25)))).astype(np.float32)
 
 
 def _path(
@@ -124,40 +120,31 @@ def _path(
     drawn: dict[str, np.ndarray],
     signs: Signs,
     frame: Frame,
+    pixels: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Line integrals f32[_FILM, _FILM] of a knee with its signs, in a drawn pose."""
+    """Line integrals f32[pixels, pixels] of a knee with its signs, in a drawn pose."""
     zoom = family.zoom_of(bones["tibia"])
     matrix, offset = frame.backward(zoom)
     beam, seen = _posed(bones, drawn, signs, zoom, rng)
-    pixels = _COARSE
     shape, extent = (_SLABS, pixels, pixels), (_SLABS * _SLAB_MM, frame.wide_mm, frame.wide_mm)
     pixel = frame.wide_mm / pixels
-    density, cortex = rng.uniform(0.9, 1.8), rng.uniform(0.15, 0.55)
-    plate, hard = rng.uniform(0.2, 1.1), attenuation_table()[CODES["cortical_bone"]]
+    density, cortex = rng.uniform(0.8, 1.8), rng.uniform(0.2, 0.8)
+    plate = rng.uniform(0.1, 0.7)
     total, spongy = np.zeros(shape[1:], np.float32), np.zeros(shape[1:], np.float32)
     for name in BONES:
         first, shift = poses.chained(seen[name], (beam @ matrix, beam @ offset))
         distance = near_surface(bones[name], first, shift, shape, 8.0, extent) / zoom
         shell = _shell(cortex, pixels, frame)
         if name in signs.osteophytes:
-            lengths = signs.osteophytes[name]
-            total += hard * margins.ridges(distance, name, lengths, pixel, rng)
-            margins.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
+            margins.grow(distance, name, signs.osteophytes[name], (_SLAB_MM, pixel), rng)
             shell = shell + margins.plates(distance, name, plate + signs.sclerosis, pixel)
         bone, marrow = _integrals(distance, density, shell, pixels, frame)
         share = rng.uniform(0.3, 1.0) if name == "patella" else 1.0
         total += share * bone
         spongy += share * marrow
     flesh = _flesh(atlas.path[int(rng.integers(len(atlas.path)))], matrix, offset, pixels, pixel)
-    total += rng.uniform(0.75, 1.25) * flesh
-    total, spongy = (zoomed(image, _FILM / pixels) for image in (total, spongy))
-    return total + texture(spongy, density, rng, _TRABECULAE)
-
-
-def zoomed(image: np.ndarray, factor: float) -> np.ndarray:
-    """f32[h, w] -> f32[factor h, factor w] by cubic splines; the edges of both agree."""
-    return ndimage.zoom(image, factor, order=3, mode="nearest", grid_mode=True)
+    return total + rng.uniform(0.75, 1.25) * flesh + texture(spongy, density, rng, _TRABECULAE)
 
 
 def _posed(

@@ -11,13 +11,9 @@ _SIDE_MM = 14.0
 # A corner is where the silhouette first reaches this share of its half width.
 _CORNER = {"tibia": 0.93, "femur": 0.93}
 # Heights (mm) over which a lip thins, its depth along the beam, and its middle's deviation.
-_THIN_MM, _DEEP_MM, _ASIDE_MM = (0.9, 2.8), (7.0, 18.0), 6.0
-# A ridge around a joint surface, seen from the front: how far it reaches along the bone's side, how
-# far inside of the side it lies, and its width, mm; its thickness over the lip's length.
-_REACH_MM = {"femur": (8.0, 32.0), "tibia": (2.0, 9.0)}
-_INSET_MM, _WIDE_MM, _THICK = (0.5, 6.0), (0.8, 2.2), (0.5, 2.5)
+_THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
 # Depth (mm) under the joint surface to which its plate reaches.
-_PLATE_MM = 3.5
+_PLATE_MM = 2.5
 
 
 def grow(
@@ -41,7 +37,7 @@ def grow(
     depth = (np.arange(distance.shape[0]) - (distance.shape[0] - 1) / 2) * slab
     for side, length in zip((1, -1), lengths, strict=True):
         thin, deep = rng.uniform(*_THIN_MM), rng.uniform(*_DEEP_MM)
-        rise, down = rng.normal(0.25, 0.3), rng.normal(1.0, 1.2)
+        rise, down = rng.normal(0.25, 0.25), rng.normal(0.8, 0.8)
         envelope = np.exp(-0.5 * ((depth - rng.normal(0, _ASIDE_MM)) / deep) ** 2)
         place = corner(outline, bone, side, pixel)
         if place is None or length <= 0:
@@ -50,50 +46,13 @@ def grow(
         rows, columns = (np.arange(n) for n in outline.shape)
         height = away * (rows[:, None] - place[0]) * pixel - down
         beyond = side * (columns[None, :] - place[1]) * pixel
-        rim = _soft_step(beyond + 3.5, 1.0)
+        rim = 1 / (1 + np.exp(-np.clip((beyond + 3.5) / 1.0, -30, 30)))
         lip = length * rim * np.exp(-0.5 * ((height + rise * beyond) / thin) ** 2)
         near = np.flatnonzero((lip > 0.02).any(axis=1)), np.flatnonzero((lip > 0.02).any(axis=0))
         if not len(near[0]):
             continue
         box = tuple(slice(n[0], n[-1] + 1) for n in near)
         distance[:, *box] -= (envelope[:, None, None] * lip[box]).astype(np.float32)
-
-
-def ridges(
-    distance: np.ndarray, bone: str, lengths: np.ndarray, pixel: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Ridges of bone in front of and behind the sides of the joint: f32[h, w], mm along the beam.
-
-    In real radiographs of grades 2 and 4 these bright bands along the condyles are what differs
-    most from grade 0.
-
-    Args:
-      distance, bone: as for `grow`.
-      lengths: f64[2], of the medial and the lateral lip that belongs to the ridge, mm.
-      pixel: size of a pixel along h and w, mm.
-      rng: of the ridges' places and sizes.
-    """
-    outline = distance.min(axis=0) < 0
-    rows, columns = (np.arange(n) for n in outline.shape)
-    total = np.zeros(outline.shape, np.float32)
-    for side, length in zip((1, -1), lengths, strict=True):
-        reach, inset = rng.uniform(*_REACH_MM[bone]), rng.uniform(*_INSET_MM)
-        wide, thick = rng.uniform(*_WIDE_MM), length * rng.uniform(*_THICK)
-        place = corner(outline, bone, side, pixel)
-        if place is None:
-            continue
-        first = np.argmax(outline[:, ::-side], axis=1)
-        edge = len(columns) - 1 - first if side > 0 else first
-        inside = side * (edge[:, None] - columns[None, :]) * pixel - inset
-        along = (1.0 if bone == "tibia" else -1.0) * (rows - place[0]) * pixel
-        share = _soft_step(along + 1.0, 1.0) * _soft_step(reach - along, 2.0)
-        share = share * outline.any(axis=1)
-        total += (thick * share[:, None] * np.exp(-0.5 * (inside / wide) ** 2)).astype(np.float32)
-    return total
-
-
-def _soft_step(mm: np.ndarray, over_mm: float) -> np.ndarray:
-    return 1 / (1 + np.exp(-np.clip(mm / over_mm, -30, 30)))
 
 
 def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int, int] | None:
@@ -141,7 +100,7 @@ def plates(distance: np.ndarray, bone: str, thickness: np.ndarray, pixel: float)
     surface = np.where(ordered.any(axis=0), np.argmax(ordered, axis=0), -height)
     rows = np.arange(height)[::-1] if bone == "femur" else np.arange(height)
     under = (rows[:, None] - surface[None, :]) * pixel
-    share = _soft_step((np.arange(width) - (width - 1) / 2) * pixel, 3.0)
+    share = 1 / (1 + np.exp(-(np.arange(width) - (width - 1) / 2) * pixel / 3.0))
     amount = thickness[0] * share + thickness[1] * (1 - share)
-    strength = 1.0 if bone == "tibia" else 0.4
+    strength = 1.0 if bone == "tibia" else 0.5
     return (strength * amount * np.exp(-0.5 * (under / _PLATE_MM) ** 2)).astype(np.float32)

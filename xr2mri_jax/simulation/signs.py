@@ -6,12 +6,11 @@ import numpy as np
 
 # By Kellgren-Lawrence grade 0 to 4, between which a continuous severity interpolates: the remaining
 # share of the narrower joint space, an osteophyte's length and the bone added under a plateau, mm.
-_LEFT = (1.0, 1.0, 0.96, 0.55, 0.12)
-_OSTEOPHYTE_MM = (0.0, 0.6, 1.9, 2.8, 4.0)
-_SCLEROSIS_MM = (0.0, 0.1, 0.4, 1.1, 1.8)
+_LEFT = (1.0, 0.96, 0.84, 0.52, 0.12)
+_OSTEOPHYTE_MM = (0.0, 0.5, 1.5, 2.5, 4.0)
+_SCLEROSIS_MM = (0.0, 0.1, 0.5, 1.1, 1.8)
 # How much a knee's severity departs from its grade, and the share of knees worn medially.
 _WITHIN, _MEDIAL = 0.35, 0.75
-# In real radiographs the joint space of grade 2 is hardly narrower than that of grade 0.
 # From this severity on at least one osteophyte has the usual length: that makes grade 2.
 _DEFINITE = 1.5
 
@@ -36,7 +35,7 @@ class Signs:
         severity = float(np.clip(grade + rng.uniform(-_WITHIN, _WITHIN), 0.0, 4.0))
         worn = 0 if rng.random() < _MEDIAL else 1
         left = np.empty(2)
-        left[worn] = _at(severity, _LEFT) * np.exp(rng.normal(0, 0.12))
+        left[worn] = _at(severity, _LEFT) * np.exp(rng.normal(0, 0.09))
         left[1 - worn] = 1 - 0.2 * (1 - left[worn]) + rng.normal(0, 0.06)
         usual = _at(severity, _OSTEOPHYTE_MM)
         share = rng.uniform(0.0, 1.6, (2, 2)) * np.where(np.arange(2) == worn, 1.0, 0.8)

@@ -57,15 +57,15 @@ class Builder(FilesBuilder):
         ),
         KneeFamilyConfig(
             name="radiographs128",
-            description="450 radiographs of 128 x 128 pixels, 90 of each grade",
+            description="1000 radiographs of 128 x 128 pixels, 200 of each grade",
             pixels=128,
-            knees=(90, 6, 0),
+            knees=(200, 16, 0),
         ),
         KneeFamilyConfig(
             name="radiographs224",
-            description="450 radiographs of 224 x 224 pixels, 90 of each grade",
+            description="1000 radiographs of 224 x 224 pixels, 200 of each grade",
             pixels=224,
-            knees=(90, 6, 0),
+            knees=(200, 16, 0),
         ),
         KneeFamilyConfig(
             name="smoke_radiographs",
