@@ -24,8 +24,8 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
                    as compared, with another network
     phantom        simulated knees of 128 pixels
     phantoms       grades 0 to 4 with an ordinal head, on simulated radiographs alone
-                   (knee_family/radiographs128, framed as real ones), strong augmentation, for use
-                   on real radiographs
+                   (knee_family/radiographs128, framed as real ones) with strong augmentation; on
+                   real radiographs: docs/results.md, "Phantoms alone"
     smoke          a few steps on 32 pixels, for tests
 """
 
