@@ -83,8 +83,13 @@ def population() -> Population:
     return read(json.loads(text))
 
 
-def read(table: dict) -> Population:
-    """Statistics from the content of `population.json`."""
+def read(table: dict, kept: float = _KEPT) -> Population:
+    """Statistics from the content of `population.json`.
+
+    Args:
+      table: the content.
+      kept: share of every measured correlation that is kept, 0 to 1.
+    """
     names = tuple(table["names"])
     places = {
         bone: Places(*(np.array(table["places"][bone][key]) for key in ("points", "normals")))
@@ -99,7 +104,7 @@ def read(table: dict) -> Population:
         index = np.flatnonzero([name.startswith(f"{bone}.") for name in names])
         apart = np.linalg.norm(places[bone].points[:, None] - places[bone].points[None], axis=-1)
         rest[np.ix_(index, index)] = np.exp(-0.5 * (apart / _NEAR_MM) ** 2)
-    values, vectors = np.linalg.eigh(_KEPT * correlation + (1 - _KEPT) * rest)
+    values, vectors = np.linalg.eigh(kept * correlation + (1 - kept) * rest)
     factor = vectors * np.sqrt(np.maximum(values, 0.0))
     factor /= np.linalg.norm(factor, axis=1, keepdims=True)
     deviation = np.array(table["deviation"])

@@ -1,4 +1,4 @@
-"""Tests of what a perfect frontal view tells, on ellipsoids: of their width all, of depth nothing."""
+"""Tests of what a perfect frontal view tells: of ellipsoids the whole width and no depth."""
 
 import numpy as np
 import pytest

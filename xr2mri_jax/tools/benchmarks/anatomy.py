@@ -128,6 +128,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def found_surfaces(pair: Pair) -> dict[str, Surface]:
+    """The surfaces of a map; the error names its file."""
     try:
         return find_surfaces(read_knee(pair.labels, pair.side).volume, pair.side)
     except InputError as error:

@@ -1,7 +1,7 @@
 """How much of a knee's bone shape one perfect frontal radiograph could tell, on measured knees."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +35,8 @@ from xr2mri_jax.tools.frontal.samples import (
 
 KNEES = 240  # drawn of every family
 MEAN, FAMILY = "mean of the other knees", "mean of the drawn knees"
+# Drawn knees whose statistics include the knee that is predicted: more than can be known of it.
+INCLUDED = "both, itself included"
 
 
 class Row(NamedTuple):
@@ -55,19 +57,21 @@ def rows(reference: Reference) -> list[Row]:
     def view(kind: str, which: str) -> Features:
         return lambda one: getattr(one, kind)[which]
 
-    outline, thickness = "outlines", "thicknesses"
+    outline, thickness = view("outlines", FILM), view("thicknesses", FILM)
     return [
         Row("own size", OTHERS, lambda one: np.array(one.size_mm)),
-        Row("outline, pose of a film", OTHERS, view(outline, FILM)),
-        Row("outline, pose of a film", DRAWN, view(outline, FILM)),
-        Row("outline, pose of a film", BOTH, view(outline, FILM), True),
-        Row("outline, pose of the scan", BOTH, view(outline, SCAN)),
-        Row("outline, pose known", BOTH, view(outline, ALIGNED)),
-        Row("thickness, pose of a film", OTHERS, view(thickness, FILM)),
-        Row("thickness, pose of a film", BOTH, view(thickness, FILM), True),
-        Row("thickness, pose of the scan", BOTH, view(thickness, SCAN)),
-        Row("thickness, pose known", BOTH, view(thickness, ALIGNED)),
+        Row("outline, pose of a film", OTHERS, outline),
+        Row("outline, pose of a film", DRAWN, outline),
+        Row("outline, pose of a film", BOTH, outline, True),
+        Row("outline, pose of the scan", BOTH, view("outlines", SCAN)),
+        Row("outline, pose known", BOTH, view("outlines", ALIGNED)),
+        Row("thickness, pose of a film", OTHERS, thickness),
+        Row("thickness, pose of a film", BOTH, thickness, True),
+        Row("thickness, pose of the scan", BOTH, view("thicknesses", SCAN)),
+        Row("thickness, pose known", BOTH, view("thicknesses", ALIGNED)),
         Row("the shape itself", BOTH, whole, True),
+        Row("outline, pose of a film", INCLUDED, outline),
+        Row("thickness, pose of a film", INCLUDED, thickness),
     ]
 
 
@@ -80,9 +84,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
       knees: how many are drawn of every family, 2 or more.
 
     Returns:
-      The report, JSON-able: measured, predicted, drawn (numbers of knees), and rows, each with
-      seen, known, offset_mm (mean offset by bone), open and closed (see `scores.summary`) and
-      retrieval (None where it was not measured).
+      The report, see `report`.
 
     Raises:
       InputError: no folder, or a map that cannot be used.
@@ -96,15 +98,12 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
         bred = atlas.load(prepared_atlas(files, Path(folder)))
     reference = Reference(drawn_knee(draw_knee(bred, Means())))
     departures = _departures(bred, pairs, true, files[0])
-    drawn = [
-        list(tqdm(
-            families.drawn(
-                bred, families.left_out(departures, len(pairs), fold), reference, range(knees), fold
-            ),
-            desc=f"family {fold + 1} of {families.FOLDS}", total=knees, unit="knee", mininterval=1,
-        ))
-        for fold in range(families.FOLDS)
-    ]  # fmt: skip
+    drawn = []
+    for fold in range(families.FOLDS + 1):  # no knee is in the last fold
+        population = families.left_out(departures, len(pairs), fold)
+        made = families.drawn(bred, population, reference, range(knees), fold)
+        bar = f"family {fold + 1} of {families.FOLDS + 1}"
+        drawn.append(list(tqdm(made, desc=bar, total=knees, unit="knee", mininterval=1)))
 
     def sample(i: int) -> Sample:
         return reference.sample(true_knee(true[i]), np.random.default_rng([families.SEED, i]))
@@ -120,34 +119,52 @@ def report(
     pairs: Sequence[Pair],
     true: Sequence[Knee],
 ) -> dict[str, Any]:
-    """The report from samples; only pairs with a radiograph are predicted for it."""
-    ceiling = Ceiling(reference, measured, drawn, families.fold_of)
-    count = sum(pair.xray is not None for pair in pairs)  # they come first
-    subjects = [pair.subject for pair in pairs[:count]]
-    targets = scores.targets(true[:count])
-    of_mean = None
-    made = []
-    sources: list[tuple[str, str, bool, Callable[[], Predicted]]] = [
-        (MEAN, OTHERS, False, ceiling.mean), (FAMILY, DRAWN, False, ceiling.family_mean),
-        *((row.seen, row.known, row.retrieval,
-           lambda row=row: ceiling.seen(row.features, row.known)) for row in rows(reference)),
-    ]  # fmt: skip
-    for seen, known, looked_up, predict in sources:
-        found = predict()
+    """The report from samples.
+
+    Args:
+      reference: on which all knees were laid.
+      measured: n knees.
+      drawn: families.FOLDS families, and one whose statistics leave nothing out.
+      pairs: of the measured knees; those with a radiograph, which come first, are reported.
+      true: the measured knees.
+
+    Returns:
+      JSON-able: measured, predicted (numbers of knees), drawn (of every family), subjects, and
+      rows: seen, known, offset_mm (by bone), open and closed (see `scores.summary`), values (ASSD
+      by protocol and bone) and retrieval (None where it was not measured).
+    """
+    ceiling = Ceiling(reference, measured, drawn[:-1], families.fold_of)
+    included = Ceiling(reference, measured, drawn[-1:], lambda _: 0)
+    subjects = [pair.subject for pair in pairs if pair.xray is not None]
+    targets = scores.targets(true[: len(subjects)])
+    of_mean = scores.distances(ceiling.mean(), targets)
+
+    def measure(seen: str, known: str, found: Predicted, looked_up: bool) -> dict[str, Any]:
         distances = scores.distances(found, targets)
-        of_mean = of_mean or distances
-        made.append({
+        offset = {name: float(x[: len(subjects)].mean()) for name, x in found.offset_mm.items()}
+        return {
             "seen": seen,
             "known": known,
-            "offset_mm": {bone: float(x[:count].mean()) for bone, x in found.offset_mm.items()},
+            "offset_mm": offset,
             **scores.summary(distances, of_mean, subjects),
             "values": {p: {b: x.tolist() for b, x in d.items()} for p, d in distances.items()},
-            "retrieval": scores.retrieved(found, targets, subjects)
-            if looked_up else None,
-        })  # fmt: skip
+            "retrieval": scores.retrieved(found, targets, subjects) if looked_up else None,
+        }
+
+    made = [
+        measure(MEAN, OTHERS, ceiling.mean(), False),
+        measure(FAMILY, DRAWN, ceiling.family_mean(), False),
+    ]
+    for row in rows(reference):
+        found = (
+            included.seen(row.features, BOTH)
+            if row.known == INCLUDED
+            else ceiling.seen(row.features, row.known)
+        )
+        made.append(measure(row.seen, row.known, found, row.retrieval))
     return {
         "measured": len(pairs),
-        "predicted": count,
+        "predicted": len(subjects),
         "drawn": [len(family) for family in drawn],
         "subjects": subjects,
         "rows": made,
@@ -182,10 +199,11 @@ def table(report: Mapping[str, Any]) -> str:
     for row in report["rows"]:
         cells = [_cell(row[protocol][bone]) for protocol, bone in columns]
         looked = row["retrieval"]
-        cells += (
-            ["", ""] if looked is None
-            else [f"{looked['top1'] * looked['n']:.0f} of {looked['n']}", f"{looked['mean_rank']:.1f}"]
-        )  # fmt: skip
+        if looked is None:
+            cells += ["", ""]
+        else:
+            first = round(looked["top1"] * looked["n"])
+            cells += [f"{first} of {looked['n']}", f"{looked['mean_rank']:.1f}"]
         lines.append(f"| {row['seen']} | {row['known']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -55,7 +55,7 @@ class Ceiling:
     def family_mean(self) -> Predicted:
         """The mean of the drawn knees."""
         means = [
-            {name: np.mean([one.shapes[name] for one in family], axis=0, dtype=np.float64)
+            {name: np.mean([one.shapes[name].astype(float) for one in family], axis=0)
              for name in self._names}
             for family in self._families
         ]  # fmt: skip
@@ -103,7 +103,8 @@ class Ceiling:
             offset_mm[name] = errors[np.arange(count), chosen[name]]
 
         def bone(i: int, name: str) -> Bone:
-            shapes = _stacked([self._measured[j] for j in others[i]], lambda x: x.shapes[name])
+            own = [self._measured[int(j)] for j in others[i]]
+            shapes = _stacked(own, lambda one: one.shapes[name])
             family = self._families[self._number[i]] if known != OTHERS else []
             drawn = [one.shapes[name] for one in family]
             left = departures(shapes, np.reshape(drawn, (-1, shapes.shape[1])))

@@ -25,7 +25,7 @@ def left_out(departures: Departures, knees: int, fold: int) -> population.Popula
     Args:
       departures: of the knees, and of others that no fold leaves out after them.
       knees: how many are divided into folds.
-      fold: 0 to FOLDS - 1.
+      fold: 0 to FOLDS - 1; FOLDS leaves nothing out.
     """
     count = len(departures.columns["size.femur"])
     kept = [i for i in range(count) if i >= knees or fold_of(i) != fold]

@@ -1,6 +1,7 @@
 """Distance maps laid on a reference by a similarity, in two and in three dimensions."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage, optimize
@@ -81,7 +82,9 @@ def placed(distances: Distances, points: np.ndarray) -> Place:
     return Place.of(found.x, axes)
 
 
-def _slopes(off, values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _slopes(
+    off: Callable[[np.ndarray], np.ndarray], values: np.ndarray, scale: np.ndarray
+) -> np.ndarray:
     steps = np.diag(0.1 * scale)
     return np.stack(
         [(off(values + step) - off(values - step)) / (2 * step.sum()) for step in steps], axis=1

@@ -17,8 +17,8 @@ def departures(own: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 def mixtures(own: np.ndarray, drawn: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """How to mix known knees into one of which only features are seen.
 
-    The values of the knee are predicted as the mean of `own` plus the mixture of `departures`: ridge
-    regression from features to values, in its dual form.
+    The values of the knee are predicted as the mean of `own` plus the mixture of `departures`. This
+    is ridge regression from features to values, in its dual form.
 
     Args:
       own: f[k, m], features in mm of knees like the one that is seen, whose mean is the start.

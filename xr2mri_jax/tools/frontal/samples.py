@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from xr2mri_jax.evaluation.real_pairs.knee import Knee
 from xr2mri_jax.evaluation.real_pairs.mean_shape import bone_of, signed_distances
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES
-from xr2mri_jax.evaluation.real_pairs.knee import Knee
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
 from xr2mri_jax.simulation import family, framing
 from xr2mri_jax.simulation.atlas import LIMIT_MM, near_surface
@@ -39,8 +39,7 @@ class Sample:
       shapes: by bone f16[n], mm: distances laid on the reference by a similarity in space, at the
         voxels of `Reference.near`.
       outlines, thicknesses: by view f32[n], both bones' features one after the other.
-      size_mm: width of a plateau that is as much wider than the usual one as the last bone is larger
-        than the reference's.
+      size_mm: PLATEAU_MM times the size of the last bone relative to the reference's.
     """
 
     shapes: Mapping[str, np.ndarray]

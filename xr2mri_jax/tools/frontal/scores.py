@@ -11,7 +11,7 @@ from xr2mri_jax.evaluation.real_pairs.compare import Target, compare, surface_sc
 from xr2mri_jax.evaluation.real_pairs.knee import Bone, Knee
 from xr2mri_jax.evaluation.real_pairs.knees import in_threads
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, OPEN, PROTOCOLS, SURFACE_POINTS
-from xr2mri_jax.metrics.alignment import align
+from xr2mri_jax.metrics.alignment import Similarity, align
 from xr2mri_jax.tools.frontal.ceiling import Predicted
 
 ALIGNMENT = "similarity"  # neither size nor place is predicted
@@ -47,7 +47,7 @@ def distances(found: Predicted, true: Sequence[dict[str, Target]]) -> Distances:
 def retrieved(
     found: Predicted, true: Sequence[dict[str, Target]], subjects: list[str]
 ) -> dict[str, Any]:
-    """Whether a prediction resembles its own knee most, open surfaces; see `real_pairs.retrieval`."""
+    """Rank of the own knee among all, open surfaces; see `real_pairs.retrieval`."""
 
     count = len(true)
     bones = [{bone: found.bone(i, bone) for bone in BONES} for i in range(count)]
@@ -64,7 +64,7 @@ def retrieved(
 def _open(bone: Bone, target: Target) -> float:
     """The ASSD alone, as `compare` has it."""
     fixed, field = target.bone.surface, target.field
-    laid = None
+    laid = Similarity()
     for scale in (False, True):
         laid = align(bone.surface, fixed, field, bone.known, scale, laid, _LAID)
     return surface_scores(bone.surface, fixed, field, bone.known, laid, SURFACE_POINTS).assd

@@ -1,4 +1,4 @@
-"""What a perfect frontal view shows of one bone: its outline, and how thick it is along the beam."""
+"""What a perfect frontal view shows of one bone: its outline and its thickness along the beam."""
 
 import dataclasses
 
@@ -79,7 +79,7 @@ class Frame:
         self._points = points[(np.abs(points) < INNER_MM).all(axis=1)]
 
     def features(self, seen: View) -> tuple[np.ndarray, np.ndarray]:
-        """Outline f32[n] mm at the band's pixels and thickness f32[m] mm at all, both normalised."""
+        """Outline f32[n] at the band's pixels and thickness f32[m] at all, mm, both normalised."""
         place = placed(seen.outline, self._points)
         outline = seen.outline.at(place(self._pixels[self._band])) / place.scale
         thickness = dataclasses.replace(seen.outline, array=seen.thickness)
