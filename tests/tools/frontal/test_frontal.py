@@ -67,10 +67,22 @@ def test_an_outline_tells_width_and_nothing_of_depth_but_thickness_tells_both(re
         np.testing.assert_allclose(reach / reach[2], true / true[2], rtol=0.015)
 
 
-def test_the_other_knees_alone_can_be_mixed_too(reference):
+def test_the_other_knees_alone_can_be_mixed_too_and_by_what_somebody_read(reference):
     measured = samples(reference, 2, (0.88, 0.95, 1.03, 1.11))
     ceiling = Ceiling(reference, measured, [], lambda _: 0)
     assert share_left(ceiling, "outlines", OTHERS) < 0.35
+
+    def outline(one):
+        return one.outlines[SCAN]
+
+    read = {i: outline(one) + 0.3 for i, one in enumerate(measured)}  # all off by the same
+    exact, found = ceiling.seen(outline, OTHERS), ceiling.seen(outline, OTHERS, read)
+    np.testing.assert_allclose(found.offset_mm["femur"], exact.offset_mm["femur"], atol=1e-6)
+    swapped = ceiling.seen(outline, OTHERS, {i: read[3 - i] for i in read})
+    assert swapped.offset_mm["femur"].mean() > 0.9 * ceiling.mean().offset_mm["femur"].mean()
+    nothing = ceiling.seen(outline, OTHERS, {0: read[0], 1: read[1]})
+    mean = ceiling.mean().offset_mm["femur"]
+    np.testing.assert_allclose(nothing.offset_mm["femur"][2:], mean[2:])
 
 
 def test_a_bone_is_placed_by_a_similarity(reference):
@@ -99,7 +111,7 @@ def test_a_mixture_reproduces_a_linear_relation_and_shrinks_with_its_strength():
     rng = np.random.default_rng(0)
     known, weight = rng.normal(size=(12, 5)), rng.normal(size=5)
     seen = rng.normal(size=5)
-    mixes = mixtures(known, known[:0], seen)
+    mixes = mixtures(known, known[:0], seen - known.mean(axis=0))
     values = known @ weight
     predicted = values.mean() + mixes @ (values - values.mean())
     assert predicted[0] == pytest.approx(seen @ weight, rel=2e-2)

@@ -11,10 +11,16 @@ from tqdm import tqdm
 from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import Knee
-from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads, read_knees
+from xr2mri_jax.evaluation.real_pairs.knees import (
+    first_maps,
+    in_threads,
+    predict_knees,
+    read_knees,
+)
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, OPEN
 from xr2mri_jax.evaluation.real_pairs.table import Pair, read_pairs
 from xr2mri_jax.geometry import PLATEAU_MM
+from xr2mri_jax.inference.label_prediction import label_predictor
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.family import draw_knee
 from xr2mri_jax.simulation.label_tables import AUTO
@@ -37,6 +43,8 @@ KNEES = 240  # drawn of every family
 MEAN, FAMILY = "mean of the other knees", "mean of the drawn knees"
 # Drawn knees whose statistics include the knee that is predicted: more than can be known of it.
 INCLUDED = "both, itself included"
+# Outlines of the bones that the shipped generator predicts from the real radiographs.
+READ, SHUFFLED = "outline, by the generator", "the same of another radiograph"
 
 
 class Row(NamedTuple):
@@ -108,14 +116,20 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     def sample(i: int) -> Sample:
         return reference.sample(true_knee(true[i]), np.random.default_rng([families.SEED, i]))
 
+    def read(knee: Knee) -> Sample:
+        return reference.sample(true_knee(knee), np.random.default_rng(families.SEED), (SCAN,))
+
     measured = in_threads(sample, range(len(pairs)), "views of true knees", "knee")
-    return report(reference, measured, drawn, pairs, true)
+    shown = predict_knees([pair for pair in pairs if pair.xray], label_predictor(None))
+    generated = in_threads(read, shown, "views of predicted knees", "knee")
+    return report(reference, measured, drawn, generated, pairs, true)
 
 
 def report(
     reference: Reference,
     measured: Sequence[Sample],
     drawn: Sequence[Sequence[Sample]],
+    generated: Sequence[Sample],
     pairs: Sequence[Pair],
     true: Sequence[Knee],
 ) -> dict[str, Any]:
@@ -125,6 +139,7 @@ def report(
       reference: on which all knees were laid.
       measured: n knees.
       drawn: families.FOLDS families, and one whose statistics leave nothing out.
+      generated: what a model makes of the radiographs of those that have one.
       pairs: of the measured knees; those with a radiograph, which come first, are reported.
       true: the measured knees.
 
@@ -162,6 +177,11 @@ def report(
             else ceiling.seen(row.features, row.known)
         )
         made.append(measure(row.seen, row.known, found, row.retrieval))
+    for seen, turned in ((READ, 0), (SHUFFLED, len(generated) // 2)):
+        outlines = np.roll([one.outlines[SCAN] for one in generated], turned, axis=0)
+        by_knee = dict(enumerate(outlines))
+        found = ceiling.seen(lambda one: one.outlines[SCAN], BOTH, by_knee)
+        made.append(measure(seen, BOTH, found, False))
     return {
         "measured": len(pairs),
         "predicted": len(subjects),

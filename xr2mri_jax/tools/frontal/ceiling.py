@@ -1,7 +1,7 @@
 """Predicts every measured knee from what is seen of it and from all other knees."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -68,20 +68,36 @@ class Ceiling:
         }  # fmt: skip
         return Predicted(offset_mm, lambda i, name: self._bone(name, means[self._number[i]][name]))
 
-    def seen(self, features: Features, known: str) -> Predicted:
-        """From features f[n] in mm of every knee, mixed from OTHERS, DRAWN or BOTH."""
+    def seen(
+        self, features: Features, known: str, read: Mapping[int, np.ndarray] | None = None
+    ) -> Predicted:
+        """What is seen of every knee tells how others are mixed.
+
+        Args:
+          features: f[n] in mm of a sample.
+          known: which are mixed: OTHERS, DRAWN or BOTH.
+          read: by knee the same features as somebody else reads them, say in a radiograph; of each
+            counts how it departs from the mean of the rest. Knees that are not in it get the mean.
+            None: the true ones.
+        """
         measured = _stacked(self._measured, features)
         families = [] if known == OTHERS else [_stacked(f, features) for f in self._families]
 
+        def departed(i: int, own: np.ndarray) -> np.ndarray:
+            if read is None:
+                return measured[i] - measured[own].mean(axis=0)
+            if i not in read:
+                return np.zeros(measured.shape[1])
+            return read[i] - np.mean([one for j, one in read.items() if j != i], axis=0)
+
         def mixed(i: int, own: np.ndarray) -> np.ndarray:
-            nothing = measured[:0]
+            nothing, seen = measured[:0], departed(i, own)
             if known == OTHERS:
-                return mixtures(measured[own], nothing, measured[i])
+                return mixtures(measured[own], nothing, seen)
             drawn = families[self._number[i]]
             if known == BOTH:
-                return mixtures(measured[own], drawn, measured[i])
-            moved = measured[i] - measured[own].mean(axis=0) + drawn.mean(axis=0)
-            found = mixtures(drawn, nothing, moved)
+                return mixtures(measured[own], drawn, seen)
+            found = mixtures(drawn, nothing, seen)
             return np.concatenate([np.zeros((len(found), len(own))), found], axis=1)
 
         return self._mixed(mixed, known)

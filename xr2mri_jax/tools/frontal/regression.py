@@ -14,7 +14,7 @@ def departures(own: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.concatenate([kind - kind.mean(axis=0) if len(kind) else kind for kind in kinds])
 
 
-def mixtures(own: np.ndarray, drawn: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def mixtures(own: np.ndarray, drawn: np.ndarray, departed: np.ndarray) -> np.ndarray:
     """How to mix known knees into one of which only features are seen.
 
     The values of the knee are predicted as the mean of `own` plus the mixture of `departures`. This
@@ -24,7 +24,7 @@ def mixtures(own: np.ndarray, drawn: np.ndarray, seen: np.ndarray) -> np.ndarray
       own: f[k, m], features in mm of knees like the one that is seen, whose mean is the start.
       drawn: f[n, m], features of other known knees, of which only the departures from their own
         mean count; n may be 0.
-      seen: f[m].
+      departed: f[m], what is seen, from the mean of `own`.
 
     Returns:
       f64[strengths, k + n], a mixture for each of STRENGTHS.
@@ -33,7 +33,7 @@ def mixtures(own: np.ndarray, drawn: np.ndarray, seen: np.ndarray) -> np.ndarray
     kernel = known @ known.T
     values, vectors = np.linalg.eigh(kernel)
     unit, least = float(np.trace(kernel)) / len(kernel), known.shape[1] * EXACT_MM**2
-    near = vectors.T @ (known @ (np.asarray(seen, np.float64) - own.mean(axis=0)))
+    near = vectors.T @ (known @ np.asarray(departed, np.float64))
     shrunk = near / (np.maximum(values, 0.0) + unit * np.array(STRENGTHS)[:, None] + least)
     return shrunk @ vectors.T
 
