@@ -7,8 +7,9 @@ from scipy.spatial.transform import Rotation
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.tools.benchmarks import frontal
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling
+from xr2mri_jax.tools.frontal.deformed import deformed
 from xr2mri_jax.tools.frontal.placing import Distances, placed
-from xr2mri_jax.tools.frontal.regression import mixtures, strengths_of_others
+from xr2mri_jax.tools.frontal.regression import best_of_others, mixtures
 from xr2mri_jax.tools.frontal.samples import SCAN, Reference
 from xr2mri_jax.tools.frontal.views import view
 
@@ -107,11 +108,23 @@ def test_an_outline_and_a_thickness_are_those_of_the_bone():
         view(far)
 
 
+def test_a_deformation_changes_outline_and_thickness_as_a_deformed_bone_shows_them(reference):
+    (linear,) = deformed(reference, 1, (SCAN,))
+    moved = Distances(reference.whole("femur", linear.shapes["femur"]), 2.0, -ENDS, ENDS)
+    frame = reference.frames["femur"]
+    before, after = (frame.features(view(one)) for one in (reference.knee["femur"], moved))
+    for change, first, second, least in zip(
+        (linear.outlines[SCAN], linear.thicknesses[SCAN]), before, after, (0.93, 0.75), strict=True
+    ):
+        assert np.corrcoef(change, second - first)[0, 1] > least
+        assert np.std(change) == pytest.approx(np.std(second - first), rel=0.2)
+
+
 def test_a_mixture_reproduces_a_linear_relation_and_shrinks_with_its_strength():
     rng = np.random.default_rng(0)
     known, weight = rng.normal(size=(12, 5)), rng.normal(size=5)
     seen = rng.normal(size=5)
-    mixes = mixtures(known, known[:0], seen - known.mean(axis=0))
+    mixes = mixtures([known], [(1.0,)], seen - known.mean(axis=0))
     values = known @ weight
     predicted = values.mean() + mixes @ (values - values.mean())
     assert predicted[0] == pytest.approx(seen @ weight, rel=2e-2)
@@ -120,7 +133,7 @@ def test_a_mixture_reproduces_a_linear_relation_and_shrinks_with_its_strength():
 
 def test_a_knee_gets_the_strength_that_is_best_for_the_others():
     errors = np.array([[0.0, 9.0], [3.0, 1.0], [3.0, 2.0]])
-    np.testing.assert_array_equal(strengths_of_others(errors), [1, 0, 0])
+    np.testing.assert_array_equal(best_of_others(errors), [1, 0, 0])
 
 
 def test_the_suite_needs_a_folder():

@@ -29,6 +29,7 @@ from xr2mri_jax.tools.anatomy.population import Departures, measure_departures
 from xr2mri_jax.tools.benchmarks.anatomy import MAPS, PAIRS, UNWORN, found_surfaces
 from xr2mri_jax.tools.frontal import families, scores
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling, Features, Predicted
+from xr2mri_jax.tools.frontal.deformed import deformed
 from xr2mri_jax.tools.frontal.samples import (
     ALIGNED,
     FILM,
@@ -39,7 +40,8 @@ from xr2mri_jax.tools.frontal.samples import (
     true_knee,
 )
 
-KNEES = 240  # drawn of every family
+POSES = 9  # seed of the measured knees' poses in films
+KNEES, DEFORMED = 120, 400  # drawn of every family, and smooth deformations
 MEAN, FAMILY = "mean of the other knees", "mean of the drawn knees"
 # Drawn knees whose statistics include the knee that is predicted: more than can be known of it.
 INCLUDED = "both, itself included"
@@ -69,15 +71,13 @@ def rows(reference: Reference) -> list[Row]:
     return [
         Row("own size", OTHERS, lambda one: np.array(one.size_mm)),
         Row("outline, pose of a film", OTHERS, outline),
-        Row("outline, pose of a film", DRAWN, outline),
         Row("outline, pose of a film", BOTH, outline, True),
         Row("outline, pose of the scan", BOTH, view("outlines", SCAN)),
         Row("outline, pose known", BOTH, view("outlines", ALIGNED)),
-        Row("thickness, pose of a film", OTHERS, thickness),
         Row("thickness, pose of a film", BOTH, thickness, True),
         Row("thickness, pose of the scan", BOTH, view("thicknesses", SCAN)),
         Row("thickness, pose known", BOTH, view("thicknesses", ALIGNED)),
-        Row("the shape itself", BOTH, whole, True),
+        Row("the shape itself", BOTH, whole),
         Row("outline, pose of a film", INCLUDED, outline),
         Row("thickness, pose of a film", INCLUDED, thickness),
     ]
@@ -114,7 +114,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
         drawn.append(list(tqdm(made, desc=bar, total=knees, unit="knee", mininterval=1)))
 
     def sample(i: int) -> Sample:
-        return reference.sample(true_knee(true[i]), np.random.default_rng([families.SEED, i]))
+        return reference.sample(true_knee(true[i]), np.random.default_rng([POSES, i]))
 
     def read(knee: Knee) -> Sample:
         return reference.sample(true_knee(knee), np.random.default_rng(families.SEED), (SCAN,))
@@ -122,13 +122,15 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     measured = in_threads(sample, range(len(pairs)), "views of true knees", "knee")
     shown = predict_knees([pair for pair in pairs if pair.xray], label_predictor(None))
     generated = in_threads(read, shown, "views of predicted knees", "knee")
-    return report(reference, measured, drawn, generated, pairs, true)
+    smooth = deformed(reference, DEFORMED)
+    return report(reference, measured, drawn, smooth, generated, pairs, true)
 
 
 def report(
     reference: Reference,
     measured: Sequence[Sample],
     drawn: Sequence[Sequence[Sample]],
+    smooth: Sequence[Sample],
     generated: Sequence[Sample],
     pairs: Sequence[Pair],
     true: Sequence[Knee],
@@ -139,53 +141,55 @@ def report(
       reference: on which all knees were laid.
       measured: n knees.
       drawn: families.FOLDS families, and one whose statistics leave nothing out.
+      smooth: deformations of the reference, which are mixed besides.
       generated: what a model makes of the radiographs of those that have one.
       pairs: of the measured knees; those with a radiograph, which come first, are reported.
       true: the measured knees.
 
     Returns:
-      JSON-able: measured, predicted (numbers of knees), drawn (of every family), subjects, and
-      rows: seen, known, offset_mm (by bone), open and closed (see `scores.summary`), values (ASSD
-      by protocol and bone) and retrieval (None where it was not measured).
+      JSON-able: measured, predicted (numbers of knees), drawn (of every family), deformed,
+      subjects, and rows: seen, known, offset_mm (by bone), open and closed (see `scores.summary`),
+      values (ASSD by protocol and bone) and retrieval (None where it was not measured).
     """
-    ceiling = Ceiling(reference, measured, drawn[:-1], families.fold_of)
-    included = Ceiling(reference, measured, drawn[-1:], lambda _: 0)
+    ceiling = Ceiling(reference, measured, drawn[:-1], families.fold_of, smooth)
+    included = Ceiling(reference, measured, drawn[-1:], lambda _: 0, smooth)
     subjects = [pair.subject for pair in pairs if pair.xray is not None]
     targets = scores.targets(true[: len(subjects)])
-    of_mean = scores.distances(ceiling.mean(), targets)
+    of_mean: scores.Distances = {}
+    made: list[dict[str, Any]] = []
 
-    def measure(seen: str, known: str, found: Predicted, looked_up: bool) -> dict[str, Any]:
+    def measure(seen: str, known: str, found: Predicted, looked_up: bool = False) -> None:
         distances = scores.distances(found, targets)
+        of_mean.update(of_mean or distances)  # the first row is the mean
         offset = {name: float(x[: len(subjects)].mean()) for name, x in found.offset_mm.items()}
-        return {
+        made.append({
             "seen": seen,
             "known": known,
             "offset_mm": offset,
             **scores.summary(distances, of_mean, subjects),
             "values": {p: {b: x.tolist() for b, x in d.items()} for p, d in distances.items()},
             "retrieval": scores.retrieved(found, targets, subjects) if looked_up else None,
-        }
+        })  # fmt: skip
 
-    made = [
-        measure(MEAN, OTHERS, ceiling.mean(), False),
-        measure(FAMILY, DRAWN, ceiling.family_mean(), False),
-    ]
+    measure(MEAN, OTHERS, ceiling.mean())
+    measure(FAMILY, DRAWN, ceiling.family_mean())
     for row in rows(reference):
         found = (
             included.seen(row.features, BOTH)
             if row.known == INCLUDED
             else ceiling.seen(row.features, row.known)
         )
-        made.append(measure(row.seen, row.known, found, row.retrieval))
+        measure(row.seen, row.known, found, row.retrieval)
     for seen, turned in ((READ, 0), (SHUFFLED, len(generated) // 2)):
         outlines = np.roll([one.outlines[SCAN] for one in generated], turned, axis=0)
         by_knee = dict(enumerate(outlines))
         found = ceiling.seen(lambda one: one.outlines[SCAN], BOTH, by_knee)
-        made.append(measure(seen, BOTH, found, False))
+        measure(seen, BOTH, found)
     return {
         "measured": len(pairs),
         "predicted": len(subjects),
         "drawn": [len(family) for family in drawn],
+        "deformed": len(smooth),
         "subjects": subjects,
         "rows": made,
     }

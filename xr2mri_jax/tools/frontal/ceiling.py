@@ -7,12 +7,13 @@ import numpy as np
 
 from xr2mri_jax.evaluation.real_pairs.knee import Bone
 from xr2mri_jax.evaluation.real_pairs.mean_shape import bone_of
-from xr2mri_jax.tools.frontal.regression import departures, mixtures, strengths_of_others
+from xr2mri_jax.tools.frontal.regression import best_of_others, departures, mixtures
 from xr2mri_jax.tools.frontal.samples import Reference, Sample
 
-# From which knees a prediction is mixed: the other measured ones, drawn ones, or both. The mean is
-# always that of the other measured knees.
+# From which knees a prediction is mixed: the other measured ones, drawn ones, or both, with smooth
+# deformations of the reference besides. The mean is always that of the other measured knees.
 OTHERS, DRAWN, BOTH = "others", "drawn", "both"
+_DEFORMED = (0.0, 0.1, 0.3, 1.0)  # shares of the deformations, where those of knees are 1
 Features = Callable[[Sample], np.ndarray]
 
 
@@ -39,6 +40,7 @@ class Ceiling:
         measured: Sequence[Sample],
         families: Sequence[Sequence[Sample]],
         family_of: Callable[[int], int],
+        deformed: Sequence[Sample] = (),
     ) -> None:
         """`family_of` gives the number of the family that leaves a measured knee out."""
         self._reference, self._measured = reference, measured
@@ -46,11 +48,13 @@ class Ceiling:
         self._number = [family_of(i) for i in range(len(measured))]
         self._names = list(measured[0].shapes)
         self._offsets = self._offsets_of(measured)
+        self._deformed = deformed
         self._family_offsets = [self._offsets_of(family) for family in families]
+        self._deformed_offsets = self._offsets_of(deformed) if deformed else {}
 
     def mean(self) -> Predicted:
         """The mean of all other measured knees."""
-        return self._mixed(lambda i, own: np.zeros((1, len(own))), OTHERS)
+        return self._mixed(lambda _, own: np.zeros((1, len(own))), OTHERS)
 
     def family_mean(self) -> Predicted:
         """The mean of the drawn knees."""
@@ -82,28 +86,25 @@ class Ceiling:
         """
         measured = _stacked(self._measured, features)
         families = [] if known == OTHERS else [_stacked(f, features) for f in self._families]
-
-        def departed(i: int, own: np.ndarray) -> np.ndarray:
-            if read is None:
-                return measured[i] - measured[own].mean(axis=0)
-            if i not in read:
-                return np.zeros(measured.shape[1])
-            return read[i] - np.mean([one for j, one in read.items() if j != i], axis=0)
+        deformed = _stacked(self._deformed, features) if self._deformed else None
+        shares = [(1.0,)]
+        if known == BOTH:
+            shares = [(1.0, 1.0)] if deformed is None else [(1.0, 1.0, s) for s in _DEFORMED]
 
         def mixed(i: int, own: np.ndarray) -> np.ndarray:
-            nothing, seen = measured[:0], departed(i, own)
-            if known == OTHERS:
-                return mixtures(measured[own], nothing, seen)
-            drawn = families[self._number[i]]
-            if known == BOTH:
-                return mixtures(measured[own], drawn, seen)
-            found = mixtures(drawn, nothing, seen)
-            return np.concatenate([np.zeros((len(found), len(own))), found], axis=1)
+            if read is None:
+                departed = measured[i] - measured[own].mean(axis=0)
+            elif i in read:
+                departed = read[i] - np.mean([one for j, one in read.items() if j != i], axis=0)
+            else:
+                departed = np.zeros(measured.shape[1])
+            drawn = None if known == OTHERS else families[self._number[i]]
+            return mixtures(_kinds(known, measured[own], drawn, deformed), shares, departed)
 
         return self._mixed(mixed, known)
 
     def _mixed(self, mixed: Callable[[int, np.ndarray], np.ndarray], known: str) -> Predicted:
-        """The mixture of every knee, as strong as is best for the others."""
+        """The mixture of every knee, by the candidate that is best for the others."""
         count = len(self._measured)
         others = [np.delete(np.arange(count), i) for i in range(count)]
         mixes = [mixed(i, own) for i, own in enumerate(others)]
@@ -111,21 +112,22 @@ class Ceiling:
         for name, offsets in self._offsets.items():
             errors = np.empty((count, len(mixes[0])))
             for i, own in enumerate(others):
-                drawn = self._family_offsets[self._number[i]][name] if known != OTHERS else ()
-                left = departures(offsets[own], np.reshape(drawn, (-1, offsets.shape[1])))
-                predicted = offsets[own].mean(axis=0) + mixes[i] @ left
+                drawn = None if known == OTHERS else self._family_offsets[self._number[i]][name]
+                kinds = _kinds(known, offsets[own], drawn, self._deformed_offsets.get(name))
+                predicted = offsets[own].mean(axis=0) + mixes[i] @ departures(kinds)
                 errors[i] = np.abs(predicted - offsets[i]).mean(axis=1)
-            chosen[name] = strengths_of_others(errors)
+            chosen[name] = best_of_others(errors)
             offset_mm[name] = errors[np.arange(count), chosen[name]]
 
         def bone(i: int, name: str) -> Bone:
-            own = [self._measured[int(j)] for j in others[i]]
-            shapes = _stacked(own, lambda one: one.shapes[name])
-            family = self._families[self._number[i]] if known != OTHERS else []
-            drawn = [one.shapes[name] for one in family]
-            left = departures(shapes, np.reshape(drawn, (-1, shapes.shape[1])))
-            mean = shapes.mean(axis=0, dtype=np.float64)
-            return self._bone(name, mean + mixes[i][chosen[name][i]] @ left)
+            def shapes(knees: Sequence[Sample]) -> np.ndarray:
+                return _stacked(knees, lambda one: one.shapes[name])
+
+            own = shapes([self._measured[int(j)] for j in others[i]])
+            drawn = None if known == OTHERS else shapes(self._families[self._number[i]])
+            kinds = _kinds(known, own, drawn, shapes(self._deformed) if self._deformed else None)
+            mean = own.mean(axis=0, dtype=np.float64)
+            return self._bone(name, mean + mixes[i][chosen[name][i]] @ departures(kinds))
 
         return Predicted(offset_mm, bone)
 
@@ -139,3 +141,14 @@ class Ceiling:
 
 def _stacked(samples: Sequence[Sample], features: Features) -> np.ndarray:
     return np.stack([np.atleast_1d(features(one)) for one in samples])
+
+
+def _kinds(
+    known: str, own: np.ndarray, drawn: np.ndarray | None, deformed: np.ndarray | None
+) -> list[np.ndarray]:
+    """What is mixed."""
+    if known == OTHERS or drawn is None:
+        return [own]
+    if known == DRAWN:
+        return [drawn]
+    return [own, drawn] if deformed is None else [own, drawn, deformed]

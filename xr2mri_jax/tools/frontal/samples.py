@@ -54,14 +54,16 @@ class Reference:
     Attributes:
       points: by bone f64[n, 3] mm, its surface near the joint.
       near: by bone bool[64, 64, 64], the voxels near its surface.
+      knee: its bones.
+      frames: by bone, where views are compared.
     """
 
     def __init__(self, knee: Mapping[str, Distances]) -> None:
         """From the bones of a knee."""
-        self._knee = dict(knee)
+        self.knee = dict(knee)
         self.points = {name: surface_points(bone.array) for name, bone in knee.items()}
         self.near = {name: np.abs(bone.array) < _NEAR_MM for name, bone in knee.items()}
-        self._frames = {name: Frame(view(bone)) for name, bone in knee.items()}
+        self.frames = {name: Frame(view(bone)) for name, bone in knee.items()}
         self._modes = {name: self._similarities(name) for name in knee}
 
     def sample(
@@ -75,11 +77,11 @@ class Reference:
         seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in views}
         for name, bone in knee.items():
             place = places[name] = placed(bone, self.points[name])
-            values = bone.at(place(_millimetres(np.argwhere(self.near[name])))) / place.scale
+            values = bone.at(place(millimetres(np.argwhere(self.near[name])))) / place.scale
             shapes[name] = values.astype(np.float16)
-            turns = {ALIGNED: place, SCAN: None, FILM: _film_pose(name, rng)}
+            turns = {ALIGNED: place, SCAN: None, FILM: film_pose(name, rng)}
             for which in views:
-                seen[which].append(self._frames[name].features(view(bone, turns[which])))
+                seen[which].append(self.frames[name].features(view(bone, turns[which])))
         outlines, thicknesses = (
             {name: np.concatenate([pair[i] for pair in pairs]) for name, pairs in seen.items()}
             for i in (0, 1)
@@ -88,7 +90,7 @@ class Reference:
 
     def whole(self, bone: str, values: np.ndarray) -> np.ndarray:
         """Distances f32[64, 64, 64], mm, from those at the voxels near the surface."""
-        found = self._knee[bone].array.astype(np.float32)
+        found = self.knee[bone].array.astype(np.float32)
         found[self.near[bone]] = values
         return found
 
@@ -109,7 +111,7 @@ class Reference:
 
     def _similarities(self, bone: str) -> np.ndarray:
         """f64[points, 7]: orthonormal offsets by which a similarity moves the surface."""
-        points, one = self.points[bone], self._knee[bone]
+        points, one = self.points[bone], self.knee[bone]
         steps = STEP_MM / 2 * np.eye(3)
         slopes = [(one.at(points + step) - one.at(points - step)) / STEP_MM for step in steps]
         normals = np.stack(slopes, axis=1)
@@ -117,11 +119,12 @@ class Reference:
         return np.linalg.qr(np.column_stack([normals, np.cross(points, normals), grown]))[0]
 
 
-def _millimetres(index: np.ndarray) -> np.ndarray:
+def millimetres(index: np.ndarray) -> np.ndarray:
+    """Where voxels f[n, 3] of a bone's grid lie, mm."""
     return (index - (np.array(_SHAPE) - 1) / 2) * STEP_MM
 
 
-def _film_pose(bone: str, rng: np.random.Generator) -> Place:
+def film_pose(bone: str, rng: np.random.Generator) -> Place:
     """Turns of a bone about w and h, each bone by itself."""
     about_w = rng.uniform(*(FLEXION if bone == "femur" else TILT))
     turn = Rotation.from_euler("xz", [rng.normal(0, AXIAL), about_w], degrees=True)

@@ -34,8 +34,10 @@ def distances(found: Predicted, true: Sequence[dict[str, Target]]) -> Distances:
     """ASSD of every prediction to its own truth, by the functions of `evaluate --pairs`."""
 
     def one(i: int) -> dict[str, dict[str, float]]:
-        made = {b: compare(found.bone(i, b), true[i][b], SURFACE_POINTS).scores for b in BONES}
-        return {p: {b: made[b][p][ALIGNMENT]["assd"] for b in BONES} for p in PROTOCOLS}
+        made = {
+            b: compare(found.bone(i, b), true[i][b], SURFACE_POINTS, (ALIGNMENT,)) for b in BONES
+        }
+        return {p: {b: made[b].scores[p][ALIGNMENT]["assd"] for b in BONES} for p in PROTOCOLS}
 
     made = in_threads(one, range(len(true)), "predictions against truths", "knee")
     return {

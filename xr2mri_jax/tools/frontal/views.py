@@ -66,21 +66,33 @@ def _silhouette(least: np.ndarray) -> Distances:
 
 
 class Frame:
-    """Where views are compared: after a similarity in the image on the view of a reference."""
+    """Where views are compared: after a similarity in the image on the view of a reference.
+
+    Attributes:
+      pixels: f64[n, 2], (h, w) in mm.
+      band: bool[n], those near the outline.
+    """
 
     def __init__(self, reference: View) -> None:
         """The reference's outline and the pixels around it."""
         axes = [(np.arange(round(2 * h / STEP_MM)) + 0.5) * STEP_MM - h for h in INNER_MM]
-        self._pixels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-        values = reference.outline.at(self._pixels)
-        self._band = np.abs(values) < BAND_MM
+        self.pixels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+        values = reference.outline.at(self.pixels)
+        self.band = np.abs(values) < BAND_MM
         (line,) = sorted(find_contours(reference.outline.array, 0.0), key=len)[-1:]
         points = (line - (np.array(reference.outline.array.shape) - 1) / 2) * STEP_MM
         self._points = points[(np.abs(points) < INNER_MM).all(axis=1)]
 
     def features(self, seen: View) -> tuple[np.ndarray, np.ndarray]:
         """Outline f32[n] at the band's pixels and thickness f32[m] at all, mm, both normalised."""
-        place = placed(seen.outline, self._points)
-        outline = seen.outline.at(place(self._pixels[self._band])) / place.scale
+        return self.looked_at(seen, self.place(seen))
+
+    def place(self, seen: View) -> Place:
+        """Where the reference's view lies in another."""
+        return placed(seen.outline, self._points)
+
+    def looked_at(self, seen: View, place: Place) -> tuple[np.ndarray, np.ndarray]:
+        """As `features`, from a place that is known."""
+        outline = seen.outline.at(place(self.pixels[self.band])) / place.scale
         thickness = dataclasses.replace(seen.outline, array=seen.thickness)
-        return outline, thickness.at(place(self._pixels)) / place.scale
+        return outline, thickness.at(place(self.pixels)) / place.scale
