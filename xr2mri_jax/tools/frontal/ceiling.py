@@ -87,7 +87,7 @@ class Ceiling:
         measured = _stacked(self._measured, features)
         families = [] if known == OTHERS else [_stacked(f, features) for f in self._families]
         deformed = _stacked(self._deformed, features) if self._deformed else None
-        shares = [(1.0,)]
+        shares: list[tuple[float, ...]] = [(1.0,)]
         if known == BOTH:
             shares = [(1.0, 1.0)] if deformed is None else [(1.0, 1.0, s) for s in _DEFORMED]
 

@@ -50,8 +50,8 @@ class _Sensitive:
     def features(self, field: Distances) -> tuple[np.ndarray, np.ndarray]:
         """Changes of outline and thickness, after the view is laid on the reference's again."""
         outline = -field.at(self._touched)
-        thickness = np.bincount(self._pixel, field.at(self._crossed), self._pixels)
-        thickness *= _FINE_MM / STEP_MM
+        counted = np.bincount(self._pixel, field.at(self._crossed), self._pixels)
+        thickness = counted * (_FINE_MM / STEP_MM)
         moved = self._back @ outline
         return outline - self._outline @ moved, thickness - self._thickness @ moved
 
