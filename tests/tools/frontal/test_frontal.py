@@ -5,7 +5,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation.real_pairs.protocol import BONES, PROTOCOLS
+from xr2mri_jax.simulation import population
+from xr2mri_jax.tools.anatomy.population import TO_XYZ, Departures, Measured
 from xr2mri_jax.tools.benchmarks import frontal
+from xr2mri_jax.tools.frontal import families, scores
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling
 from xr2mri_jax.tools.frontal.deformed import deformed
 from xr2mri_jax.tools.frontal.placing import Distances, placed
@@ -134,6 +138,43 @@ def test_a_mixture_reproduces_a_linear_relation_and_shrinks_with_its_strength():
 def test_a_knee_gets_the_strength_that_is_best_for_the_others():
     errors = np.array([[0.0, 9.0], [3.0, 1.0], [3.0, 2.0]])
     np.testing.assert_array_equal(best_of_others(errors), [1, 0, 0])
+
+
+def test_a_family_knows_nothing_of_the_knees_it_leaves_out():
+    own = population.population()
+    places = {
+        bone: Measured([], own.places[bone].points[:, TO_XYZ], own.places[bone].normals[:, TO_XYZ],
+                       np.zeros(0), own.regions[:, TO_XYZ] if bone == "femur" else np.zeros((0, 3)),
+                       np.zeros(0))
+        for bone in population.BONES
+    }  # fmt: skip
+    values = np.random.default_rng(0).normal(size=(len(own.names), 9))
+
+    def statistics(values, fold):
+        columns = dict(zip(own.names, values, strict=True))
+        return families.left_out(Departures(columns, places), 8, fold)
+
+    changed = values.copy()
+    changed[:, [families.fold_of(i) == 1 for i in range(8)] + [False]] += 5.0
+    for key in ("mean", "deviation", "factor"):
+        one, other = (getattr(statistics(v, 1), key) for v in (values, changed))
+        np.testing.assert_array_equal(one, other)
+    assert np.abs(statistics(values, 0).mean - statistics(changed, 0).mean).min() > 0.5
+    assert np.abs(statistics(changed, families.FOLDS).mean - changed.mean(axis=1)).max() < 1e-3
+
+
+def test_the_table_has_a_row_for_each_view_with_the_difference_to_the_mean():
+    rows = []
+    for seen, off in (("mean", 0.0), ("outline", 0.2)):
+        found = {p: {b: 1.0 - off + np.array([0.0, 0.1]) for b in BONES} for p in PROTOCOLS}
+        mean = {p: {b: 1.0 + np.array([0.0, 0.1]) for b in BONES} for p in PROTOCOLS}
+        looked = {"top1": 0.5, "n": 2, "mean_rank": 1.5} if off else None
+        row = {"seen": seen, "known": "both", "retrieval": looked}
+        rows.append(row | scores.summary(found, mean, ["a", "b"]))
+    drawn = frontal.table({"predicted": 2, "rows": rows})
+    assert "| mean | both | 1.05 (+0.00, +0.00 to +0.00)" in drawn
+    assert "| outline | both | 0.85 (+0.20, +0.20 to +0.20)" in drawn
+    assert drawn.endswith("| 1 of 2 | 1.5 |")
 
 
 def test_the_suite_needs_a_folder():
