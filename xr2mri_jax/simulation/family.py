@@ -26,7 +26,7 @@ from xr2mri_jax.simulation.atlas import (
     near_surface,
     on_grid,
 )
-from xr2mri_jax.simulation.population import displacement, population, thickening
+from xr2mri_jax.simulation.population import Population, displacement, population, thickening
 from xr2mri_jax.simulation.poses import (
     SPACE_MM,
     STILL,
@@ -123,9 +123,14 @@ def draw_case(
     }
 
 
-def draw_knee(atlas: Atlas, rng: np.random.Generator, strange: float = 1.0) -> Knee:
-    """Draws shape, wear and poses."""
-    drawn = population().draw(rng)
+def draw_knee(
+    atlas: Atlas, rng: np.random.Generator, strange: float = 1.0, measured: Population | None = None
+) -> Knee:
+    """Draws shape, wear and poses.
+
+    Args as for `draw_case`; measured: statistics at the places of the package's own; None: those.
+    """
+    drawn = (measured or population()).draw(rng)
     shapes = mixed(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
     _with_osteophytes(shapes, grade, rng)

@@ -2,12 +2,14 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone
 from xr2mri_jax.evaluation.real_pairs.protocol import (
+    ALIGNMENTS,
     CLOSED,
     DICE_STEP_MM,
     OPEN,
@@ -68,7 +70,12 @@ def _grid() -> tuple[Volume, np.ndarray]:
     return grid, grid.world(np.moveaxis(np.indices(grid.shape), 0, -1).reshape(-1, 3))
 
 
-def compare(predicted: Bone, target: Target, points: int | None = None) -> Comparison:
+def compare(
+    predicted: Bone,
+    target: Target,
+    points: int | None = None,
+    alignments: Sequence[str] = ALIGNMENTS,
+) -> Comparison:
     """All scores of a bone in both protocols, see `protocol.CONVENTION`.
 
     Args:
@@ -76,6 +83,7 @@ def compare(predicted: Bone, target: Target, points: int | None = None) -> Compa
       target: the truth.
       points: of each surface from which distances are measured, 200 or more; an eighth of them is
         laid on the other surface. None: all, and `alignment.POINTS`.
+      alignments: those of ALIGNMENTS whose scores are computed; others have fits only.
 
     Raises:
       InputError: the bones share too little of the field.
@@ -87,11 +95,13 @@ def compare(predicted: Bone, target: Target, points: int | None = None) -> Compa
         OPEN: _fit(predicted.surface, target.bone.surface, target.field, predicted.known, aligned),
     }
     found: Scores = {protocol: {} for protocol in PROTOCOLS}
-    for name, transform in fits[CLOSED].items():
+    for name in alignments:
+        transform = fits[CLOSED][name]
         scored = border_scores(border, target.border, transform, points)
         overlap = _closed_dice(predicted, target, transform)
         found[CLOSED][name] = {"dice": overlap, **dataclasses.asdict(scored)}
-    for name, transform in fits[OPEN].items():
+    for name in alignments:
+        transform = fits[OPEN][name]
         scored = surface_scores(
             predicted.surface,
             target.bone.surface,

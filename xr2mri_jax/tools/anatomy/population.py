@@ -41,10 +41,31 @@ class Measured(NamedTuple):
     ratios: np.ndarray
 
 
+class Departures(NamedTuple):
+    """How n knees depart from the atlas: f64[n] by quantity, and their bones."""
+
+    columns: dict[str, np.ndarray]
+    bones: dict[str, Measured]
+
+    def statistics(self, knees: Sequence[int] | None = None) -> dict[str, Any]:
+        """The content of `population.json` of some of the knees, by their numbers; None: of all."""
+        count = len(self.columns["size.femur"])
+        chosen = list(range(count)) if knees is None else list(knees)
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        return _table(columns, self.bones, len(chosen))
+
+
 def measure_population(
     atlas: Atlas, knees: Sequence[Mapping[str, Surface]], spaces: np.ndarray
 ) -> dict[str, Any]:
-    """The content of `population.json`.
+    """The content of `population.json`; arguments as of `measure_departures`."""
+    return measure_departures(atlas, knees, spaces).statistics()
+
+
+def measure_departures(
+    atlas: Atlas, knees: Sequence[Mapping[str, Surface]], spaces: np.ndarray
+) -> Departures:
+    """Measures knees at the places where the atlas' bones are compared.
 
     Args:
       atlas: of the family.
@@ -68,7 +89,7 @@ def measure_population(
         values = np.array([_pose(one, other, pivot) for one, other in pairs])
         columns |= {f"{part}.{i}": values[:, i] for i in range(6)}
     columns |= {f"space.{side}": spaces[:, i] for i, side in enumerate(("medial", "lateral"))}
-    return _table(columns, bones, len(knees))
+    return Departures(columns, bones)
 
 
 def mean_bone(atlas: Atlas, bone: str) -> Reference:

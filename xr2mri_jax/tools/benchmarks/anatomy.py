@@ -55,7 +55,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         bred = atlas.load(prepared_atlas(files, Path(folder)))
     sources = [*pairs, Pair("atlas", "right", "", None, files[0], None)]
-    surfaces = in_threads(_surfaces, sources, "label maps", "map")
+    surfaces = in_threads(found_surfaces, sources, "label maps", "map")
     references = reference_bones(bred)
     measured = [measure_knee(one, references) for one in surfaces]
     spaces = np.array(in_threads(_space, sources, "joint spaces", "map"))
@@ -127,7 +127,8 @@ def table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _surfaces(pair: Pair) -> dict[str, Surface]:
+def found_surfaces(pair: Pair) -> dict[str, Surface]:
+    """The surfaces of a map; the error names its file."""
     try:
         return find_surfaces(read_knee(pair.labels, pair.side).volume, pair.side)
     except InputError as error:

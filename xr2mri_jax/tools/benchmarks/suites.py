@@ -11,6 +11,7 @@ from xr2mri_jax.files import write_json
 NAMES = (
     "anatomy",
     "folder",
+    "frontal",
     "generator",
     "gpu",
     "grade",
@@ -61,7 +62,7 @@ def run(
       real: folder of real files for the suite "knee_finder", see `benchmarks.knee_finder.run`;
         of "folder", "grade" and "latency" a folder of radiographs, of "joint_space" and
         "volume_grade" one with GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy"
-        one with label maps, see `benchmarks.anatomy.run`.
+        and "frontal" one with label maps, see `benchmarks.anatomy.run`.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
@@ -100,6 +101,11 @@ def run(
 
         report = anatomy.run(None if real is None else Path(real))
         print(anatomy.table(report))
+    elif suite == "frontal":
+        from xr2mri_jax.tools.benchmarks import frontal
+
+        report = frontal.run(None if real is None else Path(real))
+        print(frontal.table(report))
     elif suite == "gpu":
         from xr2mri_jax.tools.benchmarks import gpu
 

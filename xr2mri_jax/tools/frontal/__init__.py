@@ -1,0 +1,1 @@
+"""How much of a knee's bone shape a perfect frontal view tells."""
