@@ -14,7 +14,7 @@ from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, v
 from xr2mri_jax.models.siamese_gap_inference import NOTHING
 
 # Options of XLA's CPU backend.
-_ONE_CORE = {"xla_cpu_multi_thread_eigen": False}
+_ONE_CORE: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
 
 
 class Seen(NamedTuple):
