@@ -190,7 +190,8 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
 def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypatch):
     asked = []
 
-    def measured(knee):
+    def measured(knee, traced):
+        assert traced.medial.share > 0
         asked.append(knee.place.side)
         return 3.5, 0.25
 
@@ -209,7 +210,7 @@ def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypat
 
 
 def test_a_knee_without_a_volume_is_graded_and_noted(shipped, folder, monkeypatch):
-    def refused(knee):
+    def refused(knee, traced):
         raise InputError("no plateau")
 
     monkeypatch.setattr(grading, "space_measurer", lambda: refused)

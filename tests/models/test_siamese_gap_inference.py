@@ -82,6 +82,6 @@ def test_winograd_against_the_plain_form():
 
 
 def test_where_winograd_is_used():
-    assert winograd_inference.usable(24, 64)
-    assert not winograd_inference.usable(6, 64)
-    assert not winograd_inference.usable(24, 63)
+    assert winograd_inference.usable(24, 32)
+    assert not winograd_inference.usable(6, 32)
+    assert not winograd_inference.usable(24, 31)

@@ -1,11 +1,14 @@
 """Tests of the joint space in radiographs, on drawn knees of known width and on real ones."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from xr2mri_jax.geometry import KneePlace, Radiograph, mirror_radiograph
 from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.preprocess import joint_space_trace
 from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.joint_space import COMPARTMENTS, measure_joint_space
 from xr2mri_jax.preprocess.knees import one_knee
@@ -126,3 +129,31 @@ def test_severe_grades_have_less_joint_space(real_data):
         least[grade] = np.array(values)
     for grade, expected in (("3", 0.8), ("4", 0.9)):
         assert (least[grade][:, None] < least["0"]).mean() > expected
+
+
+def test_the_traced_margins_are_the_best_pair():
+    """Against the totals of all paths, in small."""
+    rng = np.random.default_rng(3)
+    shown, away = rng.random((2, 4, 3), np.float32), rng.random(4)
+    scores = joint_space_trace._scores(shown, away)
+    upper, gaps = joint_space_trace._follow(shown, away)
+
+    def total(one, path):
+        places = [scores[column, one, *pair] for column, pair in enumerate(path)]
+        moves = [np.subtract(b, a) for a, b in itertools.pairwise(path)]
+        steps = [
+            joint_space_trace._STEP * abs(down) + joint_space_trace._GAP_STEP * abs(wider)
+            for down, wider in moves
+        ]
+        return sum(places) - sum(steps)
+
+    pairs = [(row, gap) for row in range(4) for gap in range(4) if row + gap < 4]
+    for one in range(2):
+        paths = [
+            path
+            for path in itertools.product(pairs, repeat=3)
+            if all(np.abs(np.subtract(b, a)).max() <= 1 for a, b in itertools.pairwise(path))
+        ]
+        best = max(total(one, path) for path in paths)
+        found = list(zip(upper[one].tolist(), gaps[one].tolist(), strict=True))
+        assert total(one, found) == pytest.approx(best, abs=1e-5)

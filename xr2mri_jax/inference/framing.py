@@ -1,13 +1,14 @@
 """Crops the knees of a radiograph to the input of the grading network."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import LINE_SHARE, Radiograph
+from xr2mri_jax.inference.volume_grade import Measure
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.framing import (
     frame_radiograph,
@@ -72,7 +73,7 @@ def frame_knees(
     shape: Sequence[int],
     contrast: Mapping[str, Any],
     asked: Asked | None = None,
-    volume: Callable[[FoundKnee], tuple[float, float]] | None = None,
+    volume: Measure | None = None,
 ) -> list[FramedKnee | RefusedKnee]:
     """Finds the knees and frames each like the training radiographs.
 
@@ -100,7 +101,7 @@ def _framed(
     knee: FoundKnee,
     shape: Sequence[int],
     contrast: Mapping[str, Any],
-    volume: Callable[[FoundKnee], tuple[float, float]] | None,
+    volume: Measure | None,
 ) -> FramedKnee:
     radiograph, notes = knee.radiograph, list(knee.doubts)
     standard = frame_radiograph(radiograph, knee.place, shape, contrast)
@@ -112,10 +113,10 @@ def _framed(
     missing = standard.record["outside"]["share"]
     if missing > 1 - COVERED:
         notes.append(f"{missing:.0%} of the frame around the knee lie outside the image")
-    between_bones = None
+    joint_space, between_bones = measure_joint_space(radiograph, knee.place), None
     if volume is not None:
         try:
-            between_bones = volume(knee)
+            between_bones = volume(knee, joint_space)
         except InputError as error:  # the knee is graded without its volume, and this is noted
             notes.append(f"no volume: {error}")
     window = standard.record["window"]
@@ -127,7 +128,7 @@ def _framed(
         tuple(notes),
         source,
         standard.record,
-        measure_joint_space(radiograph, knee.place),
+        joint_space,
         None if knee.scale is None else line_mm(radiograph, knee.place, knee.scale),
         between_bones,
     )

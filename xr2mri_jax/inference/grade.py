@@ -5,17 +5,17 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
+from xr2mri_jax.inference.grade_batches import Answers, batches, graded_rows
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_reading import GradeReader
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
@@ -24,18 +24,15 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader, load_grades
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import KneePictures
-from xr2mri_jax.inference.listing import Listed, list_files, output_name
-from xr2mri_jax.inference.volume_grade import space_measurer
+from xr2mri_jax.inference.listing import Listed, list_files
+from xr2mri_jax.inference.volume_grade import Measure, space_measurer
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES, NOTHING
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
+from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 # scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
-
-Answers = list[FramedKnee | RefusedKnee]
-
 
 # From so many files on, the networks run in the form for many radiographs.
 _MANY = 16
@@ -176,10 +173,10 @@ def graded(
     batch_size = min(options.batch_size, 2 * len(listed))
     told = (NOTHING, NOTHING) if pictures is None else (BLOCKS, BOUNDARIES)
     many = len(listed) >= _MANY
-    network = Network(grader, batch_size, told[0], many)
+    network = Network(grader, batch_size, told[0], many, one_core=many)
     reader = None
     if grades is not None:
-        reader = GradeReader.beside(grader, grades, batch_size, told[1], many)
+        reader = GradeReader.beside(grader, grades, batch_size, told[1], many, one_core=many)
 
     def compile_both() -> None:
         network.compile()
@@ -188,28 +185,25 @@ def graded(
 
     volume = space_measurer() if options.volume else None
     judge = functools.partial(judged, grader=grader, network=network, reader=reader)
-    waiting: list[tuple[str, FramedKnee | RefusedKnee | str]] = []
-    names: set[str] = set()
+    drawn = pictures is not None
     with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
         compiled = pool.submit(compile_both)
-        drawn = pictures is not None
-        draw = None if pictures is None else functools.partial(_drawn, pool, pictures)
         framed = reading.ahead(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
             listed,
-            2 * batch_size,
+            # Whole films are kept only where they are drawn.
+            (2 if drawn else 4) * batch_size,
         )
-        for name, found in tqdm(framed, "graded", len(listed), unit="file", disable=None):
-            waiting += (
-                [(name, one) for one in found] if isinstance(found, list) else [(name, found)]
-            )
-            if sum(isinstance(one, FramedKnee) for _, one in waiting) >= batch_size:
-                compiled.result()
-                yield from _rows(waiting, judge, draw, output, names)
-                waiting = []
-        compiled.result()
-        yield from _rows(waiting, judge, draw, output, names)
+        counted = tqdm(framed, "graded", len(listed), unit="file", disable=None)
+        # Each batch goes through both networks, and is drawn, on one core: several at a time.
+        for rows in reading.ahead(
+            pool,
+            lambda batch: graded_rows(batch, judge, pictures),
+            batches(counted, batch_size, output, compiled),
+            reading.workers(),
+        ):
+            yield from rows
 
 
 def framed_knees(
@@ -217,7 +211,7 @@ def framed_knees(
     grader: KneeGrader,
     options: GradeOptions,
     drawn: bool,
-    volume: Callable[[FoundKnee], tuple[float, float]] | None = None,
+    volume: Measure | None = None,
 ) -> Answers | str:
     """The knees of a file as input of the network, or the reason for none.
 
@@ -253,48 +247,3 @@ def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> l
     if sniff(path) != "dicom" and radiograph.array.max() <= 255:
         return []
     return ["the training radiographs were equalised, this file perhaps not: compare --clahe"]
-
-
-def _rows(
-    waiting: Sequence[tuple[str, FramedKnee | RefusedKnee | str]],
-    judge: Callable[[Sequence[FramedKnee]], list[GradedKnee]],
-    draw: Callable[[Sequence[tuple[FramedKnee, GradedKnee]]], None] | None,
-    output: GradeOutput,
-    names: set[str],
-) -> Iterator[GradedKnee]:
-    """Grades the framed knees; yields all rows in the given order, refused knees included."""
-    knees = [one for _, one in waiting if isinstance(one, FramedKnee)]
-    found, rows, drawn = iter(judge(knees)), [], []
-    for name, one in waiting:
-        if isinstance(one, str):
-            rows.append(GradedKnee(name, warning=one))
-            continue
-        if isinstance(one, RefusedKnee):
-            rows.append(GradedKnee(name, one.side, warning=one.reason))
-            continue
-        row = dataclasses.replace(next(found), file=name)
-        if output.pictures is not None:
-            picture = output.pictures / f"{output_name(name, one.side, names)}.png"
-            row = dataclasses.replace(row, picture=picture)
-            drawn.append((one, row))
-        rows.append(row)
-    if draw is not None:
-        draw(drawn)
-    yield from (dataclasses.replace(row, maps=None) for row in rows)
-
-
-def _drawn(
-    pool: concurrent.futures.Executor,
-    pictures: KneePictures,
-    knees: Sequence[tuple[FramedKnee, GradedKnee]],
-) -> None:
-    """Writes the pictures of knees, several at a time."""
-
-    def write(knee: FramedKnee, row: GradedKnee) -> None:
-        assert row.picture is not None
-        for ending, png in pictures.draw(knee, row.reading, row.maps).items():
-            with atomic_path(row.picture.with_stem(row.picture.stem + ending)) as partial:
-                partial.write_bytes(png)
-
-    for done in [pool.submit(write, *one) for one in knees]:
-        done.result()

@@ -52,17 +52,18 @@ class GradeReader:
         batch_size: int,
         told: str = NOTHING,
         many: bool = True,
+        one_core: bool = False,
     ) -> "GradeReader":
         """The reader of `other`; ValueError unless it sees radiographs as `grader` does.
 
         Args:
           grader: beside which it reads.
           other: of more than two grades.
-          batch_size, told, many: of its network.
+          batch_size, told, many, one_core: of its network.
         """
         if grader.image_shape != other.image_shape:
             raise ValueError(f"radiographs of {grader.image_shape} and of {other.image_shape}")
-        return cls(other, Network(other, batch_size, told, many))
+        return cls(other, Network(other, batch_size, told, many, one_core))
 
     def __call__(self, xray: np.ndarray) -> list[GradeReading]:
         """The readings of radiographs f32[b, h, w, 1] in [0, 1], at most the batch size."""

@@ -76,12 +76,16 @@ def _seen(
     """What the grader's network sees, the readings, and the maps of the reader's network.
 
     The readings are those of the reader, else of the grader itself where it tells more than two
-    grades. Both networks run at the same time, each of them on little more than one core.
+    grades. Both networks run at the same time, each of them on little more than one core, unless
+    the networks keep to one core because several batches are judged at a time.
     """
     if reader is None:
         seen = network.see(images)
         alone = len(grader.grades) > 2
         return seen, readings(seen.logits, grader) if alone else [None] * len(images), None
+    if network.one_core:
+        read, of_grades = reader.see(images)
+        return network.see(images), read, of_grades.maps
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(reader.see, images)
         seen = network.see(images)

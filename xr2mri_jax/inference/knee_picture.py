@@ -1,6 +1,5 @@
 """The pictures of a graded knee: joint space and Grad-CAM, by block and by grade."""
 
-import io
 from collections.abc import Iterable, Sequence
 
 import jax
@@ -14,7 +13,7 @@ from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.knee_space import spans
 from xr2mri_jax.models.gradcam import GradCam, in_frame, to_source
 from xr2mri_jax.preprocess.radiograph import canonical_pixels
-from xr2mri_jax.presentation import heat_picture
+from xr2mri_jax.presentation import heat_picture, png
 from xr2mri_jax.presentation.spans import with_spans
 
 # Suffix of the pictures in the network's pixels; the one in the source's pixels has none.
@@ -22,8 +21,6 @@ BLOCKS, BY_GRADE = "_blocks", "_grades"
 WHOLE = ""
 # Pixels of a line of text, white between panels.
 _LINE, _GAP = 18, 4
-# zlib's fastest: higher levels take several times as long for files a tenth smaller.
-_COMPRESSION = 1
 
 
 class KneePictures:
@@ -66,12 +63,12 @@ class KneePictures:
         plain = self._plain(knee)
         panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
         drawn = {
-            WHOLE: _png(_whole(knee, heats[0])),
-            BLOCKS: _png(heat_picture.strip(panels, _GAP)),
+            WHOLE: png.encoded(_whole(knee, heats[0])),
+            BLOCKS: png.encoded(heat_picture.strip(panels, _GAP)),
         }
         if reading is not None:
             found = self._boundaries(knee) if boundaries is None else _framed(knee, boundaries)
-            drawn[BY_GRADE] = _png(self._by_grade(knee, reading, plain, found))
+            drawn[BY_GRADE] = png.encoded(self._by_grade(knee, reading, plain, found))
         return drawn
 
     def _blocks(self, knee: FramedKnee) -> np.ndarray:
@@ -140,9 +137,3 @@ def _line(width: int, texts: Sequence[tuple[int, str]]) -> np.ndarray:
     for column, text in texts:
         draw.text((column, _LINE // 2), text, (255, 255, 255), font, anchor="lm")
     return np.asarray(image)
-
-
-def _png(picture: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, format="PNG", compress_level=_COMPRESSION)
-    return stream.getvalue()

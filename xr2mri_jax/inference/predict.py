@@ -16,7 +16,7 @@ from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
-from xr2mri_jax.preprocess.joint_space import measure_joint_space
+from xr2mri_jax.preprocess.joint_space import JointSpace, measure_joint_space
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
     StandardRadiograph,
@@ -49,10 +49,18 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> 
     return predict_found(predictor, one_knee(radiograph, asked))
 
 
-def predict_found(predictor: Predictor, knee: FoundKnee) -> Prediction:
-    """Predicts the volume of a knee that was already found; otherwise as `predict_knee`."""
+def predict_found(
+    predictor: Predictor, knee: FoundKnee, space: JointSpace | None = None
+) -> Prediction:
+    """Predicts the volume of a knee that was already found; otherwise as `predict_knee`.
+
+    Its joint `space` is measured unless it is given.
+    """
     seen, scale = _seen(knee, predictor)
-    space = measure_joint_space(knee.radiograph, knee.place) if predictor.has_surfaces else None
+    if not predictor.has_surfaces:
+        space = None
+    elif space is None:
+        space = measure_joint_space(knee.radiograph, knee.place)
     line = None if knee.scale is None else line_mm(knee.radiograph, knee.place, knee.scale)
     measured = None if space is None else space.record(line)
     wanted = None if space is None or line is None else space.millimetres(line)

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.answers import FoundKnee
-from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
+from xr2mri_jax.preprocess.joint_space import COMPARTMENTS, JointSpace
 
 Space = tuple[float, float]
+Measure = Callable[[FoundKnee, JointSpace | None], Space]
 # Joint space does not tell grades 0 to 2 from each other, nor 3 from 4: the best group of grade 3
 # alone was 0.2 mm wide. Below the cut the lesser joint space suggests the second group; it has the
 # largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
@@ -16,13 +17,14 @@ CUT_MM = 2.5
 APART = 2
 
 
-def space_measurer() -> Callable[[FoundKnee], Space]:
+def space_measurer() -> Measure:
     """Loads and compiles the shipped generator.
 
     Returns:
-      A knee to (medial, lateral) in mm: the least distances between the bones of its volume as
-      `predict` gives it, that is after the bones were brought to the joint space traced in the
-      radiograph. It may be called by several threads, and raises InputError for a knee without one.
+      A knee and its joint space in the radiograph, None where there is none, to (medial, lateral)
+      in mm: the least distances between the bones of its volume as `predict` gives it, that is
+      after the bones were brought to the joint space traced in the radiograph. It may be called by
+      several threads, and raises InputError for a knee without one.
 
     Raises:
       InputError: no generator is shipped, or it predicts no bones.
@@ -35,8 +37,8 @@ def space_measurer() -> Callable[[FoundKnee], Space]:
     require_surfaces(predictor, "--volume")
     predictor.compile()
 
-    def measured(knee: FoundKnee) -> Space:
-        made = predict_found(predictor, knee)
+    def measured(knee: FoundKnee, traced: JointSpace | None) -> Space:
+        made = predict_found(predictor, knee, traced)
         fitted = made.record["joint_space"]
         if fitted is None:
             raise InputError("found no joint space in the predicted volume, expected both plateaus")

@@ -41,6 +41,19 @@ class Block(NamedTuple):
     biases: np.ndarray
 
 
+class Layers(NamedTuple):
+    """The maps of a block's convolutions, f32[2 b, h, w, c] each.
+
+    Attributes:
+      last, first: after the last and the first one.
+      others: f32[n, 2 b, h, w, c], after all but the first; None unless they are kept.
+    """
+
+    last: jax.Array
+    first: jax.Array
+    others: jax.Array | None
+
+
 class Weights(NamedTuple):
     """A network's blocks, and the parameters of its last layer."""
 
@@ -103,8 +116,8 @@ def program(spec: Mapping[str, Any], told: str = NOTHING) -> Callable[..., Any]:
             features = model.apply(head, maps, method="pooled")
             return model.apply(head, features, method="classify"), features
 
-        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5)
-        logits, features = score(tuple(layers[-1] for layers in kept))
+        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5, told == BLOCKS)
+        logits, features = score(tuple(layers.last for layers in kept))
         found = maps_of(model, weights, kept, score)
         return logits, features, tuple(jnp.stack(jnp.split(m, 2), axis=1) for m in found)
 
@@ -121,29 +134,32 @@ def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return winograd_inference.convolve(x, kernel) if kernel.ndim == 3 else plain(x, kernel, 1)
 
 
-def _forward(blocks: tuple[Block, ...], x: jax.Array) -> list[jax.Array]:
-    """The maps after every convolution, by block: f32[n, 2 b, h, w, c]."""
-    kept = []
+def _forward(blocks: tuple[Block, ...], x: jax.Array, keep: bool) -> list[Layers]:
+    """The maps after the convolutions, by block; all of them only with `keep`.
+
+    The first block's are never kept, because no gradient goes through it.
+    """
+    found = []
     for number, block in enumerate(blocks):
         x = jax.nn.relu(plain(x, jnp.asarray(block.first), 2 if number else 1) + block.biases[0])
-        first = x[None]
+        first, kept = x, keep and number > 0
 
-        def layer(x: jax.Array, one: Any) -> tuple[jax.Array, jax.Array]:
+        def layer(x: jax.Array, one: Any, kept: bool = kept) -> tuple[jax.Array, jax.Array | None]:
             x = jax.nn.relu(_convolve(x, one[0]) + one[1])
-            return x, x
+            return x, x if kept else None
 
         x, others = jax.lax.scan(layer, x, (block.rest, block.biases[1:]))
-        kept.append(jnp.concatenate([first, others]))
-    return kept
+        found.append(Layers(x, first, others))
+    return found
 
 
-def _no_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+def _no_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
     return ()
 
 
-def _boundary_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+def _boundary_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
     """See `gradcam.GradCam.of_boundaries`: of each boundary f32[2 b, h', w']."""
-    maps = tuple(layers[-1] for layers in kept)
+    maps = tuple(layers.last for layers in kept)
     place = max(model.spec.levels) - 1
 
     def log_odds(last: jax.Array) -> jax.Array:
@@ -157,11 +173,11 @@ def _boundary_maps(model: Any, weights: Weights, kept: list[jax.Array], score: A
     return tuple(jax.nn.relu(jnp.einsum("kbc,bhwc->kbhw", weight, maps[place])))
 
 
-def _block_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any) -> Maps:
+def _block_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
     """See `gradcam.GradCam.__call__`: of each block f32[2 b, h', w']."""
     count = model.spec.classes
     signs = np.where(np.arange(count) < count // 2, -1 / (count // 2), 1 / (count - count // 2))
-    maps = tuple(layers[-1] for layers in kept)
+    maps = tuple(layers.last for layers in kept)
     direct = jax.grad(lambda maps: jnp.sum(signs * score(maps)[0]))(maps)
     gradient = direct[-1]
     means = [jnp.mean(gradient, axis=(1, 2))]
@@ -169,8 +185,7 @@ def _block_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any)
         gradient = _before_first(weights.blocks[number], kept[number], gradient)
         kernel, before = jnp.asarray(weights.blocks[number].first), maps[number - 1]
         if number > 1:
-            backwards = jax.linear_transpose(lambda x, k=kernel: plain(x, k, 2), before)
-            gradient = direct[number - 1] + backwards(gradient)[0]
+            gradient = direct[number - 1] + _transposed(gradient, kernel)
             means.append(jnp.mean(gradient, axis=(1, 2)))
         else:  # of the largest maps only the gradient's mean counts
             pixels = before.shape[1] * before.shape[2]
@@ -182,14 +197,43 @@ def _block_maps(model: Any, weights: Weights, kept: list[jax.Array], score: Any)
     )
 
 
-def _before_first(block: Block, kept: jax.Array, gradient: jax.Array) -> jax.Array:
+def _before_first(block: Block, kept: Layers, gradient: jax.Array) -> jax.Array:
     """The gradient by the first convolution's result, from that by the block's maps."""
 
     def layer(gradient: jax.Array, one: Any) -> tuple[jax.Array, None]:
         return _convolve(jnp.where(one[1] > 0, gradient, 0), one[0]), None
 
-    gradient, _ = jax.lax.scan(layer, gradient, (block.turned, kept[1:]), reverse=True)
-    return jnp.where(kept[0] > 0, gradient, 0)
+    gradient, _ = jax.lax.scan(layer, gradient, (block.turned, kept.others), reverse=True)
+    return jnp.where(kept.first > 0, gradient, 0)
+
+
+def _transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A gradient taken back through a convolution of stride 2.
+
+    XLA's CPU backend takes several times as long for the transposed convolution as for the four
+    products of matrices that give its even and odd rows and columns.
+
+    Args:
+      gradient: f32[b, h, w, o], by the convolution's result.
+      kernel: f32[3, 3, c, o].
+
+    Returns:
+      f32[b, 2 h, 2 w, c].
+    """
+    height, width = gradient.shape[1:3]
+    padded = jnp.pad(gradient, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    # Of an even pixel, and of an odd one: which result took part, and by which weight.
+    taps: tuple[tuple[tuple[int, int], ...], ...] = (((0, 1),), ((0, 2), (1, 0)))
+    rows = []
+    for down in taps:
+        row = []
+        for right in taps:
+            pairs = [(y, x) for y in down for x in right]
+            parts = [padded[:, i : i + height, j : j + width] for (i, _), (j, _) in pairs]
+            weights = [kernel[k, m].T for (_, k), (_, m) in pairs]
+            row.append(jnp.concatenate(parts, axis=-1) @ jnp.concatenate(weights))
+        rows.append(jnp.stack(row, axis=3))
+    return jnp.stack(rows, axis=2).reshape(-1, 2 * height, 2 * width, kernel.shape[2])
 
 
 def _sum_of_transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from xr2mri_jax.preprocess import blur
+
 # Half the strip that is looked at and the largest joint space, over the joint line's length;
 # samples of the strip across the line in one length, and along it.
 _REACH, _LARGEST = 0.15, 0.14
@@ -19,6 +21,7 @@ _DARKNESS, _STEP, _GAP_STEP, _PRIOR, _OPEN = 0.06, 0.05, 0.2, 1.0, 0.4
 # Darkness is local, and to this part below the grey value that this share of the strip's inner part
 # falls below: textured bone has locally dark places, and they are brighter than a joint space.
 _BELOW_LEVEL, _LEVEL = 0.7, 0.25
+_WIDE = (15.0, 15.0)  # rows and columns over which contrast is local
 _SMOOTH = 5  # columns over which a margin is averaged
 _IMPOSSIBLE = np.float32(-1e9)
 
@@ -51,12 +54,12 @@ def strip_along(
     places = np.linspace(-0.02, 1.02, _ALONG)
     points = start + places[None, :, None] * along + heights[:, None, None] * length * across
     points = points / (aspect, 1.0)
-    blur = np.array([length * FINE / aspect, length * FINE])
+    fine = np.array([length * FINE / aspect, length * FINE])
     # Only what the strip sees is filtered: whole films have millions of pixels more.
-    low = np.clip(points.min((0, 1)) - 5 * blur, 0, np.array(image.shape) - 2).astype(int)
-    high = np.clip(points.max((0, 1)) + 5 * blur + 2, low + 2, image.shape).astype(int)
+    low = np.clip(points.min((0, 1)) - 5 * fine, 0, np.array(image.shape) - 2).astype(int)
+    high = np.clip(points.max((0, 1)) + 5 * fine + 2, low + 2, image.shape).astype(int)
     part = np.asarray(image[low[0] : high[0], low[1] : high[1]], np.float32)
-    smooth = ndimage.gaussian_filter(part, blur)
+    smooth = ndimage.gaussian_filter(part, fine)
     values = ndimage.map_coordinates(
         smooth, np.moveaxis(points - low, -1, 0), order=1, mode="nearest"
     )
@@ -100,13 +103,11 @@ def margins(strip: Strip, traced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _edges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brightness derived downwards, and darkness, over the contrast: f32[rows, columns] each."""
     spread = max(float(np.ptp(values)), 1e-6)
-    contrast = np.sqrt(
-        ndimage.gaussian_filter((values - ndimage.gaussian_filter(values, 15)) ** 2, 15)
-    )
+    contrast = np.sqrt(blur.gaussian((values - blur.gaussian(values, _WIDE)) ** 2, _WIDE))
     contrast += 0.02 * spread
-    edge = ndimage.gaussian_filter1d(values, EDGE, axis=0, order=1)
-    edge = EDGE * ndimage.gaussian_filter1d(edge, 2, axis=1) / contrast
-    dark = (ndimage.gaussian_filter(values, (12, 6)) - values) / contrast
+    edge = blur.along_rows(values, EDGE, order=1)
+    edge = EDGE * blur.along_columns(edge, 2) / contrast
+    dark = (blur.gaussian(values, (12, 6)) - values) / contrast
     outer = values.shape[1] // 10  # soft tissue beside the knee
     inner = values[:, outer:-outer]
     level = np.quantile(inner, _LEVEL)
@@ -136,22 +137,21 @@ def _follow(shown: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """
     count, _, columns = shown.shape
     scores = _scores(shown, away)
-    total = scores[0]
-    came = []
+    # The best totals by column: after the column itself, and after the femur's step into the next.
+    totals, stepped = np.empty_like(scores), np.empty_like(scores[1:])
+    totals[0] = scores[0]
     for column in range(1, columns):
-        wider, best = _best_move(total, _GAP_STEP, 2)
-        down, best = _best_move(best, _STEP, 1)
-        came.append((down, wider))
-        total = best + scores[column]
-    ends = total.reshape(count, -1).argmax(axis=1)
+        _best_of_neighbours(totals[column - 1], _GAP_STEP, 2, stepped[column - 1])
+        _best_of_neighbours(stepped[column - 1], _STEP, 1, totals[column])
+        totals[column] += scores[column]
+    ends = totals[-1].reshape(count, -1).argmax(axis=1)
     found = np.zeros((2, count, columns), int)
     for one, end in enumerate(ends.tolist()):
-        row, gap = divmod(end, total.shape[2])
+        row, gap = divmod(end, totals.shape[3])
         found[:, one, -1] = row, gap
         for column in range(columns - 1, 0, -1):
-            down, wider = came[column - 1]
-            row += int(down[one, row, gap]) - 1
-            gap += int(wider[one, row, gap]) - 1
+            row += _came_from(stepped[column - 1, one, :, gap], row, _STEP)
+            gap += _came_from(totals[column - 1, one, row], gap, _GAP_STEP)
             found[:, one, column - 1] = row, gap
     return found[0], found[1]
 
@@ -168,17 +168,23 @@ def _scores(shown: np.ndarray, away: np.ndarray) -> np.ndarray:
     return shown[..., lower] - shown[..., None] - cost
 
 
-def _best_move(total: np.ndarray, cost: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """From where f32[n, rows, gaps] is best reached: i8 0, 1 or 2 for -1, 0 and +1, and its total.
+def _best_of_neighbours(total: np.ndarray, cost: float, axis: int, out: np.ndarray) -> None:
+    """The best of each f32[n, rows, gaps] and, less `cost`, its neighbours along `axis`, 1 or 2."""
+    less = total - np.float32(cost)
+    one, other = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(-1),)
+    np.copyto(out, total)
+    np.maximum(out[one], less[other], out=out[one])
+    np.maximum(out[other], less[one], out=out[other])
 
-    A step costs `cost` and goes along `axis`, 1 or 2.
+
+def _came_from(total: np.ndarray, place: int, cost: float) -> int:
+    """The move, -1, 0 or +1, to where `_best_of_neighbours` of f32[places] took its best from.
+
+    Of equals it is 0 before -1 before +1.
     """
-    lower = np.full_like(total, _IMPOSSIBLE)
-    upper = np.full_like(total, _IMPOSSIBLE)
-    if axis == 1:
-        lower[:, 1:], upper[:, :-1] = total[:, :-1] - cost, total[:, 1:] - cost
-    else:
-        lower[:, :, 1:], upper[:, :, :-1] = total[:, :, :-1] - cost, total[:, :, 1:] - cost
-    best = np.maximum(np.maximum(lower, upper), total)
-    move = np.where(best == total, np.int8(1), np.where(best == lower, np.int8(0), np.int8(2)))
-    return move, best
+    own = total[place]
+    lower = total[place - 1] - np.float32(cost) if place else _IMPOSSIBLE
+    upper = total[place + 1] - np.float32(cost) if place + 1 < len(total) else _IMPOSSIBLE
+    if own >= max(lower, upper):
+        return 0
+    return -1 if lower >= upper else 1

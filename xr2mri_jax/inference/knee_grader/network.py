@@ -13,6 +13,9 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, views
 from xr2mri_jax.models.siamese_gap_inference import NOTHING
 
+# Options of XLA's CPU backend.
+_ONE_CORE: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
+
 
 class Seen(NamedTuple):
     """What a network tells of radiographs.
@@ -31,9 +34,18 @@ class Network:
 
     Attributes:
       batch_size: radiographs per batch; smaller batches are padded.
+      one_core: it runs on the core of the thread that calls it, so that batches of several threads
+        do not wait for each other; else on all cores.
     """
 
-    def __init__(self, grader: KneeGrader, batch_size: int, told: str = NOTHING, many: bool = True):
+    def __init__(
+        self,
+        grader: KneeGrader,
+        batch_size: int,
+        told: str = NOTHING,
+        many: bool = True,
+        one_core: bool = False,
+    ):
         """Does not compile; the first call or `compile` does.
 
         Args:
@@ -42,10 +54,12 @@ class Network:
           told: what `see` tells beside logits and features, see `siamese_gap_inference`.
           many: many radiographs will follow; for a few, the form for many takes longer to start
             than it saves, and nothing is told beside logits and features.
+          one_core: see the class; where it is in the form for many on a CPU.
         """
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
         self._fast = many and _has_fast_form(grader)
+        self.one_core = one_core and self._fast
         run: Callable[..., Any]
         if self._fast:
             spec = {name: value for name, value in grader.network.items() if name != "kind"}
@@ -74,7 +88,8 @@ class Network:
         """Compiles now, without running anything."""
         if self._compiled is None:
             xray = jax.ShapeDtypeStruct((self.batch_size, *self._shape), np.float32)
-            self._compiled = self._see.lower(self._variables, xray).compile()
+            options = _ONE_CORE if self.one_core else None
+            self._compiled = self._see.lower(self._variables, xray).compile(options)
 
     def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Logits f64[b, k] and features f64[b, n]; arguments and errors as of `see`."""

@@ -89,7 +89,9 @@ def load_weights(path: str | os.PathLike[str] = WEIGHTS) -> Any:
 @functools.cache
 def _shipped() -> tuple[Any, Any, Any]:
     device = jax.local_devices(backend="cpu")[0]
-    return jax.jit(probabilities), jax.device_put(load_weights(), device), device
+    # On one core: dividing its small operations among threads takes longer than it saves.
+    function = jax.jit(probabilities, compiler_options={"xla_cpu_multi_thread_eigen": False})
+    return function, jax.device_put(load_weights(), device), device
 
 
 def probabilities(parameters: Any, views: jax.Array) -> jax.Array:

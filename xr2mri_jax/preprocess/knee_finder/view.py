@@ -4,8 +4,9 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import sparse
 
+from xr2mri_jax.preprocess import blur
 from xr2mri_jax.preprocess.intensity import exposed_area
 
 # Pixels of a view each way.
@@ -114,7 +115,8 @@ def normalise(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
         return np.zeros((SIZE, SIZE, 2), np.float32)
     windowed = np.where(inside, np.clip((picture - low) / (high - low), 0.0, 1.0), 0.0)
     windowed = windowed.astype(np.float32)
-    difference = windowed - ndimage.gaussian_filter(windowed, LOCAL_PIXELS, mode="nearest")
-    variance = ndimage.gaussian_filter(difference**2, LOCAL_PIXELS, mode="nearest")
+    sigma = (LOCAL_PIXELS, LOCAL_PIXELS)
+    difference = windowed - blur.gaussian(windowed, sigma, "nearest")
+    variance = blur.gaussian(difference**2, sigma, "nearest")
     local = difference / (np.sqrt(np.maximum(variance, 0.0)) + LOCAL_FLOOR) * inside
     return np.stack([windowed, local], axis=-1).astype(np.float32)
