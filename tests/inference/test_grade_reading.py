@@ -229,5 +229,5 @@ def test_grades_that_bones_suggest():
     warned = [bool(volume_grade.disagreement(grade, (wide, wide))) for grade in range(5)]
     assert warned == [False, False, False, False, True]
     assert volume_grade.disagreement(1, (9.0, narrow)) == (
-        "the predicted bones suggest grade 3-4 (joint space 1.5 mm), the network grade 1"
+        "the predicted bones suggest grade 3-4 (joint space 1.3 mm), the network grade 1"
     )

@@ -12,7 +12,7 @@ Measure = Callable[[FoundKnee, JointSpace | None], Space]
 # alone was 0.2 mm wide. Below the cut the lesser joint space suggests the second group; it has the
 # largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
 GROUPS = (range(0, 3), range(3, 5))
-CUT_MM = 2.5
+CUT_MM = 2.3
 # A warning tells of grades that lie this far apart.
 APART = 2
 
