@@ -78,32 +78,25 @@ class Builder(FilesBuilder):
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder of label maps as --source=DIR."
 
     def _info(self) -> tfds.core.DatasetInfo:
-        if self.builder_config.pixels:
-            return self._radiographs(self.builder_config.pixels)
+        pixels = self.builder_config.pixels
         d, h, w = self.builder_config.volume_shape
-        features = tfds.features.FeaturesDict(
-            {
+        if pixels:
+            arrays = {"xray": zipped((pixels, pixels, 1), np.uint16)}
+        else:
+            arrays = {
                 "xray": zipped((h, w, 1), np.uint16),
                 "mri": zipped((d, h, w, 1), np.uint16),
                 "mask": zipped((d, h, w, 1), np.uint8),
                 "labels": zipped((d, h, w), np.uint8),
                 "distances": zipped((len(NAMES), *STORED_SHAPE), np.int8),
-                "side": tfds.features.Scalar(np.int32),
-                "kl": tfds.features.Scalar(np.int32),
-                "subject": tfds.features.Text(),
-                "spacing": tfds.features.Tensor(shape=(3,), dtype=np.float32),
             }
-        )
-        return self.dataset_info_from_configs(features=features, disable_shuffling=False)
-
-    def _radiographs(self, pixels: int) -> tfds.core.DatasetInfo:
         features = tfds.features.FeaturesDict(
             {
-                "xray": zipped((pixels, pixels, 1), np.uint16),
+                **arrays,
                 "side": tfds.features.Scalar(np.int32),
                 "kl": tfds.features.Scalar(np.int32),
                 "subject": tfds.features.Text(),
-                "spacing": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+                "spacing": tfds.features.Tensor(shape=(2 if pixels else 3,), dtype=np.float32),
             }
         )
         return self.dataset_info_from_configs(features=features, disable_shuffling=False)

@@ -48,13 +48,8 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     Raises:
       InputError: no folder, or a map that cannot be used.
     """
-    if real is None:
-        raise InputError(f"--real is missing: expected a folder with {PAIRS} and {MAPS}/")
-    pairs = first_maps(read_pairs(real / PAIRS))
-    files = map_files(real / MAPS)
-    with tempfile.TemporaryDirectory() as folder:
-        bred = atlas.load(prepared_atlas(files, Path(folder)))
-    sources = [*pairs, Pair("atlas", "right", "", None, files[0], None)]
+    pairs, of_atlas, bred = known_maps(real)
+    sources = [*pairs, of_atlas]
     surfaces = in_threads(found_surfaces, sources, "label maps", "map")
     references = reference_bones(bred)
     measured = [measure_knee(one, references) for one in surfaces]
@@ -125,6 +120,21 @@ def table(report: Mapping[str, Any]) -> str:
     count = len(report["quantities"])
     lines.append(f"\n{report['agree']} of {count} quantities agree.")
     return "\n".join(lines)
+
+
+def known_maps(real: Path | None) -> tuple[list[Pair], Pair, atlas.Atlas]:
+    """The first map of every subject, the atlas' first map, and the atlas, from --real's folder.
+
+    Raises:
+      InputError: no folder, or a file of it that cannot be used.
+    """
+    if real is None:
+        raise InputError(f"--real is missing: expected a folder with {PAIRS} and {MAPS}/")
+    pairs = first_maps(read_pairs(real / PAIRS))
+    files = map_files(real / MAPS)
+    with tempfile.TemporaryDirectory() as folder:
+        bred = atlas.load(prepared_atlas(files, Path(folder)))
+    return pairs, Pair("atlas", "right", "", None, files[0], None), bred
 
 
 def found_surfaces(pair: Pair) -> dict[str, Surface]:

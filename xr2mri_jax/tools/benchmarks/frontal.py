@@ -1,6 +1,5 @@
 """How much of a knee's bone shape one perfect frontal radiograph could tell, on measured knees."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,17 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
-from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import Knee
 from xr2mri_jax.evaluation.real_pairs.knees import (
-    first_maps,
     in_threads,
     predict_knees,
     read_knees,
 )
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, OPEN
-from xr2mri_jax.evaluation.real_pairs.table import Pair, read_pairs
+from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.geometry import PLATEAU_MM
 from xr2mri_jax.inference.label_prediction import label_predictor
 from xr2mri_jax.simulation import atlas
@@ -26,7 +22,7 @@ from xr2mri_jax.simulation.family import draw_knee
 from xr2mri_jax.simulation.label_tables import AUTO
 from xr2mri_jax.simulation.usual import Means
 from xr2mri_jax.tools.anatomy.population import Departures, measure_departures
-from xr2mri_jax.tools.benchmarks.anatomy import MAPS, PAIRS, UNWORN, found_surfaces
+from xr2mri_jax.tools.benchmarks.anatomy import UNWORN, found_surfaces, known_maps
 from xr2mri_jax.tools.frontal import families, scores
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling, Features, Predicted
 from xr2mri_jax.tools.frontal.deformed import deformed
@@ -97,15 +93,10 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     Raises:
       InputError: no folder, or a map that cannot be used.
     """
-    if real is None:
-        raise InputError(f"--real is missing: expected a folder with {PAIRS} and {MAPS}/")
-    pairs = first_maps(read_pairs(real / PAIRS))
-    files = map_files(real / MAPS)
+    pairs, of_atlas, bred = known_maps(real)
     true = read_knees(pairs, AUTO)
-    with tempfile.TemporaryDirectory() as folder:
-        bred = atlas.load(prepared_atlas(files, Path(folder)))
     reference = Reference(drawn_knee(draw_knee(bred, Means())))
-    departures = _departures(bred, pairs, true, files[0])
+    departures = _departures(bred, pairs, true, of_atlas)
     drawn = []
     for fold in range(families.FOLDS + 1):  # no knee is in the last fold
         population = families.left_out(departures, len(pairs), fold)
@@ -196,11 +187,10 @@ def report(
 
 
 def _departures(
-    bred: atlas.Atlas, pairs: Sequence[Pair], true: Sequence[Knee], map_of_atlas: Path
+    bred: atlas.Atlas, pairs: Sequence[Pair], true: Sequence[Knee], of_atlas: Pair
 ) -> Departures:
     """Of the measured knees and, last, of the atlas' first."""
-    sources = [*pairs, Pair("atlas", "right", "", None, map_of_atlas, None)]
-    surfaces = in_threads(found_surfaces, sources, "label maps", "map")
+    surfaces = in_threads(found_surfaces, [*pairs, of_atlas], "label maps", "map")
     nothing = [float("nan")] * 2
     spaces = [
         [knee.space_mm[side] * PLATEAU_MM / knee.width_mm for side in ("medial", "lateral")]
