@@ -11,12 +11,10 @@ import numpy as np
 from scipy import ndimage
 
 from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, PLATEAU_MM, SIDES
-from xr2mri_jax.phantom.tissues import CODES, attenuation_table
-from xr2mri_jax.simulation import family, framing, margins, poses
-from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM, Atlas, near_surface
+from xr2mri_jax.simulation import family, framing, margins, poses, projection
+from xr2mri_jax.simulation.atlas import Atlas, near_surface
 from xr2mri_jax.simulation.population import population
 from xr2mri_jax.simulation.poses import Pose
-from xr2mri_jax.simulation.projection import texture
 from xr2mri_jax.simulation.signs import Signs
 
 GRADES = (0, 1, 2, 3, 4)
@@ -135,7 +133,7 @@ def _path(
     for name in BONES:
         first, shift = poses.chained(seen[name], (beam @ matrix, beam @ offset))
         distance = near_surface(bones[name], first, shift, shape, 8.0, extent) / zoom
-        shell = _shell(cortex, pixels, frame)
+        shell = projection.shell(cortex, _shaft(pixels, frame))
         if name in signs.osteophytes:
             margins.grow(distance, name, signs.osteophytes[name], (_SLAB_MM, pixel), rng)
             shell = shell + margins.plates(distance, name, plate + signs.sclerosis, pixel)
@@ -143,8 +141,13 @@ def _path(
         share = rng.uniform(0.3, 1.0) if name == "patella" else 1.0
         total += share * bone
         spongy += share * marrow
-    flesh = _flesh(atlas.path[int(rng.integers(len(atlas.path)))], matrix, offset, pixels, pixel)
-    return total + rng.uniform(0.75, 1.25) * flesh + texture(spongy, density, rng, _TRABECULAE)
+    soft = atlas.path[int(rng.integers(len(atlas.path)))]
+    flesh = projection.soft_path(soft, (matrix, offset), np.full(2, pixel), shape[1:])
+    return (
+        total
+        + rng.uniform(0.75, 1.25) * flesh
+        + projection.texture(spongy, density, rng, _TRABECULAE)
+    )
 
 
 def _posed(
@@ -175,38 +178,17 @@ def _posed(
 
 
 def _shaft(pixels: int, frame: Frame) -> np.ndarray:
-    """f64[pixels, 1]: 0 near the joint to 1 in the shafts."""
     middle = (np.arange(pixels) + 0.5) / pixels - 0.5
-    away = np.abs(middle * frame.wide_mm + frame.middle_mm[1])
-    return np.clip((away - 24.0) / 34.0, 0, 1)[:, None]
-
-
-def _shell(cortex: float, pixels: int, frame: Frame) -> np.ndarray:
-    return (cortex * (0.9 + 2.4 * _shaft(pixels, frame))).astype(np.float32)
+    return projection.shaft_share(np.abs(middle * frame.wide_mm + frame.middle_mm[1]))
 
 
 def _integrals(
     distance: np.ndarray, density: float, shell: np.ndarray, pixels: int, frame: Frame
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm."""
-    mus, shaft = attenuation_table(), _shaft(pixels, frame)
     # Between slabs the distance is linear: a surface that the beam crosses covers a part of a slab.
     middle = 0.5 * (distance[1:] + distance[:-1])
     per_mm = 1 / np.maximum(np.abs(distance[1:] - distance[:-1]), np.float32(_SOFT_MM))
     cover = np.clip(0.5 - middle * per_mm, 0, 1).sum(axis=0)
     inside = np.clip(0.5 - (middle + shell) * per_mm, 0, 1).sum(axis=0)
-    fat = mus[CODES["fat"]]
-    marrow = fat + (mus[CODES["femur"]] - fat) * density * (1 - 0.6 * shaft)
-    hard, muscle = mus[CODES["cortical_bone"]], mus[CODES["muscle"]]
-    bone = (cover - inside) * hard + inside * marrow - cover * muscle
-    return (bone * _SLAB_MM).astype(np.float32), inside * (1 - 0.7 * shaft) * _SLAB_MM
-
-
-def _flesh(
-    soft: np.ndarray, matrix: np.ndarray, offset: np.ndarray, pixels: int, pixel: float
-) -> np.ndarray:
-    flat = matrix[1:, 1:] * pixel / VOXEL_MM
-    start = (offset[1:] - matrix[1:, 1:] @ np.full(2, pixel * (pixels - 1) / 2)) / VOXEL_MM
-    return ndimage.affine_transform(
-        soft, flat, start + (SIZE - 1) / 2, output_shape=(pixels, pixels), order=1, mode="nearest"
-    )
+    return projection.absorbed(cover, inside, density, _shaft(pixels, frame), _SLAB_MM)

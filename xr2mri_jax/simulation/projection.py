@@ -42,12 +42,7 @@ def path(
         share = rng.uniform(0.3, 1.0) if name == "patella" else 1.0
         total += share * bone
         spongy += share * marrow
-    step = np.divide(BOX_MM[1:], shape)
-    flat = matrix[1:, 1:] * step / VOXEL_MM
-    start = (offset[1:] - matrix[1:, 1:] @ (step * (np.array(shape) - 1) / 2)) / VOXEL_MM
-    flesh = ndimage.affine_transform(
-        soft, flat, start + (SIZE - 1) / 2, output_shape=shape, order=1, mode="nearest"
-    )
+    flesh = soft_path(soft, (matrix, offset), np.divide(BOX_MM[1:], shape), shape)
     thickness = rng.uniform(0.75, 1.25)
     return total + thickness * flesh + texture(spongy, density, rng)
 
@@ -60,19 +55,61 @@ def _integrals(
     distance: np.ndarray, density: float, cortex: float, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm."""
-    mus = attenuation_table()
     away = np.abs((np.arange(shape[0]) + 0.5) * BOX_MM[1] / shape[0] - BOX_MM[1] / 2)
-    shaft = np.clip((away - 24.0) / 34.0, 0, 1)[:, None]
-    shell = (cortex * (0.9 + 2.4 * shaft)).astype(np.float32)
+    shaft = shaft_share(away)
     cover = np.clip(0.5 - distance / _SOFT_MM, 0, 1)
-    inside = np.clip(0.5 - (distance + shell) / _SOFT_MM, 0, 1)
-    marrow = mus[CODES["fat"]] + (mus[CODES["femur"]] - mus[CODES["fat"]]) * density * (
-        1 - 0.6 * shaft
+    inside = np.clip(0.5 - (distance + shell(cortex, shaft)) / _SOFT_MM, 0, 1)
+    return absorbed(cover.sum(axis=0), inside.sum(axis=0), density, shaft, _SLAB_MM)
+
+
+def shaft_share(away: np.ndarray) -> np.ndarray:
+    """f64[h, 1]: 0 near the joint to 1 in the shafts, of rows `away` mm from the joint, f64[h]."""
+    return np.clip((away - 24.0) / 34.0, 0, 1)[:, None]
+
+
+def shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
+    """Thickness of cortical bone, f32[h, 1] in mm: `cortex` near the joint, more in the shafts."""
+    return (cortex * (0.9 + 2.4 * shaft)).astype(np.float32)
+
+
+def absorbed(
+    cover: np.ndarray, inside: np.ndarray, density: float, shaft: np.ndarray, slab_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm.
+
+    Args:
+      cover, inside: f[h, w], slabs that the bone, and what its shell encloses, cover.
+      density: of spongy bone, 1 is usual.
+      shaft: of `shaft_share`.
+      slab_mm: depth of a slab.
+    """
+    mus = attenuation_table()
+    fat, hard, muscle = (mus[CODES[name]] for name in ("fat", "cortical_bone", "muscle"))
+    marrow = fat + (mus[CODES["femur"]] - fat) * density * (1 - 0.6 * shaft)
+    bone = (cover - inside) * hard + inside * marrow - cover * muscle
+    return (bone * slab_mm).astype(np.float32), inside * (1 - 0.7 * shaft) * slab_mm
+
+
+def soft_path(
+    soft: np.ndarray,
+    backward: tuple[np.ndarray, np.ndarray],
+    step: np.ndarray,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    """Line integrals f32[h, w] of an atlas' soft tissue.
+
+    Args:
+      soft: f32[SIZE, SIZE] of an `Atlas`.
+      backward: matrix and offset from mm of the image, (d, h, w), to mm of the knee.
+      step: f64[2], size of a pixel, mm.
+      shape: (h, w) in pixels.
+    """
+    matrix, offset = backward
+    flat = matrix[1:, 1:] * step / VOXEL_MM
+    start = (offset[1:] - matrix[1:, 1:] @ (step * (np.array(shape) - 1) / 2)) / VOXEL_MM
+    return ndimage.affine_transform(
+        soft, flat, start + (SIZE - 1) / 2, output_shape=shape, order=1, mode="nearest"
     )
-    cover, inside = cover.sum(axis=0), inside.sum(axis=0)
-    hard = mus[CODES["cortical_bone"]]
-    bone = (cover - inside) * hard + inside * marrow - cover * mus[CODES["muscle"]]
-    return (bone * _SLAB_MM).astype(np.float32), inside * (1 - 0.7 * shaft) * _SLAB_MM
 
 
 def texture(
