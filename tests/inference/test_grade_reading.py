@@ -1,4 +1,4 @@
-"""The grade beside the probability: readings, both models in one table, page and pictures."""
+"""The grade and the probability: readings, table, page and pictures of a model of five grades."""
 
 import csv
 import dataclasses
@@ -20,7 +20,7 @@ from xr2mri_jax.inference import grade_reading, model_arrays, model_files, volum
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.knee_grader import form, load
-from xr2mri_jax.inference.knee_grader.network import Network
+from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
@@ -46,7 +46,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def shipped(five, tmp_path, monkeypatch):
-    """Both models of random numbers stand for those of the package."""
+    """Models of random numbers stand for both of the package."""
     for name, one in (("SHIPPED", made_grader.grader()), ("SHIPPED_GRADES", five)):
         (tmp_path / name).mkdir()
         form.write(tmp_path / name, one)
@@ -80,11 +80,11 @@ def test_what_is_written_of_five_grades_is_read(five, tmp_path):
         form.read(tmp_path)
 
 
-def test_both_models_speak_in_one_table(shipped, folder, five):
+def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, five):
     output = GradeOutput.of(shipped / "o.csv", html=shipped / "o.html")
     row, refused = grading.grade(folder, output)
-    alone = grading.grade(folder, GradeOutput.of(shipped / "b.csv"), shipped / "SHIPPED")[0]
-    assert row.probability == alone.probability and alone.reading is None
+    alone = grading.grade(folder, GradeOutput.of(shipped / "b.csv"), load.EARLY)[0]
+    assert row.probability != alone.probability and alone.reading is None
     assert refused.reading is None
     with (shipped / "o.csv").open(newline="") as file:
         cells, empty = csv.DictReader(file)
@@ -99,7 +99,7 @@ def test_both_models_speak_in_one_table(shipped, folder, five):
     assert empty["grade"] == empty["probability_0"] == empty["grade_set"] == ""
     text = (shipped / "o.html").read_text()
     assert "volume&#39;s grade" not in text and "joint space, medial" in text
-    assert row.reading.said in text and "The model of the grades" in text
+    assert row.reading.said in text and "the most likely one of 0 to 4" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
     assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
     by_grade = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_grades")))
@@ -108,22 +108,19 @@ def test_both_models_speak_in_one_table(shipped, folder, five):
     assert text.count('loading="lazy"') == 2 and "1L_left_grades.png" in text
 
 
-def test_a_model_of_five_grades_speaks_for_itself(shipped, folder, five):
-    output = GradeOutput.of(shipped / "o.csv")
-    row = grading.grade(folder, output, shipped / "SHIPPED_GRADES")[0]
-    upper = sum(p for grade, p in row.reading.probabilities.items() if grade >= 2)
-    assert row.probability == pytest.approx(upper)
-    assert load.load_grades(shipped / "SHIPPED_GRADES") is None
-
-
-def test_models_for_other_radiographs_are_refused(five):
-    small = dataclasses.replace(five, network={**five.network, "image_shape": [16, 16]})
-    with pytest.raises(ValueError, match="radiographs of"):
-        grade_reading.GradeReader.beside(made_grader.grader(), small, 2)
+def test_the_probability_compares_grade_2_and_more_with_the_lowest(shipped, folder):
+    row = grading.grade(folder, GradeOutput.of(shipped / "o.csv"), shipped / "SHIPPED_GRADES")[0]
+    share = row.reading.probabilities
+    upper = sum(p for grade, p in share.items() if grade >= 2)
+    assert row.probability == pytest.approx(upper / (upper + share[0]))
+    # It keeps rising where grade 2 itself becomes less likely than grade 3 or 4.
+    logits = np.log([[0.5, 0.3, 0.18, 0.01, 0.01], [0.01, 0.01, 0.005, 0.1, 0.875]])
+    first, second = early_probability(logits, (0, 1, 2, 3, 4))
+    assert first == pytest.approx(0.2 / 0.7) and second == pytest.approx(0.98 / 0.99)
 
 
 def test_the_shipped_models_fit_each_other():
-    two, five = load.load_grader(), load.load_grades()
+    two, five = load.load_grader(load.EARLY), load.load_grader()
     assert two.grades == (0, 2) and five.grades == (0, 1, 2, 3, 4)
     assert two.image_shape == five.image_shape and two.contrast == five.contrast
     size = sum(

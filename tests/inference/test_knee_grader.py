@@ -11,7 +11,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_grader
 from xr2mri_jax.inference.knee_grader import form, load
-from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.models import siamese_gap, views
 
@@ -74,7 +74,7 @@ def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
     wanted = module.apply(variables, noise, method="features")
     np.testing.assert_allclose(features, wanted, atol=1e-5)
     one = np.exp(logits[:, 1] / 2) / np.exp(logits / 2).sum(axis=1)
-    np.testing.assert_allclose(positive_probability(logits, 2.0), one)
+    np.testing.assert_allclose(early_probability(logits, (0, 2), 2.0), one)
 
 
 def test_a_grader_of_views_gives_their_mean(grader, tmp_path):
@@ -105,9 +105,10 @@ def test_weights_too_large_for_float16_are_refused():
 
 
 def test_without_a_shipped_model_the_error_says_what_to_give(monkeypatch, tmp_path):
-    monkeypatch.setattr(load, "SHIPPED", tmp_path)
-    with pytest.raises(InputError, match="--model: no grader is shipped"):
-        load.load_grader("")
+    for name, model in (("SHIPPED", load.EARLY), ("SHIPPED_GRADES", "")):
+        monkeypatch.setattr(load, name, tmp_path)
+        with pytest.raises(InputError, match="--model: no grader is shipped"):
+            load.load_grader(model)
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     assert found.temperature == pytest.approx(
         calibration.fit_temperature(held_out.logits, held_out.label), rel=1e-4
     )
-    score = positive_probability(held_out.logits, found.temperature)
+    score = early_probability(held_out.logits, read.grades, found.temperature)
     for row in found.thresholds:
         at = classification.accuracies(score, held_out.label, row["probability"] - 1e-6)
         assert at["sensitivity"] >= row["sensitivity_wanted"]
@@ -157,7 +158,7 @@ def test_views_are_calibrated_as_they_will_be_used(run_folder, tmp_path):
 def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp_path):
     source = made_grader.Source(tmp_path, grades=(2,))
     monkeypatch.setattr(ship_grader.datasets, "load_builder", lambda name, folder: source)
-    with pytest.raises(InputError, match="one class only"):
+    with pytest.raises(InputError, match=r"grades \[2\], expected 0 and 2"):
         ship_grader.ship(run_folder, tmp_path / "shipped")
     config = made_grader.config()
     config["data"]["held_out"] = 0.0

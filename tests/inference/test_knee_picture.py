@@ -10,12 +10,13 @@ from PIL import Image
 
 from xr2mri_jax.geometry import Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import frame_knees
-from xr2mri_jax.inference.grade_reading import GradeReader, GradeReading
+from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.judging import judged
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE, KneePictures
 from xr2mri_jax.inference.knee_space import space_texts, spans
-from xr2mri_jax.models import siamese_gap_inference
+from xr2mri_jax.models.siamese_gap_inference import BLOCKS as BLOCK_MAPS
+from xr2mri_jax.models.siamese_gap_inference import BOUNDARIES
 from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.presentation.spans import _COLOUR, Span, with_spans
@@ -78,23 +79,29 @@ def test_drawn_in_the_source_and_in_the_frame_of_both_sides(knees, pictures):
         assert len(some) >= 8 and apart.min(axis=1).max() <= 1
 
 
-def test_a_grader_of_five_draws_its_own_grades(knees):
-    five = made_grader.grader_of_five()
+def test_only_a_reading_is_drawn_by_grade(knees):
     reading = GradeReading(2, dict(enumerate((0.1, 0.2, 0.4, 0.2, 0.1))), 2.0, (1, 2))
-    alone = KneePictures(five).draw(knees[0], reading)
-    beside = KneePictures(made_grader.grader(), five).draw(knees[0], reading)
-    assert set(alone) == {WHOLE, BLOCKS, BY_GRADE} and alone[BY_GRADE] == beside[BY_GRADE]
+    pictures = KneePictures(made_grader.grader_of_five())
+    assert set(pictures.draw(knees[0], reading)) == {WHOLE, BLOCKS, BY_GRADE}
+    assert set(pictures.draw(knees[0])) == {WHOLE, BLOCKS}
 
 
-def test_maps_that_the_grading_told_give_the_same_pictures(knees):
-    two, five = made_grader.grader(), made_grader.grader_of_five()
-    reader = GradeReader.beside(two, five, 2, siamese_gap_inference.BOUNDARIES)
-    network = Network(two, 2, siamese_gap_inference.BLOCKS)
-    pictures = KneePictures(two, five)
-    for knee, row in zip(knees[:2], judged(knees[:2], two, network, reader), strict=True):
-        assert len(row.maps.blocks) == 4 and len(row.maps.boundaries) == 4
+@pytest.mark.parametrize(
+    ("grader", "told", "names"),
+    [
+        (made_grader.grader, (BLOCK_MAPS,), (WHOLE, BLOCKS)),
+        (made_grader.grader_of_five, (BLOCK_MAPS, BOUNDARIES), (WHOLE, BLOCKS, BY_GRADE)),
+    ],
+)
+def test_maps_that_the_grading_told_give_the_same_pictures(knees, grader, told, names):
+    grader = grader()
+    network, pictures = Network(grader, 2, told), KneePictures(grader)
+    for knee, row in zip(knees[:2], judged(knees[:2], grader, network), strict=True):
+        assert len(row.maps.blocks) == 4
+        assert row.maps.boundaries is None or len(row.maps.boundaries) == 4
         computed, told = (pictures.draw(knee, row.reading, maps) for maps in (None, row.maps))
-        for name in (WHOLE, BLOCKS, BY_GRADE):
+        assert set(told) == set(names)
+        for name in names:
             one, other = (
                 np.asarray(Image.open(io.BytesIO(drawn[name])), int) for drawn in (computed, told)
             )

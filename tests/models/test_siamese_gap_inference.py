@@ -46,24 +46,26 @@ def test_logits_and_features(made):
     model = siamese_gap.make(spec)
     variables = {"params": params, "batch_stats": state}
     found = jax.jit(siamese_gap_inference.program(spec))(weights, xray)
-    assert found[2] == ()
+    assert found[2] == {}
     features = model.apply(variables, xray, method="features")
     np.testing.assert_allclose(found[1], features, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found[0], model.apply(variables, xray), rtol=1e-4, atol=1e-4)
 
 
-def test_maps_of_the_blocks(made):
+@pytest.mark.parametrize("told", [(BLOCKS,), (BOUNDARIES, BLOCKS)])
+def test_maps_of_the_blocks(made, told):
     spec, parts, xray, weights = made
-    found = jax.jit(siamese_gap_inference.program(spec, BLOCKS))(weights, xray)[2]
-    for level, wanted in zip(found, GradCam(spec)(*parts, xray), strict=True):
+    found = jax.jit(siamese_gap_inference.program(spec, told))(weights, xray)[2]
+    assert set(found) == set(told)
+    for level, wanted in zip(found[BLOCKS], GradCam(spec)(*parts, xray), strict=True):
         np.testing.assert_allclose(whole(level), wanted, atol=0.005 * max(wanted.max(), 1e-3))
 
 
 def test_maps_of_the_boundaries(made):
     spec, parts, xray, weights = made
-    found = jax.jit(siamese_gap_inference.program(spec, BOUNDARIES))(weights, xray)[2]
+    found = jax.jit(siamese_gap_inference.program(spec, (BOUNDARIES,)))(weights, xray)[2]
     wanted = GradCam(spec).of_boundaries(*parts, xray)
-    for boundary, one in zip(found, wanted, strict=True):
+    for boundary, one in zip(found[BOUNDARIES], wanted, strict=True):
         np.testing.assert_allclose(whole(boundary), one, atol=1e-3 * max(wanted.max(), 1e-3))
 
 

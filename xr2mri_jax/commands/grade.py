@@ -1,6 +1,6 @@
 """Grades radiographs of knees: Kellgren-Lawrence grades 0 to 4, and grade 2 against 0.
 
-xr2mri grade --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR] [--gradcam_dir=DIR]
+xr2mri grade --xray=FILE_OR_DIR --output=OUT.csv [--model=DIR|kl2] [--gradcam_dir=DIR]
     [--html=PAGE.html] [--side=right] [--spacing=MM] [--batch_size=8] [--clahe] [--volume]
 """
 
@@ -13,7 +13,10 @@ _XRAY = flags.DEFINE_string(
 )
 _OUTPUT = flags.DEFINE_string("output", "", "table to write, ending in .csv")
 _MODEL = flags.DEFINE_string(
-    "model", None, "folder of a grader or of a training run; default: the shipped grader"
+    "model",
+    None,
+    "folder of a grader or of a training run, or kl2: the shipped grader of grades 0 and 2 alone; "
+    "default: the shipped grader of five grades",
 )
 _GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for Grad-CAM pictures of all knees")
 _HTML = flags.DEFINE_string("html", None, "report page to write, ending in .html")

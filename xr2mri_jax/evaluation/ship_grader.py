@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
 from xr2mri_jax.inference.knee_grader.load import SHIPPED, SHIPPED_GRADES
-from xr2mri_jax.inference.knee_grader.network import Network, positive_probability
+from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification, conformal
 from xr2mri_jax.training.trained import load_chosen
 
@@ -72,13 +72,16 @@ def make_grader(
     # Of these the features alone are asked for, which are those of one view.
     one_view = Network(dataclasses.replace(grader, views=False), batch_size)
     trained = _seen(one_view, builder, data, "train")
-    positive = (held_out.label >= len(grader.grades) // 2).astype(np.int64)
-    if positive.min() == positive.max():
-        raise InputError(f"{workdir}: the held-out patients have one class only, expected both")
+    found = {grader.grades[label] for label in held_out.label}
+    if not {grader.grades[0], form.POSITIVE_GRADE} <= found:
+        raise InputError(
+            f"{workdir}: the held-out patients have the grades {sorted(found)}, expected "
+            f"{grader.grades[0]} and {form.POSITIVE_GRADE} among them"
+        )
     return dataclasses.replace(
         grader,
         contrast=contrast_of_dataset(builder),
-        calibration=calibrate(held_out.logits, held_out.label, positive, held_out.subject),
+        calibration=calibrate(held_out.logits, held_out.label, grader.grades, held_out.subject),
         likeness=unlikeness.fit(trained.features, held_out.features),
         training={
             **grader.training,
@@ -89,18 +92,21 @@ def make_grader(
 
 
 def calibrate(
-    logits: np.ndarray, label: np.ndarray, positive: np.ndarray, subject: list[str]
+    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], subject: list[str]
 ) -> Calibration:
-    """Temperature, thresholds and reliability of held-out patients.
+    """Temperature of held-out patients; thresholds and reliability of grade 2 against the lowest.
 
     Args:
       logits: f[n, k].
-      label: i[n], the class in 0..k-1.
-      positive: i[n], 1 in the upper half of the grades, both present.
+      label: i[n], the class in 0..k-1; knees of grade 2 and of the lowest grade are among them.
+      grades: k rising grades, with grade 2.
       subject: n names.
     """
     temperature = calibration.fit_temperature(logits, label)
-    score = positive_probability(logits, temperature)
+    place = list(grades).index(form.POSITIVE_GRADE)
+    told = np.isin(label, (0, place))
+    positive = (label[told] == place).astype(np.int64)
+    score = early_probability(logits[told], grades, temperature)
     rows = []
     for wanted in SENSITIVITIES:
         at = classification.threshold_for_sensitivity(score, positive, wanted)
@@ -121,7 +127,7 @@ def calibrate(
         temperature,
         rows,
         {name: values.tolist() for name, values in bins.items()},
-        calibration.calibration_error(positive_probability(logits), positive),
+        calibration.calibration_error(early_probability(logits[told], grades), positive),
         calibration.calibration_error(score, positive),
         len(label),
         len(set(subject)),

@@ -17,24 +17,23 @@ from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_batches import Answers, batches, graded_rows
 from xr2mri_jax.inference.grade_output import GradeOutput
-from xr2mri_jax.inference.grade_reading import GradeReader
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
 from xr2mri_jax.inference.judging import judged
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.inference.knee_grader.load import load_grader, load_grades
+from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import Listed, list_files
 from xr2mri_jax.inference.volume_grade import Measure, space_measurer
 from xr2mri_jax.io.formats import sniff
-from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES, NOTHING
+from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 # scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
 
-# From so many files on, the networks run in the form for many radiographs.
+# From so many files on, the network runs in the form for many radiographs.
 _MANY = 16
 
 
@@ -96,20 +95,17 @@ def grade(
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load_grades, model)
-        grader = _grader(model, options)
-        grades = loading.result()
+    grader = _grader(model, options)
     rows = []
     with Table(output.table) as table:
-        for row in graded(listed, grader, options, output, grades):
+        for row in graded(listed, grader, options, output):
             table.add(row)
             rows.append(row)
     if output.page is not None:
         # Imported here, because the imports for the page's figure take a second.
         from xr2mri_jax.inference import grade_page
 
-        grade_page.write(output.page, rows, grader, grades)
+        grade_page.write(output.page, rows, grader)
     if not any(row.probability is not None for row in rows):
         raise InputError(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
@@ -145,9 +141,7 @@ def grade_radiograph(
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
-    grades = load_grades(model)
-    reader = None if grades is None else GradeReader.beside(grader, grades, len(knees), many=False)
-    return judged(knees, grader, Network(grader, len(knees), many=False), reader)
+    return judged(knees, grader, Network(grader, len(knees), many=False))
 
 
 def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> KneeGrader:
@@ -162,32 +156,19 @@ def graded(
     grader: KneeGrader,
     options: GradeOptions,
     output: GradeOutput,
-    grades: KneeGrader | None = None,
 ) -> Iterator[GradedKnee]:
-    """Yields the rows in the files' order, while further files are read by other threads.
-
-    With the grader `grades` of more than two grades the rows have its reading, too.
-    """
-    pictures = None if output.pictures is None else KneePictures(grader, grades)
+    """Yields the rows in the files' order, while further files are read by other threads."""
+    pictures = None if output.pictures is None else KneePictures(grader)
     # One film shows two knees at most: one file needs no larger batch.
     batch_size = min(options.batch_size, 2 * len(listed))
-    told = (NOTHING, NOTHING) if pictures is None else (BLOCKS, BOUNDARIES)
+    told = () if pictures is None else (BLOCKS, BOUNDARIES) if len(grader.grades) > 2 else (BLOCKS,)
     many = len(listed) >= _MANY
-    network = Network(grader, batch_size, told[0], many, one_core=many)
-    reader = None
-    if grades is not None:
-        reader = GradeReader.beside(grader, grades, batch_size, told[1], many, one_core=many)
-
-    def compile_both() -> None:
-        network.compile()
-        if reader is not None:
-            reader.network.compile()
-
+    network = Network(grader, batch_size, told, many, one_core=many)
     volume = space_measurer() if options.volume else None
-    judge = functools.partial(judged, grader=grader, network=network, reader=reader)
+    judge = functools.partial(judged, grader=grader, network=network)
     drawn = pictures is not None
     with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
-        compiled = pool.submit(compile_both)
+        compiled = pool.submit(network.compile)
         framed = reading.ahead(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
@@ -196,7 +177,7 @@ def graded(
             (2 if drawn else 4) * batch_size,
         )
         counted = tqdm(framed, "graded", len(listed), unit="file", disable=None)
-        # Each batch goes through both networks, and is drawn, on one core: several at a time.
+        # Each batch goes through the network, and is drawn, on one core: several at a time.
         for rows in reading.ahead(
             pool,
             lambda batch: graded_rows(batch, judge, pictures),

@@ -37,7 +37,7 @@ def batches(
     output: GradeOutput,
     compiled: concurrent.futures.Future[None],
 ) -> Iterator[list[Waiting]]:
-    """Groups what was found in the files to batches of knees, when the networks are `compiled`."""
+    """Groups what was found in the files to batches of knees, when the network is `compiled`."""
     waiting: list[Waiting] = []
     names: set[str] = set()
     for name, found in framed:

@@ -28,39 +28,33 @@ _HEADS = (
     "joint space, medial", "lateral", "warning",
 )  # fmt: skip
 MEANING = (
-    "The probability is that of Kellgren-Lawrence grade 2 against grade 0, in knees of which half "
-    "have grade 2. It says nothing about grades 1, 3 and 4, and is not a diagnosis."
+    "The probability compares Kellgren-Lawrence grade 2 (or more, if the model tells more grades) "
+    "with grade 0. It says nothing about grade 1, and is not a diagnosis."
 )
 GRADES = (
-    "The grade, 0 to 4, is from a second model. In brackets the grades that cannot be told apart: "
+    "The grade is the most likely one of 0 to 4. In brackets the grades that cannot be told apart: "
     "such sets contained the true grade of 9 in 10 held-out training knees."
 )
 
 
-def write(
-    path: Path, rows: Sequence[GradedKnee], grader: KneeGrader, grades: KneeGrader | None = None
-) -> None:
+def write(path: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> None:
     """Writes the page, atomically; the pictures stay files beside it."""
-    write_text(path, pages.render(page(path.parent, rows, grader, grades)))
+    write_text(path, pages.render(page(path.parent, rows, grader)))
 
 
-def page(
-    folder: Path,
-    rows: Sequence[GradedKnee],
-    grader: KneeGrader,
-    grades: KneeGrader | None = None,
-) -> Page:
+def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
     """The page.
 
     Args:
       folder: its folder; pictures are linked relative to it.
       rows: in the order of the table.
       grader: the grader that was used.
-      grades: the grader of more grades that was used beside it, if any.
     """
     graded = [row for row in rows if row.probability is not None]
     files = len({row.file for row in rows})
-    title = f"Early knee osteoarthritis: {len(graded)} knees in {files} files"
+    several = len(grader.grades) > 2
+    subject = "Knee osteoarthritis" if several else "Early knee osteoarthritis"
+    title = f"{subject}: {len(graded)} knees in {files} files"
     refused = len(rows) - len(graded)
     said = [
         f"{len(graded)} knees were graded, {refused} files were not; the warning gives the reason."
@@ -75,21 +69,21 @@ def page(
     said.append(f"{unlike} knees are unlike the training radiographs (distance above 1).")
     sections = [
         Section("Summary", [Lines(said)]),
-        Section("Knees", [_knees(folder, rows)]),
+        Section("Knees", [_knees(folder, rows, several)]),
         Section("What the probabilities mean", _calibration(grader)),
         Section("The model", [_model(grader)]),
     ]
     meaning = f"{report.STATEMENT} {MEANING}"
-    if grades is not None:
-        sections.append(Section("The model of the grades", [_model(grades)]))
+    if several:
         meaning = f"{meaning} {GRADES}"
     return Page(title, [meaning], sections)
 
 
-def _knees(folder: Path, rows: Sequence[GradedKnee]) -> Table:
+def _knees(folder: Path, rows: Sequence[GradedKnee], several: bool) -> Table:
+    evidence = "grade 2 or more against less" if several else "grade 2 against 0"
     caption = (
         "The input of the network with the measured joint space and with Grad-CAM overlays: bright "
-        "regions are evidence for grade 2. First all blocks together, then each block from the "
+        f"regions are evidence for {evidence}. First all blocks together, then each block from the "
         "first (fine) to the last (coarse). A second picture, where there is one, is of the grade: "
         "bright regions are evidence for each grade or more, with its probability. "
         "The patient's right is on the left. Click a picture for the overlay on the full image."
@@ -148,8 +142,8 @@ def _calibration(grader: KneeGrader) -> list[Part]:
         for row in found.thresholds
     ]
     caption = (
-        f"Thresholds, chosen and evaluated on the same {found.knees} knees of {found.subjects} "
-        "held-out training patients."
+        f"Thresholds, chosen and evaluated on the same {sum(found.reliability['count']):.0f} knees "
+        f"of grade 0 or 2, of {found.subjects} held-out training patients."
     )
     return [diagram, Table(caption, heads, rows)]
 

@@ -6,9 +6,7 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
-from xr2mri_jax.inference.knee_grader.network import Network, Seen
 from xr2mri_jax.metrics import conformal
-from xr2mri_jax.models.siamese_gap_inference import NOTHING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,44 +33,6 @@ class GradeReading:
             return str(self.grade)
         *first, last = map(str, self.grade_set)
         return f"{self.grade} ({', '.join(first)} or {last})" if first else f"{self.grade}"
-
-
-@dataclasses.dataclass(frozen=True)
-class GradeReader:
-    """A grader of more than two grades beside one of two, compiled for the same batches."""
-
-    grader: KneeGrader
-    network: Network
-
-    @classmethod
-    def beside(
-        cls,
-        grader: KneeGrader,
-        other: KneeGrader,
-        batch_size: int,
-        told: str = NOTHING,
-        many: bool = True,
-        one_core: bool = False,
-    ) -> "GradeReader":
-        """The reader of `other`; ValueError unless it sees radiographs as `grader` does.
-
-        Args:
-          grader: beside which it reads.
-          other: of more than two grades.
-          batch_size, told, many, one_core: of its network.
-        """
-        if grader.image_shape != other.image_shape:
-            raise ValueError(f"radiographs of {grader.image_shape} and of {other.image_shape}")
-        return cls(other, Network(other, batch_size, told, many, one_core))
-
-    def __call__(self, xray: np.ndarray) -> list[GradeReading]:
-        """The readings of radiographs f32[b, h, w, 1] in [0, 1], at most the batch size."""
-        return self.see(xray)[0]
-
-    def see(self, xray: np.ndarray) -> tuple[list[GradeReading], Seen]:
-        """The readings, and what the network told."""
-        seen = self.network.see(xray)
-        return readings(seen.logits, self.grader), seen
 
 
 def readings(logits: np.ndarray, grader: KneeGrader) -> list[GradeReading]:

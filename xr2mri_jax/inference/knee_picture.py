@@ -24,16 +24,13 @@ _LINE, _GAP = 18, 4
 
 
 class KneePictures:
-    """Draws the knees graded by one grader, and by one of more grades beside it."""
+    """Draws the knees that a grader graded."""
 
-    def __init__(self, grader: KneeGrader, grades: KneeGrader | None = None):
-        """Raises InputError if a grader's network is not Siamese-GAP."""
+    def __init__(self, grader: KneeGrader):
+        """Raises InputError if the grader's network is not Siamese-GAP."""
         self._maps = GradCam(grader.network)
         self._params, self._state = jax.device_put((grader.params, grader.model_state))
-        # Like the readings: the grader of more grades, else the grader itself.
-        self._grades = grader if grades is None else grades
-        self._maps_of_grades = GradCam(self._grades.network)
-        self._of_grades = jax.device_put((self._grades.params, self._grades.model_state))
+        self._grades = grader.grades
 
     def draw(
         self,
@@ -77,8 +74,7 @@ class KneePictures:
 
     def _boundaries(self, knee: FramedKnee) -> np.ndarray:
         """The maps of the boundaries between grades: f32[k - 1, h, w]."""
-        params, state = self._of_grades
-        return self._maps_of_grades.of_boundaries(params, state, knee.image[None])[:, 0]
+        return self._maps.of_boundaries(self._params, self._state, knee.image[None])[:, 0]
 
     def _plain(self, knee: FramedKnee) -> np.ndarray:
         """The network's input as displayed, with the joint space: u8[h, w, 3]."""
@@ -96,11 +92,10 @@ class KneePictures:
     ) -> np.ndarray:
         """The picture BY_GRADE, u8[h, w, 3], from the maps of the boundaries."""
         heats = heat_picture.scaled(maps)  # of one knee they are comparable
-        grades = self._grades.grades
         texts = ["joint space"]
-        for grade in grades[1:]:
+        for grade in self._grades[1:]:
             p = sum(p for other, p in reading.probabilities.items() if other >= grade)
-            more = "" if grade == grades[-1] else " or more"
+            more = "" if grade == self._grades[-1] else " or more"
             texts.append(f"grade {grade}{more}: {p:.0%}")
         picture = heat_picture.strip([plain, *(_overlaid(knee, heat) for heat in heats)], _GAP)
         said = f"grade {reading.said}, expected {reading.expected_grade:.1f}"

@@ -5,7 +5,7 @@ activations of few knees stay in the processor's cache, the convolutions of one 
 so that they compile once, and maps of evidence share the forward pass with the grading.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -20,9 +20,9 @@ from xr2mri_jax.models.normalisation import EPSILON
 Maps = tuple[jax.Array, ...]
 # Knees that go through the network at a time.
 TOGETHER = 2
-# What is told of a knee beside its features: nothing; `gradcam.GradCam.__call__`, the maps of all
-# blocks for the upper half of the grades; `of_boundaries`.
-NOTHING, BLOCKS, BOUNDARIES = "nothing", "blocks", "boundaries"
+# What can be told of a knee beside its features: `gradcam.GradCam.__call__`, the maps of all blocks
+# for the upper half of the grades; `of_boundaries`.
+BLOCKS, BOUNDARIES = "blocks", "boundaries"
 
 
 class Block(NamedTuple):
@@ -94,34 +94,35 @@ def _folded_layer(params: Any, state: Any) -> tuple[np.ndarray, np.ndarray]:
     return kernel * factor, bias - np.asarray(state["mean"], np.float64) * factor
 
 
-def program(spec: Mapping[str, Any], told: str = NOTHING) -> Callable[..., Any]:
+def program(spec: Mapping[str, Any], told: Sequence[str] = ()) -> Callable[..., Any]:
     """What runs a network on radiographs.
 
     Args:
       spec: as `siamese_gap.make` takes it.
-      told: NOTHING, BLOCKS or BOUNDARIES.
+      told: of BLOCKS and BOUNDARIES.
 
     Returns:
       A function that can be compiled, of `Weights` and xray f32[b, h, w, 1] in [0, 1], that gives
-      logits f32[b, k], features f32[b, n] and a tuple of maps f32[b, 2, h', w'] of both patches as
-      they lie in them: none, one of each block, or one of each boundary between grades.
+      logits f32[b, k], features f32[b, n] and by what is told a tuple of maps f32[b, 2, h', w'] of
+      both patches as they lie in them: one of each block, one of each boundary between grades.
     """
     model: Any = siamese_gap.make(spec)
-    maps_of = {NOTHING: _no_maps, BLOCKS: _block_maps, BOUNDARIES: _boundary_maps}[told]
+    maps_of = {BLOCKS: _block_maps, BOUNDARIES: _boundary_maps}
 
-    def some(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, Maps]:
+    def some(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, Maps]]:
         head = {"params": {"head": weights.head}}
 
         def score(maps: Maps) -> tuple[jax.Array, jax.Array]:
             features = model.apply(head, maps, method="pooled")
             return model.apply(head, features, method="classify"), features
 
-        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5, told == BLOCKS)
+        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5, BLOCKS in told)
         logits, features = score(tuple(layers.last for layers in kept))
-        found = maps_of(model, weights, kept, score)
-        return logits, features, tuple(jnp.stack(jnp.split(m, 2), axis=1) for m in found)
+        found = {name: maps_of[name](model, weights, kept, score) for name in told}
+        by_patch = jax.tree.map(lambda m: jnp.stack(jnp.split(m, 2), axis=1), found)
+        return logits, features, by_patch
 
-    def all_of(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, Maps]:
+    def all_of(weights: Weights, xray: jax.Array) -> tuple[jax.Array, jax.Array, dict[str, Maps]]:
         together = max(n for n in range(1, TOGETHER + 1) if len(xray) % n == 0)
         parts = xray.reshape(-1, together, *xray.shape[1:])
         found = jax.lax.map(lambda part: some(weights, part), parts)
@@ -151,10 +152,6 @@ def _forward(blocks: tuple[Block, ...], x: jax.Array, keep: bool) -> list[Layers
         x, others = jax.lax.scan(layer, x, (block.rest, block.biases[1:]))
         found.append(Layers(x, first, others))
     return found
-
-
-def _no_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
-    return ()
 
 
 def _boundary_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:

@@ -35,7 +35,7 @@ def _check(checks: Checks, found: Mapping[str, Any]) -> None:
 
 KIND = Kind(
     "grader",
-    2,
+    3,
     ("network", "grades", "contrast", "views", "calibration", "features", "training"),
     "launch/ship_grader.py",
     _check,

@@ -18,7 +18,7 @@ from xr2mri_jax.models import classifiers
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
 
-# The grade of `probability_kl2`: this grade and those above it are positive.
+# The grade of `probability_kl2`, against the lowest grade.
 POSITIVE_GRADE = 2
 
 
@@ -26,12 +26,15 @@ POSITIVE_GRADE = 2
 class Calibration:
     """Calibration of the probabilities on held-out patients.
 
+    Thresholds, reliability and errors are those of the probability of grade 2 against the lowest
+    grade, in knees that have one of them.
+
     Attributes:
-      temperature: divisor of the logits, > 0.
+      temperature: divisor of the logits of all grades, > 0.
       thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
-      knees, subjects: their numbers.
+      knees, subjects: numbers of all held-out ones.
       set_limit: of the conformal sets, see `metrics.conformal`; None with two grades.
     """
 

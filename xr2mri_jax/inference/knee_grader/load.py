@@ -7,8 +7,11 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 
+# What ships: the grader of two grades, by the recipe of the paper's task, and that of five.
 SHIPPED = Path(__file__).parent
 SHIPPED_GRADES = SHIPPED / "five_grades"
+# The name of the first one.
+EARLY = "kl2"
 
 
 def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
@@ -16,18 +19,20 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
 
     Args:
       model: a folder with model.json and weights.npz, or the workdir of a training run, whose
-        probabilities are then not calibrated; None or "" for the shipped one.
+        probabilities are then not calibrated; EARLY for the shipped one of grades 0 and 2; None or
+        "" for the shipped one of five grades.
 
     Raises:
       InputError: it is missing or damaged.
     """
-    if not model:
-        if not (SHIPPED / form.DESCRIPTION).is_file():
+    if not model or str(model) == EARLY:
+        shipped = SHIPPED if model else SHIPPED_GRADES
+        if not (shipped / form.DESCRIPTION).is_file():
             raise InputError(
                 "--model: no grader is shipped with this package, expected the workdir of a "
                 "training run, or a folder made by launch/ship_grader.py"
             )
-        return form.read(SHIPPED, own=True)
+        return form.read(shipped, own=True)
     folder = Path(model)
     if (folder / form.DESCRIPTION).is_file():
         return form.read(folder)
@@ -38,27 +43,5 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
         return from_workdir(folder)
     raise InputError(
         f"--model={folder}: found neither {form.DESCRIPTION} nor config.json, expected a grader's "
-        "folder or the workdir of a training run"
+        f"folder, the workdir of a training run, or {EARLY!r}"
     )
-
-
-def load_grades(model: str | os.PathLike[str] | None = None) -> KneeGrader | None:
-    """The grader of five grades that accompanies a grader of two.
-
-    Args:
-      model: as for `load_grader`.
-
-    Returns:
-      The shipped one with the shipped grader; None with another model, which speaks for itself.
-
-    Raises:
-      InputError: it is missing or damaged.
-    """
-    if model:
-        return None
-    if not (SHIPPED_GRADES / form.DESCRIPTION).is_file():
-        raise InputError(
-            "--model: no grader of five grades is shipped with this package, expected the workdir "
-            "of a training run, or a folder made by launch/ship_grader.py"
-        )
-    return form.read(SHIPPED_GRADES, own=True)

@@ -1,7 +1,7 @@
 """The network of a grader, compiled once for a fixed batch size."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.form import POSITIVE_GRADE, KneeGrader
 from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, views
-from xr2mri_jax.models.siamese_gap_inference import NOTHING
 
 # Options of XLA's CPU backend.
 _ONE_CORE: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
@@ -26,7 +25,7 @@ class Seen(NamedTuple):
 
     logits: np.ndarray
     features: np.ndarray
-    maps: tuple[np.ndarray, ...] | None
+    maps: dict[str, tuple[np.ndarray, ...]] | None
 
 
 class Network:
@@ -42,7 +41,7 @@ class Network:
         self,
         grader: KneeGrader,
         batch_size: int,
-        told: str = NOTHING,
+        told: Sequence[str] = (),
         many: bool = True,
         one_core: bool = False,
     ):
@@ -114,7 +113,7 @@ class Network:
         logits, features = (np.asarray(value, np.float64)[:count] for value in found[:2])
         if not (np.isfinite(logits).all() and np.isfinite(features).all()):
             raise FloatingPointError("the network gives values that are not finite")
-        maps = tuple(value[:count] for value in found[2]) if self._fast else None
+        maps = jax.tree.map(lambda value: value[:count], found[2]) if self._fast else None
         return Seen(logits, features, maps)
 
 
@@ -142,7 +141,20 @@ def _general(grader: KneeGrader) -> Callable[..., Any]:
     return see
 
 
-def positive_probability(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probability f64[b] of the upper half of the grades from logits f[b, k]."""
-    probability = special.softmax(np.asarray(logits, np.float64) / temperature, axis=1)
-    return np.clip(probability[:, logits.shape[1] // 2 :].sum(axis=1), 0.0, 1.0)
+def early_probability(
+    logits: np.ndarray, grades: Sequence[int], temperature: float = 1.0
+) -> np.ndarray:
+    """Probability f64[b] of grade 2 against the lowest of the grades.
+
+    That of grade 2 or more in knees that have the lowest grade or these: the odds of grade 2 alone
+    fall again where a higher grade is more likely still.
+
+    Args:
+      logits: f[b, k], of the grades.
+      grades: k rising grades, with grade 2.
+      temperature: divisor of the logits.
+    """
+    logits = np.asarray(logits, np.float64)
+    place = list(grades).index(POSITIVE_GRADE)
+    odds = special.logsumexp(logits[:, place:] / temperature, axis=1) - logits[:, 0] / temperature
+    return special.expit(odds)

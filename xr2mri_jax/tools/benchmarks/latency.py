@@ -23,7 +23,7 @@ def run(repeats: int, real: Path | None = None, size: int = 128) -> dict[str, An
 
     Returns:
       The report, JSON-able: machine, networks (`cube.run`), and by command ("predict" with labels,
-      meshes and picture; "grade" with both models) first_s, seconds (of the further calls),
+      meshes and picture; "grade") first_s, seconds (of the further calls),
       median_s, processor_s (the median) and peak_bytes.
 
     Raises:
