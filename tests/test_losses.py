@@ -151,3 +151,16 @@ def test_surface_distance_pulls_from_beyond_the_limit_and_refuses_other_shapes()
     assert gradient.item() < 0
     with pytest.raises(ValueError, match="distances"):
         losses.surface_distance(target, target[0], 7.5)
+
+
+def test_gap_distance_is_the_error_of_the_space_between_two_surfaces():
+    # One column of two voxels, midway between the surfaces and at the first one.
+    target = np.array([[2.0, 0.0], [2.0, 4.0]], np.float32).reshape(1, 2, 2, 1, 1)
+    shifted = target + np.array([0.5, -0.5], np.float32).reshape(1, 2, 1, 1, 1)
+    np.testing.assert_allclose(losses.gap_distance(shifted, target, 7.5, (0, 1)), 0, atol=1e-6)
+    wider = target + np.array([1.0, 0.0], np.float32).reshape(1, 1, 2, 1, 1)
+    np.testing.assert_allclose(losses.gap_distance(wider, target, 7.5, (0, 1)), 1.0, rtol=1e-5)
+    # Cut off at the limit, more than that is no error.
+    far = np.array([7.5, 1.0], np.float32).reshape(1, 2, 1, 1, 1)
+    beyond = far + np.array([5.0, 0.0], np.float32).reshape(far.shape)
+    np.testing.assert_allclose(losses.gap_distance(beyond, far, 7.5, (0, 1)), 0, atol=1e-6)

@@ -155,9 +155,7 @@ def surface_distance(
     """
     if jnp.shape(prediction) != jnp.shape(target) or jnp.ndim(target) != 5:
         raise ValueError(f"distances {jnp.shape(prediction)} and {jnp.shape(target)}")
-    # Beyond the limit there is nothing to learn, but from the wrong side of it there is.
-    error = jnp.clip(prediction, -limit, limit) - target
-    error = error + 0.01 * (prediction - jax.lax.stop_gradient(prediction))
+    error = _clipped(prediction, limit) - target
     weight = jnp.exp(-jnp.abs(target) / near) * (jnp.abs(target) < limit) + 0.01
     axes = (2, 3, 4)
     total = jnp.mean(
@@ -171,12 +169,18 @@ def surface_distance(
 
 
 def gap_distance(
-    prediction: jax.Array, target: jax.Array, pair: tuple[int, int], near: float = 4.0
+    prediction: jax.Array,
+    target: jax.Array,
+    limit: float,
+    pair: tuple[int, int],
+    near: float = 4.0,
 ) -> jax.Array:
     """Mean error of the space between two surfaces: of the sum of their signed distances.
 
     Args:
-      prediction, target: f32[b, k, d, h, w] in mm.
+      prediction: f32[b, k, d, h, w] in mm; clipped to the limit.
+      target: the same shape, within the limit.
+      limit: where distances are cut off, mm.
       pair: the two surfaces, indices into k.
       near: mm; a voxel weighs exp(-(sum of both distances' sizes) / near).
 
@@ -184,12 +188,22 @@ def gap_distance(
       f32[b] in mm.
     """
     one, other = pair
-    error = prediction[:, one] + prediction[:, other] - target[:, one] - target[:, other]
+    error = _clipped(prediction, limit) - target
+    error = error[:, one] + error[:, other]
     apart = jnp.abs(target[:, one]) + jnp.abs(target[:, other])
     weight = jnp.exp(-apart / near) * (apart < 3 * near)
     axes = (1, 2, 3)
     total = jnp.sum(weight, axis=axes)
     return jnp.sum(weight * jnp.abs(error), axis=axes) / jnp.maximum(total, 1e-6)
+
+
+def _clipped(prediction: jax.Array, limit: float) -> jax.Array:
+    """The prediction within +-limit; beyond it with a hundredth of the gradient.
+
+    Beyond the limit there is nothing to learn, but from the wrong side of it there is.
+    """
+    leak = 0.01 * (prediction - jax.lax.stop_gradient(prediction))
+    return jnp.clip(prediction, -limit, limit) + leak
 
 
 def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:

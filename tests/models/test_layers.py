@@ -24,6 +24,14 @@ def _dilated(x, kernel, padding):
     return jax.lax.conv_transpose(x, kernel, strides, padding, dimension_numbers=names)
 
 
+def test_unit_rms_keeps_directions_and_zero():
+    x = jnp.asarray([[3.0, -4.0], [0.0, 0.0], [300.0, -400.0]], jnp.bfloat16)
+    found = layers.unit_rms(x)
+    assert found.dtype == jnp.bfloat16
+    wanted = np.array([[3.0, -4.0], [0.0, 0.0], [3.0, -4.0]]) / np.sqrt(12.5)
+    np.testing.assert_allclose(np.asarray(found, np.float32), wanted, rtol=1e-2)
+
+
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize(
     ("size", "padding", "crop"),

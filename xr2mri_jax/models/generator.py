@@ -18,7 +18,15 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
-from xr2mri_jax.models.layers import Dtype, Lift, Upsample, VolumeBlock, activate, initialiser
+from xr2mri_jax.models.layers import (
+    Dtype,
+    Lift,
+    Upsample,
+    VolumeBlock,
+    activate,
+    initialiser,
+    unit_rms,
+)
 from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.shape_generator import ShapeGenerator
 from xr2mri_jax.models.sharding import split_depth
@@ -139,7 +147,11 @@ class Generator(nn.Module):
         return jax.nn.sigmoid(split_depth(logits, 1))[..., None]
 
     def _surfaces(self, x: jax.Array) -> jax.Array:
-        """Feature columns of the second level -> signed distances, with twice the depth."""
+        """Feature columns of the second level -> signed distances, with twice the depth.
+
+        The features are normalised: distances have no bound, and a learning rate that the volume
+        bears made them diverge as the features grew.
+        """
         surfaces, depth, height, width = surface_shape(self.spec)
         column = x.reshape(*x.shape[:3], -1)
         dense = Dense(
@@ -151,7 +163,7 @@ class Generator(nn.Module):
             kernel_init=nn.initializers.zeros,
             dtype=self.dtype,
             name="distances",
-        )(activate(dense(column)))
+        )(unit_rms(activate(dense(column))))
         found = found.reshape(-1, height, width, surfaces, depth).transpose(0, 3, 4, 1, 2)
         template = self.param(
             "surface_template", nn.initializers.zeros, surface_shape(self.spec), jnp.float32

@@ -63,6 +63,16 @@ def _activate_backward(y: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
 activate.defvjp(_activate_forward, _activate_backward)
 
 
+def unit_rms(x: jax.Array) -> jax.Array:
+    """x over the root mean square of its last axis, any shape, dtype kept; 0 stays 0.
+
+    RMSNorm without its scale: Zhang and Sennrich 2019, arXiv 1910.07467, equation 4.
+    """
+    wide = x.astype(jnp.float32)
+    square = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
+    return (wide * jax.lax.rsqrt(square + 1e-6)).astype(x.dtype)
+
+
 def depth_to_space(x: jax.Array, dims: int) -> jax.Array:
     """Interleaves phases: [b, *n, 2**dims * c] -> [b, *(2 n), c], `dims` spatial axes.
 

@@ -194,7 +194,7 @@ def surface_loss(found: Any, target: Any) -> Any:
     """f32[b] in mm: errors of the surfaces, of cartilage thickness and of the joint space."""
     near = losses.surface_distance(found, target, surfaces.LIMIT_MM, surfaces.CARTILAGES)
     joint = surfaces.NAMES.index("femur"), surfaces.NAMES.index("tibia")
-    return near + losses.gap_distance(found, target, joint)
+    return near + losses.gap_distance(found, target, surfaces.LIMIT_MM, joint)
 
 
 def surface_metrics(found: Any, target: Any) -> base.Values:
