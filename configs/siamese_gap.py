@@ -15,6 +15,8 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
     grades         grades 0 to 4 with an ordinal head, on knee_xray/grades224 (train and
                    train_more), starting from the grader in config.classifier_workdir, for example
                    xr2mri_jax/inference/knee_grader; the checkpoint is chosen by quadratic kappa
+    starts         as grades on knee_xray/grades128 with 320 steps: the comparison of starts, random
+                   or from config.classifier_workdir (also a run of configs/branch_cae.py)
     compared       as small with 320 steps: the baseline of the following ablations
     gmp            as compared, with maximum pooling instead of average pooling
     concatenated   as compared, with the branches concatenated instead of added
@@ -96,6 +98,13 @@ def _grades(config: ml_collections.ConfigDict) -> None:
     config.update(steps=600, log_every=15, eval_every=75, checkpoint_every=75)
 
 
+def _starts(config: ml_collections.ConfigDict) -> None:
+    _small(config)
+    _model(config, image_shape=(128, 128), classes=5, head="ordinal")
+    config.data.update(dataset="knee_xray/grades128", grades=(0, 1, 2, 3, 4))
+    config.update(steps=320, eval_every=40, checkpoint_every=40)
+
+
 def _phantom(config: ml_collections.ConfigDict) -> None:
     _small(config)
     config.data.update(
@@ -164,6 +173,7 @@ VARIANTS = {
     "small": _small,
     "fine": _fine,
     "grades": _grades,
+    "starts": _starts,
     "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),

@@ -45,6 +45,7 @@ RECIPES = [
 # The others differ by numbers of the same program, or by a network whose gradients the tests of
 # models take: their network is made, not trained.
 TRAINED = {
+    "branch_cae": ("smoke", "cae"),
     "cae": ("smoke", "shipped"),
     "generator": ("smoke", "shape"),
     "joint": ("smoke",),
@@ -100,13 +101,14 @@ def shrunk(stage, variant):
             config.model.cae.update(hidden_channels=4, blocks=0)
     if stage == "generator":
         config.model.generator.update(SMALL_GENERATOR, coefficients=2)
-    if stage == "siamese_gap":
+    if stage in ("siamese_gap", "branch_cae"):
         config.model.classifier.update(SMALL_CLASSIFIER)
         for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):
             if name in config.model.classifier:
                 config.model.classifier[name] = sizes
         if "width" in config.model.classifier:
             config.model.classifier.width = 2
+    if stage == "siamese_gap":
         config.data.held_out = 0.5 if config.data.held_out else 0.0
     return config
 
@@ -127,6 +129,7 @@ def trained(tmp_path_factory):
 
 def test_every_stage_has_a_smoke_variant():
     assert [stage for stage, variant in RECIPES if variant == "smoke"] == [
+        "branch_cae",
         "cae",
         "generator",
         "joint",
@@ -202,7 +205,7 @@ def test_the_folder_of_an_earlier_stage_is_asked_for(tmp_path):
         ({"model": {"cae": 3}}, "config.model.cae is 3, expected keys with values"),
         (
             {"stage": "gan"},
-            "config.stage is 'gan', expected one of cae, generator, joint, siamese_gap",
+            "config.stage is 'gan', expected one of branch_cae, cae, generator, joint, siamese_gap",
         ),
         ({"data": {"augment": {"shift": "4"}}}, "config.data.augment.shift is '4', expected float"),
     ],

@@ -19,7 +19,9 @@ def test_every_stage_keeps_the_protocol(name):
 
 
 def test_an_unknown_stage_is_refused():
-    with pytest.raises(InputError, match=r"config.stage is 'gan', expected one of cae, gen"):
+    with pytest.raises(
+        InputError, match=r"config.stage is 'gan', expected one of branch_cae, cae, gen"
+    ):
         stages.make_stage({"stage": "gan"})
     with pytest.raises(InputError, match=r"config.stage is 'gan'"):
         stages.resolve({"stage": "gan"})

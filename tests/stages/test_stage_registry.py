@@ -59,7 +59,9 @@ def test_the_registry_is_the_folder():
     files = {path.stem for path in (ROOT / "xr2mri_jax" / "stages").glob("*.py")}
     assert set(stages.names()) == files - {"__init__", "base", "earlier", "packaged", "pictures"}
     assert {path.stem for path in (ROOT / "configs").glob("*.py")} == {*stages.names()}
-    with pytest.raises(InputError, match="'gan', expected one of cae, generator, joint, siamese"):
+    with pytest.raises(
+        InputError, match="'gan', expected one of branch_cae, cae, generator, joint"
+    ):
         stages.make_stage({"stage": "gan"})
 
 

@@ -43,7 +43,8 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
       config: plain values.
       stored: the resolved config of the run to continue, with its earlier workdir; None for a new
         run, which starts from the network in classifier_workdir, if given: a run's folder or that
-        of a packaged grader. Where the classes or the head differ, the last layer is new.
+        of a packaged grader. Where the classes or the head differ, or the run is one of
+        `branch_cae`, the last layer is new.
 
     Raises:
       InputError: if the grades or a number are invalid, or a workdir has no run.
@@ -129,9 +130,10 @@ class SiameseGapStage:
             state = workdir.load_state(source)
             params, model_state = state["ema_params"], state.get("model_state", {})
         before = _spec_of(source)
-        if any(before[key] != self.spec[key] for key in HEAD):
+        if "head" not in params or any(before[key] != self.spec[key] for key in HEAD):
             params = {**params, "head": made[0]["head"]}
-        found = params, model_state
+        # A run of `branch_cae` has a decoder, too.
+        found = {name: params[name] for name in made[0] if name in params}, model_state
         workdir.require_shapes(source, found, made)
         return found
 

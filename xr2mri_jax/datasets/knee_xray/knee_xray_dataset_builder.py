@@ -41,6 +41,7 @@ class Builder(FilesBuilder):
     BUILDER_CONFIGS: ClassVar[list[KneeXrayConfig]] = [
         KneeXrayConfig(name="square128", description="128 x 128 pixels", image_shape=(128, 128)),
         KneeXrayConfig(name="square224", description="224 x 224 pixels", image_shape=(224, 224)),
+        KneeXrayConfig(name="grades128", description="128 x 128 pixels, train_more too", more=True),
         KneeXrayConfig(
             name="grades224",
             description="224 x 224 pixels, train_more too",
