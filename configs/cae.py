@@ -32,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     return recipe.variant(variant, VARIANTS, "cae")
 
 
-def _default(config: ml_collections.ConfigDict) -> None:
+def _base(config: ml_collections.ConfigDict) -> None:
     _model(config, preset="compact", image_shape=(128, 128))
     config.loss.xray.update(l1=1.0, gradient_difference=0.25)
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100)
@@ -41,8 +41,17 @@ def _default(config: ml_collections.ConfigDict) -> None:
     config.update(steps=4000, log_every=50, eval_every=1000, checkpoint_every=500)
 
 
+def _default(config: ml_collections.ConfigDict) -> None:
+    _base(config)
+    config.data.batch_size = 16
+    config.optimizer.update(
+        learning_rate=3e-3, muon_learning_rate=0.03, warmup_steps=50, ema_decay=0.98
+    )
+    config.update(steps=500, log_every=25, eval_every=500, checkpoint_every=250)
+
+
 def _quickstart(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     _model(config, preset="compact", image_shape=(64, 64), channels=(16, 32, 64))
     config.data.update(dataset="knee_phantom/quickstart", batch_size=16, cache=True)
     config.data.augment.update(shift=0.0)
@@ -51,20 +60,20 @@ def _quickstart(config: ml_collections.ConfigDict) -> None:
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     _model(config, preset="compact", image_shape=(32, 32), channels=(4, 8, 8), hidden_channels=4)
     config.data.update(dataset="knee_phantom/smoke", batch_size=4)
     config.update(steps=4, log_every=2, eval_every=4, checkpoint_every=2)
 
 
 def _paper(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     channels = (32, 64, 128, 256, 512, 1024)
     _model(config, preset="paper", image_shape=(128, 128), channels=channels)
 
 
 def _real(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     _model(config, preset="compact", image_shape=(128, 128), hidden_channels=8)
     config.loss.xray.update(l1=0.0, mse=1.0, gradient_difference=0.0)
     config.optimizer.update(
@@ -78,13 +87,13 @@ def _real(config: ml_collections.ConfigDict) -> None:
 
 
 def _pairs(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     config.data.update(dataset="knee_pairs/default", eval_split="validation")
     config.data.augment.update(shift=2.0)
 
 
 def _shipped(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     sizes = {"channels": (24, 48, 96, 144), "hidden_channels": 48}
     _model(config, preset="compact", image_shape=(128, 128), **sizes)
     config.data.update(

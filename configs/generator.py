@@ -3,7 +3,9 @@
     python launch/train.py --config=configs/generator.py --workdir=WORKDIR/generator \
         --config.data.data_dir=DATA --config.cae_workdir=WORKDIR/cae
 
-The encoder of the auto-encoder is frozen; its sizes are read from config.cae_workdir.
+The encoder of the auto-encoder is frozen; its sizes are read from config.cae_workdir. Without a
+variant: volumes of 64 x 128 x 128 voxels and the surfaces of bones, cartilages and menisci
+(knee_phantom/default, after configs/cae.py without a variant); 40 minutes on two CPU cores.
 
 Variants, as --config=configs/generator.py:VARIANT:
     quickstart  volumes of 32 x 64 x 64 voxels, used by launch/quickstart.sh: 2.4 minutes on two CPU
@@ -30,7 +32,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     return recipe.variant(variant, VARIANTS, "generator")
 
 
-def _default(config: ml_collections.ConfigDict) -> None:
+def _base(config: ml_collections.ConfigDict) -> None:
     _model(config, form="pyramid", volume_shape=(64, 128, 128))
     config.loss.mri.update(l1=1.0, gradient_difference=0.25)
     config.optimizer.update(learning_rate=2e-3, warmup_steps=100)
@@ -39,8 +41,18 @@ def _default(config: ml_collections.ConfigDict) -> None:
     config.update(steps=10000, log_every=50, eval_every=1000, checkpoint_every=500)
 
 
+def _default(config: ml_collections.ConfigDict, form: str = "pyramid") -> None:
+    _base(config)
+    _model(config, form=form, volume_shape=(64, 128, 128), surfaces=9)
+    config.loss.surfaces = 0.02
+    config.data.batch_size = 4
+    config.data.augment.update(shift=0.0)
+    config.optimizer.update(muon_learning_rate=0.02, warmup_steps=50, ema_decay=0.99)
+    config.update(steps=3000, log_every=25, eval_every=1000, checkpoint_every=250)
+
+
 def _quickstart(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     sizes = {"channels": (8, 12, 16), "widths": (64, 96, 128), "blocks": (1, 1, 1)}
     _model(config, form="pyramid", volume_shape=(32, 64, 64), **sizes)
     config.loss.mri.update(l1=0.0, mse=1.0, gradient_difference=0.0)
@@ -53,7 +65,7 @@ def _quickstart(config: ml_collections.ConfigDict) -> None:
 
 
 def _smoke(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     sizes = {"channels": (4, 4, 8), "widths": (8, 8, 8), "blocks": (1, 0, 1)}
     _model(config, form="pyramid", volume_shape=(16, 32, 32), **sizes)
     config.data.update(dataset="knee_phantom/smoke", batch_size=4)
@@ -61,18 +73,17 @@ def _smoke(config: ml_collections.ConfigDict) -> None:
 
 
 def _vector(config: ml_collections.ConfigDict) -> None:
-    _default(config)
-    _model(config, form="vector", volume_shape=(64, 128, 128))
+    _default(config, form="vector")
 
 
 def _pairs(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     config.data.update(dataset="knee_pairs/default", eval_split="validation")
     config.data.augment.update(shift=2.0)
 
 
 def _shape(config: ml_collections.ConfigDict) -> None:
-    _default(config)
+    _base(config)
     _model(
         config, form="shape", volume_shape=(64, 128, 128), surfaces=9, coefficients=64,
         surface_width=256,

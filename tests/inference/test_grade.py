@@ -175,7 +175,7 @@ def test_the_page(done):
     order = [text.index(f"{row.file}</th>") for row in done[0] if "<" not in row.file]
     assert order == sorted(order)
     assert "Reliability diagram" in text and "wanted sensitivity" in text
-    assert "8 knees were graded, 7 files were not" in text and "not a diagnosis" in text
+    assert "Graded: 8 knees. Not graded: 7 rows;" in text and "not a diagnosis" in text
 
 
 def test_outputs_inside_the_folder_are_not_graded(crop, model, tmp_path):

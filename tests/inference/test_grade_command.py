@@ -66,7 +66,7 @@ def test_a_folder_becomes_a_table(model, knees, tmp_path):
         JAX_COMPILATION_CACHE_DIR="",
     )
     assert done.returncode == 0, done.stderr
-    assert "40 knees graded, 1 files not" in done.stdout and "not for diagnosis" in done.stdout
+    assert "40 knees graded, 1 row not" in done.stdout and "not for diagnosis" in done.stdout
     assert done.stderr == ""
     rows = rows_of(output)
     assert [row["file"] for row in rows] == sorted(path.name for path in knees.iterdir())

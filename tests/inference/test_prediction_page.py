@@ -77,7 +77,7 @@ def test_many_radiographs_have_a_page_that_continues(fake_model, tmp_path, monke
     many.predict_many(options)
     (case,) = (page / "cases").iterdir()
     text = (page / "index.html").read_text()
-    assert "1 knees were predicted, 1 were refused" in text and text.count("data-show=") == 1
+    assert "Predicted: 1 knee. Refused: 1 row; the table" in text and text.count("data-show=") == 1
     case.unlink()
     many.predict_many(options)
     assert case.is_file() and (page / "index.html").read_text() == text

@@ -114,6 +114,7 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
 
 def _predict_many() -> None:
     from xr2mri_jax.inference.predict_many import TABLE, ManyOptions, predict_many
+    from xr2mri_jax.presentation.words import counted
 
     for flag in (CENTRE, DICOM_DIR):
         if flag.value is not None:
@@ -141,8 +142,8 @@ def _predict_many() -> None:
     rows = predict_many(options)
     done = sum(bool(row["volume"]) for row in rows)
     print(
-        f"{Path(OUTPUT.value) / TABLE}: {done} knees synthesised, {len(rows) - done} refused - "
-        "research only, not for diagnosis"
+        f"{Path(OUTPUT.value) / TABLE}: {counted(done, 'knee')} synthesised, {len(rows) - done} "
+        "refused - research only, not for diagnosis"
     )
 
 

@@ -22,6 +22,7 @@ from xr2mri_jax.presentation.parts import (
     Section,
     Table,
 )
+from xr2mri_jax.presentation.words import counted
 
 _HEADS = (
     "file", "side", "grade", "probability", "at threshold", "distance",
@@ -54,19 +55,20 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
     files = len({row.file for row in rows})
     several = len(grader.grades) > 2
     subject = "Knee osteoarthritis" if several else "Early knee osteoarthritis"
-    title = f"{subject}: {len(graded)} knees in {files} files"
+    title = f"{subject}: {counted(len(graded), 'knee')} in {counted(files, 'file')}"
     refused = len(rows) - len(graded)
     said = [
-        f"{len(graded)} knees were graded, {refused} files were not; the warning gives the reason."
+        f"Graded: {counted(len(graded), 'knee')}. Not graded: {counted(refused, 'row')}; the "
+        "warning gives the reason."
     ]
     if grader.calibration is not None:
         positive = sum(bool(row.positive) for row in graded)
         said.append(
-            f"{positive} knees reach the threshold for a sensitivity of {SENSITIVITY:g}, "
-            f"{grader.calibration.threshold:.3f}."
+            f"At or above the threshold for a sensitivity of {SENSITIVITY:g}, "
+            f"{grader.calibration.threshold:.3f}: {counted(positive, 'knee')}."
         )
     unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
-    said.append(f"{unlike} knees are unlike the training radiographs (distance above 1).")
+    said.append(f"Unlike the training radiographs (distance above 1): {counted(unlike, 'knee')}.")
     sections = [
         Section("Summary", [Lines(said)]),
         Section("Knees", [_knees(folder, rows, several)]),

@@ -18,6 +18,7 @@ from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.parts import Lines, Page, Row, Section, Shown, Table, Viewer
 from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
+from xr2mri_jax.presentation.words import counted
 
 # Voxels along an axis of the grid of the page's meshes; the STL files have finer ones.
 MESH_SIZE = 72
@@ -180,15 +181,17 @@ def prediction_page(shown: Sequence[Shown], rows: Sequence[Row]) -> Page:
       rows: of the table of knees, see `PredictionPage`.
     """
     refused = sum(not row.case for row in rows)
-    title = "Predicted volume" if len(rows) == 1 else f"Predicted volumes of {len(shown)} knees"
-    said = f"{len(shown)} knees were predicted"
-    summary = [f"{said}, {refused} were refused; the table says why." if refused else f"{said}."]
+    knees = counted(len(shown), "knee")
+    title = "Predicted volume" if len(rows) == 1 else f"Predicted volumes of {knees}"
+    said = f"Predicted: {knees}."
+    if refused:
+        said = f"{said} Refused: {counted(refused, 'row')}; the table says why."
     table = Table("The knees.", _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
     return Page(
         title,
         [f"{STATEMENT[0].upper()}{STATEMENT[1:]}. {MEANING}"],
         [
-            Section("Summary", [Lines(summary)] if len(rows) > 1 else []),
+            Section("Summary", [Lines([said])] if len(rows) > 1 else []),
             Section("Viewer", [Viewer(shown)] if shown else []),
             Section("Knees", [table]),
         ],

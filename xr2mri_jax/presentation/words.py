@@ -1,0 +1,6 @@
+"""Words of pages and of what commands print."""
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 knee", "2 knees"; the plural ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
