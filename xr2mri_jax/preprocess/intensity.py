@@ -32,7 +32,7 @@ def exposed_area(image: np.ndarray) -> np.ndarray:
     exposed = np.ones(image.shape, bool)
     for value in (image.min(), image.max()):
         flat = image == value
-        if flat.mean() <= SHUTTER_SHARE:
+        if np.count_nonzero(flat) <= SHUTTER_SHARE * flat.size:
             continue
         plateaus = label(flat, connectivity=1)
         border = np.concatenate([plateaus[0], plateaus[-1], plateaus[:, 0], plateaus[:, -1]])
