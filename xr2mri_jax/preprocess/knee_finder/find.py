@@ -6,7 +6,8 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES, look
+from xr2mri_jax.preprocess.knee_finder.inference import look
+from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES
 from xr2mri_jax.preprocess.knee_finder.peaks import Found, find, find_one
 from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise, whole_view
 
