@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.preprocess.knee_finder import inference, network
-from xr2mri_jax.preprocess.knee_finder.find import mirrored_maps
+from xr2mri_jax.preprocess.knee_finder.look import mirrored_maps
 from xr2mri_jax.preprocess.knee_finder.peaks import find
 from xr2mri_jax.preprocess.knee_finder.view import SIZE, View, cut, normalise, whole_view
 from xr2mri_jax.tools.fit_knee_finder.views import target_maps
