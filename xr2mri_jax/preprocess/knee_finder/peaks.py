@@ -85,7 +85,7 @@ def _peak(grid: np.ndarray) -> tuple[tuple[float, float], float]:
     rows, columns = (
         np.arange(max(0, at - RADIUS), min(CELLS, at + RADIUS + 1)) for at in map(int, top)
     )
-    part = grid[np.ix_(rows, columns)].astype(np.float64)
+    part = grid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
     mass = float(part.sum())
     row = float((part.sum(1) * rows).sum()) / max(mass, 1e-12)
     column = float((part.sum(0) * columns).sum()) / max(mass, 1e-12)
