@@ -12,7 +12,7 @@ def test_as_scipy(mode):
     image = np.random.default_rng(0).random((67, 40), np.float32)
     found = blur.gaussian(image, (12, 6), mode)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, ndimage.gaussian_filter(image, (12, 6), mode=mode), 1e-6)
+    np.testing.assert_allclose(found, ndimage.gaussian_filter(image, (12, 6), mode=mode), 2e-6)
 
 
 def test_a_derivative():

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.intensity import (
+    SHUTTER_RIM,
+    _with_rim,
     apply_window,
     exposed_area,
     percentile_window,
@@ -54,3 +57,10 @@ def test_small_or_inner_plateaus_are_no_shutters():
     image[10:30, 10:30] = 90.0
     image[0, :20] = 0.0
     assert exposed_area(image).all()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.1])
+def test_the_rim_is_a_dilation(share):
+    area = np.random.default_rng(0).random((40, 30)) < share
+    expected = binary_dilation(area, iterations=SHUTTER_RIM)
+    np.testing.assert_array_equal(_with_rim(area), expected)

@@ -135,11 +135,14 @@ def test_the_traced_margins_are_the_best_pair():
     """Against the totals of all paths, in small."""
     rng = np.random.default_rng(3)
     shown, away = rng.random((2, 4, 3), np.float32), rng.random(4)
-    scores = joint_space_trace._scores(shown, away)
+    cost = joint_space_trace._cost(away)
     upper, gaps = joint_space_trace._follow(shown, away)
 
     def total(one, path):
-        places = [scores[column, one, *pair] for column, pair in enumerate(path)]
+        places = [
+            shown[one, row + gap, column] - shown[one, row, column] - cost[row, gap]
+            for column, (row, gap) in enumerate(path)
+        ]
         moves = [np.subtract(b, a) for a, b in itertools.pairwise(path)]
         steps = [
             joint_space_trace._STEP * abs(down) + joint_space_trace._GAP_STEP * abs(wider)

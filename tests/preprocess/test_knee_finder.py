@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from xr2mri_jax.preprocess.knee_finder import network
-from xr2mri_jax.preprocess.knee_finder.find import mirrored_maps
+from xr2mri_jax.preprocess.knee_finder import inference, network
+from xr2mri_jax.preprocess.knee_finder.look import mirrored_maps
 from xr2mri_jax.preprocess.knee_finder.peaks import find
 from xr2mri_jax.preprocess.knee_finder.view import SIZE, View, cut, normalise, whole_view
 from xr2mri_jax.tools.fit_knee_finder.views import target_maps
@@ -34,6 +34,32 @@ def test_cut_averages_and_knows_the_border():
     np.testing.assert_allclose(fine[:, 5], np.linspace(4 - 3.96875, 4 + 3.96875, SIZE), atol=1e-4)
     outside, nothing = cut(row, View((-2000.0, 0.0), 64.0))
     assert not outside.any() and not nothing.any()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        whole_view((300, 224)),
+        View((100.3, 90.7), 150.0),
+        View((40.0, 200.0), 260.0, 1.7),
+        View((150.0, 20.0), 31.7, 0.6),
+    ],
+)
+def test_cut_is_the_mean_over_boxes(view):
+    image = np.random.default_rng(1).random((300, 224)).astype(np.float32)
+
+    def weights(axis):
+        middles = view.to_source(np.arange(SIZE)[:, None].repeat(2, 1))[:, axis]
+        n, width = image.shape[axis], max(view.step[axis], 1.0)
+        places, pixels = np.clip(middles, 0, n - 1)[:, None], np.arange(n)
+        high = np.minimum(places + width / 2, pixels + 0.5)
+        overlap = np.maximum(high - np.maximum(places - width / 2, pixels - 0.5), 0.0)
+        return overlap / overlap.sum(1, keepdims=True), (middles >= -0.5) & (middles <= n - 0.5)
+
+    (down, rows), (across, columns) = weights(0), weights(1)
+    picture, inside = cut(image, view)
+    np.testing.assert_array_equal(inside, rows[:, None] & columns)
+    np.testing.assert_allclose(picture, np.where(inside, down @ image @ across.T, 0), atol=1e-5)
 
 
 def test_normalise_ignores_gain_and_offset():
@@ -78,3 +104,17 @@ def test_network_shapes_and_weights(tmp_path):
     assert jax.tree.map(np.shape, shipped) == jax.tree.map(np.shape, dict(parameters))
     assert network.WEIGHTS.stat().st_size < 1_000_000
     assert network.WEIGHTS.with_name("README.md").read_text().count("10.17632/56rmx5bjcr.1")
+
+
+@pytest.mark.parametrize("weights", ["shipped", "initial"])
+def test_the_form_for_inference_gives_the_same_probabilities(weights):
+    parameters = network.load_weights()
+    if weights == "initial":
+        parameters = network.initial(jax.random.key(1))
+    views = np.random.default_rng(2).random((2, SIZE, SIZE, 2)).astype(np.float32)
+    expected = jax.jit(network.probabilities)(parameters, views)
+    function, prepared = jax.jit(inference.probabilities), inference.prepared(parameters)
+    found = np.stack([function(prepared, view) for view in views])
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+    if weights == "shipped":
+        np.testing.assert_allclose(inference.look(views), expected, atol=2e-6)

@@ -97,6 +97,19 @@ def test_outside_repeats_the_border():
     assert top.std() > 0
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_grid_on_the_pixels_keeps_their_values(side):
+    radiograph = knee((80, 60), (2.0, 2.0), side)
+    standard = standardise_radiograph(radiograph, (64, 64), (35.5, 40.5), WHOLE)
+    expected = radiograph.array[4:68, 9:]
+    expected = np.pad(expected, ((0, 0), (0, 13)), mode="edge")
+    expected = expected[:, ::-1] if side == "left" else expected
+    found = source_values(standard.record, standard.image[..., 0])
+    inside = expected.min() + 1e-3 < found
+    np.testing.assert_allclose(found[inside], expected[inside], atol=1e-3)
+    assert inside.mean() > 0.99
+
+
 def test_large_image_equals_its_own_crop():
     large = knee((400, 900), (0.4, 0.4))
     crop = Radiograph(large.array[20:380, 420:780].copy(), (0.4, 0.4), "right")

@@ -52,17 +52,21 @@ def strip_along(
     count = 2 * round(_REACH * ACROSS) + 1
     heights = np.linspace(-_REACH, _REACH, count)
     places = np.linspace(-0.02, 1.02, _ALONG)
-    points = start + places[None, :, None] * along + heights[:, None, None] * length * across
-    points = points / (aspect, 1.0)
+    # (row, col) of every sample, f64[2, rows, columns].
+    points = np.stack(
+        [
+            (start[axis] + places * along[axis] + (heights * length * across[axis])[:, None]) / tall
+            for axis, tall in enumerate((aspect, 1.0))
+        ]
+    )
     fine = np.array([length * FINE / aspect, length * FINE])
     # Only what the strip sees is filtered: whole films have millions of pixels more.
-    low = np.clip(points.min((0, 1)) - 5 * fine, 0, np.array(image.shape) - 2).astype(int)
-    high = np.clip(points.max((0, 1)) + 5 * fine + 2, low + 2, image.shape).astype(int)
+    low = np.clip(points.min((1, 2)) - 5 * fine, 0, np.array(image.shape) - 2).astype(int)
+    high = np.clip(points.max((1, 2)) + 5 * fine + 2, low + 2, image.shape).astype(int)
     part = np.asarray(image[low[0] : high[0], low[1] : high[1]], np.float32)
     smooth = ndimage.gaussian_filter(part, fine)
-    values = ndimage.map_coordinates(
-        smooth, np.moveaxis(points - low, -1, 0), order=1, mode="nearest"
-    )
+    points -= low[:, None, None]
+    values = ndimage.map_coordinates(smooth, points, order=1, mode="nearest")
     return Strip(values, heights, places)
 
 
@@ -135,56 +139,68 @@ def _follow(shown: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns:
       i[n, columns]: rows of the femur's margin, and the gaps.
     """
-    count, _, columns = shown.shape
-    scores = _scores(shown, away)
+    count, rows, columns = shown.shape
+    cost = _cost(away)
+    gaps = cost.shape[1]
+    # Behind each row of pairs, and behind all rows, is a place that is impossible: neighbours of
+    # all pairs lie at fixed distances then, and a step is one pass over memory.
+    width = gaps + 1
+    by_column = np.ascontiguousarray(np.moveaxis(shown, 2, 0))
+    below = np.pad(by_column, ((0, 0), (0, 0), (0, gaps - 1)), mode="edge")
+    below = np.lib.stride_tricks.sliding_window_view(below, gaps, axis=2)
+    scores = np.full((count, rows + 1, width), _IMPOSSIBLE)
+    pairs, flat = scores[:, :rows, :gaps], scores.reshape(-1)
     # The best totals by column: after the column itself, and after the femur's step into the next.
-    totals, stepped = np.empty_like(scores), np.empty_like(scores[1:])
-    totals[0] = scores[0]
-    for column in range(1, columns):
-        _best_of_neighbours(totals[column - 1], _GAP_STEP, 2, stepped[column - 1])
-        _best_of_neighbours(stepped[column - 1], _STEP, 1, totals[column])
-        totals[column] += scores[column]
-    ends = totals[-1].reshape(count, -1).argmax(axis=1)
+    totals = np.empty((columns, flat.size), np.float32)
+    stepped = np.empty_like(totals[1:])
+    for column in range(columns):
+        np.subtract(below[column], by_column[column, ..., None], out=pairs)
+        pairs -= cost
+        if not column:
+            totals[0] = flat
+            continue
+        _best_of_neighbours(totals[column - 1], _GAP_STEP, 1, stepped[column - 1])
+        _best_of_neighbours(stepped[column - 1], _STEP, width, totals[column])
+        totals[column] += flat
     found = np.zeros((2, count, columns), int)
-    for one, end in enumerate(ends.tolist()):
-        row, gap = divmod(end, totals.shape[3])
-        found[:, one, -1] = row, gap
+    for one, ends in enumerate(totals[-1].reshape(count, -1)):
+        place = int(ends.argmax()) + one * len(ends)
+        path = [place]
         for column in range(columns - 1, 0, -1):
-            row += _came_from(stepped[column - 1, one, :, gap], row, _STEP)
-            gap += _came_from(totals[column - 1, one, row], gap, _GAP_STEP)
-            found[:, one, column - 1] = row, gap
+            place += _came_from(stepped[column - 1], place, _STEP, width)
+            place += _came_from(totals[column - 1], place, _GAP_STEP, 1)
+            path.append(place)
+        found[:, one] = np.divmod(np.subtract(path[::-1], one * len(ends)), width)
     return found[0], found[1]
 
 
-def _scores(shown: np.ndarray, away: np.ndarray) -> np.ndarray:
-    """What each pair of margins shows by itself: f32[columns, n, rows, gaps]."""
-    rows = shown.shape[1]
+def _cost(away: np.ndarray) -> np.ndarray:
+    """f32[rows, gaps]: what each pair of margins costs, by its place alone."""
+    rows = len(away)
     upper = np.arange(rows)[:, None]
     lower = upper + np.arange(round(_LARGEST * ACROSS) + 1)
     outside, lower = lower >= rows, np.minimum(lower, rows - 1)
     cost = away[(upper + lower) // 2] + _OPEN * (lower > upper)
-    cost = np.where(outside, -_IMPOSSIBLE, cost).astype(np.float32)
-    shown = np.ascontiguousarray(np.moveaxis(shown, 2, 0))
-    return shown[..., lower] - shown[..., None] - cost
+    return np.where(outside, -_IMPOSSIBLE, cost).astype(np.float32)
 
 
-def _best_of_neighbours(total: np.ndarray, cost: float, axis: int, out: np.ndarray) -> None:
-    """The best of each f32[n, rows, gaps] and, less `cost`, its neighbours along `axis`, 1 or 2."""
+def _best_of_neighbours(total: np.ndarray, cost: float, apart: int, out: np.ndarray) -> None:
+    """The best of each f32[pairs] and, less `cost`, of those that lie `apart` from it."""
     less = total - np.float32(cost)
-    one, other = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(-1),)
     np.copyto(out, total)
-    np.maximum(out[one], less[other], out=out[one])
-    np.maximum(out[other], less[one], out=out[other])
+    np.maximum(out[apart:], less[:-apart], out=out[apart:])
+    np.maximum(out[:-apart], less[apart:], out=out[:-apart])
 
 
-def _came_from(total: np.ndarray, place: int, cost: float) -> int:
-    """The move, -1, 0 or +1, to where `_best_of_neighbours` of f32[places] took its best from.
+def _came_from(total: np.ndarray, place: int, cost: float, apart: int) -> int:
+    """The move, -apart, 0 or +apart, to where `_best_of_neighbours` took the best of `place` from.
 
-    Of equals it is 0 before -1 before +1.
+    Of equals it is 0 before -apart before +apart. Before the first place lies the last one, which
+    is impossible.
     """
     own = total[place]
-    lower = total[place - 1] - np.float32(cost) if place else _IMPOSSIBLE
-    upper = total[place + 1] - np.float32(cost) if place + 1 < len(total) else _IMPOSSIBLE
+    lower = total[place - apart] - np.float32(cost)
+    upper = total[place + apart] - np.float32(cost)
     if own >= max(lower, upper):
         return 0
-    return -1 if lower >= upper else 1
+    return -apart if lower >= upper else apart

@@ -26,6 +26,8 @@ DEFAULT_CONTRAST: Mapping[str, Any] = MappingProxyType({"percentiles": (1.0, 99.
 # thumbnail or a wrong spacing.
 SMALLEST_PIXELS = 32
 SMALLEST_COVER = 0.25
+# Steps between pixels that differ from whole numbers by less are rounding errors.
+_SAME_GRID = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -227,6 +229,12 @@ def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[in
     Only the box and a margin for smoothing and interpolation are read from the source, which may
     show both legs at a tenth of a millimetre per pixel.
     """
+    pixels = _whole_pixels(radiograph_affine(radiograph, centre, shape), shape)
+    if pixels is not None:
+        rows, columns = (
+            np.clip(index, 0, n - 1) for index, n in zip(pixels, radiograph.shape, strict=True)
+        )
+        return radiograph.array[np.ix_(rows, columns)].astype(np.float32, copy=False)
     spacing = radiograph.spacing or (1.0, 1.0)
     indices, moved = [], []
     for axis in range(2):
@@ -237,6 +245,20 @@ def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[in
         moved.append(centre[axis] - first)
     part = Radiograph(radiograph.array[np.ix_(*indices)], spacing, radiograph.side)
     return resample_radiograph(part, moved, shape)[0]
+
+
+def _whole_pixels(
+    to_source: np.ndarray, shape: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows i[h] and columns i[w] of the source, where the box's grid is that of its pixels."""
+    whole = np.rint(to_source)
+    if np.abs(to_source - whole).max() > _SAME_GRID or (np.abs(np.diag(whole)) != 1).any():
+        return None
+    rows, columns = (
+        (whole[axis, axis] * np.arange(n) + whole[axis, 2]).astype(int)
+        for axis, n in enumerate(shape)
+    )
+    return rows, columns
 
 
 def _cut_background(

@@ -6,9 +6,10 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES, look
-from xr2mri_jax.preprocess.knee_finder.peaks import Found, find, find_one
-from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise, whole_view
+from xr2mri_jax.preprocess.knee_finder.look import Look
+from xr2mri_jax.preprocess.knee_finder.network import SIDES
+from xr2mri_jax.preprocess.knee_finder.peaks import Found, clear, find, find_one
+from xr2mri_jax.preprocess.knee_finder.view import View, whole_view
 
 # Least confidence of a knee that is taken, and of one that is reported as doubtful.
 LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.4, 0.15
@@ -26,6 +27,10 @@ WIDER, NEAR_WIDER = 1.3, 1.6
 APART, ROOM = 0.8, 0.6
 # A knee of less confidence is compared with what the image shows when it is turned upside down.
 CERTAIN = 0.9
+# Least confidence of the second look where the first one was clear, see `peaks.clear`: below it,
+# the first one is completed by the mirror image and the second one repeated. In 1,400 real crops
+# and changed ones the joint centre moves by 0.5 mm at most against looks with the mirror image.
+CERTAIN_AFTER_CLEAR = 0.985
 # What either look leaves to the side that it did not see.
 UNSURE = 0.01
 SMALLEST_PIXELS = 48
@@ -72,11 +77,12 @@ def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> S
     """Looks for the knees of a radiograph.
 
     A small network looks at the whole image and again, near, at every place where the first look
-    saw a joint; each look is the mean of the image's and its mirror image's. Where one knee is seen
-    and another has room beside it, that is looked for at the mirrored place. Where no knee is seen
-    the inverted image is looked at; knees found there are marked `dark_bone`; where still none is
-    seen, both are looked at more widely. Where none is seen with certainty, the image is turned by
-    180 degrees and looked at.
+    saw a joint; each look is the mean of the image's and its mirror image's. A clear first look at
+    one knee does without the mirror image, because it serves only to aim the second look. Where one
+    knee is seen and another has room beside it, that is looked for at the mirrored place. Where no
+    knee is seen the inverted image is looked at; knees found there are marked `dark_bone`; where
+    still none is seen, both are looked at more widely. Where none is seen with certainty, the image
+    is turned by 180 degrees and looked at.
 
     Args:
       radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
@@ -189,7 +195,13 @@ def _knees(image: np.ndarray, aspect: float, zoom: float = 1.0, near: float = NE
     """What both looks find in an image, likely or not; the likeliest first."""
     view = whole_view((image.shape[0], image.shape[1]), aspect)
     view = View(view.centre, zoom * view.side, aspect)
-    first = [_in_source(found, view) for found in find(_maps(image, view))]
+    looked = Look(image, view)
+    only = clear(find(looked.alone))
+    if only is not None:
+        knee = _near(image, [_in_source(only, view)], aspect, near)
+        if min(knee.confidence, knee.side_confidence) >= CERTAIN_AFTER_CLEAR:
+            return [knee]
+    first = [_in_source(found, view) for found in find(looked.both())]
     places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
     seen = [_near(image, place, aspect, near) for place in places]
     return [group[0] for group in _distinct(seen, aspect)]
@@ -212,7 +224,9 @@ def _beside(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
     if abs(mirrored - column) < APART * length:
         mirrored = left / 2 if left > right else columns - 1 - right / 2
     view = View((row, mirrored), BESIDE * length, aspect)
-    first = max((_in_source(f, view) for f in find(_maps(image, view))), key=_first_confidence)
+    first = max(
+        (_in_source(f, view) for f in find(Look(image, view).both())), key=_first_confidence
+    )
     # The joint lines of a patient's knees are alike: a peak without line must not decide.
     half = np.array([[0.0, 0.0], [0.0, -length / 2], [0.0, length / 2]])
     place = dataclasses.replace(first, points=first.points[:1] + half)
@@ -247,25 +261,6 @@ def _aspect(radiograph: Radiograph) -> float:
     return row_mm / column_mm
 
 
-def _maps(image: np.ndarray, view: View) -> np.ndarray:
-    """What the network sees in a view: the mean of it and of its mirror image."""
-    channels = normalise(*cut(image, view))
-    if not channels.any():
-        return np.zeros((len(SIDES) * len(POINTS), CELLS * CELLS + 1), np.float32)
-    maps = look(np.stack([channels, channels[:, ::-1]]))
-    return (maps[0] + mirrored_maps(maps[1])) / 2
-
-
-def mirrored_maps(maps: np.ndarray) -> np.ndarray:
-    """The maps f32[6, cells + 1] of a mirror image as those of the image."""
-    grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)[..., ::-1]
-    absent = maps[:, -1:].reshape(len(SIDES), len(POINTS), 1)
-    # Right and left change places, and so do the ends of a line.
-    grids, absent = grids[::-1][:, [0, 2, 1]], absent[::-1][:, [0, 2, 1]]
-    flat = grids.reshape(len(maps), CELLS * CELLS)
-    return np.concatenate([flat, absent.reshape(len(maps), 1)], axis=1)
-
-
 def _in_source(found: Found, view: View) -> _Knee:
     return _Knee(found.side, view.to_source(found.points), float(found.probability[0]))
 
@@ -278,7 +273,7 @@ def _near(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NE
     """
     width = max(_distance(place[0].points[1], place[0].points[2], aspect), 4.0)
     view = View(tuple(place[0].points[0].tolist()), near * width, aspect)
-    points, probability, sides = find_one(_maps(image, view))
+    points, probability, sides = find_one(Look(image, view).both())
     before = {knee.side: knee.confidence for knee in place}
     scores = [
         (share + UNSURE) * (before.get(side, 0.0) + UNSURE)

@@ -1,6 +1,5 @@
 """The knee finder's network: probability maps of joint centres and ends of joint lines."""
 
-import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,8 @@ POINTS = ("centre", "first_end", "second_end")
 SIDES = ("right", "left")  # order of the maps: POINTS of the right knee, then of the left one
 # Pixels of a map each way; a map's pixel j covers the view's pixels 2 j and 2 j + 1.
 CELLS = SIZE // 2
+# Channels of the levels, each of half the size of the one before; groups of the normalisation.
+WIDTHS, GROUPS = (12, 24, 40, 64, 64), 4
 WEIGHTS = Path(__file__).with_name("weights.npz")
 
 
@@ -30,7 +31,7 @@ class KneeFinder(nn.Module):
       widths: channels of the levels, each of half the size of the one before.
     """
 
-    widths: tuple[int, ...] = (12, 24, 40, 64, 64)
+    widths: tuple[int, ...] = WIDTHS
 
     @nn.compact
     def __call__(self, views: jax.Array) -> jax.Array:
@@ -63,7 +64,7 @@ class KneeFinder(nn.Module):
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    return nn.relu(nn.GroupNorm(num_groups=4)(x))
+    return nn.relu(nn.GroupNorm(num_groups=GROUPS)(x))
 
 
 def initial(key: jax.Array) -> Any:
@@ -86,22 +87,7 @@ def load_weights(path: str | os.PathLike[str] = WEIGHTS) -> Any:
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
-@functools.cache
-def _shipped() -> tuple[Any, Any, Any]:
-    device = jax.local_devices(backend="cpu")[0]
-    # On one core: dividing its small operations among threads takes longer than it saves.
-    function = jax.jit(probabilities, compiler_options={"xla_cpu_multi_thread_eigen": False})
-    return function, jax.device_put(load_weights(), device), device
-
-
 def probabilities(parameters: Any, views: jax.Array) -> jax.Array:
     """f32[b, 6, CELLS * CELLS + 1] of views f32[b, SIZE, SIZE, 2]; each map sums to 1."""
     logits = jnp.asarray(KneeFinder().apply({"params": parameters}, views))
     return jax.nn.softmax(logits, axis=-1)
-
-
-def look(views: np.ndarray) -> np.ndarray:
-    """`probabilities` by the shipped weights, one view at a time so that one shape is compiled."""
-    function, parameters, device = _shipped()
-    with jax.default_device(device):
-        return np.concatenate([np.asarray(function(parameters, view[None])) for view in views])

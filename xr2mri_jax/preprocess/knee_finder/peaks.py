@@ -5,9 +5,14 @@ from typing import NamedTuple
 import numpy as np
 
 from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES
+from xr2mri_jax.preprocess.knee_finder.view import SIZE
 
 # Cells around a peak that count as the same place.
 RADIUS = 4
+# What a view shows is clear if all three points of one knee are at least CLEAR probable, the centre
+# of one of the other side at most ABSENT, and the joint line has at least this share of the view's
+# width, as in a crop of one knee.
+CLEAR, ABSENT, CLEAR_LINE = 0.97, 0.02, 0.6
 
 
 class Found(NamedTuple):
@@ -41,6 +46,14 @@ def find(maps: np.ndarray) -> tuple[Found, Found]:
     return found[0], found[1]
 
 
+def clear(found: tuple[Found, Found]) -> Found | None:
+    """The one knee that a view shows beyond doubt; None where that is not clear."""
+    other, likely = sorted(found, key=lambda knee: float(knee.probability[0]))
+    line = float(np.hypot(*(likely.points[2] - likely.points[1])))
+    certain = likely.probability.min() >= CLEAR and other.probability[0] <= ABSENT
+    return likely if certain and line >= CLEAR_LINE * SIZE else None
+
+
 def find_one(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The one knee of a view, whichever side it is.
 
@@ -72,7 +85,7 @@ def _peak(grid: np.ndarray) -> tuple[tuple[float, float], float]:
     rows, columns = (
         np.arange(max(0, at - RADIUS), min(CELLS, at + RADIUS + 1)) for at in map(int, top)
     )
-    part = grid[np.ix_(rows, columns)].astype(np.float64)
+    part = grid[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
     mass = float(part.sum())
     row = float((part.sum(1) * rows).sum()) / max(mass, 1e-12)
     column = float((part.sum(0) * columns).sum()) / max(mass, 1e-12)

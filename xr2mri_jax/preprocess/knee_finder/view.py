@@ -71,7 +71,7 @@ def cut(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
             empty = np.zeros((SIZE, SIZE))
             return empty.astype(np.float32), empty.astype(bool)
         spans.append(slice(first, last))
-        shares.append(_overlaps(middles, step, np.arange(first, last), n))
+        shares.append(_overlaps(middles, step, first, last, n))
         insides.append((middles >= -0.5) & (middles <= n - 0.5))
     part = np.asarray(image[spans[0], spans[1]], np.float32)
     inside = insides[0][:, None] & insides[1][None, :]
@@ -80,19 +80,29 @@ def cut(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
     return np.where(inside, averaged.T, 0.0).astype(np.float32), inside
 
 
-def _overlaps(middles: np.ndarray, step: float, pixels: np.ndarray, n: int) -> Any:
+def _overlaps(middles: np.ndarray, step: float, first: int, last: int, n: int) -> Any:
     """Sparse f32[SIZE, pixels]: weights of source pixels, a box as wide as the view's pixel.
 
     Where the view's pixels are finer than the image's, the box is one source pixel wide, which is
     linear interpolation; weights sum to 1.
+
+    Args:
+      middles: f64[SIZE], of the view's pixels in those of the image.
+      step: pixels of the image a pixel of the view.
+      first, last: the pixels of the image that count, all that a box reaches.
+      n: pixels of the image.
     """
     width = max(step, 1.0)
     places = np.clip(middles, 0, n - 1)[:, None]
-    low = np.maximum(places - width / 2, pixels[None] - 0.5)
-    high = np.minimum(places + width / 2, pixels[None] + 0.5)
-    weights = np.maximum(high - low, 0.0)
+    reached = np.floor(places - width / 2 + 0.5) + np.arange(int(np.ceil(width)) + 1)
+    low = np.maximum(places - width / 2, reached - 0.5)
+    high = np.minimum(places + width / 2, reached + 0.5)
+    weights = np.where((reached >= first) & (reached < last), np.maximum(high - low, 0.0), 0.0)
     weights = weights / np.maximum(weights.sum(1, keepdims=True), 1e-9)
-    return sparse.csr_array(weights.astype(np.float32))
+    columns = np.clip(reached - first, 0, last - first - 1).astype(np.int32)
+    rows = np.arange(SIZE + 1, dtype=np.int32) * weights.shape[1]
+    parts = (weights.astype(np.float32).ravel(), columns.ravel(), rows)
+    return sparse.csr_array(parts, shape=(SIZE, last - first))
 
 
 def normalise(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
