@@ -164,3 +164,20 @@ def test_gap_distance_is_the_error_of_the_space_between_two_surfaces():
     far = np.array([7.5, 1.0], np.float32).reshape(1, 2, 1, 1, 1)
     beyond = far + np.array([5.0, 0.0], np.float32).reshape(far.shape)
     np.testing.assert_allclose(losses.gap_distance(beyond, far, 7.5, (0, 1)), 0, atol=1e-6)
+
+
+def test_beta_labels_by_hand_and_what_they_do_to_the_loss():
+    labels = losses.beta_labels(5)
+    np.testing.assert_allclose(labels.sum(axis=1), 1, rtol=1e-6)
+    # Beta(1, 8) has the distribution function 1 - (1 - x)^8; the last class mirrors the first.
+    edges = 1 - (1 - np.linspace(0, 1, 6)) ** 8
+    np.testing.assert_allclose(labels[0], np.diff(edges), rtol=1e-5)
+    np.testing.assert_allclose(labels, labels[::-1, ::-1], atol=1e-6)
+    assert (labels.argmax(axis=1) == np.arange(5)).all()
+    logits = np.random.default_rng(0).normal(size=(5, 5)).astype(np.float32)
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    wanted = -0.4 * np.diag(log) - 0.6 * (labels * log).sum(axis=1)
+    found = losses.cross_entropy(logits, np.arange(5), 0.6, labels)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    with pytest.raises(ValueError, match="7 classes"):
+        losses.beta_labels(7)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy import special
 
 from xr2mri_jax.metrics import image
 from xr2mri_jax.metrics.masked import checked, masked_mean
@@ -210,16 +212,22 @@ def _part(values: jax.Array, axis: int, start: int, stop: int) -> jax.Array:
     return jax.lax.slice_in_dim(values, start, stop, axis=axis)
 
 
-def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -> jax.Array:
+def cross_entropy(
+    logits: jax.Array,
+    label: jax.Array,
+    smoothing: float = 0.0,
+    spread: np.ndarray | None = None,
+) -> jax.Array:
     """Cross entropy of softmax(logits) with labels that are smoothed.
 
     Szegedy et al. 2016, arXiv 1512.00567, section 7: the target is 1 - s + s / k for the label and
-    s / k for the k - 1 other classes.
+    s / k for the k - 1 other classes. With `spread` the share s has its row's distribution instead.
 
     Args:
       logits: f32[b, k].
       label: i32[b] in 0..k-1.
       smoothing: s in [0, 1).
+      spread: f32[k, k], a distribution for each label, such as `beta_labels`; None: uniform.
 
     Returns:
       f32[b].
@@ -231,7 +239,39 @@ def cross_entropy(logits: jax.Array, label: jax.Array, smoothing: float = 0.0) -
         raise ValueError(f"logits {jnp.shape(logits)} for labels {jnp.shape(label)}")
     log = jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
     own = jnp.take_along_axis(log, label[:, None], axis=1)[:, 0]
-    return -(1 - smoothing) * own - smoothing * jnp.mean(log, axis=1)
+    if spread is None:
+        others = jnp.mean(log, axis=1)
+    else:
+        others = jnp.sum(jnp.asarray(spread, jnp.float32)[label] * log, axis=1)
+    return -(1 - smoothing) * own - smoothing * others
+
+
+# Parameters of the beta distribution of each of so many ordered classes.
+_BETA = {
+    3: ((1, 4), (4, 4), (4, 1)),
+    4: ((1, 6), (6, 10), (10, 6), (6, 1)),
+    5: ((1, 8), (6, 14), (12, 12), (14, 6), (8, 1)),
+}
+
+
+def beta_labels(classes: int) -> np.ndarray:
+    """Soft labels of ordered classes: f32[k, k], a row for each label, sum 1, one maximum.
+
+    Vargas et al. 2022, "Unimodal regularisation based on beta distribution for deep ordinal
+    regression", doi 10.1016/j.patcog.2021.108310: the classes are equal parts of [0, 1], and a
+    label is the probability of each part under the beta distribution of its class.
+
+    Args:
+      classes: k of 3, 4, 5.
+
+    Raises:
+      ValueError: another number.
+    """
+    if classes not in _BETA:
+        raise ValueError(f"{classes} classes, expected one of {sorted(_BETA)}")
+    edges = np.linspace(0, 1, classes + 1)
+    rows = [np.diff(special.betainc(a, b, edges)) for a, b in _BETA[classes]]
+    return np.asarray(rows, np.float32)
 
 
 def continuation_ratio(outputs: jax.Array) -> jax.Array:

@@ -97,3 +97,21 @@ def test_files_of_two_graders_are_refused(grader, tmp_path):
     (tmp_path / packaged.DESCRIPTION).write_text("{}")
     with pytest.raises(InputError, match="network: found None, expected a grader's"):
         config(tmp_path)
+
+
+def test_labels_are_spread_by_beta_distributions():
+    made = config()
+    made["loss"].update(label_smoothing=0.6, label_spread="beta")
+    stage = stages.make_stage(stages.resolve(made))
+    params, state = stage.init(jax.random.key(0), batch())
+    keys = jax.random.split(jax.random.key(0), 10)
+    value, _ = stage.loss(params, state, batch(), keys, False)
+    logits, label = stage.classify(params, state, batch()["xray"]), batch()["kl"]
+    wanted = losses.cross_entropy(logits, label, 0.6, losses.beta_labels(5))
+    np.testing.assert_allclose(value, wanted, rtol=1e-5)
+    for changed in ({"label_spread": "gauss"}, {"label_spread": "beta"}):
+        asked = {**made, "loss": {**made["loss"], **changed}}
+        asked["data"] = {**made["data"], "grades": [0, 2]}
+        asked["model"] = {"classifier": {**SMALL}}
+        with pytest.raises(InputError, match="label_spread is"):
+            stages.resolve(asked)

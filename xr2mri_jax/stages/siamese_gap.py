@@ -20,9 +20,11 @@ COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
 # belong to its last layer.
 HEAD = ("classes", "head")
 FREE = ("image_shape", "dropout", *HEAD)
+SPREADS = ("uniform", "beta")
 DEFAULTS = {
     "model": {"classifier": {}},
-    "loss": {"label_smoothing": 0.1},
+    # What a smoothed label's share is spread by: "uniform", or "beta" of ordered grades.
+    "loss": {"label_smoothing": 0.1, "label_spread": "uniform"},
     "classifier_workdir": "",
     # During training, patients held out from the training split are evaluated.
     "data": {
@@ -50,6 +52,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
       InputError: if the grades or a number are invalid, or a workdir has no run.
     """
     base.require_range(config, "loss.label_smoothing", 0, below=1)
+    spread = config["loss"]["label_spread"]
+    if spread not in SPREADS or (spread == "beta" and len(config["data"]["grades"]) < 3):
+        raise InputError(
+            f"config.loss.label_spread is {spread!r}, expected {' or '.join(map(repr, SPREADS))}, "
+            "the second with three grades or more"
+        )
     base.require_range(config, "data.held_out", 0, below=1)
     base.require_range(config, "data.held_out_seed", 0)
     base.require_range(config, "data.mixup", 0)
@@ -103,7 +111,9 @@ class SiameseGapStage:
         self.spec = dict(config["model"]["classifier"])
         self.grades = tuple(config["data"]["grades"])
         self.chosen_by = "auc" if len(self.grades) == 2 else "quadratic_kappa"
-        self.weights = dict(config["loss"])
+        self.smoothing = config["loss"]["label_smoothing"]
+        beta = config["loss"].get("label_spread", "uniform") == "beta"
+        self.spread = losses.beta_labels(len(self.grades)) if beta else None
         self.classifier_workdir = config.get("classifier_workdir", "")
         dtype = base.compute_dtype(config["precision"])
         self.model = classifiers.make(self.spec, dtype, axis_name=base.AXIS)
@@ -157,7 +167,7 @@ class SiameseGapStage:
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
-        """See `base.Stage`: cross entropy with config.loss.label_smoothing.
+        """See `base.Stage`: cross entropy with config.loss.label_smoothing and label_spread.
 
         A batch that `augment.apply` has mixed has the weighted loss of both grades.
         """
@@ -166,10 +176,10 @@ class SiameseGapStage:
             variables, batch["xray"], train, rng, mutable=["batch_stats"] if train else []
         )
         label = self.labels(batch["kl"])
-        smoothing = self.weights["label_smoothing"]
-        value = losses.cross_entropy(logits, label, smoothing)
+        value = losses.cross_entropy(logits, label, self.smoothing, self.spread)
         if "share" in batch:
-            other = losses.cross_entropy(logits, self.labels(batch["mixed_kl"]), smoothing)
+            mixed = self.labels(batch["mixed_kl"])
+            other = losses.cross_entropy(logits, mixed, self.smoothing, self.spread)
             value = batch["share"] * value + (1 - batch["share"]) * other
         correct = (jnp.argmax(logits, axis=1) == label).astype(jnp.float32)
         return value, (changed.get("batch_stats", model_state), {"accuracy": correct})
