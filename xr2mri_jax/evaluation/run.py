@@ -20,6 +20,8 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     classifier,
     classifier_report,
+    controls,
+    label_maps,
     model_card,
     probe,
     properties,
@@ -184,6 +186,16 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             "prediction; this is where the own one stood.",
             "Histogram of the rank of the own volume",
         )
+        if distances is not None and labels is not None:
+            found.metrics["labels"] = label_maps.evaluate(
+                distances,
+                labels,
+                found.xrays,
+                controls.shuffled(found.cases["subject"], SEED),
+                label_maps.mean_distances(request.builder, request.splits["train_split"]),
+                found.cases["subject"],
+                SEED,
+            )
         uncertainty, doubt = uncertainty_of(request.evaluated["workdir"], model)
         if doubt:
             logging.warning(doubt)

@@ -137,12 +137,29 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
             f"{seen['top1']:.0%} of the cases (guessing: {seen['chance']['top1']:.0%}); its mean "
             f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f})."
         )
+    if "labels" in metrics:
+        found.append(_label_maps(metrics["labels"]))
     if "hidden_variables" in metrics:
         sizes = metrics["hidden_variables"]
         found.append(
             f"Hidden variables: auto-encoder {sizes[MODEL]}, PCA {sizes['pca']} ({sizes['note']})."
         )
     return found
+
+
+def _label_maps(found: Mapping[str, Any]) -> str:
+    """The Dice of bones and cartilages in words, with those of the controls."""
+    parts = []
+    for name in ("femur", "tibia", "femoral_cartilage", "tibial_cartilage"):
+        if name in found["model"]:
+            others = [
+                f"{label} {found[control][name]['mean']:.3f}"
+                for control, label in (("mean_shape", "mean shape"), ("shuffled_xray", "shuffled"))
+                if control in found
+            ]
+            value = f"{found['model'][name]['mean']:.3f}"
+            parts.append(f"{name.replace('_', ' ')} {value} ({', '.join(others)})")
+    return f"Dice of the label maps: {'; '.join(parts)}."
 
 
 def case_table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Table:

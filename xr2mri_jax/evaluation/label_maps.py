@@ -1,0 +1,107 @@
+"""Dice of the label maps of a generator with surfaces, beside controls."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from xr2mri_jax.data.records import open_records
+from xr2mri_jax.evaluation import statistics
+from xr2mri_jax.evaluation.properties import LabelsOf
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.phantom.tissues import CODES
+
+Distances = Callable[[np.ndarray], np.ndarray]
+PARTS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("femur", "tibia", "patella", "fibula", "femoral_cartilage")},
+    "tibial_cartilage": ("medial_tibial_cartilage", "lateral_tibial_cartilage"),
+    "patellar_cartilage": ("patellar_cartilage",),
+    "menisci": ("medial_meniscus", "lateral_meniscus"),
+}
+CONVENTION = (
+    "Dice of the label map that `predict --labels` gives, on the volume's grid, with the dataset's "
+    "label map, per case; without the cases in which the truth has no such structure"
+)
+
+
+def mean_distances(source: Any, split: str) -> np.ndarray | None:
+    """The mean of a split's signed distances, f32[k, d, h, w] mm; None if it has none."""
+    features = source.info.features if hasattr(source, "info") else source[split][0]
+    if "distances" not in features:
+        return None
+    records = source if hasattr(source, "info") else source[split]
+    opened, _ = open_records(records, split, ("distances",))
+    total: Any = 0.0
+    for index in tqdm(range(len(opened)), "mean surfaces", unit="knee", disable=None):
+        total = total + np.asarray(opened[index]["distances"], np.float64)
+    return np.asarray(total / (len(opened) * surfaces.STEPS), np.float32)
+
+
+def evaluate(
+    distances: Distances,
+    labels: LabelsOf,
+    xrays: np.ndarray,
+    partner: Sequence[int] | np.ndarray,
+    mean: np.ndarray | None,
+    subjects: Sequence[Any],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Dice by structure of the model and of its controls.
+
+    Args:
+      distances: xray f32[1, h, w, 1] to signed distances f32[k, d', h', w'] in mm.
+      labels: the true label map u8[d, h, w] by position.
+      xrays: f32[n, h, w, 1] of the cases.
+      partner: n positions, whose radiograph stands for another subject's.
+      mean: the mean distances of training knees; None: without this control.
+      subjects: n names.
+      seed: of the bootstrap.
+
+    Returns:
+      {"convention", "n", and by "model", "mean_shape", "shuffled_xray": Dice by structure with
+      its interval}.
+    """
+    shape = labels(0).shape
+
+    def map_of(found: np.ndarray) -> np.ndarray:
+        return surfaces.labels(surfaces.resized(np.asarray(found, np.float32), shape, order=3))
+
+    made = [
+        map_of(distances(xray[None]))
+        for xray in tqdm(xrays, "label maps", unit="knee", disable=None)
+    ]
+    sources: dict[str, Callable[[int], np.ndarray]] = {"model": lambda i: made[i]}
+    if mean is not None:
+        average = map_of(mean)
+        sources["mean_shape"] = lambda i: average
+    sources["shuffled_xray"] = lambda i: made[partner[i]]
+    found: dict[str, Any] = {"convention": CONVENTION, "n": len(made)}
+    for name, source in sources.items():
+        rows = [dice_by_part(source(i), labels(i)) for i in range(len(made))]
+        found[name] = _summary(rows, subjects, seed)
+    return found
+
+
+def dice_by_part(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Dice of two label maps u8[d, h, w] by PARTS; NaN where the truth has none."""
+    values = {}
+    for name, tissues in PARTS.items():
+        codes = [CODES[tissue] for tissue in tissues]
+        one, other = np.isin(found, codes), np.isin(true, codes)
+        total = one.sum() + other.sum()
+        values[name] = float(2 * (one & other).sum() / total) if other.any() else float("nan")
+    return values
+
+
+def _summary(
+    rows: Sequence[Mapping[str, float]], subjects: Sequence[Any], seed: int
+) -> dict[str, Any]:
+    summary = {}
+    for name in PARTS:
+        values = np.array([row[name] for row in rows])
+        known = np.isfinite(values)
+        if known.any():
+            whose = [subject for subject, there in zip(subjects, known, strict=True) if there]
+            summary[name] = statistics.estimate(values[known], whose, seed=seed)
+    return summary
