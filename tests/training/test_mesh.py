@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 from fake_run import OPTIMIZER
 
@@ -57,7 +58,8 @@ def make(stage, devices, depth):
     rng = np.random.default_rng(1)
     params = jax.tree.map(lambda p: 0.2 * rng.standard_normal(p.shape, np.float32), params)
     trainable = stage.trainable(params)
-    tx = optimizer.make(OPTIMIZER, 20, trainable)
+    # Adam would divide by what rounding leaves of gradients that are nearly 0.
+    tx = optax.sgd(0.1, momentum=0.9)
     steps = step.Steps(stage, tx, optimizer.schedule(OPTIMIZER, 20), 0.9, trainable)
     run = parallel.make_parallel("jit", steps, jax.devices()[:devices], depth)
     return run, run.replicate(state.create(params, model_state, tx))
