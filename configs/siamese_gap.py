@@ -160,11 +160,7 @@ def _changed(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
 
 
 def _model(config: ml_collections.ConfigDict, **spec: object) -> None:
-    # Tuples, because a list cannot be overridden on the command line.
-    full = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in classifiers.full_spec(spec).items()
-    }
-    config.model.classifier = ml_collections.ConfigDict(full)
+    config.model.classifier = recipe.model_spec(classifiers.full_spec(spec))
 
 
 VARIANTS = {

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.properties import LabelsOf
+from xr2mri_jax.metrics.occupancy import dice
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
 
@@ -27,10 +29,10 @@ CONVENTION = (
 
 def mean_distances(source: Any, split: str) -> np.ndarray | None:
     """The mean of a split's signed distances, f32[k, d, h, w] mm; None if it has none."""
-    features = source.info.features if hasattr(source, "info") else source[split][0]
+    records = passes.part(source, split)
+    features = records.info.features if hasattr(records, "info") else records[0]
     if "distances" not in features:
         return None
-    records = source if hasattr(source, "info") else source[split]
     opened, _ = open_records(records, split, ("distances",))
     total: Any = 0.0
     for index in tqdm(range(len(opened)), "mean surfaces", unit="knee", disable=None):
@@ -89,8 +91,7 @@ def dice_by_part(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
     for name, tissues in PARTS.items():
         codes = [CODES[tissue] for tissue in tissues]
         one, other = np.isin(found, codes), np.isin(true, codes)
-        total = one.sum() + other.sum()
-        values[name] = float(2 * (one & other).sum() / total) if other.any() else float("nan")
+        values[name] = dice(one, other, np.ones_like(one)) if other.any() else float("nan")
     return values
 
 

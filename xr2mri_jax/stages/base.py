@@ -183,6 +183,19 @@ class Chooses(Protocol):
     chosen_by: str
 
 
+class AllTrained:
+    """Base of a stage with neither fitted nor frozen parameters."""
+
+    def fitted(self, params: Params, batches: Iterable[Batch]) -> Params:
+        """The parameters unchanged."""
+        del batches
+        return params
+
+    def trainable(self, params: Params) -> Any:
+        """All parameters."""
+        return constant(params, True)
+
+
 def created(stage: Stage, rng: jax.Array) -> tuple[Params, ModelState]:
     """`stage.create` compiled without optimisation.
 

@@ -5,7 +5,7 @@ reconstructed; else the whole of them. A run of `siamese_gap` starts from such a
 `config.classifier_workdir`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,7 +43,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     return {**config, "model": {**config["model"], "classifier": spec}}
 
 
-class BranchCaeStage:
+class BranchCaeStage(base.AllTrained):
     """Reconstructs both patches of radiographs; parameters {"branch", "decoder"}."""
 
     name = "branch_cae"
@@ -73,15 +73,6 @@ class BranchCaeStage:
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         return base.created(self, rng)
-
-    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The parameters unchanged."""
-        del batches
-        return params
-
-    def trainable(self, params: Any) -> Any:
-        """All parameters."""
-        return base.constant(params, True)
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool

@@ -1,6 +1,6 @@
 """The first stage: an auto-encoder of radiographs, which may be unpaired."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     return {**config, "model": {"cae": full_spec(config["model"]["cae"])}}
 
 
-class CaeStage:
+class CaeStage(base.AllTrained):
     """Reconstructs radiographs; parameters {"encoder", "decoder"}."""
 
     name = "cae"
@@ -49,15 +49,6 @@ class CaeStage:
         """See `base.Stage`."""
         base.require_shape(batch, "xray", (*self.spec["image_shape"], 1), "model.cae.image_shape")
         return base.created(self, rng)
-
-    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The parameters unchanged."""
-        del batches
-        return params
-
-    def trainable(self, params: Any) -> Any:
-        """All parameters."""
-        return base.constant(params, True)
 
     def reconstruct(self, params: Any, xray: Any) -> Any:
         """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape."""

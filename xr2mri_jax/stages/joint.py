@@ -1,6 +1,6 @@
 """The third stage: encoder, decoder and generator together, with the hybrid loss."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -62,7 +62,8 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     return {**config, "model": model, **folders}
 
 
-class JointStage:
+# Fitted values are those of the generator's workdir.
+class JointStage(base.AllTrained):
     """Fine-tunes all parts; parameters {"encoder", "decoder", "generator"}."""
 
     name = "joint"
@@ -106,15 +107,6 @@ class JointStage:
         source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
         loaded = earlier.averaged_params(source)
         return earlier.replaced(params, "decoder", loaded["decoder"], source), model_state
-
-    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The parameters unchanged; the generator's workdir has the fitted values."""
-        del batches
-        return params
-
-    def trainable(self, params: Any) -> Any:
-        """All parameters."""
-        return base.constant(params, True)
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any, Any]:
         """xray f32[b, h, w, 1] to its reconstruction, volume, and signed distances or None."""

@@ -1,6 +1,6 @@
 """The stage of the classifier of early osteoarthritis: Kellgren-Lawrence grade of a radiograph."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def _spec_of(source: Path) -> dict[str, Any]:
     return classifiers.full_spec(earlier.model_spec(source, "classifier", {}))
 
 
-class SiameseGapStage:
+class SiameseGapStage(base.AllTrained):
     """Classifies radiographs by grade; class i stands for config.data.grades[i].
 
     Attributes:
@@ -146,15 +146,6 @@ class SiameseGapStage:
         found = {name: params[name] for name in made[0] if name in params}, model_state
         workdir.require_shapes(source, found, made)
         return found
-
-    def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
-        """The parameters unchanged."""
-        del batches
-        return params
-
-    def trainable(self, params: Any) -> Any:
-        """All parameters."""
-        return base.constant(params, True)
 
     def classify(self, params: Any, model_state: Any, xray: Any) -> jax.Array:
         """xray f32[b, h, w, 1] in [0, 1] to logits f32[b, classes], without noise."""
