@@ -17,6 +17,8 @@ Variants, as --config=configs/siamese_gap.py:VARIANT:
                    xr2mri_jax/inference/knee_grader; the checkpoint is chosen by quadratic kappa
     starts         as grades on knee_xray/grades128 with 320 steps: the comparison of starts, random
                    or from config.classifier_workdir (also a run of configs/branch_cae.py)
+    starts_deep_siamese, starts_resnet18, starts_vgg
+                   as starts, with another network; the last two see the whole crop
     compared       as small with 320 steps: the baseline of the following ablations
     gmp            as compared, with maximum pooling instead of average pooling
     concatenated   as compared, with the branches concatenated instead of added
@@ -98,11 +100,14 @@ def _grades(config: ml_collections.ConfigDict) -> None:
     config.update(steps=600, log_every=15, eval_every=75, checkpoint_every=75)
 
 
-def _starts(config: ml_collections.ConfigDict) -> None:
-    _small(config)
-    _model(config, image_shape=(128, 128), classes=5, head="ordinal")
-    config.data.update(dataset="knee_xray/grades128", grades=(0, 1, 2, 3, 4))
-    config.update(steps=320, eval_every=40, checkpoint_every=40)
+def _starts(**spec: object) -> Callable[[ml_collections.ConfigDict], None]:
+    def start(config: ml_collections.ConfigDict) -> None:
+        _compared(config)
+        _model(config, image_shape=(128, 128), classes=5, head="ordinal", **spec)
+        config.data.update(dataset="knee_xray/grades128", grades=(0, 1, 2, 3, 4))
+        config.update(eval_every=40, checkpoint_every=40)
+
+    return start
 
 
 def _phantom(config: ml_collections.ConfigDict) -> None:
@@ -169,7 +174,10 @@ VARIANTS = {
     "small": _small,
     "fine": _fine,
     "grades": _grades,
-    "starts": _starts,
+    "starts": _starts(),
+    "starts_deep_siamese": _starts(kind="deep_siamese"),
+    "starts_resnet18": _starts(kind="resnet18"),
+    "starts_vgg": _starts(kind="vgg"),
     "compared": _compared,
     "gmp": _changed(pooling="maximum"),
     "concatenated": _changed(branches="concatenated"),

@@ -278,11 +278,16 @@ def textures(key: Array, relative: list[Array]) -> tuple[Array, Array]:
     """
     cells = 1.6 * jax.random.normal(key, (32, 36, 72))
     # The coarse field is a corner of the fine one, stretched: no value meets itself again.
-    return _stretch(cells[:14, :14, :14], relative), _stretch(cells, relative)
+    return stretch(cells[:14, :14, :14], relative), stretch(cells, relative)
 
 
-def _stretch(field: Array, relative: list[Array]) -> Array:
-    """Linear interpolation of noise f32[i, j, k] to [d, h, w], mirrored beyond the box."""
+def stretch(field: Array, relative: list[Array]) -> Array:
+    """Linear interpolation of noise f32[i, j, k] to [d, h, w], mirrored beyond the box.
+
+    Args:
+      field: cells that fill the box.
+      relative: positions along d, h and w relative to the box (0..1), f32[n] each.
+    """
     for n, position in zip(field.shape, relative, strict=True):
         within = 1.0 - jnp.abs(jnp.mod(position, 2.0) - 1.0)
         place = jnp.clip(within * n - 0.5, 0.0, n - 1.0)

@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from xr2mri_jax.geometry import BOX_MM
-from xr2mri_jax.phantom import anatomy, bones, joint, sdf, soft_tissue
+from xr2mri_jax.phantom import anatomy, bones, fibres, joint, sdf, soft_tissue
 from xr2mri_jax.phantom.mri import signal_table
 from xr2mri_jax.phantom.parameters import Parameters
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
@@ -29,6 +29,15 @@ _FAR = 1e3
 _SOFT_CODES = tuple(CODES[name] for name in CODES if name not in ("background", *anatomy.BONES))
 _COVER_MM = 3.0  # minimum soft tissue over a bone, except for fat
 _JOINT_MM = 7.0  # voxels within this distance of both femur and tibia belong to the joint
+
+
+class Noise(NamedTuple):
+    """Textures of the leg, f32[d, h, w] each: `anatomy.textures`, then `fibres.fields`."""
+
+    rough: Array
+    grain: Array
+    bend: Array
+    bundles: Array
 
 
 class Given(NamedTuple):
@@ -174,19 +183,20 @@ def _compiled(missing: tuple[str, ...]) -> Callable:
         relative = [
             axis * p["size"] / extent + 0.5 for axis, extent in zip(axes, BOX_MM, strict=True)
         ]
-        rough, grain = anatomy.textures(key, relative)
+        noise = Noise(
+            *anatomy.textures(key, relative),
+            *fibres.fields(jax.random.fold_in(key, 1), relative),
+        )
         x, z = jnp.broadcast_arrays(x[None, :], z[:, None])
 
         def slab(inputs: tuple) -> tuple[Array, Array]:
-            depth, hard, soft, near, rough, grain = inputs
+            depth, hard, soft, near, noise = inputs
             point = (x, jnp.full_like(x, depth), z)
             size = p["size"]
-            return _slab(
-                p, point, voxel, hard / size, soft, near / size, (rough, grain), patella, missing
-            )
+            return _slab(p, point, voxel, hard / size, soft, near / size, noise, patella, missing)
 
         moved = [jnp.moveaxis(a, 1, 0) for a in known]
-        return jax.lax.map(slab, (y, *moved, rough, grain))
+        return jax.lax.map(slab, (y, *moved, noise))
 
     return jax.jit(run, compiler_options={"xla_backend_optimization_level": 1})
 
@@ -198,19 +208,23 @@ def _slab(
     hard: Array,
     soft: Array,
     near: Array,
-    noise: tuple[Array, Array],
+    noise: Noise,
     patella: Array,
     missing: tuple[str, ...],
 ) -> tuple[Array, Array]:
     """Signal and attenuation of one coronal slab; lengths are in units of the size."""
     x, _, z = point
-    rough, grain = noise
     hard = _with_missing_bones(p, point, hard, patella, missing)
-    cover, signal, mu = anatomy.bone_layers(p, hard, jnp.zeros_like(hard), jnp.abs(z), grain, voxel)
+    cover, signal, mu = anatomy.bone_layers(
+        p, hard, jnp.zeros_like(hard), jnp.abs(z), noise.grain, voxel
+    )
     layers = [(cover, signal, mu), _labelled(soft)]
-    parts = _soft_parts(p, point, near, hard[0], patella, missing, rough)
+    parts = _soft_parts(p, point, near, hard[0], patella, missing, noise.rough)
     distances = jnp.stack([parts[name] for name in anatomy.SOFT])
-    layers.append(anatomy.soft_layers(distances, rough, grain, voxel))
+    cover, signal, mu = anatomy.soft_layers(distances, noise.rough, noise.grain, voxel)
+    fascia = soft_tissue.fascia(p, point[0], point[1], parts["skin"])
+    signal = fibres.add(signal, parts["skin"], fascia, (noise.bend, noise.bundles, noise.grain))
+    layers.append((cover, signal, mu))
     left, total_signal, total_mu = jnp.ones_like(x), jnp.zeros_like(x), jnp.zeros_like(x)
     cover, signal, mu = (jnp.concatenate(column) for column in zip(*layers, strict=True))
 
@@ -275,7 +289,7 @@ def _soft_parts(
         "medial_meniscus": jnp.where(x > 0, meniscus, _FAR),
         "lateral_meniscus": jnp.where(x > 0, _FAR, meniscus),
         "fluid": both - 2.2,
-        "vessel": soft_tissue.vessels(x, y, z),
+        "vessel": jnp.minimum(soft_tissue.vessels(x, y, z), soft_tissue.branches(x, y, z)),
         "skin": skin,
         "fat": skin + 1.6,
     }

@@ -102,3 +102,18 @@ def vessels(x: Array, y: Array, z: Array) -> Array:
     artery = (2.0, 26.0, -80.0, -3.0, 31.0, 30.0, 3.0)
     vein = (-5.0, 33.0, -80.0, -7.0, 37.0, 30.0, 3.6)
     return jnp.min(sdf.capsules(x, y, z, np.array([artery, vein], np.float32)), axis=0)
+
+
+def branches(x: Array, y: Array, z: Array) -> Array:
+    """Vessels of the calf, about the joint and under the skin, in the leg's frame."""
+    table = [
+        (-3.0, 31.0, 30.0, -4.0, 36.0, 110.0, 2.6),  # posterior tibial artery
+        (-7.0, 37.0, 30.0, -1.0, 40.0, 110.0, 3.2),  # and vein
+        (0.0, 27.0, -38.0, 38.0, -6.0, -34.0, 1.1),  # superior genicular arteries, medial
+        (0.0, 27.0, -38.0, -37.0, -4.0, -34.0, 1.1),  # and lateral
+        (0.0, 31.0, 22.0, 37.0, -4.0, 24.0, 1.0),  # inferior ones, medial
+        (0.0, 31.0, 16.0, -37.0, 2.0, 10.0, 1.0),  # and lateral
+        (47.0, 27.0, -90.0, 46.0, 24.0, 110.0, 1.6),  # great saphenous vein
+        (-2.0, 58.0, 110.0, -2.0, 40.0, 4.0, 1.3),  # small saphenous vein
+    ]
+    return jnp.min(sdf.capsules(x, y, z, np.array(table, np.float32)), axis=0)
