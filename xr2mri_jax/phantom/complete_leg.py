@@ -294,7 +294,8 @@ def _soft_parts(
         "fat": skin + 1.6,
     }
     fascia = soft_tissue.fascia(p, x, y, skin)
-    muscle = soft_tissue.muscles(p, x, y, z, fascia=fascia) + 0.7 * rough
+    muscle = soft_tissue.muscles(p, x, y, z, fascia=fascia)
+    muscle = jnp.minimum(muscle, soft_tissue.calf(p, x, y, z, fascia)) + 0.7 * rough
     # Fat parts the muscles from the bones' ends, where the capsule lies.
     capsule = sdf.smooth_step(45.0, 20.0, jnp.abs(z)) * 4.0 + 0.5
     parts["muscle"] = jnp.maximum(muscle, capsule - bone)

@@ -52,6 +52,13 @@ def muscles(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array
     return jnp.maximum(jnp.maximum(nearest, septum), fascia + 0.5)
 
 
+def calf(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array:
+    """The muscles behind both bones of the lower leg, as one, which reach the bones."""
+    bulk = p["bulk"]
+    behind = sdf.ellipsoid(x + 4.0, y - 32.0, z - 78.0, 37.0 * bulk, 27.0 * bulk, 68.0)
+    return jnp.maximum(behind, fascia + 0.5)
+
+
 def skin(p: Parameters, x: Array, y: Array, z: Array, patella: Array) -> Array:
     """Outer surface of the leg; it bulges over the patella."""
     thigh = sdf.smooth_step(0.0, -70.0, z)
