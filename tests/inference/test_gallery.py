@@ -55,15 +55,27 @@ def _pixels(figure):
     return np.asarray(figure.canvas.buffer_rgba()).astype(int)
 
 
-def test_nothing_to_draw_is_refused_and_leaves_no_file(knees, tmp_path):
-    output = tmp_path / "gallery.png"
-    with pytest.raises(InputError, match="neither --xray nor --dataset"):
-        write_gallery(output)
-    for path in knees.glob("*.png"):
-        path.unlink()
-    with pytest.raises(InputError, match="found no radiograph"):
-        write_gallery(output, xray=knees)
-    (knees / "chest.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"chest\.png"):
-        write_gallery(output, xray=knees)
-    assert not output.exists()
+def test_one_file_is_taken_and_one_that_shows_no_knee_is_told(knees, tmp_path, caplog):
+    assert write_gallery(tmp_path / "one.png", xray=knees / "b.png") == ["b.png, real"]
+    with caplog.at_level("WARNING", logger="absl"):
+        titles = write_gallery(knees / "gallery.png", xray=knees)
+        again = write_gallery(knees / "gallery.png", xray=knees)
+    assert titles == again == ["a.png, real", "b.png, real"]
+    assert [r.getMessage().split(": ")[1] for r in caplog.records] == ["notes.txt"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "keep", "message"),
+    [
+        ("gallery.png", None, "neither --xray nor --dataset"),
+        ("gallery.png", ".txt", "no knee can be shown of 1 file"),
+        ("gallery.jpg", ".png", "expected a name ending in .png"),
+    ],
+)
+def test_nothing_to_draw_is_refused_and_leaves_no_file(knees, tmp_path, name, keep, message):
+    for path in knees.iterdir():
+        if path.suffix != keep:
+            path.unlink()
+    with pytest.raises(InputError, match=message):
+        write_gallery(tmp_path / name, xray=keep and knees)
+    assert not (tmp_path / name).exists()

@@ -4,20 +4,21 @@ import os
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from xr2mri_jax import datasets
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path, require_writable
 from xr2mri_jax.inference.knee_generator.frame import framed_knee
+from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.presentation.gallery import Case, draw
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm")
+from xr2mri_jax.presentation.words import counted
 
 
 def write_gallery(
@@ -33,7 +34,8 @@ def write_gallery(
     Args:
       output: PNG file.
       model: as for `load_generator`; its input must be framed knees.
-      xray: folder of real radiographs, the first `count` of which are shown; None for none.
+      xray: a real radiograph, or a folder, whose first `count` knees are shown; files that show
+        none are told as warnings. None for none.
       dataset: simulated knees, whose test split is shown; None for none.
       data_dir: folder of the prepared dataset.
       count: number of simulated and of real knees.
@@ -42,9 +44,13 @@ def write_gallery(
       The titles of the rows.
 
     Raises:
-      InputError: nothing to draw, a model of another kind, or an unusable dataset or radiograph.
+      InputError: nothing to draw, a model of another kind, an unusable dataset, no knee in any
+        file, or another ending than .png.
     """
-    require_writable(Path(output).parent, "--output")
+    output = Path(output)
+    if output.suffix != ".png" or not output.stem:
+        raise InputError(f"--output: found {output}, expected a name ending in .png")
+    require_writable(output.parent, "--output")
     predictor = load_predictor(model)
     if not predictor.boxed:
         raise InputError("--model: expected a generator trained on knee_family")
@@ -52,19 +58,12 @@ def write_gallery(
     if dataset is not None:
         cases += _simulated(predictor, dataset, data_dir, count)
     if xray is not None:
-        cases += [_real(predictor, path) for path in _files(Path(xray))[:count]]
+        cases += _real(predictor, Path(xray), output, count)
     if not cases:
         raise InputError("found neither --xray nor --dataset, expected one of them")
     with atomic_path(output) as partial:
         draw(cases).savefig(partial, format="png", facecolor="black")
     return [case.title for case in cases]
-
-
-def _files(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in ENDINGS)
-    if not found:
-        raise InputError(f"--xray: found no radiograph in {folder}, expected {', '.join(ENDINGS)}")
-    return found
 
 
 def _simulated(
@@ -85,13 +84,25 @@ def _simulated(
     return cases
 
 
-def _real(predictor: Predictor, path: Path) -> Case:
-    try:
-        knee = one_knee(read_radiograph(path), Asked(named=named_side(path)))
-        seen = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return _case(f"{path.name}, real", predictor, seen)
+def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Case]:
+    """The first `count` knees of the files in `xray`, but for the picture itself."""
+    own = output.resolve()
+    listed = list_files(xray, lambda path: path.resolve() == own)
+    cases: list[Case] = []
+    for file in listed:
+        if len(cases) == count:
+            break
+        try:
+            radiograph = read_radiograph(file.path)
+            knee = one_knee(radiograph, Asked(named=named_side(file.path)))
+            seen = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
+        except InputError as error:
+            logging.warning("not shown: %s: %s", file.name, error)
+            continue
+        cases.append(_case(f"{file.name}, real", predictor, seen))
+    if not cases:
+        raise InputError(f"--xray={xray}: no knee can be shown of {counted(len(listed), 'file')}")
+    return cases
 
 
 def _case(title: str, predictor: Predictor, seen: StandardRadiograph) -> Case:
