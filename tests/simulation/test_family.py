@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from xr2mri_jax.datasets.knee_family import work
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
@@ -137,3 +139,27 @@ def test_an_atlas_is_read_as_it_was_written(bred, tmp_path):
     np.testing.assert_array_equal(back.signal, bred.signal)
     for name in NAMES:
         np.testing.assert_array_equal(back.distances[name], bred.distances[name])
+
+
+@pytest.fixture
+def built(monkeypatch, bred):
+    """What atlases are built from, in place of building them."""
+    calls = []
+
+    def build(maps, sides):
+        calls.append(([np.unique(one.array).tolist() for one in maps], list(sides)))
+        return bred
+
+    monkeypatch.setattr(atlas, "build", build)
+    return calls
+
+
+def test_maps_of_any_table_are_taken_with_the_side_that_they_do_not_tell(maps, tmp_path, built):
+    files = [maps / "a.nii.gz", maps / "b.nii"]
+    with pytest.raises(InputError, match=r"b\.nii: its labels do not tell the side: give --side"):
+        work.prepared_atlas(files, tmp_path)
+    kept = work.prepared_atlas(files, tmp_path, "left")
+    assert built == [([[0, 1, 2, 3, 5, 6], [0, 1, 2, 5, 6]], ["right", "left"])]
+    assert kept.is_file() and work.prepared_atlas(files, tmp_path, "left") == kept
+    assert len(built) == 1
+    assert work.atlas_file(files, tmp_path, "right") != kept

@@ -30,6 +30,17 @@ def test_draws_have_the_tables_means_and_deviations():
         np.testing.assert_allclose(values.std(axis=0) / deviation, 1.0, atol=0.2, err_msg=part)
 
 
+def test_without_shapes_only_sizes_poses_and_spaces_are_drawn():
+    group = population.population()
+    drawn = group.without_shapes().draw(np.random.default_rng(0))
+    for bone in population.BONES:
+        np.testing.assert_array_equal(drawn[bone], 0.0)
+    np.testing.assert_array_equal(drawn["cartilage"], 1.0)
+    whole = group.draw(np.random.default_rng(0))
+    for part in ("size", "pose", "tracking", "space"):
+        np.testing.assert_array_equal(drawn[part], whole[part])
+
+
 def test_quantities_are_correlated_as_measured():
     text = population.resources.files("xr2mri_jax.simulation").joinpath(population.FILE)
     table = json.loads(text.read_text())

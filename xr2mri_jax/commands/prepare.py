@@ -54,10 +54,17 @@ flags.DEFINE_string("splits", None, "knee_pairs: CSV (subject,split) or JSON wit
 flags.DEFINE_integer("split_seed", None, "knee_pairs: seed of the split by subject")
 flags.DEFINE_list("split_shares", None, "knee_pairs: shares, train=0.8,validation=0.1,test=0.1")
 flags.DEFINE_list("clahe", None, "adaptive equalisation: clip limit, tile size in mm, e.g. 0.01,16")
+flags.DEFINE_bool(
+    "departures", None, "knee_family: let shapes depart from the mixed maps as measured in patients"
+)
+flags.DEFINE_enum(
+    "side", None, ["left", "right"], "knee_family: side of label maps that do not tell it"
+)
 flags.DEFINE_float("max_broken", None, "maximum fraction of unusable items tolerated, 0..1")
 OPTIONS = (
     "sequence", "visit_tolerance", "duplicates", "grades", "visit", "places", "spacing", "echo",
     "splits", "split_seed", "split_shares", "clahe", "max_broken",
+    "departures", "side",
 )  # fmt: skip
 
 

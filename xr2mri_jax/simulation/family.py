@@ -82,7 +82,12 @@ class Knee:
 
 
 def draw_case(
-    atlas: Atlas, seed: int, index: int, shape: tuple[int, int, int], strange: float = 1.0
+    atlas: Atlas,
+    seed: int,
+    index: int,
+    shape: tuple[int, int, int],
+    strange: float = 1.0,
+    measured: Population | None = None,
 ) -> dict[str, Any]:
     """Draws and images knee `index` of a family.
 
@@ -94,6 +99,7 @@ def draw_case(
       strange: factor of what no population was measured for: random displacements, errors of the
         frame. Knees held out of a training with more of it than the training's tell more about
         patients than knees of the same kind.
+      measured: as for `draw_knee`.
 
     Returns:
       What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
@@ -101,7 +107,7 @@ def draw_case(
       levels; the radiograph is framed by `framing`.
     """
     rng = np.random.default_rng([seed, index])
-    knee = draw_knee(atlas, rng, strange)
+    knee = draw_knee(atlas, rng, strange, measured)
     jitter = framing.Jitter.draw(rng, strange)
     distances = scanned(knee, jitter)
     fine = surfaces.resized(distances, shape)

@@ -13,7 +13,7 @@ from scipy import ndimage
 from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, PLATEAU_MM, SIDES
 from xr2mri_jax.simulation import family, framing, margins, poses, projection
 from xr2mri_jax.simulation.atlas import Atlas, near_surface
-from xr2mri_jax.simulation.population import population
+from xr2mri_jax.simulation.population import Population, population
 from xr2mri_jax.simulation.poses import Pose
 from xr2mri_jax.simulation.signs import Signs
 
@@ -59,7 +59,9 @@ class Frame:
         return matrix, matrix @ np.array(self.middle_mm)
 
 
-def draw_radiographs(atlas: Atlas, seed: int, index: int, pixels: int) -> list[dict[str, Any]]:
+def draw_radiographs(
+    atlas: Atlas, seed: int, index: int, pixels: int, measured: Population | None = None
+) -> list[dict[str, Any]]:
     """Draws knee `index` of a family and takes its radiograph with every grade.
 
     Args:
@@ -67,13 +69,14 @@ def draw_radiographs(atlas: Atlas, seed: int, index: int, pixels: int) -> list[d
       seed: names the family, 0 or more.
       index: number of the knee, 0 or more.
       pixels: of the frame, each way.
+      measured: as for `family.draw_knee`.
 
     Returns:
       For each grade of GRADES: xray u16[pixels, pixels, 1], value / 65535 in [0, 1], bone bright;
       side and kl, integers; subject, the same for all grades; spacing f32[2], mm of a pixel.
     """
     rng = np.random.default_rng([seed, index])
-    drawn = population().draw(rng)
+    drawn = (measured or population()).draw(rng)
     bones = family.mixed(atlas, drawn, rng, 1.0, BONES)
     examples = []
     for grade in GRADES:

@@ -70,6 +70,17 @@ class Population:
         normal = np.clip(self.factor @ rng.standard_normal(len(self.names)), -_CUT, _CUT)
         return self.parted(self.mean + self.deviation * normal)
 
+    def without_shapes(self) -> "Population":
+        """The same sizes, poses and joint spaces, and no departure of a surface or a cartilage.
+
+        For an atlas of many maps, whose own shapes are the variety.
+        """
+        part = np.array([name.split(".")[0] for name in self.names])
+        shape, cartilage = np.isin(part, BONES), part == "cartilage"
+        mean = np.where(shape, 0.0, np.where(cartilage, 1.0, self.mean))
+        deviation = np.where(shape | cartilage, 0.0, self.deviation)
+        return dataclasses.replace(self, mean=mean, deviation=deviation)
+
     def parted(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Quantities f64[m] by part."""
         part = np.array([name.split(".")[0] for name in self.names])

@@ -51,6 +51,9 @@ class Builder(FilesBuilder):
     BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
         KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),
         KneeFamilyConfig(
+            name="few", description="360 knees of 64 x 128 x 128 voxels", knees=(280, 40, 40)
+        ),
+        KneeFamilyConfig(
             name="smoke",
             description="12 knees of 16 x 32 x 32 voxels, for tests",
             volume_shape=(16, 32, 32),
@@ -105,12 +108,15 @@ class Builder(FilesBuilder):
     def plan(self, source: Path) -> Work:
         """Every knee of every split; what is measured in the maps is kept beside the dataset."""
         config = self.builder_config
-        kept = prepared_atlas(map_files(source), Path(self._data_dir_root))
+        options = self.options or self.OPTIONS()
+        kept = prepared_atlas(map_files(source), Path(self._data_dir_root), options.side)
         function = functools.partial(
-            make_knee, kept, config.seed, config.volume_shape, config.knees[0]
+            make_knee, kept, config.seed, config.volume_shape, config.knees[0], options.departures
         )
         if config.pixels:
-            function = functools.partial(make_radiographs, kept, config.seed, config.pixels)
+            function = functools.partial(
+                make_radiographs, kept, config.seed, config.pixels, options.departures
+            )
         tasks, first = {}, 0
         for split, count in zip(SPLITS, config.knees, strict=True):
             if count:

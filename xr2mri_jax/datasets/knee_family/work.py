@@ -6,27 +6,38 @@ import hashlib
 import time
 from pathlib import Path
 
-import numpy as np
-
 from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import Volume
-from xr2mri_jax.io import read_volume
-from xr2mri_jax.phantom.landmarks import find_side
+from xr2mri_jax.geometry import checked_side
 from xr2mri_jax.simulation import atlas, family, graded
+from xr2mri_jax.simulation.knee_labels import read_knee
+from xr2mri_jax.simulation.population import Population, population
 
 # Of the knees that are held out, see `family.draw_case`.
 STRANGE = 1.6
+# Changes with what `atlas.build` makes of the same maps.
+_FORM = 2
 ENDINGS = (".nii.gz", ".nii", ".nrrd")
 
 
 @dataclasses.dataclass(frozen=True)
 class FamilyOptions:
-    """The options, recorded with the dataset: the share of knees that may fail to be drawn."""
+    """The options, recorded with the dataset.
+
+    Attributes:
+      max_broken: share of the knees that may fail to be drawn.
+      departures: whether bone surfaces and cartilage depart from the mixed maps as measured in
+        segmented knees; false where the maps are many and their shapes are the variety.
+      side: "left" or "right" of the maps whose labels do not tell it; None: there are none.
+    """
 
     max_broken: float = 0.01
+    departures: bool = True
+    side: str | None = None
 
     def __post_init__(self) -> None:
+        if self.side is not None:
+            checked_side(self.side)
         checked_share(self.max_broken)
 
 
@@ -38,21 +49,37 @@ def map_files(source: Path) -> list[Path]:
     return found
 
 
-def prepared_atlas(files: list[Path], folder: Path) -> Path:
+def atlas_file(files: list[Path], folder: Path, side: str | None = None) -> Path:
+    """Where `prepared_atlas` keeps the atlas of these maps."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files))
+    digest.update((side or "").encode())
+    return folder / f"atlas{_FORM}_{digest.hexdigest()[:16]}.npz"
+
+
+def prepared_atlas(files: list[Path], folder: Path, side: str | None = None) -> Path:
     """The file of the maps' atlas in `folder`, made if it does not exist.
+
+    Args:
+      files: label maps, see `knee_labels.read_knee`; the first must have all parts.
+      folder: where atlases are kept.
+      side: of the maps whose labels do not tell it; None: there are none.
 
     Raises:
       InputError: a map cannot be read, does not tell its side, or shows no such knee.
     """
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
-    kept = folder / f"atlas_{digest[:16]}.npz"
+    kept = atlas_file(files, folder, side)
     if not kept.is_file():
-        atlas.save(_built(files), kept)
+        atlas.save(_built(files, side), kept)
     return kept
 
 
 def make_knee(
-    kept: Path, seed: int, shape: tuple[int, int, int], trained: int, index: int
+    kept: Path,
+    seed: int,
+    shape: tuple[int, int, int],
+    trained: int,
+    departures: bool,
+    index: int,
 ) -> list[Outcome]:
     """The outcome of knee `index` of the atlas in the file `kept`, under a key of its number.
 
@@ -61,20 +88,24 @@ def make_knee(
     start = time.perf_counter()
     key = f"knee_{index:07d}"
     bred = _loaded(kept)
+    strange = 1.0 if index < trained else STRANGE
     try:
-        example = family.draw_case(bred, seed, index, shape, 1.0 if index < trained else STRANGE)
+        example = family.draw_case(bred, seed, index, shape, strange, _measured(departures))
     except Exception as error:  # a knee that cannot be drawn is listed
         return [Outcome(key, None, "not_drawn", f"{type(error).__name__}: {error}")]
     cost = {"knee": time.perf_counter() - start}
     return [Outcome(key, example, cost=cost, worker=this_worker())]
 
 
-def make_radiographs(kept: Path, seed: int, pixels: int, index: int) -> list[Outcome]:
+def make_radiographs(
+    kept: Path, seed: int, pixels: int, departures: bool, index: int
+) -> list[Outcome]:
     """The outcomes of knee `index` with each grade, under keys of its number and the grade."""
     start = time.perf_counter()
     key = f"knee_{index:07d}"
     try:
-        examples = graded.draw_radiographs(_loaded(kept), seed, index, pixels)
+        measured = _measured(departures)
+        examples = graded.draw_radiographs(_loaded(kept), seed, index, pixels, measured)
     except Exception as error:  # a knee that cannot be drawn is listed
         reason = f"{type(error).__name__}: {error}"
         return [Outcome(f"{key}_{kl}", None, "not_drawn", reason) for kl in graded.GRADES]
@@ -88,14 +119,17 @@ def make_radiographs(kept: Path, seed: int, pixels: int, index: int) -> list[Out
 _loaded = functools.lru_cache(maxsize=1)(atlas.load)
 
 
-def _built(files: list[Path]) -> atlas.Atlas:
+def _measured(departures: bool) -> Population:
+    return population() if departures else population().without_shapes()
+
+
+def _built(files: list[Path], side: str | None) -> atlas.Atlas:
     maps, sides = [], []
     for path in files:
-        read = read_volume(path)
-        labels = Volume(np.asarray(read.array).astype(np.uint8), read.affine)
-        side = find_side(labels)
-        if side is None:
-            raise InputError(f"{path}: its labels do not tell the side, expected them to")
-        maps.append(labels)
-        sides.append(side)
+        knee = read_knee(path)
+        known = knee.side or side
+        if known is None:
+            raise InputError(f"{path}: its labels do not tell the side: give --side")
+        maps.append(knee.volume)
+        sides.append(known)
     return atlas.build(maps, sides)
