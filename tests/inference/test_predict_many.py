@@ -12,6 +12,7 @@ from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
 from xr2mri_jax.inference.listing import list_table
+from xr2mri_jax.inference.many_options import COLUMNS, RUN, TABLE, ManyOptions
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import RowFile
 
@@ -45,8 +46,8 @@ def rows_of(path):
 
 def test_every_knee_and_every_refusal_has_a_row(loaded, folder, tmp_path):
     output = tmp_path / "out"
-    rows = many.predict_many(many.ManyOptions(folder, output, spacing=0.5))
-    assert rows == rows_of(output / many.TABLE)
+    rows = many.predict_many(ManyOptions(folder, output, spacing=0.5))
+    assert rows == rows_of(output / TABLE)
     film, other, noise, single, text = rows
     assert [row["file"] for row in (film, other)] == ["more/film.png"] * 2
     assert [film["side"], other["side"]] == ["right", "left"]
@@ -66,13 +67,13 @@ def test_every_knee_and_every_refusal_has_a_row(loaded, folder, tmp_path):
 
 def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypatch):
     output = tmp_path / "out"
-    options = many.ManyOptions(folder, output)
+    options = ManyOptions(folder, output)
     whole = many.predict_many(options)
     # As a killed run leaves it: some rows in the partial table, one volume gone.
     kept = [row for row in whole if row["file"] != "noise.png"]
-    (output / many.TABLE).unlink()
-    with pytest.raises(KeyboardInterrupt), RowFile(output / many.TABLE, many.COLUMNS) as table:
-        table.write(*([row[column] for column in many.COLUMNS] for row in kept))
+    (output / TABLE).unlink()
+    with pytest.raises(KeyboardInterrupt), RowFile(output / TABLE, COLUMNS) as table:
+        table.write(*([row[column] for column in COLUMNS] for row in kept))
         raise KeyboardInterrupt
     (output / next(row["volume"] for row in whole if row["file"] == "single.png")).unlink()
     worked = []
@@ -98,12 +99,12 @@ def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypat
 
 
 def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
-    many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+    many.predict_many(ManyOptions(folder, tmp_path / "out"))
     with pytest.raises(InputError, match=r"made with pictures=False, found True now, expected"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "out", pictures=True))
-    (tmp_path / "out" / many.RUN).write_text("{")
+        many.predict_many(ManyOptions(folder, tmp_path / "out", pictures=True))
+    (tmp_path / "out" / RUN).write_text("{")
     with pytest.raises(InputError, match=r"predictions.json: cannot be read as JSON"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
+        many.predict_many(ManyOptions(folder, tmp_path / "out"))
 
 
 def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
@@ -111,7 +112,7 @@ def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
     table.write_text(
         "File,side,spacing\nmore/film.png,left,0.4\nmore/film.png,R,0.3\nabsent.png,,\n"
     )
-    rows = many.predict_many(many.ManyOptions(table, tmp_path / "out", spacing=9.0))
+    rows = many.predict_many(ManyOptions(table, tmp_path / "out", spacing=9.0))
     assert [row["side"] for row in rows] == ["left", "right", ""]
     assert [row["spacing_mm"] for row in rows] == ["0.4000", "0.3000", ""]
     assert "absent.png" in rows[2]["error"] or "no such file" in rows[2]["error"].lower()
@@ -140,21 +141,21 @@ def test_nothing_to_predict_is_an_error_with_the_reasons(loaded, folder, tmp_pat
     for name in ("single.png", "more/film.png"):
         (folder / name).unlink()
     with pytest.raises(InputError, match=r"none of 2 files could be used.*noise.png: no knee"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
-    assert len(rows_of(tmp_path / "out" / many.TABLE)) == 2
+        many.predict_many(ManyOptions(folder, tmp_path / "out"))
+    assert len(rows_of(tmp_path / "out" / TABLE)) == 2
 
 
 def test_what_cannot_be_asked_for(loaded, folder, tmp_path):
     with pytest.raises(InputError, match=r"--spacing: found 0"):
-        many.ManyOptions(folder, tmp_path / "out", spacing=0.0)
+        ManyOptions(folder, tmp_path / "out", spacing=0.0)
     with pytest.raises(InputError, match=r"--labels: found .*the folder of the volumes"):
-        many.ManyOptions(folder, tmp_path / "out", labels=tmp_path / "out")
+        ManyOptions(folder, tmp_path / "out", labels=tmp_path / "out")
     with pytest.raises(InputError, match=r"--labels, --meshes: the model gives no surfaces"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "out", labels=tmp_path / "l"))
+        many.predict_many(ManyOptions(folder, tmp_path / "out", labels=tmp_path / "l"))
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"--output: .*file"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "file"))
+        many.predict_many(ManyOptions(folder, tmp_path / "file"))
 
 
 def test_a_full_disk_ends_the_run_and_keeps_whole_rows(loaded, folder, tmp_path, monkeypatch):
@@ -167,7 +168,7 @@ def test_a_full_disk_ends_the_run_and_keeps_whole_rows(loaded, folder, tmp_path,
 
     monkeypatch.setattr(many, "write_prediction", full)
     with pytest.raises(OSError, match="No space left"):
-        many.predict_many(many.ManyOptions(folder, tmp_path / "out"))
-    assert not (tmp_path / "out" / many.TABLE).exists()
+        many.predict_many(ManyOptions(folder, tmp_path / "out"))
+    assert not (tmp_path / "out" / TABLE).exists()
     names = [row["file"] for row in rows_of(tmp_path / "out" / "predictions.csv.partial")]
     assert names == ["more/film.png", "more/film.png", "noise.png"]

@@ -12,6 +12,7 @@ from PIL import Image
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
+from xr2mri_jax.inference.many_options import ManyOptions
 from xr2mri_jax.inference.predict import predict_knee
 from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
 from xr2mri_jax.inference.predictor import Predictor
@@ -73,7 +74,7 @@ def test_many_radiographs_have_a_page_that_continues(fake_model, tmp_path, monke
     folder.mkdir()
     Image.open(samples.KNEE).save(folder / "a.png")
     (folder / "b.png").write_text("no picture")
-    options = many.ManyOptions(folder, tmp_path / "out", page=page)
+    options = ManyOptions(folder, tmp_path / "out", page=page)
     many.predict_many(options)
     (case,) = (page / "cases").iterdir()
     text = (page / "index.html").read_text()
@@ -82,4 +83,4 @@ def test_many_radiographs_have_a_page_that_continues(fake_model, tmp_path, monke
     many.predict_many(options)
     assert case.is_file() and (page / "index.html").read_text() == text
     with pytest.raises(InputError, match=r"--page: found p\.html with many radiographs"):
-        many.ManyOptions(folder, tmp_path / "out", page=type(page)("p.html"))
+        ManyOptions(folder, tmp_path / "out", page=type(page)("p.html"))

@@ -113,7 +113,8 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
 
 
 def _predict_many() -> None:
-    from xr2mri_jax.inference.predict_many import TABLE, ManyOptions, predict_many
+    from xr2mri_jax.inference.many_options import TABLE, ManyOptions
+    from xr2mri_jax.inference.predict_many import predict_many
     from xr2mri_jax.presentation.words import counted
 
     for flag in (CENTRE, DICOM_DIR):

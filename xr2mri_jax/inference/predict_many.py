@@ -1,11 +1,7 @@
 """Many radiographs to volumes: a folder or a table of them, and a table of what was done."""
 
 import concurrent.futures
-import dataclasses
 import functools
-import hashlib
-import json
-import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,88 +10,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import require_writable, write_json
-from xr2mri_jax.inference import many_page, reading
+from xr2mri_jax.files import require_writable
+from xr2mri_jax.inference import many_kept, many_page, reading
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
+from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
 from xr2mri_jax.inference.predict import predict_found, require_surfaces, with_source
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
-from xr2mri_jax.inference.row_file import RowFile, partial_path
-from xr2mri_jax.io.tables import read_table
+from xr2mri_jax.inference.row_file import RowFile
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.runtime import lock
-
-TABLE, RUN = "predictions.csv", "predictions.json"
-COLUMNS = (
-    "file", "side", "volume", "labels", "meshes", "spacing_mm", "spacing_source", "unlike",
-    "warnings", "error", "input",
-)  # fmt: skip
-
-Rows = list[dict[str, str]]
-
-
-@dataclasses.dataclass(frozen=True)
-class ManyOptions:
-    """What is predicted, and where it goes.
-
-    Attributes:
-      xray: a folder of radiographs, or a CSV table with the column `file` and, where known, `side`
-        and `spacing`; paths are relative to the table.
-      output: folder for NAME_SIDE.nii.gz with its record NAME_SIDE.json, and for TABLE.
-      model: see `load_generator`.
-      side: which knee is meant in every file, or None: every knee that is seen.
-      spacing: mm a pixel in every file whose row states none, or None.
-      force: take the middle of a picture in which no knee is seen.
-      labels: folder for label maps NAME_SIDE.nii.gz, or None.
-      meshes: folder for a folder NAME_SIDE of STL files, or None.
-      pictures: whether NAME_SIDE.png is drawn too.
-      page: folder of the page with a viewer, or None.
-
-    Raises:
-      InputError: a spacing that is not positive, or folders in each other's way.
-    """
-
-    xray: Path
-    output: Path
-    model: str | None = None
-    side: str | None = None
-    spacing: float | None = None
-    force: bool = False
-    labels: Path | None = None
-    meshes: Path | None = None
-    pictures: bool = False
-    page: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.spacing is not None and not 0 < self.spacing < math.inf:
-            raise InputError(
-                f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
-            )
-        if self.labels is not None and self.labels.absolute() == self.output.absolute():
-            raise InputError(
-                f"--labels: found {self.labels}, the folder of the volumes, expected another one"
-            )
-        if self.page is not None:
-            many_page.require_folder(self.page)
-
-    def folders(self) -> dict[str, Path]:
-        """The folders of the outputs by flag."""
-        known = {
-            "--output": self.output,
-            "--labels": self.labels,
-            "--meshes": self.meshes,
-            "--page": self.page,
-        }
-        return {flag: folder for flag, folder in known.items() if folder is not None}
-
-    def holds(self, path: Path) -> bool:
-        """Whether a path lies in one of the outputs' folders."""
-        parents = path.absolute().parents
-        return any(folder.absolute() in parents for folder in self.folders().values())
 
 
 def is_many(xray: str | os.PathLike[str]) -> bool:
@@ -130,9 +57,9 @@ def predict_many(options: ManyOptions) -> Rows:
     for folder in options.folders().values():
         folder.mkdir(parents=True, exist_ok=True)
     with lock.hold(options.output, "a prediction of many radiographs"):
-        kept = _kept(options, predictor)
-        rows = [row for one in listed for row in kept.get(_key(one, options), [])]
-        rest = [one for one in listed if _key(one, options) not in kept]
+        kept = many_kept.kept(options, predictor)
+        rows = [row for one in listed for row in kept.get(many_kept.key(one, options), [])]
+        rest = [one for one in listed if many_kept.key(one, options) not in kept]
         with RowFile(options.output / TABLE, COLUMNS, map(_cells, rows)) as table:
             for found in _predicted(options, predictor, listed, rest):
                 table.write(*map(_cells, found))
@@ -156,67 +83,6 @@ def _listed(options: ManyOptions) -> list[Listed]:
 
 def _cells(row: Mapping[str, str]) -> list[str]:
     return [row[column] for column in COLUMNS]
-
-
-def _key(one: Listed, options: ManyOptions) -> tuple[str, str]:
-    """A file's name, and a digest of its size, its time of change and what is said of it."""
-    try:
-        stat = one.path.stat()
-        state: tuple[Any, ...] = (stat.st_size, stat.st_mtime_ns)
-    except OSError:
-        state = ()
-    stated = (*state, one.side or options.side, one.spacing or options.spacing)
-    return one.name, hashlib.sha256(repr(stated).encode()).hexdigest()[:16]
-
-
-def _kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:
-    """The rows of an earlier run whose files are all there, by `_key`; RUN is written.
-
-    Raises:
-      InputError: the folder's RUN describes another model or other options.
-    """
-    run = {
-        "version": __version__,
-        "model": predictor.source,
-        "step": predictor.step,
-        "force": options.force,
-        "labels": None if options.labels is None else os.fspath(options.labels.absolute()),
-        "meshes": None if options.meshes is None else os.fspath(options.meshes.absolute()),
-        "pictures": options.pictures,
-        "page": None if options.page is None else os.fspath(options.page.absolute()),
-    }
-    described = options.output / RUN
-    if not described.exists():
-        write_json(described, run)
-        return {}
-    try:
-        before = json.loads(described.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{described}: cannot be read as JSON ({error})") from error
-    for key, value in run.items():
-        if not isinstance(before, dict) or before.get(key) != value:
-            found = before.get(key) if isinstance(before, dict) else before
-            raise InputError(
-                f"--output: {options.output} holds predictions made with {key}={found!r}, found "
-                f"{value!r} now, expected another folder"
-            )
-    table = options.output / TABLE
-    unfinished = partial_path(table)
-    source = unfinished if unfinished.exists() else table
-    if not source.exists():
-        return {}
-    rows: dict[tuple[str, str], Rows] = {}
-    for read in read_table(source, required=COLUMNS):
-        row = {column: read[column] for column in COLUMNS}
-        rows.setdefault((row["file"], row["input"]), []).append(row)
-    return {key: group for key, group in rows.items() if all(_is_there(options, r) for r in group)}
-
-
-def _is_there(options: ManyOptions, row: Mapping[str, str]) -> bool:
-    outputs = [row[name] for name in ("volume", "labels", "meshes") if row[name]]
-    if options.page is not None and not many_page.is_there(options.page, row):
-        return False
-    return all((options.output / name).exists() for name in outputs)
 
 
 def _predicted(
@@ -245,7 +111,7 @@ def _predicted(
 
 def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions) -> Rows:
     """Predicts and writes every knee of a file; the rows say what was done or why not."""
-    _, digest = _key(one, options)
+    _, digest = many_kept.key(one, options)
     blank = dict.fromkeys(COLUMNS, "") | {"file": one.name, "input": digest}
     asked = Asked(
         one.side or options.side,

@@ -1,0 +1,76 @@
+"""What `predict` is asked for of many radiographs, and where it goes."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import many_page
+
+TABLE, RUN = "predictions.csv", "predictions.json"
+COLUMNS = (
+    "file", "side", "volume", "labels", "meshes", "spacing_mm", "spacing_source", "unlike",
+    "warnings", "error", "input",
+)  # fmt: skip
+
+Rows = list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ManyOptions:
+    """What is predicted, and where it goes.
+
+    Attributes:
+      xray: a folder of radiographs, or a CSV table with the column `file` and, where known, `side`
+        and `spacing`; paths are relative to the table.
+      output: folder for NAME_SIDE.nii.gz with its record NAME_SIDE.json, and for TABLE.
+      model: see `load_generator`.
+      side: which knee is meant in every file, or None: every knee that is seen.
+      spacing: mm a pixel in every file whose row states none, or None.
+      force: take the middle of a picture in which no knee is seen.
+      labels: folder for label maps NAME_SIDE.nii.gz, or None.
+      meshes: folder for a folder NAME_SIDE of STL files, or None.
+      pictures: whether NAME_SIDE.png is drawn too.
+      page: folder of the page with a viewer, or None.
+
+    Raises:
+      InputError: a spacing that is not positive, or folders in each other's way.
+    """
+
+    xray: Path
+    output: Path
+    model: str | None = None
+    side: str | None = None
+    spacing: float | None = None
+    force: bool = False
+    labels: Path | None = None
+    meshes: Path | None = None
+    pictures: bool = False
+    page: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not 0 < self.spacing < math.inf:
+            raise InputError(
+                f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
+            )
+        if self.labels is not None and self.labels.absolute() == self.output.absolute():
+            raise InputError(
+                f"--labels: found {self.labels}, the folder of the volumes, expected another one"
+            )
+        if self.page is not None:
+            many_page.require_folder(self.page)
+
+    def folders(self) -> dict[str, Path]:
+        """The folders of the outputs by flag."""
+        known = {
+            "--output": self.output,
+            "--labels": self.labels,
+            "--meshes": self.meshes,
+            "--page": self.page,
+        }
+        return {flag: folder for flag, folder in known.items() if folder is not None}
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path lies in one of the outputs' folders."""
+        parents = path.absolute().parents
+        return any(folder.absolute() in parents for folder in self.folders().values())
