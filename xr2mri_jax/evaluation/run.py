@@ -1,4 +1,4 @@
-"""A trained stage evaluated: chooses what is measured, writes metrics, table and report."""
+"""A trained stage evaluated: chooses what is measured, and on what."""
 
 import dataclasses
 import math
@@ -19,48 +19,30 @@ from xr2mri_jax.datasets.origin import origin, spoken
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     classifier,
-    classifier_report,
     controls,
     label_maps,
-    model_card,
     probe,
     properties,
     radiographs,
-    result,
     viewer_cases,
     volumes,
 )
 from xr2mri_jax.evaluation import conventions as other_conventions
-from xr2mri_jax.evaluation.result import Result, extremes
+from xr2mri_jax.evaluation.result import extremes
 from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.evaluation.uncertainty import measure as coverage
-from xr2mri_jax.evaluation.uncertainty import report as uncertainty_report
 from xr2mri_jax.evaluation.viewer_cases import Distances
+from xr2mri_jax.evaluation.written import Request, bars, write, write_grades
 from xr2mri_jax.inference.knee_generator.load import has_surfaces, uncertainty_of
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
-from xr2mri_jax.presentation.parts import Page, Picture
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.parts import Picture
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import served
-from xr2mri_jax.training.trained import LoadedModel, load_chosen
+from xr2mri_jax.training.trained import load_chosen
 
 SEED = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class _Request:
-    """What is evaluated, on what, and where the files go; `splits` are keywords of `evaluate`."""
-
-    model: LoadedModel
-    builder: Any
-    folder: Path
-    splits: Mapping[str, Any]
-    batch_size: int | None
-    evaluated: Mapping[str, Any]
-    single: Path | None = None
-    conventions: tuple[str, ...] = ()
 
 
 def evaluate_workdir(
@@ -126,7 +108,7 @@ def evaluate_workdir(
     single = None if page is None else Path(page)
     if single is not None:
         pages.require_single(single, "--page")
-    request = _Request(
+    request = Request(
         model, builder, folder, splits, batch_size, evaluated, single, tuple(conventions)
     )
     if views and (linear_probe or not isinstance(stage, Classifies)):
@@ -151,7 +133,7 @@ def evaluate_workdir(
     )
 
 
-def _volumes(request: _Request, stage: Predicts) -> Path:
+def _volumes(request: Request, stage: Predicts) -> Path:
     model = request.model
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
@@ -203,10 +185,10 @@ def _volumes(request: _Request, stage: Predicts) -> Path:
             seen = coverage.of_split(uncertainty, model, request.builder, split)
             found.metrics["uncertainty"] = seen.summary(found.cases["subject"], SEED)
         source = viewer_cases.Source(found, store, labels, distances, uncertainty)
-        return _write(found, request, [_bars(found), rank], pictures, source)
+        return write(found, request, [bars(found), rank], pictures, source)
 
 
-def _radiographs(request: _Request, stage: Reconstructs) -> Path:
+def _radiographs(request: Request, stage: Reconstructs) -> Path:
     model = request.model
     params = jax.device_put(model.params)
     reconstruct = jax.jit(stage.reconstruct)
@@ -225,10 +207,10 @@ def _radiographs(request: _Request, stage: Reconstructs) -> Path:
         images = {"radiograph": xray, "reconstruction": made, "difference": np.abs(made - xray)}
         png = figures.radiograph_case({name: shown[..., 0] for name, shown in images.items()})
         pictures.append(Picture(png, f"{text}.", f"A radiograph and its reconstruction: {text}"))
-    return _write(found, request, [_bars(found)], pictures)
+    return write(found, request, [bars(found)], pictures)
 
 
-def _grades(request: _Request, stage: Classifies, views: bool) -> Path:
+def _grades(request: Request, stage: Classifies, views: bool) -> Path:
     params, model_state = jax.device_put((request.model.params, request.model.model_state))
     about = dataclasses.replace(request, evaluated={**request.evaluated, "views": views})
 
@@ -241,7 +223,7 @@ def _grades(request: _Request, stage: Classifies, views: bool) -> Path:
     return _classified(about, lambda xray: classify(params, model_state, xray), data)
 
 
-def _probe(request: _Request, stage: Encodes) -> Path:
+def _probe(request: Request, stage: Encodes) -> Path:
     params = jax.device_put(request.model.params)
     hidden = jax.jit(stage.hidden)
     data = probe.graded(request.model.config["data"])
@@ -256,7 +238,7 @@ def _probe(request: _Request, stage: Encodes) -> Path:
     )
 
 
-def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str, Any]) -> Path:
+def _classified(request: Request, logits: classifier.Logits, data: Mapping[str, Any]) -> Path:
     found = classifier.evaluate(
         logits,
         request.builder,
@@ -265,63 +247,4 @@ def _classified(request: _Request, logits: classifier.Logits, data: Mapping[str,
         batch_size=request.batch_size or 32,
         seed=SEED,
     )
-    found.metrics["evaluated"] = dict(request.evaluated)
-    with files.replaced_folder(request.folder) as folder:
-        result.write(found, folder)
-        _write_pages(folder, request, classifier_report.page(found.metrics, request.evaluated))
-        _write_card(folder, request, found)
-    print(found.metrics["verdict"]["sentence"])
-    for line in classifier.findings(found.metrics):
-        print(line)
-    return request.folder / pages.INDEX
-
-
-def _bars(found: Result) -> Picture:
-    sources = {MODEL: found.metrics[MODEL], **found.metrics["controls"]}
-    return Picture(
-        figures.bars(sources),
-        "Means over the cases; black lines are 95 % intervals.",
-        "Bar chart of the table above",
-    )
-
-
-def _write(
-    found: Result,
-    request: _Request,
-    charts: Sequence[Picture],
-    pictures: Sequence[Picture],
-    source: viewer_cases.Source | None = None,
-) -> Path:
-    found.metrics["evaluated"] = dict(request.evaluated)
-    with files.replaced_folder(request.folder) as folder:
-        result.write(found, folder)
-        viewer, names = None, [""] * len(found.cases["index"])
-        if source is not None:
-            viewer, names = viewer_cases.write(folder, source)
-        table = report.case_table(found.cases, names)
-        intervals = uncertainty_report.parts(found.metrics.get("uncertainty"))
-        page = report.page(
-            found.metrics, request.evaluated, charts, pictures, viewer, table, intervals
-        )
-        _write_pages(folder, request, page)
-        _write_card(folder, request, found)
-    print(found.metrics["verdict"]["sentence"])
-    told = uncertainty_report.findings(found.metrics.get("uncertainty"))
-    for line in [*report.findings(found.metrics), *told]:
-        print(line)
-    return request.folder / pages.INDEX
-
-
-def _write_pages(folder: Path, request: _Request, page: Page) -> None:
-    pages.write_folder(folder, page)
-    if request.single is not None:
-        pages.write_single(request.single, page, folder)
-
-
-def _write_card(folder: Path, request: _Request, found: Result) -> None:
-    about = request.evaluated
-    text = model_card.of_run(
-        about["workdir"], request.model, request.builder, about["knees"], found.metrics,
-        about["split"],
-    )  # fmt: skip
-    files.write_text(folder / model_card.NAME, text)
+    return write_grades(found, request)

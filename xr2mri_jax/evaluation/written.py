@@ -1,0 +1,104 @@
+"""What an evaluation writes: metrics.json, cases.csv, the report and the model card."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from xr2mri_jax import files
+from xr2mri_jax.evaluation import classifier, classifier_report, model_card, result, viewer_cases
+from xr2mri_jax.evaluation.result import Result
+from xr2mri_jax.evaluation.uncertainty import report as uncertainty_report
+from xr2mri_jax.presentation import figures, pages, report
+from xr2mri_jax.presentation.parts import Page, Picture
+from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.training.trained import LoadedModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is evaluated, on what, and where the files go; `splits` are keywords of `evaluate`."""
+
+    model: LoadedModel
+    builder: Any
+    folder: Path
+    splits: Mapping[str, Any]
+    batch_size: int | None
+    evaluated: Mapping[str, Any]
+    single: Path | None = None
+    conventions: tuple[str, ...] = ()
+
+
+def bars(found: Result) -> Picture:
+    """The means of the model and its controls."""
+    sources = {MODEL: found.metrics[MODEL], **found.metrics["controls"]}
+    return Picture(
+        figures.bars(sources),
+        "Means over the cases; black lines are 95 % intervals.",
+        "Bar chart of the table above",
+    )
+
+
+def write(
+    found: Result,
+    request: Request,
+    charts: Sequence[Picture],
+    pictures: Sequence[Picture],
+    source: viewer_cases.Source | None = None,
+) -> Path:
+    """Writes the files of volumes or radiographs and prints the findings; returns the report.
+
+    Args:
+      found: what was measured.
+      request: what was evaluated, and where the files go.
+      charts, pictures: of the report.
+      source: of the viewer's cases; None: no viewer.
+    """
+
+    def page(folder: Path) -> Page:
+        viewer, names = None, [""] * len(found.cases["index"])
+        if source is not None:
+            viewer, names = viewer_cases.write(folder, source)
+        table = report.case_table(found.cases, names)
+        intervals = uncertainty_report.parts(found.metrics.get("uncertainty"))
+        return report.page(
+            found.metrics, request.evaluated, charts, pictures, viewer, table, intervals
+        )
+
+    told = uncertainty_report.findings(found.metrics.get("uncertainty"))
+    return _write(found, request, page, [*report.findings(found.metrics), *told])
+
+
+def write_grades(found: Result, request: Request) -> Path:
+    """Writes the files of a classifier and prints its findings; returns the report."""
+    return _write(
+        found,
+        request,
+        lambda _: classifier_report.page(found.metrics, request.evaluated),
+        classifier.findings(found.metrics),
+    )
+
+
+def _write(
+    found: Result, request: Request, page_in: Callable[[Path], Page], findings: Sequence[str]
+) -> Path:
+    found.metrics["evaluated"] = dict(request.evaluated)
+    with files.replaced_folder(request.folder) as folder:
+        result.write(found, folder)
+        page = page_in(folder)
+        pages.write_folder(folder, page)
+        if request.single is not None:
+            pages.write_single(request.single, page, folder)
+        _write_card(folder, request, found)
+    for line in [found.metrics["verdict"]["sentence"], *findings]:
+        print(line)
+    return request.folder / pages.INDEX
+
+
+def _write_card(folder: Path, request: Request, found: Result) -> None:
+    about = request.evaluated
+    text = model_card.of_run(
+        about["workdir"], request.model, request.builder, about["knees"], found.metrics,
+        about["split"],
+    )  # fmt: skip
+    files.write_text(folder / model_card.NAME, text)
