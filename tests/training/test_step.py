@@ -170,3 +170,21 @@ def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
     signs = np.sign(gradient["conv"]["bias"])
     np.testing.assert_allclose(update["conv"]["bias"], -first * signs, rtol=1e-3)
     np.testing.assert_array_equal(update["frozen"]["kernel"], 0.0)
+
+
+@pytest.mark.parametrize(("shape", "by_adam"), [((3, 2, 8), False), ((3, 4, 9), True)])
+def test_kernels_whose_smaller_side_is_large_are_left_to_adam(monkeypatch, shape, by_adam):
+    monkeypatch.setattr(optimizer, "LARGEST_SIDE", 8)
+    gradient = {"kernel": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
+    values = {
+        "learning_rate": 0.01,
+        "muon_learning_rate": 0.5,
+        "warmup_steps": 0,
+        "weight_decay": 0.0,
+        "clip_norm": 0.0,
+    }
+    tx = optimizer.make(values, 10, {"kernel": True})
+    update, _ = tx.update(gradient, tx.init(gradient), gradient)
+    sizes = np.abs(update["kernel"])
+    # Adam's first step is as large for every number.
+    assert bool(sizes.max() / sizes.min() < 1.01) == by_adam

@@ -10,6 +10,10 @@ import optax
 
 from xr2mri_jax.training import orthogonal
 
+# Muon costs about 15 products of square matrices of a kernel's smaller side in every step: those of
+# a vector's dense layer to a volume would take most of the time.
+LARGEST_SIDE = 1024
+
 
 def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
     """Linear warm-up from 0, then a cosine to 0 at the last step.
@@ -32,8 +36,9 @@ def make(config: Mapping[str, Any], steps: int, trainable: Any) -> optax.Gradien
 
     AdamW: Loshchilov and Hutter 2019, arXiv 1711.05101; no weight decay for vectors (biases,
     scales). Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks")
-    orthogonalises the momentum of every kernel, taken as a matrix of inputs by outputs; all other
-    parameters use Adam. Frozen parameters have no update and no optimizer state.
+    orthogonalises the momentum of every kernel, taken as a matrix of inputs by outputs, whose
+    smaller side is at most LARGEST_SIDE; all other parameters use Adam. Frozen parameters have no
+    update and no optimizer state.
 
     Args:
       config: learning_rate, warmup_steps, weight_decay, clip_norm (0: no clipping),
@@ -69,8 +74,10 @@ def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation
     others = optax.adam(schedule(config, steps), nesterov=True)
 
     def labels(params: Any) -> Any:
-        def label(path: Any, _: jax.Array) -> str:
-            return "kernel" if "kernel" in jax.tree_util.keystr(path[-1:]) else "other"
+        def label(path: Any, leaf: jax.Array) -> str:
+            kernel = "kernel" in jax.tree_util.keystr(path[-1:])
+            sides = (leaf.size // leaf.shape[-1], leaf.shape[-1]) if kernel else ()
+            return "kernel" if kernel and min(sides) <= LARGEST_SIDE else "other"
 
         return jax.tree_util.tree_map_with_path(label, params)
 
