@@ -147,6 +147,15 @@ def test_weight_decay_spares_vectors_and_clipping_limits_the_update():
     np.testing.assert_allclose(means[0], 0.1 / np.sqrt(6), rtol=1e-4)
 
 
+MUON = {
+    "learning_rate": 0.01,
+    "muon_learning_rate": 0.5,
+    "warmup_steps": 0,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+}
+
+
 def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
     rng = np.random.default_rng(0)
     params = {
@@ -154,14 +163,7 @@ def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
         "frozen": {"kernel": np.ones((2, 2), np.float32)},
     }
     trainable = {"conv": {"kernel": True, "bias": True}, "frozen": {"kernel": False}}
-    values = {
-        "learning_rate": 0.01,
-        "muon_learning_rate": 0.5,
-        "warmup_steps": 0,
-        "weight_decay": 0.0,
-        "clip_norm": 0.0,
-    }
-    tx = optimizer.make(values, 10, trainable)
+    tx = optimizer.make(MUON, 10, trainable)
     gradient = jax.tree.map(lambda p: rng.normal(size=p.shape).astype(np.float32), params)
     update, _ = tx.update(gradient, tx.init(params), params)
     singular = np.linalg.svd(np.reshape(update["conv"]["kernel"], (6, 4)), compute_uv=False)
@@ -176,14 +178,7 @@ def test_muon_makes_kernels_updates_orthogonal_and_leaves_the_rest_to_adam():
 def test_kernels_whose_smaller_side_is_large_are_left_to_adam(monkeypatch, shape, by_adam):
     monkeypatch.setattr(optimizer, "LARGEST_SIDE", 8)
     gradient = {"kernel": np.random.default_rng(0).normal(size=shape).astype(np.float32)}
-    values = {
-        "learning_rate": 0.01,
-        "muon_learning_rate": 0.5,
-        "warmup_steps": 0,
-        "weight_decay": 0.0,
-        "clip_norm": 0.0,
-    }
-    tx = optimizer.make(values, 10, {"kernel": True})
+    tx = optimizer.make(MUON, 10, {"kernel": True})
     update, _ = tx.update(gradient, tx.init(gradient), gradient)
     sizes = np.abs(update["kernel"])
     # Adam's first step is as large for every number.
