@@ -1,5 +1,7 @@
 """Tests of knees bred from an atlas, on one made of balls and blocks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -163,3 +165,12 @@ def test_maps_of_any_table_are_taken_with_the_side_that_they_do_not_tell(maps, t
     assert kept.is_file() and work.prepared_atlas(files, tmp_path, "left") == kept
     assert len(built) == 1
     assert work.atlas_file(files, tmp_path, "right") != kept
+
+
+def test_what_is_doubtful_in_a_map_is_told(maps, tmp_path, built, monkeypatch, caplog):
+    read = work.read_knee
+    doubtful = {"doubts": ("labels that are no part of the knee: toe",)}
+    monkeypatch.setattr(work, "read_knee", lambda p: dataclasses.replace(read(p), **doubtful))
+    with caplog.at_level("WARNING", logger="absl"):
+        work.prepared_atlas([maps / "a.nii.gz"], tmp_path)
+    assert [r.getMessage() for r in caplog.records] == [f"a.nii.gz: {doubtful['doubts'][0]}"]

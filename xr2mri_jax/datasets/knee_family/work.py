@@ -6,6 +6,8 @@ import hashlib
 import time
 from pathlib import Path
 
+from absl import logging
+
 from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import checked_side
@@ -127,6 +129,8 @@ def _built(files: list[Path], side: str | None) -> atlas.Atlas:
     maps, sides = [], []
     for path in files:
         knee = read_knee(path)
+        for doubt in knee.doubts:
+            logging.warning("%s: %s", path.name, doubt)
         known = knee.side or side
         if known is None:
             raise InputError(f"{path}: its labels do not tell the side: give --side")
