@@ -187,6 +187,12 @@ def require_writable(folder: Path, flag: str) -> None:
         ) from error
 
 
+def require_ending(path: Path, ending: str, flag: str) -> None:
+    """Raises InputError unless the path is a name with the ending, ".png" for example."""
+    if path.suffix != ending or not path.stem:
+        raise InputError(f"{flag}: found {path}, expected a name ending in {ending}")
+
+
 def reserve(file: IO[bytes], size: int, where: str) -> None:
     """Takes room on the disk for the first `size` bytes of a file that is open for writing.
 

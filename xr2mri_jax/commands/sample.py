@@ -3,10 +3,11 @@
 xr2mri sample --output=knee.png
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from xr2mri_jax import files, samples
-from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
 _OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
@@ -14,9 +15,8 @@ _OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
 
 def main() -> None:
     """Writes a copy and prints what it shows."""
-    output = str(_OUTPUT.value)
-    if not output.endswith(".png"):
-        raise InputError(f"--output: found {output}, expected a name ending in .png")
+    output = Path(_OUTPUT.value)
+    files.require_ending(output, ".png", "--output")
     with files.atomic_path(output) as partial:
         partial.write_bytes(samples.KNEE.read_bytes())
     print(f"{output}: a simulated right knee, 0.5 mm per pixel")

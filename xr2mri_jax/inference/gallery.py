@@ -9,7 +9,7 @@ from absl import logging
 from xr2mri_jax import datasets
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path, require_writable
+from xr2mri_jax.files import atomic_path, require_ending, require_writable
 from xr2mri_jax.inference.knee_generator.frame import framed_knee
 from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
@@ -48,8 +48,7 @@ def write_gallery(
         file, or another ending than .png.
     """
     output = Path(output)
-    if output.suffix != ".png" or not output.stem:
-        raise InputError(f"--output: found {output}, expected a name ending in .png")
+    require_ending(output, ".png", "--output")
     require_writable(output.parent, "--output")
     predictor = load_predictor(model)
     if not predictor.boxed:

@@ -219,11 +219,11 @@ def _slab(
         p, hard, jnp.zeros_like(hard), jnp.abs(z), noise.grain, voxel
     )
     layers = [(cover, signal, mu), _labelled(soft)]
-    parts = _soft_parts(p, point, near, hard[0], patella, missing, noise.rough)
+    parts, fascia = _soft_parts(p, point, near, hard[0], patella, missing, noise.rough)
     distances = jnp.stack([parts[name] for name in anatomy.SOFT])
     cover, signal, mu = anatomy.soft_layers(distances, noise.rough, noise.grain, voxel)
-    fascia = soft_tissue.fascia(p, point[0], point[1], parts["skin"])
-    signal = fibres.add(signal, parts["skin"], fascia, (noise.bend, noise.bundles, noise.grain))
+    if fascia is not None:
+        signal = fibres.add(signal, parts["skin"], fascia, (noise.bend, noise.bundles, noise.grain))
     layers.append((cover, signal, mu))
     left, total_signal, total_mu = jnp.ones_like(x), jnp.zeros_like(x), jnp.zeros_like(x)
     cover, signal, mu = (jnp.concatenate(column) for column in zip(*layers, strict=True))
@@ -265,13 +265,16 @@ def _soft_parts(
     patella: Array,
     missing: tuple[str, ...],
     rough: Array,
-) -> dict[str, Array]:
-    """Distances of the tissues of `anatomy.SOFT` that the map does not give."""
+) -> tuple[dict[str, Array], Array | None]:
+    """Distances of the tissues of `anatomy.SOFT` that the map does not give, and to the fascia.
+
+    A map that has the leg has no fascia of its own: None.
+    """
     x, y, z = point
     bone, femoral, tibial = near
     nowhere = jnp.full_like(x, _FAR)
     if "leg" not in missing:
-        return dict.fromkeys(anatomy.SOFT, nowhere)
+        return dict.fromkeys(anatomy.SOFT, nowhere), None
     centre = (patella[0], patella[1], patella[2])
     # Voxels close to both bones are inside the joint: menisci at the rim, fluid further inside.
     both = jnp.maximum(femoral, tibial)
@@ -299,4 +302,4 @@ def _soft_parts(
     # Fat parts the muscles from the bones' ends, where the capsule lies.
     capsule = sdf.smooth_step(45.0, 20.0, jnp.abs(z)) * 4.0 + 0.5
     parts["muscle"] = jnp.maximum(muscle, capsule - bone)
-    return parts
+    return parts, fascia

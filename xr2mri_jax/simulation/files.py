@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_paths
+from xr2mri_jax.files import atomic_paths, require_ending
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.label_map import LabelMap, whole_labels
@@ -30,8 +30,7 @@ class PairFiles(NamedTuple):
     def named(cls, xray: str | os.PathLike[str], mri: str | os.PathLike[str]) -> "PairFiles":
         """Raises InputError for endings other than .png, and .nii.gz or .nii."""
         xray, mri = Path(xray), Path(mri)
-        if xray.suffix != ".png" or not xray.stem:
-            raise InputError(f"--xray: found {xray}, expected a name ending in .png")
+        require_ending(xray, ".png", "--xray")
         if not mri.name.endswith((".nii.gz", ".nii")):
             raise InputError(f"--mri: found {mri}, expected a name ending in .nii.gz or .nii")
         return cls(xray, xray.with_suffix(".json"), mri)

@@ -75,16 +75,20 @@ class Population:
 
         For an atlas of many maps, whose own shapes are the variety.
         """
-        part = np.array([name.split(".")[0] for name in self.names])
-        shape, cartilage = np.isin(part, BONES), part == "cartilage"
+        shape, cartilage = np.isin(self._part, BONES), self._part == "cartilage"
         mean = np.where(shape, 0.0, np.where(cartilage, 1.0, self.mean))
         deviation = np.where(shape | cartilage, 0.0, self.deviation)
         return dataclasses.replace(self, mean=mean, deviation=deviation)
 
     def parted(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Quantities f64[m] by part."""
-        part = np.array([name.split(".")[0] for name in self.names])
+        part = self._part
         return {name: values[part == name] for name in dict.fromkeys(part.tolist())}
+
+    @property
+    def _part(self) -> np.ndarray:
+        """The part of every quantity."""
+        return np.array([name.split(".")[0] for name in self.names])
 
 
 @functools.cache

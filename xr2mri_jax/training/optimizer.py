@@ -75,9 +75,10 @@ def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation
 
     def labels(params: Any) -> Any:
         def label(path: Any, leaf: jax.Array) -> str:
-            kernel = "kernel" in jax.tree_util.keystr(path[-1:])
-            sides = (leaf.size // leaf.shape[-1], leaf.shape[-1]) if kernel else ()
-            return "kernel" if kernel and min(sides) <= LARGEST_SIDE else "other"
+            if "kernel" not in jax.tree_util.keystr(path[-1:]):
+                return "other"
+            outputs = leaf.shape[-1]
+            return "kernel" if min(leaf.size // outputs, outputs) <= LARGEST_SIDE else "other"
 
         return jax.tree_util.tree_map_with_path(label, params)
 

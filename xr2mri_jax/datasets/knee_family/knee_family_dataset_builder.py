@@ -107,8 +107,7 @@ class Builder(FilesBuilder):
 
     def plan(self, source: Path) -> Work:
         """Every knee of every split; what is measured in the maps is kept beside the dataset."""
-        config = self.builder_config
-        options = self.options or self.OPTIONS()
+        config, options = self.builder_config, self.options
         kept = prepared_atlas(map_files(source), Path(self._data_dir_root), options.side)
         function = functools.partial(
             make_knee, kept, config.seed, config.volume_shape, config.knees[0], options.departures
