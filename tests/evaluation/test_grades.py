@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from scipy import special
 
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, grades
 from xr2mri_jax.metrics import classification
+from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.presentation import pages
 
 GRADES = (0, 1, 2, 3, 4)
@@ -26,7 +28,7 @@ def found():
     logits, label = made(150, 0)
     known = grades.Known(*made(400, 1))
     subjects = [f"s{i // 2}" for i in range(150)]
-    return grades.evaluate(logits, label, GRADES, subjects, temperature=1.5, known=known)
+    return grades.evaluate(logits, label, GRADES, subjects, scaling=Scaling(1.5), known=known)
 
 
 def test_metrics_by_hand(found):
@@ -46,6 +48,20 @@ def test_metrics_by_hand(found):
     assert metrics["confusion"][3][2] == np.sum((label == 3) & (called == 2))
     assert columns["grade"] == [str(c) for c in called]
     np.testing.assert_allclose(columns["expected_grade"], probability @ np.arange(5), atol=1e-4)
+
+
+def test_the_grade_follows_the_prevalence():
+    logits, label = made(400, 1)
+    known = grades.Known(logits, label)
+    equal = grades.scaling(known, {"grades": GRADES})
+    rare = grades.scaling(known, {"grades": GRADES, "prevalence": (10, 1, 10, 10, 10)})
+    called = [scaling.probabilities(logits).argmax(axis=1) for scaling in (equal, rare)]
+    assert equal.offsets is None and rare.offsets[0] == 0
+    assert np.sum(called[1] == 1) < np.sum(called[0] == 1) / 2
+    kept = label < 4
+    with pytest.raises(InputError, match=r"no knee of grade \[4\]"):
+        few = grades.Known(logits[kept], label[kept])
+        grades.scaling(few, {"grades": GRADES, "prevalence": (1, 1, 1, 1, 1)})
 
 
 def test_sets_are_in_the_cases(found):

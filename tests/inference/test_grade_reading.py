@@ -64,6 +64,11 @@ def test_a_reading_by_hand(five):
     assert first.expected_grade == pytest.approx(2.0)
     assert second.grade_set == (0,) and second.said == "0"
     assert second.probabilities == pytest.approx(dict(enumerate((0.9, 0.04, 0.03, 0.02, 0.01))))
+    moved = dataclasses.replace(
+        calibrated.calibration, offsets=[0.0, np.log(4), 0.0, 0.0, 0.0], prevalence=[0.2] * 5
+    )
+    (first, _) = grade_reading.readings(logits, dataclasses.replace(five, calibration=moved))
+    assert first.grade == 1 and first.probabilities[1] == pytest.approx(0.8 / 1.6)
     (bare, _) = grade_reading.readings(logits, dataclasses.replace(five, calibration=None))
     assert bare.grade_set is None and bare.said == "2"
 
@@ -172,6 +177,7 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     monkeypatch.setattr(ship_grader.datasets, "load_builder", lambda name, folder: source)
     config = made_grader.config()
     config["data"]["grades"] = [0, 1, 2, 3, 4]
+    config["data"]["prevalence"] = [4, 2, 3, 1, 1]
     config["model"]["classifier"].update(classes=5, head="ordinal")
     run = made_grader.write_run(tmp_path / "run", config)
     monkeypatch.setattr(ship_grader, "SHIPPED_GRADES", tmp_path / "grades")
@@ -179,7 +185,9 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     made, folder = ship_grader.ship(run, compact=True)
     assert folder == tmp_path / "grades" and form.read(folder).calibration == made.calibration
     seen = ship_grader._seen(Network(made, 16), source, config["data"], "held_out")
-    probability = special.softmax(seen.logits / made.calibration.temperature, axis=1)
+    assert len(made.calibration.offsets) == 5
+    assert np.multiply(made.calibration.prevalence, 11) == pytest.approx([4, 2, 3, 1, 1])
+    probability = made.calibration.scaling.probabilities(seen.logits)
     covered = conformal.sets(probability, made.calibration.set_limit)
     assert covered[np.arange(len(seen.label)), seen.label].mean() >= 0.9
 

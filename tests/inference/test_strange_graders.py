@@ -45,6 +45,8 @@ def folder(made, tmp_path):
         ("calibration.knees", 0),
         ("calibration.subjects", 1.5),
         ("calibration.more", 1),
+        ("calibration.offsets", [0.0, 1.0]),
+        ("calibration.prevalence", [0.5, 0.5]),
         ("calibration", None),
         ("features.distance_one", 0),
         ("features.distance_one", float("inf")),

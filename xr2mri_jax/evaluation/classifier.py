@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from xr2mri_jax.data import passes, selection
 from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import statistics, verdict
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.metrics.calibration import AS_IS, Scaling
 from xr2mri_jax.presentation.sources import MODEL
 
 Logits = Callable[[np.ndarray], Any]
@@ -62,10 +62,10 @@ def evaluate(
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
     held_out = data["held_out"] > 0 and split != data["train_split"]
     known = _known(logits, builder, data, batch_size) if held_out else None
-    temperature, threshold, youden = 1.0, None, None
+    scaling, threshold, youden = AS_IS, None, None
     if known is not None:
-        temperature = calibration.fit_temperature(*known)
-        scored = _score(known.logits, temperature), _positive(known.label, grades)
+        scaling = ordered.scaling(known, data)
+        scored = _score(known.logits, scaling), _positive(known.label, grades)
         threshold = classification.threshold_for_sensitivity(*scored, SENSITIVITY)
         youden = classification.threshold_by_youden(*scored)
     metrics: dict[str, Any] = {
@@ -76,7 +76,7 @@ def evaluate(
             lambda chosen: measured(found[chosen], label[chosen], grades), about["subject"], seed
         ),
         "per_grade": {str(g): int((label == i).sum()) for i, g in enumerate(grades)},
-        "calibration": _calibration(found, label, grades, temperature),
+        "calibration": _calibration(found, label, grades, scaling),
     }
     half = len(grades) // 2
     metrics["verdict"] = verdict.judge_grading(
@@ -87,7 +87,7 @@ def evaluate(
             "wanted_sensitivity": SENSITIVITY,
             "probability": threshold,
             **classification.accuracies(
-                _score(found, temperature), _positive(label, grades), threshold
+                _score(found, scaling), _positive(label, grades), threshold
             ),
         }
     if youden is not None:
@@ -95,13 +95,13 @@ def evaluate(
             "probability": youden,
             **statistics.estimates_of_whole(
                 lambda chosen: _accuracies(
-                    _score(found[chosen], temperature), _positive(label[chosen], grades), youden
+                    _score(found[chosen], scaling), _positive(label[chosen], grades), youden
                 ),
                 about["subject"],
                 seed,
             ),
         }
-    probability = special.softmax(found / temperature, axis=1)
+    probability = scaling.probabilities(found)
     columns = {
         **about,
         **{f"logit_kl{g}": np.round(found[:, i], 5).tolist() for i, g in enumerate(grades)},
@@ -109,7 +109,7 @@ def evaluate(
     }
     if len(grades) > 2:
         metrics["grades"], of_cases = ordered.evaluate(
-            found, label, grades, about["subject"], temperature=temperature, known=known, seed=seed
+            found, label, grades, about["subject"], scaling=scaling, known=known, seed=seed
         )
         columns |= of_cases
     correct = (found.argmax(axis=1) == label).astype(np.float64)
@@ -126,7 +126,7 @@ def measured(
       label: i[n] in 0..k-1.
       grades: k grades.
     """
-    positive, score = _positive(label, grades), _score(logits, 1.0)
+    positive, score = _positive(label, grades), _score(logits)
     decided = _accuracies(score, positive, 0.5)
     if decided is None:
         return None
@@ -226,19 +226,21 @@ def _accuracies(
     return classification.accuracies(score, positive, threshold)
 
 
-def _score(logits: np.ndarray, temperature: float) -> np.ndarray:
-    probability = special.softmax(logits / temperature, axis=1)
+def _score(logits: np.ndarray, scaling: Scaling = AS_IS) -> np.ndarray:
+    probability = scaling.probabilities(logits)
     return np.clip(probability[:, logits.shape[1] // 2 :].sum(axis=1), 0, 1)
 
 
 def _calibration(
-    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], temperature: float
+    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], scaling: Scaling
 ) -> dict[str, Any]:
     positive = _positive(label, grades)
-    bins = calibration.reliability(_score(logits, temperature), positive)
+    bins = calibration.reliability(_score(logits, scaling), positive)
     return {
-        "temperature": temperature,
-        "before": calibration.calibration_error(_score(logits, 1.0), positive),
-        "after": calibration.calibration_error(_score(logits, temperature), positive),
+        "temperature": scaling.temperature,
+        "offsets": scaling.offsets,
+        "prevalence": scaling.prevalence,
+        "before": calibration.calibration_error(_score(logits), positive),
+        "after": calibration.calibration_error(_score(logits, scaling), positive),
         "reliability": {name: values.tolist() for name, values in bins.items()},
     }

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.metrics import classification, conformal, grading
+from xr2mri_jax.metrics import calibration, classification, conformal, grading
+from xr2mri_jax.metrics.calibration import AS_IS, Scaling
 
 CONVENTION = {
     "grade": "the most likely one",
@@ -34,13 +35,33 @@ class Known(NamedTuple):
     label: np.ndarray
 
 
+def scaling(known: Known, data: Mapping[str, Any]) -> Scaling:
+    """The calibration of a classifier on held-out patients.
+
+    Args:
+      known: the held-out patients.
+      data: the config's part: grades and prevalence, which runs of before do not have.
+
+    Raises:
+      InputError: a prevalence is given and a grade is missing among the held-out patients.
+    """
+    prevalence, grades = tuple(data.get("prevalence", ())), data["grades"]
+    missing = set(range(len(grades))) - set(known.label.tolist())
+    if prevalence and missing:
+        raise InputError(
+            f"the held-out patients have no knee of grade {[grades[i] for i in sorted(missing)]}, "
+            "expected some of every grade for config.data.prevalence"
+        )
+    return calibration.fit(known.logits, known.label, prevalence)
+
+
 def evaluate(
     logits: np.ndarray,
     label: np.ndarray,
     grades: Sequence[int],
     subjects: Sequence[Any],
     *,
-    temperature: float = 1.0,
+    scaling: Scaling = AS_IS,
     known: Known | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -51,7 +72,7 @@ def evaluate(
       label: i[n] in 0..k-1.
       grades: k grades.
       subjects: n names.
-      temperature: of the probabilities.
+      scaling: of the probabilities.
       known: the held-out patients, for the conformal sets; None: no sets.
       seed: of the bootstrap.
 
@@ -60,15 +81,14 @@ def evaluate(
       present, coverage and set_size, each with interval; confusion (true grades in rows);
       conformal (limit and coverage wanted). Columns: grade, expected_grade, and grade_set.
     """
-    probability = special.softmax(logits / temperature, axis=1)
+    probability = scaling.probabilities(logits)
     columns = {
         "grade": [str(grades[i]) for i in probability.argmax(axis=1)],
         "expected_grade": (probability @ np.asarray(grades, float)).round(4).tolist(),
     }
     included, limit = None, None
     if known is not None:
-        held_out = special.softmax(known.logits / temperature, axis=1)
-        limit = conformal.fit(held_out, known.label)
+        limit = conformal.fit(scaling.probabilities(known.logits), known.label)
         included = conformal.sets(probability, limit)
         columns["grade_set"] = [set_text(row, grades) for row in included]
     present = np.unique(label)

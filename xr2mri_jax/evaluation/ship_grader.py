@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
 from xr2mri_jax.datasets.from_files import contrast_of_dataset
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
@@ -21,6 +21,7 @@ from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
 from xr2mri_jax.inference.knee_grader.load import SHIPPED, SHIPPED_GRADES
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification, conformal
+from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.training.trained import load_chosen
 
 SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
@@ -81,7 +82,13 @@ def make_grader(
     return dataclasses.replace(
         grader,
         contrast=contrast_of_dataset(builder),
-        calibration=calibrate(held_out.logits, held_out.label, grader.grades, held_out.subject),
+        calibration=calibrate(
+            held_out.logits,
+            held_out.label,
+            grader.grades,
+            held_out.subject,
+            ordered.scaling(ordered.Known(held_out.logits, held_out.label), data),
+        ),
         likeness=unlikeness.fit(trained.features, held_out.features),
         training={
             **grader.training,
@@ -92,17 +99,22 @@ def make_grader(
 
 
 def calibrate(
-    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], subject: list[str]
+    logits: np.ndarray,
+    label: np.ndarray,
+    grades: Sequence[int],
+    subject: list[str],
+    scaling: Scaling,
 ) -> Calibration:
-    """Temperature of held-out patients; thresholds and reliability of grade 2 against the lowest.
+    """A grader's calibration: thresholds and reliability of grade 2 against the lowest.
 
     Args:
       logits: f[n, k].
       label: i[n], the class in 0..k-1; knees of grade 2 and of the lowest grade are among them.
       grades: k rising grades, with grade 2.
       subject: n names.
+      scaling: how the logits become probabilities.
     """
-    temperature = calibration.fit_temperature(logits, label)
+    temperature = scaling.temperature
     place = list(grades).index(form.POSITIVE_GRADE)
     told = np.isin(label, (0, place))
     positive = (label[told] == place).astype(np.int64)
@@ -122,7 +134,7 @@ def calibrate(
     bins = calibration.reliability(score, positive)
     set_limit = None
     if logits.shape[1] > 2:
-        set_limit = conformal.fit(special.softmax(logits / temperature, axis=1), label)
+        set_limit = conformal.fit(scaling.probabilities(logits), label)
     return Calibration(
         temperature,
         rows,
@@ -132,6 +144,8 @@ def calibrate(
         len(label),
         len(set(subject)),
         set_limit,
+        None if scaling.offsets is None else list(scaling.offsets),
+        None if scaling.prevalence is None else list(scaling.prevalence),
     )
 
 

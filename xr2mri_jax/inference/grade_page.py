@@ -147,7 +147,16 @@ def _calibration(grader: KneeGrader) -> list[Part]:
         f"Thresholds, chosen and evaluated on the same {sum(found.reliability['count']):.0f} knees "
         f"of grade 0 or 2, of {found.subjects} held-out training patients."
     )
-    return [diagram, Table(caption, heads, rows)]
+    return [diagram, Table(caption, heads, rows), *_population(grader)]
+
+
+def _population(grader: KneeGrader) -> list[Part]:
+    """In which knees the probabilities of the grades hold, if the model says so."""
+    if grader.calibration is None or grader.calibration.prevalence is None:
+        return []
+    shares = zip(grader.grades, grader.calibration.prevalence, strict=True)
+    told = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
+    return [Paragraph(f"The probabilities of the grades are meant for knees of which {told}.")]
 
 
 def _model(grader: KneeGrader) -> Lines:

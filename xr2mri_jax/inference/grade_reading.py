@@ -3,10 +3,10 @@
 import dataclasses
 
 import numpy as np
-from scipy import special
 
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.metrics import conformal
+from xr2mri_jax.metrics.calibration import AS_IS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,8 @@ class GradeReading:
 def readings(logits: np.ndarray, grader: KneeGrader) -> list[GradeReading]:
     """The readings of the logits f64[b, k] of a grader."""
     calibration = grader.calibration
-    temperature = 1.0 if calibration is None else calibration.temperature
-    probability = special.softmax(logits / temperature, axis=1)
+    scaling = AS_IS if calibration is None else calibration.scaling
+    probability = scaling.probabilities(logits)
     grades = np.asarray(grader.grades)
     limit = None if calibration is None else calibration.set_limit
     included = None if limit is None else conformal.sets(probability, limit)

@@ -1,11 +1,37 @@
-"""Calibration of probabilities: temperature scaling, reliability, expected calibration error."""
+"""Calibration of probabilities: temperature, offsets, reliability, expected calibration error."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import optimize, special
 
 COLDEST, HOTTEST = 0.05, 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaling:
+    """How logits become probabilities: softmax(logits / temperature + offsets).
+
+    Attributes:
+      temperature: above 0.
+      offsets: one for each class; None: none.
+      prevalence: the shares of the classes that the offsets are meant for, sum 1; None: none.
+    """
+
+    temperature: float = 1.0
+    offsets: tuple[float, ...] | None = None
+    prevalence: tuple[float, ...] | None = None
+
+    def probabilities(self, logits: Any) -> np.ndarray:
+        """f[n, k] to f64[n, k], rows that sum to 1."""
+        scaled = np.asarray(logits, np.float64) / self.temperature
+        return special.softmax(scaled + (0.0 if self.offsets is None else self.offsets), axis=1)
+
+
+# The network's own probabilities.
+AS_IS = Scaling()
 
 
 def fit_temperature(logits: Any, label: Any) -> float:
@@ -35,6 +61,43 @@ def fit_temperature(logits: Any, label: Any) -> float:
     limits = (np.log(COLDEST), np.log(HOTTEST))
     found = optimize.minimize_scalar(loss, bounds=limits, method="bounded")
     return float(np.exp(found.x))
+
+
+def fit(logits: Any, label: Any, prevalence: Sequence[float] = ()) -> Scaling:
+    """The scaling that makes probabilities most likely, for a population if its shares are given.
+
+    Without shares a temperature alone, see `fit_temperature`. Otherwise a temperature and offsets
+    together, and then the logarithm of the ratio of the shares (Alexandari et al. 2020, arXiv
+    1901.06852: bias-corrected temperature scaling; Saerens et al. 2002, doi
+    10.1162/089976602753284446, equation 2.4).
+
+    Args:
+      logits: f[n, k].
+      label: i[n] in 0..k-1; with shares every class is there.
+      prevalence: k numbers above 0, in the ratio of the shares of the classes; empty: none.
+
+    Raises:
+      ValueError: if shapes do not match or a class is missing.
+    """
+    temperature = fit_temperature(logits, label)
+    if not prevalence:
+        return Scaling(temperature)
+    logits, label = np.asarray(logits, np.float64), np.asarray(label, np.int64)
+    counts = np.bincount(label, minlength=logits.shape[1])
+    if len(prevalence) != len(counts) or not counts.all():
+        raise ValueError(f"{len(prevalence)} shares, {counts.tolist()} examples of the classes")
+
+    def loss(free: np.ndarray) -> float:
+        scaled = logits / np.exp(free[0]) + np.append(0.0, free[1:])
+        return -float(special.log_softmax(scaled, axis=1)[np.arange(len(label)), label].mean())
+
+    start = np.append(np.log(temperature), np.zeros(len(counts) - 1))
+    bounds = [(np.log(COLDEST), np.log(HOTTEST)), *[(None, None)] * (len(counts) - 1)]
+    found = optimize.minimize(loss, start, bounds=bounds).x
+    shares = np.asarray(prevalence, np.float64) / sum(prevalence)
+    moved = np.append(0.0, found[1:]) + np.log(shares / counts)
+    offsets = tuple((moved - moved[0]).tolist())
+    return Scaling(float(np.exp(found[0])), offsets, tuple(shares.tolist()))
 
 
 def reliability(probability: Any, label: Any, bins: int = 10) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """The stage of the classifier of early osteoarthritis: Kellgren-Lawrence grade of a radiograph."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ DEFAULTS = {
         "held_out": 0.15,
         "held_out_seed": 0,
         "mixup": 0.0,
+        # Shares of the grades among the knees that calibrated probabilities are meant for; empty:
+        # the network's own probabilities with a temperature.
+        "prevalence": (),
     },
 }
 
@@ -62,6 +65,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     base.require_range(config, "data.held_out_seed", 0)
     base.require_range(config, "data.mixup", 0)
     grades = config["data"]["grades"]
+    _check_prevalence(config["data"]["prevalence"], grades)
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
     if spec["classes"] != len(grades) or sorted(set(grades)) != list(grades):
         raise InputError(
@@ -79,6 +83,16 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         earlier.agreed(found, "classifier", fixed, source)
         folder = str(source.resolve())
     return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
+
+
+def _check_prevalence(shares: Sequence[float], grades: Sequence[int]) -> None:
+    """Raises InputError unless there is none, or a share of each of three grades or more."""
+    numbers = all(isinstance(x, int | float) and 0 < x < np.inf for x in shares)
+    if shares and not (numbers and len(shares) == len(grades) > 2):
+        raise InputError(
+            f"config.data.prevalence is {tuple(shares)}, expected none, or as many numbers above 0 "
+            f"as grades, which are {tuple(grades)}, three or more"
+        )
 
 
 def _source(folder: str) -> Path:

@@ -20,6 +20,9 @@ SENSITIVITY = 0.9
 _ROW = ("sensitivity_wanted", "probability", "sensitivity", "specificity")
 _BINS = ("count", "probability", "frequency")
 _TEMPERATURES = (1e-3, 1e3)
+_OFFSET, _RAREST = 100.0, 1e-6
+# With probabilities that are meant for other shares of the grades than the training's.
+MOVED = ("offsets", "prevalence")
 
 
 def _check(checks: Checks, found: Mapping[str, Any]) -> None:
@@ -58,11 +61,16 @@ def _check_contrast(checks: Checks, found: Any) -> None:
 
 def _check_calibration(checks: Checks, found: Any) -> None:
     names = ("temperature", "thresholds", "reliability", "error_before", "error_after")
-    # Graders of two grades have none; `form.read` requires it of the others.
-    sets = ("set_limit",) if isinstance(found, dict) and "set_limit" in found else ()
-    checks.keys("calibration", found, (*names, "knees", "subjects", *sets))
-    for name in sets:
-        checks.value(f"calibration.{name}", found[name], "a number in [0, 1]", is_share)
+    # Graders of two grades have none of these; `form.read` requires the limit of the others.
+    more = [name for name in ("set_limit", *MOVED) if isinstance(found, dict) and name in found]
+    if set(MOVED) & set(more):
+        more = ["set_limit", *MOVED]
+    checks.keys("calibration", found, (*names, "knees", "subjects", *more))
+    if more:
+        checks.value("calibration.set_limit", found["set_limit"], "a number in [0, 1]", is_share)
+    for name, low, high in (("offsets", -_OFFSET, _OFFSET), ("prevalence", _RAREST, 1.0)):
+        if name in more:
+            _check_numbers(checks, f"calibration.{name}", found[name], low, high)
     low, high = _TEMPERATURES
     checks.value(
         "calibration.temperature",
@@ -77,6 +85,12 @@ def _check_calibration(checks: Checks, found: Any) -> None:
         checks.value(f"calibration.{name}", found[name], wanted, lambda v: is_whole(v) and v >= 1)
     _check_thresholds(checks, found["thresholds"])
     _check_reliability(checks, found["reliability"])
+
+
+def _check_numbers(checks: Checks, place: str, found: Any, low: float, high: float) -> None:
+    checks.value(
+        place, found, f"numbers in [{low:g}, {high:g}]", lambda v: are_numbers(v, low, high)
+    )
 
 
 def _check_thresholds(checks: Checks, rows: Any) -> None:

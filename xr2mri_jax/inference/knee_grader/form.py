@@ -11,9 +11,10 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
-from xr2mri_jax.inference.knee_grader.description import KIND, SENSITIVITY
+from xr2mri_jax.inference.knee_grader.description import KIND, MOVED, SENSITIVITY
 from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
 from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.models import classifiers
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "rounded"]
@@ -36,6 +37,9 @@ class Calibration:
       error_before, error_after: expected calibration error without and with the temperature.
       knees, subjects: numbers of all held-out ones.
       set_limit: of the conformal sets, see `metrics.conformal`; None with two grades.
+      offsets: of the logits over the temperature, one for each grade, see
+        `metrics.calibration.fit`; None: none.
+      prevalence: the shares of the grades that the offsets are meant for, sum 1; None as they are.
     """
 
     temperature: float
@@ -46,6 +50,14 @@ class Calibration:
     knees: int
     subjects: int
     set_limit: float | None = None
+    offsets: list[float] | None = None
+    prevalence: list[float] | None = None
+
+    @property
+    def scaling(self) -> Scaling:
+        """How the logits of all grades become probabilities."""
+        moved = (None if x is None else tuple(x) for x in (self.offsets, self.prevalence))
+        return Scaling(self.temperature, *moved)
 
     @property
     def threshold(self) -> float:
@@ -167,6 +179,13 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
                 f"{path}: calibration.set_limit: expected it with more than two grades only, found "
                 f"{len(grades)} grades"
             )
+        for name in MOVED:
+            found = described["calibration"].get(name)
+            if found is not None and len(found) != len(grades):
+                raise InputError(
+                    f"{path}: calibration.{name}: found {len(found)}, expected {len(grades)}, as "
+                    "many as grades"
+                )
         # The features are what the last layer sees.
         return None if tree is None else (tree, tree["params"]["head"]["kernel"].shape[0])
 
