@@ -1,6 +1,7 @@
 """Tests of the generator stage: the encoder is the auto-encoder's, and stays so to the bit."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -8,6 +9,8 @@ from fake_data import CAE, GENERATOR, OFFSET, assert_same, batch, config, loss, 
 
 from xr2mri_jax import stages, workdir
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.stages import generator
 from xr2mri_jax.training import optimizer, state, step
 from xr2mri_jax.training import trained as trained_models
 
@@ -111,6 +114,23 @@ def test_metrics_and_pictures(made):
     (picture,) = stage.pictures(params, model_state, data).values()
     assert picture.shape == (3 * 2 * 16, 4 * 16)
     np.testing.assert_allclose(picture[:16, 16:32], data["mri"][0, 4, :, :, 0], rtol=1e-6)
+
+
+def test_films_of_cartilage_are_not_told():
+    distances = np.full((1, len(surfaces.NAMES), 2, 4, 8), 2.0, np.float32)
+    outer, bone = surfaces.CARTILAGES[0]
+    thick = np.array([0.0, 0.1, 0.2, 0.29, 0.31, 1.0, 2.0, 0.2], np.float32)
+    distances[:, outer] = distances[:, bone] - thick
+    told = np.asarray(generator.told_surfaces(jnp.asarray(distances), {"form": "pyramid"}))
+    np.testing.assert_allclose(
+        (told[:, bone] - told[:, outer])[0, 0, 0],
+        [-0.3, -0.2, -0.1, -0.01, 0.31, 1.0, 2.0, -0.1],
+        atol=1e-6,
+    )
+    untouched = [k for k in range(len(surfaces.NAMES)) if k not in dict(surfaces.CARTILAGES)]
+    np.testing.assert_array_equal(told[:, untouched], distances[:, untouched])
+    assert generator.told_surfaces(distances, {"form": "shape"}) is distances
+    assert generator.told_surfaces(None, {"form": "pyramid"}) is None
 
 
 def test_its_folder_is_enough_to_predict(tmp_path, cae, made):

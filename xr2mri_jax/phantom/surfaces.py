@@ -28,6 +28,8 @@ NAMES = tuple(SURFACES)
 # Distances are clipped to this limit in mm, and stored as integer multiples of 1 / STEPS mm.
 LIMIT_MM = 7.5
 STEPS = 16
+# Bone with less cartilage than this many mm counts as not covered.
+COVERED_MM = 0.3
 _CARTILAGE_OF = (
     ("femoral_cartilage", "femur", "femoral_outer"),
     ("medial_tibial_cartilage", "tibia", "tibial_outer"),

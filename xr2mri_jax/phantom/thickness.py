@@ -8,8 +8,6 @@ from xr2mri_jax.phantom.surfaces import NAMES
 # Grid on which they are measured, 2 mm; half the depth in mm of the shell about a bone's surface.
 _GRID = (64, 64, 64)
 _SHELL_MM = 1.0
-# Bone with less cartilage counts as not covered.
-_COVERED_MM = 0.3
 # plate: bone, outer surface, and whether it is lateral (None: both sides).
 PLATES: dict[str, tuple[str, str, bool | None]] = {
     "femoral_medial": ("femur", "femoral_outer", False),
@@ -44,6 +42,6 @@ def mean_thickness(distances: np.ndarray) -> dict[str, float]:
         if side is not None:
             near &= lateral == side
         depth = (fine[bone] - fine[outer])[near]
-        covered = depth[depth > _COVERED_MM]
+        covered = depth[depth > surfaces.COVERED_MM]
         found[plate] = float(covered.mean()) if len(covered) else 0.0
     return found

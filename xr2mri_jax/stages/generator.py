@@ -147,7 +147,8 @@ class GeneratorStage:
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
         """See `base.Surfaces`."""
-        return self.outputs(params, xray)
+        volume, distances = self.outputs(params, xray)
+        return volume, told_surfaces(distances, self.spec)
 
     def hidden(self, params: Any, xray: Any) -> Any:
         """See `base.Encodes`: f32[b, h', w', c]."""
@@ -188,6 +189,29 @@ class GeneratorStage:
 def split(answer: Any) -> tuple[Any, Any]:
     """A generator's output as (volume, distances); the distances may be None."""
     return answer if isinstance(answer, tuple) else (answer, None)
+
+
+def told_surfaces(distances: Any, spec: Mapping[str, Any]) -> Any:
+    """Predicted signed distances without films of cartilage.
+
+    Two surfaces that are predicted each by itself differ by a little where bone is bare, which
+    labels would show as cartilage. Where it is thinner than COVERED_MM its outer surface is put
+    that much deeper, so that interpolation between the voxels finds none. The surfaces of the form
+    `shape` are those of a model of whole knees, whose thin margins are true.
+
+    Args:
+      distances: f32[b, k, d, h, w] in mm, as `surfaces.NAMES`, or None.
+      spec: of the generator.
+
+    Returns:
+      The same shape, or None; bones, menisci and thicker cartilage stay as they are.
+    """
+    if distances is None or spec["form"] == "shape":
+        return distances
+    for outer, bone in surfaces.CARTILAGES:
+        film = distances[:, bone] - distances[:, outer] < surfaces.COVERED_MM
+        distances = distances.at[:, outer].add(film * surfaces.COVERED_MM)
+    return distances
 
 
 def surface_loss(found: Any, target: Any) -> Any:

@@ -17,6 +17,7 @@ from xr2mri_jax.stages.generator import (
     split,
     surface_loss,
     surface_metrics,
+    told_surfaces,
     volume_metrics,
     volume_pictures,
 )
@@ -121,7 +122,8 @@ class JointStage(base.AllTrained):
 
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
         """See `base.Surfaces`."""
-        return self.outputs(params, xray)[1:]
+        _, volume, distances = self.outputs(params, xray)
+        return volume, told_surfaces(distances, self.spec)
 
     def hidden(self, params: Any, xray: Any) -> Any:
         """See `base.Encodes`: f32[b, h', w', c]."""
