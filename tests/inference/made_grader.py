@@ -81,7 +81,7 @@ def grader_of_five(seed=3):
         network=classifiers.full_spec(network),
         grades=(0, 1, 2, 3, 4),
         params={**one.params, "head": form.rounded(head)},
-        calibration=dataclasses.replace(one.calibration, set_limit=0.6),
+        calibration=dataclasses.replace(one.calibration, set_limits=[0.6] * 5),
     )
 
 

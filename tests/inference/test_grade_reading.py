@@ -57,7 +57,8 @@ def shipped(five, tmp_path, monkeypatch):
 def test_a_reading_by_hand(five):
     logits = np.log([[0.1, 0.2, 0.4, 0.2, 0.1], [0.9, 0.04, 0.03, 0.02, 0.01]])
     calibrated = dataclasses.replace(
-        five, calibration=dataclasses.replace(five.calibration, temperature=1.0, set_limit=0.5)
+        five,
+        calibration=dataclasses.replace(five.calibration, temperature=1.0, set_limits=[0.5] * 5),
     )
     first, second = grade_reading.readings(logits, calibrated)
     assert (first.grade, first.grade_set) == (2, (1, 2)) and first.said == "2 (1 or 2)"
@@ -79,9 +80,9 @@ def test_what_is_written_of_five_grades_is_read(five, tmp_path):
     assert read.calibration == five.calibration and read.grades == five.grades
     noise = np.random.default_rng(2).random((3, 32, 32, 1), np.float32)
     np.testing.assert_array_equal(Network(read, 4)(noise)[0], Network(five, 4)(noise)[0])
-    limitless = dataclasses.replace(five.calibration, set_limit=None)
+    limitless = dataclasses.replace(five.calibration, set_limits=None)
     form.write(tmp_path, dataclasses.replace(five, calibration=limitless))
-    with pytest.raises(InputError, match=r"calibration.set_limit: .* found 5 grades"):
+    with pytest.raises(InputError, match=r"calibration.set_limits: .* found 5 grades"):
         form.read(tmp_path)
 
 
@@ -99,7 +100,7 @@ def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, 
     np.testing.assert_allclose(told, probability[0], atol=1e-5)
     assert cells["grade"] == str(probability[0].argmax())
     assert float(cells["expected_grade"]) == pytest.approx(probability[0] @ np.arange(5), abs=1e-3)
-    wanted = np.flatnonzero(conformal.sets(probability, 0.6)[0])
+    wanted = np.flatnonzero(conformal.sets(probability, [0.6] * 5)[0])
     assert cells["grade_set"] == " ".join(map(str, wanted))
     assert empty["grade"] == empty["probability_0"] == empty["grade_set"] == ""
     text = (shipped / "o.html").read_text()
@@ -136,7 +137,7 @@ def test_the_shipped_models_fit_each_other():
     assert size < 8e6
     # The five grades are calibrated and their sets cover what they were fitted for.
     described = json.loads((load.SHIPPED_GRADES / form.DESCRIPTION).read_text())
-    assert 0 < described["calibration"]["set_limit"] < 1
+    assert len(described["calibration"]["set_limits"]) == 5
 
 
 def test_compacted_kernels_are_near_and_small(five):
@@ -188,7 +189,7 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     assert len(made.calibration.offsets) == 5
     assert np.multiply(made.calibration.prevalence, 11) == pytest.approx([4, 2, 3, 1, 1])
     probability = made.calibration.scaling.probabilities(seen.logits)
-    covered = conformal.sets(probability, made.calibration.set_limit)
+    covered = conformal.sets(probability, made.calibration.set_limits)
     assert covered[np.arange(len(seen.label)), seen.label].mean() >= 0.9
 
 

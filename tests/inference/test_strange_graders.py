@@ -46,6 +46,7 @@ def folder(made, tmp_path):
         ("calibration.subjects", 1.5),
         ("calibration.more", 1),
         ("calibration.offsets", [0.0, 1.0]),
+        ("calibration.set_limits", [0.5, 0.5]),
         ("calibration.prevalence", [0.5, 0.5]),
         ("calibration", None),
         ("features.distance_one", 0),

@@ -79,17 +79,18 @@ def evaluate(
     Returns:
       Metrics: those of `grading.from_confusion`, recall_klG, auc_from_G for the grades that are
       present, coverage and set_size, each with interval; confusion (true grades in rows);
-      conformal (limit and coverage wanted). Columns: grade, expected_grade, and grade_set.
+      conformal (coverage wanted, limits, coverage by grade). Columns: grade, expected_grade, and
+      grade_set.
     """
     probability = scaling.probabilities(logits)
     columns = {
         "grade": [str(grades[i]) for i in probability.argmax(axis=1)],
         "expected_grade": (probability @ np.asarray(grades, float)).round(4).tolist(),
     }
-    included, limit = None, None
+    included, limits = None, None
     if known is not None:
-        limit = conformal.fit(scaling.probabilities(known.logits), known.label)
-        included = conformal.sets(probability, limit)
+        limits = conformal.fit(scaling.probabilities(known.logits), known.label)
+        included = conformal.sets(probability, limits)
         columns["grade_set"] = [set_text(row, grades) for row in included]
     present = np.unique(label)
 
@@ -108,8 +109,12 @@ def evaluate(
         **statistics.estimates_of_whole(measure, subjects, seed),
         "confusion": grading.confusion(probability.argmax(axis=1), label, len(grades)).tolist(),
     }
-    if limit is not None:
-        metrics["conformal"] = {"coverage_wanted": conformal.COVERAGE, "limit": limit}
+    if limits is not None and included is not None:
+        metrics["conformal"] = {
+            "coverage_wanted": conformal.COVERAGE,
+            "limits": limits.tolist(),
+            "coverage_by_grade": _coverage_by_grade(included, label, grades),
+        }
     return metrics, columns
 
 
@@ -126,6 +131,14 @@ def measured(probability: np.ndarray, label: np.ndarray, grades: Sequence[int]) 
             score = probability[:, place:].sum(axis=1)
             found[f"auc_from_{grade}"] = classification.auc(score, positive)
     return found
+
+
+def _coverage_by_grade(
+    included: np.ndarray, label: np.ndarray, grades: Sequence[int]
+) -> dict[str, float]:
+    """The share of knees of each grade that is there whose set contains it."""
+    own = included[np.arange(len(label)), label]
+    return {str(grades[i]): float(own[label == i].mean()) for i in np.unique(label)}
 
 
 def set_text(included: np.ndarray, grades: Sequence[int]) -> str:

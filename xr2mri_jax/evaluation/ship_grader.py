@@ -132,9 +132,9 @@ def calibrate(
             }
         )
     bins = calibration.reliability(score, positive)
-    set_limit = None
+    set_limits = None
     if logits.shape[1] > 2:
-        set_limit = conformal.fit(scaling.probabilities(logits), label)
+        set_limits = conformal.fit(scaling.probabilities(logits), label).tolist()
     return Calibration(
         temperature,
         rows,
@@ -143,7 +143,7 @@ def calibrate(
         calibration.calibration_error(score, positive),
         len(label),
         len(set(subject)),
-        set_limit,
+        set_limits,
         None if scaling.offsets is None else list(scaling.offsets),
         None if scaling.prevalence is None else list(scaling.prevalence),
     )

@@ -41,8 +41,8 @@ def readings(logits: np.ndarray, grader: KneeGrader) -> list[GradeReading]:
     scaling = AS_IS if calibration is None else calibration.scaling
     probability = scaling.probabilities(logits)
     grades = np.asarray(grader.grades)
-    limit = None if calibration is None else calibration.set_limit
-    included = None if limit is None else conformal.sets(probability, limit)
+    limits = None if calibration is None else calibration.set_limits
+    included = None if limits is None else conformal.sets(probability, limits)
     return [
         GradeReading(
             int(grades[row.argmax()]),

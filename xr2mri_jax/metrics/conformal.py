@@ -1,9 +1,11 @@
 """Conformal sets of ordered grades: neighbouring grades that contain the true one at a set rate.
 
 Split conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world") with sets
-that grow from the most likely grade to its more likely neighbour, so that they have no gaps (Lu et
-al. 2022, arXiv 2207.02238). The score of a grade is the probability of the grades before it, so
-that the most likely grade is always in the set.
+that grow from the most likely grade to its more likely neighbour (Lu et al. 2022, arXiv
+2207.02238). The score of a grade is the probability of the grades before it, so that the most
+likely grade is always in the set. Every grade has its own limit (Vovk 2012, arXiv 1209.2673,
+section 3: label-conditional), so that the rate holds among the knees of each grade, whatever their
+shares.
 """
 
 from typing import Any
@@ -43,8 +45,8 @@ def scores(probability: Any) -> np.ndarray:
     return np.clip(found, 0, 1)
 
 
-def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> float:
-    """The largest score that a grade in the set may have.
+def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> np.ndarray:
+    """The largest scores that the grades in the set may have.
 
     Args:
       probability: f[n, k] of examples that were not trained on.
@@ -52,8 +54,8 @@ def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> float:
       coverage: the share of true grades that the sets contain, in (0, 1).
 
     Returns:
-      The ceil((n + 1) * coverage)-th smallest score of the true grades; 1, which every grade has at
-      most, where there are fewer.
+      f64[k]: of each grade the ceil((m + 1) * coverage)-th smallest score among its m examples; 1,
+      which every grade has at most, where there are fewer.
 
     Raises:
       ValueError: if shapes do not match or the coverage is outside.
@@ -61,16 +63,24 @@ def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> float:
     label = np.asarray(label, np.int64)
     if not 0 < coverage < 1 or label.shape != np.shape(probability)[:1]:
         raise ValueError(f"coverage {coverage}, {label.shape} labels of {np.shape(probability)}")
-    own = np.sort(scores(probability)[np.arange(len(label)), label])
-    rank = int(np.ceil((len(own) + 1) * coverage - 1e-9))
-    return float(own[rank - 1]) if rank <= len(own) else 1.0
+    found = scores(probability)
+    limits = np.ones(found.shape[1])
+    for grade in range(found.shape[1]):
+        own = np.sort(found[label == grade, grade])
+        rank = int(np.ceil((len(own) + 1) * coverage - 1e-9))
+        if rank <= len(own):
+            limits[grade] = own[rank - 1]
+    return limits
 
 
-def sets(probability: Any, limit: float) -> np.ndarray:
+def sets(probability: Any, limits: Any) -> np.ndarray:
     """Which grades are in the sets: bool[n, k], in every row one run of neighbours.
 
     Args:
       probability: f[n, k], rows that sum to 1.
-      limit: of `fit`.
+      limits: f[k] of `fit`. Grades between two that a set contains belong to it.
     """
-    return scores(probability) <= limit
+    within = scores(probability) <= np.asarray(limits, np.float64)
+    up = np.logical_or.accumulate(within, axis=1)
+    down = np.logical_or.accumulate(within[:, ::-1], axis=1)[:, ::-1]
+    return up & down

@@ -20,9 +20,9 @@ SENSITIVITY = 0.9
 _ROW = ("sensitivity_wanted", "probability", "sensitivity", "specificity")
 _BINS = ("count", "probability", "frequency")
 _TEMPERATURES = (1e-3, 1e3)
-_OFFSET, _RAREST = 100.0, 1e-6
-# With probabilities that are meant for other shares of the grades than the training's.
-MOVED = ("offsets", "prevalence")
+# Lists with a number for each grade, and its range. The last two are there together, where the
+# probabilities are meant for other shares of the grades than the training's.
+BY_GRADE = {"set_limits": (0.0, 1.0), "offsets": (-100.0, 100.0), "prevalence": (1e-6, 1.0)}
 
 
 def _check(checks: Checks, found: Mapping[str, Any]) -> None:
@@ -61,16 +61,19 @@ def _check_contrast(checks: Checks, found: Any) -> None:
 
 def _check_calibration(checks: Checks, found: Any) -> None:
     names = ("temperature", "thresholds", "reliability", "error_before", "error_after")
-    # Graders of two grades have none of these; `form.read` requires the limit of the others.
-    more = [name for name in ("set_limit", *MOVED) if isinstance(found, dict) and name in found]
-    if set(MOVED) & set(more):
-        more = ["set_limit", *MOVED]
+    # Graders of two grades have none of these; `form.read` requires the limits of the others.
+    more = [name for name in BY_GRADE if isinstance(found, dict) and name in found]
+    if more not in ([], ["set_limits"]):
+        more = list(BY_GRADE)
     checks.keys("calibration", found, (*names, "knees", "subjects", *more))
-    if more:
-        checks.value("calibration.set_limit", found["set_limit"], "a number in [0, 1]", is_share)
-    for name, low, high in (("offsets", -_OFFSET, _OFFSET), ("prevalence", _RAREST, 1.0)):
-        if name in more:
-            _check_numbers(checks, f"calibration.{name}", found[name], low, high)
+    for name in more:
+        low, high = BY_GRADE[name]
+
+        def check(value: Any, low: float = low, high: float = high) -> bool:
+            return are_numbers(value, low, high)
+
+        wanted = f"numbers in [{low:g}, {high:g}]"
+        checks.value(f"calibration.{name}", found[name], wanted, check)
     low, high = _TEMPERATURES
     checks.value(
         "calibration.temperature",
@@ -85,12 +88,6 @@ def _check_calibration(checks: Checks, found: Any) -> None:
         checks.value(f"calibration.{name}", found[name], wanted, lambda v: is_whole(v) and v >= 1)
     _check_thresholds(checks, found["thresholds"])
     _check_reliability(checks, found["reliability"])
-
-
-def _check_numbers(checks: Checks, place: str, found: Any, low: float, high: float) -> None:
-    checks.value(
-        place, found, f"numbers in [{low:g}, {high:g}]", lambda v: are_numbers(v, low, high)
-    )
 
 
 def _check_thresholds(checks: Checks, rows: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
-from xr2mri_jax.inference.knee_grader.description import KIND, MOVED, SENSITIVITY
+from xr2mri_jax.inference.knee_grader.description import BY_GRADE, KIND, SENSITIVITY
 from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.metrics.calibration import Scaling
@@ -36,7 +36,8 @@ class Calibration:
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
       knees, subjects: numbers of all held-out ones.
-      set_limit: of the conformal sets, see `metrics.conformal`; None with two grades.
+      set_limits: of the conformal sets, one for each grade, see `metrics.conformal`; None with two
+        grades.
       offsets: of the logits over the temperature, one for each grade, see
         `metrics.calibration.fit`; None: none.
       prevalence: the shares of the grades that the offsets are meant for, sum 1; None as they are.
@@ -49,7 +50,7 @@ class Calibration:
     error_after: float
     knees: int
     subjects: int
-    set_limit: float | None = None
+    set_limits: list[float] | None = None
     offsets: list[float] | None = None
     prevalence: list[float] | None = None
 
@@ -174,12 +175,12 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
                 f"{path}: network.classes: found {network['classes']}, expected {len(grades)}, as "
                 "many as grades"
             )
-        if (len(grades) > 2) != ("set_limit" in described["calibration"]):
+        if (len(grades) > 2) != ("set_limits" in described["calibration"]):
             raise InputError(
-                f"{path}: calibration.set_limit: expected it with more than two grades only, found "
-                f"{len(grades)} grades"
+                f"{path}: calibration.set_limits: expected them with more than two grades only, "
+                f"found {len(grades)} grades"
             )
-        for name in MOVED:
+        for name in BY_GRADE:
             found = described["calibration"].get(name)
             if found is not None and len(found) != len(grades):
                 raise InputError(
