@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch, caplog):
 @pytest.mark.parametrize(
     "content",
     [
-        "file;side;spacing\na.png;right;0,2\n".encode(),
+        b"file;side;spacing\na.png;right;0,2\n",
         "file\tside\tspacing\na.png\tR\t0.2\n".encode("utf-16"),
         "\ufefffile,side,spacing\r\na.png,RIGHT,0.2\r\n".encode("utf-16-le"),
         b"sep=;\r\nfile;side;spacing\r\na.png;right;0.2\r\n",
@@ -79,5 +79,5 @@ def test_paths_of_a_table(tmp_path, monkeypatch):
 @pytest.mark.parametrize("spacing", ["0", "-0.2", "0.2 mm", "1,000.5", "inf"])
 def test_a_spacing_that_is_none_is_named(tmp_path, spacing):
     (tmp_path / "t.csv").write_text(f"file;spacing\na.png;{spacing}\n")
-    with pytest.raises(InputError, match="row 2, column spacing: .* expected a positive number"):
+    with pytest.raises(InputError, match=r"row 2, column spacing: .* expected a positive number"):
         list_table(tmp_path / "t.csv")

@@ -1,7 +1,7 @@
 """Delimited text tables, read and written: encoding, header case, broken rows, cells made safe."""
 
-import csv
 import codecs
+import csv
 import dataclasses
 import io
 import math
