@@ -51,9 +51,9 @@ def read_image(
     """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
 
     Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too;
-    images of one bit have 0 and 255. Transparent parts become black, but not all of an image. Pixels of a float TIFF that
-    are not a finite number are background. Of a file with previews the main picture is taken, see
-    `image_pages.main_page`.
+    images of one bit have 0 and 255. Transparent parts become black, but not all of an image.
+    Pixels of a float TIFF that are not a finite number are background. Of a file with previews the
+    main picture is taken, see `image_pages.main_page`.
 
     Args:
       path: a PNG, TIFF, JPEG, BMP, JPEG 2000, WebP, GIF or PNM file under any name.
