@@ -5,7 +5,9 @@ import os
 import pytest
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.listing import list_files, list_table
+from xr2mri_jax.inference.many_options import ManyOptions
 
 
 def names_in(folder):
@@ -32,6 +34,20 @@ def test_a_folder_of_links_alone(tmp_path):
     for name in "12":
         os.symlink(tmp_path / name, tmp_path / "in" / name)
     assert names_in(tmp_path / "in") == ["1/a.png", "2/b.png"]
+
+
+def test_outputs_behind_a_link_are_no_inputs(tmp_path):
+    touch(
+        tmp_path / "in" / "a.png", tmp_path / "out" / "a.png", tmp_path / "out" / "deep" / "b.png"
+    )
+    os.symlink(tmp_path / "out", tmp_path / "in" / "results")
+    os.symlink(tmp_path / "in" / "a.png", tmp_path / "in" / "b.png")
+    options = ManyOptions(tmp_path / "in", tmp_path / "out")
+    assert [one.name for one in list_files(options.xray, options.holds)] == ["a.png", "b.png"]
+    output = GradeOutput.of(tmp_path / "in" / "results" / "t.csv", tmp_path / "out")
+    assert [one.name for one in list_files(options.xray, output.holds)] == ["a.png", "b.png"]
+    with pytest.raises(InputError, match=r"--labels: found .*the folder of the volumes"):
+        ManyOptions(tmp_path / "in", tmp_path / "out", labels=tmp_path / "in" / "results")
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch, caplog):
