@@ -23,7 +23,8 @@ CONVENTION = {
     "that with the best balanced accuracy on the held-out patients (Youden's index)",
     "auc": "share of pairs of a positive and a negative knee in the right order, ties count half",
     "quadratic_kappa": "of the most likely grade and the true one, weights (i - j)^2",
-    "calibration": "temperature fitted on the held-out patients of the training split, in 10 bins",
+    "calibration": "temperature, and offsets for config.data.prevalence where given, fitted on the "
+    "held-out patients of the training split; in 10 bins",
     "ci95": f"percentile bootstrap, {statistics.WHOLE_SAMPLES} samples, subjects resampled",
 }
 
