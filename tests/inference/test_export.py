@@ -26,6 +26,30 @@ def test_names_beside_the_volume(tmp_path):
         assert files.dicom is None
 
 
+@pytest.mark.parametrize(
+    ("output", "labels"),
+    [
+        ("a.nii.gz", "a.nii.gz"),
+        ("a.nii.gz", "a_uncertainty.nii.gz"),
+        ("a_confidence.nii.gz", "a.nii.gz"),
+        ("b_confidence.nii", "b.nii"),
+        ("link/a.nii.gz", "a_uncertainty.nii.gz"),
+    ],
+)
+def test_no_file_of_a_prediction_overwrites_another(tmp_path, output, labels):
+    (tmp_path / "link").symlink_to(tmp_path)
+    files = OutputFiles.beside(tmp_path / output, tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"--labels: .* is already another file"):
+        files.with_shapes(tmp_path / labels, None, tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("xray", ["a_uncertainty.nii.gz", "a.nii.gz", "a.png"])
+def test_no_file_of_a_prediction_overwrites_the_radiograph(tmp_path, xray):
+    (tmp_path / xray).touch()
+    with pytest.raises(InputError, match="would overwrite the radiograph"):
+        OutputFiles.beside(tmp_path / "a.nii.gz", tmp_path / xray)
+
+
 @pytest.mark.parametrize("name", ["out.mha", "out", ".nii.gz", "out.gz", "out.NII"])
 def test_other_endings_are_refused(tmp_path, name):
     with pytest.raises(InputError, match=r"ending in \.nii\.gz or \.nii"):

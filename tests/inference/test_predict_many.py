@@ -98,6 +98,23 @@ def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypat
     assert changed["side"] != next(r["side"] for r in whole if r["file"] == "single.png")
 
 
+@pytest.mark.parametrize("more", ["knee.dcm", "knee.jpg", "knee!.png"])
+def test_a_new_file_of_the_same_name_takes_no_others_volume(loaded, folder, tmp_path, more):
+    single = Image.open(folder / "single.png").convert("L")
+    place = tmp_path / "names"
+    place.mkdir()
+    single.save(place / "knee.png")
+    options = ManyOptions(place, tmp_path / "out")
+    (first,) = many.predict_many(options)
+    before = (options.output / first["volume"]).read_bytes()
+    single.point(lambda value: value // 2).save(place / more, format="PNG")
+    rows = many.predict_many(options)
+    assert {row["file"] for row in rows} == {"knee.png", more}
+    assert len({row["volume"].lower() for row in rows}) == 2
+    assert first in rows
+    assert (options.output / first["volume"]).read_bytes() == before
+
+
 def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
     many.predict_many(ManyOptions(folder, tmp_path / "out"))
     with pytest.raises(InputError, match=r"made with pictures=False, found True now, expected"):

@@ -94,6 +94,9 @@ def test_look_up_tables_by_hand(tmp_path):
         ({"ImagerPixelSpacing": [0, 0], "PixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
         ({"PixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
         ({"PixelSpacing": [0, 0]}, None),
+        ({"NominalScannedPixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
+        ({"PixelSpacing": [0, 0], "NominalScannedPixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
+        ({"PixelSpacing": [0.1, 0.2], "NominalScannedPixelSpacing": [0.3, 0.4]}, (0.1, 0.2)),
         ({"PixelSpacing": ""}, None),
     ],
 )

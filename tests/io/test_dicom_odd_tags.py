@@ -193,3 +193,52 @@ def test_one_that_reads_has_the_patient_in_it(tmp_path):
     """The test above would see nothing if the value were not in the file."""
     path = made(tmp_path / "x", ViewPosition=("LO", NAME))
     assert NAME.encode() in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("tags", "side"),
+    [
+        ({"Laterality": "RIGHT"}, "right"),
+        ({"ImageLaterality": "Left"}, "left"),
+        ({"ImageLaterality": "U", "Laterality": "R"}, "right"),
+        ({"ImageLaterality": "UNPAIRED", "Laterality": "LEFT"}, "left"),
+        ({"ImageLaterality": "BOTH", "Laterality": "R"}, None),
+        ({"ImageLaterality": "R", "Laterality": "RIGHT"}, "right"),
+    ],
+)
+def test_sides_as_words_and_of_a_knee_without_a_pair(tmp_path, tags, side):
+    path = made(tmp_path / "x", **{name: ("CS", value) for name, value in tags.items()})
+    found = io.read_radiograph(path)
+    assert (found.side, found.doubts) == (side, ())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags"),
+    [
+        (PIXELS, {"PhotometricInterpretation": ("CS", "Monochrome2")}),
+        (4095 - PIXELS, {"PhotometricInterpretation": ("CS", "monochrome1 ")}),
+        (PIXELS, {"SamplesPerPixel": None}),
+        (PIXELS, {"SamplesPerPixel": None, "HighBit": None, "Modality": None}),
+    ],
+)
+def test_tags_of_pixels_in_small_letters_or_left_out(tmp_path, pixels, tags):
+    np.testing.assert_array_equal(
+        io.read_radiograph(made(tmp_path / "x", pixels, **tags)).array, PIXELS
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tags"),
+    [
+        (np.uint32, {}),
+        (np.int32, {}),
+        (np.uint32, {"WindowCenter": 2**32 - 2048, "WindowWidth": 4096}),
+    ],
+)
+def test_large_numbers_are_inverted_exactly(tmp_path, dtype, tags):
+    most = np.iinfo(dtype).max
+    pixels = (most - PIXELS.astype(np.int64)).astype(dtype)
+    tags |= {"PhotometricInterpretation": "MONOCHROME1", "BitsStored": 32, "HighBit": 31}
+    found = io.read_radiograph(made(tmp_path / "x", pixels, **tags)).array
+    share = (found - found.min()) / (found.max() - found.min())
+    np.testing.assert_allclose(share, PIXELS / 4095, atol=1e-3)

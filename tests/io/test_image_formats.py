@@ -79,6 +79,61 @@ def test_a_picture_without_a_finite_pixel_is_refused(tmp_path, value):
         io.read_radiograph(tmp_path / "x.tif")
 
 
+# --- other kinds of samples
+
+VALUES = DEEP.astype(np.int64)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzma"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        (VALUES - 32768).astype(np.int16),
+        (VALUES - 32768).astype(np.int32),
+        (VALUES * 65537).astype(np.uint32),
+        (GREY.astype(int) - 128).astype(np.int8),
+        VALUES.astype(np.float32),
+        VALUES.astype(np.float64),
+    ],
+    ids=lambda array: array.dtype.name,
+)
+def test_tiff_of_every_type_of_samples(tmp_path, array, byteorder, compression):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, array, byteorder=byteorder, compression=compression)
+    np.testing.assert_array_equal(io.read_radiograph(path).array, array.astype(np.float32))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64, np.uint16])
+def test_white_is_zero_in_every_type_of_samples(tmp_path, dtype, byteorder, compression):
+    path = tmp_path / "x.tif"
+    array = (VALUES // 4).astype(dtype)
+    options = {"byteorder": byteorder, "compression": compression}
+    tifffile.imwrite(path, array, photometric="miniswhite", **options)
+    found = io.read_radiograph(path).array
+    np.testing.assert_array_equal(found - found.min(), array.max() - array.astype(np.float32))
+
+
+@pytest.mark.parametrize("most", [1023, 4095, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pnm_of_more_than_8_bits_keeps_its_depth(tmp_path, most, channels):
+    array = DEEP // (65536 // (most + 1))
+    kind, samples = (b"P5", array) if channels == 1 else (b"P6", np.stack([array] * 3, -1))
+    header = b"%s\n# made\n%d %d\n%d\n" % (kind, array.shape[1], array.shape[0], most)
+    (tmp_path / "x").write_bytes(header + samples.astype(">u2").tobytes())
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x").array, array)
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_an_image_that_is_transparent_all_over_is_read(tmp_path, form):
+    clear = np.stack([GREY, GREY, GREY, np.zeros_like(GREY)], -1)
+    options = {"lossless": True, "exact": True} if form == "WEBP" else {}
+    Image.fromarray(clear).save(tmp_path / "x", form, **options)
+    np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x").array, GREY)
+
+
 # --- other formats
 
 

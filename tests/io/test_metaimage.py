@@ -125,7 +125,7 @@ def test_without_a_matrix_the_axes_are_those_of_itk_and_it_is_said(tmp_path):
         ({"CompressedData": "True"}, RAW, "cannot be read as MetaImage"),
         ({"CompressedData": "True"}, zlib.compress(RAW)[:-6], "found"),
         ({"CompressedData": "True"}, zlib.compress(RAW + bytes(1000)), "found more"),
-        ({"DistanceUnits": "um"}, RAW, "DistanceUnits is not mm"),
+        ({"DistanceUnits": "furlong"}, RAW, "unit that is not known"),
     ],
 )
 def test_headers_that_contradict_themselves_or_the_data(tmp_path, changes, data, said):

@@ -136,7 +136,6 @@ def test_where_sform_and_qform_differ_the_sform_is_followed_and_it_is_said(tmp_p
         (np.zeros((2, 3), np.uint8), {}, "expected three axes"),
         (np.zeros((2, 3, 4), np.complex64), {}, "expected real numbers"),
         (np.zeros((2, 3, 4), np.uint8), {"sform": 0}, "neither sform nor qform"),
-        (np.zeros((2, 3, 4), np.uint8), {"xyzt_units": 3}, "lengths in micron"),
         (np.zeros((2, 3, 4), np.uint8), {"magic": b"ni1"}, "pair, expected a name"),
         (np.zeros((2, 3, 4), np.uint8), {"srow_x": 0}, "cannot be inverted"),
     ],

@@ -45,7 +45,8 @@ def test_every_space_becomes_ras(tmp_path, space, signs):
         ({"space": None, "space origin": None, "space directions": None}, "space is none"),
         ({"space origin": None}, "space origin absent"),
         ({"space directions": None}, "space directions absent"),
-        ({"space units": ["um", "um", "um"]}, "expected mm"),
+        ({"space units": ["mm", "mm", "um"]}, "expected mm"),
+        ({"space units": ["ly", "ly", "ly"]}, "unit that is not known, expected mm"),
     ],
 )
 def test_incomplete_geometry_is_refused(tmp_path, changes, said):

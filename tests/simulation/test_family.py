@@ -187,3 +187,17 @@ def test_what_is_doubtful_in_a_map_is_told(maps, tmp_path, built, monkeypatch, c
     with caplog.at_level("WARNING", logger="absl"):
         work.prepared_atlas([maps / "a.nii.gz"], tmp_path)
     assert [r.getMessage() for r in caplog.records] == [f"a.nii.gz: {doubtful['doubts'][0]}"]
+
+
+def test_maps_of_every_format_are_bred_from_and_hidden_files_are_not(tmp_path):
+    (tmp_path / "folder.nii").mkdir()
+    for name in ("a.NII.GZ", "b.mha", "c.nhdr", "c.raw", "d.seg.nrrd", "._a.nii.gz", "notes.txt"):
+        (tmp_path / name).write_text(name)
+    files = work.map_files(tmp_path)
+    assert [path.name for path in files] == ["a.NII.GZ", "b.mha", "c.nhdr", "d.seg.nrrd"]
+    kept = work.atlas_file(files, tmp_path)
+    assert work.atlas_file(files, tmp_path) == kept
+    for name in ("b.mha", "c.nhdr", "c.raw"):
+        (tmp_path / name).write_text("other voxels")
+        kept, before = work.atlas_file(files, tmp_path), kept
+        assert kept != before

@@ -117,6 +117,44 @@ def test_a_knee_has_no_objection(knee):
     assert objection(mirror_volume(knee)) == ""
 
 
+WOO = {"femur": 1, "femoral_cartilage": 2, "tibia": 3, "patella": 5, "patellar_cartilage": 6}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"fibula": 7},
+        {"fibula": 8},
+        {"patellar_cartilage": 4, "lateral_tibial_cartilage": 7, "medial_tibial_cartilage": 8},
+        {"patella": 8, "patellar_cartilage": 9},
+    ],
+)
+def test_codes_of_lesions_that_lie_in_no_bone_are_refused(knee, more):
+    """1 to 6 are bones and cartilages in several data sets; what follows differs."""
+    labels = recoded(knee, WOO | more)
+    for table in ("auto", "oai_woo"):
+        with pytest.raises(
+            InputError, match=r"the label \d would be \w+, but does not lie in the la"
+        ):
+            knee_of_map(LabelMap(labels), "right", table)
+
+
+@pytest.mark.parametrize(
+    ("bone", "lesion"), [("femur", 7), ("tibia", 8), ("patella", 9)], ids=lambda value: str(value)
+)
+def test_lesions_belong_to_their_bones(knee, bone, lesion):
+    labels = recoded(knee, WOO)
+    code = WOO[bone]
+    low, high = np.percentile(np.argwhere(labels.array == code), (25, 75), axis=0).astype(int)
+    inside = labels.array[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))]
+    inside[inside == code] = lesion
+    found = knee_of_map(LabelMap(labels), "right")
+    assert found.table == "oai_woo" and found.used[lesion] == bone
+    np.testing.assert_array_equal(
+        found.volume.array == CODES[bone], recoded(knee, {bone: 1}).array == 1
+    )
+
+
 # --- names
 
 

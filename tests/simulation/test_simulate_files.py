@@ -107,6 +107,82 @@ def test_what_is_there_is_kept_and_the_rest_made(maps, tmp_path, knees, monkeypa
     assert calls == [maps / "a.nii.gz"]
 
 
+@pytest.fixture
+def short(monkeypatch):
+    """Simulations whose files hold no pixels: what is made and what is kept is told faster."""
+    made = []
+
+    def write(path, files, **settings):
+        made.append(path.name)
+        files.xray.parent.mkdir(parents=True, exist_ok=True)
+        files.mri.parent.mkdir(parents=True, exist_ok=True)
+        files.xray.touch()
+        files.mri.touch()
+        record = {
+            "side": settings["side"] or "right",
+            "seed": settings["seed"],
+            "labels": {
+                "table": settings["table"],
+                "sha256": simulated.inputs_digest(path, settings["table"]),
+            },
+            "radiograph": {"spacing_mm": [0.4, 0.4]},
+        }
+        files.record.write_text(json.dumps(record))
+        return record
+
+    monkeypatch.setattr(folder, "simulate_file", write)
+    return made
+
+
+def _edit(path):
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"), [("a.nii.gz", "a.nii.gz"), ("c.raw", "c.mhd"), ("c.mhd", "c.mhd")]
+)
+def test_a_pair_of_a_map_that_has_changed_is_made_anew(tmp_path, short, changed, again):
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for name in ("a.nii.gz", "b.nrrd", "c.mhd", "c.raw"):
+        (maps / name).write_text(name)
+    simulate_folder(maps, tmp_path / "out")
+    assert short == ["a.nii.gz", "b.nrrd", "c.mhd"]
+    short.clear()
+    _edit(maps / changed)
+    simulate_folder(maps, tmp_path / "out")
+    assert short == [again]
+
+
+def test_pairs_of_another_folder_or_table_are_made_anew(tmp_path, short):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "001.nii.gz").write_text(name)
+    table = tmp_path / "table.csv"
+    table.write_text("code,name\n1,femur\n3,tibia\n")
+    for source in ("first", "first", "second"):
+        simulate_folder(tmp_path / source, tmp_path / "out", table=str(table))
+    assert len(short) == 2
+    table.write_text("code,name\n3,femur\n1,tibia\n")
+    simulate_folder(tmp_path / "second", tmp_path / "out", table=str(table))
+    assert len(short) == 3
+
+
+def test_maps_by_endings_in_any_case(tmp_path, short, caplog):
+    maps = tmp_path / "maps"
+    (maps / "folder.nii").mkdir(parents=True)
+    for name in ("a.NII.GZ", "b.Nrrd", "c.MHA", "d.nii", "._d.nii", ".e.nrrd", "f.txt"):
+        (maps / name).write_text(name)
+    knees = tmp_path / "knees.csv"
+    knees.write_text("file,side,kl\nA,left,2\na.nii.gz,left,3\nB.NRRD,left,1\n")
+    report = simulate_folder(maps, tmp_path / "out", knees=knees)
+    assert report.done == ("a", "b", "c", "d")
+    grades = {row.subject: row for row in read_manifest(tmp_path / "out/manifest.csv").grades}
+    assert [(grades[name].side, grades[name].kl) for name in "ab"] == [("left", 3), ("right", None)]
+    assert "row 2: no map of the name A" in caplog.text
+    assert "row 4: no map of the name B" in caplog.text
+
+
 def test_folders_without_a_pair_are_refused(maps, tmp_path):
     (maps / "a.nii.gz").unlink()
     with pytest.raises(InputError, match=r"none of 3 maps .*side"):

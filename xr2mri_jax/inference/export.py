@@ -83,8 +83,9 @@ class OutputFiles(NamedTuple):
         """
         if labels is not None:
             path = Path(labels)
-            taken = {file.resolve() for file in (*self.named(), Path(xray))}
-            for file in (path, shapes.table_path(path)):
+            named = [*self.named(), _beside(self.volume, "uncertainty"), Path(xray)]
+            taken = {file.resolve() for file in named}
+            for file in (path, shapes.table_path(path), _beside(path, "confidence")):
                 if file.resolve() in taken:
                     raise InputError(f"--labels: {file} is already another file of this command")
             require_writable(path.parent, "--labels")
@@ -127,7 +128,7 @@ class OutputFiles(NamedTuple):
             raise InputError(f"--output: found {path}, expected a name ending in .nii.gz or .nii")
         stem = path.name.removesuffix(suffix)
         files = cls(path, path.with_name(stem + ".json"), path.with_name(stem + ".png"))
-        for file in files.named():
+        for file in (*files.named(), _beside(path, "uncertainty")):
             if file.is_dir():
                 raise InputError(f"--output: {file} is a folder, expected a file name")
             if file.exists() and Path(xray).exists() and file.samefile(xray):

@@ -48,12 +48,13 @@ class GradeOutput:
 
     def holds(self, path: Path) -> bool:
         """Whether a path is one of the outputs, of this run or of an earlier one."""
-        absolute = path.absolute()
+        # Of a link to a file it is the link that may lie there.
+        place = path.parent.resolve() / path.name
         files = [self.table, partial_path(self.table)]
         files += [] if self.page is None else [self.page]
-        if absolute in [file.absolute() for file in files]:
+        if place in [file.parent.resolve() / file.name for file in files]:
             return True
-        return self.pictures is not None and self.pictures.absolute() in absolute.parents
+        return self.pictures is not None and self.pictures.resolve() in place.parents
 
     def require_apart(self, xray: Path | None) -> None:
         """Raises InputError if an output would overwrite the radiograph."""

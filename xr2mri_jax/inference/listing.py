@@ -1,12 +1,12 @@
 """The radiographs that a command is asked for: a file, a folder of them or a table of them."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io import folders as folder_tree
 from xr2mri_jax.io.tables import Row, read_table
 
 _SIDES = {"": None, "right": "right", "left": "left", "r": "right", "l": "left"}
@@ -32,6 +32,8 @@ class Listed:
 def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
     """One file, or all of a folder and the folders in it, sorted; hidden ones are left out.
 
+    Links to folders are followed.
+
     Args:
       xray: a file or a folder.
       is_output: whether a path is one of the command's own outputs, which are left out.
@@ -44,7 +46,7 @@ def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
     if not xray.is_dir():
         raise InputError(f"--xray: found no file or folder {xray}, expected radiographs")
     found = []
-    for folder, folders, names in os.walk(xray):
+    for folder, folders, names in folder_tree.walk(xray):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
@@ -64,7 +66,7 @@ def list_table(path: Path) -> list[Listed]:
       InputError: the table cannot be read, has no rows, repeats a file, or a cell is not what is
         expected.
     """
-    rows = [_listed(path, row) for row in read_table(path, required=("file",))]
+    rows = [_listed(row) for row in read_table(path, required=("file",), delimiters=",;\t")]
     if not rows:
         raise InputError(f"{path}: found no rows, expected radiographs in the column file")
     sides: dict[str, list[str | None]] = {}
@@ -79,17 +81,11 @@ def list_table(path: Path) -> list[Listed]:
     return rows
 
 
-def _listed(table: Path, row: Row) -> Listed:
-    name, side, spacing = row["file"], row.get("side").lower(), row.get("spacing")
+def _listed(row: Row) -> Listed:
+    name, side = row["file"], row.get("side").lower()
     if side not in _SIDES:
         raise row.error("side", side, "left, right or nothing")
-    try:
-        mm = float(spacing) if spacing else None
-    except ValueError:
-        mm = -1.0
-    if mm is not None and not 0 < mm < float("inf"):
-        raise row.error("spacing", spacing, "a positive number, mm a pixel, or nothing")
-    return Listed(name, table.parent / name, _SIDES[side], mm)
+    return Listed(name, row.path("file"), _SIDES[side], row.spacing())
 
 
 def output_name(name: str, side: str, taken: set[str]) -> str:

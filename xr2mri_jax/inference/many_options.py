@@ -53,7 +53,7 @@ class ManyOptions:
             raise InputError(
                 f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
             )
-        if self.labels is not None and self.labels.absolute() == self.output.absolute():
+        if self.labels is not None and self.labels.resolve() == self.output.resolve():
             raise InputError(
                 f"--labels: found {self.labels}, the folder of the volumes, expected another one"
             )
@@ -72,5 +72,7 @@ class ManyOptions:
 
     def holds(self, path: Path) -> bool:
         """Whether a path lies in one of the outputs' folders."""
-        parents = path.absolute().parents
-        return any(folder.absolute() in parents for folder in self.folders().values())
+        # Of a link to a file it is the link that may lie there.
+        above = path.parent.resolve()
+        parents = (above, *above.parents)
+        return any(folder.resolve() in parents for folder in self.folders().values())

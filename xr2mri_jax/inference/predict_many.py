@@ -61,7 +61,7 @@ def predict_many(options: ManyOptions) -> Rows:
         rows = [row for one in listed for row in kept.get(many_kept.key(one, options), [])]
         rest = [one for one in listed if many_kept.key(one, options) not in kept]
         with RowFile(options.output / TABLE, COLUMNS, map(_cells, rows)) as table:
-            for found in _predicted(options, predictor, listed, rest):
+            for found in _predicted(options, predictor, _stems(rest, rows), rest):
                 table.write(*map(_cells, found))
                 rows += found
         if options.page is not None:
@@ -85,19 +85,24 @@ def _cells(row: Mapping[str, str]) -> list[str]:
     return [row[column] for column in COLUMNS]
 
 
-def _predicted(
-    options: ManyOptions, predictor: Predictor, listed: Sequence[Listed], rest: Sequence[Listed]
-) -> Iterator[Rows]:
-    """The rows of each remaining file in order, while further files are worked on."""
-    taken: set[str] = set()
+def _stems(rest: Sequence[Listed], kept: Rows) -> dict[str, str]:
+    """The outputs' names by file: none is that of a row that is kept."""
+    taken = {row["volume"].removesuffix(f"_{row['side']}.nii.gz").lower() for row in kept}
     stems: dict[str, str] = {}
-    for one in listed:
+    for one in rest:
         if one.name not in stems:
             stems[one.name] = output_name(one.name, "", taken)
+    return stems
+
+
+def _predicted(
+    options: ManyOptions, predictor: Predictor, stems: Mapping[str, str], rest: Sequence[Listed]
+) -> Iterator[Rows]:
+    """The rows of each remaining file in order, while further files are worked on."""
     if rest:
         predictor.compile()
     workers = reading.workers()
-    progress = tqdm(total=len(listed), initial=len(listed) - len(rest), unit="file", disable=None)
+    progress = tqdm(total=len(rest), unit="file", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
         for found in reading.ahead(
             pool,

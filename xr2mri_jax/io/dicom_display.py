@@ -35,6 +35,7 @@ PHOTOMETRIC = (
 )
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _MOST_ENTRIES = 65536
+_EXACT = 2.0**24  # whole numbers beyond are rounded in f32
 
 
 def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -69,7 +70,10 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     values, low, high = _modality_values(dataset, pixels)
     values, low, high = _values_of_interest(dataset, values, low, high, doubts)
     if photometric == "MONOCHROME1":
-        values = np.float32(low + high) - values
+        values = values.dtype.type(low + high) - values
+    if values.dtype == np.float64 and np.abs(values).max() > _EXACT:
+        values = values - values.min()
+    values = values.astype(np.float32, copy=False)
     if hidden is not None:
         values = np.where(hidden, values[~hidden].min(), values)
     return values, hidden
@@ -99,7 +103,10 @@ def rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
 def _modality_values(
     dataset: pydicom.Dataset, pixels: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
-    """Stored values -> the modality's units (PS3.3 C.11.1), f32, and the range of these."""
+    """Stored values -> the modality's units (PS3.3 C.11.1), and the range of these.
+
+    f32, or f64 of more than 16 bits: inverting takes the difference of large numbers.
+    """
     levels = 2 ** int(dataset.BitsStored)
     start = -levels // 2 if dataset.PixelRepresentation else 0
     item = _first_item(dataset, "ModalityLUTSequence")
@@ -107,7 +114,8 @@ def _modality_values(
         return _look_up(item, "ModalityLUTSequence", pixels, start, dataset)
     slope, intercept = rescale(dataset)
     ends = sorted((start * slope + intercept, (start + levels - 1) * slope + intercept))
-    return pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept), *ends
+    exact = np.dtype(np.float32 if levels <= 2**16 else np.float64)
+    return pixels.astype(exact) * exact.type(slope) + exact.type(intercept), *ends
 
 
 def _values_of_interest(

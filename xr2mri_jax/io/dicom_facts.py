@@ -27,8 +27,8 @@ _OTHER_PARTS = {
     *("SHOULDER", "SINUS", "SKULL", "SPINE", "SSPINE", "STERNUM", "THIGH", "THORAX", "THUMB"),
     *("TIBIA", "FIBULA", "TIBIAFIBULA", "TLSPINE", "TOE", "TSPINE", "ULNA", "WHOLEBODY", "WRIST"),
 }
-_SIDES = {"L": "left", "R": "right"}
-_NO_SIDE = ("B", "U")
+_SIDES = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right"}
+_NO_SIDE = ("B", "U", "BOTH", "BILATERAL", "UNPAIRED")
 _OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
 # SID over SOD of an examination that exists.
 MAGNIFICATION = (1.0, 2.5)
@@ -130,14 +130,17 @@ def _code_meaning(dataset: pydicom.Dataset, keyword: str) -> str:
 
 
 def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
-    """ImageLaterality, else Laterality: L or R; B and U tell no side."""
+    """ImageLaterality, else Laterality: L or R, or the words; B tells no side.
+
+    U, "unpaired", is wrong of a knee and passed over.
+    """
     found = {}
     for keyword in ("ImageLaterality", "Laterality"):
         code = term(dataset, keyword, (*_SIDES, *_NO_SIDE))
         if code is None:
             doubts.append(f"{named(keyword)} is no known term, expected L or R: passed over")
-        elif code:
-            found[keyword] = code
+        elif code and code[0] != "U":
+            found[keyword] = code[0]
     codes = list(found.values())
     if len(codes) == 2 and set(codes) == {"L", "R"}:
         doubts.append(
@@ -151,15 +154,16 @@ def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] 
     """(row_mm, column_mm) at the patient, None where no tag tells it.
 
     PixelSpacing where it was calibrated (PixelSpacingCalibrationType), else ImagerPixelSpacing over
-    EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.10), else PixelSpacing; 0 counts as
-    absent.
+    EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.10), else PixelSpacing, else for scanned
+    films NominalScannedPixelSpacing; 0 counts as absent.
     """
     calibrated = term(dataset, "PixelSpacingCalibrationType", ("GEOMETRY", "FIDUCIAL"))
     if calibrated and (found := _pixel(dataset, "PixelSpacing", doubts)):
         return found
     found = _pixel(dataset, "ImagerPixelSpacing", doubts)
     if found is None:
-        return None if calibrated else _pixel(dataset, "PixelSpacing", doubts)
+        plain = None if calibrated else _pixel(dataset, "PixelSpacing", doubts)
+        return plain or _pixel(dataset, "NominalScannedPixelSpacing", doubts)
     factor = _magnification(dataset, doubts)
     return found[0] / factor, found[1] / factor
 

@@ -41,6 +41,7 @@ def decode(
         BitsAllocated say, a compressed image of another size, another number of frames, impossible
         bits, or values beyond BitsStored.
     """
+    _settle(dataset)
     layout(dataset)
     if "PixelData" not in dataset:
         raise InputError(f"{named('PixelData')} is absent, expected an image")
@@ -61,6 +62,15 @@ def decode(
     if pixels.shape != shape and (frames > 1 or pixels.shape != (rows, columns, 3)):
         raise InputError(f"decoded pixels have shape {pixels.shape}, expected {shape}")
     return pixels
+
+
+def _settle(dataset: pydicom.Dataset) -> None:
+    """Writes what is needed and may be left out or in small letters as decoders want to find it."""
+    if get(dataset, "SamplesPerPixel") is None:
+        dataset.SamplesPerPixel = 1
+    photometric = get(dataset, "PhotometricInterpretation")
+    if isinstance(photometric, str):
+        dataset.PhotometricInterpretation = photometric.strip().upper()
 
 
 def layout(dataset: pydicom.Dataset) -> dict[str, int]:

@@ -35,6 +35,13 @@ VOXEL_MM = (0.01, 64.0)
 FIELD_MM = 3000.0
 FARTHEST_MM = 20_000.0
 PIXEL_MM = (0.005, 20.0)
+# Millimetres of a unit as headers call it; no name or "?" means mm.
+_UNITS = {
+    **dict.fromkeys(("", "?", "unknown", "mm", "millimeter", "millimeters"), 1.0),
+    **dict.fromkeys(("m", "meter", "meters"), 1000.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters"), 10.0),
+    **dict.fromkeys(("um", "\u00b5m", "\u03bcm", "micron", "microns", "micrometer"), 0.001),
+}
 
 NAMES = {
     "dicom": "DICOM",
@@ -196,6 +203,28 @@ def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     said = f"{1 - finite.mean():.2%} of the voxels are {kind}: taken as outside the field"
     array = np.where(finite, volume.array, volume.array.dtype.type(np.nan))
     return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
+
+
+def in_millimetres(affine: np.ndarray, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """An affine f64[4, 4] in mm, and a doubt where the stated unit cannot be right.
+
+    Programs that write mm alone keep the unit of another: where voxels have a size that a scanner
+    makes only if the numbers are mm, they are.
+
+    Raises:
+      InputError: a unit that is not known.
+    """
+    factor = _UNITS.get(unit.strip().lower())
+    if factor is None:
+        raise InputError("lengths in a unit that is not known, expected mm")
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+
+    def fits(scale: float) -> bool:
+        return bool(VOXEL_MM[0] <= scale * sizes.min() and scale * sizes.max() <= VOXEL_MM[1])
+
+    if not fits(factor) and fits(1.0):
+        return affine, (f"says lengths in {unit.strip()}, which voxels cannot have: taken as mm",)
+    return np.diag([factor] * 3 + [1.0]) @ affine, ()
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:

@@ -18,18 +18,18 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import formats
+from xr2mri_jax.io import formats, image_samples
 from xr2mri_jax.io.image_pages import main_page
 
 _GREY_TOLERANCE = 4  # of 255: JPEG stores grey as RGB with small rounding errors
 _INK_TOLERANCE = 24  # grey in inks goes through a colour conversion
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-_MIN_IS_WHITE = 0
+_BITS_PER_SAMPLE = 258
 # Pillow's names for 16-bit colour: channels, and byte order (L little, B big, N the machine's).
 _DEEP = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
 _DEEP_GREY_ALPHA = "LA;16B"
 # Of these the upper byte is enough: they are rare, and no detector writes them.
 _ROUNDED = re.compile(r"(CMYK|RGBa);16[LBN]")
+_NOT_KNOWN = "several channels of 16 bits in a form that is not known, expected 16-bit grey"
 _ORIENTATION = 274
 # EXIF's orientations 2 to 8: what shows such an image upright.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -51,9 +51,9 @@ def read_image(
     """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
 
     Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too;
-    images of one bit have 0 and 255. Transparent parts become black. Pixels of a float TIFF that
-    are not a finite number are background. Of a file with previews the main picture is taken, see
-    `image_pages.main_page`.
+    images of one bit have 0 and 255. Transparent parts become black, but not all of an image.
+    Pixels of a float TIFF that are not a finite number are background. Of a file with previews the
+    main picture is taken, see `image_pages.main_page`.
 
     Args:
       path: a PNG, TIFF, JPEG, BMP, JPEG 2000, WebP, GIF or PNM file under any name.
@@ -75,13 +75,14 @@ def read_image(
         with path.open("rb") as stream, Image.open(stream) as image:
             page = main_page(image, path, doubts)
             _check(image, path)
+            assert isinstance(image, ImageFile.ImageFile)
+            image_samples.set_layout(image)
             if _is_deep_colour(image, path, doubts):
                 array = _deep_grey(path, page)
             else:
+                samples = image_samples.Samples.of(image)
                 image.load()
-                inverted = image.format == "TIFF" and _is_white_zero_16_bit(image)
-                array = _grey_array(ImageOps.exif_transpose(image))
-                array = 65535.0 - array if inverted else array
+                array = _grey_array(ImageOps.exif_transpose(image), samples)
         array, background = _without_gaps(array, doubts)
         return geometry.Radiograph(array, spacing, side, tuple(doubts), background)
 
@@ -144,8 +145,13 @@ def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
     if image.format == "PNG":
         bits, colour = _png_header(path)
         return bits == 16 and colour != 0
+    if image.format == "PPM":
+        return any(_DEEP.fullmatch(_raw_mode(tile)) for tile in _tiles(image))
     bits_of = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
-    return len(bits_of) > 1 and max(bits_of) > 8
+    deep = len(bits_of) > 1 and max(bits_of) > 8
+    if deep and image_samples.in_planes(image):  # of which Pillow keeps the upper bytes alone
+        raise InputError(_NOT_KNOWN)
+    return deep
 
 
 def _deep_grey(path: Path, page: int) -> np.ndarray:
@@ -158,6 +164,8 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
     for upper in (True, False):
         with path.open("rb") as stream, Image.open(stream) as image:
             image.seek(page)
+            assert isinstance(image, ImageFile.ImageFile)
+            image_samples.set_layout(image)
             _take_byte(image, upper)
             image.load()
             halves.append(np.asarray(image).astype(np.uint16))
@@ -170,7 +178,7 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
         values = halves[0] * np.uint16(256) + halves[1]
         array = grey(values[..., :3])
     if values.shape[-1] in (2, 4):
-        array = array * (values[..., -1].astype(np.float32) / 65535.0)
+        array = array * _opaque(values[..., -1])
     return array if turn is None else np.ascontiguousarray(turn(array))
 
 
@@ -186,9 +194,7 @@ def _take_byte(image: Image.Image, upper: bool) -> None:
             continue
         match = _DEEP.fullmatch(raw)
         if match is None:
-            raise InputError(
-                "several channels of 16 bits in a form that is not known, expected 16-bit grey"
-            )
+            raise InputError(_NOT_KNOWN)
         little = match[2] == "L" or (match[2] == "N" and sys.byteorder == "little")
         wanted = f"{match[1]};16{'L' if little == upper else 'B'}"
         args = wanted if isinstance(given, str) else (wanted, *given[1:])
@@ -207,23 +213,12 @@ def _raw_mode(tile: Any) -> str:
     return str(given if isinstance(given, str) else given[0])
 
 
-def _is_white_zero_16_bit(image: Image.Image) -> bool:
-    """Pillow turns WhiteIsZero round in TIFF files of 1 and of 8 bits only."""
-    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _MIN_IS_WHITE:
-        return False
-    if image.mode in ("1", "L"):
-        return False
-    if not image.mode.startswith("I;16"):
-        raise InputError(f"WhiteIsZero TIFF of mode {image.mode}: expected 8 or 16 bits")
-    return True
-
-
-def _grey_array(image: Image.Image) -> np.ndarray:
+def _grey_array(image: Image.Image, samples: image_samples.Samples) -> np.ndarray:
     if image.mode == "1":
         image = image.convert("L")
     if image.mode in ("L", "F", "I") or image.mode.startswith("I;16"):
         if "transparency" not in image.info:
-            return np.asarray(image).astype(np.float32)
+            return samples.values(np.asarray(image))
         if image.mode != "L":  # one value of 16 bits is transparent
             array = np.asarray(image).astype(np.float32)
             return np.where(array == image.info["transparency"], np.float32(0), array)
@@ -235,8 +230,13 @@ def _grey_array(image: Image.Image) -> np.ndarray:
     if image.mode != "RGBA":
         raise InputError(f"image of mode {image.mode}: expected 8- or 16-bit grey")
     values = np.asarray(image)
-    opaque = values[..., 3].astype(np.float32) / 255.0
-    return grey(values[..., :3]) * opaque
+    return grey(values[..., :3]) * _opaque(values[..., 3])
+
+
+def _opaque(alpha: np.ndarray) -> np.ndarray:
+    """f32 in 0..1; 1 where all is transparent: programs that know no alpha leave 0 there."""
+    full = np.float32(np.iinfo(alpha.dtype).max)
+    return alpha.astype(np.float32) / full if alpha.any() else np.ones(alpha.shape, np.float32)
 
 
 def _without_inks(image: Image.Image) -> Image.Image:

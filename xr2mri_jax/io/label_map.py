@@ -1,6 +1,7 @@
 """Label maps: whole numbers on a grid, and the names that the file itself gives them."""
 
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, metaimage, nifti, nrrd
 
+# In any case; of .nhdr, .mhd and .hdr the voxels may lie in a file of the same stem beside it.
+ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+_DETACHED = (".nhdr", ".mhd", ".hdr")
 MOST_SEGMENTS = 4096
 _OFF = 1.001e-3
 _SLICER = "the 3D Slicer header"
@@ -31,6 +35,39 @@ class LabelMap:
     volume: geometry.Volume
     names: Mapping[int, str] = dataclasses.field(default_factory=dict)
     source: str = ""
+
+
+def map_files(folder: Path) -> list[Path]:
+    """The files of a folder that end as label maps do, sorted; hidden ones are left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")
+    )
+
+
+def stem(path: Path) -> str:
+    """A label map's name without its ending."""
+    name = path.name
+    for ending in ENDINGS:
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
+    return name
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a label map's file, and of those that may hold its voxels."""
+    files = [path]
+    if path.name.lower().endswith(_DETACHED):
+        files = sorted(p for p in path.parent.iterdir() if p.is_file() and _begins(p, stem(path)))
+    found = hashlib.sha256()
+    for file in files:
+        found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def _begins(path: Path, name: str) -> bool:
+    return path.name.split(".")[0] == name.split(".")[0]
 
 
 def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
@@ -102,7 +139,7 @@ def _of_nrrd(path: Path) -> LabelMap:
     if any(segment.layer >= layers for segment in segments):
         raise InputError(f"{path}: a segment lies in a layer that is not there, found {layers}")
     if layers == 1:
-        volume = geometry.Volume(found.array[0], found.affine)
+        volume = geometry.Volume(found.array[0], found.affine, found.doubts)
         names = {segment.value: segment.name for segment in segments if segment.value}
         plausible = formats.require_plausible(volume, path)
         return LabelMap(whole_labels(plausible, path), names, _SLICER)
@@ -157,7 +194,7 @@ def _merged(found: nrrd.Nrrd, segments: list[_Segment], path: Path) -> LabelMap:
     for number in sorted(masks, key=lambda number: -sizes[number]):
         covered += int((labels[masks[number]] > 0).sum())
         labels[masks[number]] = number
-    doubts = [f"segments of {len(found.array)} layers are put into one map"]
+    doubts = [*found.doubts, f"segments of {len(found.array)} layers are put into one map"]
     if covered:
         doubts.append(f"{covered} voxels lie in several segments: the smaller one is kept")
     volume = geometry.Volume(labels, found.affine, tuple(doubts))

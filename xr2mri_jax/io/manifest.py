@@ -1,6 +1,5 @@
 """A CSV manifest: the general layout for collections other than the OAI's."""
 
-import math
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
@@ -55,7 +54,7 @@ def read_manifest(path: str | Path) -> Source:
             file, problem = _locate(row, "xray")
             single = None if _is_bilateral(row, both_sides) else side
             record = RadiographFile(
-                subject, visit, file, single, problem=problem, spacing=_spacing(row)
+                subject, visit, file, single, problem=problem, spacing=row.spacing()
             )
             radiographs[record] = None
         if row.get("mri"):
@@ -128,25 +127,11 @@ def _sequence(row: Row) -> tuple[str | None, bool]:
     return sequence_of(text)
 
 
-def _spacing(row: Row) -> float | None:
-    text = row.get("spacing")
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise row.error("spacing", text, "mm a pixel above 0, or nothing")
-    return value
-
-
 def _locate(row: Row, column: str) -> tuple[Path, str]:
-    text = row[column]
+    text, path = row[column], row.path(column)
     try:
-        path = row.table.parent / Path(text).expanduser()
         exists = path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise row.error(column, text, f"a path ({error})") from error
     if exists and column == "xray" and path.is_dir():
         return path, f"{row.table}, row {row.number}, column xray: {text} is a folder, not a file"

@@ -44,8 +44,8 @@ def read_metaimage(path: str | os.PathLike[str]) -> geometry.Volume:
     in a file, a LIST or a pattern of files beside the header. A fourth axis of one is dropped.
 
     Raises:
-      InputError: broken, not three axes, several channels, no spacing, units other than
-        mm, or more or fewer data than the sizes need.
+      InputError: broken, not three axes, several channels, no spacing, a unit that
+        is not known, or more or fewer data than the sizes need.
     """
     path = Path(path)
     with formats.reading(path, "MetaImage"):
@@ -120,9 +120,6 @@ def _array(
 
 
 def _affine(fields: dict[str, str], path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    units = fields.get("DistanceUnits", "mm").lower()
-    if units not in ("mm", "?", "unknown"):
-        raise InputError(f"{path}: DistanceUnits is not mm, expected mm")
     spacing = np.array(_numbers(fields, _SPACING, path))[:3]
     if len(spacing) != 3 or spacing.min() <= 0:
         found = spacing.tolist()
@@ -139,7 +136,8 @@ def _affine(fields: dict[str, str], path: Path) -> tuple[np.ndarray, tuple[str, 
     affine = np.eye(4)
     affine[:3, :3] = matrix.T * spacing
     affine[:3, 3] = offset
-    return _LPS_TO_RAS @ affine, tuple(doubts)
+    found, doubt = formats.in_millimetres(_LPS_TO_RAS @ affine, fields.get("DistanceUnits", "mm"))
+    return found, (*doubts, *doubt)
 
 
 def _square(values: list[float], path: Path) -> np.ndarray:

@@ -34,8 +34,8 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
 
     Raises:
       InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
-        units other than mm, neither sform nor qform (left and right would be a guess), or a header
-        that contradicts itself or the file: affine against pixdim, datatype against bitpix, more or
+        an unknown unit, neither sform nor qform (left and right would be a guess), or a header that
+        contradicts itself or the file: affine against pixdim, datatype against bitpix, more or
         fewer bytes than the shape needs.
     """
     path = Path(path)
@@ -46,9 +46,10 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
             raise InputError(f"{path}: NIfTI of shape {image.shape}, expected three axes")
         if not _has_form(image):
             raise InputError(f"{path}: has neither sform nor qform, so its orientation is unknown")
-        doubts = tuple(_two_places(image))
+        affine, doubts = _affine(image)
+        doubts = (*doubts, *_two_places(image))
         voxels = _voxels(image, stream).reshape(shape, order="A")
-        return formats.require_plausible(geometry.Volume(voxels, image.affine, doubts), path)
+        return formats.require_plausible(geometry.Volume(voxels, affine, doubts), path)
 
 
 def read_nifti_radiograph(
@@ -81,8 +82,9 @@ def read_nifti_radiograph(
             raise InputError(f"{path}: a volume of shape {image.shape}, expected a radiograph")
         axes = [axis for axis in range(3) if axis != single[-1]]
         array = _voxels(image, stream).reshape(shape, order="A").squeeze(single[-1])
-        sizes = np.linalg.norm(image.affine[:3, :3], axis=0)[axes]
-        codes = nib.orientations.aff2axcodes(image.affine)
+        affine, doubts = _affine(image)
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)[axes]
+        codes = nib.orientations.aff2axcodes(affine)
         if _has_form(image) and {codes[a] for a in axes} in _CORONAL:
             rows = 0 if codes[axes[0]] in "SI" else 1
             array = array if rows == 0 else array.T
@@ -91,10 +93,12 @@ def read_nifti_radiograph(
             own = sizes[[rows, 1 - rows]]
         else:
             array, own = array.T, sizes[::-1]
-        if spacing is None and (_has_form(image) or not np.all(sizes == 1)):
+        if spacing is not None:
+            doubts = ()
+        elif _has_form(image) or not np.all(sizes == 1):
             spacing = formats.plausible_spacing((float(own[0]), float(own[1])))
         pixels = np.ascontiguousarray(array, dtype=np.float32)
-        return geometry.Radiograph(pixels, spacing, side)
+        return geometry.Radiograph(pixels, spacing, side, doubts)
 
 
 _CORONAL = tuple({x, z} for x in "LR" for z in "SI")
@@ -130,10 +134,12 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     if bits != 8 * stored.itemsize:
         raise InputError(f"{path}: bitpix is {bits}, expected {8 * stored.itemsize} for {stored}")
     _require_bytes(image, path, stream)
-    units = image.header.get_xyzt_units()[0]
-    if units not in ("mm", "unknown"):
-        raise InputError(f"{path}: lengths in {units}, expected mm")
     return image
+
+
+def _affine(image: nib.Nifti1Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Voxel index -> RAS mm, with a doubt about the unit."""
+    return formats.in_millimetres(image.affine, image.header.get_xyzt_units()[0])
 
 
 def _require_near_voxels(head: bytes, two: bool, path: Path) -> None:

@@ -1,8 +1,10 @@
 """Delimited text tables, read and written: encoding, header case, broken rows, cells made safe."""
 
+import codecs
 import csv
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from xr2mri_jax.files import atomic_path
 
 # Spreadsheets take cells that begin so for formulas (OWASP, "CSV injection"); numbers are none.
 _FORMULA = ("=", "+", "-", "@")
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
@@ -31,6 +34,34 @@ class Row:
         """The cell's text, or `default` where the table has no such column."""
         return self.cells.get(column, default)
 
+    def spacing(self) -> float | None:
+        """The column `spacing`, mm a pixel, with a decimal point or comma; None where it is empty.
+
+        Raises:
+          InputError: no positive number.
+        """
+        text = self.get("spacing")
+        if not text:
+            return None
+        try:
+            value = float(text.replace(",", "."))
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise self.error("spacing", text, "a positive number, mm a pixel, or nothing")
+        return value
+
+    def path(self, column: str) -> Path:
+        """The path in a cell: ~ is the home folder, others are relative to the table's folder.
+
+        Raises:
+          InputError: no path, such as the home of a user that is not known.
+        """
+        try:
+            return self.table.parent / Path(self.cells[column]).expanduser()
+        except (RuntimeError, ValueError) as error:
+            raise self.error(column, self.cells[column], f"a path ({error})") from error
+
     def error(self, column: str, found: str, expected: str) -> InputError:
         """The error that names this row and a column."""
         return InputError(
@@ -40,7 +71,9 @@ class Row:
 
 
 def read_text(path: Path) -> str:
-    """A table's text: UTF-8 (a byte order mark is dropped), and Latin-1 where it is not UTF-8.
+    """A table's text: UTF-8 or, with its byte order mark, UTF-16; Latin-1 where it is neither.
+
+    The mark is dropped, and so is the line "sep=;" that spreadsheets put first.
 
     Latin-1 gives every byte a character, so nothing is lost where a comment was typed with an old
     encoding; the columns that are read here are ASCII either way.
@@ -52,12 +85,13 @@ def read_text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected a table") from error
-    if b"\0" in raw:
-        raise InputError(f"{path}: found NUL bytes, expected a text table")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-16" if raw.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        text = raw.decode("latin-1")
+    if "\0" in text:
+        raise InputError(f"{path}: found NUL bytes, expected a text table")
+    return re.sub(r'\A"?sep=."?\r?\n', "", text)
 
 
 def read_table(

@@ -1,5 +1,6 @@
 """One label map to the files of one simulated pair."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,9 +13,10 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_paths, require_ending
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
-from xr2mri_jax.io.label_map import LabelMap, whole_labels
+from xr2mri_jax.io.label_map import LabelMap, digest, whole_labels
 from xr2mri_jax.phantom.label_map import SimulatedPair, simulate_pair
 from xr2mri_jax.simulation.knee_labels import KneeLabels, knee_of_map, read_knee
+from xr2mri_jax.simulation.label_tables import AUTO, TABLES
 
 LEVELS = 4095  # of the stored MRI: 12 bits, as scanners use
 
@@ -37,6 +39,14 @@ class PairFiles(NamedTuple):
 
     def exist(self) -> bool:
         return all(path.is_file() for path in self)
+
+
+def inputs_digest(labels: Path, table: str) -> str:
+    """SHA-256 of a map, and of the table of its labels where that is a file."""
+    found = hashlib.sha256(digest(labels).encode())
+    if table not in (AUTO, *TABLES) and Path(table).is_file():
+        found.update(Path(table).read_bytes())
+    return found.hexdigest()
 
 
 def simulate_file(
@@ -107,6 +117,7 @@ def _record(
     rows, columns = pair.radiograph.shape
     details = {
         "file": os.fspath(labels),
+        "sha256": inputs_digest(labels, table),
         "table": table,
         "table_used": knee.table,
         "names": knee.used,

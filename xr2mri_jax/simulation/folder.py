@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from absl import logging
 from tqdm import tqdm
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.io import label_map
 from xr2mri_jax.io.tables import Row, read_table, write_table
-from xr2mri_jax.simulation.files import PairFiles, simulate_file
+from xr2mri_jax.simulation.files import PairFiles, inputs_digest, simulate_file
 from xr2mri_jax.simulation.label_tables import find_table
 
-ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 MANIFEST = "manifest.csv"
 BROKEN = "broken.csv"
 COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", "spacing")
@@ -51,11 +52,11 @@ def simulate_folder(
     """Simulates a pair for every map of a folder.
 
     OUTPUT gets xray/NAME.png and .json, mri/NAME.nii.gz, manifest.csv (see `io.manifest`) and, for
-    maps that gave no pair, broken.csv with the reasons. A pair that is there from the same side,
-    table and seed is kept, so that an interrupted run goes on.
+    maps that gave no pair, broken.csv with the reasons. A pair that is there from the same map,
+    side, table and seed is kept, so that an interrupted run goes on.
 
     Args:
-      labels: folder of files that end in ENDINGS.
+      labels: folder of label maps, see `label_map.map_files`.
       output: created if missing.
       side: "left" or "right" of all; None if `knees` or the labels tell it.
       knees: CSV with the columns file (with or without its ending) and, as far as known, side,
@@ -109,16 +110,14 @@ def _maps(
 ) -> list[_Map]:
     if not labels.is_dir():
         raise InputError(f"--labels: {labels} is no folder, expected one of label maps")
-    paths = sorted(
-        path
-        for path in labels.iterdir()
-        if path.is_file() and path.name.endswith(ENDINGS) and not path.name.startswith(".")
-    )
+    paths = label_map.map_files(labels)
     if not paths:
-        raise InputError(f"--labels: {labels} has no files ending in {', '.join(ENDINGS)}")
+        raise InputError(
+            f"--labels: {labels} has no files ending in {', '.join(label_map.ENDINGS)}"
+        )
     found: dict[str, _Map] = {}
     for path in paths:
-        name = _stem(path.name)
+        name = label_map.stem(path)
         if name in found:
             raise InputError(f"{path}: {found[name].path.name} has the same name, expected one")
         row = knees.get(name)
@@ -126,13 +125,10 @@ def _maps(
         files = PairFiles.named(output / "xray" / f"{name}.png", output / "mri" / f"{name}.nii.gz")
         settings = {"side": own, "table": table, "seed": zlib.crc32(f"{seed}:{name}".encode())}
         found[name] = _Map(name, path, files, row, settings)
+    for name in sorted(set(knees) - set(found)):
+        row = knees[name]
+        logging.warning("%s, row %d: no map of the name %s", row.table, row.number, printable(name))
     return list(found.values())
-
-
-def _stem(name: str) -> str:
-    for ending in ENDINGS:
-        name = name.removesuffix(ending)
-    return name
 
 
 def _knees(path: str | os.PathLike[str] | None) -> dict[str, Row]:
@@ -140,7 +136,7 @@ def _knees(path: str | os.PathLike[str] | None) -> dict[str, Row]:
         return {}
     rows: dict[str, Row] = {}
     for row in read_table(Path(path), required=("file",), delimiters=",;\t"):
-        name = _stem(Path(row["file"]).name)
+        name = label_map.stem(Path(row["file"]))
         if name in rows or not name:
             raise row.error("file", row["file"], "every map once")
         _side(row)
@@ -166,6 +162,7 @@ def _earlier(one: _Map) -> dict[str, Any] | None:
             record["side"] == (one.settings["side"] or record["side"])
             and record["seed"] == one.settings["seed"]
             and record["labels"]["table"] == one.settings["table"]
+            and record["labels"]["sha256"] == inputs_digest(one.path, one.settings["table"])
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None  # not ours, or of an older version: made again

@@ -22,7 +22,7 @@ from xr2mri_jax.simulation.label_tables import (
     find_table,
     without_bones,
 )
-from xr2mri_jax.simulation.plausible import objection
+from xr2mri_jax.simulation.plausible import objection, stray
 
 HEADER = "header"
 # Two femurs are two knees: of at least this share of the labelled ones, this far apart.
@@ -90,6 +90,8 @@ def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> 
         return _by_guess(found, side)
     mapped, used = apply_table(found.volume, chosen)
     try:
+        if table in TABLES:
+            _require_whole_bones(found.volume, chosen)
         return _one_knee(mapped, side, table, used, found.volume.doubts)
     except _ImplausibleError as error:
         raise InputError(f"--table={table} does not fit the map: {error}") from error
@@ -129,6 +131,7 @@ def _by_guess(found: LabelMap, side: str | None) -> KneeLabels:
     for name in candidates(found.volume):
         mapped, used = apply_table(found.volume, TABLES[name])
         try:
+            _require_whole_bones(found.volume, TABLES[name])
             return _one_knee(mapped, side, name, used, found.volume.doubts)
         except _ImplausibleError as error:
             against.setdefault(str(error), []).append(name)
@@ -152,6 +155,12 @@ class TwoKneesError(InputError):
 
 class _ImplausibleError(InputError):
     """Labels that cannot be a knee."""
+
+
+def _require_whole_bones(labels: Volume, table: Mapping[int, str]) -> None:
+    against = stray(labels, table)
+    if against:
+        raise _ImplausibleError(against)
 
 
 def _one_knee(

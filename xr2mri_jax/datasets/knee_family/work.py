@@ -11,6 +11,7 @@ from absl import logging
 from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, checked_side
+from xr2mri_jax.io import label_map
 from xr2mri_jax.simulation import atlas, family, graded
 from xr2mri_jax.simulation.knee_labels import KneeLabels, TwoKneesError, read_knee
 from xr2mri_jax.simulation.population import Population, population
@@ -19,7 +20,6 @@ from xr2mri_jax.simulation.population import Population, population
 STRANGE = 1.6
 # Changes with what `atlas.build` makes of the same maps.
 _FORM = 2
-ENDINGS = (".nii.gz", ".nii", ".nrrd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +45,17 @@ class FamilyOptions:
 
 def map_files(source: Path) -> list[Path]:
     """The label maps of a folder, sorted; raises InputError if there is none."""
-    found = sorted(p for p in source.iterdir() if p.name.endswith(ENDINGS))
+    found = label_map.map_files(source)
     if not found:
-        raise InputError(f"--source={source}: found no label map, expected {', '.join(ENDINGS)}")
+        raise InputError(
+            f"--source={source}: found no label map, expected {', '.join(label_map.ENDINGS)}"
+        )
     return found
 
 
 def atlas_file(files: list[Path], folder: Path, side: str | None = None) -> Path:
     """Where `prepared_atlas` keeps the atlas of these maps."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files))
+    digest = hashlib.sha256("".join(map(label_map.digest, files)).encode())
     digest.update((side or "").encode())
     return folder / f"atlas{_FORM}_{digest.hexdigest()[:16]}.npz"
 

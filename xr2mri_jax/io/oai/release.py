@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.folders import walk
 from xr2mri_jax.io.oai import names
 from xr2mri_jax.io.records import MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
@@ -21,11 +22,11 @@ def walk_files(root: Path) -> Iterator[Path]:
 
     Folders that only hold pixels are the bulk of a release: a walk through them takes hours.
     """
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(
+    for folder, folders, files in walk(root):
+        folders[:] = (
             name for name in folders if not _SUBJECT.fullmatch(name) and not name.startswith(".")
         )
-        for name in sorted(files):
+        for name in files:
             yield Path(folder, name)
 
 

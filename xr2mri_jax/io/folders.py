@@ -1,0 +1,27 @@
+"""Walks through a folder and the folders in it."""
+
+import os
+from collections.abc import Iterator
+
+from absl import logging
+
+
+def walk(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, but in order and through links to folders too: each folder once.
+
+    A folder that cannot be read is left out with a warning.
+    """
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, onerror=_warn, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # Links last: where a folder is reached both ways, its own name is the one that counts.
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+        yield folder, folders, sorted(files)
+
+
+def _warn(error: OSError) -> None:
+    logging.warning("%s: the folder cannot be read (%s): left out", error.filename, error.strerror)
