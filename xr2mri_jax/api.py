@@ -45,8 +45,8 @@ class Grade:
       grade: the most likely Kellgren-Lawrence grade; None: the model tells two grades only.
       probabilities: by grade, sum 1; None as `grade`.
       expected_grade: the mean of the grades by their probabilities; None as `grade`.
-      grade_set: neighbouring grades that contain the true one in 9 of 10 knees; None as `grade`, or
-        not calibrated.
+      grade_set: neighbouring grades that contain the true one in 9 of 10 knees of each grade; None
+        as `grade`, or not calibrated.
       joint_space_share: (medial, lateral), over the length of the joint line; None: not measured.
       volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not asked.
       volume_grade: grades that this space suggests, such as "0-2"; "": not asked.

@@ -111,13 +111,21 @@ def test_the_page_of_five_grades():
 
     def logits(xray):
         place = 5 * np.asarray(xray).mean(axis=(1, 2, 3))[:, None] - 0.2
-        return -np.square(np.arange(5) - place)
+        return -np.square(np.arange(5) - place - 0.7)  # half way to the next grade, and over
 
     data = {"grades": GRADES, "held_out": 0.5, "held_out_seed": 0, "train_split": "train"}
+    data["prevalence"] = (0.6, 0.1, 0.1, 0.1, 0.1)
     result = classifier.evaluate(
         logits, builder, {**data, "balanced": True}, split="validation", batch_size=16
     )
     assert set(result.cases) >= {"probability_kl4", "grade", "expected_grade", "grade_set"}
+    # One decision everywhere: the calibrated one, which the offset corrects.
+    called, true = (np.array(result.cases[name], int) for name in ("grade", "kl"))
+    raw = np.stack([result.cases[f"logit_kl{grade}"] for grade in GRADES]).argmax(axis=0)
+    assert (raw == true).mean() < 0.5 < (called == true).mean()
+    np.testing.assert_array_equal(result.values["model"]["accuracy"], called == true)
+    kappas = [result.metrics[part]["quadratic_kappa"]["mean"] for part in ("model", "grades")]
+    assert kappas[0] == pytest.approx(kappas[1])
     evaluated = {"stage": "siamese_gap", "dataset": "made", "split": "validation"}
     text = pages.render(classifier_report.page(result.metrics, evaluated))
     for wanted in ("AUC of grade 3 and more", "recall of grade 1", "Confusion matrix", "called 4"):

@@ -5,8 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from xr2mri_jax import io
 from xr2mri_jax.datasets.knee_family import work
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
@@ -165,6 +167,17 @@ def test_maps_of_any_table_are_taken_with_the_side_that_they_do_not_tell(maps, t
     assert kept.is_file() and work.prepared_atlas(files, tmp_path, "left") == kept
     assert len(built) == 1
     assert work.atlas_file(files, tmp_path, "right") != kept
+
+
+def test_a_map_of_two_knees_gives_both(knee_labels, tmp_path, built):
+    depth, height, width = knee_labels.shape
+    array = np.zeros((depth, height, 2 * width + 24), np.uint8)
+    array[..., :width] = knee_labels.array
+    array[..., width + 24 :] = knee_labels.array[..., ::-1]
+    io.write_nifti(tmp_path / "both.nii.gz", Volume(array, knee_labels.affine))
+    work.prepared_atlas([tmp_path / "both.nii.gz"], tmp_path)
+    codes = np.unique(knee_labels.array).tolist()
+    assert built == [([codes, codes], ["left", "right"])]
 
 
 def test_what_is_doubtful_in_a_map_is_told(maps, tmp_path, built, monkeypatch, caplog):

@@ -23,7 +23,8 @@ CONVENTION = {
     "that with the best balanced accuracy on the held-out patients (Youden's index)",
     "auc": "share of pairs of a positive and a negative knee in the right order, ties count half",
     "quadratic_kappa": "of the most likely grade and the true one, weights (i - j)^2",
-    "calibration": "temperature fitted on the held-out patients of the training split, in 10 bins",
+    "calibration": "temperature, and offsets for config.data.prevalence where given, fitted on the "
+    "held-out patients of the training split; in 10 bins",
     "ci95": f"percentile bootstrap, {statistics.WHOLE_SAMPLES} samples, subjects resampled",
 }
 
@@ -73,7 +74,9 @@ def evaluate(
         "subjects": len(set(about["subject"])),
         "convention": CONVENTION,
         MODEL: statistics.estimates_of_whole(
-            lambda chosen: measured(found[chosen], label[chosen], grades), about["subject"], seed
+            lambda chosen: measured(found[chosen], label[chosen], grades, scaling),
+            about["subject"],
+            seed,
         ),
         "per_grade": {str(g): int((label == i).sum()) for i, g in enumerate(grades)},
         "calibration": _calibration(found, label, grades, scaling),
@@ -112,12 +115,12 @@ def evaluate(
             found, label, grades, about["subject"], scaling=scaling, known=known, seed=seed
         )
         columns |= of_cases
-    correct = (found.argmax(axis=1) == label).astype(np.float64)
+    correct = (probability.argmax(axis=1) == label).astype(np.float64)
     return Result(metrics, columns, {MODEL: {"accuracy": correct}}, xrays)
 
 
 def measured(
-    logits: np.ndarray, label: np.ndarray, grades: Sequence[int]
+    logits: np.ndarray, label: np.ndarray, grades: Sequence[int], scaling: Scaling = AS_IS
 ) -> dict[str, float] | None:
     """The metrics of one set, or None where it has only one of the two classes.
 
@@ -125,8 +128,10 @@ def measured(
       logits: f[n, k].
       label: i[n] in 0..k-1.
       grades: k grades.
+      scaling: how the logits become probabilities.
     """
-    positive, score = _positive(label, grades), _score(logits)
+    probability = scaling.probabilities(logits)
+    positive, score = _positive(label, grades), _upper(probability)
     decided = _accuracies(score, positive, 0.5)
     if decided is None:
         return None
@@ -134,7 +139,7 @@ def measured(
         **decided,
         "auc": classification.auc(score, positive),
         "quadratic_kappa": classification.quadratic_kappa(
-            logits.argmax(axis=1), label, len(grades)
+            probability.argmax(axis=1), label, len(grades)
         ),
     }
 
@@ -227,8 +232,12 @@ def _accuracies(
 
 
 def _score(logits: np.ndarray, scaling: Scaling = AS_IS) -> np.ndarray:
-    probability = scaling.probabilities(logits)
-    return np.clip(probability[:, logits.shape[1] // 2 :].sum(axis=1), 0, 1)
+    return _upper(scaling.probabilities(logits))
+
+
+def _upper(probability: np.ndarray) -> np.ndarray:
+    """Of the upper half of the grades."""
+    return np.clip(probability[:, probability.shape[1] // 2 :].sum(axis=1), 0, 1)
 
 
 def _calibration(

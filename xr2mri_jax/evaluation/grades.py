@@ -40,7 +40,7 @@ def scaling(known: Known, data: Mapping[str, Any]) -> Scaling:
 
     Args:
       known: the held-out patients.
-      data: the config's part: grades and prevalence, which runs of before do not have.
+      data: the config's part: grades and prevalence, which earlier runs do not have.
 
     Raises:
       InputError: a prevalence is given and a grade is missing among the held-out patients.

@@ -34,7 +34,7 @@ MEANING = (
 )
 GRADES = (
     "The grade is the most likely one of 0 to 4. In brackets the grades that cannot be told apart: "
-    "such sets contained the true grade of 9 in 10 held-out training knees."
+    "such sets contained the true grade of 9 in 10 held-out training knees of each grade."
 )
 
 

@@ -17,8 +17,8 @@ class GradeReading:
       grade: the most likely one.
       probabilities: by grade, sum 1.
       expected_grade: the mean of the grades, weighted by their probabilities.
-      grade_set: neighbouring grades that contain the true one in 9 of 10 knees; None if the grader
-        is not calibrated.
+      grade_set: neighbouring grades that contain the true one in 9 of 10 knees of each grade; None
+        if the grader is not calibrated.
     """
 
     grade: int

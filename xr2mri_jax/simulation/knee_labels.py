@@ -60,6 +60,8 @@ def read_knee(
     found = read_label_map(Path(path))
     try:
         return knee_of_map(found, side, table)
+    except TwoKneesError as error:
+        raise TwoKneesError(f"{path}: {error}") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -100,7 +102,7 @@ def _by_names(found: LabelMap, names: Mapping[int, Meaning | None], side: str | 
     present = [int(code) for code in np.flatnonzero(np.bincount(found.volume.array.ravel()))]
     sides = {one.side for code in present if (one := names.get(code)) and one.side}
     if side is None and len(sides) == 2:
-        raise InputError(_TWO)
+        raise TwoKneesError
     if side is not None and sides and side not in sides:
         raise InputError(
             f"the labels' names say {', '.join(sorted(sides))} knee, found --side={side}, expected "
@@ -141,6 +143,16 @@ def _by_guess(found: LabelMap, side: str | None) -> KneeLabels:
     raise InputError(f"{said}{also}: say --table=NAME, or name a CSV file with code and name")
 
 
+class TwoKneesError(InputError):
+    """A map of two knees, of which none is chosen."""
+
+    def __init__(self, said: str = ""):
+        """Takes what the error says in place of what helps on the command line."""
+        super().__init__(
+            said or "the map holds two knees, expected one: give --side=right or --side=left"
+        )
+
+
 class _ImplausibleError(InputError):
     """Labels that cannot be a knee."""
 
@@ -149,9 +161,6 @@ def _require_whole_bones(labels: Volume, table: Mapping[int, str]) -> None:
     against = stray(labels, table)
     if against:
         raise _ImplausibleError(against)
-
-
-_TWO = "the map holds two knees, expected one: give --side=right or --side=left"
 
 
 def _one_knee(
@@ -176,7 +185,7 @@ def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:
     if middle is None:
         return mapped, False
     if side is None:
-        raise InputError(_TWO)
+        raise TwoKneesError
     index = np.argwhere(mapped.array > 0)
     across = mapped.world(index)[:, 0]
     # In RAS x grows to the patient's right.

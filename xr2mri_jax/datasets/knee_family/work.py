@@ -10,10 +10,10 @@ from absl import logging
 
 from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import checked_side
+from xr2mri_jax.geometry import SIDES, checked_side
 from xr2mri_jax.io import label_map
 from xr2mri_jax.simulation import atlas, family, graded
-from xr2mri_jax.simulation.knee_labels import read_knee
+from xr2mri_jax.simulation.knee_labels import KneeLabels, TwoKneesError, read_knee
 from xr2mri_jax.simulation.population import Population, population
 
 # Of the knees that are held out, see `family.draw_case`.
@@ -130,12 +130,20 @@ def _measured(departures: bool) -> Population:
 def _built(files: list[Path], side: str | None) -> atlas.Atlas:
     maps, sides = [], []
     for path in files:
-        knee = read_knee(path)
-        for doubt in knee.doubts:
-            logging.warning("%s: %s", path.name, doubt)
-        known = knee.side or side
-        if known is None:
-            raise InputError(f"{path}: its labels do not tell the side: give --side")
-        maps.append(knee.volume)
-        sides.append(known)
+        for knee in _knees(path):
+            for doubt in knee.doubts:
+                logging.warning("%s: %s", path.name, doubt)
+            known = knee.side or side
+            if known is None:
+                raise InputError(f"{path}: its labels do not tell the side: give --side")
+            maps.append(knee.volume)
+            sides.append(known)
     return atlas.build(maps, sides)
+
+
+def _knees(path: Path) -> list[KneeLabels]:
+    """The knee of a map, or both of one that holds two."""
+    try:
+        return [read_knee(path)]
+    except TwoKneesError:
+        return [read_knee(path, side) for side in SIDES]
