@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -191,6 +191,15 @@ def require_ending(path: Path, ending: str, flag: str) -> None:
     """Raises InputError unless the path is a name with the ending, ".png" for example."""
     if path.suffix != ending or not path.stem:
         raise InputError(f"{flag}: found {path}, expected a name ending in {ending}")
+
+
+def require_apart(
+    output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], flag: str
+) -> None:
+    """Raises InputError if a file that is to be written is one of the inputs."""
+    for path in inputs:
+        if os.path.isfile(path) and os.path.exists(output) and os.path.samefile(path, output):
+            raise InputError(f"{flag}: {output} would overwrite {path}, expected another name")
 
 
 def reserve(file: IO[bytes], size: int, where: str) -> None:

@@ -229,6 +229,19 @@ def test_a_collection_without_a_pair_or_with_places_of_other_files_is_refused(kn
         make_plan(tmp_path / "other", options)
 
 
+@pytest.mark.parametrize("option", ["source", "folder", "places", "splits", "grades"])
+def test_the_report_overwrites_no_input(tmp_path, option):
+    table = tmp_path / "manifest.csv"
+    table.write_text("subject,side,xray,mri\n")
+    (tmp_path / "link.csv").symlink_to(table)
+    given = {"source": table, "folder": tmp_path}.get(option, tmp_path / "elsewhere")
+    options = {} if option in ("source", "folder") else {option: str(table)}
+    options = {name: (value,) if name == "grades" else value for name, value in options.items()}
+    with pytest.raises(InputError, match=r"--report: .*link.csv would overwrite .*manifest.csv"):
+        datasets.prepare("knee_pairs", tmp_path / "data", 1, given, options, tmp_path / "link.csv")
+    assert table.read_text().startswith("subject")
+
+
 def test_subjects_may_be_split_by_a_file_but_not_into_two(knees, tmp_path):
     chosen = [s for s in subjects() if s.name in ("9000103", "9000106")]
     write_release(tmp_path / "oai", knees, tuple(chosen))

@@ -242,3 +242,17 @@ def test_large_numbers_are_inverted_exactly(tmp_path, dtype, tags):
     found = io.read_radiograph(made(tmp_path / "x", pixels, **tags)).array
     share = (found - found.min()) / (found.max() - found.min())
     np.testing.assert_allclose(share, PIXELS / 4095, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("tags", "doubted"),
+    [
+        ({"PixelAspectRatio": [2, 1]}, True),
+        ({"PixelAspectRatio": [1, 3], "PixelSpacing": [0, 0]}, True),
+        ({"PixelAspectRatio": [1, 1]}, False),
+        ({"PixelAspectRatio": [2, 1], "PixelSpacing": [0.4, 0.2]}, False),
+    ],
+)
+def test_pixels_that_are_not_square_are_said(tmp_path, tags, doubted):
+    doubts = io.read_radiograph(made(tmp_path / "x", **tags)).doubts
+    assert any("taken as square" in doubt for doubt in doubts) == doubted

@@ -212,6 +212,36 @@ def test_a_plain_picture_has_its_columns_along_the_first_axis(tmp_path, shape):
     assert io.read_radiograph(path, spacing=2).spacing == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ("affine", "rows_up"),
+    [
+        (np.diag([-0.5, -0.25, 1.0, 1.0]), False),  # ITK
+        (np.diag([-0.5, 0.25, 1.0, 1.0]), True),  # dcm2niix
+        (np.diag([0.5, 0.25, 1.0, 1.0]), False),  # whoever writes no direction
+    ],
+)
+def test_rows_of_a_picture_that_lies_in_the_axial_plane(tmp_path, affine, rows_up):
+    shown = np.arange(12, dtype=np.float32).reshape(3, 4)
+    stored = (shown[::-1] if rows_up else shown).T[..., None]
+    radiograph = io.read_radiograph(saved(tmp_path / "x", stored, affine))
+    np.testing.assert_array_equal(radiograph.array, shown)
+    assert radiograph.spacing == (0.25, 0.5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_of_a_picture_that_are_no_number_are_background(tmp_path, value):
+    shown = np.arange(12, dtype=np.float32).reshape(3, 4) + 5
+    shown[0] = value
+    radiograph = io.read_radiograph(
+        saved(tmp_path / "x", shown.T[..., None], np.diag([-1, -1, 1, 1]))
+    )
+    np.testing.assert_array_equal(radiograph.array[0], shown[1, 0])
+    np.testing.assert_array_equal(radiograph.background, ~np.isfinite(shown))
+    assert "taken as background" in radiograph.doubts[0]
+    with pytest.raises(InputError, match="no pixel that is a finite number"):
+        io.read_radiograph(saved(tmp_path / "y", np.full((4, 3, 1), np.float32(value))))
+
+
 def test_a_picture_without_form_and_with_unit_voxels_has_no_spacing(tmp_path):
     path = saved(tmp_path / "x", np.zeros((4, 3, 1), np.uint8), np.eye(4), sform=0)
     assert io.read_radiograph(path).spacing is None

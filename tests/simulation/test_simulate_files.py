@@ -57,6 +57,16 @@ def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == [maps]
 
 
+@pytest.mark.parametrize("mri", ["maps/a.nii.gz", "maps/../maps/a.nii.gz", "link.nii.gz"])
+def test_a_pair_overwrites_no_label_map(maps, tmp_path, mri):
+    (tmp_path / "link.nii.gz").symlink_to(maps / "a.nii.gz")
+    before = (maps / "a.nii.gz").read_bytes()
+    files = PairFiles.named(tmp_path / "x.png", tmp_path / mri)
+    with pytest.raises(InputError, match=r"--mri: .* would overwrite .*a\.nii\.gz"):
+        simulate_file(maps / "a.nii.gz", files)
+    assert (maps / "a.nii.gz").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("xray", "mri", "said"), [("x.jpg", "m.nii", "--xray"), ("x.png", "m.mha", "--mri")]
 )

@@ -200,10 +200,24 @@ def _configure(
         expected = f"one of {', '.join(known)}" if known else "none"
         raise InputError(f"--{unknown[0]}: {builder.name} has no such option, expected {expected}")
     if kind is not None:
+        if report is not None:
+            files.require_apart(report, _input_files(source, options), "--report")
         builder.options = kind(**options)
         builder.source = source
         builder.report_path = report
         builder.on_beam = beam_runner is not None
+
+
+def _input_files(
+    source: str | os.PathLike[str] | None, options: Mapping[str, Any]
+) -> list[str | os.PathLike[str]]:
+    """The tables that a preparation reads, as far as its arguments name them."""
+    # Imported here: the readers of images come with it.
+    from xr2mri_jax.io.sources import MANIFEST
+
+    found = [] if source is None else [source, Path(source, MANIFEST)]
+    found += [options[name] for name in ("places", "splits") if options.get(name)]
+    return [*found, *(options.get("grades") or ())]
 
 
 def _beam(runner: str, num_workers: int, options: Sequence[str]) -> tuple[str, Any]:

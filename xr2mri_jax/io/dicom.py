@@ -56,6 +56,8 @@ def read_radiograph(
         turn = dicom_facts.turn(dataset, doubts)
         if spacing is None:
             spacing = turn.spacing(dicom_facts.spacing(dataset, doubts))
+        if spacing is None:
+            dicom_facts.check_aspect(dataset, doubts)
         if side is None:
             side = dicom_facts.side(dataset, doubts)
         return geometry.Radiograph(

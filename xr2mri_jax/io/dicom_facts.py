@@ -168,6 +168,16 @@ def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] 
     return found[0] / factor, found[1] / factor
 
 
+def check_aspect(dataset: pydicom.Dataset, doubts: list[str]) -> None:
+    """Adds to `doubts` that the pixels of an image without spacing are not square."""
+    aspect = unneeded_numbers(dataset, "PixelAspectRatio", doubts)
+    if len(aspect) == 2 and aspect[0] != aspect[1]:
+        doubts.append(
+            f"{named('PixelAspectRatio')} is {shown(aspect)} and no spacing is stated: the pixels "
+            "are taken as square"
+        )
+
+
 def _pixel(dataset: pydicom.Dataset, keyword: str, doubts: list[str]) -> tuple[float, float] | None:
     found = unneeded_numbers(dataset, keyword, doubts)
     if not found or (len(found) == 2 and 0 in found):

@@ -83,11 +83,11 @@ def read_image(
                 samples = image_samples.Samples.of(image)
                 image.load()
                 array = _grey_array(ImageOps.exif_transpose(image), samples)
-        array, background = _without_gaps(array, doubts)
+        array, background = without_gaps(array, doubts)
         return geometry.Radiograph(array, spacing, side, tuple(doubts), background)
 
 
-def _without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
+def without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels that are no finite number as background with the lowest value, and where they are."""
     gaps = ~np.isfinite(array)
     if gaps.all():

@@ -20,6 +20,7 @@ from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, nifti_pair
 from xr2mri_jax.io.budget import MAX_BYTES
+from xr2mri_jax.io.image import without_gaps
 
 _FORMS_MM = 1.0  # sform and qform may lie this far apart at a corner: qform's angles are rounded
 _PIXDIM_SHARE = 0.01
@@ -62,7 +63,9 @@ def read_nifti_radiograph(
     Where the affine says that the picture lies in the coronal plane, it is turned as radiographs
     are displayed: rows from superior to inferior, columns from the patient's right to left.
     Otherwise (2D images that were merely stored as NIfTI) the first axis is taken as the column
-    from left to right and the second as the row from top to bottom, as ITK writes them.
+    from left to right and the second as the row from top to bottom, as ITK writes them; from bottom
+    to top where the axes grow to left and front, as dcm2niix writes them. Pixels that are not a
+    finite number are background.
 
     Args:
       path: the file.
@@ -93,12 +96,15 @@ def read_nifti_radiograph(
             own = sizes[[rows, 1 - rows]]
         else:
             array, own = array.T, sizes[::-1]
+            if _has_form(image) and [codes[a] for a in axes] == ["L", "A"]:
+                array = array[::-1]
         if spacing is not None:
             doubts = ()
         elif _has_form(image) or not np.all(sizes == 1):
             spacing = formats.plausible_spacing((float(own[0]), float(own[1])))
-        pixels = np.ascontiguousarray(array, dtype=np.float32)
-        return geometry.Radiograph(pixels, spacing, side, doubts)
+        said = list(doubts)
+        pixels, background = without_gaps(np.ascontiguousarray(array, dtype=np.float32), said)
+        return geometry.Radiograph(pixels, spacing, side, tuple(said), background)
 
 
 _CORONAL = tuple({x, z} for x in "LR" for z in "SI")

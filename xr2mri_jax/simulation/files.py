@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_paths, require_ending
+from xr2mri_jax.files import atomic_paths, require_apart, require_ending
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.label_map import LabelMap, digest, whole_labels
@@ -74,6 +74,8 @@ def simulate_file(
     """
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected 0 or more")
+    for flag, file in zip(("--xray", "--xray", "--mri"), files, strict=True):
+        require_apart(file, (labels, table), flag)
     knee = read_knee(labels, side, table)
     try:
         pair = _pair(knee, seed)
