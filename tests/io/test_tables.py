@@ -1,4 +1,4 @@
-"""Cells that are no formula and control no terminal, in every table that is written."""
+"""Tables: cells that are no formula and control no terminal, paths as other systems write them."""
 
 import csv
 from pathlib import Path
@@ -76,3 +76,23 @@ def test_no_table_is_written_by_other_means():
         if "csv.writer(" in path.read_text() or "csv.DictWriter(" in path.read_text()
     }
     assert writers == {"io/tables.py"}
+
+
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [
+        ("sub/knee.png", "sub/knee.png"),
+        ("sub\\knee.png", "sub/knee.png"),
+        ("K\u00f6nig.png", "Ko\u0308nig.png"),
+        ("sub\\Ko\u0308nig.png", "sub/K\u00f6nig.png"),
+        ("a\\b.png", "a\\b.png"),
+    ],
+)
+def test_paths_are_found_as_other_systems_write_them(tmp_path, written, there):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / there).write_bytes(b"")
+    table = tmp_path / "table.csv"
+    table.write_text(f"file\n{written}\nnothing\\there.png\n")
+    found, missing = read_table(table, required=("file",))
+    assert found.path("file").samefile(tmp_path / there)
+    assert missing.path("file") == tmp_path / "nothing\\there.png"

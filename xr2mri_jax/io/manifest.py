@@ -129,10 +129,7 @@ def _sequence(row: Row) -> tuple[str | None, bool]:
 
 def _locate(row: Row, column: str) -> tuple[Path, str]:
     text, path = row[column], row.path(column)
-    try:
-        exists = path.exists()
-    except (OSError, ValueError) as error:
-        raise row.error(column, text, f"a path ({error})") from error
+    exists = path.exists()
     if exists and column == "xray" and path.is_dir():
         return path, f"{row.table}, row {row.number}, column xray: {text} is a folder, not a file"
     if exists:

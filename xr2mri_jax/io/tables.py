@@ -6,6 +6,7 @@ import dataclasses
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,24 @@ class Row:
     def path(self, column: str) -> Path:
         """The path in a cell: ~ is the home folder, others are relative to the table's folder.
 
+        Where nothing is there as it is written, it is looked for with slashes in place of the
+        backslashes of Windows, and with accents composed or decomposed, which file systems and
+        spreadsheets do each in its way.
+
         Raises:
           InputError: no path, such as the home of a user that is not known.
         """
+        text = self.cells[column]
+        turned = (text, text.replace("\\", "/"))
+        written = [
+            text,
+            *(unicodedata.normalize(form, t) for form in ("NFC", "NFD") for t in turned),
+        ]
         try:
-            return self.table.parent / Path(self.cells[column]).expanduser()
-        except (RuntimeError, ValueError) as error:
-            raise self.error(column, self.cells[column], f"a path ({error})") from error
+            paths = [self.table.parent / Path(one).expanduser() for one in written]
+            return next((path for path in paths if path.exists()), paths[0])
+        except (OSError, RuntimeError, ValueError) as error:
+            raise self.error(column, text, f"a path ({error})") from error
 
     def error(self, column: str, found: str, expected: str) -> InputError:
         """The error that names this row and a column."""

@@ -46,7 +46,7 @@ def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = (
     """
     path = Path(path)
     rows = read_table(path, required=COLUMNS, delimiters=",;\t")
-    pairs = [_pair(path.parent, row) for row in rows]
+    pairs = [_pair(row) for row in rows]
     times = Counter(pair[:3] for pair in pairs)
     for row, pair in zip(rows, pairs, strict=True):
         if times[pair[:3]] > 1:
@@ -64,7 +64,7 @@ def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = (
     return pairs
 
 
-def _pair(folder: Path, row: Row) -> Pair:
+def _pair(row: Row) -> Pair:
     side, grade = row["side"].lower(), row["kl"]
     if not row["subject"]:
         raise row.error("subject", "", "a name")
@@ -72,23 +72,23 @@ def _pair(folder: Path, row: Row) -> Pair:
         raise row.error("side", row["side"], "left or right")
     if grade and grade not in GRADES:
         raise row.error("kl", grade, "a grade from 0 to 4, or nothing")
-    labels = _file(folder, row, "labels")
+    labels = _file(row, "labels")
     if labels is None:
         raise row.error("labels", "", "a label map")
     return Pair(
         row["subject"],
         side,
         row["visit"],
-        _file(folder, row, "xray"),
+        _file(row, "xray"),
         labels,
         int(grade) if grade else None,
     )
 
 
-def _file(folder: Path, row: Row, column: str) -> Path | None:
+def _file(row: Row, column: str) -> Path | None:
     if not row[column]:
         return None
-    path = folder / row[column]
+    path = row.path(column)
     if not path.is_file():
-        raise row.error(column, row[column], f"a file in {folder}")
+        raise row.error(column, row[column], f"a file in {row.table.parent}")
     return path
