@@ -205,26 +205,12 @@ def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
     return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
 
 
-def in_millimetres(affine: np.ndarray, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """An affine f64[4, 4] in mm, and a doubt where the stated unit cannot be right.
-
-    Programs that write mm alone keep the unit of another: where voxels have a size that a scanner
-    makes only if the numbers are mm, they are.
-
-    Raises:
-      InputError: a unit that is not known.
-    """
+def in_millimetres(affine: np.ndarray, unit: str) -> np.ndarray:
+    """An affine f64[4, 4] in the header's unit -> in mm; raises InputError if it is not known."""
     factor = _UNITS.get(unit.strip().lower())
     if factor is None:
         raise InputError("lengths in a unit that is not known, expected mm")
-    sizes = np.linalg.norm(affine[:3, :3], axis=0)
-
-    def fits(scale: float) -> bool:
-        return bool(VOXEL_MM[0] <= scale * sizes.min() and scale * sizes.max() <= VOXEL_MM[1])
-
-    if not fits(factor) and fits(1.0):
-        return affine, (f"says lengths in {unit.strip()}, which voxels cannot have: taken as mm",)
-    return np.diag([factor] * 3 + [1.0]) @ affine, ()
+    return np.diag([factor] * 3 + [1.0]) @ affine
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:

@@ -139,7 +139,7 @@ def _of_nrrd(path: Path) -> LabelMap:
     if any(segment.layer >= layers for segment in segments):
         raise InputError(f"{path}: a segment lies in a layer that is not there, found {layers}")
     if layers == 1:
-        volume = geometry.Volume(found.array[0], found.affine, found.doubts)
+        volume = geometry.Volume(found.array[0], found.affine)
         names = {segment.value: segment.name for segment in segments if segment.value}
         plausible = formats.require_plausible(volume, path)
         return LabelMap(whole_labels(plausible, path), names, _SLICER)
@@ -194,7 +194,7 @@ def _merged(found: nrrd.Nrrd, segments: list[_Segment], path: Path) -> LabelMap:
     for number in sorted(masks, key=lambda number: -sizes[number]):
         covered += int((labels[masks[number]] > 0).sum())
         labels[masks[number]] = number
-    doubts = [*found.doubts, f"segments of {len(found.array)} layers are put into one map"]
+    doubts = [f"segments of {len(found.array)} layers are put into one map"]
     if covered:
         doubts.append(f"{covered} voxels lie in several segments: the smaller one is kept")
     volume = geometry.Volume(labels, found.affine, tuple(doubts))

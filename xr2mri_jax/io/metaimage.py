@@ -136,8 +136,8 @@ def _affine(fields: dict[str, str], path: Path) -> tuple[np.ndarray, tuple[str, 
     affine = np.eye(4)
     affine[:3, :3] = matrix.T * spacing
     affine[:3, 3] = offset
-    found, doubt = formats.in_millimetres(_LPS_TO_RAS @ affine, fields.get("DistanceUnits", "mm"))
-    return found, (*doubts, *doubt)
+    unit = fields.get("DistanceUnits", "mm")
+    return formats.in_millimetres(_LPS_TO_RAS @ affine, unit), tuple(doubts)
 
 
 def _square(values: list[float], path: Path) -> np.ndarray:

@@ -47,8 +47,7 @@ def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
             raise InputError(f"{path}: NIfTI of shape {image.shape}, expected three axes")
         if not _has_form(image):
             raise InputError(f"{path}: has neither sform nor qform, so its orientation is unknown")
-        affine, doubts = _affine(image)
-        doubts = (*doubts, *_two_places(image))
+        affine, doubts = _affine(image), tuple(_two_places(image))
         voxels = _voxels(image, stream).reshape(shape, order="A")
         return formats.require_plausible(geometry.Volume(voxels, affine, doubts), path)
 
@@ -85,7 +84,7 @@ def read_nifti_radiograph(
             raise InputError(f"{path}: a volume of shape {image.shape}, expected a radiograph")
         axes = [axis for axis in range(3) if axis != single[-1]]
         array = _voxels(image, stream).reshape(shape, order="A").squeeze(single[-1])
-        affine, doubts = _affine(image)
+        affine = _affine(image)
         sizes = np.linalg.norm(affine[:3, :3], axis=0)[axes]
         codes = nib.orientations.aff2axcodes(affine)
         if _has_form(image) and {codes[a] for a in axes} in _CORONAL:
@@ -98,13 +97,11 @@ def read_nifti_radiograph(
             array, own = array.T, sizes[::-1]
             if _has_form(image) and [codes[a] for a in axes] == ["L", "A"]:
                 array = array[::-1]
-        if spacing is not None:
-            doubts = ()
-        elif _has_form(image) or not np.all(sizes == 1):
+        if spacing is None and (_has_form(image) or not np.all(sizes == 1)):
             spacing = formats.plausible_spacing((float(own[0]), float(own[1])))
-        said = list(doubts)
-        pixels, background = without_gaps(np.ascontiguousarray(array, dtype=np.float32), said)
-        return geometry.Radiograph(pixels, spacing, side, tuple(said), background)
+        doubts: list[str] = []
+        pixels, background = without_gaps(np.ascontiguousarray(array, dtype=np.float32), doubts)
+        return geometry.Radiograph(pixels, spacing, side, tuple(doubts), background)
 
 
 _CORONAL = tuple({x, z} for x in "LR" for z in "SI")
@@ -143,8 +140,8 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
     return image
 
 
-def _affine(image: nib.Nifti1Image) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Voxel index -> RAS mm, with a doubt about the unit."""
+def _affine(image: nib.Nifti1Image) -> np.ndarray:
+    """Voxel index -> RAS mm."""
     return formats.in_millimetres(image.affine, image.header.get_xyzt_units()[0])
 
 

@@ -58,13 +58,11 @@ class Nrrd:
       array: [layer, i, j, k]; one layer where the file has three axes.
       affine: f64[4, 4], index (i, j, k) -> RAS mm.
       header: fields by name, as text or parsed by pynrrd.
-      doubts: what was decided about its unit.
     """
 
     array: np.ndarray
     affine: np.ndarray
     header: dict[str, Any]
-    doubts: tuple[str, ...] = ()
 
 
 def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
@@ -82,9 +80,7 @@ def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
         raise InputError(
             f"{path}: 4 axes with {len(found.array)} layers, expected a volume of three axes"
         )
-    return formats.require_plausible(
-        geometry.Volume(found.array[0], found.affine, found.doubts), path
-    )
+    return formats.require_plausible(geometry.Volume(found.array[0], found.affine), path)
 
 
 def read_layers(path: str | os.PathLike[str]) -> Nrrd:
@@ -99,14 +95,14 @@ def read_layers(path: str | os.PathLike[str]) -> Nrrd:
         header = nrrd.read_header(io.BytesIO(text))
         _require_axes(header, path)
         spatial = _spatial_axes(header, path)
-        affine, doubts = _affine(header, spatial, path)
+        affine = _affine(header, spatial, path)
         sizes = [int(n) for n in header["sizes"]]
         if min(sizes) < 1 or math.prod(sizes) > formats.MAX_VOXELS:
             raise InputError(f"{path}: sizes {sizes}, expected 1 to {formats.MAX_VOXELS} voxels")
         array = _array(header, sizes, path, attached, names)
         extra = [axis for axis in range(len(sizes)) if axis not in spatial]
         array = np.moveaxis(array, extra, range(len(extra)))
-        return Nrrd(array if extra else array[None], affine, dict(header), doubts)
+        return Nrrd(array if extra else array[None], affine, dict(header))
 
 
 def _split(path: Path) -> tuple[bytes, bytes, list[str]]:
@@ -211,9 +207,7 @@ def _spatial_axes(header: dict[str, Any], path: Path) -> list[int]:
     return axes
 
 
-def _affine(
-    header: dict[str, Any], spatial: list[int], path: Path
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _affine(header: dict[str, Any], spatial: list[int], path: Path) -> np.ndarray:
     units = {str(unit).strip('"') for unit in np.atleast_1d(header.get("space units", ["mm"]))}
     if len(units) != 1:
         raise InputError(f"{path}: space units differ, expected mm")
