@@ -20,7 +20,7 @@ VERBS = {
         "--port=8765",
     ),
     "grade": (
-        "grade radiographs: Kellgren-Lawrence grade 2 against 0",
+        "grade radiographs: Kellgren-Lawrence grades 0 to 4",
         "--xray=FOLDER --output=grades.csv",
     ),
     "prepare": (

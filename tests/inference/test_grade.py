@@ -248,7 +248,7 @@ def test_nothing_graded_is_an_error_with_the_reasons(model, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "match"),
-    [("none", "no file or folder"), ("empty", "no files in the folder")],
+    [("none", "no such file or folder"), ("empty", "no files in the folder")],
 )
 def test_a_path_without_files_is_refused(model, tmp_path, name, match):
     (tmp_path / "empty").mkdir()

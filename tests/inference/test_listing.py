@@ -97,3 +97,9 @@ def test_a_spacing_that_is_none_is_named(tmp_path, spacing):
     (tmp_path / "t.csv").write_text(f"file;spacing\na.png;{spacing}\n")
     with pytest.raises(InputError, match=r"row 2, column spacing: .* expected a positive number"):
         list_table(tmp_path / "t.csv")
+
+
+def test_a_folder_of_outputs_alone_is_not_called_empty(tmp_path):
+    touch(tmp_path / "a.png")
+    with pytest.raises(InputError, match="found only files in the places of the outputs"):
+        list_files(tmp_path, lambda path: True)

@@ -133,7 +133,7 @@ class OutputFiles(NamedTuple):
                 raise InputError(f"--output: {file} is a folder, expected a file name")
             if file.exists() and Path(xray).exists() and file.samefile(xray):
                 raise InputError(
-                    f"--output: {file} would overwrite the radiograph, expected another name"
+                    f"--output={path}: {file} would overwrite the radiograph, expected another name"
                 )
         require_writable(path.parent, "--output")
         if dicom_dir is None and keep_identity:

@@ -44,14 +44,23 @@ def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
     if xray.is_file():
         return [Listed(xray.name, xray)]
     if not xray.is_dir():
-        raise InputError(f"--xray: found no file or folder {xray}, expected radiographs")
-    found = []
+        raise InputError(f"{xray}: no such file or folder")
+    found, own = [], 0
     for folder, folders, names in folder_tree.walk(xray):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
-            if not name.startswith(".") and not is_output(path):
+            if name.startswith("."):
+                continue
+            if is_output(path):
+                own += 1
+            else:
                 found.append(Listed(path.relative_to(xray).as_posix(), path))
+    if not found and own:
+        raise InputError(
+            f"--xray={xray}: found only files in the places of the outputs, expected radiographs "
+            "elsewhere"
+        )
     if not found:
         raise InputError(f"--xray={xray}: found no files in the folder, expected radiographs")
     return sorted(found, key=lambda listed: listed.name)

@@ -27,6 +27,10 @@ MEANING = (
     "radiograph does not determine."
 )
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
+_CAPTION = (
+    "Novelty tells how unlike the radiographs of the training a radiograph is: 1 % of similar ones "
+    "exceed 1."
+)
 
 
 def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
@@ -186,7 +190,7 @@ def prediction_page(shown: Sequence[Shown], rows: Sequence[Row]) -> Page:
     said = f"Predicted: {knees}."
     if refused:
         said = f"{said} Refused: {counted(refused, 'row')}; the table says why."
-    table = Table("The knees.", _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
+    table = Table(_CAPTION, _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
     return Page(
         title,
         [f"{STATEMENT[0].upper()}{STATEMENT[1:]}. {MEANING}"],
