@@ -118,8 +118,9 @@ def predict(
       force: use the middle of the image if no frontal knee is found in it.
 
     Returns:
-      A `Prediction` with `volume` (f32 in [0, 1] with affine, RAS mm, origin at the joint centre),
-      `canonical` f32[d, h, w], the labels if the model predicts them, `record` and `warnings`.
+      A `Prediction` with `volume` (f32 in [0, 1] with affine, RAS mm, origin near the joint's
+      centre), `canonical` f32[d, h, w], the labels if the model predicts them, `record` and
+      `warnings`.
 
     Raises:
       InputError: the radiograph or the model cannot be used.

@@ -49,11 +49,17 @@ def test_the_box_leads_back_to_the_sources_pixels_and_knows_its_scale():
     matrix = np.array(seen.record["canonical_to_source"])
     middle = matrix @ [31.5, 31.5, 1]
     np.testing.assert_allclose(middle[:2], [0.55 * 200 - 0.5, 99.5], atol=0.5)
+    np.testing.assert_allclose(seen.record["centre_px"], middle[:2])
+    # The frame is 97 mm each way, the box 128 mm; below the joint the frame ends sooner.
+    wide = PLATEAU_MM / 0.79 / 128
+    down = 0.5 + 0.45 * wide  # 0.55 of the frame lies above the joint's centre
+    covered = wide * (min(0.5, 0.55 * wide) + min(0.5, down - 0.5))
+    assert seen.record["outside"]["share"] == pytest.approx(1 - covered, abs=0.02)
     # 64 pixels of 2 mm; the joint line is 158 pixels of the crop and taken to be 76.6 mm.
     assert abs(matrix[1, 1]) == pytest.approx(2 * 158 / PLATEAU_MM, rel=0.01)
     assert matrix[1, 1] < 0
     assert frame.scale_of(seen.record, None) == 1.0
-    stated = scale.stated(0.5, "--spacing")
+    stated = scale.stated(0.5, scale.GIVEN)
     assert frame.scale_of(seen.record, stated) == pytest.approx(0.5 * 158 / PLATEAU_MM, rel=0.01)
 
 
@@ -74,7 +80,7 @@ def framed(monkeypatch):
         sided = dataclasses.replace(radiograph, side=asked.side)
         size = scale.estimated(sided, place)
         if asked.spacing is not None:
-            size = scale.stated(asked.spacing, "--spacing")
+            size = scale.stated(asked.spacing, scale.GIVEN)
         spaced = dataclasses.replace(sided, spacing=size.spacing)
         return FoundKnee(spaced, place, "--side", None, size, doubts=("one note",))
 

@@ -61,6 +61,21 @@ def test_meshes_are_closed_and_have_size_and_place_in_the_patient(side):
     np.testing.assert_allclose(found["fibula"].vertices.mean(axis=0), [x, -d, -h], atol=0.5)
 
 
+def test_crumbs_have_no_mesh_and_large_parts_have():
+    distances = balls()
+    axis = (np.arange(32) + 0.5) * 4 - 64
+    d, h, w = np.meshgrid(axis, axis, axis, indexing="ij")
+    aside = np.sqrt((d - 40) ** 2 + (h + 40) ** 2 + (w - 40) ** 2)
+    femur = NAMES.index("femur")
+    whole = distances[femur].copy()
+    alone = shapes.meshes(distances, "right")["femur"]
+    for radius, kept in ((4.5, False), (10.0, True)):
+        distances[femur] = np.minimum(whole, aside - radius)
+        mesh = shapes.meshes(distances, "right")["femur"]
+        assert (edges(mesh.faces) == 2).all()
+        assert (len(mesh.vertices) > len(alone.vertices)) == kept
+
+
 def test_a_bone_that_leaves_the_box_is_closed_there():
     distances = balls()
     axis = (np.arange(32) + 0.5) * 4 - 64

@@ -164,7 +164,7 @@ class Predictor:
                 "canonical_shape": list(canonical.shape),
                 "mirrored_back": standard.side == "left",
                 "scale": scale,
-                "world": "RAS mm, origin at the joint centre in the radiograph",
+                "world": "RAS mm, origin at radiograph.centre_px",
                 "values": f"0..1 in steps of 1/{_LEVELS:.0f}, the scale of the training volumes",
             },
             "joint_space": None if fitted is None else fitted.record,

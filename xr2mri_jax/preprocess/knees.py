@@ -277,7 +277,7 @@ def _scale(
     line = line_columns(place, radiograph) > 0
     stated = None
     if asked.spacing is not None:
-        stated = scales.stated(asked.spacing, "--spacing")
+        stated = scales.stated(asked.spacing, scales.GIVEN)
     elif radiograph.spacing is not None:
         stated = scales.stated(radiograph.spacing, HEADER)
     if not line:

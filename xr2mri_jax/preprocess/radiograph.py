@@ -75,7 +75,7 @@ def standardise_radiograph(
     settings = _checked_contrast(contrast)
     centre_px = _checked_place(radiograph, centre)
     to_source = radiograph_affine(radiograph, centre_px, shape)
-    inside = _inside(to_source, shape, radiograph.shape)
+    inside = inside_source(to_source, shape, radiograph.shape)
     _require_cover(radiograph, inside)
     values = _cut(radiograph, centre_px, shape)
     exposed = inside & exposed_area(values)
@@ -103,7 +103,7 @@ def require_usable(radiograph: Radiograph, centre: Sequence[float] | None = None
     centre_px = _checked_place(radiograph, centre)
     coarse = (SMALLEST_PIXELS, SMALLEST_PIXELS)
     to_source = radiograph_affine(radiograph, centre_px, coarse)
-    _require_cover(radiograph, _inside(to_source, coarse, radiograph.shape))
+    _require_cover(radiograph, inside_source(to_source, coarse, radiograph.shape))
 
 
 def spread_over_box(radiograph: Radiograph) -> Radiograph:
@@ -195,7 +195,9 @@ def _checked_place(radiograph: Radiograph, centre: Sequence[float] | None) -> tu
     return row, column
 
 
-def _inside(to_source: np.ndarray, shape: Sequence[int], source_shape: Sequence[int]) -> np.ndarray:
+def inside_source(
+    to_source: np.ndarray, shape: Sequence[int], source_shape: Sequence[int]
+) -> np.ndarray:
     """bool[h, w]: canonical pixels whose centre is in the source image."""
     index = [
         to_source[axis, axis] * np.arange(n) + to_source[axis, 2] for axis, n in enumerate(shape)

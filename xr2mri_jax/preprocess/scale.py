@@ -9,6 +9,8 @@ from xr2mri_jax.preprocess.framing import line_columns, pixel_aspect
 # Length of the finder's joint line over the width of the plateau: median over the frontal
 # projections of 33 segmented knees (standard deviation 0.017).
 LINE_OVER_PLATEAU = 0.97
+# The source of a spacing that the user gives.
+GIVEN = "given"
 # A joint line of another length in mm belongs to no knee of an adult.
 LENGTH_MM = (45.0, 115.0)
 
@@ -19,7 +21,8 @@ class Scale:
 
     Attributes:
       spacing: (row_mm, col_mm).
-      source: "--spacing", "the file", or "the joint line" for an estimate.
+      source: GIVEN by the user (option, table or argument), "the file", or "the joint line" for an
+        estimate.
       deviation: relative standard deviation of an estimate between patients; 0 for a stated size.
     """
 

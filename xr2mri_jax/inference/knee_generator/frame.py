@@ -8,7 +8,7 @@ import numpy as np
 from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
 from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.framing import frame_radiograph
-from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, inside_source
 from xr2mri_jax.preprocess.scale import Scale
 from xr2mri_jax.simulation import framing
 
@@ -38,7 +38,8 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
       size: pixels of the box along each axis.
 
     Returns:
-      f32[size, size, 1]; its record maps back to the pixels of the source.
+      f32[size, size, 1]; its record maps back to the pixels of the source, with `centre_px` at the
+      middle of the box, and `outside` of what the frame covers.
     """
     height, width = frame.image.shape[:2]
     wide = PLATEAU_MM / LINE_SHARE * size / BOX_MM[1]
@@ -49,9 +50,14 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
     to_frame[1, 2] = (width - 1) / 2 - steps[1] * middle
     to_source = np.asarray(frame.record["canonical_to_source"], np.float64) @ to_frame
     image = framing.canvas(frame.image[..., 0], size)[..., None]
+    shape = (size, size)
+    inside = inside_source(to_frame, shape, (height, width))
+    inside &= inside_source(to_source, shape, frame.record["source_shape"])
     record = {
         **frame.record,
         "shape": [size, size],
+        "centre_px": (to_source @ [middle, middle, 1.0])[:2].tolist(),
+        "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
         "canonical_to_source": to_source.tolist(),
         "box_mm": list(BOX_MM[1:]),
         "scale": f"the tibial plateau is taken to be {PLATEAU_MM:g} mm wide",
