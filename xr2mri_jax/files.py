@@ -194,12 +194,17 @@ def require_ending(path: Path, ending: str, flag: str) -> None:
 
 
 def require_apart(
-    output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]], flag: str
+    output: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]],
+    flag: str,
+    what: str = "",
 ) -> None:
-    """Raises InputError if a file that is to be written is one of the inputs."""
+    """Raises InputError if a file that is to be written is one of the inputs, called `what`."""
     for path in inputs:
         if os.path.isfile(path) and os.path.exists(output) and os.path.samefile(path, output):
-            raise InputError(f"{flag}: {output} would overwrite {path}, expected another name")
+            raise InputError(
+                f"{flag}: {output} would overwrite {what or path}, expected another name"
+            )
 
 
 def reserve(file: IO[bytes], size: int, where: str) -> None:

@@ -87,11 +87,17 @@ def evaluate(
         "grade": [str(grades[i]) for i in probability.argmax(axis=1)],
         "expected_grade": (probability @ np.asarray(grades, float)).round(4).tolist(),
     }
-    included, limits = None, None
+    included: np.ndarray | None = None
+    of_sets: dict[str, Any] = {}
     if known is not None:
         limits = conformal.fit(scaling.probabilities(known.logits), known.label)
         included = conformal.sets(probability, limits)
         columns["grade_set"] = [set_text(row, grades) for row in included]
+        of_sets["conformal"] = {
+            "coverage_wanted": conformal.COVERAGE,
+            "limits": limits.tolist(),
+            "coverage_by_grade": _coverage_by_grade(included, label, grades),
+        }
     present = np.unique(label)
 
     def measure(chosen: np.ndarray) -> dict[str, float] | None:
@@ -108,13 +114,8 @@ def evaluate(
         "convention": CONVENTION,
         **statistics.estimates_of_whole(measure, subjects, seed),
         "confusion": grading.confusion(probability.argmax(axis=1), label, len(grades)).tolist(),
+        **of_sets,
     }
-    if limits is not None and included is not None:
-        metrics["conformal"] = {
-            "coverage_wanted": conformal.COVERAGE,
-            "limits": limits.tolist(),
-            "coverage_by_grade": _coverage_by_grade(included, label, grades),
-        }
     return metrics, columns
 
 

@@ -13,7 +13,13 @@ from absl import logging
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_folder, atomic_paths, replaced_folder, require_writable
+from xr2mri_jax.files import (
+    atomic_folder,
+    atomic_paths,
+    replaced_folder,
+    require_apart,
+    require_writable,
+)
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
@@ -131,10 +137,7 @@ class OutputFiles(NamedTuple):
         for file in (*files.named(), _beside(path, "uncertainty")):
             if file.is_dir():
                 raise InputError(f"--output: {file} is a folder, expected a file name")
-            if file.exists() and Path(xray).exists() and file.samefile(xray):
-                raise InputError(
-                    f"--output={path}: {file} would overwrite the radiograph, expected another name"
-                )
+            require_apart(file, [xray], f"--output={path}", "the radiograph")
         require_writable(path.parent, "--output")
         if dicom_dir is None and keep_identity:
             raise InputError("--keep_identity: found no --dicom_dir, expected one with it")

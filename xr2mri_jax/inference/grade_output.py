@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import require_writable
+from xr2mri_jax.files import require_apart, require_writable
 from xr2mri_jax.inference.row_file import partial_path
 
 
@@ -58,9 +58,9 @@ class GradeOutput:
 
     def require_apart(self, xray: Path | None) -> None:
         """Raises InputError if an output would overwrite the radiograph."""
-        for file in (self.table, self.page):
-            if xray is not None and file is not None and file.exists() and file.samefile(xray):
-                raise InputError(f"{file} would overwrite the radiograph, expected another name")
+        for flag, file in (("--output", self.table), ("--html", self.page)):
+            if xray is not None and file is not None:
+                require_apart(file, [xray], flag, "the radiograph")
 
 
 def _file(path: str | os.PathLike[str], flag: str, suffix: str) -> Path:

@@ -33,8 +33,7 @@ for _key, _form in _FORMS.items():
     TiffImagePlugin.OPEN_INFO.setdefault(_key, _form)
 # libtiff hands samples over in the machine's order. Pillow knows that of unsigned 16 bits only.
 _BIG = re.compile(r"(I;16|I;32|F;32|F;64)B(S|F|)")
-
-
+# The form of more than 8 bits in PNM files, by Pillow's mode.
 _RAW = {"L": "I;16B", "RGB": "RGB;16B"}
 
 

@@ -69,7 +69,7 @@ class Row:
             *(unicodedata.normalize(form, t) for form in ("NFC", "NFD") for t in turned),
         ]
         try:
-            paths = [self.table.parent / Path(one).expanduser() for one in written]
+            paths = [self.table.parent / Path(one).expanduser() for one in dict.fromkeys(written)]
             return next((path for path in paths if path.exists()), paths[0])
         except (OSError, RuntimeError, ValueError) as error:
             raise self.error(column, text, f"a path ({error})") from error
