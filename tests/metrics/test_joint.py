@@ -75,6 +75,10 @@ def test_volume_of_a_plateau_is_area_times_thickness(measured):
     assert measured["tibial_lateral"].volume_ml == pytest.approx(38 * 50 * 1.0 / 1000, rel=0.03)
     shell = 4 / 3 * math.pi * ((RADIUS + 1.5) ** 3 - RADIUS**3) / 1000
     assert measured["femoral_lateral"].volume_ml == pytest.approx(shell, rel=0.05)
+    assert measured["tibial_lateral"].area_cm2 == pytest.approx(38 * 50 / 100, rel=0.05)
+    assert measured["femoral_lateral"].area_cm2 == pytest.approx(
+        4 * math.pi * RADIUS**2 / 100, rel=0.03
+    )
 
 
 def test_the_field_cuts_volume_and_area(made, measured):
@@ -84,12 +88,13 @@ def test_the_field_cuts_volume_and_area(made, measured):
     for plate in whole:
         assert half[plate].volume_ml == pytest.approx(whole[plate].volume_ml / 2, rel=0.03)
         assert half[plate].thickness_mm == pytest.approx(whole[plate].thickness_mm, abs=0.1)
+        assert half[plate].area_cm2 == pytest.approx(whole[plate].area_cm2 / 2, rel=0.05)
 
 
 def test_bone_without_cartilage_has_none():
     found, bones, field = parts(knee(cartilage=(0.0, 1.5, 0.0, 1.0)))
     plates = cartilage_plates(found, bones, field)
-    assert plates["femoral_medial"] == plates["tibial_medial"] == (0.0, 0.0)
+    assert plates["femoral_medial"] == plates["tibial_medial"] == (0.0, 0.0, 0.0)
     assert plates["tibial_lateral"].thickness_mm == pytest.approx(1.0, abs=0.2)
 
 

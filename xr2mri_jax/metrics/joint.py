@@ -22,6 +22,7 @@ _BEGINS_MM = 1.5
 # Bone with less cartilage along its normal than this counts as not covered.
 _COVERED_MM = 0.3
 _CUBIC_MM = 1000.0  # mm^3 in a millilitre
+_SQUARE_MM = 100.0  # mm^2 in a square centimetre
 
 # The weight-bearing part of each plateau, in widths of the tibial plateau from the joint's centre:
 # across, about where joint space is measured at fixed locations of a radiograph (Neumann et al.,
@@ -35,10 +36,11 @@ COMPARTMENTS = ("medial", "lateral")
 
 
 class Plate(NamedTuple):
-    """One cartilage plate: volume in ml, mean thickness over the covered bone in mm."""
+    """One cartilage plate: volume in ml, mean thickness over the covered bone in mm, its area."""
 
     volume_ml: float
     thickness_mm: float
+    area_cm2: float
 
 
 PLATES: dict[str, tuple[str, str, float]] = {
@@ -54,12 +56,12 @@ PLATES: dict[str, tuple[str, str, float]] = {
 def cartilage_plates(
     cartilages: Mapping[str, Volume], bones: Mapping[str, Surface], field: Volume
 ) -> dict[str, Plate]:
-    """Volume and thickness of every plate whose bone is there.
+    """Volume, thickness and covered area of every plate whose bone is there.
 
     The thickness of a point of the bone's surface is the integral of the cartilage's occupancy
     along the bone's normal, so that partial voxels count with their share; a plate's thickness is
-    the mean over the area with cartilage. Medial and lateral plates are parted at the joint's
-    centre.
+    the mean over the area of bone with cartilage. Medial and lateral plates are parted at the
+    joint's centre.
 
     Args:
       cartilages: occupancies f32 in [0, 1] by the names in PLATES, one grid.
@@ -67,7 +69,7 @@ def cartilage_plates(
       field: bool on the same grid: what counts.
 
     Returns:
-      By plate; 0 and 0 if the bone has no cartilage.
+      By plate; zeros if the bone has no cartilage.
     """
     found = {}
     voxel_ml = abs(np.linalg.det(field.affine[:3, :3])) / _CUBIC_MM
@@ -85,7 +87,7 @@ def cartilage_plates(
         covered = thickness > _COVERED_MM
         weights = surface.areas[chosen][covered]
         mean = float(np.average(thickness[covered], weights=weights)) if covered.any() else 0.0
-        found[plate] = Plate(float(millilitres), mean)
+        found[plate] = Plate(float(millilitres), mean, float(weights.sum()) / _SQUARE_MM)
     return found
 
 

@@ -6,7 +6,7 @@ from layered_knees import LAYER_MM, VOXEL_MM, made_knee
 from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
-from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, knee_of
+from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, centred, knee_of
 from xr2mri_jax.evaluation.real_pairs.mean_shape import MeanShapes, bone_of, signed_distances
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
@@ -19,6 +19,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import (
 from xr2mri_jax.geometry import Volume, canonical_affine, mirror_volume
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.surfaces import surface_of
+from xr2mri_jax.phantom.tissues import CODES
 
 GRID = (128, 128, 128)
 
@@ -132,6 +133,24 @@ def test_a_knee_is_measured_in_mm(knees):
         [6, 6, 6], abs=VOXEL_MM / 2
     )
     assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(LAYER_MM, abs=0.3)
+
+
+def test_cartilage_outside_of_the_field_of_the_bones_counts():
+    """A patella 50 mm in front of the joint, where large knees have theirs."""
+    made = made_knee(72.0, 4.0)
+    array = np.where(made.array == CODES["patella"], 0, made.array).astype(np.uint8)
+    x, y, z = np.moveaxis(made.world(np.moveaxis(np.indices(array.shape), 0, -1)), -1, 0)
+    centre = centred(made, "right")[1].centre
+    x, y, z = x - centre[0], y - centre[1], z - centre[2]
+    plate = (np.abs(x) < 15) & (np.abs(z - 10) < 15)
+    array[plate & (y > 50) & (y < 58)] = CODES["patella"]
+    array[plate & (y > 47) & (y <= 50)] = CODES["patellar_cartilage"]
+    found = knee_of(Volume(array, made.affine), "right").plates["patellar"]
+    layer = array == CODES["patellar_cartilage"]
+    depth, height, width = (VOXEL_MM * np.ptp(axis) + VOXEL_MM for axis in np.nonzero(layer))
+    assert found.volume_ml == pytest.approx(depth * height * width / 1000, rel=0.05)
+    assert found.area_cm2 == pytest.approx(height * width / 100, rel=0.1)
+    assert found.thickness_mm == pytest.approx(depth, abs=0.3)
 
 
 def test_the_own_subject_is_left_out_of_the_mean_and_widths_are_reached(knees):

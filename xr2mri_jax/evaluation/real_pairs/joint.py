@@ -7,9 +7,9 @@ import numpy as np
 
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.real_pairs.knee import Knee
-from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
+from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES, Plate
 
-PLATE_QUANTITIES = ("volume_ml", "thickness_mm")
+PLATE_QUANTITIES = Plate._fields
 _FEWEST = 3  # for a correlation
 # True and predicted values, f64[n] each.
 Both = tuple[np.ndarray, np.ndarray]
@@ -21,7 +21,7 @@ def space_key(compartment: str) -> str:
 
 
 def joint_values(true: Sequence[Knee], predicted: Sequence[Knee]) -> dict[str, Both]:
-    """Joint space by compartment, volume and thickness of cartilage by plate.
+    """Joint space by compartment; volume, thickness and area of cartilage by plate.
 
     A plate that a true map lacks is NaN in both; one that a prediction lacks is 0 there.
     """

@@ -78,7 +78,8 @@ class Knee:
       bones: by name, femur and tibia.
       field: where it is compared, see `protocol.CONVENTION`.
       width_mm: of the tibial plateau, see `landmarks.find_landmarks`.
-      plates: cartilage by plate, within the field; empty of a map without cartilage.
+      plates: cartilage by plate, as far as the canonical box reaches (the patella lies partly
+        outside of the field); empty of a map without cartilage.
       space_mm: joint space by compartment.
       labels: u8 on the 1 mm grid, for pictures.
     """
@@ -115,7 +116,7 @@ def knee_of(labels: Volume, side: str) -> Knee:
         {name: Bone(surfaces[name], as_bytes(smooth[name]), known) for name in BONES},
         field,
         width,
-        _plates(filled, surfaces, field),
+        _plates(filled, surfaces, known),
         joint_space(surfaces["femur"], surfaces["tibia"], width),
         resample(labels, canonical_affine(GRID), GRID, order=0)[0],
     )
@@ -148,14 +149,14 @@ def _occupied(labels: Volume, names: Sequence[str]) -> dict[str, Volume]:
 
 
 def _plates(
-    filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], field: Box
+    filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], known: Box
 ) -> dict[str, Plate]:
     if not any(name.endswith("cartilage") for name in filled):
         return {}
     grid = filled["femur"]
     nothing = Volume(np.zeros(grid.shape, np.float32), grid.affine)
     cartilages = {name: filled.get(name, nothing) for name in _STRUCTURES if "cartilage" in name}
-    return cartilage_plates(cartilages, surfaces, Volume(field.mask(grid), grid.affine))
+    return cartilage_plates(cartilages, surfaces, Volume(known.mask(grid), grid.affine))
 
 
 def as_bytes(occupancy: Volume) -> Volume:

@@ -35,8 +35,9 @@ CONVENTION = {
     "improvement": "model against control, pair by pair: positive where the model is better",
     "joint_space": "mm, least distance from the weight-bearing part of the tibial plateau (0.15 to "
     "0.35 of its width from the middle) to the femur",
-    "cartilage": "volume in ml in the field; thickness in mm along the bone's normal, mean over "
-    "the area with cartilage",
+    "cartilage": "volume in ml within 64 mm of the joint's centre along each axis, as far as the "
+    "map reaches; thickness in mm along the bone's normal, mean over the area of bone with "
+    "cartilage, and that area in cm2",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
     "ties count against the prediction",
     "verdict": evidence.CONVENTION,
