@@ -111,6 +111,17 @@ def test_the_plateau_of_every_knee_spans_the_same_width(bred):
     np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
 
 
+@pytest.mark.parametrize("name", sorted(family.MARGIN_MM))
+def test_cartilage_ends_at_its_margin_and_is_unchanged_where_it_is_thick(name):
+    begun, whole = family.MARGIN_MM[name]
+    thickness = np.linspace(0.0, 4.0, 401)
+    found = family._with_margin(thickness, name)
+    assert (found[thickness <= begun] == 0).all()
+    thick = thickness >= whole
+    np.testing.assert_allclose(found[thick], thickness[thick])
+    assert (np.diff(found) >= 0).all() and (found <= thickness).all()
+
+
 def test_the_usual_knee_has_no_random_part(bred):
     found = usual_distances(bred)
     assert found.shape == (len(NAMES), 32, 32, 32) and np.abs(found).max() <= surfaces.LIMIT_MM

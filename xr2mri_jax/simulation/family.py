@@ -49,8 +49,11 @@ FIELDS = ((9, 0.35), (17, 0.25))
 MIXTURE = 0.15
 # About these points, (d, h, w) in mm, measured sizes and poses scale and turn the bones.
 FEMUR_PIVOT, PATELLA_PIVOT = np.array([5.0, -20.0, 0.0]), np.array([-58.0, -38.0, -3.0])
-# Cartilage as the distance of two surfaces is thicker than as a layer's volume over its area.
-THINNER = 0.95
+# By cartilage: a factor of its thickness, and where its margin begins and is whole, in mm of
+# thickness. Knees whose plates end at different places have thin, wide margins when mixed; with
+# these, drawn plates have the covered area and the mean thickness of measured ones.
+THICKNESS = {"femoral_outer": 0.97, "tibial_outer": 0.98, "patellar_outer": 0.97}
+MARGIN_MM = {"femoral_outer": (0.4, 1.3), "tibial_outer": (0.1, 0.7), "patellar_outer": (0.6, 1.6)}
 # A patella is thicker than the mean of patellas whose ridges lie at different places.
 DEEPER = np.array([1.06, 1.0, 1.0])
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
@@ -185,7 +188,7 @@ def mixed(
         "tibia": (np.ones(3), np.zeros(3)),
         "patella": (sizes[1] * DEEPER, PATELLA_PIVOT),
     }
-    factor = surfaces.resized(thickening(THINNER * drawn["cartilage"])[None], (SIZE,) * 3)[0]
+    factor = surfaces.resized(thickening(drawn["cartilage"])[None], (SIZE,) * 3)[0]
     found: dict[str, np.ndarray] = {}
     for bone, names in GROUPS.items():
         field = random + surfaces.resized(displacement(bone, drawn[bone]), (SIZE,) * 3, order=3)
@@ -193,7 +196,7 @@ def mixed(
             source = np.tensordot(weights, atlas.distances[name], axes=1).astype(np.float32)
             if name.endswith("outer"):
                 bare = np.tensordot(weights, atlas.distances[bone], axes=1).astype(np.float32)
-                source = bare + factor * (source - bare)
+                source = bare - _with_margin(THICKNESS[name] * factor * (bare - source), name)
             box = _bounds(source, 14.0)
             inside = (slice(None), *box)
             scale, pivot = (a.astype(np.float32)[:, None, None, None] for a in scales[bone])
@@ -206,6 +209,13 @@ def mixed(
             result[box] = values * float(np.cbrt(np.prod(scale)))
             found[name] = result
     return found
+
+
+def _with_margin(thickness: np.ndarray, name: str) -> np.ndarray:
+    """Thickness in mm of a cartilage that ends at its margin: unchanged where it is thick."""
+    begun, whole = MARGIN_MM[name]
+    share = np.clip((thickness - begun) / (whole - begun), 0.0, 1.0)
+    return thickness * share**2 * (3.0 - 2.0 * share)
 
 
 def _bounds(distance: np.ndarray, margin_mm: float) -> tuple[slice, ...]:

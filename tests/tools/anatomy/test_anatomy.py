@@ -88,7 +88,8 @@ def test_lengths_are_compared_at_one_width_and_joint_spaces_of_unworn_knees():
         base = dict.fromkeys(QUANTITIES, 0.0)
         return [
             base | {WIDTH: PLATEAU_MM * size, "patella_width": length * size * (1 + 0.01 * i),
-                    "patella_tilt": 5.0 + i, "joint_space_medial": space * size}
+                    "patella_tilt": 5.0 + i, "joint_space_medial": space * size,
+                    "cartilage_area_patellar": 9.0 * size**2 + i}
             for i, (size, space) in enumerate(zip((1.0, 1.1, 0.9), spaces, strict=True))
         ]  # fmt: skip
 
@@ -104,8 +105,13 @@ def test_lengths_are_compared_at_one_width_and_joint_spaces_of_unworn_knees():
     assert space["measured"]["mean"] == pytest.approx(3.5)
     assert space["family"]["mean"] == pytest.approx(3.5)
     assert space["ratio"] == pytest.approx(0.8)
+    area = rows["cartilage_area_patellar"]
+    assert area["measured"]["mean"] == pytest.approx((9 + 9 + 1 / 1.1**2 + 9 + 2 / 0.9**2) / 3)
+    assert area["unit"] == "cm2" and area["agrees"]
     report = {"measured": 3, "drawn": 3, "quantities": rows, "agree": 3}
-    assert "| patella: width | 40.4 ± 0.4 mm | 40.6 ± 0.4 mm |" in anatomy.table(report)
+    table = anatomy.table(report)
+    assert "| patella: width | 40.4 ± 0.4 mm | 40.6 ± 0.4 mm |" in table
+    assert "| cartilage: area on the patella | 10.1 ± 1.3 cm² |" in table
 
 
 def test_every_quantity_has_a_unit_and_the_suite_needs_a_folder():

@@ -1,5 +1,6 @@
-"""The quantities of the anatomy table: names of `measures.measure_knee` and what they mean."""
+"""The quantities of the anatomy table: names and what they mean; see `measures.measure_knee`."""
 
+_AREA = "cartilage_area_"
 QUANTITIES = {
     "femur_epicondylar_width": "femur: epicondylar width",
     "femur_medial_condyle_depth": "femur: depth of the medial condyle",
@@ -67,9 +68,24 @@ QUANTITIES = {
     "cartilage_patella_lateral": "cartilage: patella, lateral",
     "cartilage_patella_central": "cartilage: patella, central",
     "cartilage_patella_medial": "cartilage: patella, medial",
+    "cartilage_area_femoral_medial": "cartilage: area on the medial femur",
+    "cartilage_area_femoral_lateral": "cartilage: area on the lateral femur",
+    "cartilage_area_tibial_medial": "cartilage: area on the medial tibia",
+    "cartilage_area_tibial_lateral": "cartilage: area on the lateral tibia",
+    "cartilage_area_patellar": "cartilage: area on the patella",
 }
 # The patella's own turns and the plateau's slopes are angles, too.
 _ANGLES = ("angle", "slope", "tilt", "flexion", "axial", "frontal", "spin")
+
+
+def area_name(plate: str) -> str:
+    """The quantity that is the area of a plate of `metrics.joint.PLATES`."""
+    return f"{_AREA}{plate}"
+
+
+def is_area(name: str) -> bool:
+    """Whether a quantity is in square centimetres."""
+    return name.startswith(_AREA)
 
 
 def is_angle(name: str) -> bool:

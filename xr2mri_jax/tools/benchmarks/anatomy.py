@@ -10,18 +10,22 @@ from tqdm import tqdm
 
 from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of
+from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of, knee_of
 from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
 from xr2mri_jax.evaluation.real_pairs.table import Pair, read_pairs
-from xr2mri_jax.geometry import PLATEAU_MM
+from xr2mri_jax.geometry import PLATEAU_MM, Volume, canonical_affine
+from xr2mri_jax.metrics.occupancy import GRID
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
+from xr2mri_jax.phantom.surfaces import labels as labels_inside
+from xr2mri_jax.phantom.surfaces import resized
 from xr2mri_jax.simulation import atlas
-from xr2mri_jax.simulation.family import draw_knee
+from xr2mri_jax.simulation.family import Knee, draw_knee, scanned
+from xr2mri_jax.simulation.framing import Jitter
 from xr2mri_jax.simulation.knee_labels import read_knee
 from xr2mri_jax.tools.anatomy.drawn import drawn_surfaces, reference_bones
 from xr2mri_jax.tools.anatomy.measures import WIDTH, measure_knee
 from xr2mri_jax.tools.anatomy.population import measure_population
-from xr2mri_jax.tools.anatomy.quantities import QUANTITIES, is_angle
+from xr2mri_jax.tools.anatomy.quantities import QUANTITIES, area_name, is_angle, is_area
 from xr2mri_jax.tools.anatomy.surfaces import Surface, find_surfaces
 
 PAIRS, MAPS = "knee_real_pairs/pairs.csv", "knee_labels"
@@ -52,13 +56,17 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     sources = [*pairs, of_atlas]
     surfaces = in_threads(found_surfaces, sources, "label maps", "map")
     references = reference_bones(bred)
-    measured = [measure_knee(one, references) for one in surfaces]
+    areas = in_threads(_areas_of_map, sources, "cartilage", "map")
+    measured = [
+        measure_knee(one, references) | own for one, own in zip(surfaces, areas, strict=True)
+    ]
     spaces = np.array(in_threads(_space, sources, "joint spaces", "map"))
     grades = [pair.kl for pair in sources]
     family, drawn_grades = [], []
     for index in tqdm(range(knees), desc="drawn knees", unit="knee", mininterval=1):
         knee = draw_knee(bred, np.random.default_rng([SEED, index]))
-        family.append(measure_knee(drawn_surfaces(knee), references))
+        own = areas_of(_labels_of(knee), "right")
+        family.append(measure_knee(drawn_surfaces(knee), references) | own)
         drawn_grades.append(knee.grade)
     compared = compare(measured, grades, family, drawn_grades)
     return {
@@ -87,7 +95,7 @@ def compare(
         (mean, sd), (other, spread) = ((np.nanmean(x), np.nanstd(x, ddof=1)) for x in (true, drawn))
         off, ratio = (other - mean) / sd, spread / sd
         rows[name] = {
-            "unit": "degrees" if is_angle(name) else "mm",
+            "unit": "degrees" if is_angle(name) else "cm2" if is_area(name) else "mm",
             "measured": {"mean": float(mean), "sd": float(sd)},
             "family": {"mean": float(other), "sd": float(spread)},
             "off": float(off),
@@ -98,9 +106,10 @@ def compare(
 
 
 def scaled(knee: Mapping[str, float], name: str) -> float:
-    """A quantity of a knee, NaN where it has none; lengths at a plateau of PLATEAU_MM."""
+    """A quantity of a knee, NaN where it has none; lengths, areas at a plateau of PLATEAU_MM."""
     value = knee.get(name, float("nan"))
-    return value if is_angle(name) else value * PLATEAU_MM / knee[WIDTH]
+    power = 0 if is_angle(name) else 2 if is_area(name) else 1
+    return value * (PLATEAU_MM / knee[WIDTH]) ** power
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -112,7 +121,7 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for name, row in report["quantities"].items():
         one, other = (f"{row[k]['mean']:.1f} ± {row[k]['sd']:.1f}" for k in ("measured", "family"))
-        unit = "°" if row["unit"] == "degrees" else " mm"
+        unit = {"degrees": "°", "cm2": " cm²"}.get(row["unit"], " mm")
         lines.append(
             f"| {QUANTITIES[name]} | {one}{unit} | {other}{unit} | {row['off']:+.2f} | "
             f"{row['ratio']:.2f} | {'' if row['agrees'] else 'differs'} |"
@@ -144,6 +153,21 @@ def found_surfaces(pair: Pair) -> dict[str, Surface]:
     except InputError as error:
         said = str(error).removeprefix(f"{pair.labels}: ")
         raise InputError(f"{pair.labels}: {said}") from error
+
+
+def areas_of(labels: Volume, side: str) -> dict[str, float]:
+    """Bone covered by each cartilage plate, cm2 by name of the table; arguments as of `knee_of`."""
+    return {area_name(plate): one.area_cm2 for plate, one in knee_of(labels, side).plates.items()}
+
+
+def _areas_of_map(pair: Pair) -> dict[str, float]:
+    return areas_of(read_knee(pair.labels, pair.side).volume, pair.side)
+
+
+def _labels_of(knee: Knee) -> Volume:
+    """The label map of a drawn knee in the pose of its scan."""
+    found = resized(scanned(knee, Jitter((0.0, 0.0, 0.0), 0.0, 1.0)), GRID)
+    return Volume(labels_inside(found), canonical_affine(GRID))
 
 
 def _space(pair: Pair) -> tuple[float, float]:
