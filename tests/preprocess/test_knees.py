@@ -9,7 +9,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph, mirror_radiograph
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
-from xr2mri_jax.preprocess import knees
+from xr2mri_jax.preprocess import knees, scale
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.knee_finder.find import Sighting, see
@@ -92,7 +92,7 @@ def test_the_side_of_a_name_is_a_hint_behind_flag_and_header(crop):
 
 def test_an_unknown_spacing_is_estimated_and_said(crop):
     knee = one_knee(crop, Asked("left"))
-    assert knee.scale.source == "the joint line"
+    assert knee.scale.source == "the joint line and the crop's width"
     row_mm, column_mm = knee.radiograph.spacing
     assert row_mm == column_mm and 0.30 < column_mm < 0.42  # 97 mm over 256 pixels
     assert "estimated from the joint line" in knee.scale.said()
@@ -101,6 +101,27 @@ def test_an_unknown_spacing_is_estimated_and_said(crop):
     flat = Radiograph(crop.array[::2], (2.0, 1.0))
     stated = one_knee(flat, Asked("left", 0.37))
     assert stated.radiograph.spacing == (0.37, 0.37) and stated.scale.said() == ""
+
+
+@pytest.mark.parametrize(("share", "below", "above"), [(0.66, 0.42, 0.45), (0.79, 0.41, 0.43),
+                                                        (0.95, 0.38, 0.41)])  # fmt: skip
+def test_the_scale_of_a_crop_lies_between_that_of_its_joint_line_and_of_usual_crops(
+    share, below, above
+):
+    """Crops of one knee have 0.36 to 0.45 mm a pixel of 224, whatever share the knee spans."""
+    image = np.zeros((224, 224), np.float32)
+    ends = 111.5 - share * 112, 111.5 + share * 112
+    place = KneePlace("left", (122.0, 111.5), ((122.0, ends[0]), (122.0, ends[1])))
+    by_line = scale.LINE_MM / (share * 224)
+    found = scale.estimated(Radiograph(image), place)
+    assert below < found.spacing[1] < above and found.deviation == scale.CROP_ERROR
+    assert abs(found.spacing[1] - 0.42) <= abs(by_line - 0.42) + 1e-3
+    # A film shows more than the knee: its joint line is all that is known.
+    film = Radiograph(np.pad(image, ((0, 0), (0, 200))))
+    assert scale.estimated(film, place).spacing == pytest.approx((by_line, by_line))
+    assert scale.line_mm(film, place, found) == scale.LINE_MM
+    stated = scale.stated(0.5, scale.GIVEN)
+    assert scale.line_mm(film, place, stated) == pytest.approx(0.5 * share * 224)
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.5])

@@ -16,6 +16,7 @@ from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
+from xr2mri_jax.preprocess.framing import line_columns
 from xr2mri_jax.preprocess.joint_space import JointSpace, measure_joint_space
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
@@ -61,7 +62,7 @@ def predict_found(
         space = None
     elif space is None:
         space = measure_joint_space(knee.radiograph, knee.place)
-    line = None if knee.scale is None else line_mm(knee.radiograph, knee.place, knee.scale)
+    line = None if knee.scale is None else _line_mm(knee, predictor)
     measured = None if space is None else space.record(line)
     wanted = None if space is None or line is None else space.millimetres(line)
     predicted = predictor.predict(seen, scale, wanted)
@@ -73,6 +74,14 @@ def predict_found(
         ],
     }
     return dataclasses.replace(predicted, record=predicted.record | about)
+
+
+def _line_mm(knee: FoundKnee, predictor: Predictor) -> float:
+    """Length of the joint line in mm of the predicted volume; the knee has a scale."""
+    assert knee.scale is not None
+    if predictor.boxed:
+        return line_mm(knee.radiograph, knee.place, knee.scale)
+    return line_columns(knee.place, knee.radiograph) * knee.scale.spacing[1]
 
 
 def predict_file(
