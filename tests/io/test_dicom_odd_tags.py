@@ -216,9 +216,7 @@ def test_two_sides_in_one_header_are_refused(tmp_path, image, part):
 
 @pytest.mark.parametrize(("shape", "doubts"), [("INVERSE", 0), ("IDENTITY", 1)])
 def test_monochrome1_of_a_presentation_shape(tmp_path, shape, doubts):
-    path = made(
-        tmp_path / "x", PhotometricInterpretation="MONOCHROME1", PresentationLUTShape=shape
-    )
+    path = made(tmp_path / "x", PhotometricInterpretation="MONOCHROME1", PresentationLUTShape=shape)
     found = io.read_radiograph(path)
     np.testing.assert_array_equal(found.array, 4095 - PIXELS.astype(np.float32))
     assert len(found.doubts) == doubts
