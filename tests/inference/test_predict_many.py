@@ -11,8 +11,9 @@ from PIL import Image
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
+from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import list_table
-from xr2mri_jax.inference.many_options import COLUMNS, RUN, TABLE, ManyOptions
+from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import RowFile
 

@@ -10,8 +10,9 @@ from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 from xr2mri_jax.inference import many_page
+from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import Listed
-from xr2mri_jax.inference.many_options import COLUMNS, RUN, TABLE, ManyOptions, Rows
+from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.io.tables import read_table

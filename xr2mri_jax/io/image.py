@@ -21,6 +21,8 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, image_samples
 from xr2mri_jax.io.image_pages import main_page
 
+# The entry of the PNG pictures that this package draws of its results: they are no radiographs.
+DRAWN = {"Software": "xr2mri_jax"}
 _GREY_TOLERANCE = 4  # of 255: JPEG stores grey as RGB with small rounding errors
 _INK_TOLERANCE = 24  # grey in inks goes through a colour conversion
 _BITS_PER_SAMPLE = 258
@@ -64,8 +66,8 @@ def read_image(
       The radiograph, f32[h, w] in the file's own values (0..255 or 0..65535).
 
     Raises:
-      InputError: the file is broken, coloured, holds several pictures, has no finite pixel or
-        more than formats.MAX_PIXELS.
+      InputError: the file is broken, coloured, drawn by this package, holds several pictures, has
+        no finite pixel or more than formats.MAX_PIXELS.
     """
     path = Path(path)
     doubts: list[str] = []
@@ -110,6 +112,8 @@ def grey(colours: np.ndarray, what: str = "image", tolerance: int = _GREY_TOLERA
 
 
 def _check(image: Image.Image, path: Path) -> None:
+    if DRAWN.items() <= image.info.items():
+        raise InputError(f"{path}: is a picture that {DRAWN['Software']} drew of its results")
     if image.width * image.height > formats.MAX_PIXELS:
         raise InputError(
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
