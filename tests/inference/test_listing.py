@@ -137,3 +137,15 @@ def test_a_folder_of_outputs_alone_is_not_called_empty(tmp_path):
     touch(tmp_path / "a.png")
     with pytest.raises(InputError, match="found only files in the places of the outputs"):
         list_files(tmp_path, lambda path: True)
+
+
+@pytest.mark.parametrize("other", ["./a.png", "sub/../a.png", "{folder}/a.png"])
+def test_a_radiograph_that_is_named_in_two_ways_is_there_twice(tmp_path, other):
+    touch(tmp_path / "a.png", tmp_path / "sub" / "b.png")
+    table = tmp_path / "t.csv"
+    other = other.format(folder=tmp_path)
+    table.write_text(f"file,side\na.png,\n{other},right\n")
+    with pytest.raises(InputError, match="twice, expected each radiograph once"):
+        list_table(table)
+    table.write_text(f"file,side\na.png,left\n{other},right\n")
+    assert [one.side for one in list_table(table)] == ["left", "right"]

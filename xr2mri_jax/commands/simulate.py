@@ -67,6 +67,9 @@ def _simulate_folder() -> None:
 
     output = Path(OUTPUT.value or "")
     report = simulate_folder(LABELS.value, output, SIDE.value, KNEES.value, TABLE.value, SEED.value)
+    for name, doubts in report.doubts.items():
+        for doubt in doubts:
+            print(printable(f"note: {name}: {doubt}"))
     for name, reason in report.broken.items():
         print(printable(f"unusable: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""

@@ -1,6 +1,7 @@
 """The radiographs that a command is asked for: a file, a folder of them or a table of them."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,7 @@ def list_table(path: Path) -> list[Listed]:
         raise InputError(f"{path}: found no rows, expected radiographs in the column file")
     sides: dict[str, list[str | None]] = {}
     for row in rows:
-        known = sides.setdefault(row.name, [])
+        known = sides.setdefault(os.path.abspath(row.path), [])
         if known and (row.side in known or None in (row.side, *known)):
             raise InputError(
                 f"{path}: found {row.name} twice, expected each radiograph once, or once for each "
