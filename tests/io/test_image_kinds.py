@@ -110,6 +110,27 @@ def test_tiff_of_16_bit_colour_keeps_its_depth(tmp_path, options):
     np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.tif").array, DEEP)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "packed", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}]
+)
+@pytest.mark.parametrize("extra", ["unspecified", "assocalpha", "unassalpha"])
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+def test_tiff_of_16_bit_grey_with_a_second_channel(tmp_path, order, packed, extra, orientation):
+    array = colours(channels=2)
+    array[:10, :, -1] = 0
+    turned = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(
+        tmp_path / "x", array, photometric="minisblack", extrasamples=[extra], byteorder=order,
+        extratags=turned, **packed,
+    )  # fmt: skip
+    found = io.read_radiograph(tmp_path / "x").array
+    # What is multiplied with its alpha already, or no alpha, stays as it is.
+    expected = np.where(array[..., 1] > 0, DEEP, 0) if extra == "unassalpha" else DEEP
+    upright = {1: expected, 2: expected[:, ::-1], 6: np.rot90(expected, -1)}[orientation]
+    np.testing.assert_array_equal(found, upright)
+
+
 UPRIGHT = {
     1: GREY,
     2: GREY[:, ::-1],
