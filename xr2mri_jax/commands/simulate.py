@@ -12,7 +12,7 @@ from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string(
-    "labels", "", "label map (NIfTI, NRRD or MetaImage), or a folder of label maps"
+    "labels", "", "label map (NIfTI, NRRD, MetaImage or MGH), or a folder of label maps"
 )
 SIDE = flags.DEFINE_enum(
     "side", None, ["left", "right"], "side of the knee, if the labels do not determine it"
