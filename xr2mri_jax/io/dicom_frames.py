@@ -9,7 +9,7 @@ import pydicom
 from pydicom import uid
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom_pixels, formats
+from xr2mri_jax.io import dicom_facts, dicom_pixels, formats
 from xr2mri_jax.io.dicom_display import PHOTOMETRIC, rescale
 from xr2mri_jax.io.dicom_file import read_any, read_header
 from xr2mri_jax.io.dicom_tags import (
@@ -20,6 +20,7 @@ from xr2mri_jax.io.dicom_tags import (
     numbers,
     shown,
     shown_term,
+    term,
     whole,
 )
 
@@ -48,6 +49,7 @@ class Frame:
       spacing: f64[2], mm between rows, between columns.
       rescale: slope and intercept.
       localizer: whether ImageType says so.
+      side: "left" or "right" where the header says it, by laterality.
       marks: what tells images at one position apart, by tag; None where a tag is absent.
     """
 
@@ -61,6 +63,7 @@ class Frame:
     spacing: np.ndarray
     rescale: tuple[float, float]
     localizer: bool
+    side: str | None
     marks: dict[str, float | str | None]
 
     @property
@@ -198,8 +201,15 @@ def _frame(
         spacing,
         rescale(among("PixelValueTransformationSequence", "RescaleSlope")),
         "LOCALIZER" in words,
+        _side(among("FrameAnatomySequence", "FrameLaterality"), header),
         marks,
     )
+
+
+def _side(anatomy: pydicom.Dataset, header: pydicom.Dataset) -> str | None:
+    """FrameLaterality, where there are functional groups, else as of a radiograph."""
+    own = {"L": "left", "R": "right"}.get(term(anatomy, "FrameLaterality", ("L", "R")) or "")
+    return own or dicom_facts.side(header, [])
 
 
 def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:

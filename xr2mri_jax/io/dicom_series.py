@@ -51,8 +51,8 @@ def read_series(
 
     Raises:
       InputError: nothing in the folder, broken files among the slices, several largest series,
-        wrong modality, a single slice, slices that differ in size, spacing, orientation or dtype,
-        different images at one position, or a gap.
+        wrong modality, a single slice, slices that differ in size, spacing, orientation, dtype or
+        laterality, different images at one position, or a gap.
     """
     place = Path(place)
     if place.name.upper() == "DICOMDIR" and place.is_file():
@@ -71,7 +71,8 @@ def read_series(
     if len(frames) < 2:
         raise InputError(f"{place}: a single position, expected a series of several slices")
     first, step = dicom_stack.regular_step(frames, place, doubts)
-    volume = geometry.Volume(_voxels(frames), _affine(frames, first, step), tuple(doubts))
+    affine, side = _affine(frames, first, step), dicom_stack.one_side(frames, place)
+    volume = geometry.Volume(_voxels(frames), affine, tuple(doubts), side)
     return formats.require_plausible(volume, place)
 
 
