@@ -21,6 +21,7 @@ from xr2mri_jax.io.dicom_tags import (
     shown,
     shown_term,
     term,
+    unneeded_numbers,
     whole,
 )
 
@@ -49,6 +50,7 @@ class Frame:
       spacing: f64[2], mm between rows, between columns.
       rescale: slope and intercept.
       localizer: whether ImageType says so.
+      padding: PixelPaddingValue as the pixels have it; None where it is absent or broken.
       side: "left" or "right" where the header says it, by laterality.
       marks: what tells images at one position apart, by tag; None where a tag is absent.
     """
@@ -63,6 +65,7 @@ class Frame:
     spacing: np.ndarray
     rescale: tuple[float, float]
     localizer: bool
+    padding: int | None
     side: str | None
     marks: dict[str, float | str | None]
 
@@ -201,9 +204,20 @@ def _frame(
         spacing,
         rescale(among("PixelValueTransformationSequence", "RescaleSlope")),
         "LOCALIZER" in words,
+        _padding(header, layout),
         _side(among("FrameAnatomySequence", "FrameLaterality"), header),
         marks,
     )
+
+
+def _padding(header: pydicom.Dataset, layout: dict[str, int]) -> int | None:
+    """Files give it signed or unsigned, whatever the pixels are."""
+    found = unneeded_numbers(header, "PixelPaddingValue", [])
+    if not found:
+        return None
+    levels = 2 ** layout["BitsAllocated"]
+    value = int(found[0]) % levels
+    return value - levels if layout["PixelRepresentation"] and value >= levels // 2 else value
 
 
 def _side(anatomy: pydicom.Dataset, header: pydicom.Dataset) -> str | None:
