@@ -87,10 +87,10 @@ def test_another_echo_is_chosen_and_must_be_there(collection, tmp_path):
     assert np.abs(found["a"]["mri"].astype(int) - alone["a"]["mri"]).max() > 5000
 
 
-@pytest.mark.parametrize("tag", ["Laterality", "ImageLaterality"])
+@pytest.mark.parametrize("tag", ["Laterality", "ImageLaterality", "SeriesDescription"])
 def test_an_mri_of_the_other_knee_by_its_header_is_rejected(collection, tmp_path, tag):
     source = tmp_path / "collection"
-    for name, side in (("told", "R"), ("other", "L")):
+    for name, side in (("told", "RIGHT"), ("other", "LEFT")):
         (source / name).mkdir(parents=True)
         for path in (collection / "plain").iterdir():
             change(path, source / name / path.name, **{tag: side})

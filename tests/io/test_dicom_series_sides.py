@@ -25,6 +25,12 @@ def series(folder, *tags):
         ([{"ImageLaterality": "B"}], None),
         ([{"ImageLaterality": "U", "Laterality": "L"}], "left"),
         ([{"Laterality": ""}, {"Laterality": "L"}], "left"),
+        ([{"SeriesDescription": "SAG_3D_DESS_LEFT"}], "left"),
+        ([{"SeriesDescription": "Rt knee pd fs"}], "right"),
+        ([{"SeriesDescription": "knee right", "Laterality": ""}], "right"),
+        ([{"SeriesDescription": "SAG T2 R"}], None),
+        ([{"SeriesDescription": "LEFT AND RIGHT"}], None),
+        ([{"SeriesDescription": "SAG_3D_DESS_LEFT", "Laterality": "R"}], "right"),
     ],
 )
 def test_a_series_has_the_side_of_its_slices(tmp_path, tags, side):

@@ -154,7 +154,7 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
             "expected the same side"
         )
     stated = _SIDES.get(codes[0]) if codes else None
-    described = _described_side(dataset)
+    described = described_side(dataset)
     if stated is not None and described not in (None, stated):
         doubts.append(
             f"{named('SeriesDescription')} says {described}, but {named(next(iter(found)))} is "
@@ -163,10 +163,11 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
     return stated
 
 
-def _described_side(dataset: pydicom.Dataset) -> str | None:
-    """The one side that the words of SeriesDescription name."""
+def described_side(dataset: pydicom.Dataset, shortest: int = 1) -> str | None:
+    """The one side that words of SeriesDescription name: left, LT, R; of `shortest` letters."""
     text = str(get(dataset, "SeriesDescription") or "").upper()
-    sides = {_SIDE_WORDS[word] for word in re.findall(r"[^\W\d_]+", text) if word in _SIDE_WORDS}
+    words = [word for word in _SIDE_WORDS if len(word) >= shortest]
+    sides = {_SIDE_WORDS[word] for word in re.findall(r"[^\W\d_]+", text) if word in words}
     return sides.pop() if len(sides) == 1 else None
 
 

@@ -51,7 +51,7 @@ class Frame:
       rescale: slope and intercept.
       localizer: whether ImageType says so.
       padding: PixelPaddingValue as the pixels have it; None where it is absent or broken.
-      side: "left" or "right" where the header says it, by laterality.
+      side: "left" or "right" where the header says it.
       marks: what tells images at one position apart, by tag; None where a tag is absent.
     """
 
@@ -221,9 +221,12 @@ def _padding(header: pydicom.Dataset, layout: dict[str, int]) -> int | None:
 
 
 def _side(anatomy: pydicom.Dataset, header: pydicom.Dataset) -> str | None:
-    """FrameLaterality, where there are functional groups, else as of a radiograph."""
+    """FrameLaterality, where there are functional groups, the header's, or that in a description.
+
+    Many series tell their side in SeriesDescription alone, the OAI's too.
+    """
     own = {"L": "left", "R": "right"}.get(term(anatomy, "FrameLaterality", ("L", "R")) or "")
-    return own or dicom_facts.side(header, [])
+    return own or dicom_facts.side(header, []) or dicom_facts.described_side(header, 2)
 
 
 def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:

@@ -249,7 +249,7 @@ def one_side(frames: list[Frame], folder: Path) -> str | None:
     known = {frame.side: frame.label for frame in frames if frame.side is not None}
     if len(known) > 1:
         said = " and ".join(f"{label} of a {side} one" for side, label in sorted(known.items()))
-        raise InputError(f"{folder}: {said} by the laterality in their headers, expected one knee")
+        raise InputError(f"{folder}: {said} by their headers, expected one knee")
     return next(iter(known), None)
 
 
