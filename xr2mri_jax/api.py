@@ -191,7 +191,7 @@ def simulate(
     """Simulates a radiograph and an MRI from a label map of a knee.
 
     Args:
-      labels: a file (NIfTI, NRRD, MetaImage), or a `Volume` of integers.
+      labels: a file (NIfTI, NRRD, MetaImage, MGH), or a `Volume` of integers.
       side: "left" or "right"; None: derived from the labels.
       table: meaning of the label codes: the name of a table, a CSV file with the columns code,name,
         or "auto".

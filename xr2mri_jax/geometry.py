@@ -42,6 +42,7 @@ class Volume:
       affine: f64[4, 4], voxel index -> RAS+ mm, invertible, last row 0 0 0 1; read-only copy.
       doubts: what was decided while the file was read, a clause each: slices that were there twice,
         another series in the folder, voxels that are no numbers.
+      side: "left" or "right" where the file says which knee it shows.
 
     Raises:
       InputError: the array has not three axes or is empty, or the affine is not such a matrix.
@@ -50,6 +51,7 @@ class Volume:
     array: np.ndarray
     affine: np.ndarray
     doubts: tuple[str, ...] = ()
+    side: str | None = None
 
     def __post_init__(self) -> None:
         array = np.asarray(self.array)

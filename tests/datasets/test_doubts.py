@@ -1,6 +1,7 @@
 """What was decided while reading is said, in the report and on the screen; echoes are chosen."""
 
 import csv
+import shutil
 
 import numpy as np
 import pydicom
@@ -84,3 +85,21 @@ def test_another_echo_is_chosen_and_must_be_there(collection, tmp_path):
     _, alone, _ = prepared(collection, tmp_path / "first")
     np.testing.assert_array_equal(found["a"]["mri"], alone["b"]["mri"])
     assert np.abs(found["a"]["mri"].astype(int) - alone["a"]["mri"]).max() > 5000
+
+
+@pytest.mark.parametrize("tag", ["Laterality", "ImageLaterality", "SeriesDescription"])
+def test_an_mri_of_the_other_knee_by_its_header_is_rejected(collection, tmp_path, tag):
+    source = tmp_path / "collection"
+    for name, side in (("told", "RIGHT"), ("other", "LEFT")):
+        (source / name).mkdir(parents=True)
+        for path in (collection / "plain").iterdir():
+            change(path, source / name / path.name, **{tag: side})
+    shutil.copyfile(collection / "film", source / "film")
+    (source / "pairs.csv").write_text(
+        "subject,side,xray,mri,view\na,right,film,told,bilateral\nb,right,film,other,bilateral\n"
+    )
+    rows, found, _ = prepared(source, tmp_path)
+    assert (rows["a"]["status"], rows["b"]["reason"]) == ("paired", "mri_broken")
+    said = "other: its header says left, expected right as in the collection's table"
+    assert rows["b"]["detail"].endswith(said)
+    assert set(found) == {"a"}

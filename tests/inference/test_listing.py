@@ -1,10 +1,12 @@
 """Tests of listing radiographs: folders with links, tables as programs write them."""
 
+import json
 import os
 
 import pytest
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.listing import list_files, list_table
 from xr2mri_jax.inference.many_options import ManyOptions
@@ -48,6 +50,38 @@ def test_outputs_behind_a_link_are_no_inputs(tmp_path):
     assert [one.name for one in list_files(options.xray, output.holds)] == ["a.png", "b.png"]
     with pytest.raises(InputError, match=r"--labels: found .*the folder of the volumes"):
         ManyOptions(tmp_path / "in", tmp_path / "out", labels=tmp_path / "in" / "results")
+
+
+def earlier(folder, **others):
+    run = {"version": "1", "model": "m", "step": 3, "labels": None, "meshes": None, "page": None}
+    folder.mkdir(parents=True)
+    (folder / RUN).write_text(json.dumps(run | {name: str(path) for name, path in others.items()}))
+
+
+@pytest.mark.parametrize("output", ["in/pred", "in/2026/results", "in/pred_left"])
+def test_folders_of_earlier_predictions_are_left_out_with_a_warning(tmp_path, caplog, output):
+    root, pred = tmp_path / "in", tmp_path / output
+    earlier(pred, labels=root / "lab", meshes=tmp_path / "meshes", page=root / "page")
+    touch(root / "a.png", root / "visit" / "b.png", pred / "a_left.png", pred / "a_left.nii.gz")
+    touch(
+        root / "lab" / "a_left.nii.gz", root / "page" / "cases" / "c.js", tmp_path / "meshes" / "x"
+    )
+    os.symlink(tmp_path / "meshes", root / "linked")
+    with caplog.at_level("WARNING"):
+        assert names_in(root) == ["a.png", "visit/b.png"]
+    assert "6 files of earlier predictions left out" in caplog.text
+    assert f"({', '.join(sorted(['lab', 'meshes', 'page', pred.name]))})" in caplog.text
+    with pytest.raises(InputError, match="only files in the places of the outputs"):
+        list_files(pred, lambda path: False)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"version": "1", "model": "m"}'])
+def test_other_files_of_that_name_are_no_record(tmp_path, caplog, content):
+    touch(tmp_path / "a.png")
+    (tmp_path / RUN).write_text(content)
+    with caplog.at_level("WARNING"):
+        assert names_in(tmp_path) == ["a.png", RUN]
+    assert not caplog.text
 
 
 def test_a_folder_that_cannot_be_read_is_told(tmp_path, monkeypatch, caplog):
@@ -103,3 +137,15 @@ def test_a_folder_of_outputs_alone_is_not_called_empty(tmp_path):
     touch(tmp_path / "a.png")
     with pytest.raises(InputError, match="found only files in the places of the outputs"):
         list_files(tmp_path, lambda path: True)
+
+
+@pytest.mark.parametrize("other", ["./a.png", "sub/../a.png", "{folder}/a.png"])
+def test_a_radiograph_that_is_named_in_two_ways_is_there_twice(tmp_path, other):
+    touch(tmp_path / "a.png", tmp_path / "sub" / "b.png")
+    table = tmp_path / "t.csv"
+    other = other.format(folder=tmp_path)
+    table.write_text(f"file,side\na.png,\n{other},right\n")
+    with pytest.raises(InputError, match="twice, expected each radiograph once"):
+        list_table(table)
+    table.write_text(f"file,side\na.png,left\n{other},right\n")
+    assert [one.side for one in list_table(table)] == ["left", "right"]

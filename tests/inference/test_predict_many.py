@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 
 import nibabel
 import numpy as np
@@ -11,8 +13,9 @@ from PIL import Image
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import predict_many as many
+from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import list_table
-from xr2mri_jax.inference.many_options import COLUMNS, RUN, TABLE, ManyOptions
+from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import RowFile
 
@@ -96,6 +99,26 @@ def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypat
     (changed,) = [r for r in many.predict_many(options) if r["file"] == "single.png"]
     assert worked == ["single.png"]
     assert changed["side"] != next(r["side"] for r in whole if r["file"] == "single.png")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [" a.png", "a\n.png", "a.png ", "=a.png", "'=a.png", "a\u202e.png", os.fsdecode(b"\xe9.png")],
+)
+def test_files_of_odd_names_are_kept_too(loaded, folder, tmp_path, monkeypatch, name):
+    """And none takes the place of another whose name the table shows alike."""
+    source = tmp_path / "odd"
+    source.mkdir()
+    names = {name, name.strip()}
+    for one in names:
+        shutil.copyfile(folder / "single.png", source / one)
+        os.utime(source / one, (1e9, 1e9))
+    options = ManyOptions(source, tmp_path / "out")
+    first = many.predict_many(options)
+    assert len({row["volume"] for row in first} - {""}) == len(names)
+    monkeypatch.setattr(many, "_of_file", lambda *_: pytest.fail("predicted again"))
+    again = many.predict_many(options)
+    assert sorted(row["volume"] for row in again) == sorted(row["volume"] for row in first)
 
 
 @pytest.mark.parametrize("more", ["knee.dcm", "knee.jpg", "knee!.png"])

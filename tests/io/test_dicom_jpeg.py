@@ -5,7 +5,7 @@ import io as io_module
 import numpy as np
 import pydicom
 import pytest
-from pydicom import encaps
+from pydicom import encaps, uid
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
@@ -75,3 +75,20 @@ def test_jpeg_of_8_bits_goes_to_another_decoder(tmp_path):
     sound = read(tmp_path, dataset, frame)
     found = read(tmp_path, dataset, ODD["bytes before the scan"](frame))
     np.testing.assert_array_equal(found.array, sound.array)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12])
+def test_jpeg_extended_of_more_than_8_bits_is_refused_in_one_line(tmp_path, bits):
+    dataset, frame = frame_of("dicom jpeg")
+    dataset.file_meta.TransferSyntaxUID = uid.JPEGExtended12Bit
+    np.testing.assert_array_equal(
+        read(tmp_path, dataset, frame).array, read(tmp_path, *frame_of("dicom jpeg")).array
+    )
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits, bits - 1
+    at = frame.index(b"\xff\xc0")
+    extended = frame[:at] + b"\xff\xc1" + frame[at + 2 : at + 4] + bytes([bits]) + frame[at + 5 :]
+    with pytest.raises(
+        InputError, match=f"is JPEG Extended, of {bits} bits, .* dcmdjpeg"
+    ) as caught:
+        read(tmp_path, dataset, extended)
+    assert "\n" not in str(caught.value)

@@ -120,7 +120,16 @@ def test_an_impossible_magnification_is_passed_over(tmp_path, factor):
         ({"BodyPartExamined": "CHEST"}, "is CHEST"),
         ({"BodyPartExamined": "HIP"}, "is HIP"),
         ({"BodyPartExamined": ("CS", NAME)}, "is no known body part"),
-        ({"ImageLaterality": "R", "Laterality": "L"}, "the first is taken"),
+        ({"Laterality": "L", "SeriesDescription": "KNEE RIGHT AP"}, "says right, but Laterality"),
+        ({"ImageLaterality": "R", "SeriesDescription": "Knie_LT_pa"}, "is R: the latter is taken"),
+        ({"ImageLaterality": "R", "SeriesDescription": "r"}, None),
+        ({"ImageLaterality": "R", "SeriesDescription": "KNEE R/L"}, None),
+        ({"SeriesDescription": "LEFT KNEE"}, None),
+        ({"Modality": ("CS", "DR")}, "no known term, expected CR, DX"),
+        ({"Modality": ("CS", "XR")}, "no known term, expected CR, DX"),
+        ({"Modality": ("CS", NAME)}, "no known term, expected CR, DX"),
+        ({"PresentationLUTShape": "IDENTITY"}, None),
+        ({"PresentationLUTShape": "INVERSE"}, "is MONOCHROME2, but PresentationLUTShape"),
         ({"ImageLaterality": ("CS", NAME)}, "is no known term, expected L or R"),
     ],
 )
@@ -193,6 +202,24 @@ def test_one_that_reads_has_the_patient_in_it(tmp_path):
     """The test above would see nothing if the value were not in the file."""
     path = made(tmp_path / "x", ViewPosition=("LO", NAME))
     assert NAME.encode() in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("image", "part"), [("R", "L"), ("L", "R"), ("LEFT", "R"), ("right", "Left")]
+)
+def test_two_sides_in_one_header_are_refused(tmp_path, image, part):
+    path = made(tmp_path / "x", ImageLaterality=("CS", image), Laterality=("CS", part))
+    with pytest.raises(InputError, match=r"ImageLaterality .* is [RL] and Laterality .* is [RL], "):
+        io.read_radiograph(path)
+    assert io.read_radiograph(path, side="left").side == "left"
+
+
+@pytest.mark.parametrize(("shape", "doubts"), [("INVERSE", 0), ("IDENTITY", 1)])
+def test_monochrome1_of_a_presentation_shape(tmp_path, shape, doubts):
+    path = made(tmp_path / "x", PhotometricInterpretation="MONOCHROME1", PresentationLUTShape=shape)
+    found = io.read_radiograph(path)
+    np.testing.assert_array_equal(found.array, 4095 - PIXELS.astype(np.float32))
+    assert len(found.doubts) == doubts
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import tifffile
 from made_pictures import DEEP, GREY, SMOOTH, png_16
-from PIL import Image, ImageCms
+from matplotlib.figure import Figure
+from PIL import Image, ImageCms, PngImagePlugin
 
 from xr2mri_jax import io
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.image import DRAWN
+from xr2mri_jax.presentation import png
 
 # --- several pictures in one file
 
@@ -107,6 +110,27 @@ def test_tiff_of_16_bit_colour_keeps_its_depth(tmp_path, options):
     np.testing.assert_array_equal(io.read_radiograph(tmp_path / "x.tif").array, DEEP)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "packed", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}]
+)
+@pytest.mark.parametrize("extra", ["unspecified", "assocalpha", "unassalpha"])
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+def test_tiff_of_16_bit_grey_with_a_second_channel(tmp_path, order, packed, extra, orientation):
+    array = colours(channels=2)
+    array[:10, :, -1] = 0
+    turned = [(274, "H", 1, orientation, True)]
+    tifffile.imwrite(
+        tmp_path / "x", array, photometric="minisblack", extrasamples=[extra], byteorder=order,
+        extratags=turned, **packed,
+    )  # fmt: skip
+    found = io.read_radiograph(tmp_path / "x").array
+    # What is multiplied with its alpha already, or no alpha, stays as it is.
+    expected = np.where(array[..., 1] > 0, DEEP, 0) if extra == "unassalpha" else DEEP
+    upright = {1: expected, 2: expected[:, ::-1], 6: np.rot90(expected, -1)}[orientation]
+    np.testing.assert_array_equal(found, upright)
+
+
 UPRIGHT = {
     1: GREY,
     2: GREY[:, ::-1],
@@ -199,3 +223,27 @@ def test_a_profile_that_does_not_fit_is_passed_over(tmp_path):
     image.save(stream, "TIFF", icc_profile=profile)
     (tmp_path / "x").write_bytes(stream.getvalue())
     np.testing.assert_allclose(io.read_radiograph(tmp_path / "x").array, SMOOTH, atol=2)
+
+
+def drawn_by_figure(path, pixels):
+    figure = Figure((1, 1))
+    figure.figimage(pixels, cmap="gray")
+    figure.savefig(path, format="png", metadata=DRAWN)
+
+
+def drawn_by_pillow(path, pixels):
+    entries = PngImagePlugin.PngInfo()
+    entries.add_text("Software", DRAWN["Software"])
+    Image.fromarray(pixels).save(path, format="PNG", pnginfo=entries)
+
+
+def drawn_fast(path, pixels):
+    path.write_bytes(png.encoded(np.stack([pixels] * 3, -1), DRAWN))
+
+
+@pytest.mark.parametrize("draw", [drawn_by_figure, drawn_by_pillow, drawn_fast])
+def test_pictures_of_our_own_results_are_no_radiographs(tmp_path, draw):
+    pixels = np.arange(48 * 64, dtype=np.uint16).reshape(48, 64).astype(np.uint8)
+    draw(tmp_path / "a", pixels)
+    with pytest.raises(InputError, match="a: is a picture that xr2mri_jax drew of its results"):
+        io.read_radiograph(tmp_path / "a")

@@ -94,3 +94,33 @@ def test_real_labels(real_data):
     assert middle[8][0] > middle[6][0] + 10
     assert middle[7][1] > middle[5][1] + 10
     assert middle[5][2] > middle[6][2] + 10
+
+
+def in_hex(path, data, change=lambda digits: digits):
+    raw = saved(path, data, encoding="raw").read_bytes()
+    head, voxels = raw[: raw.index(b"\n\n") + 2], raw[raw.index(b"\n\n") + 2 :]
+    digits = "\n".join(voxels[k : k + 10].hex() for k in range(0, len(voxels), 10)) + "\n"
+    path.write_bytes(head.replace(b"encoding: raw", b"encoding: hex") + change(digits).encode())
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "<f4", ">f8"])
+def test_data_in_hexadecimal_digits(tmp_path, dtype):
+    volume = io.read_volume(in_hex(tmp_path / "x.nrrd", ARRAY.astype(dtype)))
+    np.testing.assert_array_equal(volume.array, ARRAY)
+    assert volume.array.dtype == np.dtype(dtype).newbyteorder("=")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda digits: digits[:-5], "found 46 bytes"),
+        (lambda digits: digits + "00", "found 49 bytes"),
+        (lambda digits: digits[:-2], "no hexadecimal digits"),
+        (lambda digits: "xy" + digits, "no hexadecimal digits"),
+        (lambda digits: "é" + digits, "no hexadecimal digits"),
+    ],
+)
+def test_other_digits_are_refused(tmp_path, change, said):
+    with pytest.raises(InputError, match=rf"x\.nrrd: .*{said}"):
+        io.read_volume(in_hex(tmp_path / "x.nrrd", ARRAY, change))

@@ -29,3 +29,10 @@ def test_part_of_an_array():
 def test_other_arrays_are_refused(picture):
     with pytest.raises(ValueError, match="expected a picture"):
         png.encoded(picture)
+
+
+def test_texts_are_read_back_and_change_no_pixel():
+    picture = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+    read = Image.open(io.BytesIO(png.encoded(picture, {"Software": "a", "Title": "größe"})))
+    assert read.info == {"Software": "a", "Title": "größe"}
+    np.testing.assert_array_equal(read, picture)

@@ -6,6 +6,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, mirror_volume
 from xr2mri_jax.io.label_map import LabelMap
+from xr2mri_jax.phantom.landmarks import side_of_shapes
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation.knee_labels import knee_of_map
 from xr2mri_jax.simulation.label_names import meaning
@@ -296,3 +297,53 @@ def test_one_knee_in_pieces_is_no_pair(knee):
     labels = recoded(knee, by_table("oai_zib"))
     labels.array[:3, :20, :2] = 1
     assert knee_of_map(LabelMap(labels), "right").volume.shape == labels.shape
+
+
+# --- sides by the bones' shapes
+
+
+@pytest.fixture(scope="session")
+def shaped(knee_labels):
+    """A right knee of boxes with the differences between medial and lateral, without a fibula."""
+    places = knee_labels.world(np.moveaxis(np.indices(knee_labels.shape), 0, -1))
+    labels = knee_labels.array.copy()
+
+    def box(code, low, high):
+        labels[((places > low) & (places < high)).all(axis=-1)] = code
+
+    box(0, (4, -40, 0), (40, 40, 9))  # the lateral condyle ends higher,
+    box(5, (4, 20, 9), (36, 32, 30))  # and reaches further to the front
+    box(0, (4, -40, -64), (40, -16, -3))  # the lateral plateau is less deep
+    box(7, (-6, 34, 12), (30, 52, 42))  # the patella lies laterally
+    return Volume(labels, knee_labels.affine)
+
+
+EXCHANGED = {"medial_tibial_cartilage": 3, "lateral_tibial_cartilage": 2}
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("exchanged", [False, True])
+@pytest.mark.parametrize("stated", [False, True])
+def test_sides_that_the_bones_contradict_are_told(shaped, mirrored, exchanged, stated):
+    knee = mirror_volume(shaped) if mirrored else shaped
+    true, other = ("left", "right") if mirrored else ("right", "left")
+    codes = by_table("pymskt") | (EXCHANGED if exchanged else {})
+    side = (other if exchanged else true) if stated else None
+    found = knee_of_map(LabelMap(recoded(knee, codes)), side)
+    assert found.side == (other if exchanged else true)
+    said = f"taken as a {other} knee, but its bones have the shapes of a {true} one"
+    assert any(said in doubt for doubt in found.doubts) == exchanged
+    assert len(found.doubts) == exchanged
+
+
+def test_a_stated_side_is_compared_with_the_bones_of_a_map_that_tells_none(shaped):
+    labels = LabelMap(recoded(shaped, by_table("oai_woo")))
+    assert not knee_of_map(labels, "right").doubts
+    assert "shapes of a right one" in knee_of_map(labels, "left").doubts[0]
+
+
+@pytest.mark.parametrize("missing", ["femur", "tibia", "patella", None])
+def test_shapes_tell_no_side_of_half_a_knee_or_an_even_one(shaped, knee, missing):
+    volume = knee if missing is None else shaped
+    labels = np.where(volume.array == CODES[missing], 0, volume.array) if missing else volume.array
+    assert side_of_shapes(Volume(labels, volume.affine)) is None

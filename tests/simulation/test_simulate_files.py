@@ -3,6 +3,7 @@
 import csv
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +11,7 @@ from PIL import Image
 from xr2mri_jax import io
 from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import require_same_geometry
+from xr2mri_jax.geometry import Volume, require_same_geometry
 from xr2mri_jax.io.manifest import read_manifest
 from xr2mri_jax.preprocess.radiograph import standardise_radiograph
 from xr2mri_jax.simulation import files as simulated
@@ -219,3 +220,24 @@ def test_a_wrong_list_of_knees_names_row_and_column(maps, tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         simulate_folder(maps, tmp_path / "out", knees=path)
+
+
+def test_doubts_about_the_maps_of_a_folder_are_told(maps, tmp_path, knee_labels):
+    """Of maps that are simulated and of those that were before; a sound map has none."""
+    gaps = knee_labels.array.astype(np.float32)
+    gaps[0, 0] = np.nan
+    io.write_nifti(maps / "gaps.nii.gz", Volume(gaps, knee_labels.affine))
+    shifted = nib.Nifti1Image(knee_labels.array, knee_labels.affine)
+    shifted.set_sform(knee_labels.affine, 2)
+    moved = knee_labels.affine.copy()
+    moved[:3, 3] += 30
+    shifted.set_qform(moved, 1)
+    nib.save(shifted, maps / "shifted.nii")
+    knees = tmp_path / "knees.csv"
+    knees.write_text("file,side\nb.nii,left\n")
+    for _ in range(2):
+        found = simulate_folder(maps, tmp_path / "out", knees=knees)
+        assert set(found.doubts) == {"gaps", "shifted"}
+        assert "are no number (NaN)" in found.doubts["gaps"][0]
+        assert "the sform is followed" in found.doubts["shifted"][0]
+    assert set(found.kept) >= set(found.doubts)

@@ -12,7 +12,7 @@ from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.runtime import command_line
 
 LABELS = flags.DEFINE_string(
-    "labels", "", "label map (NIfTI, NRRD or MetaImage), or a folder of label maps"
+    "labels", "", "label map (NIfTI, NRRD, MetaImage or MGH), or a folder of label maps"
 )
 SIDE = flags.DEFINE_enum(
     "side", None, ["left", "right"], "side of the knee, if the labels do not determine it"
@@ -67,6 +67,9 @@ def _simulate_folder() -> None:
 
     output = Path(OUTPUT.value or "")
     report = simulate_folder(LABELS.value, output, SIDE.value, KNEES.value, TABLE.value, SEED.value)
+    for name, doubts in report.doubts.items():
+        for doubt in doubts:
+            print(printable(f"note: {name}: {doubt}"))
     for name, reason in report.broken.items():
         print(printable(f"unusable: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""

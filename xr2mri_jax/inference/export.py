@@ -28,6 +28,7 @@ from xr2mri_jax.io import dicom_write, write_nifti
 from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
+from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.presentation.statement import STATEMENT
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -301,4 +302,6 @@ def _write_picture(path: Path, prediction: Prediction) -> None:
         for one in (prediction.labels, prediction.half_width)
     )
     figure = draw(pixels, array, standard.side, caption, labels, half_width)
-    figure.savefig(path, format="png", facecolor="black", pil_kwargs={"compress_level": 2})
+    figure.savefig(
+        path, format="png", facecolor="black", metadata=DRAWN, pil_kwargs={"compress_level": 2}
+    )

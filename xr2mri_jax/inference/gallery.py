@@ -14,6 +14,7 @@ from xr2mri_jax.inference.knee_generator.frame import framed_knee
 from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
+from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.preprocess.answers import Asked, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
@@ -61,7 +62,7 @@ def write_gallery(
     if not cases:
         raise InputError("found neither --xray nor --dataset, expected one of them")
     with atomic_path(output) as partial:
-        draw(cases).savefig(partial, format="png", facecolor="black")
+        draw(cases).savefig(partial, format="png", facecolor="black", metadata=DRAWN)
     return [case.title for case in cases]
 
 

@@ -11,6 +11,7 @@ from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.knee_space import spans
+from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.models.gradcam import GradCam, in_frame, to_source
 from xr2mri_jax.preprocess.radiograph import canonical_pixels
 from xr2mri_jax.presentation import heat_picture, png
@@ -60,12 +61,12 @@ class KneePictures:
         plain = self._plain(knee)
         panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
         drawn = {
-            WHOLE: png.encoded(_whole(knee, heats[0])),
-            BLOCKS: png.encoded(heat_picture.strip(panels, _GAP)),
+            WHOLE: png.encoded(_whole(knee, heats[0]), DRAWN),
+            BLOCKS: png.encoded(heat_picture.strip(panels, _GAP), DRAWN),
         }
         if reading is not None:
             found = self._boundaries(knee) if boundaries is None else _framed(knee, boundaries)
-            drawn[BY_GRADE] = png.encoded(self._by_grade(knee, reading, plain, found))
+            drawn[BY_GRADE] = png.encoded(self._by_grade(knee, reading, plain, found), DRAWN)
         return drawn
 
     def _blocks(self, knee: FramedKnee) -> np.ndarray:

@@ -1,13 +1,18 @@
 """The radiographs that a command is asked for: a file, a folder of them or a table of them."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from xr2mri_jax.errors import InputError
+from absl import logging
+
+from xr2mri_jax.errors import InputError, printable
+from xr2mri_jax.inference import earlier_outputs
 from xr2mri_jax.io import folders as folder_tree
 from xr2mri_jax.io.tables import Row, read_table
+from xr2mri_jax.presentation.words import counted
 
 _SIDES = {"": None, "right": "right", "left": "left", "r": "right", "l": "left"}
 
@@ -32,7 +37,8 @@ class Listed:
 def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
     """One file, or all of a folder and the folders in it, sorted; hidden ones are left out.
 
-    Links to folders are followed.
+    Links to folders are followed. Folders of earlier predictions, which their record tells, are
+    left out with a warning.
 
     Args:
       xray: a file or a folder.
@@ -45,25 +51,48 @@ def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
         return [Listed(xray.name, xray)]
     if not xray.is_dir():
         raise InputError(f"{xray}: no such file or folder")
-    found, own = [], 0
-    for folder, folders, names in folder_tree.walk(xray):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = Path(folder, name)
-            if name.startswith("."):
-                continue
-            if is_output(path):
-                own += 1
-            else:
-                found.append(Listed(path.relative_to(xray).as_posix(), path))
-    if not found and own:
+    paths = _visible(xray)
+    found = [path for path in paths if not is_output(path)]
+    found = _without_predictions(xray, found)
+    if not found and paths:
         raise InputError(
             f"--xray={xray}: found only files in the places of the outputs, expected radiographs "
             "elsewhere"
         )
     if not found:
         raise InputError(f"--xray={xray}: found no files in the folder, expected radiographs")
-    return sorted(found, key=lambda listed: listed.name)
+    listed = [Listed(path.relative_to(xray).as_posix(), path) for path in found]
+    return sorted(listed, key=lambda one: one.name)
+
+
+def _visible(root: Path) -> list[Path]:
+    paths = []
+    for folder, folders, names in folder_tree.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(folder, name) for name in names if not name.startswith(".")]
+    return paths
+
+
+def _without_predictions(root: Path, paths: list[Path]) -> list[Path]:
+    """The paths that lie in no folder of an earlier prediction, with a warning for the others."""
+    records = [path.parent for path in paths if path.name == earlier_outputs.RUN]
+    outputs = {place.resolve() for one in records for place in earlier_outputs.folders_of(one)}
+    if not outputs:
+        return paths
+    inside: dict[Path, set[Path]] = {}
+    for folder in {path.parent for path in paths}:
+        place = folder.resolve()
+        if found := outputs & {place, *place.parents}:
+            inside[folder] = found
+    kept = [path for path in paths if path.parent not in inside]
+    names = sorted({printable(place.name) for found in inside.values() for place in found})
+    logging.warning(
+        "--xray=%s: %s of earlier predictions left out (%s)",
+        printable(str(root)),
+        counted(len(paths) - len(kept), "file"),
+        ", ".join(names),
+    )
+    return kept
 
 
 def list_table(path: Path) -> list[Listed]:
@@ -80,7 +109,7 @@ def list_table(path: Path) -> list[Listed]:
         raise InputError(f"{path}: found no rows, expected radiographs in the column file")
     sides: dict[str, list[str | None]] = {}
     for row in rows:
-        known = sides.setdefault(row.name, [])
+        known = sides.setdefault(os.path.abspath(row.path), [])
         if known and (row.side in known or None in (row.side, *known)):
             raise InputError(
                 f"{path}: found {row.name} twice, expected each radiograph once, or once for each "

@@ -10,22 +10,29 @@ from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
 from xr2mri_jax.inference import many_page
+from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import Listed
-from xr2mri_jax.inference.many_options import COLUMNS, RUN, TABLE, ManyOptions, Rows
+from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.row_file import partial_path
-from xr2mri_jax.io.tables import read_table
+from xr2mri_jax.io.tables import as_read, read_table
 
 
 def key(one: Listed, options: ManyOptions) -> tuple[str, str]:
-    """A file's name, and a digest of its size, its time of change and what is said of it."""
+    """A file's name as the table has it, and a digest of the file's state and what is said of it.
+
+    The state is its size and time of change, and the name itself where the table has another.
+    """
     try:
         stat = one.path.stat()
         state: tuple[Any, ...] = (stat.st_size, stat.st_mtime_ns)
     except OSError:
         state = ()
     stated = (*state, one.side or options.side, one.spacing or options.spacing)
-    return one.name, hashlib.sha256(repr(stated).encode()).hexdigest()[:16]
+    name = as_read(one.name)
+    if name != one.name:
+        stated = (*stated, one.name)
+    return name, hashlib.sha256(repr(stated).encode()).hexdigest()[:16]
 
 
 def kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:

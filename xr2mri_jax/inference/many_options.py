@@ -7,7 +7,7 @@ from pathlib import Path
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import many_page
 
-TABLE, RUN = "predictions.csv", "predictions.json"
+TABLE = "predictions.csv"
 COLUMNS = (
     "file", "side", "volume", "labels", "meshes", "spacing_mm", "spacing_source", "unlike",
     "warnings", "error", "input",

@@ -27,7 +27,7 @@ from xr2mri_jax.runtime import lock
 
 def is_many(xray: str | os.PathLike[str]) -> bool:
     """Whether a path names a folder or a table, rather than one radiograph."""
-    return Path(xray).is_dir() or Path(xray).suffix.lower() == ".csv"
+    return Path(xray).is_dir() or Path(xray).suffix.lower() in (".csv", ".tsv")
 
 
 def predict_many(options: ManyOptions) -> Rows:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom, dicom_series, formats, image, metaimage, nifti, nrrd
+from xr2mri_jax.io import dicom, dicom_series, formats, image, metaimage, mgh, nifti, nrrd
 from xr2mri_jax.io.nifti_write import write_nifti
 
 __all__ = ["read_radiograph", "read_volume", "write_nifti"]
@@ -38,7 +38,7 @@ def read_radiograph(
         return dicom.read_radiograph(path, pixel, side)
     if kind == "nifti":
         return nifti.read_nifti_radiograph(path, pixel, side)
-    if kind in ("nrrd", "metaimage"):
+    if kind in ("nrrd", "metaimage", "mgh"):
         raise InputError(
             f"{path}: {formats.NAMES[kind]}, expected a radiograph as DICOM, PNG, TIFF, JPEG or "
             "NIfTI"
@@ -48,7 +48,7 @@ def read_radiograph(
 
 def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geometry.Volume:
     """Reads one MRI volume: a DICOM series' folder, an enhanced DICOM file, NIfTI (one file or a
-    pair), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd).
+    pair), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or MGH (.mgh, .mgz).
 
     Args:
       path: the folder or file.
@@ -73,6 +73,8 @@ def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geomet
         return nrrd.read_nrrd(path)
     if kind == "metaimage":
         return metaimage.read_metaimage(path)
+    if kind == "mgh":
+        return mgh.read_mgh(path)
     if kind == "dicom":
         return dicom_series.read_series(path, echo=echo)
     raise InputError(f"{path}: {formats.NAMES[kind]}, expected an MRI volume")

@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+import pydicom
+
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom_facts, formats
 from xr2mri_jax.io.dicom_display import displayed, single_frame
 from xr2mri_jax.io.dicom_file import read_header
-from xr2mri_jax.io.dicom_tags import MODALITIES, named, shown_term
+from xr2mri_jax.io.dicom_tags import MODALITIES, named, term
 
 RADIOGRAPH_MODALITIES = ("CR", "DX", "RG", "RF", "OT")
 
@@ -38,18 +40,14 @@ def read_radiograph(
       The radiograph, f32[h, w]; its spacing is None where nothing gives one.
 
     Raises:
-      InputError: not a radiograph by Modality, several frames, coloured, or broken.
+      InputError: not a radiograph by Modality, several frames, coloured, two different sides, or
+        broken.
     """
     path = Path(path)
     dataset = read_header(path, pixels=True)
     doubts: list[str] = []
     with formats.reading(path, "DICOM"):
-        modality = shown_term(dataset, "Modality", MODALITIES)
-        if modality not in (*RADIOGRAPH_MODALITIES, "absent"):
-            raise InputError(
-                f"{path}: wrong modality, {named('Modality')} is {modality}, expected a radiograph "
-                f"({', '.join(RADIOGRAPH_MODALITIES)})"
-            )
+        _check_modality(dataset, path, doubts)
         single_frame(dataset, "one radiograph")
         array, background = displayed(dataset, doubts)
         dicom_facts.check_view(dataset, doubts)
@@ -66,4 +64,17 @@ def read_radiograph(
             side,
             tuple(doubts),
             None if background is None else turn(background),
+        )
+
+
+def _check_modality(dataset: pydicom.Dataset, path: Path, doubts: list[str]) -> None:
+    """Refuses other kinds of image. Terms that the standard does not know (DR, XR) are a doubt."""
+    modality = term(dataset, "Modality", MODALITIES)
+    expected = ", ".join(RADIOGRAPH_MODALITIES)
+    if modality is None:
+        doubts.append(f"{named('Modality')} is no known term, expected {expected}: passed over")
+    elif modality not in ("", *RADIOGRAPH_MODALITIES):
+        raise InputError(
+            f"{path}: wrong modality, {named('Modality')} is {modality}, expected a radiograph "
+            f"({expected})"
         )

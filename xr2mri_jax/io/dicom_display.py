@@ -34,6 +34,7 @@ PHOTOMETRIC = (
     "YBR_RCT",
 )
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_SHAPES = ("IDENTITY", "INVERSE")
 _MOST_ENTRIES = 65536
 _EXACT = 2.0**24  # whole numbers beyond are rounded in f32
 
@@ -66,6 +67,7 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
         found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
         tag = named("PhotometricInterpretation")
         raise InputError(f"{tag} is {found!r}: expected MONOCHROME1 or MONOCHROME2")
+    _check_shape(dataset, photometric, doubts)
     hidden = background(dataset, pixels, doubts)
     values, low, high = _modality_values(dataset, pixels)
     values, low, high = _values_of_interest(dataset, values, low, high, doubts)
@@ -77,6 +79,21 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     if hidden is not None:
         values = np.where(hidden, values[~hidden].min(), values)
     return values, hidden
+
+
+def _check_shape(dataset: pydicom.Dataset, photometric: str, doubts: list[str]) -> None:
+    """Adds to `doubts` that PresentationLUTShape wants what PhotometricInterpretation does not.
+
+    PS3.3 C.8.11.3 ties IDENTITY to MONOCHROME2 and INVERSE to MONOCHROME1. Viewers follow the one
+    or the other; whether bone is dark is seen in the image later.
+    """
+    expected = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
+    shape = term(dataset, "PresentationLUTShape", _SHAPES)
+    if shape and shape != expected:
+        doubts.append(
+            f"{named('PhotometricInterpretation')} is {photometric}, but "
+            f"{named('PresentationLUTShape')} is {shape}: the former is followed"
+        )
 
 
 def _painted(dataset: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:

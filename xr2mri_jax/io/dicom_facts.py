@@ -29,6 +29,8 @@ _OTHER_PARTS = {
 }
 _SIDES = {"L": "left", "R": "right", "LEFT": "left", "RIGHT": "right"}
 _NO_SIDE = ("B", "U", "BOTH", "BILATERAL", "UNPAIRED")
+# Words of a description that name a side.
+_SIDE_WORDS = {**_SIDES, "LT": "left", "RT": "right"}
 _OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
 # SID over SOD of an examination that exists.
 MAGNIFICATION = (1.0, 2.5)
@@ -132,7 +134,11 @@ def _code_meaning(dataset: pydicom.Dataset, keyword: str) -> str:
 def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
     """ImageLaterality, else Laterality: L or R, or the words; B tells no side.
 
-    U, "unpaired", is wrong of a knee and passed over.
+    U, "unpaired", is wrong of a knee and passed over. A series' description of the other side is a
+    doubt: it is free text, which often stays when an image is corrected.
+
+    Raises:
+      InputError: the two tags name different sides.
     """
     found = {}
     for keyword in ("ImageLaterality", "Laterality"):
@@ -143,11 +149,26 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
             found[keyword] = code[0]
     codes = list(found.values())
     if len(codes) == 2 and set(codes) == {"L", "R"}:
-        doubts.append(
-            f"{named('ImageLaterality')} is {codes[0]} and {named('Laterality')} is {codes[1]}: "
-            "the first is taken"
+        raise InputError(
+            f"{named('ImageLaterality')} is {codes[0]} and {named('Laterality')} is {codes[1]}, "
+            "expected the same side"
         )
-    return _SIDES.get(codes[0]) if codes else None
+    stated = _SIDES.get(codes[0]) if codes else None
+    described = described_side(dataset)
+    if stated is not None and described not in (None, stated):
+        doubts.append(
+            f"{named('SeriesDescription')} says {described}, but {named(next(iter(found)))} is "
+            f"{codes[0]}: the latter is taken"
+        )
+    return stated
+
+
+def described_side(dataset: pydicom.Dataset, shortest: int = 1) -> str | None:
+    """The one side that words of SeriesDescription name: left, LT, R; of `shortest` letters."""
+    text = str(get(dataset, "SeriesDescription") or "").upper()
+    words = [word for word in _SIDE_WORDS if len(word) >= shortest]
+    sides = {_SIDE_WORDS[word] for word in re.findall(r"[^\W\d_]+", text) if word in words}
+    return sides.pop() if len(sides) == 1 else None
 
 
 def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ import pydicom
 from pydicom import uid
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom_pixels, formats
+from xr2mri_jax.io import dicom_facts, dicom_pixels, formats
 from xr2mri_jax.io.dicom_display import PHOTOMETRIC, rescale
 from xr2mri_jax.io.dicom_file import read_any, read_header
 from xr2mri_jax.io.dicom_tags import (
@@ -20,6 +20,8 @@ from xr2mri_jax.io.dicom_tags import (
     numbers,
     shown,
     shown_term,
+    term,
+    unneeded_numbers,
     whole,
 )
 
@@ -48,6 +50,8 @@ class Frame:
       spacing: f64[2], mm between rows, between columns.
       rescale: slope and intercept.
       localizer: whether ImageType says so.
+      padding: PixelPaddingValue as the pixels have it; None where it is absent or broken.
+      side: "left" or "right" where the header says it.
       marks: what tells images at one position apart, by tag; None where a tag is absent.
     """
 
@@ -61,6 +65,8 @@ class Frame:
     spacing: np.ndarray
     rescale: tuple[float, float]
     localizer: bool
+    padding: int | None
+    side: str | None
     marks: dict[str, float | str | None]
 
     @property
@@ -198,8 +204,29 @@ def _frame(
         spacing,
         rescale(among("PixelValueTransformationSequence", "RescaleSlope")),
         "LOCALIZER" in words,
+        _padding(header, layout),
+        _side(among("FrameAnatomySequence", "FrameLaterality"), header),
         marks,
     )
+
+
+def _padding(header: pydicom.Dataset, layout: dict[str, int]) -> int | None:
+    """Files give it signed or unsigned, whatever the pixels are."""
+    found = unneeded_numbers(header, "PixelPaddingValue", [])
+    if not found:
+        return None
+    levels = 2 ** layout["BitsAllocated"]
+    value = int(found[0]) % levels
+    return value - levels if layout["PixelRepresentation"] and value >= levels // 2 else value
+
+
+def _side(anatomy: pydicom.Dataset, header: pydicom.Dataset) -> str | None:
+    """FrameLaterality, where there are functional groups, the header's, or that in a description.
+
+    Many series tell their side in SeriesDescription alone, the OAI's too.
+    """
+    own = {"L": "left", "R": "right"}.get(term(anatomy, "FrameLaterality", ("L", "R")) or "")
+    return own or dicom_facts.side(header, []) or dicom_facts.described_side(header, 2)
 
 
 def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:

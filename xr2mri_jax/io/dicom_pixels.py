@@ -233,6 +233,12 @@ def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
             f"samples: expected {expected[0]} x {expected[1]} of {expected[2]} (by Rows, Columns "
             "and SamplesPerPixel)"
         )
+    if precision > 8 and dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit:
+        # GDCM decodes most of them, but ends the process where it meets some of the others.
+        raise InputError(
+            f"{named('TransferSyntaxUID')} is JPEG Extended, of {precision} bits, which is not "
+            "decoded: unpack the file first, for example with dcmdjpeg or gdcmconv --raw"
+        )
     if dataset.BitsAllocated > 16 and frame[:2] == b"\xff\xd8":
         # GDCM ends the whole process where a JPEG codec is asked for more than 16 bits.
         raise InputError(

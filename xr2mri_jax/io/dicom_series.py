@@ -1,5 +1,6 @@
 """An MRI volume from the folder of a DICOM series, or from an enhanced multi-frame file."""
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -47,12 +48,12 @@ def read_series(
 
     Returns:
       The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
-      values, or f32 where a slice has a rescale other than identity.
+      values, or f32 where a slice has a rescale other than identity, or padding, which is NaN.
 
     Raises:
       InputError: nothing in the folder, broken files among the slices, several largest series,
-        wrong modality, a single slice, slices that differ in size, spacing, orientation or dtype,
-        different images at one position, or a gap.
+        wrong modality, a single slice, slices that differ in size, spacing, orientation, dtype or
+        laterality, different images at one position, or a gap.
     """
     place = Path(place)
     if place.name.upper() == "DICOMDIR" and place.is_file():
@@ -71,7 +72,9 @@ def read_series(
     if len(frames) < 2:
         raise InputError(f"{place}: a single position, expected a series of several slices")
     first, step = dicom_stack.regular_step(frames, place, doubts)
-    volume = geometry.Volume(_voxels(frames), _affine(frames, first, step), tuple(doubts))
+    affine, side = _affine(frames, first, step), dicom_stack.one_side(frames, place)
+    volume = geometry.Volume(_voxels(frames), affine, tuple(doubts), side)
+    volume = _without_padding(volume, frames)
     return formats.require_plausible(volume, place)
 
 
@@ -181,6 +184,28 @@ def _decoded(path: Path, count: int) -> np.ndarray:
     """The last file's pixels are kept: its frames are asked for one after the other."""
     with formats.reading(path, "DICOM"):
         return dicom_pixels.decode(read_header(path, pixels=True), None, count)
+
+
+def _without_padding(volume: geometry.Volume, frames: list[Frame]) -> geometry.Volume:
+    """The volume with NaN, outside the field, in place of padding (PS3.3 C.7.5.1.1.2).
+
+    Padding is told from dark or bright tissue only where it lies below or above all other values;
+    0 is what scanners give air.
+    """
+    values = {
+        frame.padding * frame.rescale[0] + frame.rescale[1] for frame in frames if frame.padding
+    }
+    if len(values) != 1:
+        return volume
+    padded = volume.array == volume.array.dtype.type(values.pop())
+    if not padded.any() or padded.all():
+        return volume
+    value, rest = volume.array[padded][0], volume.array[~padded]
+    if rest.min() < value < rest.max():
+        return volume
+    said = f"{padded.mean():.2%} of the voxels are {named('PixelPaddingValue')}: outside the field"
+    array = np.where(padded, np.float32(np.nan), volume.array.astype(np.float32))
+    return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
 
 
 def _affine(frames: list[Frame], first: np.ndarray, step: np.ndarray) -> np.ndarray:

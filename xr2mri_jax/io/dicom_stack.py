@@ -240,6 +240,19 @@ def require_alike(frames: list[Frame]) -> None:
                 )
 
 
+def one_side(frames: list[Frame], folder: Path) -> str | None:
+    """The side that the headers state; None where they state none.
+
+    Raises:
+      InputError: slices of different sides.
+    """
+    known = {frame.side: frame.label for frame in frames if frame.side is not None}
+    if len(known) > 1:
+        said = " and ".join(f"{label} of a {side} one" for side, label in sorted(known.items()))
+        raise InputError(f"{folder}: {said} by their headers, expected one knee")
+    return next(iter(known), None)
+
+
 def _refuse_unlike(first: Frame, other: Frame, keyword: str, a: str, b: str) -> None:
     raise InputError(f"{other.path}: {named(keyword)} is {b}, expected {a} as in {first.label}")
 

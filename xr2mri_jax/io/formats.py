@@ -56,6 +56,7 @@ NAMES = {
     "nifti": "NIfTI",
     "nrrd": "NRRD",
     "metaimage": "MetaImage",
+    "mgh": "MGH",
 }
 # MetaImage has no magic number: its header begins with one of these fields.
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=[ \t]*\S")
@@ -75,7 +76,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
     Returns:
       "dicom" (with or without the preamble), "png", "jpeg", "tiff", "bmp", "jpeg2000", "webp",
       "gif", "pnm", "nifti" (also gzipped, and
-      either file of a pair), "nrrd" or "metaimage".
+      either file of a pair), "nrrd", "metaimage" or "mgh".
 
     Raises:
       InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
@@ -129,6 +130,8 @@ def _kind(head: bytes) -> str:
         return "nifti"
     if _METAIMAGE.match(head):
         return "metaimage"
+    if is_mgh(head):
+        return "mgh"
     if _starts_like_bare_dicom(head):
         return "dicom"
     return ""
@@ -231,6 +234,21 @@ def is_nifti(head: bytes) -> bool:
     if 348 in (little, big):
         return head[344:348] in (b"n+1\0", b"ni1\0")
     return 540 in (little, big) and head[4:8] in (b"n+2\0", b"ni2\0")
+
+
+# FreeSurfer's FsTutorial/MghFormat, big endian: version, four sizes, type, degrees of freedom,
+# whether the geometry is known, spacing, directions and the centre's place.
+MGH_HEADER = struct.Struct(">7ih15f")
+_MGH_TYPES = (0, 1, 3, 4, 10)
+
+
+def is_mgh(head: bytes) -> bool:
+    """True where the (unzipped) first bytes are a MGH header, which has no magic number."""
+    if len(head) < MGH_HEADER.size:
+        return False
+    version, *sizes, kind, _, known = MGH_HEADER.unpack_from(head)[:8]
+    plausible = all(0 < n < 1 << 16 for n in sizes)
+    return version == 1 and plausible and kind in _MGH_TYPES and known in (0, 1)
 
 
 def _head(path: Path) -> bytes:

@@ -21,12 +21,16 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, image_samples
 from xr2mri_jax.io.image_pages import main_page
 
+# The entry of the PNG pictures that this package draws of its results: they are no radiographs.
+DRAWN = {"Software": "xr2mri_jax"}
 _GREY_TOLERANCE = 4  # of 255: JPEG stores grey as RGB with small rounding errors
 _INK_TOLERANCE = 24  # grey in inks goes through a colour conversion
 _BITS_PER_SAMPLE = 258
 # Pillow's names for 16-bit colour: channels, and byte order (L little, B big, N the machine's).
 _DEEP = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
-_DEEP_GREY_ALPHA = "LA;16B"
+_DEEP_GREY_ALPHA = re.compile(r"LA;16([LBN])")
+# Where it is kept in which byte order grey and alpha of 16 bits were read.
+_ORDER = "order of grey and alpha"
 # Of these the upper byte is enough: they are rare, and no detector writes them.
 _ROUNDED = re.compile(r"(CMYK|RGBa);16[LBN]")
 _NOT_KNOWN = "several channels of 16 bits in a form that is not known, expected 16-bit grey"
@@ -64,8 +68,8 @@ def read_image(
       The radiograph, f32[h, w] in the file's own values (0..255 or 0..65535).
 
     Raises:
-      InputError: the file is broken, coloured, holds several pictures, has no finite pixel or
-        more than formats.MAX_PIXELS.
+      InputError: the file is broken, coloured, drawn by this package, holds several pictures, has
+        no finite pixel or more than formats.MAX_PIXELS.
     """
     path = Path(path)
     doubts: list[str] = []
@@ -110,6 +114,8 @@ def grey(colours: np.ndarray, what: str = "image", tolerance: int = _GREY_TOLERA
 
 
 def _check(image: Image.Image, path: Path) -> None:
+    if DRAWN.items() <= image.info.items():
+        raise InputError(f"{path}: is a picture that {DRAWN['Software']} drew of its results")
     if image.width * image.height > formats.MAX_PIXELS:
         raise InputError(
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
@@ -170,14 +176,14 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
             image.load()
             halves.append(np.asarray(image).astype(np.uint16))
             turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-            grey_alpha = image.info.get(_DEEP_GREY_ALPHA, False)
-    if grey_alpha:  # its four bytes a pixel were read as four channels
-        values = halves[0][..., ::2] * np.uint16(256) + halves[0][..., 1::2]
+            order, hides = image.info.get(_ORDER), image_samples.hides(image)
+    if order is not None:  # the four bytes of grey and alpha were read as four channels
+        values = np.ascontiguousarray(halves[0].astype(np.uint8)).view(f"{order}u2")
         array = values[..., 0].astype(np.float32)
     else:
         values = halves[0] * np.uint16(256) + halves[1]
         array = grey(values[..., :3])
-    if values.shape[-1] in (2, 4):
+    if values.shape[-1] in (2, 4) and hides:
         array = array * _opaque(values[..., -1])
     return array if turn is None else np.ascontiguousarray(turn(array))
 
@@ -188,15 +194,17 @@ def _take_byte(image: Image.Image, upper: bool) -> None:
     tiles = []
     for tile in image.tile:
         given, raw = tile.args or ("",), _raw_mode(tile)
-        if raw == _DEEP_GREY_ALPHA:
-            image.info[_DEEP_GREY_ALPHA] = True
-            tiles.append(tile._replace(args="RGBA"))
-            continue
-        match = _DEEP.fullmatch(raw)
+        grey_alpha = _DEEP_GREY_ALPHA.fullmatch(raw)
+        match = grey_alpha or _DEEP.fullmatch(raw)
         if match is None:
             raise InputError(_NOT_KNOWN)
-        little = match[2] == "L" or (match[2] == "N" and sys.byteorder == "little")
-        wanted = f"{match[1]};16{'L' if little == upper else 'B'}"
+        order = match[match.lastindex or 1]
+        little = order == "L" or (order == "N" and sys.byteorder == "little")
+        if grey_alpha:
+            image.info[_ORDER] = "<" if little else ">"
+            wanted = "RGBA"
+        else:
+            wanted = f"{match[1]};16{'L' if little == upper else 'B'}"
         args = wanted if isinstance(given, str) else (wanted, *given[1:])
         tiles.append(tile._replace(args=args))
     image.tile = tiles

@@ -9,6 +9,8 @@ from PIL import Image, ImageFile, TiffImagePlugin
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
 _MIN_IS_WHITE, _SEPARATE = 0, 2
 _UNSIGNED, _SIGNED = 1, 2
+# ExtraSamples: what a further channel is.
+_EXTRA, _UNKNOWN, _MULTIPLIED, _ALPHA = 338, 0, 1, 2
 # Byte order, photometric interpretation, sample format, fill order, bits and further samples, to
 # Pillow's mode and the form of the samples in the file. Only what Pillow has no entry for is added.
 _FORMS: dict[Any, tuple[str, str]] = {
@@ -28,11 +30,18 @@ _FORMS: dict[Any, tuple[str, str]] = {
             (b"MM", 32, "I;32BS"),
         )
     },
+    # Grey of 16 bits with a second channel: its four bytes are those of a pixel of RGBA.
+    **{
+        (order, 1, (_UNSIGNED,), 1, (16, 16), (extra,)): ("RGBA", form)
+        for order, form in ((b"II", "LA;16L"), (b"MM", "LA;16B"))
+        for extra in (_UNKNOWN, _MULTIPLIED, _ALPHA)
+    },
 }
 for _key, _form in _FORMS.items():
     TiffImagePlugin.OPEN_INFO.setdefault(_key, _form)
 # libtiff hands samples over in the machine's order. Pillow knows that of unsigned 16 bits only.
 _BIG = re.compile(r"(I;16|I;32|F;32|F;64)B(S|F|)")
+_GREY_ALPHA = re.compile(r"LA;16[LB]")
 # The form of more than 8 bits in PNM files, by Pillow's mode.
 _RAW = {"L": "I;16B", "RGB": "RGB;16B"}
 
@@ -48,6 +57,8 @@ def set_layout(image: ImageFile.ImageFile) -> None:
 def _laid_out(tile: Any) -> Any:
     if tile.codec_name == "libtiff" and (form := _BIG.fullmatch(tile.args[0])):
         return tile._replace(args=(f"{form[1]}N{form[2]}", *tile.args[1:]))
+    if tile.codec_name == "libtiff" and _GREY_ALPHA.fullmatch(tile.args[0]):
+        return tile._replace(args=("LA;16N", *tile.args[1:]))
     if tile.codec_name == "ppm" and tile.args[1] > 255:
         return tile._replace(codec_name="raw", args=_RAW[tile.args[0]])
     return tile
@@ -57,6 +68,12 @@ def in_planes(image: Image.Image) -> bool:
     """Whether several channels lie one behind the other."""
     tags = getattr(image, "tag_v2", {})
     return tags.get(_PLANAR, 1) == _SEPARATE and len(tags.get(_BITS_PER_SAMPLE, (8,))) > 1
+
+
+def hides(image: Image.Image) -> bool:
+    """Whether the last of two or four channels still has to be multiplied with the others."""
+    extra = getattr(image, "tag_v2", {}).get(_EXTRA, (_ALPHA,))
+    return extra == (_ALPHA,)
 
 
 class Samples(NamedTuple):

@@ -11,10 +11,13 @@ import numpy as np
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import formats, metaimage, nifti, nrrd
+from xr2mri_jax.io import formats, metaimage, mgh, nifti, nrrd
 
 # In any case; of .nhdr, .mhd and .hdr the voxels may lie in a file of the same stem beside it.
-ENDINGS = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
+ENDINGS = (
+    *(".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr"),
+    *(".mgz", ".mgh"),
+)
 _DETACHED = (".nhdr", ".mhd", ".hdr")
 MOST_SEGMENTS = 4096
 _OFF = 1.001e-3
@@ -71,7 +74,7 @@ def _begins(path: Path, name: str) -> bool:
 
 
 def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
-    """Reads a label map: NIfTI, NRRD (3D Slicer's segmentations with layers too) or MetaImage.
+    """Reads a label map: NIfTI, NRRD (3D Slicer's segmentations with layers too), MetaImage or MGH.
 
     Voxels that are no number are background. Segments of several layers become labels of one map;
     where they overlap the thinner one, which has fewer voxels, is kept.
@@ -90,8 +93,10 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
         return LabelMap(whole_labels(volume, path), names, "the NIfTI header" if names else "")
     if kind == "metaimage":
         return LabelMap(whole_labels(metaimage.read_metaimage(path), path))
+    if kind == "mgh":
+        return LabelMap(whole_labels(mgh.read_mgh(path), path))
     raise InputError(
-        f"{path}: {formats.NAMES[kind]}, expected a label map (NIfTI, NRRD, MetaImage)"
+        f"{path}: {formats.NAMES[kind]}, expected a label map (NIfTI, NRRD, MetaImage, MGH)"
     )
 
 

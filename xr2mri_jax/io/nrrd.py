@@ -46,6 +46,7 @@ _TYPES = {
 _ENCODINGS = {
     **{"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"},
     **dict.fromkeys(("ascii", "text", "txt"), "ascii"),
+    "hex": "hex",
 }
 _DATA_FILE = re.compile(rb"^data ?file:[ \t]*(.*)$", re.MULTILINE)
 
@@ -68,8 +69,8 @@ class Nrrd:
 def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a NRRD volume; voxels keep their dtype.
 
-    Data are attached or lie in files beside the header (.nhdr), raw, gzip, bzip2 or text. A further
-    axis of one is dropped.
+    Data are attached or lie in files beside the header (.nhdr), raw, gzip, bzip2, hex or text. A
+    further axis of one is dropped.
 
     Raises:
       InputError: broken, not three spatial axes, a space that is not RAS, LAS or LPS, no origin,
@@ -141,7 +142,7 @@ def _array(
     """The voxels [sizes], in the machine's byte order."""
     encoding = _ENCODINGS.get(str(header.get("encoding", "")).lower())
     if encoding is None:
-        raise InputError(f"{path}: encoding is unknown, expected raw, gzip, bzip2 or ascii")
+        raise InputError(f"{path}: encoding is unknown, expected raw, gzip, bzip2, hex or ascii")
     try:
         dtype = np.dtype(_TYPES[str(header["type"])])
     except KeyError:
@@ -162,11 +163,20 @@ def _array(
             raw_data.ascii_values(path, part[max(skip, 0) :], left[0], dtype) for part in stored
         ]
         return np.concatenate(texts).reshape(sizes, order="F")
+    if encoding == "hex":
+        stored, encoding = [_of_digits(part, path) for part in stored], "raw"
     data = b"".join(
         raw_data.payload(path, part, needed // len(parts), encoding, skip) for part in stored
     )
     array = np.frombuffer(data, dtype).reshape(sizes, order="F")
     return array.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _of_digits(stored: bytes, path: Path) -> bytes:
+    try:
+        return bytes.fromhex(stored.decode("ascii"))
+    except ValueError:
+        raise InputError(f"{path}: its data are no hexadecimal digits") from None
 
 
 def _without_lines(stored: bytes, lines: int) -> bytes:

@@ -188,6 +188,11 @@ def cell(value: Any) -> str:
     return f"'{text}" if formula else text
 
 
+def as_read(text: str) -> str:
+    """What `read_table` gives of a text that was written by `cell`."""
+    return _read_cell(cell(text))
+
+
 def table_line(cells: Iterable[Any]) -> str:
     """One row of a CSV table, its cells as `cell` makes them, with the line's end."""
     line = io.StringIO()

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from isal import isal_zlib
@@ -12,11 +13,15 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _RGB, _UP = (8, 2, 0, 0, 0), 2
 
 
-def encoded(picture: np.ndarray) -> bytes:
+def encoded(picture: np.ndarray, entries: Mapping[str, str] | None = None) -> bytes:
     """The PNG file of a picture u8[h, w, 3], without loss.
 
     Every row has the same filter and ISA-L compresses, which takes a seventh of Pillow's time at
     zlib's fastest level, for a file a tenth larger.
+
+    Args:
+      picture: what is drawn.
+      entries: texts by keyword, in Latin-1.
 
     Raises:
       ValueError: not such a picture, or an empty one.
@@ -31,7 +36,14 @@ def encoded(picture: np.ndarray) -> bytes:
     np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
     head = struct.pack(">IIBBBBB", width, height, *_RGB)
     data = isal_zlib.compress(rows, 1)
-    return _SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    texts = [f"{key}\0{text}".encode("latin-1") for key, text in (entries or {}).items()]
+    chunks = [
+        (b"IHDR", head),
+        *((b"tEXt", text) for text in texts),
+        (b"IDAT", data),
+        (b"IEND", b""),
+    ]
+    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

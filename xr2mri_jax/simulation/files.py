@@ -59,7 +59,7 @@ def simulate_file(
     """Reads a label map, simulates and writes PNG, record and NIfTI: all of them or none.
 
     Args:
-      labels: NIfTI, NRRD or MetaImage, see `io.label_map`.
+      labels: NIfTI, NRRD, MetaImage or MGH, see `io.label_map`.
       files: where the pair goes.
       side: "left" or "right"; None if the labels tell it (fibula, or medial and lateral parts).
       table: see `knee_labels.knee_of_map`.

@@ -25,11 +25,15 @@ COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", 
 
 @dataclasses.dataclass(frozen=True)
 class FolderReport:
-    """The outcome of every map: names of simulated, previously finished and broken ones."""
+    """The outcome of every map: names of simulated, previously finished and broken ones.
+
+    `broken` has the reason by file, `doubts` what was decided by name, of finished ones too.
+    """
 
     done: tuple[str, ...]
     kept: tuple[str, ...]
     broken: Mapping[str, str]
+    doubts: Mapping[str, tuple[str, ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,7 @@ def simulate_folder(
     done: list[str] = []
     kept: list[str] = []
     broken: dict[str, str] = {}
+    doubts: dict[str, tuple[str, ...]] = {}
     rows: dict[str, dict[str, str]] = {}
     for one in tqdm(maps, unit="map", desc="simulating"):
         record = _earlier(one)
@@ -86,13 +91,15 @@ def simulate_folder(
                 broken[one.path.name] = str(error) or "not enough memory"
                 continue
             done.append(one.name)
+        if said := record["labels"].get("doubts"):
+            doubts[one.name] = tuple(map(str, said))
         rows[one.name] = _manifest_row(one, record)
         write_manifest(output / MANIFEST, list(rows.values()))
     _write_broken(output / BROKEN, broken)
     if not rows:
         name, reason = next(iter(broken.items()))
         raise InputError(f"none of {len(maps)} maps gave a pair; {name}: {reason}")
-    return FolderReport(tuple(done), tuple(kept), broken)
+    return FolderReport(tuple(done), tuple(kept), broken, doubts)
 
 
 def write_manifest(path: Path, rows: list[dict[str, str]]) -> None:

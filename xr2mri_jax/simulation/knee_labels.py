@@ -11,7 +11,7 @@ from scipy import ndimage
 from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.geometry import Volume, checked_side
 from xr2mri_jax.io.label_map import LabelMap, read_label_map
-from xr2mri_jax.phantom.landmarks import find_side
+from xr2mri_jax.phantom.landmarks import find_side, side_of_shapes
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation.label_names import Meaning, meaning
 from xr2mri_jax.simulation.label_tables import (
@@ -172,7 +172,15 @@ def _one_knee(
     against = objection(mapped)
     if against:
         raise _ImplausibleError(against)
-    return KneeLabels(mapped, side or find_side(mapped), table, used, doubts)
+    side = side or find_side(mapped)
+    shaped = side_of_shapes(mapped)
+    if None not in (side, shaped) and side != shaped:
+        doubts = (
+            *doubts,
+            f"taken as a {side} knee, but its bones have the shapes of a {shaped} one: are medial "
+            "and lateral, or left and right in the header, exchanged?",
+        )
+    return KneeLabels(mapped, side, table, used, doubts)
 
 
 def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:

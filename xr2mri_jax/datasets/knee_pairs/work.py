@@ -208,6 +208,11 @@ def _standard_volume(
         opened(pair.series, scratch) as path,
     ):
         volume = read_volume(path, settings.echo)
+        if volume.side not in (None, pair.side):
+            raise InputError(
+                f"{source}: its header says {volume.side}, expected {pair.side} as in the "
+                "collection's table"
+            )
     said = "".join(f"; {doubt}" for doubt in volume.doubts)
     with clock("localising"), _rejecting(Reason.JOINT_NOT_FOUND, source, said):
         joint = find_joint_centre(volume, pair.side)

@@ -1,10 +1,11 @@
-"""Archives of one series (tar, usually gzipped): extracted when needed, checked, and given back."""
+"""Archives of one series (tar, gzipped or not, zip): extracted when needed, and given back."""
 
 import contextlib
 import gzip
 import shutil
 import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +13,27 @@ from typing import IO
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.budget import MAX_BYTES, MAX_PIECE, Budget, BudgetReader
+from xr2mri_jax.io.oai.unzip import member_name, opened_zip
 from xr2mri_jax.io.records import MriSeries, RadiographFile
 
-ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 # Behind the last member; writers fill their last record of 10 KiB with zeros.
 MAX_BEHIND = 1 << 20
-_BROKEN = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
+_BROKEN = (
+    *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
+    *(zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError),
+)
+# What macOS adds to archives (beside hidden files), and what lies beside the files of a series.
+_MACOS = "__MACOSX"
+_BESIDE_NAMES = ("DICOMDIR", "README", "LICENSE")
+_BESIDE = (
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
+    *(".db", ".bval", ".bvec"),
+)
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name is that of a tar archive."""
+    """Whether the name is that of a tar or zip archive."""
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
@@ -64,20 +76,22 @@ def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES)
     """Extracts an archive's files into `folder`, which must exist, in one pass.
 
     Only plain files and folders are taken; a member that leads out of `folder`, a link or a device
-    refuses the whole archive. The files' modes and owners are not kept. On an error the files
-    written so far are removed.
+    refuses the whole archive. Hidden files and the copies in macOS's folder __MACOSX are passed
+    over. The files' modes and owners are not kept. On an error the files written so far are
+    removed.
 
     Args:
-      archive: a .tar.gz, .tgz or .tar file.
+      archive: a .tar.gz, .tgz, .tar or .zip file.
       folder: where to.
       max_bytes: refuse archives whose files are larger together.
 
     Returns:
-      The files, sorted; all in one folder.
+      The files, sorted; all in one folder. Texts, tables and a DICOMDIR are not among them, unless
+      there is nothing else.
 
     Raises:
-      InputError: the archive is missing, truncated or no tar, is empty, has a member that is not
-        taken, files in several folders, or is too large.
+      InputError: the archive is missing, truncated or no archive, is empty, has a member that is
+        not taken, files in several folders, or is too large.
     """
     archive, folder = Path(archive), Path(folder)
     files: list[Path] = []
@@ -85,39 +99,77 @@ def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES)
         _extract(archive, folder, max_bytes, files)
         if not files:
             raise InputError(f"{archive}: found no file in it, expected the files of one series")
-        folders = {file.parent for file in files}
+        found = [file for file in files if not _lies_beside(file)] or files
+        folders = {file.parent for file in found}
         if len(folders) > 1:
             raise InputError(f"{archive}: found files in {len(folders)} folders, expected one")
     except BaseException:
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    return sorted(files)
+    return sorted(found)
+
+
+def _is_hidden(name: str) -> bool:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return any(part.startswith(".") or part == _MACOS for part in parts)
+
+
+def _lies_beside(file: Path) -> bool:
+    return file.suffix.lower() in _BESIDE or file.name.upper() in _BESIDE_NAMES
 
 
 def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> None:
     """Writes the archive's files and appends their paths to `files`; errors as InputError."""
     budget = Budget(archive, max_bytes + MAX_BEHIND)
+    kind = "zip" if archive.suffix.lower() == ".zip" else "tar"
+    members = _of_zip if kind == "zip" else _of_tar
     total = 0
     try:
-        with _stream(archive) as raw:
-            stream = BudgetReader(raw, budget)
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
-                for member in tar:
-                    budget.part()
-                    _check_member(archive, member)
-                    total += member.size
-                    if total > max_bytes:
-                        raise InputError(f"{archive}: holds more than {max_bytes} bytes")
-                    if member.isfile():
-                        _write(tar, member, folder, files)
-                    tar.members = []  # type: ignore[attr-defined]  # else the headers of all of them are kept
-                _check_end(archive, stream, tar.offset)
+        for name, size, source in members(archive, budget):
+            _check_name(archive, name)
+            total += size
+            if total > max_bytes:
+                raise InputError(f"{archive}: holds more than {max_bytes} bytes")
+            if source is not None and not _is_hidden(name):
+                _write(source, size, folder / name, files)
     except _BROKEN as error:
         reason = str(error) or type(error).__name__
-        raise InputError(f"{archive}: truncated or no tar archive ({reason})") from error
+        raise InputError(f"{archive}: truncated or no {kind} archive ({reason})") from error
     except OSError as error:
         raise InputError(f"{archive}: cannot be extracted ({error.strerror or error})") from error
+
+
+# A member's name, its size, and what it is read from; None for a folder.
+_Member = tuple[str, int, IO[bytes] | None]
+
+
+def _of_tar(archive: Path, budget: Budget) -> Iterator[_Member]:
+    with _stream(archive) as raw:
+        stream = BudgetReader(raw, budget)
+        with tarfile.open(fileobj=stream, mode="r:") as tar:
+            for member in tar:
+                budget.part()
+                if not (member.isfile() or member.isdir()):
+                    raise InputError(
+                        f"{archive}: member {member.name!r} is a link or device, expected a plain "
+                        "file"
+                    )
+                yield member.name, member.size, tar.extractfile(member)
+                tar.members = []  # type: ignore[attr-defined]  # else the headers of all of them are kept
+            _check_end(archive, stream, tar.offset)
+
+
+def _of_zip(archive: Path, budget: Budget) -> Iterator[_Member]:
+    with opened_zip(archive) as found:
+        for member in found.infolist():
+            budget.part()
+            name = member_name(archive, member)
+            if name.endswith("/"):
+                yield name, 0, None
+                continue
+            with found.open(member) as source:
+                yield name, member.file_size, BudgetReader(source, budget)  # type: ignore[misc]
 
 
 @contextlib.contextmanager
@@ -147,23 +199,16 @@ def _check_end(archive: Path, stream: BudgetReader, offset: int) -> None:
             raise InputError(f"{archive}: goes on for more than {MAX_BEHIND} bytes behind its end")
 
 
-def _check_member(archive: Path, member: tarfile.TarInfo) -> None:
-    name = member.name
+def _check_name(archive: Path, name: str) -> None:
     if name.startswith("/") or ".." in Path(name).parts or "\\" in name or "\0" in name:
         raise InputError(f"{archive}: member {name!r} leads out of the archive's folder")
-    if not (member.isfile() or member.isdir()):
-        raise InputError(f"{archive}: member {name!r} is a link or device, expected a plain file")
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, files: list[Path]) -> None:
-    source = tar.extractfile(member)
-    if source is None:
-        raise tarfile.ReadError(f"member {member.name!r} has no content")
-    target = folder / member.name
+def _write(source: IO[bytes], size: int, target: Path, files: list[Path]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as sink:
         files.append(target)
         shutil.copyfileobj(source, sink, MAX_PIECE)
         written = sink.tell()
-    if written != member.size:
-        raise tarfile.ReadError(f"member {member.name!r} has {written} of {member.size} bytes")
+    if written != size:
+        raise EOFError(f"member {target.name!r} has {written} of {size} bytes")
