@@ -30,14 +30,14 @@ _MOST_EXTENSIONS = 1 << 24
 def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a NIfTI-1 or -2 volume, gzipped or not: one file under any name, or a .hdr/.img pair.
 
-    The affine is the sform, else the qform; where both are there and lie apart it is a doubt.
-    Voxels keep their dtype unless the header scales them (then f32).
+    The affine is the sform, else the qform; where both are there and differ it is a doubt. Voxels
+    keep their dtype unless the header scales them (then f32).
 
     Raises:
       InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
         an unknown unit, neither sform nor qform (left and right would be a guess), or a header that
-        contradicts itself or the file: sform against qform in an axis' direction, affine against
-        pixdim, datatype against bitpix, more or fewer bytes than the shape needs.
+        contradicts itself or the file: affine against pixdim, datatype against bitpix, more or
+        fewer bytes than the shape needs.
     """
     path = Path(path)
     with formats.reading(path, "NIfTI"), _open(path) as stream:
@@ -195,8 +195,7 @@ def _two_places(image: nib.Nifti1Image) -> list[str]:
     """A clause where sform and qform tell two places: the sform is followed, as nibabel does.
 
     Raises:
-      InputError: pixdim contradicts the affine, or an axis runs the other way in the qform: which
-        of them is right would be a guess.
+      InputError: pixdim contradicts the affine: which size is right would be a guess.
     """
     header = image.header
     geometry.checked_affine(image.affine)
@@ -209,14 +208,8 @@ def _two_places(image: nib.Nifti1Image) -> list[str]:
         )
     if not (header["sform_code"] > 0 and header["qform_code"] > 0):
         return []
-    sform, qform = header.get_sform(), header.get_qform()
-    if (sform[:3, :3] * qform[:3, :3]).sum(axis=0).min() < 0:
-        found, other = ("".join(nib.aff2axcodes(form)) for form in (sform, qform))
-        raise InputError(
-            f"the axes are {found} by the sform and {other} by the qform, expected one orientation"
-        )
     corners = np.array(np.meshgrid(*((0, n - 1) for n in image.shape[:3]), [1])).reshape(4, -1)
-    apart = np.abs((sform - qform) @ corners).max()
+    apart = np.abs((header.get_sform() - header.get_qform()) @ corners).max()
     if apart <= _FORMS_MM:
         return []
     return [
