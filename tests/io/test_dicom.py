@@ -109,7 +109,7 @@ def test_spacing(tmp_path, tags, expected):
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [
-        ({"ImageLaterality": "L", "Laterality": "L"}, "left"),
+        ({"ImageLaterality": "L", "Laterality": "R"}, "left"),
         ({"ImageLaterality": "", "Laterality": "R"}, "right"),
         ({"ImageLaterality": "B"}, None),
         ({"Laterality": ""}, None),

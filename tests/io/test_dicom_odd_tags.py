@@ -207,10 +207,14 @@ def test_one_that_reads_has_the_patient_in_it(tmp_path):
 @pytest.mark.parametrize(
     ("image", "part"), [("R", "L"), ("L", "R"), ("LEFT", "R"), ("right", "Left")]
 )
-def test_two_sides_in_one_header_are_refused(tmp_path, image, part):
+def test_of_two_sides_in_one_header_that_of_the_image_is_taken_and_both_are_said(
+    tmp_path, image, part
+):
     path = made(tmp_path / "x", ImageLaterality=("CS", image), Laterality=("CS", part))
-    with pytest.raises(InputError, match=r"ImageLaterality .* is [RL] and Laterality .* is [RL], "):
-        io.read_radiograph(path)
+    found = io.read_radiograph(path)
+    assert found.side == ("left" if image.upper().startswith("L") else "right")
+    (doubt,) = found.doubts
+    assert f"Laterality (0020,0060) is {part[0].upper()}: the first is taken" in doubt
     assert io.read_radiograph(path, side="left").side == "left"
 
 

@@ -40,8 +40,7 @@ def read_radiograph(
       The radiograph, f32[h, w]; its spacing is None where nothing gives one.
 
     Raises:
-      InputError: not a radiograph by Modality, several frames, coloured, two different sides, or
-        broken.
+      InputError: not a radiograph by Modality, several frames, coloured, or broken.
     """
     path = Path(path)
     dataset = read_header(path, pixels=True)

@@ -136,9 +136,6 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
 
     U, "unpaired", is wrong of a knee and passed over. A series' description of the other side is a
     doubt: it is free text, which often stays when an image is corrected.
-
-    Raises:
-      InputError: the two tags name different sides.
     """
     found = {}
     for keyword in ("ImageLaterality", "Laterality"):
@@ -149,9 +146,9 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
             found[keyword] = code[0]
     codes = list(found.values())
     if len(codes) == 2 and set(codes) == {"L", "R"}:
-        raise InputError(
-            f"{named('ImageLaterality')} is {codes[0]} and {named('Laterality')} is {codes[1]}, "
-            "expected the same side"
+        doubts.append(
+            f"{named('ImageLaterality')} is {codes[0]} and {named('Laterality')} is {codes[1]}: "
+            "the first is taken"
         )
     stated = _SIDES.get(codes[0]) if codes else None
     described = described_side(dataset)
