@@ -6,6 +6,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_generator
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
+from xr2mri_jax.inference.knee_generator.load import SHIPPED
 
 SHAPE = (1, 2, 2, 2)
 
@@ -57,3 +58,10 @@ def test_departures_are_shrunk_to_what_predicts_held_out_knees(params, trust):
 def test_a_share_of_trust_beyond_one_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"--trust: found 2\.0, expected 0 to 1"):
         ship_generator.ship(tmp_path, "knee_xray/box128", trust=2.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"maps": "maps"}, {"data_dir": "data"}])
+def test_a_packaged_generator_is_made_again_from_maps_and_held_out_knees_alone(tmp_path, given):
+    with pytest.raises(InputError, match="packaged generator, expected --maps and --data_dir"):
+        ship_generator.ship(SHIPPED, "knee_xray/box128", tmp_path / "new", **given)
+    assert not (tmp_path / "new").exists()

@@ -12,7 +12,7 @@ from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.simulation import atlas, family, framing
+from xr2mri_jax.simulation import atlas, family, framing, usual
 from xr2mri_jax.simulation.atlas import LIMIT_MM, PLATEAU_MM, SIZE, VOXEL_MM
 from xr2mri_jax.simulation.usual import usual_distances
 
@@ -127,6 +127,17 @@ def test_the_usual_knee_has_no_random_part(bred):
     assert found.shape == (len(NAMES), 32, 32, 32) and np.abs(found).max() <= surfaces.LIMIT_MM
     np.testing.assert_array_equal(found, usual_distances(bred))
     assert (found[: NAMES.index("patella")].min(axis=(1, 2, 3)) < -4).all()
+
+
+def test_the_cartilage_of_the_usual_knee_is_thinner_by_its_factors(bred, monkeypatch):
+    thin = usual_distances(bred)
+    monkeypatch.setattr(usual, "THINNER", dict.fromkeys(usual.THINNER, 1.0))
+    whole = usual_distances(bred)
+    for outer, bone in surfaces.CARTILAGES:
+        near = np.abs(whole[bone]) < 2
+        share = (thin[bone] - thin[outer])[near].mean() / (whole[bone] - whole[outer])[near].mean()
+        assert share == pytest.approx({1: 0.93, 3: 0.97, 5: 0.93}[outer], abs=0.01)
+        np.testing.assert_array_equal(thin[bone], whole[bone])
 
 
 def test_held_out_knees_are_framed_worse():

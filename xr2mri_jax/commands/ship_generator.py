@@ -7,7 +7,9 @@ from absl import flags
 
 from xr2mri_jax.runtime import command_line
 
-_WORKDIR = flags.DEFINE_string("workdir", "", "folder of the training run")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", "", "folder of the training run, or of a packaged generator whose mean --maps renews"
+)
 _REAL = flags.DEFINE_string(
     "real", "knee_xray/box128", "dataset of real radiographs for the novelty score"
 )

@@ -1,7 +1,9 @@
 """The generator that ships from a training run: rounded, with what its radiographs are like."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from xr2mri_jax.stages.base import Encodes, Surfaces
 from xr2mri_jax.training.trained import LoadedModel, load_model
 
 BATCH = 16
+# The split that `generator:shape` is watched with.
+_HELD_OUT = "validation"
 
 
 def ship(
@@ -43,7 +47,9 @@ def ship(
     """Makes the generator of a run and writes its files.
 
     Args:
-      workdir: of a generator or joint stage.
+      workdir: of a generator or joint stage; or a packaged generator of the form "shape", whose
+        mean alone is made again from `maps`, and its uncertainty: it keeps its departures from the
+        mean and what its radiographs are like, and `real`, `step` and `trust` say nothing.
       real: dataset of real radiographs as the generator sees them: an unlike radiograph is told by
         its training split.
       output: a new or empty folder; None: the package's own, whose model is replaced.
@@ -65,6 +71,8 @@ def ship(
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
+    if (Path(workdir) / model_files.DESCRIPTION).is_file():
+        return _renewed(Path(workdir), maps, folder, output is None, data_dir), folder
     model = load_model(workdir, step)
     stage = model.stage
     if not isinstance(stage, Encodes) or not isinstance(stage, Surfaces):
@@ -100,15 +108,56 @@ def ship(
         "mean": "training knees" if maps is None else "usual knee of the family",
         "xr2mri_jax": xr2mri_jax.__version__,
     }
-    if output is None:
-        form.write(folder, model, likeness, training)
-        uncertainties.write(folder / uncertainties.NAME, uncertainty, model.params)
-    else:
-        with files.atomic_folder(folder) as partial:
-            form.write(partial, model, likeness, training)
-            uncertainties.write(partial / uncertainties.NAME, uncertainty, model.params)
-            _write_card(partial, workdir, model, data_dir)
+    with _written(folder, output is None) as place:
+        form.write(place, model, likeness, training)
+        uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
+        if output is not None:
+            _write_card(place, workdir, model, data_dir)
     return model, folder
+
+
+def _renewed(
+    packaged: Path,
+    maps: str | os.PathLike[str] | None,
+    folder: Path,
+    own: bool,
+    data_dir: str | os.PathLike[str] | None,
+) -> LoadedModel:
+    """Writes a packaged generator with another mean knee."""
+    if maps is None or data_dir is None:
+        raise InputError(
+            f"--workdir={packaged}: found a packaged generator, expected --maps and --data_dir "
+            "with it"
+        )
+    model, likeness = form.read(packaged)
+    assert likeness is not None
+    if model.config["model"]["generator"]["form"] != "shape":
+        raise InputError("--maps: found a generator without components, expected the form shape")
+    params = model_files.rounded(_about_usual_knee(model.params, Path(maps), Path(data_dir)))
+    model = dataclasses.replace(model, params=params)
+    watched = datasets.load_builder(model.config["data"]["dataset"], data_dir)
+    uncertainty = fit.fit(fit.knees(model, watched, _HELD_OUT))
+    described = files.read_json(packaged / model_files.DESCRIPTION)
+    training = {
+        **described["training"],
+        "mean": "usual knee of the family",
+        "mean_of": f"{watched.name} {watched.version}",
+        "xr2mri_jax": xr2mri_jax.__version__,
+    }
+    with _written(folder, own) as place:
+        form.write(place, model, likeness, training)
+        uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
+    return model
+
+
+@contextlib.contextmanager
+def _written(folder: Path, own: bool) -> Iterator[Path]:
+    """The folder itself, if its files are replaced, else a new one that appears whole."""
+    if own:
+        yield folder
+        return
+    with files.atomic_folder(folder) as partial:
+        yield partial
 
 
 def _write_card(
