@@ -6,7 +6,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_generator
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
-from xr2mri_jax.inference.knee_generator.load import SHIPPED
+from xr2mri_jax.inference.knee_generator.load import SHIPPED, load_generator, uncertainty_of
 
 SHAPE = (1, 2, 2, 2)
 
@@ -65,3 +65,12 @@ def test_a_packaged_generator_is_made_again_from_maps_and_held_out_knees_alone(t
     with pytest.raises(InputError, match="packaged generator, expected --maps and --data_dir"):
         ship_generator.ship(SHIPPED, "knee_xray/box128", tmp_path / "new", **given)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_shipped_intervals_of_thickness_hold_what_patients_need():
+    model, _ = load_generator()
+    shipped, doubt = uncertainty_of(None, model)
+    assert doubt == ""
+    for plate, off in ship_generator._PATIENTS_OFF_MM.items():
+        low, high = shipped.offsets[f"thickness_{plate}"]
+        assert low <= -off + 1e-6 and high >= off - 1e-6
