@@ -43,3 +43,20 @@ def test_bone_without_cartilage_does_not_count():
     outer, bone = (NAMES.index(name) for name in ("femoral_outer", "femur"))
     bare[outer, :16] = bare[bone, :16]
     assert mean_thickness(bare)["femoral_medial"] == pytest.approx(2.0, abs=0.15)
+
+
+def test_thickness_is_a_way_and_no_difference_of_distances():
+    """Distances that grow more slowly than the way, as those that are means do."""
+    slow = slabs() * np.float32(0.7)
+    for plate, mm in mean_thickness(slabs()).items():
+        assert mean_thickness(slow)[plate] == pytest.approx(mm, abs=0.05), plate
+
+
+def test_a_round_bone_has_the_thickness_of_its_shell():
+    at = (np.arange(32) + 0.5) * 4 - 64
+    d, h, w = np.meshgrid(at, at, at, indexing="ij")
+    made = np.full((len(NAMES), 32, 32, 32), 7.5, np.float32)
+    ball = np.sqrt((d + 30) ** 2 + h**2 + w**2) - 20
+    for name, shell in (("patella", 0.0), ("patellar_outer", 2.5)):
+        made[NAMES.index(name)] = np.clip(ball - shell, -7.5, 7.5)
+    assert mean_thickness(made)["patellar"] == pytest.approx(2.5, abs=0.1)
