@@ -34,7 +34,8 @@ BATCH = 16
 # The split that `generator:shape` is watched with.
 _HELD_OUT = "validation"
 # Absolute errors in mm of the plates' thickness, about the usual knee, that 19 of 20 development
-# pairs do not exceed (`evaluate --pairs`), rounded up. Intervals fitted on simulated knees are too narrow.
+# pairs do not exceed (`evaluate --pairs`), rounded up. Intervals fitted on simulated knees alone
+# are too narrow.
 _PATIENTS_OFF_MM = {
     "femoral_medial": 0.43,
     "femoral_lateral": 0.50,
