@@ -109,6 +109,10 @@ def _volume(volume: Volume, files: dict[str, bytes]) -> str:
     elif b"ElementDataFile" in content:
         sizes = re.findall(rb"^DimSize *= *(.*)$", content, re.MULTILINE)
         stated = [int(float(n)) for n in sizes[0].split()][:3]
+    elif formats.is_mgh(content):
+        stated = list(struct.unpack(">3i", content[4:16]))
+        if len(content) < volume.array.nbytes:
+            return "more bytes of voxels than bytes"
     else:
         order = "<" if content[0] in (0x5C, 0x1C) else ">"
         two = struct.unpack(f"{order}i", content[:4])[0] == 540

@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +65,7 @@ def made_seeds() -> list[Seed]:
         *_volumes(),
         *(Seed(name, name, {name: content}) for name, content in _TABLES.items()),
         Seed("archive", "archive", {"series.tar.gz": _archive()}),
+        Seed("archive zip", "archive", {"series.zip": _zip_archive()}),
     ]
 
 
@@ -91,7 +93,7 @@ def seeds_of_folder(folder: str | Path, largest: int = 3_000_000) -> list[Seed]:
             ):
                 slices[path.name] = path.read_bytes()
             elif len(seeds) < 200:
-                volumes = ("nifti", "nrrd", "metaimage")
+                volumes = ("nifti", "nrrd", "metaimage", "mgh")
                 reader = "volume" if kind in volumes else "radiograph"
                 seeds.append(Seed(f"own {kind}", reader, {path.name: path.read_bytes()}))
         if len(slices) >= 2:
@@ -259,6 +261,9 @@ def _volumes() -> list[Seed]:
         found.append((name, gzip.compress(content, mtime=0) if zipped else content))
     for encoding in ("raw", "gzip"):
         found.append((f"nrrd {encoding}", _nrrd_bytes(affine, encoding)))
+    for name, kind in (("mgh", np.int16), ("mgz", np.float32)):
+        content = nib.MGHImage(made_voxels(kind), affine).to_bytes()
+        found.append((name, gzip.compress(content, mtime=0) if name == "mgz" else content))
     return [Seed(name, "volume", {"v": content}) for name, content in found]
 
 
@@ -285,6 +290,14 @@ def _archive() -> bytes:
             info.size = 300
             tar.addfile(info, io.BytesIO(bytes(range(150)) * 2))
     return gzip.compress(buffer.getvalue()[:4096], mtime=0)
+
+
+def _zip_archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("001", "002"):
+            archive.writestr(zipfile.ZipInfo(name), bytes(range(150)) * 2)
+    return buffer.getvalue()
 
 
 def by_name(seeds: Sequence[Seed], name: str) -> Seed:
