@@ -131,3 +131,15 @@ def test_zips_with_many_members_are_refused_before_their_directory_is_read(tmp_p
     path.write_bytes(bytes(_DIRECTORY_BYTES + 1) + end)
     with pytest.raises(InputError, match="more than 4096 parts"):
         extract(path, tmp_path)
+
+
+@pytest.mark.parametrize("length", [200, 4000, 60_000])
+def test_a_zip_archive_whose_names_differ_is_refused_in_a_short_line(tmp_path, length):
+    path = tmp_path / "series.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("0" * length, b"voxels")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"0" * length, b"1" * length, 1))
+    with pytest.raises(InputError, match="truncated or no zip archive") as caught:
+        extract(path, tmp_path / "out")
+    assert len(str(caught.value)) < 300 + len(str(path))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from xr2mri_jax.errors import InputError
+from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.io.budget import MAX_BYTES, MAX_PIECE, Budget, BudgetReader
 from xr2mri_jax.io.oai.unzip import member_name, opened_zip
 from xr2mri_jax.io.records import MriSeries, RadiographFile
@@ -19,6 +19,7 @@ from xr2mri_jax.io.records import MriSeries, RadiographFile
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 # Behind the last member; writers fill their last record of 10 KiB with zeros.
 MAX_BEHIND = 1 << 20
+_LONGEST_REASON = 100  # `zipfile` quotes whole names, which damage makes long
 _BROKEN = (
     *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
     *(zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError),
@@ -134,7 +135,7 @@ def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> 
             if source is not None and not _is_hidden(name):
                 _write(source, size, folder / name, files)
     except _BROKEN as error:
-        reason = str(error) or type(error).__name__
+        reason = printable(str(error)[:_LONGEST_REASON]) or type(error).__name__
         raise InputError(f"{archive}: truncated or no {kind} archive ({reason})") from error
     except OSError as error:
         raise InputError(f"{archive}: cannot be extracted ({error.strerror or error})") from error
