@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,7 @@ def ship(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     with _written(folder, output is None) as place:
-        form.write(place, model, likeness, training)
-        uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
+        _write(place, model, likeness, training, uncertainty)
         if output is not None:
             _write_card(place, workdir, model, data_dir)
     return model, folder
@@ -140,7 +139,6 @@ def _renewed(
             "with it"
         )
     model, likeness = form.read(packaged)
-    assert likeness is not None
     if model.config["model"]["generator"]["form"] != "shape":
         raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(_about_usual_knee(model.params, Path(maps), Path(data_dir)))
@@ -155,8 +153,7 @@ def _renewed(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     with _written(folder, own) as place:
-        form.write(place, model, likeness, training)
-        uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
+        _write(place, model, likeness, training, uncertainty)
     return model
 
 
@@ -177,6 +174,17 @@ def _written(folder: Path, own: bool) -> Iterator[Path]:
         return
     with files.atomic_folder(folder) as partial:
         yield partial
+
+
+def _write(
+    place: Path,
+    model: LoadedModel,
+    likeness: Likeness,
+    training: Mapping[str, Any],
+    uncertainty: uncertainties.Uncertainty,
+) -> None:
+    form.write(place, model, likeness, training)
+    uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
 
 
 def _write_card(
