@@ -1,6 +1,7 @@
 """Runs a benchmark, compared with PyTorch if the extra `bench` is installed.
 
 xr2mri benchmark --suite=anatomy --real=DIR --output=anatomy.json
+xr2mri benchmark --suite=film --real=DIR --output=film.json
 xr2mri benchmark --suite=frontal --real=DIR --output=frontal.json
 xr2mri benchmark --suite=generator --output=benchmark.json
 xr2mri benchmark --suite=gpu [--seconds=540] [--tiny] --output=gpu.json
@@ -45,8 +46,8 @@ _FILMS = flags.DEFINE_integer("films", 200, "knee_finder, unlikeness: number of 
 _REAL = flags.DEFINE_string(
     "real",
     None,
-    "anatomy, folder, frontal, grade, joint_space, knee_finder, latency, unlikeness, "
-    "volume_grade: folder of real files",
+    "anatomy, film, folder, frontal, grade, joint_space, knee_finder, latency, "
+    "unlikeness, volume_grade: folder of real files",
 )
 _PICTURES = flags.DEFINE_string("pictures", None, "knee_finder: folder for pictures")
 _PAIRS = flags.DEFINE_integer("pairs", 200, "prepare: number of pairs")

@@ -63,7 +63,7 @@ def build(maps: Sequence[Volume], sides: Sequence[str], legs: int = 4) -> Atlas:
     """
     if not maps or len(maps) != len(sides):
         raise InputError(f"{len(maps)} label maps, {len(sides)} sides: expected one side a map")
-    knees = [_measured(labels, side) for labels, side in zip(maps, sides, strict=True)]
+    knees = [measured(labels, side) for labels, side in zip(maps, sides, strict=True)]
     missing = [name for name in SURFACES if name not in knees[0]]
     if missing:
         raise InputError(f"the first label map lacks {', '.join(missing)}: expected all parts")
@@ -157,12 +157,24 @@ def near_surface(
     return result
 
 
-def _measured(labels: Volume, side: str) -> dict[str, np.ndarray]:
+def measured(
+    labels: Volume, side: str, names: Sequence[str] = tuple(SURFACES)
+) -> dict[str, np.ndarray]:
+    """The distances of a map in its own frame; see `Atlas.distances`.
+
+    Args:
+      labels: codes of `tissues.TISSUES`.
+      side: "left" or "right".
+      names: of SURFACES.
+
+    Returns:
+      By those of `names` that the map has f32[SIZE, SIZE, SIZE].
+    """
     knee, centre, voxel = _placed(labels, side)
     grid = _grid(knee, centre, voxel / FINE, SIZE * FINE)
     found = {}
-    for name, parts in SURFACES.items():
-        mask = np.isin(grid, [CODES[part] for part in parts])
+    for name in names:
+        mask = np.isin(grid, [CODES[part] for part in SURFACES[name]])
         if mask.any():
             found[name] = _distance(mask)
     return found

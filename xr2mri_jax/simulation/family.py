@@ -16,7 +16,7 @@ from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, signal_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.simulation import framing, projection
+from xr2mri_jax.simulation import film, framing, projection
 from xr2mri_jax.simulation.atlas import (
     GROUPS,
     LIMIT_MM,
@@ -30,13 +30,13 @@ from xr2mri_jax.simulation.population import Population, displacement, populatio
 from xr2mri_jax.simulation.poses import (
     SPACE_MM,
     STILL,
+    Filmed,
     chained,
+    filmed,
     gaps,
     measured_pose,
     plateau_points,
-    rotation,
     seated,
-    turned,
     worn,
 )
 
@@ -57,6 +57,7 @@ MARGIN_MM = {"femoral_outer": (0.4, 1.3), "tibial_outer": (0.1, 0.7), "patellar_
 # A patella is thicker than the mean of patellas whose ridges lie at different places.
 DEEPER = np.array([1.06, 1.0, 1.0])
 _GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
+FILM_PIXELS = 224  # of a radiograph's frame, as real crops have
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,8 +67,7 @@ class Knee:
     Attributes:
       distances: by name f32[SIZE, SIZE, SIZE], bones apart, each in its own frame.
       femur, patella: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the bone's frame.
-      flexed, standing: the same of femur and patella as they lie in the radiograph.
-      beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
+      seen: how the bones lie in the radiograph.
       zoom: mm of the box -> mm of the knee.
       grade: Kellgren-Lawrence grade, 0 to 4.
       gaps: least medial and lateral distance between the bones, mm.
@@ -76,9 +76,7 @@ class Knee:
     distances: dict[str, np.ndarray]
     femur: tuple[np.ndarray, np.ndarray]
     patella: tuple[np.ndarray, np.ndarray]
-    flexed: tuple[np.ndarray, np.ndarray]
-    standing: tuple[np.ndarray, np.ndarray]
-    beam: np.ndarray
+    seen: Filmed
     zoom: float
     grade: int
     gaps: tuple[float, float]
@@ -117,8 +115,12 @@ def draw_case(
     labels = surfaces.labels(fine)
     leg = int(rng.integers(len(atlas.signal)))
     mri = _mri(fine, _soft(atlas.signal[leg], knee, jitter, shape), rng)
-    path = projection.path(knee, jitter, atlas.path[leg], rng, shape[1:])
-    xray = framing.film(path, jitter, rng)
+    frame = framing.Frame.draw(jitter, rng)
+    backward = chained(jitter.backward(knee.zoom), frame.backward())
+    standing = projection.Standing(knee.distances, knee.seen, knee.zoom)
+    path = projection.path(standing, backward, frame, atlas.path[leg], FILM_PIXELS, rng)
+    image = film.developed(path, frame.wide_mm / FILM_PIXELS, rng)
+    xray = framing.canvas(image, shape[1], frame)
     return {
         "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],
         "mri": (np.rint(mri * 255).astype(np.uint16) * 257)[..., None],
@@ -148,21 +150,10 @@ def draw_knee(
     wanted = worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
     lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
     femur = seated(shapes["femur"], points, lying, wanted)
-    slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
-    tilt = np.clip(-slope + np.deg2rad(rng.normal(0, 3.0)), -0.35, 0.2)
-    flexion = np.deg2rad(rng.uniform(8, 30))
-    bent = chained(lying, turned(shapes["femur"], flexion))
-    flexed = seated(shapes["femur"], points, bent, wanted)
     tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
-    patella = chained(tracking, femur)
-    # The quadriceps of a standing leg pulls the patella up.
-    matrix, offset = chained(patella, turned(shapes["femur"], 0.7 * flexion))
-    standing = matrix, offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
-    axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
-    return Knee(
-        shapes, femur, patella, flexed, standing, (rotation(2, tilt) @ axial).T, zoom,
-        grade, tuple(gaps(shapes["femur"], points, femur)),
-    )  # fmt: skip
+    seen = filmed(shapes["femur"], points, femur, tracking, wanted, rng)
+    space = tuple(gaps(shapes["femur"], points, femur))
+    return Knee(shapes, femur, chained(tracking, femur), seen, zoom, grade, space)
 
 
 def mixed(

@@ -4,6 +4,8 @@ A pose is the matrix f64[3, 3] and the offset f64[3] that lead from the mm of a 
 to the mm of its own frame, (d, h, w).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
@@ -18,6 +20,11 @@ _ARM_MM = 22.0
 # The third percentile of the plateau's distances is larger than the least one by so much, mm.
 SPACE_MM = 0.15
 _LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
+# The radiograph: flexion of the femur against the lying knee and the beam's angle to the plateau,
+# degrees. In fixed flexion the thigh lies at the detector and the beam comes 10 degrees from above,
+# so that the femur is seen nearly as it lies in the MRI; projected segmentations look most like the
+# radiographs of the same knees at 0 degrees.
+FLEXION_DEG, _TILT_DEG = (-6.0, 10.0), (1.5, 3.0)
 
 
 def chained(last: Pose, first: Pose) -> Pose:
@@ -91,6 +98,49 @@ def seated(
         down -= 0.8 * error.mean()
         angle -= 0.8 * (error[0] - error[1]) / (2 * _ARM_MM)
     return pose
+
+
+class Filmed(NamedTuple):
+    """How the bones of a standing knee lie in its radiograph.
+
+    Attributes:
+      beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
+      femur, patella: from mm of the tibia to mm of the bone's frame.
+    """
+
+    beam: np.ndarray
+    femur: Pose
+    patella: Pose
+
+
+def filmed(
+    femur: np.ndarray,
+    points: np.ndarray,
+    lying: Pose,
+    tracking: Pose,
+    wanted: np.ndarray,
+    rng: np.random.Generator,
+    flexion_deg: tuple[float, float] = FLEXION_DEG,
+) -> Filmed:
+    """Draws the pose of a radiograph in fixed flexion.
+
+    Args:
+      femur: f32[SIZE, SIZE, SIZE], signed distances in mm.
+      points: of `plateau_points`.
+      lying, tracking: poses of the femur in the scan and of the patella against it.
+      wanted: f64[2], medial and lateral joint space, mm.
+      rng: of flexion, beam and patella.
+      flexion_deg: of the femur against the lying knee: least and largest.
+    """
+    slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
+    tilt = float(np.clip(-slope + np.deg2rad(rng.normal(*_TILT_DEG)), -0.35, 0.2))
+    flexion = np.deg2rad(rng.uniform(*flexion_deg))
+    flexed = seated(femur, points, chained(lying, turned(femur, flexion)), wanted)
+    # The quadriceps of a standing leg pulls the patella up.
+    matrix, offset = chained(tracking, chained(lying, turned(femur, 0.7 * flexion)))
+    offset = offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
+    axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
+    return Filmed((rotation(2, tilt) @ axial).T, flexed, (matrix, offset))
 
 
 def turned(femur: np.ndarray, flexion: float) -> Pose:

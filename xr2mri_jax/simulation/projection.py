@@ -1,127 +1,157 @@
 """The radiograph of a drawn knee: line integrals of its bones in their standing pose."""
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 from scipy import ndimage
 
-from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
+from xr2mri_jax.simulation import margins
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM, near_surface
+from xr2mri_jax.simulation.framing import Frame
+from xr2mri_jax.simulation.poses import STILL, Filmed, Pose, chained
+from xr2mri_jax.simulation.signs import Signs
+
+BONES = ("femur", "patella", "tibia", "fibula")
 
 # Depth of a slab, and how many: 144 mm along the beam.
-_SLAB_MM, _SLABS = 2.0, 72
-_SOFT_MM = 1.2  # over which a surface is blurred
+_SLAB_MM, _SLABS = 3.0, 48
+_SOFT_MM = 0.5  # over which a surface is blurred
+# Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone and of the plates
+# under the joint; what shows of the patella.
+_DENSITY, _CORTEX_MM, _PLATE_MM, _PATELLA = (1.2, 1.9), (0.05, 0.3), (0.0, 0.35), (0.02, 0.25)
+# Attenuation of the soft tissue against the atlas' legs; width of the leg against theirs, its
+# logarithm, and how far it lies to the medial side, mm: mean and deviation.
+_FLESH, _GIRTH, _MEDIAL_MM = (0.55, 0.95), (0.05, 0.07), (2.5, 2.0)
+# Strength of the trabeculae, median and deviation of the logarithm: that of real radiographs'
+# finest wavelengths.
+_TRABECULAE = 0.0045, 0.3
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Standing:
+    """A knee as it stands before the beam.
+
+    Attributes:
+      bones: by name of BONES f32[SIZE, SIZE, SIZE], signed distances in mm, each in its own frame.
+      seen: its bones' poses.
+      zoom: mm of a knee whose plateau is PLATEAU_MM wide -> mm of this one.
+      signs: of osteoarthritis at its margins, None: as the bones are.
+    """
+
+    bones: Mapping[str, np.ndarray]
+    seen: Filmed
+    zoom: float
+    signs: Signs | None = None
 
 
 def path(
-    knee: Any, jitter: Any, soft: np.ndarray, rng: np.random.Generator, shape: tuple[int, ...]
+    knee: Standing,
+    backward: Pose,
+    frame: Frame,
+    soft: np.ndarray,
+    pixels: int,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Line integrals f32[h, w] over the canonical box, without unit.
+    """Line integrals f32[pixels, pixels] of a frame, without unit.
 
     Args:
-      knee: a `family.Knee`.
-      jitter: a `framing.Jitter`.
+      knee: to be imaged.
+      backward: from mm of the frame's film, (d, h, w), to mm of the knee.
+      frame: on the film.
       soft: f32[SIZE, SIZE] of an `Atlas`: the leg with muscle in place of bone.
-      rng: of densities and texture.
-      shape: (h, w) in pixels.
+      pixels: of the frame, each way.
+      rng: of densities, margins and texture.
     """
-    matrix, offset = jitter.backward(knee.zoom)
-    beam, shift = knee.beam @ matrix, knee.beam @ offset
-    density, cortex = rng.uniform(0.7, 1.3), rng.uniform(0.35, 1.15)
-    total, spongy = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    poses = {"femur": knee.flexed, "patella": knee.standing, "tibia": None, "fibula": None}
-    for name, pose in poses.items():
-        first, second = beam, shift
-        if pose is not None:
-            first, second = pose[0] @ beam, pose[0] @ shift + pose[1]
-        distance = near_surface(
-            knee.distances[name], first, second, (_SLABS, *shape), 2.0, _extent_mm()
-        )
-        bone, marrow = _integrals(distance, density, cortex, shape)
-        share = rng.uniform(0.3, 1.0) if name == "patella" else 1.0
+    matrix, offset = backward
+    beam, shift = knee.seen.beam @ matrix, knee.seen.beam @ offset
+    pixel = frame.wide_mm / pixels
+    shape, extent = (_SLABS, pixels, pixels), (_SLABS * _SLAB_MM, frame.wide_mm, frame.wide_mm)
+    shaft = _shaft_share(pixel * (np.arange(pixels) - (pixels - 1) / 2) + frame.middle_mm[0])
+    density, cortex = rng.uniform(*_DENSITY), rng.uniform(*_CORTEX_MM)
+    plate = rng.uniform(*_PLATE_MM)
+    total, spongy = np.zeros(shape[1:], np.float32), np.zeros(shape[1:], np.float32)
+    poses = {
+        "femur": knee.seen.femur,
+        "patella": knee.seen.patella,
+        "tibia": STILL,
+        "fibula": STILL,
+    }
+    for name in BONES:
+        first, second = chained(poses[name], (beam, shift))
+        distance = near_surface(knee.bones[name], first, second, shape, 8.0, extent) / knee.zoom
+        shell = _shell(cortex, shaft)
+        if name in ("femur", "tibia"):
+            thick = np.full(2, plate)
+            if knee.signs is not None:
+                lengths = knee.signs.osteophytes[name]
+                margins.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
+                thick = thick + knee.signs.sclerosis
+            shell = shell + margins.plates(distance, name, thick, pixel)
+        bone, marrow = _integrals(distance, density, shell, shaft)
+        share = rng.uniform(*_PATELLA) if name == "patella" else 1.0
         total += share * bone
         spongy += share * marrow
-    flesh = soft_path(soft, (matrix, offset), np.divide(BOX_MM[1:], shape), shape)
-    thickness = rng.uniform(0.75, 1.25)
-    return total + thickness * flesh + texture(spongy, density, rng)
+    flesh = _soft_path(soft, backward, pixel, pixels, rng)
+    return total + flesh + _texture(spongy, density, rng)
 
 
-def _extent_mm() -> tuple[float, float, float]:
-    return _SLABS * _SLAB_MM, BOX_MM[1], BOX_MM[2]
-
-
-def _integrals(
-    distance: np.ndarray, density: float, cortex: float, shape: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm."""
-    away = np.abs((np.arange(shape[0]) + 0.5) * BOX_MM[1] / shape[0] - BOX_MM[1] / 2)
-    shaft = shaft_share(away)
-    cover = np.clip(0.5 - distance / _SOFT_MM, 0, 1)
-    inside = np.clip(0.5 - (distance + shell(cortex, shaft)) / _SOFT_MM, 0, 1)
-    return absorbed(cover.sum(axis=0), inside.sum(axis=0), density, shaft, _SLAB_MM)
-
-
-def shaft_share(away: np.ndarray) -> np.ndarray:
+def _shaft_share(away: np.ndarray) -> np.ndarray:
     """f64[h, 1]: 0 near the joint to 1 in the shafts, of rows `away` mm from the joint, f64[h]."""
-    return np.clip((away - 24.0) / 34.0, 0, 1)[:, None]
+    return np.clip((np.abs(away) - 24.0) / 34.0, 0, 1)[:, None]
 
 
-def shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
+def _shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
     """Thickness of cortical bone, f32[h, 1] in mm: `cortex` near the joint, more in the shafts."""
     return (cortex * (0.9 + 2.4 * shaft)).astype(np.float32)
 
 
-def absorbed(
-    cover: np.ndarray, inside: np.ndarray, density: float, shaft: np.ndarray, slab_mm: float
+def _integrals(
+    distance: np.ndarray, density: float, shell: np.ndarray, shaft: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm.
 
     Args:
-      cover, inside: f[h, w], slabs that the bone, and what its shell encloses, cover.
-      density: of spongy bone, 1 is usual.
-      shaft: of `shaft_share`.
-      slab_mm: depth of a slab.
+      distance: f32[d, h, w] in mm, negative inside.
+      density: of spongy bone, 1 is usual in the phantom.
+      shell: thickness of cortical bone, f32[h, w] or [h, 1] in mm.
+      shaft: of `_shaft_share`.
     """
+    # Between slabs the distance is linear: a surface that the beam crosses covers a part of a slab.
+    middle = 0.5 * (distance[1:] + distance[:-1])
+    per_mm = 1 / np.maximum(np.abs(distance[1:] - distance[:-1]), np.float32(_SOFT_MM))
+    cover = np.clip(0.5 - middle * per_mm, 0, 1).sum(axis=0)
+    inside = np.clip(0.5 - (middle + shell) * per_mm, 0, 1).sum(axis=0)
     mus = attenuation_table()
     fat, hard, muscle = (mus[CODES[name]] for name in ("fat", "cortical_bone", "muscle"))
     marrow = fat + (mus[CODES["femur"]] - fat) * density * (1 - 0.6 * shaft)
     bone = (cover - inside) * hard + inside * marrow - cover * muscle
-    return (bone * slab_mm).astype(np.float32), inside * (1 - 0.7 * shaft) * slab_mm
+    return (bone * _SLAB_MM).astype(np.float32), inside * (1 - 0.7 * shaft) * _SLAB_MM
 
 
-def soft_path(
-    soft: np.ndarray,
-    backward: tuple[np.ndarray, np.ndarray],
-    step: np.ndarray,
-    shape: tuple[int, ...],
+def _soft_path(
+    soft: np.ndarray, backward: Pose, pixel: float, pixels: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Line integrals f32[h, w] of an atlas' soft tissue.
-
-    Args:
-      soft: f32[SIZE, SIZE] of an `Atlas`.
-      backward: matrix and offset from mm of the image, (d, h, w), to mm of the knee.
-      step: f64[2], size of a pixel, mm.
-      shape: (h, w) in pixels.
-    """
+    """Line integrals f32[pixels, pixels] of a leg's soft tissue, its girth not the atlas' leg's."""
     matrix, offset = backward
-    flat = matrix[1:, 1:] * step / VOXEL_MM
-    start = (offset[1:] - matrix[1:, 1:] @ (step * (np.array(shape) - 1) / 2)) / VOXEL_MM
-    return ndimage.affine_transform(
-        soft, flat, start + (SIZE - 1) / 2, output_shape=shape, order=1, mode="nearest"
+    across = np.array([1.0, float(np.exp(-rng.normal(*_GIRTH)))])
+    flat = across[:, None] * matrix[1:, 1:] * pixel / VOXEL_MM
+    middle = across * (offset[1:] - [0.0, rng.normal(*_MEDIAL_MM)]) / VOXEL_MM
+    start = middle - flat @ np.full(2, (pixels - 1) / 2)
+    leg = ndimage.affine_transform(
+        soft, flat, start + (SIZE - 1) / 2, output_shape=(pixels, pixels), order=1, mode="nearest"
     )
+    return rng.uniform(*_FLESH) * leg
 
 
-def texture(
-    spongy: np.ndarray, density: float, rng: np.random.Generator, usual: float = 0.006
-) -> np.ndarray:
+def _texture(spongy: np.ndarray, density: float, rng: np.random.Generator) -> np.ndarray:
     """Trabeculae: streaks along the leg and grains, stronger where spongy bone is thick.
 
     Args:
       spongy: f32[h, w], path lengths in spongy bone, mm.
       density: of the bone, 1 is usual.
       rng: of the texture and its strength.
-      usual: median of the strength.
 
     Returns:
       f32[h, w]: line integrals to be added.
@@ -130,5 +160,6 @@ def texture(
     for sigma, weight in (((1.6, 0.4), 1.0), ((0.5, 0.5), 0.8), ((0.4, 1.6), 0.4)):
         noise = ndimage.gaussian_filter(rng.standard_normal(spongy.shape), sigma, mode="wrap")
         total += weight * rng.uniform(0.3, 1.0) * (noise / noise.std()).astype(np.float32)
-    strength = usual * np.exp(rng.normal(0, 0.6)) * density
+    median, deviation = _TRABECULAE
+    strength = median * np.exp(rng.normal(0, deviation)) * density
     return strength * np.sqrt(np.maximum(spongy, 0)) * total

@@ -10,6 +10,7 @@ from xr2mri_jax.files import write_json
 
 NAMES = (
     "anatomy",
+    "film",
     "folder",
     "frontal",
     "generator",
@@ -61,8 +62,8 @@ def run(
       films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for the suite "knee_finder", see `benchmarks.knee_finder.run`;
         of "folder", "grade" and "latency" a folder of radiographs, of "joint_space" and
-        "volume_grade" one with GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy"
-        and "frontal" one with label maps, see `benchmarks.anatomy.run`.
+        "volume_grade" one with GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy",
+        "film" and "frontal" one with label maps, see `benchmarks.anatomy.run`.
       pictures: folder for that suite's pictures.
       pairs: of the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
@@ -101,6 +102,11 @@ def run(
 
         report = anatomy.run(None if real is None else Path(real))
         print(anatomy.table(report))
+    elif suite == "film":
+        from xr2mri_jax.tools.benchmarks import film
+
+        report = film.run(None if real is None else Path(real))
+        print(film.table(report))
     elif suite == "frontal":
         from xr2mri_jax.tools.benchmarks import frontal
 
