@@ -16,7 +16,7 @@ from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.mri import CARTILAGE_LEVEL, signal_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.simulation import film, framing, projection
+from xr2mri_jax.simulation import framing, projection
 from xr2mri_jax.simulation.atlas import (
     GROUPS,
     LIMIT_MM,
@@ -118,8 +118,7 @@ def draw_case(
     frame = framing.Frame.draw(jitter, rng)
     backward = chained(jitter.backward(knee.zoom), frame.backward())
     standing = projection.Standing(knee.distances, knee.seen, knee.zoom)
-    path = projection.path(standing, backward, frame, atlas.path[leg], FILM_PIXELS, rng)
-    image = film.developed(path, frame.wide_mm / FILM_PIXELS, rng)
+    image = projection.radiograph(standing, backward, frame, atlas.path[leg], FILM_PIXELS, rng)
     xray = framing.canvas(image, shape[1], frame)
     return {
         "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
+from xr2mri_jax.simulation.poses import Pose, rotation
 
 # A crop's width over the joint line's, and how far down the joint lies, with their deviations.
 _FRAME, _ROW = (1 / LINE_SHARE, 0.04), (CENTRE_ROW, 0.03)
@@ -38,10 +39,9 @@ class Jitter:
         turn = np.deg2rad(strange * rng.normal(0, 3.0))
         return cls((depth, down, right), turn, float(np.exp(strange * rng.normal(0, 0.03))))
 
-    def backward(self, zoom: float) -> tuple[np.ndarray, np.ndarray]:
+    def backward(self, zoom: float) -> Pose:
         """Matrix and offset from mm of the box to mm of a knee whose plateau is `zoom` as wide."""
-        c, s = np.cos(self.turn), np.sin(self.turn)
-        matrix = zoom / self.scale * np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+        matrix = zoom / self.scale * rotation(0, self.turn)
         return matrix, -matrix @ np.array(self.shift_mm)
 
 
@@ -59,10 +59,9 @@ class Frame:
     middle_mm: tuple[float, float]
     turn: float = 0.0
 
-    def backward(self, zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def backward(self, zoom: float = 1.0) -> Pose:
         """Matrix and offset from mm of the frame to mm of a knee, `zoom` times as wide."""
-        c, s = np.cos(self.turn), np.sin(self.turn)
-        matrix = zoom * np.array([[1, 0, 0], [0, c, s], [0, -s, c]])
+        matrix = zoom * rotation(0, self.turn)
         return matrix, matrix @ np.array([0.0, *self.middle_mm])
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, PLATEAU_MM, SIDES
-from xr2mri_jax.simulation import family, film, poses, projection
+from xr2mri_jax.simulation import family, poses, projection
 from xr2mri_jax.simulation.atlas import Atlas
 from xr2mri_jax.simulation.framing import Frame
 from xr2mri_jax.simulation.population import Population, population
@@ -47,8 +47,7 @@ def draw_radiographs(
         frame = _frame(rng)
         knee = _standing(bones, drawn, Signs.draw(grade, rng), rng)
         soft = atlas.path[int(rng.integers(len(atlas.path)))]
-        path = projection.path(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)
-        xray = film.developed(path, frame.wide_mm / pixels, rng)
+        xray = projection.radiograph(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)
         examples.append(
             {
                 "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],

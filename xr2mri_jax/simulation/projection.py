@@ -1,4 +1,4 @@
-"""The radiograph of a drawn knee: line integrals of its bones in their standing pose."""
+"""The radiograph of a knee: line integrals of its bones in their standing pose, developed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
-from xr2mri_jax.simulation import margins
+from xr2mri_jax.simulation import film, margins
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM, near_surface
 from xr2mri_jax.simulation.framing import Frame
 from xr2mri_jax.simulation.poses import STILL, Filmed, Pose, chained
@@ -44,6 +44,19 @@ class Standing:
     seen: Filmed
     zoom: float
     signs: Signs | None = None
+
+
+def radiograph(
+    knee: Standing,
+    backward: Pose,
+    frame: Frame,
+    soft: np.ndarray,
+    pixels: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The developed `path`, f32[pixels, pixels] in [0, 1], bone bright; arguments as there."""
+    integrals = path(knee, backward, frame, soft, pixels, rng)
+    return film.developed(integrals, frame.wide_mm / pixels, rng)
 
 
 def path(
