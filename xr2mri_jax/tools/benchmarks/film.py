@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special
 from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
@@ -17,18 +16,19 @@ from xr2mri_jax.evaluation.real_pairs.knees import in_threads
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.inference import reading
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
+from xr2mri_jax.inference.grade_reading import readings
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.preprocess.answers import Asked
-from xr2mri_jax.simulation import atlas, family, film, poses, projection
+from xr2mri_jax.simulation import atlas, family, poses, projection
 from xr2mri_jax.simulation.framing import Frame
 from xr2mri_jax.simulation.knee_labels import read_knee
 from xr2mri_jax.tools.benchmarks.anatomy import known_maps
 
 FLEXIONS_DEG = (-16.0, -8.0, 0.0, 8.0, 16.0, 24.0)
 DRAWN, REAL = "as drawn", "real film"
-_BONES = ("femur", "tibia", "patella")
+_BONES = tuple(atlas.GROUPS)
 _SEED, BATCH = 13, 4
 
 
@@ -79,7 +79,6 @@ def simulated(
       number: of the knee, for the generator.
     """
     rng = np.random.default_rng([_SEED, number])
-    pixels = family.FILM_PIXELS
     points = poses.plateau_points(bones["tibia"])
     space = poses.gaps(bones["femur"], points, poses.STILL)
     lying = poses.STILL
@@ -88,15 +87,15 @@ def simulated(
     knee = projection.Standing(whole, pose, family.zoom_of(bones["tibia"]))
     frame = Frame.usual()
     soft = bred.path[int(rng.integers(len(bred.path)))]
-    path = projection.path(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)
-    return film.developed(path, frame.wide_mm / pixels, rng)
+    backward = frame.backward(knee.zoom)
+    return projection.radiograph(knee, backward, frame, soft, family.FILM_PIXELS, rng)
 
 
 def seen(network: Network, grader: KneeGrader, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Expected grade f64[n] and distance to the training radiographs f64[n] of f32[n, h, w]."""
     told = [network(part[..., None]) for part in np.split(images, range(BATCH, len(images), BATCH))]
     logits, features = (np.concatenate(parts) for parts in zip(*told, strict=True))
-    grades = special.softmax(logits, axis=-1) @ np.array(grader.grades, float)
+    grades = np.array([one.expected_grade for one in readings(logits, grader)])
     assert grader.likeness is not None
     return grades, grader.likeness.distance(features)
 
