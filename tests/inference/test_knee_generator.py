@@ -48,19 +48,22 @@ def test_the_box_leads_back_to_the_sources_pixels_and_knows_its_scale():
     seen = frame.boxed(whole, 64)
     matrix = np.array(seen.record["canonical_to_source"])
     middle = matrix @ [31.5, 31.5, 1]
-    np.testing.assert_allclose(middle[:2], [0.55 * 200 - 0.5, 99.5], atol=0.5)
+    # The joint's centre: 2.9 mm below where the frame has it and 1.8 mm to the lateral side, the
+    # left of a left knee that was mirrored.
+    wide_mm = 0.94 * PLATEAU_MM / 0.79
+    centre = np.array([0.55 * 200 - 0.5 + 2.9 * 200 / wide_mm, 99.5 + 1.8 * 200 / wide_mm])
+    np.testing.assert_allclose(middle[:2], centre, atol=0.5)
     np.testing.assert_allclose(seen.record["centre_px"], middle[:2])
-    # The frame is 97 mm each way, the box 128 mm; below the joint the frame ends sooner.
-    wide = PLATEAU_MM / 0.79 / 128
-    down = 0.5 + 0.45 * wide  # 0.55 of the frame lies above the joint's centre
-    covered = wide * (min(0.5, 0.55 * wide) + min(0.5, down - 0.5))
-    assert seen.record["outside"]["share"] == pytest.approx(1 - covered, abs=0.02)
-    # 64 pixels of 2 mm; the joint line is 158 pixels of the crop and taken to be 76.6 mm.
-    assert abs(matrix[1, 1]) == pytest.approx(2 * 158 / PLATEAU_MM, rel=0.01)
+    # The frame is 91 mm each way, the box 128 mm.
+    wide = wide_mm / 128
+    assert seen.record["outside"]["share"] == pytest.approx(1 - wide**2, abs=0.02)
+    # 64 pixels of 2 mm; the joint line is 158 pixels of the crop and taken to be 72.0 mm.
+    assert abs(matrix[1, 1]) == pytest.approx(2 * 158 / (0.94 * PLATEAU_MM), rel=0.01)
     assert matrix[1, 1] < 0
     assert frame.scale_of(seen.record, None) == 1.0
     stated = scale.stated(0.5, scale.GIVEN)
-    assert frame.scale_of(seen.record, stated) == pytest.approx(0.5 * 158 / PLATEAU_MM, rel=0.01)
+    plateau_mm = 0.5 * 158 / 0.94
+    assert frame.scale_of(seen.record, stated) == pytest.approx(plateau_mm / PLATEAU_MM, rel=0.01)
 
 
 def noise(path):
@@ -121,7 +124,7 @@ def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path):
     noise(xray)
     output = tmp_path / "out.nii.gz"
     made = predict.predict_file(shipped, xray, output, side="left", spacing=1.2)
-    assert made.scale == pytest.approx(1.2 * 64 * 0.79 / PLATEAU_MM, rel=0.01)
+    assert made.scale == pytest.approx(1.2 * 64 * 0.79 / (0.94 * PLATEAU_MM), rel=0.01)
     zooms = nib.load(output).header.get_zooms()
     np.testing.assert_allclose(zooms, np.array([4.0, 8.0, 4.0]) * made.scale, rtol=1e-5)
 

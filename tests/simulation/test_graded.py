@@ -6,7 +6,7 @@ from test_family import made_atlas
 
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_family import work
-from xr2mri_jax.simulation import atlas, graded, margins
+from xr2mri_jax.simulation import atlas, graded, margins, projection
 from xr2mri_jax.simulation.signs import Signs
 
 PIXEL = 1.0
@@ -78,11 +78,14 @@ def test_a_lip_grows_at_its_corner_alone():
     assert (grown <= before).all()
 
 
-def test_plates_thicken_the_bone_under_the_joint_on_their_side():
-    plates = margins.plates(tibia(), "tibia", np.array([2.0, 0.5]), PIXEL)
-    assert plates[20, 47] == pytest.approx(2.0, rel=0.02)
-    assert plates[20, 12] == pytest.approx(0.5, rel=0.05)
-    assert plates[33, 47] < 0.01
+def test_bone_is_denser_under_the_joint_and_sclerosis_adds_to_it_on_its_side():
+    across = projection._across(np.array([2.0, 0.5]), PIXEL, 60)
+    assert across[47] == pytest.approx(2.0, rel=0.02) and across[12] == pytest.approx(0.5, rel=0.05)
+    added = projection._under_joint(tibia(), "tibia", PIXEL, [(across, 1.5)])
+    assert added[4, 21, 40] > 3 * added[4, 25, 40] > 0
+    assert added[4, 21, 40] > 2 * added[4, 21, 20] > 0
+    upside_down = projection._under_joint(tibia(), "femur", PIXEL, [(across, 1.5)])
+    assert upside_down[4, 21, 40] == 0
 
 
 def test_the_dataset_has_every_grade_of_every_knee_and_no_volumes(bred, tmp_path):

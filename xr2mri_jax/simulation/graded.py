@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, PLATEAU_MM, SIDES
+from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.simulation import family, poses, projection
 from xr2mri_jax.simulation.atlas import Atlas
 from xr2mri_jax.simulation.framing import Frame
@@ -17,10 +17,9 @@ from xr2mri_jax.simulation.projection import Standing
 from xr2mri_jax.simulation.signs import Signs
 
 GRADES = (0, 1, 2, 3, 4)
-# Deviation of a frame's width, relative, and of the joint's row.
-_WIDTH, _ROW = 0.05, 0.025
-# Brings the joint line, found as in real crops, to the middle and to the horizontal: mm, degrees.
-_DOWN_MM, _RIGHT_MM, _TURN = -1.8, 2.7, 3.4
+# Deviations of a frame's width, relative, of the joint's row, a share of the height, and of the
+# turn in degrees.
+_WIDTH, _ROW, _TURNS = 0.04, 0.025, 2.5
 
 
 def draw_radiographs(
@@ -62,10 +61,12 @@ def draw_radiographs(
 
 def _frame(rng: np.random.Generator) -> Frame:
     """Draws a frame as real crops differ."""
-    wide = PLATEAU_MM / LINE_SHARE * float(np.exp(rng.normal(0, _WIDTH)))
-    down = -wide * (CENTRE_ROW - 0.5 + rng.normal(0, _ROW)) + _DOWN_MM
-    right = rng.normal(_RIGHT_MM, 1.5)
-    return Frame(wide, (down, right), float(np.deg2rad(rng.normal(_TURN, 2.5))))
+    usual = Frame.usual()
+    zoom = float(np.exp(rng.normal(0, _WIDTH)))
+    down, right = zoom * np.array(usual.middle_mm)
+    down -= usual.wide_mm * zoom * rng.normal(0, _ROW)
+    turn = usual.turn + np.deg2rad(rng.normal(0, _TURNS))
+    return Frame(usual.wide_mm * zoom, (down, right + rng.normal(0, 1.5)), float(turn))
 
 
 def _standing(

@@ -1,4 +1,4 @@
-"""The margins of a projected joint: osteophytes at its corners, plates of bone along its line.
+"""The margins of a projected joint: osteophytes at its corners.
 
 A corner is found in the bone's silhouette, where its side meets its joint surface, because that is
 where a reader of the radiograph looks for an osteophyte.
@@ -12,8 +12,6 @@ _SIDE_MM = 14.0
 _CORNER = {"tibia": 0.93, "femur": 0.93}
 # Heights (mm) over which a lip thins, its depth along the beam, and its middle's deviation.
 _THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
-# Depth (mm) under the joint surface to which its plate reaches.
-_PLATE_MM = 2.5
 
 
 def grow(
@@ -83,24 +81,3 @@ def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int
         len(outline) - 1 - (start + row) if upwards else start + row,
         column if side > 0 else outline.shape[1] - 1 - column,
     )
-
-
-def plates(distance: np.ndarray, bone: str, thickness: np.ndarray, pixel: float) -> np.ndarray:
-    """What the plates under the joint add to the thickness of cortical bone, f32[h, w] in mm.
-
-    Args:
-      distance: f32[d, h, w] in mm.
-      bone: "femur" or "tibia".
-      thickness: f64[2], of the medial and the lateral plate, mm.
-      pixel: size of a pixel along h and w, mm.
-    """
-    outline = distance.min(axis=0) < 0
-    height, width = outline.shape
-    ordered = outline[::-1] if bone == "femur" else outline
-    surface = np.where(ordered.any(axis=0), np.argmax(ordered, axis=0), -height)
-    rows = np.arange(height)[::-1] if bone == "femur" else np.arange(height)
-    under = (rows[:, None] - surface[None, :]) * pixel
-    share = 1 / (1 + np.exp(-(np.arange(width) - (width - 1) / 2) * pixel / 3.0))
-    amount = thickness[0] * share + thickness[1] * (1 - share)
-    strength = 1.0 if bone == "tibia" else 0.5
-    return (strength * amount * np.exp(-0.5 * (under / _PLATE_MM) ** 2)).astype(np.float32)

@@ -1,7 +1,7 @@
 """The radiograph of a knee: line integrals of its bones in their standing pose, developed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -18,9 +18,17 @@ BONES = ("femur", "patella", "tibia", "fibula")
 # Depth of a slab, and how many: 144 mm along the beam.
 _SLAB_MM, _SLABS = 3.0, 48
 _SOFT_MM = 0.5  # over which a surface is blurred
-# Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone and of the plates
-# under the joint; what shows of the patella.
-_DENSITY, _CORTEX_MM, _PLATE_MM, _PATELLA = (1.2, 1.9), (0.05, 0.3), (0.0, 0.35), (0.02, 0.25)
+# Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone near the joint; what
+# shows of the patella. The strengths, and those of the next three lines, are those that fit the
+# films of measured knees, see "Simulated films beside real ones" in docs/results.md.
+_DENSITY, _CORTEX_MM, _PATELLA = (0.8, 1.5), (0.05, 0.4), (0.1, 0.6)
+# Under the joint bone is denser: the plate's and the spongy bone's density over the usual one, and
+# the depths where they fall to 1/e, mm.
+_PLATE, _PLATE_MM, _DENSER, _DENSER_MM = (0.5, 4.0), 1.5, (0.2, 2.0), (2.5, 5.0)
+# Scar of the growth plate: share of bones that show one, its density over the spongy bone's, its
+# thickness, mm; by bone its height in the bone's frame and how much lower its ends lie, mm.
+_SCARRED, _SCAR, _SCAR_MM = 0.7, (0.0, 0.2), 0.8
+_SCAR_HEIGHT_MM = {"femur": (-29.0, 3.0), "tibia": (18.0, 2.5)}
 # Attenuation of the soft tissue against the atlas' legs; width of the leg against theirs, its
 # logarithm, and how far it lies to the medial side, mm: mean and deviation.
 _FLESH, _GIRTH, _MEDIAL_MM = (0.55, 0.95), (0.05, 0.07), (2.5, 2.0)
@@ -83,7 +91,7 @@ def path(
     shape, extent = (_SLABS, pixels, pixels), (_SLABS * _SLAB_MM, frame.wide_mm, frame.wide_mm)
     shaft = _shaft_share(pixel * (np.arange(pixels) - (pixels - 1) / 2) + frame.middle_mm[0])
     density, cortex = rng.uniform(*_DENSITY), rng.uniform(*_CORTEX_MM)
-    plate = rng.uniform(*_PLATE_MM)
+    plate, spongy_layer = rng.uniform(*_PLATE), (rng.uniform(*_DENSER), rng.uniform(*_DENSER_MM))
     total, spongy = np.zeros(shape[1:], np.float32), np.zeros(shape[1:], np.float32)
     poses = {
         "femur": knee.seen.femur,
@@ -95,14 +103,17 @@ def path(
         first, second = chained(poses[name], (beam, shift))
         distance = near_surface(knee.bones[name], first, second, shape, 8.0, extent) / knee.zoom
         shell = _shell(cortex, shaft)
+        added = None
         if name in ("femur", "tibia"):
-            thick = np.full(2, plate)
             if knee.signs is not None:
                 lengths = knee.signs.osteophytes[name]
                 margins.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
-                thick = thick + knee.signs.sclerosis
-            shell = shell + margins.plates(distance, name, thick, pixel)
-        bone, marrow = _integrals(distance, density, shell, shaft)
+            sclerosis = np.zeros(2) if knee.signs is None else knee.signs.sclerosis
+            layers = (plate + _across(sclerosis, pixel, pixels), _PLATE_MM), spongy_layer
+            added = _under_joint(distance, name, pixel, layers)
+            if rng.random() < _SCARRED:
+                added = added + rng.uniform(*_SCAR) * _scar(name, first, second, shape, extent, rng)
+        bone, marrow = _integrals(distance, density, shell, shaft, added)
         share = rng.uniform(*_PATELLA) if name == "patella" else 1.0
         total += share * bone
         spongy += share * marrow
@@ -117,11 +128,62 @@ def _shaft_share(away: np.ndarray) -> np.ndarray:
 
 def _shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
     """Thickness of cortical bone, f32[h, 1] in mm: `cortex` near the joint, more in the shafts."""
-    return (cortex * (0.9 + 2.4 * shaft)).astype(np.float32)
+    return (cortex * (0.9 + 1.2 * shaft)).astype(np.float32)
+
+
+def _across(both: np.ndarray, pixel: float, pixels: int) -> np.ndarray:
+    """f32[w]: from the lateral to the medial one of f64[2], (medial, lateral), across the frame."""
+    share = 1 / (1 + np.exp(-pixel * (np.arange(pixels) - (pixels - 1) / 2) / 3.0))
+    return (both[0] * share + both[1] * (1 - share)).astype(np.float32)
+
+
+def _under_joint(
+    distance: np.ndarray,
+    name: str,
+    pixel: float,
+    layers: Sequence[tuple[float | np.ndarray, float]],
+) -> np.ndarray:
+    """How much denser bone is under the joint: f32[d, h, w], a factor of its usual density.
+
+    Args:
+      distance: f32[d, h, w] in mm, negative inside.
+      name: "femur" or "tibia".
+      pixel: of a voxel along h, mm.
+      layers: of each its strength where the surface faces the joint, a number or f32[w], and the
+        depth at which it falls to 1/e, mm.
+    """
+    faces = np.gradient(distance, pixel, axis=1) * (1 if name == "femur" else -1)
+    depth = np.minimum(distance, 0)
+    added = sum(strength * np.exp(depth / deep) for strength, deep in layers)
+    return (np.square(np.clip(faces, 0, 1)) * added).astype(np.float32)
+
+
+def _scar(
+    name: str,
+    matrix: np.ndarray,
+    offset: np.ndarray,
+    shape: tuple[int, int, int],
+    extent: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The scar of a growth plate, f32[d, h, w], 1 in its middle; arguments as of `near_surface`."""
+    axes = [mm / n * (np.arange(n) - (n - 1) / 2) for n, mm in zip(shape, extent, strict=True)]
+    d, h, w = np.meshgrid(*(axis.astype(np.float32) for axis in axes), indexing="ij", sparse=True)
+    height, across = (
+        matrix[i, 0] * d + matrix[i, 1] * h + matrix[i, 2] * w + offset[i] for i in (1, 2)
+    )
+    middle, spread = _SCAR_HEIGHT_MM[name]
+    lower = rng.normal(3.0, 2.0) * (1 if name == "tibia" else -1)
+    away = height - rng.normal(middle, spread) - lower * np.square(across / 30)
+    return np.exp(-0.5 * np.square(away / _SCAR_MM)).astype(np.float32)
 
 
 def _integrals(
-    distance: np.ndarray, density: float, shell: np.ndarray, shaft: np.ndarray
+    distance: np.ndarray,
+    density: float,
+    shell: np.ndarray,
+    shaft: np.ndarray,
+    added: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm.
 
@@ -130,16 +192,19 @@ def _integrals(
       density: of spongy bone, 1 is usual in the phantom.
       shell: thickness of cortical bone, f32[h, w] or [h, 1] in mm.
       shaft: of `_shaft_share`.
+      added: f32[d, h, w], by which factor of its density spongy bone is denser; None: nowhere.
     """
     # Between slabs the distance is linear: a surface that the beam crosses covers a part of a slab.
     middle = 0.5 * (distance[1:] + distance[:-1])
     per_mm = 1 / np.maximum(np.abs(distance[1:] - distance[:-1]), np.float32(_SOFT_MM))
     cover = np.clip(0.5 - middle * per_mm, 0, 1).sum(axis=0)
-    inside = np.clip(0.5 - (middle + shell) * per_mm, 0, 1).sum(axis=0)
+    filled = np.clip(0.5 - (middle + shell) * per_mm, 0, 1)
+    inside = filled.sum(axis=0)
+    more = 0.0 if added is None else (filled * 0.5 * (added[1:] + added[:-1])).sum(axis=0)
     mus = attenuation_table()
     fat, hard, muscle = (mus[CODES[name]] for name in ("fat", "cortical_bone", "muscle"))
-    marrow = fat + (mus[CODES["femur"]] - fat) * density * (1 - 0.6 * shaft)
-    bone = (cover - inside) * hard + inside * marrow - cover * muscle
+    spongy = (mus[CODES["femur"]] - fat) * density * (1 - 0.6 * shaft)
+    bone = (cover - inside) * hard + inside * (fat + spongy) + more * spongy - cover * muscle
     return (bone * _SLAB_MM).astype(np.float32), inside * (1 - 0.7 * shaft) * _SLAB_MM
 
 

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 
 # By Kellgren-Lawrence grade 0 to 4, between which a continuous severity interpolates: the remaining
-# share of the narrower joint space, an osteophyte's length and the bone added under a plateau, mm.
+# share of the narrower joint space, an osteophyte's length in mm, and the density that the plates
+# under the joint gain, over that of spongy bone.
 _LEFT = (1.0, 0.96, 0.84, 0.52, 0.12)
 _OSTEOPHYTE_MM = (0.0, 0.5, 1.5, 2.5, 4.0)
-_SCLEROSIS_MM = (0.0, 0.1, 0.5, 1.1, 1.8)
+_SCLEROSIS = (0.0, 0.4, 1.8, 4.0, 6.5)
 # How much a knee's severity departs from its grade, and the share of knees worn medially.
 _WITHIN, _MEDIAL = 0.35, 0.75
 # From this severity on at least one osteophyte has the usual length: that makes grade 2.
@@ -22,7 +23,7 @@ class Signs:
     Attributes:
       left: f64[2], remaining shares of the joint spaces.
       osteophytes: by "femur" and "tibia" f64[2], lengths in mm.
-      sclerosis: f64[2], thickness in mm that the bone under the joint gains.
+      sclerosis: f64[2], density that the plates under the joint gain, over that of spongy bone.
     """
 
     left: np.ndarray
@@ -42,7 +43,7 @@ class Signs:
         if severity >= _DEFINITE:
             share[rng.integers(2), rng.integers(2)] = rng.uniform(1.0, 1.8)
         lengths = usual * share
-        added = _at(severity, _SCLEROSIS_MM) * rng.uniform(0.2, 1.8)
+        added = _at(severity, _SCLEROSIS) * rng.uniform(0.2, 1.8)
         sclerosis = np.where(np.arange(2) == worn, added, added * rng.uniform(0.0, 0.6))
         return cls(left, {"femur": lengths[0], "tibia": lengths[1]}, sclerosis)
 

@@ -42,13 +42,14 @@ class KneeFamilyConfig(tfds.core.BuilderConfig):
 class Builder(FilesBuilder):
     """Framed simulated radiographs with MRI, labels and signed distances."""
 
-    VERSION = tfds.core.Version("2.3.0")
+    VERSION = tfds.core.Version("2.4.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
         "1.0.0": "First version.",
         "2.0.0": "Shapes, sizes, poses and cartilage follow measured knees; contrast of real DESS.",
         "2.1.0": "Septa in the fat, fascia, streaks in the muscles, smaller vessels.",
         "2.2.0": "Cartilage covers as much bone as in measured knees.",
         "2.3.0": "Radiographs nearer to real ones: pose of the femur, bone, soft tissue, film.",
+        "2.4.0": "Frames lie to the knee as real ones do; bone is denser under the joint.",
     }
     BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
         KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),

@@ -33,8 +33,9 @@ class KneeXrayConfig(tfds.core.BuilderConfig):
 class Builder(FilesBuilder):
     """Radiographs u16[h, w, 1] with side, grade and subject."""
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
+        "1.2.0": "`box128`: the joint's centre in the middle, the plateau at its usual width.",
         "1.1.0": "Images with dark bone are inverted.",
         "1.0.0": "First version.",
     }

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
+from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
 from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, inside_source
@@ -34,7 +34,7 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
     """A frame in the canonical box at the scale of the training knees.
 
     Args:
-      frame: f32[h, w, 1] of 1 / LINE_SHARE joint lines, the joint's centre at CENTRE_ROW.
+      frame: f32[h, w, 1], as `simulation.framing.Frame.usual`.
       size: pixels of the box along each axis.
 
     Returns:
@@ -42,12 +42,12 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
       middle of the box, and `outside` of what the frame covers.
     """
     height, width = frame.image.shape[:2]
-    wide = PLATEAU_MM / LINE_SHARE * size / BOX_MM[1]
-    steps = height / wide, width / wide
+    usual, pixel = framing.Frame.usual(), BOX_MM[1] / size
+    steps = height * pixel / usual.wide_mm, width * pixel / usual.wide_mm
     middle = (size - 1) / 2
     to_frame = np.diag([*steps, 1.0])
-    to_frame[0, 2] = CENTRE_ROW * height - 0.5 - steps[0] * middle
-    to_frame[1, 2] = (width - 1) / 2 - steps[1] * middle
+    for axis, (n, away) in enumerate(zip((height, width), usual.middle_mm, strict=True)):
+        to_frame[axis, 2] = (n - 1) / 2 - steps[axis] * (middle + away / pixel)
     to_source = np.asarray(frame.record["canonical_to_source"], np.float64) @ to_frame
     image = framing.canvas(frame.image[..., 0], size)[..., None]
     shape = (size, size)
