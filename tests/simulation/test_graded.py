@@ -88,6 +88,19 @@ def test_bone_is_denser_under_the_joint_and_sclerosis_adds_to_it_on_its_side():
     assert upside_down[4, 21, 40] == 0
 
 
+@pytest.mark.parametrize(("bone", "height_mm"), [("femur", -29.0), ("tibia", 18.0)])
+def test_the_scar_of_a_growth_plate_is_a_thin_sheet_at_its_height(bone, height_mm):
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scar = projection._scar(
+            bone, np.eye(3), np.zeros(3), (4, 100, 30), (12.0, 100.0, 30.0), rng
+        )
+        assert scar.max() > 0.8 and (scar > 0.3).mean() < 0.05
+        found.append(int(scar[2, :, 15].argmax()) - 49.5)
+    assert np.mean(found) == pytest.approx(height_mm, abs=2.5) and np.std(found) > 1
+
+
 def test_the_dataset_has_every_grade_of_every_knee_and_no_volumes(bred, tmp_path):
     source, folder = tmp_path / "maps", tmp_path / "data"
     source.mkdir()

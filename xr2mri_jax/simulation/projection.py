@@ -19,14 +19,14 @@ BONES = ("femur", "patella", "tibia", "fibula")
 _SLAB_MM, _SLABS = 3.0, 48
 _SOFT_MM = 0.5  # over which a surface is blurred
 # Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone near the joint; what
-# shows of the patella. The strengths, and those of the next three lines, are those that fit the
-# films of measured knees, see "Simulated films beside real ones" in docs/results.md.
+# shows of the patella. The strengths, and those of the next lines, were set by the films of measured
+# knees, see "Simulated films beside real ones" in docs/results.md.
 _DENSITY, _CORTEX_MM, _PATELLA = (0.8, 1.5), (0.05, 0.4), (0.1, 0.6)
 # Under the joint bone is denser: the plate's and the spongy bone's density over the usual one, and
 # the depths where they fall to 1/e, mm.
 _PLATE, _PLATE_MM, _DENSER, _DENSER_MM = (0.5, 4.0), 1.5, (0.2, 2.0), (2.5, 5.0)
 # Scar of the growth plate: share of bones that show one, its density over the spongy bone's, its
-# thickness, mm; by bone its height in the bone's frame and how much lower its ends lie, mm.
+# thickness, mm; by bone its height in the bone's frame, mean and deviation in mm.
 _SCARRED, _SCAR, _SCAR_MM = 0.7, (0.0, 0.2), 0.8
 _SCAR_HEIGHT_MM = {"femur": (-29.0, 3.0), "tibia": (18.0, 2.5)}
 # Attenuation of the soft tissue against the atlas' legs; width of the leg against theirs, its
