@@ -19,8 +19,8 @@ BONES = ("femur", "patella", "tibia", "fibula")
 _SLAB_MM, _SLABS = 3.0, 48
 _SOFT_MM = 0.5  # over which a surface is blurred
 # Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone near the joint; what
-# shows of the patella. The strengths, and those of the next lines, were set by the films of measured
-# knees, see "Simulated films beside real ones" in docs/results.md.
+# shows of the patella. These and the next were set by the films of measured knees, see "Simulated
+# films beside real ones" in docs/results.md.
 _DENSITY, _CORTEX_MM, _PATELLA = (0.8, 1.5), (0.05, 0.4), (0.1, 0.6)
 # Under the joint bone is denser: the plate's and the spongy bone's density over the usual one, and
 # the depths where they fall to 1/e, mm.
