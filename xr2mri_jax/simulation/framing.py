@@ -14,9 +14,9 @@ from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
 from xr2mri_jax.simulation.poses import Pose, rotation
 
 # How the frame that `preprocess` cuts lies to the knee: length of the found joint line over the
-# plateau's width (in projections of segmented knees 0.97, see `preprocess.scale`); how far the frame's middle lies from where CENTRE_ROW puts it, (h, w) in mm, and
-# its turn in degrees. Medians of the films of measured knees whose segmentations were brought to
-# them, see "Simulated films beside real ones" in docs/results.md.
+# plateau's width (0.97 in projections of segmented knees, see `preprocess.scale`); how far the
+# frame's middle lies from where CENTRE_ROW puts it, (h, w) in mm; its turn in degrees. Of the films
+# of measured knees, see "Simulated films beside real ones" in docs/results.md.
 _LINE, _ASIDE_MM, _TURN_DEG = 0.94, (-2.9, 1.8), 2.3
 # Deviations of the frame's width, relative, and of the joint's row, a share of the height.
 _WIDTH, _ROW = 0.04, 0.03
