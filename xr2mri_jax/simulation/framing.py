@@ -6,6 +6,7 @@ box: outside of them the border is repeated.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -18,8 +19,9 @@ from xr2mri_jax.simulation.poses import Pose, rotation
 # frame's middle lies from where CENTRE_ROW puts it, (h, w) in mm; its turn in degrees. Of the films
 # of measured knees, see "Simulated films beside real ones" in docs/results.md.
 _LINE, _ASIDE_MM, _TURN_DEG = 0.94, (-2.9, 1.8), 2.3
-# Deviations of the frame's width, relative, and of the joint's row, a share of the height.
-_WIDTH, _ROW = 0.04, 0.03
+# Deviations of the frame's width, relative, of the joint's row, a share of the height, and of its
+# column.
+_WIDTH, _ROW, COLUMN_MM = 0.04, 0.03, 1.5
 _WHOLE = 0.1  # share of films that show the whole box
 
 
@@ -82,10 +84,40 @@ class Frame:
         usual = cls.usual()
         if rng.random() < _WHOLE:
             return cls(BOX_MM[1], (0.0, 0.0), usual.turn)
-        zoom = rng.normal(1.0, _WIDTH) * jitter.scale
-        down, right = zoom * np.array(usual.middle_mm) + jitter.shift_mm[1:]
-        down -= usual.wide_mm * zoom * rng.normal(0, _ROW)
-        return cls(usual.wide_mm * zoom, (down, right + rng.normal(0, 1.5)), usual.turn)
+        zoom, row = rng.normal(1.0, _WIDTH) * jitter.scale, rng.normal(0, _ROW)
+        _, down, right = jitter.shift_mm
+        return usual.moved(zoom, row, (down, right + rng.normal(0, COLUMN_MM)))
+
+    def moved(
+        self, zoom: float, row: float, shift_mm: tuple[float, float], turn: float = 0.0
+    ) -> "Frame":
+        """As a crop departs from this frame.
+
+        Args:
+          zoom: > 0, of its width, the joint at the same share of it.
+          row: by which share of its height the joint lies lower.
+          shift_mm: (h, w) of its middle.
+          turn: besides its own, radians.
+        """
+        wide = self.wide_mm * zoom
+        down, right = zoom * np.array(self.middle_mm) + shift_mm
+        return Frame(wide, (down - wide * row, right), self.turn + turn)
+
+    def placed(self, shape: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where the canonical box meets an image of this frame, its turn not undone.
+
+        Args:
+          shape: pixels (H, W) of the image.
+          size: pixels of the box each way.
+
+        Returns:
+          f64[2] each, by axis: pixels of the image in a pixel of the box, and the image's pixel at
+          the box's first one.
+        """
+        counts, pixel = np.array(shape), BOX_MM[1] / size
+        steps = counts * pixel / self.wide_mm
+        middle = (size - 1) / 2 + np.array(self.middle_mm) / pixel
+        return steps, (counts - 1) / 2 - steps * middle
 
 
 def canvas(image: np.ndarray, size: int, frame: Frame | None = None) -> np.ndarray:
@@ -99,15 +131,8 @@ def canvas(image: np.ndarray, size: int, frame: Frame | None = None) -> np.ndarr
     Returns:
       f32[size, size]: smoothed to the box's pixels, the image's border repeated outside of it.
     """
-    frame = frame or Frame.usual()
-    pixel = BOX_MM[1] / size
-    step = [n * pixel / frame.wide_mm for n in image.shape]
-    sigma = [np.sqrt(max(f * f - 1.0, 0.0) / (8 * np.log(2))) for f in step]
+    steps, first = (frame or Frame.usual()).placed(image.shape, size)
+    sigma = np.sqrt(np.maximum(steps**2 - 1.0, 0.0) / (8 * np.log(2)))
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), sigma, mode="nearest")
-    place = np.arange(size) - (size - 1) / 2
-    where = [
-        (place - middle / pixel) * f + (n - 1) / 2
-        for middle, f, n in zip(frame.middle_mm, step, image.shape, strict=True)
-    ]
-    grid = np.meshgrid(*where, indexing="ij")
+    grid = np.meshgrid(*(first[:, None] + steps[:, None] * np.arange(size)), indexing="ij")
     return ndimage.map_coordinates(smooth, grid, order=1, mode="nearest")

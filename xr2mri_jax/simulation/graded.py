@@ -11,7 +11,7 @@ import numpy as np
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.simulation import family, poses, projection
 from xr2mri_jax.simulation.atlas import Atlas
-from xr2mri_jax.simulation.framing import Frame
+from xr2mri_jax.simulation.framing import COLUMN_MM, Frame
 from xr2mri_jax.simulation.population import Population, population
 from xr2mri_jax.simulation.projection import Standing
 from xr2mri_jax.simulation.signs import Signs
@@ -61,12 +61,9 @@ def draw_radiographs(
 
 def _frame(rng: np.random.Generator) -> Frame:
     """Draws a frame as real crops differ."""
-    usual = Frame.usual()
-    zoom = float(np.exp(rng.normal(0, _WIDTH)))
-    down, right = zoom * np.array(usual.middle_mm)
-    down -= usual.wide_mm * zoom * rng.normal(0, _ROW)
-    turn = usual.turn + np.deg2rad(rng.normal(0, _TURNS))
-    return Frame(usual.wide_mm * zoom, (down, right + rng.normal(0, 1.5)), float(turn))
+    zoom, row = float(np.exp(rng.normal(0, _WIDTH))), rng.normal(0, _ROW)
+    turn = float(np.deg2rad(rng.normal(0, _TURNS)))
+    return Frame.usual().moved(zoom, row, (0.0, rng.normal(0, COLUMN_MM)), turn)
 
 
 def _standing(

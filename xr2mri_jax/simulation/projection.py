@@ -89,7 +89,7 @@ def path(
     beam, shift = knee.seen.beam @ matrix, knee.seen.beam @ offset
     pixel = frame.wide_mm / pixels
     shape, extent = (_SLABS, pixels, pixels), (_SLABS * _SLAB_MM, frame.wide_mm, frame.wide_mm)
-    shaft = _shaft_share(pixel * (np.arange(pixels) - (pixels - 1) / 2) + frame.middle_mm[0])
+    shaft = _shaft_share(_places(pixels, pixel) + frame.middle_mm[0])
     density, cortex = rng.uniform(*_DENSITY), rng.uniform(*_CORTEX_MM)
     plate, spongy_layer = rng.uniform(*_PLATE), (rng.uniform(*_DENSER), rng.uniform(*_DENSER_MM))
     total, spongy = np.zeros(shape[1:], np.float32), np.zeros(shape[1:], np.float32)
@@ -105,11 +105,12 @@ def path(
         shell = _shell(cortex, shaft)
         added = None
         if name in ("femur", "tibia"):
+            plates: float | np.ndarray = plate
             if knee.signs is not None:
                 lengths = knee.signs.osteophytes[name]
                 margins.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
-            sclerosis = np.zeros(2) if knee.signs is None else knee.signs.sclerosis
-            layers = (plate + _across(sclerosis, pixel, pixels), _PLATE_MM), spongy_layer
+                plates = plate + _across(knee.signs.sclerosis, pixel, pixels)
+            layers = (plates, _PLATE_MM), spongy_layer
             added = _under_joint(distance, name, pixel, layers)
             if rng.random() < _SCARRED:
                 added = added + rng.uniform(*_SCAR) * _scar(name, first, second, shape, extent, rng)
@@ -119,6 +120,11 @@ def path(
         spongy += share * marrow
     flesh = _soft_path(soft, backward, pixel, pixels, rng)
     return total + flesh + _texture(spongy, density, rng)
+
+
+def _places(count: int, step_mm: float) -> np.ndarray:
+    """f64[count]: mm from the middle."""
+    return step_mm * (np.arange(count) - (count - 1) / 2)
 
 
 def _shaft_share(away: np.ndarray) -> np.ndarray:
@@ -133,7 +139,7 @@ def _shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
 
 def _across(both: np.ndarray, pixel: float, pixels: int) -> np.ndarray:
     """f32[w]: from the lateral to the medial one of f64[2], (medial, lateral), across the frame."""
-    share = 1 / (1 + np.exp(-pixel * (np.arange(pixels) - (pixels - 1) / 2) / 3.0))
+    share = 1 / (1 + np.exp(-_places(pixels, pixel) / 3.0))
     return (both[0] * share + both[1] * (1 - share)).astype(np.float32)
 
 
@@ -167,8 +173,8 @@ def _scar(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """The scar of a growth plate, f32[d, h, w], 1 in its middle; arguments as of `near_surface`."""
-    axes = [mm / n * (np.arange(n) - (n - 1) / 2) for n, mm in zip(shape, extent, strict=True)]
-    d, h, w = np.meshgrid(*(axis.astype(np.float32) for axis in axes), indexing="ij", sparse=True)
+    axes = (_places(n, mm / n).astype(np.float32) for n, mm in zip(shape, extent, strict=True))
+    d, h, w = np.meshgrid(*axes, indexing="ij", sparse=True)
     height, across = (
         matrix[i, 0] * d + matrix[i, 1] * h + matrix[i, 2] * w + offset[i] for i in (1, 2)
     )

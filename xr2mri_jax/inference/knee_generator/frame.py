@@ -42,12 +42,10 @@ def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
       middle of the box, and `outside` of what the frame covers.
     """
     height, width = frame.image.shape[:2]
-    usual, pixel = framing.Frame.usual(), BOX_MM[1] / size
-    steps = height * pixel / usual.wide_mm, width * pixel / usual.wide_mm
+    steps, first = framing.Frame.usual().placed((height, width), size)
     middle = (size - 1) / 2
     to_frame = np.diag([*steps, 1.0])
-    for axis, (n, away) in enumerate(zip((height, width), usual.middle_mm, strict=True)):
-        to_frame[axis, 2] = (n - 1) / 2 - steps[axis] * (middle + away / pixel)
+    to_frame[:2, 2] = first
     to_source = np.asarray(frame.record["canonical_to_source"], np.float64) @ to_frame
     image = framing.canvas(frame.image[..., 0], size)[..., None]
     shape = (size, size)
