@@ -127,12 +127,12 @@ def predict(
     """
     from xr2mri_jax.inference.predict import predict_knee
     from xr2mri_jax.inference.predictor import Predictor
-    from xr2mri_jax.preprocess.answers import Asked
+    from xr2mri_jax.preprocess.knee_request import KneeRequest
 
     radiograph, named = _radiograph(xray)
     predictor = model if isinstance(model, Predictor) else load(model)
-    asked = Asked(side, spacing, centre, named=named, force=force)
-    return predict_knee(predictor, radiograph, asked)
+    request = KneeRequest(side, spacing, centre, named=named, force=force)
+    return predict_knee(predictor, radiograph, request)
 
 
 def grade(
@@ -244,6 +244,6 @@ def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
             raise InputError(f"xray: found an array of shape {xray.shape}, expected [h, w]")
         return Radiograph(xray.astype(np.float32)), None
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.answers import named_side
+    from xr2mri_jax.preprocess.knee_request import named_side
 
     return read_radiograph(xray), named_side(Path(xray))

@@ -8,8 +8,8 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import CENTRE_ROW, LINE_SHARE, Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import frame_knees
-from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.knee_finder.find import find_knees
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import (
     DEFAULT_CONTRAST,
     spread_over_box,
@@ -22,7 +22,7 @@ SHAPE = (128, 128)
 
 
 def framed(radiograph, **told):
-    return frame_knees(radiograph, SHAPE, DEFAULT_CONTRAST, Asked(**told))
+    return frame_knees(radiograph, SHAPE, DEFAULT_CONTRAST, KneeRequest(**told))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def film():
 @pytest.fixture(scope="module")
 def crop(film):
     """Its left knee alone as displayed, 256 pixels, the joint filling the frame."""
-    (knee,) = frame_knees(film, (256, 256), DEFAULT_CONTRAST, Asked("left"))
+    (knee,) = frame_knees(film, (256, 256), DEFAULT_CONTRAST, KneeRequest("left"))
     return Radiograph(knee.displayed)
 
 

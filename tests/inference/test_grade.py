@@ -19,7 +19,7 @@ from xr2mri_jax.inference.grade import GradeOptions, grade
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import COLUMNS, GradedKnee, Table
 from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 from xr2mri_jax.tools.benchmarks.phantom_files import write_film
@@ -34,7 +34,7 @@ def film():
 @pytest.fixture(scope="module")
 def crop(film):
     """u16[256, 256]: the film's left knee as displayed."""
-    (knee,) = frame_knees(Radiograph(film), (256, 256), DEFAULT_CONTRAST, Asked("left"))
+    (knee,) = frame_knees(Radiograph(film), (256, 256), DEFAULT_CONTRAST, KneeRequest("left"))
     return np.rint(knee.displayed * 60000).astype(np.uint16)
 
 
@@ -202,7 +202,7 @@ def test_a_single_file_of_a_run_that_is_not_calibrated(crop, tmp_path):
 
 def test_probability_is_that_of_the_temperature(crop, tmp_path):
     made = made_grader.grader()
-    (knee,) = frame_knees(Radiograph(crop), (32, 32), made.contrast, Asked("left"))
+    (knee,) = frame_knees(Radiograph(crop), (32, 32), made.contrast, KneeRequest("left"))
     network = grading.Network(made, 2)
     logits, features = network(knee.image[None])
     (row,) = grading.judged([knee], made, network)

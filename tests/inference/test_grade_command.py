@@ -15,7 +15,7 @@ from PIL import Image
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
@@ -34,7 +34,7 @@ def knees(tmp_path_factory):
     """A folder of 40 copies of one knee and a file that is none."""
     folder = tmp_path_factory.mktemp("knees")
     made, _ = next(films(1, 64))
-    (knee,) = frame_knees(Radiograph(made.image), (128, 128), DEFAULT_CONTRAST, Asked("left"))
+    (knee,) = frame_knees(Radiograph(made.image), (128, 128), DEFAULT_CONTRAST, KneeRequest("left"))
     for number in range(40):
         pixels = np.rint(knee.displayed * 255).astype(np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:03d}L.png")

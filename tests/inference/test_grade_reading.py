@@ -22,7 +22,7 @@ from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.knee_grader import form, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import conformal
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.stages import packaged
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
     """A folder of one radiograph that can be graded and one that cannot."""
     root = tmp_path_factory.mktemp("knees")
     film, _ = next(films(1, 64))
-    (knee,) = frame_knees(Radiograph(film.image), (128, 128), DEFAULT_CONTRAST, Asked("left"))
+    (knee,) = frame_knees(Radiograph(film.image), (128, 128), DEFAULT_CONTRAST, KneeRequest("left"))
     Image.fromarray(np.rint(knee.displayed * 255).astype(np.uint8)).save(root / "1L.png")
     (root / "2x.png").write_text("no image")
     return root

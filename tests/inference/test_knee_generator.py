@@ -15,7 +15,7 @@ from xr2mri_jax.geometry import PLATEAU_MM, KneePlace, Radiograph
 from xr2mri_jax.inference import predict
 from xr2mri_jax.inference.knee_generator import frame, load
 from xr2mri_jax.preprocess import scale
-from xr2mri_jax.preprocess.answers import FoundKnee
+from xr2mri_jax.preprocess.knee_request import FoundKnee
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
 
 

@@ -17,7 +17,7 @@ from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE, KneePictu
 from xr2mri_jax.inference.knee_space import space_texts, spans
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS as BLOCK_MAPS
 from xr2mri_jax.models.siamese_gap_inference import BOUNDARIES
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.presentation.spans import _COLOUR, Span, with_spans
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -30,7 +30,9 @@ def knees():
     """The right and the left knee of a film, and the mirrored left one, a right knee."""
     film = Radiograph(next(films(1, 64))[0].image)
     right, left = frame_knees(film, SHAPE, DEFAULT_CONTRAST)
-    (mirrored,) = frame_knees(mirror_radiograph(film), SHAPE, DEFAULT_CONTRAST, Asked("right"))
+    (mirrored,) = frame_knees(
+        mirror_radiograph(film), SHAPE, DEFAULT_CONTRAST, KneeRequest("right")
+    )
     return right, left, mirrored
 
 

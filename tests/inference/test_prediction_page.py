@@ -17,15 +17,15 @@ from xr2mri_jax.inference.predict import predict_knee
 from xr2mri_jax.inference.prediction_page import PredictionPage, viewer_case
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.presentation.viewer_case import packed
 
 
 @pytest.fixture
 def prediction(fake_model, knee_png):
     """Of a left knee, which the model saw mirrored."""
-    asked = Asked("left", 1.0, force=True)
-    return predict_knee(Predictor(fake_model), read_radiograph(knee_png), asked)
+    request = KneeRequest("left", 1.0, force=True)
+    return predict_knee(Predictor(fake_model), read_radiograph(knee_png), request)
 
 
 def test_layers_are_in_the_patients_frame(prediction):

@@ -88,10 +88,10 @@ def test_a_file_is_predicted_as_the_datasets_example_is(run, collection, tmp_pat
 
 def _knee(film, side):
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.answers import Asked
+    from xr2mri_jax.preprocess.knee_request import KneeRequest
     from xr2mri_jax.preprocess.knees import one_knee
 
-    knee = one_knee(read_radiograph(film), Asked(side))
+    knee = one_knee(read_radiograph(film), KneeRequest(side))
     return knee.radiograph, knee.place.centre_px
 
 

@@ -152,10 +152,10 @@ def test_a_traced_joint_space_has_the_interval_of_traced_ones(plain):
 def test_a_doubt_about_the_file_is_in_every_record(fake_model, knee_png):
     from xr2mri_jax.inference.predict import predict_knee
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.answers import Asked
+    from xr2mri_jax.preprocess.knee_request import KneeRequest
 
     predictor = Predictor(fake_model, uncertainty=(None, "uncertainty.npz was fitted to others"))
-    asked = Asked("right", spacing=1.0, force=True)
-    made = predict_knee(predictor, read_radiograph(knee_png), asked)
+    request = KneeRequest("right", spacing=1.0, force=True)
+    made = predict_knee(predictor, read_radiograph(knee_png), request)
     assert "uncertainty.npz was fitted to others" in made.warnings
     assert made.half_width is None and "uncertainty" not in made.record

@@ -9,8 +9,8 @@ from scipy import ndimage
 from xr2mri_jax.geometry import KneePlace, Radiograph, mirror_radiograph
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess import joint_space_trace
-from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.joint_space import COMPARTMENTS, measure_joint_space
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import one_knee
 
 LENGTH = 180.0
@@ -123,7 +123,7 @@ def test_severe_grades_have_less_joint_space(real_data):
     for grade, step in (("0", 22), ("3", 7), ("4", 2)):
         values = []
         for path in sorted((folder / grade).glob("*.png"))[::step]:
-            knee = one_knee(read_radiograph(path), Asked())
+            knee = one_knee(read_radiograph(path), KneeRequest())
             space = measure_joint_space(knee.radiograph, knee.place)
             values.append(min(space.medial.share, space.lateral.share))
         least[grade] = np.array(values)

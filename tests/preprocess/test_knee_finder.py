@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from xr2mri_jax.preprocess.knee_finder import inference, network
-from xr2mri_jax.preprocess.knee_finder.look import mirrored_maps
 from xr2mri_jax.preprocess.knee_finder.peaks import find
 from xr2mri_jax.preprocess.knee_finder.view import SIZE, View, cut, normalise, whole_view
+from xr2mri_jax.preprocess.knee_finder.view_maps import mirrored_maps
 from xr2mri_jax.tools.fit_knee_finder.views import target_maps
 
 
@@ -117,4 +117,4 @@ def test_the_form_for_inference_gives_the_same_probabilities(weights):
     found = np.stack([function(prepared, view) for view in views])
     np.testing.assert_allclose(found, expected, atol=2e-6)
     if weights == "shipped":
-        np.testing.assert_allclose(inference.look(views), expected, atol=2e-6)
+        np.testing.assert_allclose(inference.probability_maps(views), expected, atol=2e-6)

@@ -9,13 +9,13 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import LINE_SHARE, Radiograph
 from xr2mri_jax.inference.volume_grade import Measure
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.framing import (
     frame_radiograph,
     is_framed,
     line_columns,
 )
 from xr2mri_jax.preprocess.joint_space import JointSpace, measure_joint_space
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.preprocess.scale import line_mm
 
@@ -72,7 +72,7 @@ def frame_knees(
     radiograph: Radiograph,
     shape: Sequence[int],
     contrast: Mapping[str, Any],
-    asked: Asked | None = None,
+    request: KneeRequest | None = None,
     volume: Measure | None = None,
 ) -> list[FramedKnee | RefusedKnee]:
     """Finds the knees and frames each like the training radiographs.
@@ -81,7 +81,7 @@ def frame_knees(
       radiograph: see `knees_of`.
       shape: (h, w) of the network's radiographs.
       contrast: as for `standardise_radiograph`.
-      asked: the request; None: every knee, with nothing known about it.
+      request: the request; None: every knee, with nothing known about it.
       volume: measures the joint space of a knee's predicted volume, see
         `volume_grade.space_measurer`; None: no volume is predicted.
 
@@ -93,7 +93,7 @@ def frame_knees(
     """
     return [
         answer if isinstance(answer, RefusedKnee) else _framed(answer, shape, contrast, volume)
-        for answer in knees_of(radiograph, asked or Asked())
+        for answer in knees_of(radiograph, request or KneeRequest())
     ]
 
 

@@ -15,7 +15,7 @@ from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.image import DRAWN
-from xr2mri_jax.preprocess.answers import Asked, named_side
+from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.presentation.gallery import Case, draw
@@ -94,7 +94,7 @@ def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Ca
             break
         try:
             radiograph = read_radiograph(file.path)
-            knee = one_knee(radiograph, Asked(named=named_side(file.path)))
+            knee = one_knee(radiograph, KneeRequest(named=named_side(file.path)))
             seen = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
         except InputError as error:
             logging.warning("not shown: %s: %s", file.name, error)

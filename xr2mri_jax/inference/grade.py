@@ -27,8 +27,8 @@ from xr2mri_jax.inference.listing import Listed, list_files
 from xr2mri_jax.inference.volume_grade import Measure, space_measurer
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
-from xr2mri_jax.preprocess.answers import Asked, RefusedKnee, named_side
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
+from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
 
 # scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
@@ -135,9 +135,9 @@ def grade_radiograph(
     """
     options = options or GradeOptions()
     grader = _grader(model, options)
-    asked = Asked(options.side, options.spacing, named=named, force=options.force)
+    request = KneeRequest(options.side, options.spacing, named=named, force=options.force)
     volume = space_measurer() if options.volume else None
-    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked, volume)
+    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
@@ -200,8 +200,10 @@ def framed_knees(
     """
     try:
         radiograph = reading.decoded(path)
-        asked = Asked(options.side, options.spacing, named=named_side(path), force=options.force)
-        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, asked, volume)
+        request = KneeRequest(
+            options.side, options.spacing, named=named_side(path), force=options.force
+        )
+        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
         notes = _contrast_notes(path, radiograph, grader)
         nothing = np.zeros((0, 0), np.uint8)
         return [

@@ -12,7 +12,7 @@ from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.knee_picture import KneePictures
 from xr2mri_jax.inference.listing import output_name
-from xr2mri_jax.preprocess.answers import RefusedKnee
+from xr2mri_jax.preprocess.knee_request import RefusedKnee
 
 Answers = list[FramedKnee | RefusedKnee]
 

@@ -22,7 +22,7 @@ from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.training import served
 
 # Voxels of the canonical box in which surfaces become labels: 1 mm.
@@ -110,8 +110,8 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
         )
 
     def predict(xray: Path, side: str) -> LabelPrediction:
-        asked = Asked(side, side_source="the table's side", force=True)
-        made = predict_knee(predictor, read_radiograph(xray), asked)
+        request = KneeRequest(side, side_source="the table's side", force=True)
+        made = predict_knee(predictor, read_radiograph(xray), request)
         assert made.distances is not None  # the model has surfaces
         codes = surfaces.labels(surfaces.resized(made.distances, LABEL_SHAPE, order=3))
         depth, height, width = (

@@ -15,9 +15,9 @@ from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, named_side
 from xr2mri_jax.preprocess.framing import line_columns
 from xr2mri_jax.preprocess.joint_space import JointSpace, measure_joint_space
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import (
     StandardRadiograph,
@@ -33,13 +33,13 @@ def _compiled(model: str | os.PathLike[str] | None) -> Predictor:
     return predictor
 
 
-def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> Prediction:
+def predict_knee(predictor: Predictor, radiograph: Radiograph, request: KneeRequest) -> Prediction:
     """Finds the requested knee and predicts its volume.
 
     Args:
       predictor: the model.
       radiograph: as read, see `knees_of`.
-      asked: the request: which knee, and what is known about it.
+      request: the request: which knee, and what is known about it.
 
     Returns:
       The prediction; its record also contains the knee and every warning.
@@ -47,7 +47,7 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, asked: Asked) -> 
     Raises:
       InputError: the radiograph cannot be used.
     """
-    return predict_found(predictor, one_knee(radiograph, asked))
+    return predict_found(predictor, one_knee(radiograph, request))
 
 
 def predict_found(
@@ -124,13 +124,13 @@ def predict_file(
     files = files.with_shapes(labels, meshes, xray)
     if not picture:
         files = files._replace(picture=None)
-    asked = Asked(side, spacing, centre, named=named_side(Path(xray)), force=force)
+    request = KneeRequest(side, spacing, centre, named=named_side(Path(xray)), force=force)
     # The model is loaded and compiled while the knee is found.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_compiled, model_dir)
         radiograph = read_radiograph(xray)
         try:
-            knee = one_knee(radiograph, asked)
+            knee = one_knee(radiograph, request)
             require_usable(knee.radiograph, knee.place.centre_px)
         except InputError as error:
             raise InputError(f"{xray}: {error}") from error

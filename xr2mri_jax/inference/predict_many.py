@@ -20,7 +20,7 @@ from xr2mri_jax.inference.predict import predict_found, require_surfaces, with_s
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.inference.row_file import RowFile
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.runtime import lock
 
@@ -118,7 +118,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
     """Predicts and writes every knee of a file; the rows say what was done or why not."""
     _, digest = many_kept.key(one, options)
     blank = dict.fromkeys(COLUMNS, "") | {"file": one.name, "input": digest}
-    asked = Asked(
+    request = KneeRequest(
         one.side or options.side,
         one.spacing or options.spacing,
         named=named_side(one.path),
@@ -127,7 +127,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
 
     def read() -> tuple[Any, Sequence[FoundKnee | RefusedKnee]]:
         radiograph = reading.decoded(one.path)
-        return radiograph, knees_of(radiograph, asked)
+        return radiograph, knees_of(radiograph, request)
 
     answer, reason = _tried(one.path, read)
     if answer is None:

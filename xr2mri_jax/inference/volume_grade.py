@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.joint_space import COMPARTMENTS, JointSpace
+from xr2mri_jax.preprocess.knee_request import FoundKnee
 
 Space = tuple[float, float]
 Measure = Callable[[FoundKnee, JointSpace | None], Space]

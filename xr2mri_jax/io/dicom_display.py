@@ -15,7 +15,7 @@ from xr2mri_jax.io.dicom_tags import (
     shown_term,
     term,
     unneeded_numbers,
-    whole,
+    whole_number,
 )
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -235,6 +235,6 @@ def _entries(item: pydicom.Dataset, keyword: str, count: int, little: bool) -> n
 
 def single_frame(dataset: pydicom.Dataset, expected: str) -> None:
     """Raises InputError where the file holds several frames."""
-    frames = whole(dataset, "NumberOfFrames", 1)
+    frames = whole_number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise InputError(f"holds {shown(frames)} frames, expected {expected}")

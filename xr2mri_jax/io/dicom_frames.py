@@ -22,7 +22,7 @@ from xr2mri_jax.io.dicom_tags import (
     shown_term,
     term,
     unneeded_numbers,
-    whole,
+    whole_number,
 )
 
 MR_CLASSES = (
@@ -105,7 +105,7 @@ def read_frames(path: Path, modalities: Sequence[str]) -> list[Frame] | OtherObj
                 f"{' or '.join(modalities)}"
             )
         header = read_header(path)
-        count = whole(header, "NumberOfFrames", 1)
+        count = whole_number(header, "NumberOfFrames", 1)
         items = _groups(header, "PerFrameFunctionalGroupsSequence")
         shared = _groups(header, "SharedFunctionalGroupsSequence")[:1]
         if count > 1 and (kind not in _MULTI_FRAME or not items):

@@ -77,7 +77,7 @@ def unneeded_numbers(
         return ()
 
 
-def whole(dataset: pydicom.Dataset, keyword: str, default: int) -> int:
+def whole_number(dataset: pydicom.Dataset, keyword: str, default: int) -> int:
     """A whole number, `default` where the tag is absent; InputError where it is none."""
     found = numbers(dataset, keyword)
     if not found:

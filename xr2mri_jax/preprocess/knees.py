@@ -10,9 +10,9 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, KneePlace, Radiograph
 from xr2mri_jax.preprocess import scale as scales
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.framing import FILLS, line_columns, pixel_aspect
-from xr2mri_jax.preprocess.knee_finder.find import Sighting, refusal, see
+from xr2mri_jax.preprocess.knee_finder.find import DetectedKnees, detect_knees, refusal
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
 from xr2mri_jax.preprocess.polarity import inverted
 from xr2mri_jax.preprocess.scale import Scale
 
@@ -24,7 +24,7 @@ DARK_BONE = "bone is dark in the file: the image was inverted"
 HEADER, NAME, IMAGE = "the file", "the file's name", "the image"
 
 
-def knees_of(radiograph: Radiograph, asked: Asked) -> tuple[FoundKnee | RefusedKnee, ...]:
+def knees_of(radiograph: Radiograph, request: KneeRequest) -> tuple[FoundKnee | RefusedKnee, ...]:
     """Decides which knees a radiograph shows.
 
     The side of a single knee is taken from, in this order, the request, the file, the file name and
@@ -33,41 +33,45 @@ def knees_of(radiograph: Radiograph, asked: Asked) -> tuple[FoundKnee | RefusedK
 
     Args:
       radiograph: as read, with side and spacing if its file states them.
-      asked: the request.
+      request: the request.
 
     Returns:
       One answer per possible knee, from left to right in the image: two for a film of two knees,
-      even if one of them cannot be used. With `asked.side`, only that knee.
+      even if one of them cannot be used. With `request.side`, only that knee.
 
     Raises:
       InputError: no frontal, upright knee is found, contradictory sides, or an unusable image.
     """
-    if asked.side is not None and radiograph.side not in (None, asked.side) and not asked.force:
+    if (
+        request.side is not None
+        and radiograph.side not in (None, request.side)
+        and not request.force
+    ):
         raise InputError(
-            f"the file says {radiograph.side} knee, found {asked.side_source}={asked.side}, "
+            f"the file says {radiograph.side} knee, found {request.side_source}={request.side}, "
             "expected the two to agree"
         )
     _require_content(radiograph)
-    sighting = see(radiograph)
-    if asked.centre is not None:
-        return (_given(radiograph, asked, asked.centre, sighting),)
-    if not sighting.places:
-        if not asked.force:
-            raise InputError(refusal(sighting))
-        return (_forced(radiograph, asked, sighting),)
-    if len(sighting.places) == 2:
-        return _two(radiograph, asked, sighting)
-    return _one(radiograph, asked, sighting)
+    detected = detect_knees(radiograph)
+    if request.centre is not None:
+        return (_given(radiograph, request, request.centre, detected),)
+    if not detected.places:
+        if not request.force:
+            raise InputError(refusal(detected))
+        return (_forced(radiograph, request, detected),)
+    if len(detected.places) == 2:
+        return _two(radiograph, request, detected)
+    return _one(radiograph, request, detected)
 
 
-def one_knee(radiograph: Radiograph, asked: Asked) -> FoundKnee:
+def one_knee(radiograph: Radiograph, request: KneeRequest) -> FoundKnee:
     """The requested knee: the only one, or the one of the requested side.
 
     Raises:
       InputError: as `knees_of`; two knees but no side given, or the knee is refused.
     """
-    answers = knees_of(radiograph, asked)
-    side = asked.side or radiograph.side
+    answers = knees_of(radiograph, request)
+    side = request.side or radiograph.side
     if len(answers) > 1 and side is not None:
         answers = tuple(one for one in answers if one.side == side) or answers
     found = [one for one in answers if isinstance(one, FoundKnee)]
@@ -89,22 +93,22 @@ def _require_content(radiograph: Radiograph) -> None:
 
 
 def _one(
-    radiograph: Radiograph, asked: Asked, sighting: Sighting
+    radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
     """The answers for a radiograph with one knee, and perhaps a doubtful second one."""
-    (place,) = sighting.places
-    known_side, source = _known_side(radiograph, asked)
+    (place,) = detected.places
+    known_side, source = _known_side(radiograph, request)
     share = line_columns(place, radiograph) / radiograph.shape[1]
     # A film with room for two knees may show a second, undetected one, which the side refers to.
     other = known_side not in (None, place.side) and share < FILLS / 2
     if other and source != NAME and place.side_confidence >= SURE_OF_SIDE:
         raise InputError(f"found a {place.side} knee only, expected the {known_side} one")
     side = place.side if known_side is None or other else known_side
-    doubts = _side_doubts(radiograph, asked, place, side)
+    doubts = _side_doubts(radiograph, request, place, side)
     answers: list[FoundKnee | RefusedKnee] = [
-        _found(radiograph, asked, place, side, IMAGE if side != known_side else source, doubts)
+        _found(radiograph, request, place, side, IMAGE if side != known_side else source, doubts)
     ]
-    for doubtful in sighting.doubtful if asked.side is None else ():
+    for doubtful in detected.doubtful if request.side is None else ():
         row, column = doubtful.centre_px
         reason = (
             f"a second knee may be at row {row:.0f}, column {column:.0f} (confidence "
@@ -116,38 +120,41 @@ def _one(
 
 
 def _two(
-    radiograph: Radiograph, asked: Asked, sighting: Sighting
+    radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
     """The answers for a film of two knees: the patient's right knee is on the left."""
     sides = ("right", "left")
     swapped = all(
         place.side != side and place.side_confidence >= SURE_OF_SIDE
-        for side, place in zip(sides, sighting.places, strict=True)
+        for side, place in zip(sides, detected.places, strict=True)
     )
-    if swapped and not asked.force:
+    if swapped and not request.force:
         raise InputError(
             "found a left knee to the left of a right knee, expected the patient's right knee on "
             "the left of the image: is the image mirrored?"
         )
     extra = []
-    if asked.side is None and radiograph.side is not None:
+    if request.side is None and radiograph.side is not None:
         extra = [f"the file says {radiograph.side} knee, but shows two knees"]
     answers = []
-    for side, place in zip(sides, sighting.places, strict=True):
-        if asked.side in (None, side):
+    for side, place in zip(sides, detected.places, strict=True):
+        if request.side in (None, side):
             doubts = list(extra)
             if place.side != side:
                 doubts.append(
                     f"taken as the {side} knee because of its position on the film, but it looks "
                     f"like a {place.side} one (confidence {place.side_confidence:.2f})"
                 )
-            source = IMAGE if asked.side is None else asked.side_source
-            answers.append(_found(radiograph, asked, place, side, source, doubts))
+            source = IMAGE if request.side is None else request.side_source
+            answers.append(_found(radiograph, request, place, side, source, doubts))
     return tuple(answers)
 
 
 def _given(
-    radiograph: Radiograph, asked: Asked, centre: tuple[float, float], sighting: Sighting
+    radiograph: Radiograph,
+    request: KneeRequest,
+    centre: tuple[float, float],
+    detected: DetectedKnees,
 ) -> FoundKnee | RefusedKnee:
     """The knee at a given position, with side, polarity and scale as found there."""
     rows, columns = radiograph.shape
@@ -157,22 +164,22 @@ def _given(
             f"--centre: found row {row:g}, column {column:g}, expected a pixel of the "
             f"{rows} x {columns} image"
         )
-    near = [place for place in sighting.places if _near(place, centre, radiograph)]
-    known_side, source = _known_side(radiograph, asked)
+    near = [place for place in detected.places if _near(place, centre, radiograph)]
+    known_side, source = _known_side(radiograph, request)
     if not near:
         if known_side is None:
             raise InputError(_NO_SIDE)
-        dark = any(place.dark_bone for place in sighting.places)
-        place = KneePlace(known_side, centre, asked.joint_line or (centre, centre), 1.0, dark)
+        dark = any(place.dark_bone for place in detected.places)
+        place = KneePlace(known_side, centre, request.joint_line or (centre, centre), 1.0, dark)
         doubts = ["no knee was found at the given position"]
-        doubts += _statement_doubts(radiograph, asked, known_side)
-        return _found(radiograph, asked, place, known_side, source, doubts, seen=False)
+        doubts += _statement_doubts(radiograph, request, known_side)
+        return _found(radiograph, request, place, known_side, source, doubts, seen=False)
     (seen, *_) = near
     side = known_side or seen.side
-    line = asked.joint_line or seen.joint_line
+    line = request.joint_line or seen.joint_line
     place = dataclasses.replace(seen, centre_px=centre, joint_line=line)
-    doubts = _side_doubts(radiograph, asked, seen, side)
-    return _found(radiograph, asked, place, side, source, doubts)
+    doubts = _side_doubts(radiograph, request, seen, side)
+    return _found(radiograph, request, place, side, source, doubts)
 
 
 _NO_SIDE = (
@@ -181,17 +188,19 @@ _NO_SIDE = (
 )
 
 
-def _forced(radiograph: Radiograph, asked: Asked, sighting: Sighting) -> FoundKnee | RefusedKnee:
+def _forced(
+    radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
+) -> FoundKnee | RefusedKnee:
     """The middle of an image in which no knee is found, as a knee."""
-    known_side, source = _known_side(radiograph, asked)
+    known_side, source = _known_side(radiograph, request)
     if known_side is None:
-        raise InputError(f"{refusal(sighting)}; {_NO_SIDE}")
+        raise InputError(f"{refusal(detected)}; {_NO_SIDE}")
     rows, columns = radiograph.shape
     centre = (rows - 1) / 2, (columns - 1) / 2
     place = KneePlace(known_side, centre, (centre, centre), 0.0)
-    doubts = [f"{refusal(sighting)}; the middle of the image was used, as requested by --force"]
-    doubts += _statement_doubts(radiograph, asked, known_side)
-    return _found(radiograph, asked, place, known_side, source, doubts, seen=False)
+    doubts = [f"{refusal(detected)}; the middle of the image was used, as requested by --force"]
+    doubts += _statement_doubts(radiograph, request, known_side)
+    return _found(radiograph, request, place, known_side, source, doubts, seen=False)
 
 
 def _near(place: KneePlace, centre: tuple[float, float], radiograph: Radiograph) -> bool:
@@ -201,19 +210,21 @@ def _near(place: KneePlace, centre: tuple[float, float], radiograph: Radiograph)
     return away <= line_columns(place, radiograph) / 2
 
 
-def _known_side(radiograph: Radiograph, asked: Asked) -> tuple[str | None, str]:
+def _known_side(radiograph: Radiograph, request: KneeRequest) -> tuple[str | None, str]:
     """The stated side, or None, and its origin."""
     stated = (
-        (asked.side, asked.side_source),
+        (request.side, request.side_source),
         (radiograph.side, HEADER),
-        (asked.named, NAME),
+        (request.named, NAME),
     )
     return next(((side, source) for side, source in stated if side is not None), (None, IMAGE))
 
 
-def _side_doubts(radiograph: Radiograph, asked: Asked, place: KneePlace, side: str) -> list[str]:
+def _side_doubts(
+    radiograph: Radiograph, request: KneeRequest, place: KneePlace, side: str
+) -> list[str]:
     """Doubts about the side of a single knee: disagreements of statements and image."""
-    known_side, source = _known_side(radiograph, asked)
+    known_side, source = _known_side(radiograph, request)
     seen = f"{place.side}, confidence {place.side_confidence:.2f}"
     doubts = []
     if known_side is None:
@@ -222,14 +233,14 @@ def _side_doubts(radiograph: Radiograph, asked: Asked, place: KneePlace, side: s
         doubts.append(
             f"{source} says {known_side}, but the image looks like the other side ({seen})"
         )
-    return doubts + _statement_doubts(radiograph, asked, side)
+    return doubts + _statement_doubts(radiograph, request, side)
 
 
-def _statement_doubts(radiograph: Radiograph, asked: Asked, side: str) -> list[str]:
+def _statement_doubts(radiograph: Radiograph, request: KneeRequest, side: str) -> list[str]:
     """Doubts about statements of the side that were not followed."""
     doubts = []
-    if asked.named not in (None, side):
-        doubts.append(f"the file name may mean the {asked.named} knee, taken as {side}")
+    if request.named not in (None, side):
+        doubts.append(f"the file name may mean the {request.named} knee, taken as {side}")
     if radiograph.side not in (None, side):
         doubts.append(f"the file says {radiograph.side} knee, taken as {side}")
     return doubts
@@ -237,7 +248,7 @@ def _statement_doubts(radiograph: Radiograph, asked: Asked, side: str) -> list[s
 
 def _found(
     radiograph: Radiograph,
-    asked: Asked,
+    request: KneeRequest,
     place: KneePlace,
     side: str,
     source: str,
@@ -246,14 +257,14 @@ def _found(
 ) -> FoundKnee | RefusedKnee:
     """A knee with its scale, polarity and all doubts; refused if its joint line is too steep."""
     steep = _steepness(place, radiograph)
-    if steep > STEEPEST and not asked.force:
+    if steep > STEEPEST and not request.force:
         return RefusedKnee(
             side,
             f"the {side} knee's joint line is tilted by {steep:.0f} degrees, expected at most "
             f"{STEEPEST:g}: is the radiograph upright?",
         )
     sided = dataclasses.replace(place, side=side)
-    scale, doubt = _scale(radiograph, asked, sided)
+    scale, doubt = _scale(radiograph, request, sided)
     bright = inverted(radiograph) if place.dark_bone else radiograph
     spacing = radiograph.spacing if scale is None else scale.spacing
     return FoundKnee(
@@ -268,7 +279,7 @@ def _found(
 
 
 def _scale(
-    radiograph: Radiograph, asked: Asked, place: KneePlace
+    radiograph: Radiograph, request: KneeRequest, place: KneePlace
 ) -> tuple[Scale | None, list[str]]:
     """The knee's scale, and doubts about a stated one.
 
@@ -276,8 +287,8 @@ def _scale(
     """
     line = line_columns(place, radiograph) > 0
     stated = None
-    if asked.spacing is not None:
-        stated = scales.stated(asked.spacing, scales.GIVEN)
+    if request.spacing is not None:
+        stated = scales.stated(request.spacing, scales.GIVEN)
     elif radiograph.spacing is not None:
         stated = scales.stated(radiograph.spacing, HEADER)
     if not line:
@@ -287,7 +298,7 @@ def _scale(
     doubt = scales.doubt(radiograph, place, stated)
     if not doubt:
         return stated, []
-    if asked.spacing is not None:
+    if request.spacing is not None:
         return stated, [f"{doubt}: is --spacing right?"]
     return scales.estimated(radiograph, place), [f"{doubt}: not used"]
 

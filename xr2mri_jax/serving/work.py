@@ -12,7 +12,7 @@ from xr2mri_jax.inference.predict import predict_found, with_source
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.prediction_page import PredictionPage, case_title, viewer_case
 from xr2mri_jax.inference.predictor import Predictor
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee, named_side
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.parts import Shown
@@ -42,9 +42,9 @@ def knees(upload: Path, side: str | None, spacing: float | None) -> Iterator[Fou
     Raises:
       InputError: it cannot be read, or shows no knee that can be used; a line without its path.
     """
-    asked = Asked(side, spacing, named=named_side(upload))
+    request = KneeRequest(side, spacing, named=named_side(upload))
     try:
-        answers = knees_of(reading.decoded(upload), asked)
+        answers = knees_of(reading.decoded(upload), request)
     except Exception as error:  # whatever an upload does to a decoder, its user gets a line
         raise InputError(reading.reason(upload, error)) from error
     found = [knee for knee in answers if isinstance(knee, FoundKnee)]

@@ -13,7 +13,7 @@ from xr2mri_jax.datasets.splits import Splits, read_splits, split_subjects
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace
 from xr2mri_jax.io.sources import read_source
-from xr2mri_jax.preprocess.places import read_places
+from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ def make_plan(
             + "; ".join(line.strip() for line in pairing.summary().splitlines()[1:])
         )
     splits = _splits(pairing, options)
-    places = {} if options.places is None else read_places(options.places)
+    places = {} if options.places is None else read_knee_positions(options.places)
     _require_use(places, pairing, options)
     tasks: dict[str, list[FilmTask]] = {name: [] for name in splits.subjects}
     for pairs in _by_radiograph(pairing).values():

@@ -18,8 +18,8 @@ from xr2mri_jax.geometry import BOX_MM, SIDES, KneePlace, Radiograph
 from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
-from xr2mri_jax.preprocess.answers import Asked, FoundKnee, RefusedKnee
 from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
 from xr2mri_jax.preprocess.knees import knees_of, one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
@@ -160,7 +160,7 @@ def _knees(
     found: dict[str, FoundKnee | _Rejected] = {}
     with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, path):
         missing = {pair.side for pair in task.pairs} - set(task.places)
-        answers = knees_of(radiograph, Asked()) if missing else ()
+        answers = knees_of(radiograph, KneeRequest()) if missing else ()
         for side in sorted(missing):
             answer = next((one for one in answers if one.side == side), None)
             if answer is None:
@@ -172,9 +172,9 @@ def _knees(
                 found[side] = answer
         for side, place in task.places.items():
             line = place.joint_line if place.joint_line[0] != place.joint_line[1] else None
-            asked = Asked(side, None, place.centre_px, line, side_source="--places")
+            request = KneeRequest(side, None, place.centre_px, line, side_source="--places")
             sideless = dataclasses.replace(radiograph, side=None)
-            found[side] = one_knee(sideless, asked)
+            found[side] = one_knee(sideless, request)
     return {side: _with_true_scale(path, knee) for side, knee in found.items()}
 
 

@@ -13,9 +13,9 @@ from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.framing import frame_radiograph
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.simulation import framing
 
@@ -64,9 +64,9 @@ def make_radiograph(
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
         # Files of this layout are crops of one knee: where none is seen, the crop is taken whole.
-        asked = Asked(knee.side, side_source="the file's name", force=True)
+        request = KneeRequest(knee.side, side_source="the file's name", force=True)
         radiograph = read_radiograph(knee.path)
-        found = one_knee(radiograph, asked)
+        found = one_knee(radiograph, request)
         size = _FRAME if boxed else shape
         image = frame_radiograph(found.radiograph, found.place, size, contrast).image
         if boxed:

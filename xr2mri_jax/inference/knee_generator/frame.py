@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
-from xr2mri_jax.preprocess.answers import FoundKnee
 from xr2mri_jax.preprocess.framing import frame_radiograph
+from xr2mri_jax.preprocess.knee_request import FoundKnee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, inside_source
 from xr2mri_jax.preprocess.scale import Scale
 from xr2mri_jax.simulation import framing

@@ -6,10 +6,10 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.knee_finder.look import Look
 from xr2mri_jax.preprocess.knee_finder.network import SIDES
-from xr2mri_jax.preprocess.knee_finder.peaks import Found, clear, find, find_one
+from xr2mri_jax.preprocess.knee_finder.peaks import Detection, find, find_one, unambiguous
 from xr2mri_jax.preprocess.knee_finder.view import View, whole_view
+from xr2mri_jax.preprocess.knee_finder.view_maps import ViewMaps
 
 # Least confidence of a knee that is taken, and of one that is reported as doubtful.
 LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.4, 0.15
@@ -27,7 +27,7 @@ WIDER, NEAR_WIDER = 1.3, 1.6
 APART, ROOM = 0.8, 0.6
 # A knee of less confidence is compared with what the image shows when it is turned upside down.
 CERTAIN = 0.9
-# Least confidence of the second look where the first one was clear, see `peaks.clear`: below it,
+# Least confidence of the second look where the first one was clear (`peaks.unambiguous`): below it,
 # the first one is completed by the mirror image and the second one repeated. In 1,400 real crops
 # and changed ones the joint centre moves by 0.5 mm at most against looks with the mirror image.
 CERTAIN_AFTER_CLEAR = 0.985
@@ -37,13 +37,13 @@ SMALLEST_PIXELS = 48
 
 
 @dataclasses.dataclass(frozen=True)
-class Sighting:
-    """What is seen in a radiograph.
+class DetectedKnees:
+    """The knees detected in a radiograph.
 
     Attributes:
-      places: the knees that are taken, from left to right in the image, two at most.
+      places: the accepted knees, from left to right in the image, two at most.
       doubtful: places that may be further knees, of too little confidence.
-      best: the largest confidence, of knees that are not taken too.
+      best: the largest confidence, including knees that are not accepted.
       upside_down: whether a knee is seen when the image is turned by 180 degrees, and none, or a
         less likely one, as it is.
     """
@@ -73,8 +73,10 @@ class _Knee:
         return self.confidence * self.side_confidence
 
 
-def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> Sighting:
-    """Looks for the knees of a radiograph.
+def detect_knees(
+    radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
+) -> DetectedKnees:
+    """Detects the knees of a radiograph.
 
     A small network looks at the whole image and again, near, at every place where the first look
     saw a joint; each look is the mean of the image's and its mirror image's. A clear first look at
@@ -112,12 +114,12 @@ def see(radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE) -> S
     if best < CERTAIN:
         turned = max(_turned(one, aspect) for one in (image, -image)[: 1 + dark_bone])
         if turned >= max(least_confidence, best):
-            return Sighting((), (), best, True)
+            return DetectedKnees((), (), best, True)
     if not sure:
-        return Sighting((), (), best)
+        return DetectedKnees((), (), best)
     rest = [knee for knee in knees if LEAST_DOUBTFUL <= knee.likelihood < least_confidence]
     sure, rest = _with_second(image, sure[:2], rest, aspect)
-    return Sighting(tuple(map(_place, sure)), tuple(map(_place, rest)), best)
+    return DetectedKnees(tuple(map(_place, sure)), tuple(map(_place, rest)), best)
 
 
 def _with_second(
@@ -146,34 +148,34 @@ def _column(knee: _Knee) -> float:
 def find_knees(
     radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
 ) -> dict[str, KneePlace]:
-    """Both knees of a bilateral radiograph, or the knee of a single one, by side; see `see`.
+    """The knees of `detect_knees` by side: both of a bilateral radiograph, or that of a single one.
 
     Of two knees each has the side of its place on the film, a single one that of the radiograph
     where that is known.
 
     Raises:
-      InputError: as `see`; no knee with `least_confidence`.
+      InputError: as `detect_knees`; no knee with `least_confidence`.
     """
-    sighting = see(radiograph, least_confidence)
-    if not sighting.places:
-        raise InputError(refusal(sighting, least_confidence))
-    if len(sighting.places) == 1:
-        (place,) = sighting.places
+    detected = detect_knees(radiograph, least_confidence)
+    if not detected.places:
+        raise InputError(refusal(detected, least_confidence))
+    if len(detected.places) == 1:
+        (place,) = detected.places
         side = radiograph.side or place.side
         return {side: dataclasses.replace(place, side=side)}
-    pairs = zip(SIDES, sighting.places, strict=True)
+    pairs = zip(SIDES, detected.places, strict=True)
     return {side: dataclasses.replace(place, side=side) for side, place in pairs}
 
 
-def refusal(sighting: Sighting, least_confidence: float = LEAST_CONFIDENCE) -> str:
+def refusal(detected: DetectedKnees, least_confidence: float = LEAST_CONFIDENCE) -> str:
     """Why a radiograph without knees is refused."""
-    if sighting.upside_down:
+    if detected.upside_down:
         return (
             "no knee was found in the radiograph as it is, but one when it is turned by 180 "
             "degrees: found an upside-down image, expected an upright one"
         )
     return (
-        f"no knee was found in the radiograph (confidence {sighting.best:.2f}), expected at least "
+        f"no knee was found in the radiograph (confidence {detected.best:.2f}), expected at least "
         f"{least_confidence:g}: is it a frontal knee radiograph, upright?"
     )
 
@@ -195,13 +197,13 @@ def _knees(image: np.ndarray, aspect: float, zoom: float = 1.0, near: float = NE
     """What both looks find in an image, likely or not; the likeliest first."""
     view = whole_view((image.shape[0], image.shape[1]), aspect)
     view = View(view.centre, zoom * view.side, aspect)
-    looked = Look(image, view)
-    only = clear(find(looked.alone))
+    maps = ViewMaps(image, view)
+    only = unambiguous(find(maps.single))
     if only is not None:
         knee = _near(image, [_in_source(only, view)], aspect, near)
         if min(knee.confidence, knee.side_confidence) >= CERTAIN_AFTER_CLEAR:
             return [knee]
-    first = [_in_source(found, view) for found in find(looked.both())]
+    first = [_in_source(found, view) for found in find(maps.mirror_averaged())]
     places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
     seen = [_near(image, place, aspect, near) for place in places]
     return [group[0] for group in _distinct(seen, aspect)]
@@ -225,7 +227,8 @@ def _beside(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
         mirrored = left / 2 if left > right else columns - 1 - right / 2
     view = View((row, mirrored), BESIDE * length, aspect)
     first = max(
-        (_in_source(f, view) for f in find(Look(image, view).both())), key=_first_confidence
+        (_in_source(f, view) for f in find(ViewMaps(image, view).mirror_averaged())),
+        key=_first_confidence,
     )
     # The joint lines of a patient's knees are alike: a peak without line must not decide.
     half = np.array([[0.0, 0.0], [0.0, -length / 2], [0.0, length / 2]])
@@ -261,7 +264,7 @@ def _aspect(radiograph: Radiograph) -> float:
     return row_mm / column_mm
 
 
-def _in_source(found: Found, view: View) -> _Knee:
+def _in_source(found: Detection, view: View) -> _Knee:
     return _Knee(found.side, view.to_source(found.points), float(found.probability[0]))
 
 
@@ -273,7 +276,7 @@ def _near(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NE
     """
     width = max(_distance(place[0].points[1], place[0].points[2], aspect), 4.0)
     view = View(tuple(place[0].points[0].tolist()), near * width, aspect)
-    points, probability, sides = find_one(Look(image, view).both())
+    points, probability, sides = find_one(ViewMaps(image, view).mirror_averaged())
     before = {knee.side: knee.confidence for knee in place}
     scores = [
         (share + UNSURE) * (before.get(side, 0.0) + UNSURE)

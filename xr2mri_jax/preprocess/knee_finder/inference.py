@@ -122,7 +122,7 @@ def _shipped() -> tuple[Any, Any, Any]:
     return function, jax.device_put(prepared(load_weights()), device), device
 
 
-def look(views: np.ndarray) -> np.ndarray:
+def probability_maps(views: np.ndarray) -> np.ndarray:
     """The probabilities f32[b, 6, CELLS * CELLS + 1] of views f32[b, SIZE, SIZE, 2].
 
     By the shipped weights, one view at a time so that one shape is compiled.

@@ -1,4 +1,4 @@
-"""From probability maps to points: the likeliest place of each, and how likely it is there."""
+"""Detections from probability maps: the likeliest place of each point, with its probability."""
 
 from typing import NamedTuple
 
@@ -15,8 +15,8 @@ RADIUS = 4
 CLEAR, ABSENT, CLEAR_LINE = 0.97, 0.02, 0.6
 
 
-class Found(NamedTuple):
-    """A knee in a view.
+class Detection(NamedTuple):
+    """A knee detected in a view.
 
     Attributes:
       side: "right" or "left".
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     probability: np.ndarray
 
 
-def find(maps: np.ndarray) -> tuple[Found, Found]:
+def find(maps: np.ndarray) -> tuple[Detection, Detection]:
     """Peaks of one view's maps.
 
     Args:
@@ -42,12 +42,12 @@ def find(maps: np.ndarray) -> tuple[Found, Found]:
     found = []
     for side, group in zip(SIDES, grids, strict=True):
         points, chances = zip(*(_peak(grid) for grid in group), strict=True)
-        found.append(Found(side, np.array(points), np.array(chances)))
+        found.append(Detection(side, np.array(points), np.array(chances)))
     return found[0], found[1]
 
 
-def clear(found: tuple[Found, Found]) -> Found | None:
-    """The one knee that a view shows beyond doubt; None where that is not clear."""
+def unambiguous(found: tuple[Detection, Detection]) -> Detection | None:
+    """The detection of a view that clearly shows one knee; None for any other view."""
     other, likely = sorted(found, key=lambda knee: float(knee.probability[0]))
     line = float(np.hypot(*(likely.points[2] - likely.points[1])))
     certain = likely.probability.min() >= CLEAR and other.probability[0] <= ABSENT

@@ -20,7 +20,7 @@ from xr2mri_jax.inference.grade_reading import readings
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.simulation import atlas, family, poses, projection
 from xr2mri_jax.simulation.framing import Frame
 from xr2mri_jax.simulation.knee_labels import read_knee
@@ -139,7 +139,7 @@ def _film(pair: Pair, grader: KneeGrader) -> np.ndarray:
     """The real film, f32[h, w], framed as `grade` does it."""
     assert pair.xray is not None
     answers = frame_knees(
-        reading.decoded(pair.xray), grader.image_shape, grader.contrast, Asked(pair.side)
+        reading.decoded(pair.xray), grader.image_shape, grader.contrast, KneeRequest(pair.side)
     )
     framed = [answer for answer in answers if isinstance(answer, FramedKnee)]
     if len(framed) != 1:

@@ -18,7 +18,7 @@ from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.answers import Asked
+from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import DARK_BONE
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 from xr2mri_jax.tools.benchmarks.strange_films import strange_films
@@ -114,7 +114,7 @@ def _distance(
     """The least distance of the knees that are found, and if one was inverted; None of none."""
     assert grader.likeness is not None  # a grader that ships has one
     try:
-        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, Asked())
+        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, KneeRequest())
     except InputError:
         return None
     knees = [one for one in answers if isinstance(one, FramedKnee)]

@@ -20,7 +20,7 @@ from xr2mri_jax.io.label_map import LabelMap, read_label_map
 from xr2mri_jax.io.manifest import read_manifest
 from xr2mri_jax.io.oai import extract, read_archive, read_grades, read_release
 from xr2mri_jax.io.records import Source
-from xr2mri_jax.preprocess.places import read_places
+from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
 
 def read(kind: str, folder: Path, names: list[str]) -> Any:
@@ -40,7 +40,7 @@ def read(kind: str, folder: Path, names: list[str]) -> Any:
         return extract(only, target)
     tables: dict[str, Callable[[Path], Any]] = {
         "manifest.csv": read_manifest,
-        "places.csv": read_places,
+        "places.csv": read_knee_positions,
         "contents.csv": lambda path: read_release(path.parent),
         "image03.txt": lambda path: read_archive(path.parent),
         "kxr_sq_bu00.txt": lambda path: read_grades([path]),

@@ -15,7 +15,7 @@ BOX = ("top", "left", "bottom", "right")
 LINE = ("row1", "col1", "row2", "col2")
 
 
-def read_places(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace]:
+def read_knee_positions(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace]:
     """Reads a table of knee positions.
 
     Columns: `file` (relative to the table's folder, or absolute), `side` (left or right), and the

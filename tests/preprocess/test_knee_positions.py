@@ -3,7 +3,7 @@
 import pytest
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.preprocess.places import read_places
+from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
 
 def table(folder, text: str):
@@ -20,7 +20,7 @@ def test_centres_boxes_and_lines(tmp_path):
         "a.dcm;left;;;10;20;30;60;;;;\n"
         "/elsewhere/b;left;1;2;;;;;;;;\n",
     )
-    places = read_places(path)
+    places = read_knee_positions(path)
     first = places[str((tmp_path / "a.dcm").resolve()), "right"]
     assert first.centre_px == (100.5, 200.0) and first.confidence == 1.0
     assert first.joint_line == ((90.0, 150.0), (110.0, 250.0))
@@ -47,5 +47,5 @@ def test_centres_boxes_and_lines(tmp_path):
 )
 def test_wrong_tables_raise_one_line(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as caught:
-        read_places(table(tmp_path, text))
+        read_knee_positions(table(tmp_path, text))
     assert "\n" not in str(caught.value) and "places.csv" in str(caught.value)

@@ -1,18 +1,18 @@
-"""What the knee finder's network sees in a view of a radiograph."""
+"""The probability maps of the knee finder's network for a view of a radiograph."""
 
 import functools
 
 import numpy as np
 
-from xr2mri_jax.preprocess.knee_finder.inference import look
+from xr2mri_jax.preprocess.knee_finder.inference import probability_maps
 from xr2mri_jax.preprocess.knee_finder.network import CELLS, POINTS, SIDES
 from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise
 
 _NOTHING = np.zeros((len(SIDES) * len(POINTS), CELLS * CELLS + 1), np.float32)
 
 
-class Look:
-    """The maps of a view, f32[6, cells + 1], and of its mirror image, each computed when needed."""
+class ViewMaps:
+    """Maps f32[6, cells + 1] of a view and of its mirror image, each computed on first use."""
 
     def __init__(self, image: np.ndarray, view: View) -> None:
         """Args: image: f32[h, w], finite; view: a part of it, may reach beyond."""
@@ -20,15 +20,15 @@ class Look:
         self._blank = not self._channels.any()
 
     @functools.cached_property
-    def alone(self) -> np.ndarray:
+    def single(self) -> np.ndarray:
         """The maps of the view."""
-        return _NOTHING if self._blank else look(self._channels[None])[0]
+        return _NOTHING if self._blank else probability_maps(self._channels[None])[0]
 
-    def both(self) -> np.ndarray:
-        """The mean of the view's maps and of its mirror image's."""
+    def mirror_averaged(self) -> np.ndarray:
+        """The mean of the maps of the view and of its mirror image."""
         if self._blank:
             return _NOTHING
-        return (self.alone + mirrored_maps(look(self._channels[None, :, ::-1])[0])) / 2
+        return (self.single + mirrored_maps(probability_maps(self._channels[None, :, ::-1])[0])) / 2
 
 
 def mirrored_maps(maps: np.ndarray) -> np.ndarray:

@@ -1,14 +1,14 @@
-"""Clear first looks of the knee finder do without the mirror image; all others have it."""
+"""A clear first pass of the knee finder needs no mirror image; all other passes use it."""
 
 import numpy as np
 import pytest
 
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.io import read_radiograph
-from xr2mri_jax.preprocess.knee_finder import look, peaks
-from xr2mri_jax.preprocess.knee_finder.find import see
-from xr2mri_jax.preprocess.knee_finder.look import mirrored_maps
-from xr2mri_jax.preprocess.knee_finder.peaks import clear, find
+from xr2mri_jax.preprocess.knee_finder import peaks, view_maps
+from xr2mri_jax.preprocess.knee_finder.find import detect_knees
+from xr2mri_jax.preprocess.knee_finder.peaks import find, unambiguous
+from xr2mri_jax.preprocess.knee_finder.view_maps import mirrored_maps
 from xr2mri_jax.tools.fit_knee_finder.views import target_maps
 
 LINE = [[68.0, 63.5], [66.0, 20.0], [70.0, 107.0]]
@@ -25,20 +25,20 @@ def maps(share=1.0, line=None, other=0.0):
 
 
 def test_what_is_clear():
-    knee = clear(find(maps()))
+    knee = unambiguous(find(maps()))
     assert knee is not None and knee.side == "right"
     np.testing.assert_allclose(knee.points, LINE, atol=0.1)
-    assert clear(find(mirrored_maps(maps()))).side == "left"
-    assert clear(find(maps(0.95))) is None
-    assert clear(find(maps(0.975, other=0.025))) is None
-    assert clear(find(maps(line=[[68.0, 63.5], [66.0, 30.0], [70.0, 97.0]]))) is None
+    assert unambiguous(find(mirrored_maps(maps()))).side == "left"
+    assert unambiguous(find(maps(0.95))) is None
+    assert unambiguous(find(maps(0.975, other=0.025))) is None
+    assert unambiguous(find(maps(line=[[68.0, 63.5], [66.0, 30.0], [70.0, 97.0]]))) is None
 
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Gives `look` its answers in turn; the list that is left says how often it was asked."""
+    """Maps that replace the network's, in turn; what is left tells how often it was run."""
     left = []
-    monkeypatch.setattr(look, "look", lambda views: left.pop(0)[None])
+    monkeypatch.setattr(view_maps, "probability_maps", lambda views: left.pop(0)[None])
     return left
 
 
@@ -60,28 +60,28 @@ def test_unclear_pictures_go_through_all_looks(scripted, first, second, looks):
         6: [first, second, mirrored_second, mirrored_first, second, mirrored_second],
     }[looks]
     image = np.random.default_rng(0).random((224, 224)).astype(np.float32)
-    (place,) = see(Radiograph(image)).places
+    (place,) = detect_knees(Radiograph(image)).places
     assert place.side == "right" and not scripted
 
 
 def test_real_crops_have_the_same_answers_with_and_without(real_data, monkeypatch):
     paths = sorted((real_data / "knee_xray_kl" / "val").glob("*/*.png"))[3::20]
-    count, network = [0], look.look
+    count, network = [0], view_maps.probability_maps
 
     def counted(views):
         count[0] += len(views)
         return network(views)
 
-    monkeypatch.setattr(look, "look", counted)
+    monkeypatch.setattr(view_maps, "probability_maps", counted)
     radiographs = [read_radiograph(path) for path in paths]
     short, counts = [], []
     for radiograph in radiographs:
         count[0] = 0
-        short.append(see(radiograph))
+        short.append(detect_knees(radiograph))
         counts.append(count[0])
     monkeypatch.setattr(peaks, "CLEAR", 2.0)
     for radiograph, found, looks in zip(radiographs, short, counts, strict=True):
-        full = see(radiograph)
+        full = detect_knees(radiograph)
         assert len(found.places) == len(full.places) == 1 and not found.doubtful
         (one,), (other,) = found.places, full.places
         assert (one.side, one.dark_bone) == (other.side, other.dark_bone)
@@ -96,6 +96,6 @@ def test_two_knees_on_a_film_go_through_all_looks(real_data, monkeypatch):
     folder = real_data / "knee_xray_kl" / "val" / "0"
     right, left = (read_radiograph(sorted(folder.glob(f"*{side}.png"))[5]) for side in "RL")
     film = np.pad(np.concatenate([right.array, left.array], axis=1), 60, constant_values=14)
-    full = see(Radiograph(film))
+    full = detect_knees(Radiograph(film))
     monkeypatch.setattr(peaks, "CLEAR", 2.0)
-    assert see(Radiograph(film)) == full and len(full.places) == 2
+    assert detect_knees(Radiograph(film)) == full and len(full.places) == 2

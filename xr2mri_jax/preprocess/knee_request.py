@@ -1,4 +1,4 @@
-"""The request for the knees of a radiograph, and the answer for each knee."""
+"""The request for the knees of a radiograph, and the result for each possible knee."""
 
 import dataclasses
 import re
@@ -13,7 +13,7 @@ from xr2mri_jax.preprocess.scale import Scale
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class KneeRequest:
     """The requested knee of a radiograph, and what is known about it besides the file's content.
 
     Attributes:
@@ -55,7 +55,7 @@ class FoundKnee:
     Attributes:
       radiograph: with bone bright, the knee's side, and the spacing of `scale`.
       place: centre, joint line and side of the knee in it.
-      side_source: the origin of the side: `Asked.side_source`, HEADER, NAME or IMAGE.
+      side_source: the origin of the side: `KneeRequest.side_source`, HEADER, NAME or IMAGE.
       seen_side: the side estimated from the image, None if no knee was found.
       scale: None if no spacing is known and no joint line was found.
       inverted: whether the file's image has dark bone.
