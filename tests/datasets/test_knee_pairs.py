@@ -21,9 +21,9 @@ from PIL import Image
 from sas_table import SAS_TABLE
 
 from xr2mri_jax import datasets
+from xr2mri_jax.datasets.knee_pairs.make_pairs import Settings, make_pairs
 from xr2mri_jax.datasets.knee_pairs.options import PairOptions
 from xr2mri_jax.datasets.knee_pairs.plan import make_plan
-from xr2mri_jax.datasets.knee_pairs.work import Settings, make_pairs
 from xr2mri_jax.datasets.workers import on_one_thread
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, from_canonical

@@ -12,7 +12,7 @@ from PIL import Image
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
 from xr2mri_jax.datasets.knee_xray.layout import list_knees
-from xr2mri_jax.datasets.knee_xray.work import XrayOptions
+from xr2mri_jax.datasets.knee_xray.make_radiograph import XrayOptions
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, Radiograph, resample_radiograph
 from xr2mri_jax.io import read_radiograph

@@ -11,7 +11,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier, classifier_report, run, statistics
 from xr2mri_jax.metrics import classification
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.training import trained
+from xr2mri_jax.training import loaded_model
 
 DATA = {
     "grades": [0, 2],
@@ -131,7 +131,9 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     config = {"precision": "float32", "data": {**DATA, "dataset": "made", "data_dir": ""}}
     model = types.SimpleNamespace(stage=stage, params={}, model_state={}, config=config, step=3)
     loaded = []
-    monkeypatch.setattr(trained, "load_model", lambda folder, step: loaded.append(step) or model)
+    monkeypatch.setattr(
+        loaded_model, "load_model", lambda folder, step: loaded.append(step) or model
+    )
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, folder: Source())
     page = run.evaluate_workdir(tmp_path, split="validation")
     written = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
@@ -142,7 +144,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     lines = [{"step": s, "part": "eval", "auc": a} for s, a in ((1, 0.9), (2, 0.8), (3, 0.7))]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     stage.chosen_by = "auc"
-    monkeypatch.setattr(trained.workdir, "steps", lambda folder: [2, 3])
+    monkeypatch.setattr(loaded_model.workdir, "steps", lambda folder: [2, 3])
     run.evaluate_workdir(tmp_path, split="validation")
     assert loaded == [None, None, 2]
     alone = (tmp_path / "evaluation" / "cases.csv").read_text()

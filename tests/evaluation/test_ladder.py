@@ -139,9 +139,11 @@ def runs(monkeypatch, source):
             config={"data": data}, stage=stage, params=volume, model_state={}, step=3
         )
 
-    monkeypatch.setattr(ladder_run, "load_chosen", load)
+    monkeypatch.setattr(ladder_run, "load_best", load)
     monkeypatch.setattr(ladder_run.datasets, "load_builder", lambda name, folder: made)
-    monkeypatch.setattr(ladder_run.served, "require_same_contrast", lambda config, builder: None)
+    monkeypatch.setattr(
+        ladder_run.inference_settings, "require_same_contrast", lambda config, builder: None
+    )
 
 
 def test_one_command_writes_figure_and_numbers(runs, tmp_path):

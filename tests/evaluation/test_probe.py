@@ -10,7 +10,7 @@ from test_classifier import DATA, Source
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import probe, run
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import trained
+from xr2mri_jax.training import loaded_model
 
 
 def features(xray):
@@ -67,7 +67,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path):
     model = types.SimpleNamespace(
         stage=stage, params={"gain": np.float32(2)}, model_state={}, config=config, step=3
     )
-    monkeypatch.setattr(trained, "load_model", lambda folder, step: model)
+    monkeypatch.setattr(loaded_model, "load_model", lambda folder, step: model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, folder: Source(200))
     page = run.evaluate_workdir(tmp_path, split="validation", linear_probe=True)
     written = json.loads((page.parent / "metrics.json").read_text())

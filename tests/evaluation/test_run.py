@@ -15,7 +15,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation import run
 from xr2mri_jax.inference.uncertainty import model as uncertainties
-from xr2mri_jax.training import trained as trained_models
+from xr2mri_jax.training import loaded_model as trained_models
 
 SHAPE = (12, 16, 16)
 

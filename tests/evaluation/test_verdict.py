@@ -7,7 +7,7 @@ import pytest
 from made_volumes import SHAPE, knees
 
 from xr2mri_jax.data import passes
-from xr2mri_jax.datasets.origin import origin, origin_of_file
+from xr2mri_jax.datasets.data_origin import origin, origin_of_file
 from xr2mri_jax.evaluation import verdict, volumes
 from xr2mri_jax.evaluation.real_pairs.evidence import quantity_errors
 from xr2mri_jax.evaluation.store import VolumeStore

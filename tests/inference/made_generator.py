@@ -9,7 +9,7 @@ from xr2mri_jax.inference.knee_generator import form
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 CAE = {"preset": "compact", "image_shape": (32, 32), "channels": (4, 4, 4), "hidden_channels": 3}
 GENERATOR = {

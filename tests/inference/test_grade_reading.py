@@ -24,7 +24,7 @@ from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
-from xr2mri_jax.stages import packaged
+from xr2mri_jax.stages import packaged_grader
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
 
@@ -170,7 +170,7 @@ def test_damage_under_a_right_checksum_is_refused(five, tmp_path):
     with pytest.raises(InputError, match=r"block1_conv1/bias: is no array of numpy"):
         model_arrays.read(tmp_path / form.WEIGHTS, bytes(content), wanted)
     with pytest.raises(InputError, match=r"cannot be read as \.npz"):
-        packaged.variables(tmp_path)
+        packaged_grader.variables(tmp_path)
 
 
 def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):

@@ -17,9 +17,9 @@ from xr2mri_jax.io import write_nifti
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
 from xr2mri_jax.phantom.case import simulate_case
 from xr2mri_jax.tools.benchmarks.phantom_files import write_film
-from xr2mri_jax.training import served
+from xr2mri_jax.training import inference_settings
+from xr2mri_jax.training.loaded_model import load_model
 from xr2mri_jax.training.loop import train
-from xr2mri_jax.training.trained import load_model
 
 SEED, CLAHE = 7, (0.03, 24.0)
 DATASET = "knee_pairs/smoke"
@@ -116,5 +116,5 @@ def test_runs_older_than_the_entries_have_the_default_contrast(run):
     config = {"data": {}, "precision": "bfloat16"}
     builder = datasets.load_builder(DATASET, run / "data")
     with pytest.raises(InputError, match="expected clahe=None"):
-        served.require_same_contrast(config, builder)
-    assert served.dtype_name(config) == "bfloat16"
+        inference_settings.require_same_contrast(config, builder)
+    assert inference_settings.dtype_name(config) == "bfloat16"

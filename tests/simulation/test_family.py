@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import io
-from xr2mri_jax.datasets.knee_family import work
+from xr2mri_jax.datasets.knee_family import make_knee
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom import surfaces
@@ -184,12 +184,12 @@ def built(monkeypatch, bred):
 def test_maps_of_any_table_are_taken_with_the_side_that_they_do_not_tell(maps, tmp_path, built):
     files = [maps / "a.nii.gz", maps / "b.nii"]
     with pytest.raises(InputError, match=r"b\.nii: its labels do not tell the side: give --side"):
-        work.prepared_atlas(files, tmp_path)
-    kept = work.prepared_atlas(files, tmp_path, "left")
+        make_knee.prepared_atlas(files, tmp_path)
+    kept = make_knee.prepared_atlas(files, tmp_path, "left")
     assert built == [([[0, 1, 2, 3, 5, 6], [0, 1, 2, 5, 6]], ["right", "left"])]
-    assert kept.is_file() and work.prepared_atlas(files, tmp_path, "left") == kept
+    assert kept.is_file() and make_knee.prepared_atlas(files, tmp_path, "left") == kept
     assert len(built) == 1
-    assert work.atlas_file(files, tmp_path, "right") != kept
+    assert make_knee.atlas_file(files, tmp_path, "right") != kept
 
 
 def test_a_map_of_two_knees_gives_both(knee_labels, tmp_path, built):
@@ -198,17 +198,17 @@ def test_a_map_of_two_knees_gives_both(knee_labels, tmp_path, built):
     array[..., :width] = knee_labels.array
     array[..., width + 24 :] = knee_labels.array[..., ::-1]
     io.write_nifti(tmp_path / "both.nii.gz", Volume(array, knee_labels.affine))
-    work.prepared_atlas([tmp_path / "both.nii.gz"], tmp_path)
+    make_knee.prepared_atlas([tmp_path / "both.nii.gz"], tmp_path)
     codes = np.unique(knee_labels.array).tolist()
     assert built == [([codes, codes], ["left", "right"])]
 
 
 def test_what_is_doubtful_in_a_map_is_told(maps, tmp_path, built, monkeypatch, caplog):
-    read = work.read_knee
+    read = make_knee.read_knee
     doubtful = {"doubts": ("labels that are no part of the knee: toe",)}
-    monkeypatch.setattr(work, "read_knee", lambda p: dataclasses.replace(read(p), **doubtful))
+    monkeypatch.setattr(make_knee, "read_knee", lambda p: dataclasses.replace(read(p), **doubtful))
     with caplog.at_level("WARNING", logger="absl"):
-        work.prepared_atlas([maps / "a.nii.gz"], tmp_path)
+        make_knee.prepared_atlas([maps / "a.nii.gz"], tmp_path)
     assert [r.getMessage() for r in caplog.records] == [f"a.nii.gz: {doubtful['doubts'][0]}"]
 
 
@@ -216,11 +216,11 @@ def test_maps_of_every_format_are_bred_from_and_hidden_files_are_not(tmp_path):
     (tmp_path / "folder.nii").mkdir()
     for name in ("a.NII.GZ", "b.mha", "c.nhdr", "c.raw", "d.seg.nrrd", "._a.nii.gz", "notes.txt"):
         (tmp_path / name).write_text(name)
-    files = work.map_files(tmp_path)
+    files = make_knee.map_files(tmp_path)
     assert [path.name for path in files] == ["a.NII.GZ", "b.mha", "c.nhdr", "d.seg.nrrd"]
-    kept = work.atlas_file(files, tmp_path)
-    assert work.atlas_file(files, tmp_path) == kept
+    kept = make_knee.atlas_file(files, tmp_path)
+    assert make_knee.atlas_file(files, tmp_path) == kept
     for name in ("b.mha", "c.nhdr", "c.raw"):
         (tmp_path / name).write_text("other voxels")
-        kept, before = work.atlas_file(files, tmp_path), kept
+        kept, before = make_knee.atlas_file(files, tmp_path), kept
         assert kept != before

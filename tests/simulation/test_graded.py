@@ -5,7 +5,7 @@ import pytest
 from test_family import made_atlas
 
 from xr2mri_jax import datasets
-from xr2mri_jax.datasets.knee_family import work
+from xr2mri_jax.datasets.knee_family import make_knee
 from xr2mri_jax.simulation import atlas, graded, margins, projection
 from xr2mri_jax.simulation.signs import Signs
 
@@ -106,7 +106,7 @@ def test_the_dataset_has_every_grade_of_every_knee_and_no_volumes(bred, tmp_path
     source.mkdir()
     folder.mkdir()
     (source / "knee.nii").write_bytes(b"its atlas is kept")
-    atlas.save(bred, work.atlas_file([source / "knee.nii"], folder))
+    atlas.save(bred, make_knee.atlas_file([source / "knee.nii"], folder))
     builder = datasets.prepare("knee_family/smoke_radiographs", str(folder), 1, str(source))
     assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
         "train": 5,
@@ -124,6 +124,6 @@ def test_a_knee_that_cannot_be_drawn_is_listed_once_for_each_grade(bred, tmp_pat
     kept = tmp_path / "atlas.npz"
     atlas.save(bred, kept)
     monkeypatch.setattr(graded, "draw_radiographs", broken)
-    outcomes = work.make_radiographs(kept, 0, 32, True, 7)
+    outcomes = make_knee.make_radiographs(kept, 0, 32, True, 7)
     assert [one.key for one in outcomes] == [f"knee_0000007_{kl}" for kl in range(5)]
     assert {one.detail for one in outcomes} == {"ValueError: no plateau"}

@@ -48,7 +48,7 @@ def trained(folder, asked, seed=0):
     """
     resolved = stages.resolve(asked)
     stage = stages.make_stage(resolved)
-    last, model_state = jax.tree.map(np.asarray, base.created(stage, jax.random.key(seed)))
+    last, model_state = jax.tree.map(np.asarray, base.initialise(stage, jax.random.key(seed)))
     averaged = jax.tree.map(lambda p: p + OFFSET, last)
     state = {
         "step": np.asarray(1, np.int32),

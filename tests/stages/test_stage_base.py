@@ -7,7 +7,7 @@ from fake_data import CAE, batch, config, trained
 
 from xr2mri_jax import stages
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages import base, earlier, pictures
+from xr2mri_jax.stages import base, earlier_run, sample_pictures
 
 
 @pytest.mark.parametrize("name", ["cae", "generator", "joint"])
@@ -29,31 +29,31 @@ def test_an_unknown_stage_is_refused():
 
 def test_an_earlier_folder_must_be_named_and_hold_a_run(tmp_path):
     with pytest.raises(InputError, match=r"config.cae_workdir is empty: train .* `python launch"):
-        earlier.workdir_of("cae_workdir", "", "python launch/train.py")
+        earlier_run.workdir_of("cae_workdir", "", "python launch/train.py")
     with pytest.raises(InputError, match=r"cae_workdir=.* contains no config.json: train it"):
-        earlier.workdir_of("cae_workdir", str(tmp_path), "python launch/train.py")
+        earlier_run.workdir_of("cae_workdir", str(tmp_path), "python launch/train.py")
 
 
 def test_a_spec_is_read_from_the_run_and_must_agree(tmp_path):
     trained(tmp_path, config("cae", CAE))
-    found = earlier.model_spec(tmp_path, "cae", {"channels": [4, 4]})
+    found = earlier_run.model_spec(tmp_path, "cae", {"channels": [4, 4]})
     assert found["hidden_channels"] == 3 and found["blocks"] == 1
     with pytest.raises(InputError, match=r"config.model.cae.channels is \[8, 4\], but .* \[4, 4\]"):
-        earlier.model_spec(tmp_path, "cae", {"channels": [8, 4]})
+        earlier_run.model_spec(tmp_path, "cae", {"channels": [8, 4]})
     with pytest.raises(InputError, match=r"config.model.cae.colour is 1, but"):
-        earlier.model_spec(tmp_path, "cae", {"colour": 1})
+        earlier_run.model_spec(tmp_path, "cae", {"colour": 1})
     with pytest.raises(InputError, match=r"found no model\.generator"):
-        earlier.model_spec(tmp_path, "generator", {})
+        earlier_run.model_spec(tmp_path, "generator", {})
 
 
 def test_replacing_a_part_needs_the_same_shapes(tmp_path):
     params = {"a": {"w": np.zeros((2, 3))}, "b": np.ones(1)}
-    found = earlier.replaced(params, "a", {"w": np.ones((2, 3))}, tmp_path)
+    found = earlier_run.replace_part(params, "a", {"w": np.ones((2, 3))}, tmp_path)
     assert found["a"]["w"].all() and not params["a"]["w"].any()
     with pytest.raises(InputError, match=r"its a\['w'\] has shape \(3, 2\), expected"):
-        earlier.replaced(params, "a", {"w": np.ones((3, 2))}, tmp_path)
+        earlier_run.replace_part(params, "a", {"w": np.ones((3, 2))}, tmp_path)
     with pytest.raises(InputError, match=r"its a\['v'\] has shape \(1,\), expected None"):
-        earlier.replaced(params, "a", {"w": np.ones((2, 3)), "v": np.ones(1)}, tmp_path)
+        earlier_run.replace_part(params, "a", {"w": np.ones((2, 3)), "v": np.ones(1)}, tmp_path)
 
 
 def test_a_batch_of_another_size_is_refused():
@@ -74,11 +74,11 @@ def test_precision():
 def test_planes_and_rows_keep_proportions():
     volume = np.zeros((4, 8, 8), np.float32)
     volume[3, :, :] = 1.0
-    coronal, sagittal, axial = pictures.middle_planes(volume)
+    coronal, sagittal, axial = sample_pictures.middle_planes(volume)
     assert coronal.shape == (8, 8) and sagittal.shape == (8, 4) and axial.shape == (4, 8)
-    row = pictures.in_row([coronal, sagittal, axial])
+    row = sample_pictures.in_row([coronal, sagittal, axial])
     assert row.shape == (8, 24) and row.dtype == np.float32
     np.testing.assert_array_equal(row[:, 14:16], 1.0)
     np.testing.assert_array_equal(row[6:, 16:], 1.0)
     assert row.sum() == 32
-    np.testing.assert_array_equal(pictures.in_row([np.full((2, 2), 3.0)]), 1.0)
+    np.testing.assert_array_equal(sample_pictures.in_row([np.full((2, 2), 3.0)]), 1.0)

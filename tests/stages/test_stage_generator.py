@@ -11,8 +11,8 @@ from xr2mri_jax import stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.stages import generator
+from xr2mri_jax.training import loaded_model as trained_models
 from xr2mri_jax.training import optimizer, state, step
-from xr2mri_jax.training import trained as trained_models
 
 VALUES = {
     "learning_rate": 1e-2,
@@ -121,16 +121,18 @@ def test_films_of_cartilage_are_not_told():
     outer, bone = surfaces.CARTILAGES[0]
     thick = np.array([0.0, 0.1, 0.2, 0.29, 0.31, 1.0, 2.0, 0.2], np.float32)
     distances[:, outer] = distances[:, bone] - thick
-    told = np.asarray(generator.told_surfaces(jnp.asarray(distances), {"form": "pyramid"}))
+    found = np.asarray(
+        generator.without_thin_cartilage(jnp.asarray(distances), {"form": "pyramid"})
+    )
     np.testing.assert_allclose(
-        (told[:, bone] - told[:, outer])[0, 0, 0],
+        (found[:, bone] - found[:, outer])[0, 0, 0],
         [-0.3, -0.2, -0.1, -0.01, 0.31, 1.0, 2.0, -0.1],
         atol=1e-6,
     )
     untouched = [k for k in range(len(surfaces.NAMES)) if k not in dict(surfaces.CARTILAGES)]
-    np.testing.assert_array_equal(told[:, untouched], distances[:, untouched])
-    assert generator.told_surfaces(distances, {"form": "shape"}) is distances
-    assert generator.told_surfaces(None, {"form": "pyramid"}) is None
+    np.testing.assert_array_equal(found[:, untouched], distances[:, untouched])
+    assert generator.without_thin_cartilage(distances, {"form": "shape"}) is distances
+    assert generator.without_thin_cartilage(None, {"form": "pyramid"}) is None
 
 
 def test_its_folder_is_enough_to_predict(tmp_path, cae, made):

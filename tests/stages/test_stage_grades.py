@@ -10,7 +10,7 @@ from xr2mri_jax.inference import unlikeness
 from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import grading
-from xr2mri_jax.stages import packaged
+from xr2mri_jax.stages import packaged_grader
 from xr2mri_jax.training import config as recipe
 
 SMALL = {"image_shape": [16, 16], "channels": [3, 4], "convolutions": [1, 1], "levels": [1, 2]}
@@ -89,12 +89,14 @@ def test_training_starts_from_a_packaged_grader_with_a_new_last_layer(grader):
 
 def test_files_of_two_graders_are_refused(grader, tmp_path):
     folder = grader[0]
-    content = (folder / packaged.WEIGHTS).read_bytes()
-    (tmp_path / packaged.DESCRIPTION).write_text((folder / packaged.DESCRIPTION).read_text())
-    (tmp_path / packaged.WEIGHTS).write_bytes(content + b" ")
+    content = (folder / packaged_grader.WEIGHTS).read_bytes()
+    (tmp_path / packaged_grader.DESCRIPTION).write_text(
+        (folder / packaged_grader.DESCRIPTION).read_text()
+    )
+    (tmp_path / packaged_grader.WEIGHTS).write_bytes(content + b" ")
     with pytest.raises(InputError, match=r"weights.npz: its SHA-256 is not the one in model.json"):
-        packaged.variables(tmp_path)
-    (tmp_path / packaged.DESCRIPTION).write_text("{}")
+        packaged_grader.variables(tmp_path)
+    (tmp_path / packaged_grader.DESCRIPTION).write_text("{}")
     with pytest.raises(InputError, match="network: found None, expected a grader's"):
         config(tmp_path)
 

@@ -99,7 +99,7 @@ def test_a_mixed_radiograph_counts_for_both_grades_by_their_shares(made):
 
 def test_eight_devices_take_the_step_of_one_program():
     stage = stages.make_stage(config())
-    params, model_state = base.created(stage, jax.random.key(0))
+    params, model_state = base.initialise(stage, jax.random.key(0))
     settings = recipe.plain(recipe.default("siamese_gap"))["optimizer"]
     trainable = stage.trainable(params)
     tx = optimizer.make(settings, 10, trainable)

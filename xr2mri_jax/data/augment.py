@@ -1,7 +1,7 @@
 """Random augmentation of a batch on the devices, which keeps radiograph and volume aligned.
 
-Intensities change only in the radiograph (`intensities.py`, `clahe.py`). Positions change in
-radiograph and volume by the same in-plane (h, w) map (`warp.py`), so that the volume projected
+Intensities change only in the radiograph (`augment_intensities.py`, `clahe.py`). Positions change
+in radiograph and volume by the same in-plane (h, w) map (`warp.py`), so that the volume projected
 along d stays aligned with the radiograph; voxels from outside the volume are masked out. All random
 numbers come from one key per example, so the result does not depend on devices, hosts or the other
 examples of the batch. An augmentation of strength 0 adds nothing to the program.
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from xr2mri_jax.data import intensities, warp
+from xr2mri_jax.data import augment_intensities, warp
 from xr2mri_jax.errors import InputError
 
 STRENGTHS = {
@@ -96,7 +96,7 @@ def apply(
       InputError: at tracing, if the planes of radiograph and volume do not match.
     """
     changed = dict(batch)
-    moving = warp.moves(strength)
+    moving = warp.is_active(strength)
     names = [name for name in warp.MOVED if name in batch and (moving or name == "xray")]
     if names and any(strength.values()):
         example = {name: batch[name] for name in names}
@@ -119,11 +119,13 @@ def _augmented(
     example: Mapping[str, jax.Array], key: jax.Array, strength: Mapping[str, float]
 ) -> dict[str, jax.Array]:
     changed = dict(example)
-    if warp.moves(strength):
-        changed = warp.moved(changed, jax.random.fold_in(key, _MOVE), strength)
-    if "xray" in changed and intensities.changes(strength):
+    if warp.is_active(strength):
+        changed = warp.apply(changed, jax.random.fold_in(key, _MOVE), strength)
+    if "xray" in changed and augment_intensities.is_active(strength):
         change = jax.random.fold_in(key, _CHANGE)
-        changed["xray"] = intensities.changed(changed["xray"][..., 0], change, strength)[..., None]
+        changed["xray"] = augment_intensities.apply(changed["xray"][..., 0], change, strength)[
+            ..., None
+        ]
     return changed
 
 

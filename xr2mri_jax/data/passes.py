@@ -70,7 +70,7 @@ def batches(
     iterator.close()
 
 
-def answers(
+def predictions(
     function: Callable[[np.ndarray], Any], source: Any, split: str, batch_size: int, title: str
 ) -> tuple[Any, dict[str, list[Any]]]:
     """Applies a function to the radiographs of a split.

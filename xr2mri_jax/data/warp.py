@@ -27,19 +27,19 @@ class Source(NamedTuple):
     columns: jax.Array
 
 
-def moves(strength: Mapping[str, float]) -> bool:
+def is_active(strength: Mapping[str, float]) -> bool:
     """Whether any augmentation changes positions."""
     return any(strength[name] for name in _GEOMETRIC)
 
 
-def moved(
+def apply(
     example: Mapping[str, jax.Array], key: jax.Array, strength: Mapping[str, float]
 ) -> dict[str, jax.Array]:
     """Moves the arrays of one example; see `augment.apply` for the borders.
 
     Args:
       example: any of `MOVED`, as in a batch, without the batch axis.
-      key: the movement's key.
+      key: random key.
       strength: from `augment.strengths`.
 
     Raises:

@@ -222,12 +222,12 @@ def _input_files(
 
 def _beam(runner: str, num_workers: int, options: Sequence[str]) -> tuple[str, Any]:
     try:
-        from xr2mri_jax.datasets import on_beam
+        from xr2mri_jax.datasets import beam_pipeline
     except ImportError as error:
         raise InputError(
             f"--beam_runner={runner} needs Apache Beam: pip install -e '.[beam]' ({error})"
         ) from error
-    return on_beam.pipeline_options(runner, num_workers, options)
+    return beam_pipeline.pipeline_options(runner, num_workers, options)
 
 
 def _known_datasets() -> tuple[str, ...]:

@@ -208,7 +208,7 @@ def apply(
         return function(xray), xray
 
     title = f"radiographs of {split}"
-    (found, xrays), about = passes.answers(both, source, split, batch_size, title)
+    (found, xrays), about = passes.predictions(both, source, split, batch_size, title)
     return found.astype(np.float64), about, xrays
 
 

@@ -13,7 +13,7 @@ from xr2mri_jax.evaluation import gradcam
 from xr2mri_jax.evaluation.gradcam import GradedMaps
 from xr2mri_jax.models.gradcam import GradCam
 from xr2mri_jax.presentation.heat_picture import combined, overlaid, scaled, strip
-from xr2mri_jax.training.trained import load_chosen
+from xr2mri_jax.training.loaded_model import load_best
 
 NUMBERS = "gradcam.json"
 
@@ -44,7 +44,7 @@ def write(
     """
     folder = Path(output)
     files.require_writable(folder, "--output")
-    model = load_chosen(workdir)
+    model = load_best(workdir)
     network = model.config["model"].get("classifier", {"kind": model.stage.name})
     maker = GradCam(network)
     data = model.config["data"]

@@ -100,7 +100,7 @@ def measure(
     fits = {count: LinearFits(train["xray"][:count], filled[:count]) for count in _sizes(filled)}
     chosen = [evaluated[name][:MOST_CHOOSING] for name in ("xray", "mri", "mask")]
     linear = {count: fit.best(*chosen) for count, fit in fits.items()}
-    xrays, about = passes.answers(lambda x: x, source, split, batch_size, "radiographs")
+    xrays, about = passes.predictions(lambda x: x, source, split, batch_size, "radiographs")
     partner = controls.shuffled(about["subject"], 0)
     of = conditions(np.asarray(xrays), partner, float(train["xray"].mean()))
     squares = _squares(predict, linear, of, source, split, mean, batch_size)
@@ -138,7 +138,7 @@ def of_run(
       train_split: whose mean volume is the reference.
     """
     mean, _ = _filled(_read(source, train_split, batch_size))
-    xrays, about = passes.answers(lambda x: x, source, split, batch_size, "radiographs")
+    xrays, about = passes.predictions(lambda x: x, source, split, batch_size, "radiographs")
     of = conditions(np.asarray(xrays), np.arange(len(xrays)), 0.0)
     squares = _squares(predict, {}, of, source, split, mean, batch_size, (OWN,))
     own, reference = (squares[name][WHOLE][ALL_BANDS] for name in (OWN, MEAN))

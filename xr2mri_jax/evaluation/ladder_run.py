@@ -10,13 +10,13 @@ import jax
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
-from xr2mri_jax.datasets.origin import origin
+from xr2mri_jax.datasets.data_origin import origin
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ladder
 from xr2mri_jax.presentation import ladder_figure
 from xr2mri_jax.stages.base import Predicts
-from xr2mri_jax.training import served
-from xr2mri_jax.training.trained import LoadedModel, load_chosen
+from xr2mri_jax.training import inference_settings
+from xr2mri_jax.training.loaded_model import LoadedModel, load_best
 
 NAME = "ladder"
 
@@ -62,7 +62,7 @@ def write(
                 f"{data['dataset']} as {workdir}"
             )
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
-    served.require_same_contrast(model.config, builder)
+    inference_settings.require_same_contrast(model.config, builder)
     content = {
         "evaluated": {
             "workdir": os.fspath(workdir),
@@ -119,7 +119,7 @@ def _told(one: dict[str, Any]) -> str:
 
 
 def _generator(workdir: str | os.PathLike[str], step: int | None) -> LoadedModel:
-    model = load_chosen(workdir, step)
+    model = load_best(workdir, step)
     if not isinstance(model.stage, Predicts):
         raise InputError(
             f"{workdir}: found the stage {model.stage.name!r}, expected one that gives volumes"

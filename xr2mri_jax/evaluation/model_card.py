@@ -10,11 +10,11 @@ from typing import Any
 
 import xr2mri_jax
 from xr2mri_jax import files, workdir
-from xr2mri_jax.datasets.origin import REAL, SIMULATED
-from xr2mri_jax.datasets.origin import origin as origin_of
+from xr2mri_jax.datasets.data_origin import REAL, SIMULATED
+from xr2mri_jax.datasets.data_origin import origin as origin_of
 from xr2mri_jax.presentation.sources import MODEL
-from xr2mri_jax.training import served
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training import inference_settings
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 NAME = "README.md"
 TASKS = {
@@ -118,7 +118,7 @@ def _facts(
         "split": split,
         "knees": origin,
         "dtype_trained": str(model.config.get("dtype", "unknown")),
-        "dtype_evaluated": str(served.dtype_name(model.config)),
+        "dtype_evaluated": str(inference_settings.dtype_name(model.config)),
         "run": run["run"],
         "earlier_runs": dict(run["earlier"]),
         "sha256": {name: workdir.sha256(p) if p.is_file() else "" for name, p in hashed.items()},

@@ -15,7 +15,7 @@ from absl import logging
 import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
-from xr2mri_jax.datasets.origin import origin, spoken
+from xr2mri_jax.datasets.data_origin import origin, origin_adjective
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import (
     classifier,
@@ -39,8 +39,8 @@ from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
 from xr2mri_jax.presentation.parts import Picture
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
-from xr2mri_jax.training import served
-from xr2mri_jax.training.trained import load_chosen
+from xr2mri_jax.training import inference_settings
+from xr2mri_jax.training.loaded_model import load_best
 
 SEED = 0
 
@@ -79,7 +79,7 @@ def evaluate_workdir(
     Raises:
       InputError: where the run, the dataset, the split or the folder cannot be used.
     """
-    model = load_chosen(workdir, step)
+    model = load_best(workdir, step)
     stage = model.stage
     other_conventions.require(conventions)
     if conventions and not isinstance(stage, Predicts):
@@ -90,7 +90,7 @@ def evaluate_workdir(
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     data = model.config["data"]
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
-    served.require_same_contrast(model.config, builder)
+    inference_settings.require_same_contrast(model.config, builder)
     splits = {"split": split, "train_split": data["train_split"], "seed": SEED}
     evaluated = {
         "workdir": str(workdir),
@@ -99,7 +99,7 @@ def evaluate_workdir(
         "dataset": data["dataset"],
         "knees": origin(data["dataset"], builder, split),
         "dtype_trained": model.config.get("dtype", "unknown"),
-        "dtype_evaluated": served.dtype_name(model.config),
+        "dtype_evaluated": inference_settings.dtype_name(model.config),
         **splits,
         "xr2mri_jax": xr2mri_jax.__version__,
     }
@@ -156,7 +156,7 @@ def _volumes(request: Request, stage: Predicts) -> Path:
             also=request.conventions,
             **request.splits,
         )
-        word = spoken(request.evaluated["knees"])
+        word = origin_adjective(request.evaluated["knees"])
         pictures = [
             report.volume_picture(text, word, found.xrays[i, ..., 0], *store.pair(i))
             for text, i in extremes(found)

@@ -15,7 +15,7 @@ import xr2mri_jax
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
-from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
+from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
@@ -28,7 +28,7 @@ from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.usual import usual_distances
 from xr2mri_jax.stages.base import Encodes, Surfaces
-from xr2mri_jax.training.trained import LoadedModel, load_model
+from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
 BATCH = 16
 # The split that `generator:shape` is watched with.
@@ -212,7 +212,7 @@ def _about_usual_knee(params: Any, maps: Path, data_dir: Path) -> Any:
 def _likeness(stage: Encodes, params: Any, builder: Any) -> tuple[Likeness, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
     trained, held_out = (
-        np.asarray(passes.answers(features, builder, split, BATCH, f"{split} radiographs")[0])
+        np.asarray(passes.predictions(features, builder, split, BATCH, f"{split} radiographs")[0])
         for split in ("train[:85%]", "train[85%:]")
     )
     return unlikeness.fit(trained, held_out), len(trained)

@@ -10,7 +10,7 @@ import numpy as np
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
-from xr2mri_jax.datasets.from_files import contrast_of_dataset
+from xr2mri_jax.datasets.files_builder import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import model_card
@@ -22,7 +22,7 @@ from xr2mri_jax.inference.knee_grader.load import SHIPPED, SHIPPED_GRADES
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification, conformal
 from xr2mri_jax.metrics.calibration import Scaling
-from xr2mri_jax.training.trained import load_chosen
+from xr2mri_jax.training.loaded_model import load_best
 
 SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
 
@@ -57,7 +57,7 @@ def make_grader(
     Raises:
       InputError: the run or its dataset cannot be used, or no patients were held out.
     """
-    model = load_chosen(workdir, step)
+    model = load_best(workdir, step)
     grader = dataclasses.replace(uncalibrated(model, workdir), views=views)
     if compact:
         grader = dataclasses.replace(grader, params=form.compacted(grader.params))
@@ -183,7 +183,7 @@ def ship(
     else:
         with files.atomic_folder(folder) as partial:
             form.write(partial, grader)
-            model = load_chosen(workdir, step)
+            model = load_best(workdir, step)
             data = model.config["data"]
             builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
             card = model_card.of_shipped(workdir, model, builder)
@@ -194,9 +194,7 @@ def ship(
 def _shipped(workdir: str | os.PathLike[str], step: int | None) -> Path:
     """The package's folder of a run's model."""
     return (
-        SHIPPED
-        if len(load_chosen(workdir, step).config["data"]["grades"]) == 2
-        else (SHIPPED_GRADES)
+        SHIPPED if len(load_best(workdir, step).config["data"]["grades"]) == 2 else (SHIPPED_GRADES)
     )
 
 
@@ -205,6 +203,8 @@ def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) ->
     split, grades = data["train_split"], tuple(data["grades"])
     source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
     title = f"{part.replace('_', '-')} patients"
-    (logits, features), about = passes.answers(network, source, split, network.batch_size, title)
+    (logits, features), about = passes.predictions(
+        network, source, split, network.batch_size, title
+    )
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
     return Seen(logits, features, label, about["subject"])

@@ -12,7 +12,7 @@ from xr2mri_jax.evaluation.uncertainty import report as uncertainty_report
 from xr2mri_jax.presentation import figures, pages, report
 from xr2mri_jax.presentation.parts import Page, Picture
 from xr2mri_jax.presentation.sources import MODEL
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 
 @dataclasses.dataclass(frozen=True)

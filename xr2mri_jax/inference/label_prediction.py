@@ -23,7 +23,7 @@ from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.preprocess.knee_request import KneeRequest
-from xr2mri_jax.training import served
+from xr2mri_jax.training import inference_settings
 
 # Voxels of the canonical box in which surfaces become labels: 1 mm.
 LABEL_SHAPE = (128, 128, 128)
@@ -125,7 +125,7 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
         "step": int(model.step),
         "dataset": model.config["data"]["dataset"],
         "dtype_trained": str(model.config.get("dtype", "unknown")),
-        "dtype_evaluated": str(served.dtype_name(model.config)),
+        "dtype_evaluated": str(inference_settings.dtype_name(model.config)),
         "sizes": model.config["model"],
     }
     weights = hashlib.sha256(xr2mri_jax.__version__.encode())

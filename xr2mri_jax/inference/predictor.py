@@ -25,7 +25,7 @@ from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 # Steps of a volume's values: as fine as a scanner's, and such files are a third smaller.
 _LEVELS = np.float32(4096)

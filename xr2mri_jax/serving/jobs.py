@@ -15,7 +15,7 @@ from absl import logging
 
 from xr2mri_jax.errors import InputError, failure_line, printable
 from xr2mri_jax.inference.predictor import Predictor
-from xr2mri_jax.serving import work
+from xr2mri_jax.serving import predict_upload
 
 WORKERS = 2  # radiographs that are worked on at once
 MOST_WAITING = 16  # further uploads are refused until some are done
@@ -69,7 +69,7 @@ class Job:
             "error": self.error,
             "cases": [{"name": name, "title": title} for name, title in self.cases.items()],
             "downloads": {
-                case: [{"name": name, "text": work.DOWNLOADS[name]} for name in names]
+                case: [{"name": name, "text": predict_upload.DOWNLOADS[name]} for name in names]
                 for case, names in self.downloads.items()
             },
         }
@@ -146,20 +146,20 @@ class Jobs:
 
     def _work(self, job: Job) -> None:
         job.step = "reading"
-        found = list(work.knees(job.upload, job.side, job.spacing))
+        found = list(predict_upload.knees(job.upload, job.side, job.spacing))
         job.upload.unlink()
         job.step = "predicting"
         made = {}
         for knee in found:
             name = f"{job.name[:8]}-{knee.side}"
-            made[name] = work.predicted(self._predictor, knee, job.upload)
-            shown = work.show(job.folder, made[name], name, job.file)
+            made[name] = predict_upload.predicted(self._predictor, knee, job.upload)
+            shown = predict_upload.show(job.folder, made[name], name, job.file)
             job.cases[name] = shown.title
         job.step = "writing files"
         for name, prediction in made.items():
             folder = job.folder / "files" / name
             folder.mkdir(parents=True)
-            job.downloads[name] = work.write_downloads(folder, prediction, name, job.file)
+            job.downloads[name] = predict_upload.write_downloads(folder, prediction, name, job.file)
         if self._keep is not None:
             shutil.copytree(job.folder / "files", self._keep / job.name)
         job.step = "done"

@@ -162,8 +162,8 @@ class Summarises(Protocol):
 
 
 @runtime_checkable
-class LearnsFromLess(Protocol):
-    """A stage whose training needs fewer batch entries than its fitting and evaluation.
+class TrainsOnFewerFields(Protocol):
+    """A stage whose training reads fewer batch entries than its fitting and evaluation.
 
     Attributes:
       train_fields: the batch entries that `Stage.loss` reads in training.
@@ -173,8 +173,8 @@ class LearnsFromLess(Protocol):
 
 
 @runtime_checkable
-class Chooses(Protocol):
-    """A stage of which the best checkpoint is used instead of the last.
+class SelectsCheckpoint(Protocol):
+    """A stage whose best checkpoint is used instead of the last one.
 
     Attributes:
       chosen_by: the evaluation metric whose highest value selects the checkpoint.
@@ -196,7 +196,7 @@ class AllTrained:
         return constant(params, True)
 
 
-def created(stage: Stage, rng: jax.Array) -> tuple[Params, ModelState]:
+def initialise(stage: Stage, rng: jax.Array) -> tuple[Params, ModelState]:
     """`stage.create` compiled without optimisation.
 
     The initialisation of all kernels is one large program that runs only once. On the CPU,

@@ -16,7 +16,7 @@ from xr2mri_jax import losses
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import branch_cae, classifiers, siamese_gap
-from xr2mri_jax.stages import base, pictures
+from xr2mri_jax.stages import base, sample_pictures
 
 DEFAULTS = {
     "model": {"classifier": {}, "decoder": {"hidden_channels": 32}},
@@ -72,7 +72,7 @@ class BranchCaeStage(base.AllTrained):
         """See `base.Stage`."""
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
-        return base.created(self, rng)
+        return base.initialise(self, rng)
 
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
@@ -97,7 +97,7 @@ class BranchCaeStage(base.AllTrained):
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found, patches, shown, _ = map(np.asarray, self._rebuilt(params, model_state, xray))
         rows = [
-            pictures.in_row([image[..., 0] for image in row])
+            sample_pictures.in_row([image[..., 0] for image in row])
             for row in zip(shown, found, patches, strict=True)
         ]
         return {"shown, reconstructed, true": np.concatenate(rows)}

@@ -9,7 +9,7 @@ import numpy as np
 from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae
-from xr2mri_jax.stages import base, pictures
+from xr2mri_jax.stages import base, sample_pictures
 
 COMMAND = "python launch/train.py --config=configs/cae.py --workdir=DIR"
 DEFAULTS = {"model": {"cae": {}}, "loss": {"xray": losses.DEFAULT_WEIGHTS}}
@@ -48,7 +48,7 @@ class CaeStage(base.AllTrained):
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`."""
         base.require_shape(batch, "xray", (*self.spec["image_shape"], 1), "model.cae.image_shape")
-        return base.created(self, rng)
+        return base.initialise(self, rng)
 
     def reconstruct(self, params: Any, xray: Any) -> Any:
         """xray f32[b, h, w, 1] in [0, 1] to its reconstruction of the same shape."""
@@ -82,7 +82,7 @@ class CaeStage(base.AllTrained):
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._reconstruct(params, xray))
         rows = [
-            pictures.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
+            sample_pictures.in_row([x[..., 0], f[..., 0], np.abs(x - f)[..., 0]])
             for x, f in zip(xray, found, strict=True)
         ]
         return {"radiograph, reconstruction, difference": np.concatenate(rows)}

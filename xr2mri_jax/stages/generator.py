@@ -11,7 +11,7 @@ from xr2mri_jax import losses
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae, generator, shape_generator
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.stages import base, earlier, pictures
+from xr2mri_jax.stages import base, earlier_run, sample_pictures
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 
 COMMAND = "python launch/train.py --config=configs/generator.py --workdir=DIR"
@@ -41,10 +41,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     """
     given = config["model"]["cae"]
     if stored is None:
-        source = earlier.workdir_of("cae_workdir", config["cae_workdir"], CAE_COMMAND)
-        spec, folder = earlier.model_spec(source, "cae", given), str(source.resolve())
+        source = earlier_run.workdir_of("cae_workdir", config["cae_workdir"], CAE_COMMAND)
+        spec, folder = earlier_run.model_spec(source, "cae", given), str(source.resolve())
     else:
-        spec = earlier.agreed(stored["model"]["cae"], "cae", given, "the run to continue")
+        spec = earlier_run.require_same_spec(
+            stored["model"]["cae"], "cae", given, "the run to continue"
+        )
         folder = stored["cae_workdir"]
     model = {"cae": spec, "generator": full_spec(config["model"]["generator"])}
     return {**config, "model": model, "cae_workdir": folder}
@@ -89,10 +91,10 @@ class GeneratorStage:
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`: with the averaged encoder of the auto-encoder's workdir."""
         require_pair(batch, self.cae_spec, self.spec)
-        params, model_state = base.created(self, rng)
-        source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
-        loaded = earlier.averaged_params(source)
-        return earlier.replaced(params, "encoder", loaded["encoder"], source), model_state
+        params, model_state = base.initialise(self, rng)
+        source = earlier_run.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
+        loaded = earlier_run.averaged_params(source)
+        return earlier_run.replace_part(params, "encoder", loaded["encoder"], source), model_state
 
     def fitted(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         """Sets the templates to the mean training volume inside its field and mean distances."""
@@ -148,7 +150,7 @@ class GeneratorStage:
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
         """See `base.Surfaces`."""
         volume, distances = self.outputs(params, xray)
-        return volume, told_surfaces(distances, self.spec)
+        return volume, without_thin_cartilage(distances, self.spec)
 
     def hidden(self, params: Any, xray: Any) -> Any:
         """See `base.Encodes`: f32[b, h', w', c]."""
@@ -191,13 +193,13 @@ def split(answer: Any) -> tuple[Any, Any]:
     return answer if isinstance(answer, tuple) else (answer, None)
 
 
-def told_surfaces(distances: Any, spec: Mapping[str, Any]) -> Any:
-    """Predicted signed distances without films of cartilage.
+def without_thin_cartilage(distances: Any, spec: Mapping[str, Any]) -> Any:
+    """Removes spuriously thin cartilage from predicted signed distances.
 
-    Two surfaces that are predicted each by itself differ by a little where bone is bare, which
-    labels would show as cartilage. Where it is thinner than COVERED_MM its outer surface is put
-    that much deeper, so that interpolation between the voxels finds none. The surfaces of the form
-    `shape` are those of a model of whole knees, whose thin margins are true.
+    The surfaces of bone and cartilage are predicted independently, so they differ slightly where
+    bone is bare, and labels would show cartilage there. Where cartilage is thinner than COVERED_MM,
+    its outer surface moves inwards by COVERED_MM, so that interpolation between voxels finds none.
+    The form `shape` predicts whole knees, whose thin margins are real: they stay unchanged.
 
     Args:
       distances: f32[b, k, d, h, w] in mm, as `surfaces.NAMES`, or None.
@@ -273,7 +275,7 @@ def volume_metrics(found: jax.Array, batch: base.Batch) -> base.Values:
 def volume_pictures(xray: np.ndarray, true: np.ndarray, found: np.ndarray) -> dict[str, np.ndarray]:
     """Radiograph with coronal, sagittal and axial middle planes, true above predicted."""
     rows = [
-        pictures.in_row([x[..., 0], *pictures.middle_planes(volume[..., 0])])
+        sample_pictures.in_row([x[..., 0], *sample_pictures.middle_planes(volume[..., 0])])
         for x, t, f in zip(xray, true, found, strict=True)
         for volume in (t, f)
     ]

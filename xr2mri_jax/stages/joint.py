@@ -9,7 +9,7 @@ import numpy as np
 from xr2mri_jax import losses, workdir
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae, generator
-from xr2mri_jax.stages import base, earlier, pictures
+from xr2mri_jax.stages import base, earlier_run, sample_pictures
 from xr2mri_jax.stages.cae import COMMAND as CAE_COMMAND
 from xr2mri_jax.stages.generator import COMMAND as GENERATOR_COMMAND
 from xr2mri_jax.stages.generator import (
@@ -17,9 +17,9 @@ from xr2mri_jax.stages.generator import (
     split,
     surface_loss,
     surface_metrics,
-    told_surfaces,
     volume_metrics,
     volume_pictures,
+    without_thin_cartilage,
 )
 
 MODELS = ("cae", "generator")
@@ -51,14 +51,18 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     given = config["model"]
     if stored is not None:
         where = "the run to continue"
-        model = {n: earlier.agreed(stored["model"][n], n, given[n], where) for n in MODELS}
+        model = {
+            n: earlier_run.require_same_spec(stored["model"][n], n, given[n], where) for n in MODELS
+        }
         folders = {key: stored[key] for key in ("generator_workdir", "cae_workdir")}
         return {**config, "model": model, **folders}
-    source = earlier.workdir_of("generator_workdir", config["generator_workdir"], GENERATOR_COMMAND)
-    model = {name: earlier.model_spec(source, name, given[name]) for name in MODELS}
+    source = earlier_run.workdir_of(
+        "generator_workdir", config["generator_workdir"], GENERATOR_COMMAND
+    )
+    model = {name: earlier_run.model_spec(source, name, given[name]) for name in MODELS}
     inherited = workdir.read_config(source).get("cae_workdir", "")
-    decoder = earlier.workdir_of("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
-    earlier.model_spec(decoder, "cae", model["cae"])
+    decoder = earlier_run.workdir_of("cae_workdir", config["cae_workdir"] or inherited, CAE_COMMAND)
+    earlier_run.model_spec(decoder, "cae", model["cae"])
     folders = {"generator_workdir": str(source.resolve()), "cae_workdir": str(decoder.resolve())}
     return {**config, "model": model, **folders}
 
@@ -100,14 +104,16 @@ class JointStage(base.AllTrained):
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
         """See `base.Stage`: encoder and generator from one workdir, decoder from the other."""
         require_pair(batch, self.cae_spec, self.spec)
-        params, model_state = base.created(self, rng)
-        source = earlier.workdir_of("generator_workdir", self.generator_workdir, GENERATOR_COMMAND)
-        loaded = earlier.averaged_params(source)
+        params, model_state = base.initialise(self, rng)
+        source = earlier_run.workdir_of(
+            "generator_workdir", self.generator_workdir, GENERATOR_COMMAND
+        )
+        loaded = earlier_run.averaged_params(source)
         for name in ("encoder", "generator"):
-            params = earlier.replaced(params, name, loaded[name], source)
-        source = earlier.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
-        loaded = earlier.averaged_params(source)
-        return earlier.replaced(params, "decoder", loaded["decoder"], source), model_state
+            params = earlier_run.replace_part(params, name, loaded[name], source)
+        source = earlier_run.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
+        loaded = earlier_run.averaged_params(source)
+        return earlier_run.replace_part(params, "decoder", loaded["decoder"], source), model_state
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any, Any]:
         """xray f32[b, h, w, 1] to its reconstruction, volume, and signed distances or None."""
@@ -123,7 +129,7 @@ class JointStage(base.AllTrained):
     def surfaces(self, params: Any, model_state: Any, xray: Any) -> tuple[Any, Any]:
         """See `base.Surfaces`."""
         _, volume, distances = self.outputs(params, xray)
-        return volume, told_surfaces(distances, self.spec)
+        return volume, without_thin_cartilage(distances, self.spec)
 
     def hidden(self, params: Any, xray: Any) -> Any:
         """See `base.Encodes`: f32[b, h', w', c]."""
@@ -162,7 +168,10 @@ class JointStage(base.AllTrained):
         xray = np.asarray(batch["xray"][: base.PICTURED])
         decoded, found = (np.asarray(x) for x in self._outputs(params, xray)[:2])
         true = np.asarray(batch["mri"][: base.PICTURED])
-        rows = [pictures.in_row([x[..., 0], f[..., 0]]) for x, f in zip(xray, decoded, strict=True)]
+        rows = [
+            sample_pictures.in_row([x[..., 0], f[..., 0]])
+            for x, f in zip(xray, decoded, strict=True)
+        ]
         return {
             **volume_pictures(xray, true, found),
             "radiograph, reconstruction": np.concatenate(rows),

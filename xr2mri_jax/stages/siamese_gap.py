@@ -13,7 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import classification, grading
 from xr2mri_jax.models import classifiers
-from xr2mri_jax.stages import base, earlier, packaged, pictures
+from xr2mri_jax.stages import base, earlier_run, packaged_grader, sample_pictures
 
 COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
 # Keys of the spec in which a network may differ from the one that it starts from; those of HEAD
@@ -80,7 +80,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
         found = _spec_of(source)
         # The network must have the same widths; the radiographs may have another size.
         fixed = {key: value for key, value in spec.items() if key not in FREE}
-        earlier.agreed(found, "classifier", fixed, source)
+        earlier_run.require_same_spec(found, "classifier", fixed, source)
         folder = str(source.resolve())
     return {**config, "model": {"classifier": spec}, "classifier_workdir": folder}
 
@@ -96,16 +96,16 @@ def _check_prevalence(shares: Sequence[float], grades: Sequence[int]) -> None:
 
 
 def _source(folder: str) -> Path:
-    if packaged.is_packaged(Path(folder)):
+    if packaged_grader.is_packaged(Path(folder)):
         return Path(folder)
-    return earlier.workdir_of("classifier_workdir", folder, COMMAND)
+    return earlier_run.workdir_of("classifier_workdir", folder, COMMAND)
 
 
 def _spec_of(source: Path) -> dict[str, Any]:
     """The full spec of the classifier in a packaged grader or a run."""
-    if packaged.is_packaged(source):
-        return classifiers.full_spec(packaged.network(source))
-    return classifiers.full_spec(earlier.model_spec(source, "classifier", {}))
+    if packaged_grader.is_packaged(source):
+        return classifiers.full_spec(packaged_grader.network(source))
+    return classifiers.full_spec(earlier_run.model_spec(source, "classifier", {}))
 
 
 class SiameseGapStage(base.AllTrained):
@@ -144,12 +144,12 @@ class SiameseGapStage(base.AllTrained):
         shape = (*self.spec["image_shape"], 1)
         base.require_shape(batch, "xray", shape, "model.classifier.image_shape")
         base.require_shape(batch, "kl", (), "data.grades")
-        made = base.created(self, rng)
+        made = base.initialise(self, rng)
         if not self.classifier_workdir:
             return made
         source = _source(self.classifier_workdir)
-        if packaged.is_packaged(source):
-            params, model_state = packaged.variables(source)
+        if packaged_grader.is_packaged(source):
+            params, model_state = packaged_grader.variables(source)
         else:
             state = workdir.load_state(source)
             params, model_state = state["ema_params"], state.get("model_state", {})
@@ -231,7 +231,7 @@ class SiameseGapStage(base.AllTrained):
             f"KL{int(grade)}:{value:.2f}"
             for grade, value in zip(batch["kl"][: base.PICTURED], last, strict=True)
         )
-        return {caption: pictures.in_row([image[..., 0] for image in xray])}
+        return {caption: sample_pictures.in_row([image[..., 0] for image in xray])}
 
 
 STAGE = SiameseGapStage

@@ -9,8 +9,8 @@ import flax.serialization
 
 from xr2mri_jax import workdir
 from xr2mri_jax.training import parallel
+from xr2mri_jax.training.loaded_model import require_config
 from xr2mri_jax.training.state import TrainState
-from xr2mri_jax.training.trained import require_config
 
 
 @dataclasses.dataclass(frozen=True)

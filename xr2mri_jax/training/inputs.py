@@ -17,8 +17,8 @@ from xr2mri_jax.data import selection
 from xr2mri_jax.data.batches import DatasetIterator, make_iterator
 from xr2mri_jax.data.records import example_shapes
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages.base import LearnsFromLess, Stage
-from xr2mri_jax.training import continuing, parallel
+from xr2mri_jax.stages.base import Stage, TrainsOnFewerFields
+from xr2mri_jax.training import parallel, resume_checks
 
 Batch = dict[str, np.ndarray]
 
@@ -102,7 +102,9 @@ class DatasetInputs:
                 f"{hosts} hosts"
             )
         builder = datasets.load_builder(data["dataset"], data["data_dir"])
-        train_fields = stage.train_fields if isinstance(stage, LearnsFromLess) else stage.fields
+        train_fields = (
+            stage.train_fields if isinstance(stage, TrainsOnFewerFields) else stage.fields
+        )
         return cls(builder, data, config["seed"], stage.fields, train_fields)
 
     def example(self) -> Mapping[str, jax.ShapeDtypeStruct]:
@@ -137,7 +139,7 @@ class DatasetInputs:
 
     def fingerprints(self) -> Mapping[str, str]:
         """See `Inputs`."""
-        return continuing.fingerprints(self.builder, self.data)
+        return resume_checks.fingerprints(self.builder, self.data)
 
     def _share(self) -> dict[str, int]:
         """This host's shard."""

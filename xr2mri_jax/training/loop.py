@@ -23,7 +23,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import continuing, lost_host, parallel, run_log, served
+from xr2mri_jax.training import inference_settings, lost_host, parallel, resume_checks, run_log
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
 from xr2mri_jax.training.run import NotFiniteError, Run, say
 
@@ -95,10 +95,10 @@ def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
         )
     resolved = stages.resolve(asked, stored)
     builder = datasets.load_builder(asked["data"]["dataset"], asked["data"]["data_dir"])
-    resolved = served.with_served(resolved, builder)
+    resolved = inference_settings.with_inference_settings(resolved, builder)
     if stored is not None:
         recipe.require_same_run(stored, resolved, folder)
-        continuing.require_same_earlier(stored, asked, folder)
+        resume_checks.require_same_earlier(stored, asked, folder)
     return resolved
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from xr2mri_jax.training import orthogonal
+from xr2mri_jax.training import muon
 
 # Muon costs about 15 products of square matrices of a kernel's smaller side in every step: those of
 # a vector's dense layer to a volume would take most of the time.
@@ -65,7 +65,7 @@ def _adamw(config: Mapping[str, Any], steps: int) -> optax.GradientTransformatio
 
 def _muon(config: Mapping[str, Any], steps: int) -> optax.GradientTransformation:
     kernels = optax.chain(
-        orthogonal.scale_by_orthogonal(),
+        muon.scale_by_muon(),
         optax.add_decayed_weights(config["weight_decay"]),
         optax.scale_by_learning_rate(
             schedule({**config, "learning_rate": config["muon_learning_rate"]}, steps)

@@ -16,9 +16,9 @@ from xr2mri_jax.stages.base import PICTURED, Stage, Summarises
 from xr2mri_jax.training import (
     checkpoint,
     compilations,
-    continuing,
     mesh,
     parallel,
+    resume_checks,
     run_log,
 )
 from xr2mri_jax.training import state as states
@@ -69,7 +69,7 @@ class Run:
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
         restored = self._restored(steps, init_rng, training)
         if restored is None and parallel.host_index() == 0:
-            workdir.start_run(folder, continuing.earlier_runs(config))
+            workdir.start_run(folder, resume_checks.earlier_runs(config))
         state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
         if parallel.host_index() == 0:
             workdir.write_config(folder, config)
@@ -213,7 +213,7 @@ class Run:
         restored = checkpoint.restore(folder, like, self._config)
         if restored is None:
             return None
-        continuing.require_same_data(
+        resume_checks.require_same_data(
             restored.data, self._fingerprints, folder, self._config["data"]
         )
         training.set_state(json.loads(restored.position))

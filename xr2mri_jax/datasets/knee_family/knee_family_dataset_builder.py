@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
-from xr2mri_jax.datasets.knee_family.work import (
+from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.knee_family.make_knee import (
     FamilyOptions,
     make_knee,
     make_radiographs,

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.knee_pairs.make_pairs import Settings, make_pairs, pair_key
 from xr2mri_jax.datasets.knee_pairs.options import PairOptions
 from xr2mri_jax.datasets.knee_pairs.plan import Plan, make_plan
-from xr2mri_jax.datasets.knee_pairs.work import Settings, make_pairs, pair_key
 from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.datasets.pairing_report import Pairing, Reason
 from xr2mri_jax.datasets.splits import write_splits

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from xr2mri_jax.datasets.knee_pairs.make_pairs import FilmTask
 from xr2mri_jax.datasets.knee_pairs.options import PairOptions
-from xr2mri_jax.datasets.knee_pairs.work import FilmTask
 from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.datasets.pairing_report import Pair, Pairing
 from xr2mri_jax.datasets.splits import Splits, read_splits, split_subjects

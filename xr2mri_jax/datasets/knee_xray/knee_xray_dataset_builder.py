@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from xr2mri_jax.datasets.from_files import FilesBuilder, Work, zipped
+from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
 from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
-from xr2mri_jax.datasets.knee_xray.work import ListedFile, XrayOptions, make_radiograph
+from xr2mri_jax.datasets.knee_xray.make_radiograph import ListedFile, XrayOptions, make_radiograph
 from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.io.tables import write_table
 

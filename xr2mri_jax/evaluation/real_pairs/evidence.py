@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xr2mri_jax.datasets.origin import REAL, SIMULATED, UNKNOWN, origin_of_file
+from xr2mri_jax.datasets.data_origin import REAL, SIMULATED, UNKNOWN, origin_of_file
 from xr2mri_jax.evaluation import verdict
 from xr2mri_jax.evaluation.real_pairs.joint import Both, space_key
 from xr2mri_jax.evaluation.real_pairs.measure import MEAN, SHUFFLED, Measured

@@ -24,8 +24,8 @@ from xr2mri_jax.metrics import intervals
 from xr2mri_jax.metrics.structures import STRUCTURES, structures
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.stages.base import Predicts, Surfaces
-from xr2mri_jax.training import served
-from xr2mri_jax.training.trained import LoadedModel, load_model
+from xr2mri_jax.training import inference_settings
+from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
 SEED = 0
 BATCH = 4
@@ -122,7 +122,7 @@ def calibrate(
     if chosen.partition("[")[0] == data["train_split"].partition("[")[0]:
         raise InputError(f"--split={chosen}: trained on, expected a split of other knees")
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
-    served.require_same_contrast(model.config, builder)
+    inference_settings.require_same_contrast(model.config, builder)
     made = fit(knees(model, builder, chosen))
     path = Path(workdir) / form.NAME
     form.write(path, made, model.params)

@@ -19,7 +19,7 @@ from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.runtime import processor
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 WHOLE = "whole field"
 CONVENTION = {

@@ -17,7 +17,7 @@ from xr2mri_jax.inference.knee_generator.description import KIND
 from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training.trained import LoadedModel
+from xr2mri_jax.training.loaded_model import LoadedModel
 
 _PARTS = ("encoder", "generator")
 

@@ -9,7 +9,7 @@ from xr2mri_jax.inference.model_files import DESCRIPTION
 from xr2mri_jax.inference.uncertainty.model import Uncertainty, read
 from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.stages.base import Surfaces
-from xr2mri_jax.training.trained import LoadedModel, load_model
+from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
 SHIPPED = Path(__file__).parent
 

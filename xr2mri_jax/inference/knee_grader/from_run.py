@@ -8,7 +8,7 @@ from xr2mri_jax.inference.knee_grader import form
 from xr2mri_jax.inference.knee_grader.form import KneeGrader
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages.base import Classifies
-from xr2mri_jax.training.trained import LoadedModel, load_chosen
+from xr2mri_jax.training.loaded_model import LoadedModel, load_best
 
 
 def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> KneeGrader:
@@ -22,7 +22,7 @@ def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> Kn
       InputError: no such run, a stage that predicts no grades, or grades other than early
         osteoarthritis.
     """
-    return uncalibrated(load_chosen(workdir, step), workdir)
+    return uncalibrated(load_best(workdir, step), workdir)
 
 
 def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGrader:

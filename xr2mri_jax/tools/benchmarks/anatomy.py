@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.datasets.knee_family.work import map_files, prepared_atlas
+from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of, knee_of
 from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads

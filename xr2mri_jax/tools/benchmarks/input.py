@@ -12,7 +12,7 @@ import numpy as np
 from xr2mri_jax import stages
 from xr2mri_jax.data import augment
 from xr2mri_jax.data.batches import make_iterator
-from xr2mri_jax.stages.base import created
+from xr2mri_jax.stages.base import initialise
 from xr2mri_jax.tools.benchmarks import siamese_gap_epoch, timing
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import parallel
@@ -126,7 +126,7 @@ def _config(spec: Mapping[str, Any], batch_size: int, augmented: bool) -> dict[s
 def _training(config: Mapping[str, Any], stage: Any) -> Any:
     """A function that takes a step on a batch and returns when it is done."""
     key = jax.random.key(0)
-    params, model_state = created(stage, key)
+    params, model_state = initialise(stage, key)
     steps = steps_of(config, stage, params)
     devices = parallel.make_parallel("pmap", steps)
     state = devices.replicate(states.create(params, model_state, steps.optimizer))

@@ -20,7 +20,7 @@ from xr2mri_jax import stages
 from xr2mri_jax.data import augment
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.runtime import host_memory, local_processes, processor
-from xr2mri_jax.stages.base import created
+from xr2mri_jax.stages.base import initialise
 from xr2mri_jax.tools.benchmarks import timing
 from xr2mri_jax.tools.benchmarks.generator import MISSING
 from xr2mri_jax.training import config as recipe
@@ -154,7 +154,7 @@ def _jax_epoch(
     config = _config(spec, batch_size, steps)
     stage = stages.make_stage(config)
     key = jax.random.key(0)
-    params, model_state = created(stage, key)
+    params, model_state = initialise(stage, key)
     taken = steps_of(config, stage, params)
     hosts = parallel.make_parallel("pmap", taken)
     state = hosts.replicate(states.create(params, model_state, taken.optimizer))

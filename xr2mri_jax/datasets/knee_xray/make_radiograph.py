@@ -1,4 +1,4 @@
-"""One file of a radiograph to an example of knee_xray; runs in worker processes."""
+"""Makes an example of knee_xray from one radiograph file; runs in worker processes."""
 
 import dataclasses
 import time

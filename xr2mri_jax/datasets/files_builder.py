@@ -1,4 +1,4 @@
-"""What the builders of datasets from files share: processes or Beam, broken files, provenance."""
+"""Base class of builders of datasets from files: processes or Beam, broken files, provenance."""
 
 import contextlib
 import dataclasses
@@ -183,10 +183,10 @@ class FilesBuilder(
             yield found
 
     def _beam_transforms(self, work: Work, function: Callable[[Any], Any]) -> dict[str, Any]:
-        from xr2mri_jax.datasets import on_beam
+        from xr2mri_jax.datasets import beam_pipeline
 
         return {
-            split: on_beam.examples(tasks, function, os.fspath(self._failures(split)))
+            split: beam_pipeline.examples(tasks, function, os.fspath(self._failures(split)))
             for split, tasks in work.tasks.items()
         }
 

@@ -1,4 +1,4 @@
-"""One radiograph and the MRIs of the knees in it, to canonical pairs; runs in worker processes."""
+"""Makes canonical pairs from one radiograph and the MRIs of its knees; runs in worker processes."""
 
 import contextlib
 import dataclasses

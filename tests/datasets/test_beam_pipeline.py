@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax import datasets
-from xr2mri_jax.datasets import on_beam
+from xr2mri_jax.datasets import beam_pipeline
 from xr2mri_jax.errors import InputError
 
 
@@ -80,19 +80,19 @@ def test_too_many_broken_files_leave_nothing_and_the_report_tells(source, tmp_pa
 
 
 def test_direct_workers_are_processes_unless_told():
-    _, options = on_beam.pipeline_options("DirectRunner", 3)
+    _, options = beam_pipeline.pipeline_options("DirectRunner", 3)
     found = options.get_all_options()
     assert found["direct_num_workers"] == 3
     assert found["direct_running_mode"] == "multi_processing"
-    _, options = on_beam.pipeline_options("DirectRunner", 3, ["direct_num_workers=5"])
+    _, options = beam_pipeline.pipeline_options("DirectRunner", 3, ["direct_num_workers=5"])
     assert options.get_all_options()["direct_num_workers"] == 5
 
 
 def test_unknown_runners_and_options_are_refused():
     with pytest.raises(InputError, match="--beam_runner=NoRunner"):
-        on_beam.pipeline_options("NoRunner", 1)
+        beam_pipeline.pipeline_options("NoRunner", 1)
     with pytest.raises(InputError, match="--beam_options: found 'no_such_option'"):
-        on_beam.pipeline_options("DirectRunner", 1, ["no_such_option=1"])
+        beam_pipeline.pipeline_options("DirectRunner", 1, ["no_such_option=1"])
 
 
 def test_a_dataset_without_files_has_no_beam(tmp_path):
@@ -106,6 +106,6 @@ def test_a_dataset_without_files_has_no_beam(tmp_path):
 )
 def test_options_of_the_documented_runners_are_known_to_beam(runner, master):
     workers = ["environment_type=EXTERNAL", "environment_config=HOST:50000"]
-    _, options = on_beam.pipeline_options(runner, 2, [master, *workers])
+    _, options = beam_pipeline.pipeline_options(runner, 2, [master, *workers])
     name, _, value = master.partition("=")
     assert options.get_all_options()[name] == value

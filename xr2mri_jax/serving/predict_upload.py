@@ -1,4 +1,4 @@
-"""One uploaded radiograph: read, predicted, and written as the files that can be downloaded."""
+"""Predicts the knees of one uploaded radiograph and writes the files for download."""
 
 import shutil
 import zipfile

@@ -1,4 +1,4 @@
-"""Trained models, read from a run's folder by whoever uses them."""
+"""Loads the model of a run: its config, stage and parameters, from a checkpoint."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ import jax
 
 from xr2mri_jax import files, stages, workdir
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.stages.base import Chooses, Stage
+from xr2mri_jax.stages.base import SelectsCheckpoint, Stage
 from xr2mri_jax.training import config as recipe
 
 
@@ -58,10 +58,10 @@ def load_model(
     return LoadedModel(config, stage, params, state["model_state"], int(state["step"]))
 
 
-def load_chosen(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
-    """The model of a run at `step`; None: the newest, or the best by what the stage chooses by."""
+def load_best(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
+    """The model of a run at `step`; None: the best where the stage selects one, or the last."""
     model = load_model(folder, step=step)
-    if step is None and isinstance(model.stage, Chooses):
+    if step is None and isinstance(model.stage, SelectsCheckpoint):
         # Imported here: the writers of the log take time that a prediction does not need.
         from xr2mri_jax.training import run_log
 

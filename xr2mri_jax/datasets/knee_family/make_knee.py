@@ -1,4 +1,4 @@
-"""One knee of a family to an example; runs in worker processes."""
+"""Makes one knee of a family, or its radiographs, as examples; runs in worker processes."""
 
 import dataclasses
 import functools

@@ -6,14 +6,14 @@ import pytest
 from scipy import ndimage, stats
 from skimage import data, exposure, transform
 
-from xr2mri_jax.data import augment, clahe, intensities
+from xr2mri_jax.data import augment, augment_intensities, clahe
 
 
 def _changed(image, count=1, **strength):
     """[count, h, w]: the image changed by as many keys."""
     found = augment.strengths(strength)
     keys = jax.random.split(jax.random.key(4), count)
-    change = jax.jit(jax.vmap(lambda key: intensities.changed(image, key, found)))
+    change = jax.jit(jax.vmap(lambda key: augment_intensities.apply(image, key, found)))
     return np.asarray(change(keys))
 
 
@@ -26,7 +26,7 @@ def picture():
 @pytest.mark.parametrize("sigma", [0.0, 0.4, 1.3, 2.0])
 def test_the_blur_is_scipys(sigma):
     image = np.random.default_rng(0).random((15, 21)).astype(np.float32)
-    found = jax.jit(intensities.blurred, static_argnums=2)(image, np.float32(sigma), 2.0)
+    found = jax.jit(augment_intensities.blurred, static_argnums=2)(image, np.float32(sigma), 2.0)
     wanted = ndimage.gaussian_filter(image, sigma, mode="nearest") if sigma else image
     np.testing.assert_allclose(found, wanted, atol=2e-6)
 
@@ -47,7 +47,7 @@ def test_levels_are_drawn_up_to_their_strength(picture):
 
 def test_noise_is_normal_with_a_drawn_deviation():
     numbers = np.asarray(
-        jax.jit(intensities.normal, static_argnums=1)(jax.random.key(1), (101, 100))
+        jax.jit(augment_intensities.normal, static_argnums=1)(jax.random.key(1), (101, 100))
     )
     assert numbers.shape == (101, 100) and np.abs(numbers).max() < 4.4
     assert stats.kstest(numbers.ravel(), "norm").pvalue > 0.01

@@ -1,4 +1,4 @@
-"""Parts of the stages' sample pictures: images in a row, planes of a volume."""
+"""Composes the sample pictures of the stages: images in a row, planes of a volume."""
 
 from collections.abc import Sequence
 from typing import Any

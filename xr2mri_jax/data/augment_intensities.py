@@ -1,4 +1,4 @@
-"""Random changes of a radiograph's intensities: equalisation, levels, noise, blur, erasing."""
+"""Random augmentation of a radiograph's intensities: equalisation, levels, noise, blur, erasing."""
 
 import math
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ _NAMES = ("clahe", "gamma", "contrast", "brightness", "noise", "blur", "erase")
 _CLIP_LIMITS = (1.5, 4.0)
 
 
-def changes(strength: Mapping[str, float]) -> bool:
+def is_active(strength: Mapping[str, float]) -> bool:
     """Whether any augmentation changes intensities."""
     return any(strength[name] for name in _NAMES)
 
 
-def changed(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> jax.Array:
-    """A radiograph with changed intensities.
+def apply(image: jax.Array, key: jax.Array, strength: Mapping[str, float]) -> jax.Array:
+    """Augments the intensities of a radiograph.
 
     Args:
       image: f32[h, w] in [0, 1].
-      key: the change's key.
+      key: random key.
       strength: from `augment.strengths`.
 
     Returns:

@@ -51,6 +51,6 @@ def origin_of_file(path: str | os.PathLike[str]) -> str:
     return SIMULATED if str(said).startswith("simulated") else REAL
 
 
-def spoken(knees: str) -> str:
-    """What a report calls a volume of this origin: "real" only if it is, "true" if unknown."""
+def origin_adjective(knees: str) -> str:
+    """What a report calls a reference volume: "real", "simulated", or "true" if unknown."""
     return "true" if knees == UNKNOWN else knees

@@ -43,13 +43,13 @@ def model_spec(directory: Path, name: str, given: Mapping[str, Any]) -> dict[str
     found = workdir.read_config(directory).get("model", {}).get(name)
     if not found:
         raise InputError(f"{directory}/config.json: found no model.{name}, expected one")
-    return agreed(found, name, given, directory)
+    return require_same_spec(found, name, given, directory)
 
 
-def agreed(
+def require_same_spec(
     found: Mapping[str, Any], name: str, given: Mapping[str, Any], where: Any
 ) -> dict[str, Any]:
-    """The spec `found`, checked against the keys of `given`.
+    """Returns the spec `found` after checking it against the keys of `given`.
 
     Raises:
       InputError: if a key of `given` has another value in `found`, which comes from `where`.
@@ -68,8 +68,8 @@ def averaged_params(directory: Path) -> dict[str, Any]:
     return workdir.load_state(directory)["ema_params"]
 
 
-def replaced(params: dict[str, Any], name: str, loaded: Any, source: Path) -> dict[str, Any]:
-    """`params` with the part `name` taken from an earlier stage.
+def replace_part(params: dict[str, Any], name: str, loaded: Any, source: Path) -> dict[str, Any]:
+    """`params` with the part `name` replaced by the parameters of an earlier stage.
 
     Raises:
       InputError: if the two trees differ in structure or in a shape.

@@ -1,4 +1,4 @@
-"""Muon's update: orthogonalises the momentum of a kernel, with products of its smaller side."""
+"""The Muon update: orthogonalised momentum, computed on the smaller side of each kernel."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ class MomentumState(NamedTuple):
     mean: Any
 
 
-def scale_by_orthogonal() -> optax.GradientTransformation:
+def scale_by_muon() -> optax.GradientTransformation:
     """Orthogonalised Nesterov momentum of every kernel, times sqrt(max(1, outputs / inputs)).
 
     The update of `optax.contrib.muon` at a third of its cost. Every leaf is a kernel
@@ -41,14 +41,14 @@ def scale_by_orthogonal() -> optax.GradientTransformation:
             kernel = BETA * m + (1 - BETA) * g
             matrix = kernel.reshape(-1, kernel.shape[-1])
             shape = max(1.0, matrix.shape[1] / matrix.shape[0]) ** 0.5
-            return (shape * orthogonal(matrix)).reshape(kernel.shape)
+            return (shape * orthogonalise(matrix)).reshape(kernel.shape)
 
         return jax.tree.map(update_of, ahead, now), MomentumState(steps, mean)
 
     return optax.GradientTransformation(init, update)
 
 
-def orthogonal(matrix: jax.Array) -> jax.Array:
+def orthogonalise(matrix: jax.Array) -> jax.Array:
     """A matrix with the same singular vectors and singular values near 1 (some 0.7 to 1.2).
 
     The Newton-Schulz iteration X <- (a + b A + c A^2) X with A = X X^T. Its factors depend only on

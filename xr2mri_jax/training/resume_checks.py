@@ -1,4 +1,4 @@
-"""Checks before a run is continued: it must have the same earlier runs and the same data."""
+"""Checks before a run is resumed: it must have the same earlier runs and the same data."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,17 +1,17 @@
-"""Settings of a run that inference must repeat: contrast of the dataset, dtype of arithmetic."""
+"""Settings that inference must share with training: contrast of the dataset, compute dtype."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from xr2mri_jax.datasets.from_files import contrast_of_dataset
+from xr2mri_jax.datasets.files_builder import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages.base import compute_dtype
 
 
-def with_served(config: Mapping[str, Any], builder: Any) -> dict[str, Any]:
+def with_inference_settings(config: Mapping[str, Any], builder: Any) -> dict[str, Any]:
     """A resolved config with `data.contrast` of its dataset and `dtype` added, for storage.
 
     Args:

@@ -1,4 +1,4 @@
-"""Preparation on Apache Beam, by the Beam path of TFDS; needs the extra [beam]."""
+"""Prepares a dataset on Apache Beam, through the Beam path of TFDS; needs the extra [beam]."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""The network of a packaged grader (model.json, weights.npz) as the start of a training."""
+"""Reads the network of a packaged grader (model.json, weights.npz) to start a training from it."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import budget
 
-# Written by `ship_grader`; `inference.model_files` has the whole form.
+# Written by `ship_grader`; `inference.model_files` describes the format.
 DESCRIPTION, WEIGHTS = "model.json", "weights.npz"
 _LARGEST_DESCRIPTION = 1 << 20
 # Arrays of weights.npz that are no variables of the network.

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from optax import contrib
 
-from xr2mri_jax.training import orthogonal
+from xr2mri_jax.training import muon
 
 
 @pytest.mark.parametrize("shape", [(20, 6), (6, 20), (9, 7)])
 def test_singular_vectors_stay_and_values_become_alike(shape):
     matrix = np.random.default_rng(0).standard_normal(shape, np.float32)
     left, _, right = np.linalg.svd(matrix, full_matrices=False)
-    found = np.asarray(jax.jit(orthogonal.orthogonal)(matrix))
+    found = np.asarray(jax.jit(muon.orthogonalise)(matrix))
     inner = left.T @ found @ right.T
     values = np.diag(inner)
     np.testing.assert_allclose(inner - np.diag(values), 0, atol=1e-4)
@@ -30,10 +30,8 @@ def test_updates_are_those_of_optax():
         for name, p in params.items()
     }
     # The learning rate's sign turns descent into the plain update.
-    theirs = contrib.muon(
-        -1.0, beta=orthogonal.BETA, muon_weight_dimension_numbers=lambda _: numbers
-    )
-    ours = orthogonal.scale_by_orthogonal()
+    theirs = contrib.muon(-1.0, beta=muon.BETA, muon_weight_dimension_numbers=lambda _: numbers)
+    ours = muon.scale_by_muon()
     states = ours.init(params), theirs.init(params)
     for _ in range(3):
         gradient = jax.tree.map(lambda p: random.standard_normal(p.shape).astype("f4"), params)
