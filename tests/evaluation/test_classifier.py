@@ -97,9 +97,9 @@ def test_a_threshold_of_the_held_out_patients_decides_too():
     best = classification.threshold_by_youden(level, [int(e["kl"] == 2) for e in held_out])
     found = classifier.evaluate(logits, Source(), DATA, split="validation", batch_size=16)
     chosen = found.metrics["chosen_threshold"]
-    told = [e for e in Source().splits["validation"] if e["kl"] != 1]
-    label = np.array([int(e["kl"] == 2) for e in told])
-    level = np.array([e["xray"].mean() for e in told]) / 65535
+    graded = [e for e in Source().splits["validation"] if e["kl"] != 1]
+    label = np.array([int(e["kl"] == 2) for e in graded])
+    level = np.array([e["xray"].mean() for e in graded]) / 65535
     wanted = classification.accuracies(level, label, best)
     for name, value in wanted.items():
         assert chosen[name]["mean"] == pytest.approx(value)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ladder, ladder_run
-from xr2mri_jax.evaluation.linear import LinearFits
+from xr2mri_jax.evaluation.linear_baseline import LinearFits
 from xr2mri_jax.metrics import structures
 
 

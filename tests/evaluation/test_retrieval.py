@@ -7,7 +7,7 @@ import pytest
 
 from xr2mri_jax.errors import WorkError
 from xr2mri_jax.evaluation import retrieval
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 
 SHAPE = (3, 4, 5, 1)
 

@@ -9,11 +9,11 @@ from made_volumes import SHAPE, knees
 from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.data_origin import origin, origin_of_file
 from xr2mri_jax.evaluation import verdict, volumes
-from xr2mri_jax.evaluation.real_pairs.evidence import quantity_errors
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.real_pairs.pair_errors import quantity_errors
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.metrics.structures import regions
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 SUBJECTS = [f"s{i // 2}" for i in range(24)]
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from xr2mri_jax.evaluation import properties, viewer_cases
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation import property_errors, viewer_cases
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.phantom.surfaces import NAMES
 
 SHAPE = (8, 16, 16)
@@ -27,9 +27,9 @@ def test_a_spread_has_failures_median_and_best():
 
 def test_labels_come_from_a_split_that_has_them():
     examples = [{"labels": np.full((*SHAPE, 1), i, np.uint8)} for i in range(3)]
-    found = properties.labels_of({"test": examples}, "test")
+    found = property_errors.labels_of({"test": examples}, "test")
     assert found(2).shape == SHAPE and found(2).max() == 2
-    assert properties.labels_of({"test": [{"mri": examples[0]["labels"]}]}, "test") is None
+    assert property_errors.labels_of({"test": [{"mri": examples[0]["labels"]}]}, "test") is None
 
 
 @pytest.fixture

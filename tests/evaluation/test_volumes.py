@@ -9,7 +9,7 @@ import pytest
 from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import result, volumes
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 
 SHAPE = (4, 12, 12)
 LEVELS = {"train": (0.1, 0.3, 0.5, 0.8, 0.95), "test": (0.2, 0.45, 0.52, 0.7, 0.9)}

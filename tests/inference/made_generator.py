@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 from xr2mri_jax import stages
-from xr2mri_jax.inference import unlikeness
-from xr2mri_jax.inference.knee_generator import form
+from xr2mri_jax.inference import novelty
+from xr2mri_jax.inference.knee_generator import file_format
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
@@ -55,8 +55,8 @@ def model():
 
 
 def write(folder, made):
-    """Writes the files of a generator; its likeness is that of noise."""
+    """Writes the files of a generator; its novelty detector is fitted to noise."""
     random = np.random.default_rng(1)
-    likeness = unlikeness.fit(random.normal(size=(40, 6)), random.normal(size=(20, 6)))
-    form.write(folder, made, likeness, {"dataset": "knee_family/default"})
+    novelty_detector = novelty.fit(random.normal(size=(40, 6)), random.normal(size=(20, 6)))
+    file_format.write(folder, made, novelty_detector, {"dataset": "knee_family/default"})
     return folder

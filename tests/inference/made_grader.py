@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from xr2mri_jax import stages, workdir
-from xr2mri_jax.inference import unlikeness
-from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference import novelty
+from xr2mri_jax.inference.knee_grader import file_format
+from xr2mri_jax.inference.knee_grader.file_format import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
@@ -48,14 +48,14 @@ def arrays(seed=0, resolved=None):
 
 
 def bare_grader():
-    """Without calibration and likeness."""
-    params, state = map(form.rounded, arrays())
+    """Without calibration and novelty detector."""
+    params, state = map(file_format.rounded, arrays())
     spec = config()["model"]["classifier"]
     return KneeGrader(spec, (0, 2), params, state, contrast_with_clahe(None), {"step": 3})
 
 
 def grader():
-    """A whole one; its likeness is that of noise."""
+    """A complete one; its novelty detector is fitted to noise."""
     bare = bare_grader()
     noise = np.random.default_rng(1).random((24, SIZE, SIZE, 1), np.float32)
     features = Network(bare, 24)(noise)[1]
@@ -67,7 +67,7 @@ def grader():
         bare.contrast,
         bare.training,
         Calibration(1.5, ROWS, BINS, 0.1, 0.05, 10, 6),
-        unlikeness.fit(features[:16], features[16:]),
+        novelty.fit(features[:16], features[16:]),
     )
 
 
@@ -80,7 +80,7 @@ def grader_of_five(seed=3):
         one,
         network=classifiers.full_spec(network),
         grades=(0, 1, 2, 3, 4),
-        params={**one.params, "head": form.rounded(head)},
+        params={**one.params, "head": file_format.rounded(head)},
         calibration=dataclasses.replace(one.calibration, set_limits=[0.6] * 5),
     )
 

@@ -18,7 +18,7 @@ from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade import GradeOptions, grade
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import COLUMNS, GradedKnee, Table
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader import file_format
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -41,7 +41,7 @@ def crop(film):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grader")
-    form.write(folder, made_grader.grader())
+    file_format.write(folder, made_grader.grader())
     return folder
 
 
@@ -205,13 +205,17 @@ def test_probability_is_that_of_the_temperature(crop, tmp_path):
     (knee,) = frame_knees(Radiograph(crop), (32, 32), made.contrast, KneeRequest("left"))
     network = grading.Network(made, 2)
     logits, features = network(knee.image[None])
-    (row,) = grading.judged([knee], made, network)
+    (row,) = grading.grade_knees([knee], made, network)
     assert row.probability == pytest.approx(1 / (1 + np.exp((logits[0, 0] - logits[0, 1]) / 1.5)))
-    assert row.distance == pytest.approx(made.likeness.distance(features)[0])
-    far = dataclasses.replace(made, likeness=dataclasses.replace(made.likeness, scale=1e-3))
-    assert "unlike the training radiographs" in grading.judged([knee], far, network)[0].warning
-    near = dataclasses.replace(made, likeness=dataclasses.replace(made.likeness, scale=1e9))
-    assert grading.judged([knee], near, network)[0].warning == ""
+    assert row.distance == pytest.approx(made.novelty_detector.distance(features)[0])
+    far = dataclasses.replace(
+        made, novelty_detector=dataclasses.replace(made.novelty_detector, scale=1e-3)
+    )
+    assert "unlike the training radiographs" in grading.grade_knees([knee], far, network)[0].warning
+    near = dataclasses.replace(
+        made, novelty_detector=dataclasses.replace(made.novelty_detector, scale=1e9)
+    )
+    assert grading.grade_knees([knee], near, network)[0].warning == ""
 
 
 def test_clahe_changes_what_the_network_sees(crop, model, tmp_path):

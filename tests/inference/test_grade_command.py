@@ -14,7 +14,7 @@ from PIL import Image
 
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.framing import frame_knees
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader import file_format
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).parents[2] / "launch" / "grade.py"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grader")
-    form.write(folder, made_grader.grader())
+    file_format.write(folder, made_grader.grader())
     return folder
 
 

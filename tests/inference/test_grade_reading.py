@@ -19,7 +19,7 @@ from xr2mri_jax.inference import grade as grading
 from xr2mri_jax.inference import grade_reading, model_arrays, model_files, volume_grade
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
-from xr2mri_jax.inference.knee_grader import form, load
+from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.preprocess.knee_request import KneeRequest
@@ -49,7 +49,7 @@ def shipped(five, tmp_path, monkeypatch):
     """Models of random numbers stand for both of the package."""
     for name, one in (("SHIPPED", made_grader.grader()), ("SHIPPED_GRADES", five)):
         (tmp_path / name).mkdir()
-        form.write(tmp_path / name, one)
+        file_format.write(tmp_path / name, one)
         monkeypatch.setattr(load, name, tmp_path / name)
     return tmp_path
 
@@ -75,15 +75,15 @@ def test_a_reading_by_hand(five):
 
 
 def test_what_is_written_of_five_grades_is_read(five, tmp_path):
-    form.write(tmp_path, five)
-    read = form.read(tmp_path)
+    file_format.write(tmp_path, five)
+    read = file_format.read(tmp_path)
     assert read.calibration == five.calibration and read.grades == five.grades
     noise = np.random.default_rng(2).random((3, 32, 32, 1), np.float32)
     np.testing.assert_array_equal(Network(read, 4)(noise)[0], Network(five, 4)(noise)[0])
     limitless = dataclasses.replace(five.calibration, set_limits=None)
-    form.write(tmp_path, dataclasses.replace(five, calibration=limitless))
+    file_format.write(tmp_path, dataclasses.replace(five, calibration=limitless))
     with pytest.raises(InputError, match=r"calibration.set_limits: .* found 5 grades"):
-        form.read(tmp_path)
+        file_format.read(tmp_path)
 
 
 def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, five):
@@ -132,16 +132,16 @@ def test_the_shipped_models_fit_each_other():
     size = sum(
         (folder / name).stat().st_size
         for folder in (load.SHIPPED, load.SHIPPED_GRADES)
-        for name in (form.WEIGHTS, form.DESCRIPTION)
+        for name in (file_format.WEIGHTS, file_format.DESCRIPTION)
     )
     assert size < 8e6
     # The five grades are calibrated and their sets cover what they were fitted for.
-    described = json.loads((load.SHIPPED_GRADES / form.DESCRIPTION).read_text())
+    described = json.loads((load.SHIPPED_GRADES / file_format.DESCRIPTION).read_text())
     assert len(described["calibration"]["set_limits"]) == 5
 
 
 def test_compacted_kernels_are_near_and_small(five):
-    found = form.compacted(five.params, steps=16)
+    found = file_format.compacted(five.params, steps=16)
     ours, theirs = found["head"]["kernel"], five.params["head"]["kernel"]
     assert 0 < np.abs(ours - theirs).max() <= np.std(theirs) / 32
     np.testing.assert_array_equal(found["head"]["bias"], five.params["head"]["bias"])
@@ -149,7 +149,7 @@ def test_compacted_kernels_are_near_and_small(five):
     assert len(np.unique(ours)) < len(np.unique(theirs))
     wide = {"kernel": np.random.default_rng(0).normal(0, 0.1, (400, 480)).astype(np.float32)}
     sizes = []
-    for tree in (form.rounded(wide), form.compacted(wide)):
+    for tree in (file_format.rounded(wide), file_format.compacted(wide)):
         content = model_files._packed({"kernel": np.asarray(tree["kernel"], np.float16)})
         with np.load(io.BytesIO(content)) as arrays:
             np.testing.assert_array_equal(arrays["kernel"], tree["kernel"])
@@ -158,8 +158,8 @@ def test_compacted_kernels_are_near_and_small(five):
 
 
 def test_damage_under_a_right_checksum_is_refused(five, tmp_path):
-    form.write(tmp_path, five)
-    arrays = dict(np.load(tmp_path / form.WEIGHTS))
+    file_format.write(tmp_path, five)
+    arrays = dict(np.load(tmp_path / file_format.WEIGHTS))
     coarse = np.rint(np.random.default_rng(0).normal(0, 20, 100_000)) / 256
     content = bytearray(model_files._packed({**arrays, "long": coarse.astype(np.float16)}))
     assert b"BZh" in content
@@ -168,7 +168,7 @@ def test_damage_under_a_right_checksum_is_refused(five, tmp_path):
     wanted = {name: (array.shape, (str(array.dtype),)) for name, array in arrays.items()}
     wanted["long"] = ((100_000,), ("float16",))
     with pytest.raises(InputError, match=r"block1_conv1/bias: is no array of numpy"):
-        model_arrays.read(tmp_path / form.WEIGHTS, bytes(content), wanted)
+        model_arrays.read(tmp_path / file_format.WEIGHTS, bytes(content), wanted)
     with pytest.raises(InputError, match=r"cannot be read as \.npz"):
         packaged_grader.variables(tmp_path)
 
@@ -184,7 +184,9 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     monkeypatch.setattr(ship_grader, "SHIPPED_GRADES", tmp_path / "grades")
     (tmp_path / "grades").mkdir()
     made, folder = ship_grader.ship(run, compact=True)
-    assert folder == tmp_path / "grades" and form.read(folder).calibration == made.calibration
+    assert (
+        folder == tmp_path / "grades" and file_format.read(folder).calibration == made.calibration
+    )
     seen = ship_grader._seen(Network(made, 16), source, config["data"], "held_out")
     assert len(made.calibration.offsets) == 5
     assert np.multiply(made.calibration.prevalence, 11) == pytest.approx([4, 2, 3, 1, 1])
@@ -228,8 +230,8 @@ def test_a_knee_without_a_volume_is_graded_and_noted(shipped, folder, monkeypatc
 
 def test_grades_that_bones_suggest():
     wide, narrow = volume_grade.CUT_MM + 1, volume_grade.CUT_MM - 1
-    found = [volume_grade.suggested(space) for space in ((wide, wide), (9.0, narrow))]
-    assert [volume_grade.said(group) for group in found] == ["0-2", "3-4"]
+    found = [volume_grade.suggested_grades(space) for space in ((wide, wide), (9.0, narrow))]
+    assert [volume_grade.grade_range(group) for group in found] == ["0-2", "3-4"]
     warned = [bool(volume_grade.disagreement(grade, (narrow, wide))) for grade in range(5)]
     assert warned == [True, True, False, False, False]
     warned = [bool(volume_grade.disagreement(grade, (wide, wide))) for grade in range(5)]

@@ -30,8 +30,8 @@ def shipped(model, tmp_path_factory):
 
 
 def test_what_is_written_is_read_in_float16(model, shipped):
-    back, likeness = load.load_generator(shipped)
-    assert back.step == 7 and load.is_boxed(back) and likeness.scale > 0
+    back, novelty_detector = load.load_generator(shipped)
+    assert back.step == 7 and load.frames_by_joint_line(back) and novelty_detector.scale > 0
     for ours, theirs in zip(
         jax.tree.leaves({n: model.params[n] for n in ("encoder", "generator")}),
         jax.tree.leaves(back.params),
@@ -45,7 +45,7 @@ def test_the_box_leads_back_to_the_sources_pixels_and_knows_its_scale():
     whole = standardise_radiograph(
         spread_over_box(Radiograph(image, None, "left")), frame.FRAME_SHAPE
     )
-    seen = frame.boxed(whole, 64)
+    seen = frame.place_in_box(whole, 64)
     matrix = np.array(seen.record["canonical_to_source"])
     middle = matrix @ [31.5, 31.5, 1]
     # The joint's centre: 2.9 mm below where the frame has it and 1.8 mm to the lateral side, the

@@ -10,7 +10,7 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_grader
-from xr2mri_jax.inference.knee_grader import form, load
+from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.models import siamese_gap, views
@@ -23,12 +23,12 @@ def grader():
 
 @pytest.fixture
 def written(grader, tmp_path):
-    form.write(tmp_path, grader)
+    file_format.write(tmp_path, grader)
     return tmp_path
 
 
 def test_what_is_written_is_read(written, grader):
-    read = form.read(written)
+    read = file_format.read(written)
     jax.tree.map(np.testing.assert_array_equal, read.params, grader.params)
     jax.tree.map(np.testing.assert_array_equal, read.model_state, grader.model_state)
     assert (read.network, read.grades) == (grader.network, grader.grades)
@@ -38,7 +38,7 @@ def test_what_is_written_is_read(written, grader):
     (logits, features), (again, _) = Network(grader, 4)(noise), Network(read, 4)(noise)
     np.testing.assert_array_equal(logits, again)
     np.testing.assert_array_equal(
-        read.likeness.distance(features), grader.likeness.distance(features)
+        read.novelty_detector.distance(features), grader.novelty_detector.distance(features)
     )
 
 
@@ -48,8 +48,8 @@ def test_the_full_network_stays_below_six_megabytes(grader, tmp_path):
     shapes = jax.eval_shape(model.init, jax.random.key(0), xray)
     rng = np.random.default_rng(0)
     full = jax.tree.map(lambda x: rng.normal(0, 0.1, x.shape).astype(np.float32), shapes)
-    likeness = dataclasses.replace(
-        grader.likeness,
+    novelty_detector = dataclasses.replace(
+        grader.novelty_detector,
         mean=np.zeros(480, np.float32),
         deviation=np.ones(480, np.float32),
         factor=np.tril(rng.normal(size=(480, 480))).astype(np.float16),
@@ -58,9 +58,9 @@ def test_the_full_network_stays_below_six_megabytes(grader, tmp_path):
         grader,
         params=full["params"],
         model_state=full["batch_stats"],
-        likeness=likeness,
+        novelty_detector=novelty_detector,
     )
-    form.write(tmp_path, big)
+    file_format.write(tmp_path, big)
     assert (tmp_path / "weights.npz").stat().st_size < 6e6
 
 
@@ -79,8 +79,8 @@ def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
 
 def test_a_grader_of_views_gives_their_mean(grader, tmp_path):
     several = dataclasses.replace(grader, views=True)
-    form.write(tmp_path, several)
-    read = form.read(tmp_path)
+    file_format.write(tmp_path, several)
+    read = file_format.read(tmp_path)
     assert read.views
     noise = np.random.default_rng(3).random((2, 32, 32, 1), np.float32)
     logits, features = Network(read, 4)(noise)
@@ -94,14 +94,14 @@ def test_a_grader_of_views_gives_their_mean(grader, tmp_path):
 
 def test_no_device_may_multiply_with_fewer_digits(grader):
     network = Network(grader, 2)
-    program = network._see.lower(network._variables, np.zeros((2, 32, 32, 1), np.float32))
+    program = network._program.lower(network._variables, np.zeros((2, 32, 32, 1), np.float32))
     text = program.as_text()
     assert "precision HIGHEST" in text and "precision DEFAULT" not in text
 
 
 def test_weights_too_large_for_float16_are_refused():
     with pytest.raises(InputError, match="float16"):
-        form.rounded({"a": np.float32([1e6])})
+        file_format.rounded({"a": np.float32([1e6])})
 
 
 def test_without_a_shipped_model_the_error_says_what_to_give(monkeypatch, tmp_path):
@@ -141,7 +141,9 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
         at = classification.accuracies(score, held_out.label, row["probability"] - 1e-6)
         assert at["sensitivity"] >= row["sensitivity_wanted"]
         assert at["specificity"] == pytest.approx(row["specificity"])
-    assert np.quantile(read.likeness.distance(held_out.features), 0.99) == pytest.approx(1, 1e-4)
+    assert np.quantile(read.novelty_detector.distance(held_out.features), 0.99) == pytest.approx(
+        1, 1e-4
+    )
     with pytest.raises(InputError, match="new or empty folder"):
         ship_grader.ship(run_folder, folder)
 
@@ -151,8 +153,8 @@ def test_views_are_calibrated_as_they_will_be_used(run_folder, tmp_path):
     several = ship_grader.make_grader(run_folder, views=True)
     assert several.views and not one.views
     assert several.calibration.temperature != one.calibration.temperature
-    np.testing.assert_allclose(several.likeness.mean, one.likeness.mean, rtol=1e-5)
-    assert several.likeness.scale == pytest.approx(one.likeness.scale, rel=1e-4)
+    np.testing.assert_allclose(several.novelty_detector.mean, one.novelty_detector.mean, rtol=1e-5)
+    assert several.novelty_detector.scale == pytest.approx(one.novelty_detector.scale, rel=1e-4)
 
 
 def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp_path):
@@ -170,8 +172,8 @@ def test_a_run_that_cannot_be_calibrated_is_refused(run_folder, monkeypatch, tmp
 
 def test_a_run_itself_is_not_calibrated(tmp_path):
     grader = load.load_grader(made_grader.write_run(tmp_path / "run"))
-    assert grader.calibration is None and grader.likeness is None
-    wanted = form.rounded(made_grader.arrays()[0])
+    assert grader.calibration is None and grader.novelty_detector is None
+    wanted = file_format.rounded(made_grader.arrays()[0])
     jax.tree.map(np.testing.assert_array_equal, grader.params, wanted)
 
 

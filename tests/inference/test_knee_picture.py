@@ -10,16 +10,16 @@ from PIL import Image
 
 from xr2mri_jax.geometry import Radiograph, mirror_radiograph
 from xr2mri_jax.inference.framing import frame_knees
+from xr2mri_jax.inference.grade_knees import grade_knees
 from xr2mri_jax.inference.grade_reading import GradeReading
-from xr2mri_jax.inference.judging import judged
+from xr2mri_jax.inference.joint_space_markers import length_markers, space_texts
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE, KneePictures
-from xr2mri_jax.inference.knee_space import space_texts, spans
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS as BLOCK_MAPS
 from xr2mri_jax.models.siamese_gap_inference import BOUNDARIES
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
-from xr2mri_jax.presentation.spans import _COLOUR, Span, with_spans
+from xr2mri_jax.presentation.length_markers import _COLOUR, LengthMarker, draw_length_markers
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
 SHAPE = (made_grader.SIZE, made_grader.SIZE)
@@ -48,7 +48,7 @@ def where(picture):
 
 def test_spans_lie_between_the_margins_of_their_compartment(knees):
     for knee in knees[:2]:
-        medial, lateral = spans(knee, lambda source: source)
+        medial, lateral = length_markers(knee, lambda source: source)
         assert medial.text == f"medial\n{knee.joint_space_mm[0]:.1f} mm"
         assert lateral.text.startswith("lateral\n")
         # On a film the right knee is at the left, and both knees' medial sides are in the middle.
@@ -68,7 +68,7 @@ def test_drawn_in_the_source_and_in_the_frame_of_both_sides(knees, pictures):
     assert set(drawn["left"]) == {WHOLE, BLOCKS}
     whole = np.asarray(Image.open(io.BytesIO(drawn["left"][WHOLE])))
     assert whole.shape[:2] == left.source.shape
-    for span in spans(left, lambda source: source):
+    for span in length_markers(left, lambda source: source):
         row, column = np.rint(span.ends.mean(axis=0)).astype(int)
         part = whole[row - 2 : row + 3, column - 2 : column + 3]
         assert len(where(part))
@@ -98,7 +98,7 @@ def test_only_a_reading_is_drawn_by_grade(knees):
 def test_maps_that_the_grading_told_give_the_same_pictures(knees, grader, told, names):
     grader = grader()
     network, pictures = Network(grader, 2, told), KneePictures(grader)
-    for knee, row in zip(knees[:2], judged(knees[:2], grader, network), strict=True):
+    for knee, row in zip(knees[:2], grade_knees(knees[:2], grader, network), strict=True):
         assert len(row.maps.blocks) == 4
         assert row.maps.boundaries is None or len(row.maps.boundaries) == 4
         computed, told = (pictures.draw(knee, row.reading, maps) for maps in (None, row.maps))
@@ -114,22 +114,26 @@ def test_without_a_scale_the_share_is_written_and_without_a_line_nothing(knees):
     bare = dataclasses.replace(knees[0], line_mm=None)
     assert bare.joint_space_mm is None
     share = bare.joint_space_share
-    assert [span.text for span in spans(bare, lambda source: source)] == [
+    assert [span.text for span in length_markers(bare, lambda source: source)] == [
         f"medial\n{share[0]:.1%}",
         f"lateral\n{share[1]:.1%}",
     ]
     nothing = dataclasses.replace(bare, joint_space=None)
-    assert spans(nothing, lambda source: source) == [] and nothing.joint_space_share is None
+    assert (
+        length_markers(nothing, lambda source: source) == [] and nothing.joint_space_share is None
+    )
     assert space_texts(None, None) == ("", "")
 
 
 def test_a_span_is_a_line_between_its_ends():
     black = np.zeros((60, 80, 3), np.uint8)
-    picture = with_spans(black, [Span(np.array([[10.0, 40.0], [20.0, 40.0]]), "")], 60)
+    picture = draw_length_markers(
+        black, [LengthMarker(np.array([[10.0, 40.0], [20.0, 40.0]]), "")], 60
+    )
     found = where(picture)
     assert found[:, 0].min() == 10 and found[:, 0].max() == 20
     assert {(row, 40) for row in range(10, 21)} <= set(map(tuple, found.tolist()))
     assert found[:, 1].min() == 38 and found[:, 1].max() == 42  # the ends' bars
-    point = with_spans(black, [Span(np.full((2, 2), 30.0), "0.0 mm")], 60)
+    point = draw_length_markers(black, [LengthMarker(np.full((2, 2), 30.0), "0.0 mm")], 60)
     assert len(where(point)) and not black.any()
-    assert with_spans(black, [], 60) is black
+    assert draw_length_markers(black, [], 60) is black

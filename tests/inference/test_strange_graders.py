@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 from strange_models import described, refused
 
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader import file_format
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("grader")
-    form.write(folder, made_grader.grader())
+    file_format.write(folder, made_grader.grader())
     return folder
 
 

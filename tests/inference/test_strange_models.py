@@ -12,10 +12,10 @@ from strange_models import CONTENTS, LOADERS, arrays, packed, refused, sealed_we
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_arrays, model_description, model_files
 from xr2mri_jax.inference.knee_generator import description as of_generator
-from xr2mri_jax.inference.knee_generator import form as of_generators
+from xr2mri_jax.inference.knee_generator import file_format as of_generators
 from xr2mri_jax.inference.knee_generator import load as generators
 from xr2mri_jax.inference.knee_grader import description as of_grader
-from xr2mri_jax.inference.knee_grader import form as of_graders
+from xr2mri_jax.inference.knee_grader import file_format as of_graders
 from xr2mri_jax.inference.knee_grader import load as graders
 
 KINDS = {"grader": of_grader.KIND, "generator": of_generator.KIND}

@@ -52,11 +52,11 @@ def test_logits_and_features(made):
     np.testing.assert_allclose(found[0], model.apply(variables, xray), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("told", [(BLOCKS,), (BOUNDARIES, BLOCKS)])
-def test_maps_of_the_blocks(made, told):
+@pytest.mark.parametrize("map_kinds", [(BLOCKS,), (BOUNDARIES, BLOCKS)])
+def test_maps_of_the_blocks(made, map_kinds):
     spec, parts, xray, weights = made
-    found = jax.jit(siamese_gap_inference.program(spec, told))(weights, xray)[2]
-    assert set(found) == set(told)
+    found = jax.jit(siamese_gap_inference.program(spec, map_kinds))(weights, xray)[2]
+    assert set(found) == set(map_kinds)
     for level, wanted in zip(found[BLOCKS], GradCam(spec)(*parts, xray), strict=True):
         np.testing.assert_allclose(whole(level), wanted, atol=0.005 * max(wanted.max(), 1e-3))
 

@@ -11,7 +11,7 @@ from made_cases import SHAPE, made_case
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Page, Row, Section, Shown, Table, Viewer, data_url
+from xr2mri_jax.presentation.page_elements import Page, Row, Section, Shown, Table, Viewer, data_url
 from xr2mri_jax.presentation.viewer_case import ViewerCase, packed, thumbnail
 
 

@@ -5,7 +5,7 @@ import html.parser
 import pytest
 
 from xr2mri_jax.presentation import pages, report
-from xr2mri_jax.presentation.parts import Picture
+from xr2mri_jax.presentation.page_elements import Picture
 
 EVALUATED = {"stage": "generator", "step": 7, "dataset": "knee_pairs/x", "split": "test"}
 VOID = {"meta", "img"}

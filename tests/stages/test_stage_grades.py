@@ -6,8 +6,8 @@ import pytest
 
 from xr2mri_jax import losses, stages
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import unlikeness
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference import novelty
+from xr2mri_jax.inference.knee_grader import file_format
 from xr2mri_jax.metrics import base as metrics
 from xr2mri_jax.metrics import grading
 from xr2mri_jax.stages import packaged_grader
@@ -41,19 +41,19 @@ def grader(tmp_path_factory):
     made = recipe.plain(recipe.default("siamese_gap"))
     made["model"]["classifier"] = dict(SMALL)
     stage = stages.make_stage(stages.resolve(made))
-    params, state = map(form.rounded, stage.init(jax.random.key(5), batch()))
+    params, state = map(file_format.rounded, stage.init(jax.random.key(5), batch()))
     noise = np.random.default_rng(1).normal(size=(24, 7))
-    whole = form.KneeGrader(
+    whole = file_format.KneeGrader(
         stage.spec,
         (0, 2),
         params,
         state,
         {"percentiles": [1.0, 99.0], "clahe": None},
         {},
-        form.Calibration(1.0, ROWS, BINS, 0.1, 0.1, 4, 4),
-        unlikeness.fit(noise[:16], noise[16:]),
+        file_format.Calibration(1.0, ROWS, BINS, 0.1, 0.1, 4, 4),
+        novelty.fit(noise[:16], noise[16:]),
     )
-    form.write(folder, whole)
+    file_format.write(folder, whole)
     return folder, params, state
 
 

@@ -23,12 +23,12 @@ _COUNT = flags.DEFINE_integer(
 def main() -> None:
     """Draws the picture and prints its rows."""
     from xr2mri_jax.inference.gallery import write_gallery
-    from xr2mri_jax.presentation.words import counted
+    from xr2mri_jax.presentation.pluralise import pluralise
 
     titles = write_gallery(
         _OUTPUT.value, _MODEL.value, _XRAY.value, _DATASET.value, _DATA_DIR.value, _COUNT.value
     )
-    print(f"{_OUTPUT.value}: {counted(len(titles), 'row')}: {'; '.join(titles)}")
+    print(f"{_OUTPUT.value}: {pluralise(len(titles), 'row')}: {'; '.join(titles)}")
 
 
 def run() -> None:

@@ -44,7 +44,7 @@ def main() -> None:
     # Imported here, so that wrong flags are reported immediately.
     from xr2mri_jax.inference.grade import GradeOptions, grade
     from xr2mri_jax.inference.grade_output import GradeOutput
-    from xr2mri_jax.presentation.words import counted
+    from xr2mri_jax.presentation.pluralise import pluralise
     from xr2mri_jax.runtime import compilation_cache, host_memory
 
     options = GradeOptions(
@@ -61,7 +61,7 @@ def main() -> None:
     rows = grade(_XRAY.value, output, _MODEL.value, options)
     done = sum(row.probability is not None for row in rows)
     print(
-        f"{_OUTPUT.value}: {counted(done, 'knee')} graded, {counted(len(rows) - done, 'row')} "
+        f"{_OUTPUT.value}: {pluralise(done, 'knee')} graded, {pluralise(len(rows) - done, 'row')} "
         "not - research only, not for diagnosis"
     )
 

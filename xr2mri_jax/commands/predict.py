@@ -115,7 +115,7 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
 def _predict_many() -> None:
     from xr2mri_jax.inference.many_options import TABLE, ManyOptions
     from xr2mri_jax.inference.predict_many import predict_many
-    from xr2mri_jax.presentation.words import counted
+    from xr2mri_jax.presentation.pluralise import pluralise
 
     for flag in (CENTRE, DICOM_DIR):
         if flag.value is not None:
@@ -143,7 +143,7 @@ def _predict_many() -> None:
     rows = predict_many(options)
     done = sum(bool(row["volume"]) for row in rows)
     print(
-        f"{Path(OUTPUT.value) / TABLE}: {counted(done, 'knee')} synthesised, {len(rows) - done} "
+        f"{Path(OUTPUT.value) / TABLE}: {pluralise(done, 'knee')} synthesised, {len(rows) - done} "
         "refused - research only, not for diagnosis"
     )
 

@@ -62,7 +62,7 @@ def _simulate_file() -> None:
 
 
 def _simulate_folder() -> None:
-    from xr2mri_jax.presentation.words import counted
+    from xr2mri_jax.presentation.pluralise import pluralise
     from xr2mri_jax.simulation.folder import BROKEN, MANIFEST, simulate_folder
 
     output = Path(OUTPUT.value or "")
@@ -74,9 +74,9 @@ def _simulate_folder() -> None:
         print(printable(f"unusable: {name}: {reason}"))
     more = f", reasons in {output / BROKEN}" if report.broken else ""
     print(
-        f"{output / MANIFEST}: {counted(len(report.done), 'pair')} simulated, "
-        f"{counted(len(report.kept), 'existing pair')} kept, "
-        f"{counted(len(report.broken), 'unusable map')}{more}"
+        f"{output / MANIFEST}: {pluralise(len(report.done), 'pair')} simulated, "
+        f"{pluralise(len(report.kept), 'existing pair')} kept, "
+        f"{pluralise(len(report.broken), 'unusable map')}{more}"
     )
 
 

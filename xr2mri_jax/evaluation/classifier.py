@@ -11,7 +11,7 @@ from xr2mri_jax.evaluation import statistics, verdict
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.metrics.calibration import AS_IS, Scaling
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 Logits = Callable[[np.ndarray], Any]
 
@@ -147,7 +147,7 @@ def measured(
 def findings(metrics: Mapping[str, Any]) -> list[str]:
     """What the numbers say, in sentences."""
 
-    def told(name: str, part: str = MODEL) -> str:
+    def estimate(name: str, part: str = MODEL) -> str:
         entry = metrics[part][name]
         ends = entry["ci95"]
         return f"{entry['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")
@@ -155,8 +155,8 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     sizes = ", ".join(f"{n} of grade {grade}" for grade, n in metrics["per_grade"].items())
     lines = [
         f"{metrics['n']} knees of {metrics['subjects']} subjects: {sizes}.",
-        f"Balanced accuracy {told('balanced_accuracy')}, AUC {told('auc')}, "
-        f"sensitivity {told('sensitivity')}, specificity {told('specificity')}.",
+        f"Balanced accuracy {estimate('balanced_accuracy')}, AUC {estimate('auc')}, "
+        f"sensitivity {estimate('sensitivity')}, specificity {estimate('specificity')}.",
         "Calibration error {before:.3f}, after temperature {temperature:.2f}: {after:.3f}.".format(
             **metrics["calibration"]
         ),
@@ -164,8 +164,9 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     if CHOSEN in metrics:
         lines.append(
             f"At the probability {metrics[CHOSEN]['probability']:.3f}, which had the best balanced "
-            f"accuracy on held-out training patients: {told('balanced_accuracy', CHOSEN)}, "
-            f"sensitivity {told('sensitivity', CHOSEN)}, specificity {told('specificity', CHOSEN)}."
+            f"accuracy on held-out training patients: {estimate('balanced_accuracy', CHOSEN)}, "
+            f"sensitivity {estimate('sensitivity', CHOSEN)}, "
+            f"specificity {estimate('specificity', CHOSEN)}."
         )
     if "threshold" in metrics:
         at = metrics["threshold"]

@@ -6,8 +6,8 @@ from typing import Any
 from xr2mri_jax.evaluation import grades
 from xr2mri_jax.evaluation.classifier import findings
 from xr2mri_jax.presentation import figures, report
-from xr2mri_jax.presentation.parts import Lines, Page, Picture, Row, Section, Table
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.presentation.page_elements import Lines, Page, Picture, Row, Section, Table
 
 NAMES = {
     "balanced_accuracy": "balanced accuracy",

@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.metrics.conventions import CONVENTIONS, LEAST_VOXELS
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 ABOUT = {
     "x2ct_gan": "X2CT-GAN's published code: PSNR of intensities times 2500 in integers against a "

@@ -150,14 +150,15 @@ def set_text(included: np.ndarray, grades: Sequence[int]) -> str:
 def findings(metrics: Mapping[str, Any]) -> list[str]:
     """What the numbers of `evaluate` say, in sentences."""
     lines = [
-        f"Grade: quadratic kappa {_told(metrics['quadratic_kappa'])}, accuracy "
-        f"{_told(metrics['accuracy'])}, balanced accuracy {_told(metrics['balanced_accuracy'])}, "
-        f"mean absolute error {_told(metrics['mean_absolute_error'])}."
+        f"Grade: quadratic kappa {_estimate(metrics['quadratic_kappa'])}, accuracy "
+        f"{_estimate(metrics['accuracy'])}, "
+        f"balanced accuracy {_estimate(metrics['balanced_accuracy'])}, "
+        f"mean absolute error {_estimate(metrics['mean_absolute_error'])}."
     ]
     if "coverage" in metrics:
         lines.append(
             f"Sets of neighbouring grades, fitted for {metrics['conformal']['coverage_wanted']:g}: "
-            f"{_told(metrics['coverage'])} contain the true grade; they have "
+            f"{_estimate(metrics['coverage'])} contain the true grade; they have "
             f"{metrics['set_size']['mean']:.2f} grades on average."
         )
     return lines
@@ -172,6 +173,6 @@ def name_of(metric: str) -> str:
     return NAMES[metric]
 
 
-def _told(entry: Mapping[str, Any]) -> str:
+def _estimate(entry: Mapping[str, Any]) -> str:
     ends = entry["ci95"]
     return f"{entry['mean']:.3f}" + (f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else "")

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.properties import LabelsOf
+from xr2mri_jax.evaluation.property_errors import LabelsOf
 from xr2mri_jax.metrics.occupancy import dice
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES

@@ -11,7 +11,7 @@ from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import controls, verdict
-from xr2mri_jax.evaluation.linear import LinearFits, LinearModel
+from xr2mri_jax.evaluation.linear_baseline import LinearFits, LinearModel
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
 

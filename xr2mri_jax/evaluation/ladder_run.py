@@ -107,13 +107,13 @@ def findings(content: dict[str, Any]) -> list[str]:
         linear = content["explained"][ladder.LINEAR][structure]
         if own is not None:
             lines.append(
-                f"{structure}: generator {_told(own)}, linear regression {_told(linear)} of the "
-                "variance beyond the mean"
+                f"{structure}: generator {_estimate(own)}, linear regression "
+                f"{_estimate(linear)} of the variance beyond the mean"
             )
     return lines
 
 
-def _told(one: dict[str, Any]) -> str:
+def _estimate(one: dict[str, Any]) -> str:
     ends = "" if one["ci95"] is None else f" ({one['ci95'][0]:.2f} to {one['ci95'][1]:.2f})"
     return f"{one['explained']:.2f}{ends}"
 

@@ -12,7 +12,7 @@ import xr2mri_jax
 from xr2mri_jax import files, workdir
 from xr2mri_jax.datasets.data_origin import REAL, SIMULATED
 from xr2mri_jax.datasets.data_origin import origin as origin_of
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.training import inference_settings
 from xr2mri_jax.training.loaded_model import LoadedModel
 

@@ -11,7 +11,7 @@ from xr2mri_jax.evaluation import verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import baselines
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 Images = Callable[[np.ndarray], Any]
 

@@ -10,7 +10,7 @@ import numpy as np
 from xr2mri_jax import files
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.io.tables import write_table
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 
 BLOCK = 1 << 15
 

@@ -22,22 +22,22 @@ from xr2mri_jax.evaluation import (
     controls,
     label_maps,
     probe,
-    properties,
+    property_errors,
     radiographs,
     viewer_cases,
     volumes,
 )
 from xr2mri_jax.evaluation import conventions as other_conventions
+from xr2mri_jax.evaluation.output_files import EvaluationRequest, bars, write, write_grades
 from xr2mri_jax.evaluation.result import extremes
-from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.evaluation.uncertainty import measure as coverage
 from xr2mri_jax.evaluation.viewer_cases import Distances
-from xr2mri_jax.evaluation.written import Request, bars, write, write_grades
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.inference.knee_generator.load import has_surfaces, uncertainty_of
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
-from xr2mri_jax.presentation.parts import Picture
+from xr2mri_jax.presentation.page_elements import Picture
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import inference_settings
 from xr2mri_jax.training.loaded_model import load_best
@@ -108,7 +108,7 @@ def evaluate_workdir(
     single = None if page is None else Path(page)
     if single is not None:
         pages.require_single(single, "--page")
-    request = Request(
+    request = EvaluationRequest(
         model, builder, folder, splits, batch_size, evaluated, single, tuple(conventions)
     )
     if views and (linear_probe or not isinstance(stage, Classifies)):
@@ -133,7 +133,7 @@ def evaluate_workdir(
     )
 
 
-def _volumes(request: Request, stage: Predicts) -> Path:
+def _volumes(request: EvaluationRequest, stage: Predicts) -> Path:
     model = request.model
     params, model_state = jax.device_put((model.params, model.model_state))
     predict = jax.jit(stage.predict)
@@ -161,7 +161,7 @@ def _volumes(request: Request, stage: Predicts) -> Path:
             report.volume_picture(text, word, found.xrays[i, ..., 0], *store.pair(i))
             for text, i in extremes(found)
         ]
-        labels = properties.labels_of(request.builder, split)
+        labels = property_errors.labels_of(request.builder, split)
         rank = Picture(
             figures.ranks(found.cases["retrieval_rank"]),
             f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
@@ -188,7 +188,7 @@ def _volumes(request: Request, stage: Predicts) -> Path:
         return write(found, request, [bars(found), rank], pictures, source)
 
 
-def _radiographs(request: Request, stage: Reconstructs) -> Path:
+def _radiographs(request: EvaluationRequest, stage: Reconstructs) -> Path:
     model = request.model
     params = jax.device_put(model.params)
     reconstruct = jax.jit(stage.reconstruct)
@@ -210,7 +210,7 @@ def _radiographs(request: Request, stage: Reconstructs) -> Path:
     return write(found, request, [bars(found)], pictures)
 
 
-def _grades(request: Request, stage: Classifies, views: bool) -> Path:
+def _grades(request: EvaluationRequest, stage: Classifies, views: bool) -> Path:
     params, model_state = jax.device_put((request.model.params, request.model.model_state))
     about = dataclasses.replace(request, evaluated={**request.evaluated, "views": views})
 
@@ -223,7 +223,7 @@ def _grades(request: Request, stage: Classifies, views: bool) -> Path:
     return _classified(about, lambda xray: classify(params, model_state, xray), data)
 
 
-def _probe(request: Request, stage: Encodes) -> Path:
+def _probe(request: EvaluationRequest, stage: Encodes) -> Path:
     params = jax.device_put(request.model.params)
     hidden = jax.jit(stage.hidden)
     data = probe.graded(request.model.config["data"])
@@ -238,7 +238,9 @@ def _probe(request: Request, stage: Encodes) -> Path:
     )
 
 
-def _classified(request: Request, logits: classifier.Logits, data: Mapping[str, Any]) -> Path:
+def _classified(
+    request: EvaluationRequest, logits: classifier.Logits, data: Mapping[str, Any]
+) -> Path:
     found = classifier.evaluate(
         logits,
         request.builder,

@@ -20,11 +20,11 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrated
 from xr2mri_jax.evaluation.uncertainty import fit
-from xr2mri_jax.inference import model_files, unlikeness
-from xr2mri_jax.inference.knee_generator import form
+from xr2mri_jax.inference import model_files, novelty
+from xr2mri_jax.inference.knee_generator import file_format
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
+from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.inference.uncertainty import model as uncertainties
-from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.usual import usual_distances
 from xr2mri_jax.stages.base import Encodes, Surfaces
@@ -106,7 +106,7 @@ def ship(
     params = model_files.rounded(params)
     model = dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
-    likeness, count = _likeness(stage, params, builder)
+    novelty_detector, count = _fit_novelty_detector(stage, params, builder)
     watched = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     uncertainty = fit.fit(fit.knees(model, watched, data["eval_split"]))
     if maps is not None:
@@ -121,7 +121,7 @@ def ship(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     with _written(folder, output is None) as place:
-        _write(place, model, likeness, training, uncertainty)
+        _write(place, model, novelty_detector, training, uncertainty)
         if output is not None:
             _write_card(place, workdir, model, data_dir)
     return model, folder
@@ -140,7 +140,7 @@ def _renewed(
             f"--workdir={packaged}: found a packaged generator, expected --maps and --data_dir "
             "with it"
         )
-    model, likeness = form.read(packaged)
+    model, novelty_detector = file_format.read(packaged)
     if model.config["model"]["generator"]["form"] != "shape":
         raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(_about_usual_knee(model.params, Path(maps), Path(data_dir)))
@@ -155,7 +155,7 @@ def _renewed(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     with _written(folder, own) as place:
-        _write(place, model, likeness, training, uncertainty)
+        _write(place, model, novelty_detector, training, uncertainty)
     return model
 
 
@@ -181,11 +181,11 @@ def _written(folder: Path, own: bool) -> Iterator[Path]:
 def _write(
     place: Path,
     model: LoadedModel,
-    likeness: Likeness,
+    novelty_detector: NoveltyDetector,
     training: Mapping[str, Any],
     uncertainty: uncertainties.Uncertainty,
 ) -> None:
-    form.write(place, model, likeness, training)
+    file_format.write(place, model, novelty_detector, training)
     uncertainties.write(place / uncertainties.NAME, uncertainty, model.params)
 
 
@@ -209,10 +209,10 @@ def _about_usual_knee(params: Any, maps: Path, data_dir: Path) -> Any:
     return {**params, "generator": part}
 
 
-def _likeness(stage: Encodes, params: Any, builder: Any) -> tuple[Likeness, int]:
+def _fit_novelty_detector(stage: Encodes, params: Any, builder: Any) -> tuple[NoveltyDetector, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
     trained, held_out = (
         np.asarray(passes.predictions(features, builder, split, BATCH, f"{split} radiographs")[0])
         for split in ("train[:85%]", "train[85%:]")
     )
-    return unlikeness.fit(trained, held_out), len(trained)
+    return novelty.fit(trained, held_out), len(trained)

@@ -1,4 +1,4 @@
-"""A grader from a training run: rounded, calibrated on held-out patients, with its likeness."""
+"""A grader from a training run: rounded, calibrated on held-out patients, with novelty score."""
 
 import dataclasses
 import os
@@ -14,9 +14,9 @@ from xr2mri_jax.datasets.files_builder import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import model_card
-from xr2mri_jax.inference import unlikeness
-from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference import novelty
+from xr2mri_jax.inference.knee_grader import file_format
+from xr2mri_jax.inference.knee_grader.file_format import Calibration, KneeGrader
 from xr2mri_jax.inference.knee_grader.from_run import uncalibrated
 from xr2mri_jax.inference.knee_grader.load import SHIPPED, SHIPPED_GRADES
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
@@ -24,7 +24,7 @@ from xr2mri_jax.metrics import calibration, classification, conformal
 from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.training.loaded_model import load_best
 
-SENSITIVITIES = (0.8, form.SENSITIVITY, 0.95)
+SENSITIVITIES = (0.8, file_format.SENSITIVITY, 0.95)
 
 
 class Seen(NamedTuple):
@@ -60,7 +60,7 @@ def make_grader(
     model = load_best(workdir, step)
     grader = dataclasses.replace(uncalibrated(model, workdir), views=views)
     if compact:
-        grader = dataclasses.replace(grader, params=form.compacted(grader.params))
+        grader = dataclasses.replace(grader, params=file_format.compacted(grader.params))
     data = model.config["data"]
     if not data["held_out"] > 0:
         raise InputError(
@@ -74,10 +74,10 @@ def make_grader(
     one_view = Network(dataclasses.replace(grader, views=False), batch_size)
     trained = _seen(one_view, builder, data, "train")
     found = {grader.grades[label] for label in held_out.label}
-    if not {grader.grades[0], form.POSITIVE_GRADE} <= found:
+    if not {grader.grades[0], file_format.POSITIVE_GRADE} <= found:
         raise InputError(
             f"{workdir}: the held-out patients have the grades {sorted(found)}, expected "
-            f"{grader.grades[0]} and {form.POSITIVE_GRADE} among them"
+            f"{grader.grades[0]} and {file_format.POSITIVE_GRADE} among them"
         )
     return dataclasses.replace(
         grader,
@@ -89,7 +89,7 @@ def make_grader(
             held_out.subject,
             ordered.scaling(ordered.Known(held_out.logits, held_out.label), data),
         ),
-        likeness=unlikeness.fit(trained.features, held_out.features),
+        novelty_detector=novelty.fit(trained.features, held_out.features),
         training={
             **grader.training,
             "training_knees": len(trained.label),
@@ -115,10 +115,10 @@ def calibrate(
       scaling: how the logits become probabilities.
     """
     temperature = scaling.temperature
-    place = list(grades).index(form.POSITIVE_GRADE)
-    told = np.isin(label, (0, place))
-    positive = (label[told] == place).astype(np.int64)
-    score = early_probability(logits[told], grades, temperature)
+    place = list(grades).index(file_format.POSITIVE_GRADE)
+    usable = np.isin(label, (0, place))
+    positive = (label[usable] == place).astype(np.int64)
+    score = early_probability(logits[usable], grades, temperature)
     rows = []
     for wanted in SENSITIVITIES:
         at = classification.threshold_for_sensitivity(score, positive, wanted)
@@ -139,7 +139,7 @@ def calibrate(
         temperature,
         rows,
         {name: values.tolist() for name, values in bins.items()},
-        calibration.calibration_error(early_probability(logits[told], grades), positive),
+        calibration.calibration_error(early_probability(logits[usable], grades), positive),
         calibration.calibration_error(score, positive),
         len(label),
         len(set(subject)),
@@ -179,10 +179,10 @@ def ship(
     grader = make_grader(workdir, data_dir, step, views=views, compact=compact)
     grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:
-        form.write(folder, grader)
+        file_format.write(folder, grader)
     else:
         with files.atomic_folder(folder) as partial:
-            form.write(partial, grader)
+            file_format.write(partial, grader)
             model = load_best(workdir, step)
             data = model.config["data"]
             builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 MEAN, OTHER = "mean", "other_radiograph"
 CONTROLS = (MEAN, OTHER)

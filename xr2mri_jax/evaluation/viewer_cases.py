@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from xr2mri_jax.evaluation.properties import LabelsOf
+from xr2mri_jax.evaluation.property_errors import LabelsOf
 from xr2mri_jax.evaluation.result import Result
-from xr2mri_jax.evaluation.store import VolumeStore
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction_page import viewer_meshes
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Shown, Viewer
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.presentation.page_elements import Shown, Viewer
 from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
 from xr2mri_jax.runtime import processor
 

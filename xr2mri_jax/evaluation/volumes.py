@@ -8,11 +8,11 @@ import numpy as np
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
-from xr2mri_jax.evaluation import controls, conventions, properties, retrieval, verdict
+from xr2mri_jax.evaluation import controls, conventions, property_errors, retrieval, verdict
 from xr2mri_jax.evaluation.result import Result, summarise, value_columns
-from xr2mri_jax.evaluation.store import SCALE, VolumeStore
+from xr2mri_jax.evaluation.volume_store import SCALE, VolumeStore
 from xr2mri_jax.metrics import image
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 Predict = Callable[[np.ndarray], Any]
 Volumes = Callable[[np.ndarray], np.ndarray]
@@ -29,7 +29,7 @@ CONVENTION = {
     "controls": CONTROLS,
     "retrieval": "rank of the own volume among all true volumes of the split by mean squared error "
     "inside both masks; ties count against the model",
-    "verdict": properties.CONVENTION,
+    "verdict": property_errors.CONVENTION,
 }
 FIELDS = ("xray", "mri", "mask")
 
@@ -88,7 +88,9 @@ def evaluate(
     }
     other = conventions.measure(also, store, sources)
     rank = retrieval.ranks(retrieval.errors(store))
-    errors = properties.volume_errors(store, mean, partner, properties.labels_of(source, split))
+    errors = property_errors.volume_errors(
+        store, mean, partner, property_errors.labels_of(source, split)
+    )
     subjects = about["subject"]
     metrics = {
         "verdict": verdict.judge(errors, subjects, origin, seed=seed),

@@ -19,7 +19,7 @@ from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 from xr2mri_jax.presentation.gallery import Case, draw
-from xr2mri_jax.presentation.words import counted
+from xr2mri_jax.presentation.pluralise import pluralise
 
 
 def write_gallery(
@@ -101,7 +101,7 @@ def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Ca
             continue
         cases.append(_case(f"{file.name}, real", predictor, seen))
     if not cases:
-        raise InputError(f"--xray={xray}: no knee can be shown of {counted(len(listed), 'file')}")
+        raise InputError(f"--xray={xray}: no knee can be shown of {pluralise(len(listed), 'file')}")
     return cases
 
 

@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import reading
+from xr2mri_jax.inference import read_ahead
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_batches import Answers, batches, graded_rows
+from xr2mri_jax.inference.grade_knees import grade_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import GradedKnee, Table
-from xr2mri_jax.inference.judging import judged
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.inference.knee_picture import KneePictures
@@ -141,7 +141,7 @@ def grade_radiograph(
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
-    return judged(knees, grader, Network(grader, len(knees), many=False))
+    return grade_knees(knees, grader, Network(grader, len(knees), many=False))
 
 
 def _grader(model: str | os.PathLike[str] | None, options: GradeOptions) -> KneeGrader:
@@ -161,15 +161,17 @@ def graded(
     pictures = None if output.pictures is None else KneePictures(grader)
     # One film shows two knees at most: one file needs no larger batch.
     batch_size = min(options.batch_size, 2 * len(listed))
-    told = () if pictures is None else (BLOCKS, BOUNDARIES) if len(grader.grades) > 2 else (BLOCKS,)
+    map_kinds = (
+        () if pictures is None else (BLOCKS, BOUNDARIES) if len(grader.grades) > 2 else (BLOCKS,)
+    )
     many = len(listed) >= _MANY
-    network = Network(grader, batch_size, told, many, one_core=many)
+    network = Network(grader, batch_size, map_kinds, many, one_core=many)
     volume = space_measurer() if options.volume else None
-    judge = functools.partial(judged, grader=grader, network=network)
+    judge = functools.partial(grade_knees, grader=grader, network=network)
     drawn = pictures is not None
-    with concurrent.futures.ThreadPoolExecutor(reading.workers()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(read_ahead.workers()) as pool:
         compiled = pool.submit(network.compile)
-        framed = reading.ahead(
+        framed = read_ahead.map_ahead(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
             listed,
@@ -178,11 +180,11 @@ def graded(
         )
         counted = tqdm(framed, "graded", len(listed), unit="file", disable=None)
         # Each batch goes through the network, and is drawn, on one core: several at a time.
-        for rows in reading.ahead(
+        for rows in read_ahead.map_ahead(
             pool,
             lambda batch: graded_rows(batch, judge, pictures),
             batches(counted, batch_size, output, compiled),
-            reading.workers(),
+            read_ahead.workers(),
         ):
             yield from rows
 
@@ -199,7 +201,7 @@ def framed_knees(
     Source images are kept only if they will be `drawn`, because many knees are in memory at once.
     """
     try:
-        radiograph = reading.decoded(path)
+        radiograph = read_ahead.decode_radiograph(path)
         request = KneeRequest(
             options.side, options.spacing, named=named_side(path), force=options.force
         )
@@ -217,7 +219,7 @@ def framed_knees(
             for answer in answers
         ]
     except Exception as error:  # one of thousands of files must not end the run: it is listed
-        return reading.reason(path, error)
+        return read_ahead.error_reason(path, error)
 
 
 def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:

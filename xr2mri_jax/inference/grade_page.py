@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from xr2mri_jax.files import write_text
 from xr2mri_jax.inference.grade_table import GradedKnee
-from xr2mri_jax.inference.knee_grader.form import SENSITIVITY, KneeGrader
+from xr2mri_jax.inference.joint_space_markers import space_texts
+from xr2mri_jax.inference.knee_grader.file_format import SENSITIVITY, KneeGrader
 from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE
-from xr2mri_jax.inference.knee_space import space_texts
 from xr2mri_jax.presentation import figures, pages, report
-from xr2mri_jax.presentation.parts import (
+from xr2mri_jax.presentation.page_elements import (
     Lines,
     LinkedPicture,
     Page,
@@ -22,7 +22,7 @@ from xr2mri_jax.presentation.parts import (
     Section,
     Table,
 )
-from xr2mri_jax.presentation.words import counted
+from xr2mri_jax.presentation.pluralise import pluralise
 
 _HEADS = (
     "file", "side", "grade", "probability", "at threshold", "distance",
@@ -55,20 +55,20 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
     files = len({row.file for row in rows})
     several = len(grader.grades) > 2
     subject = "Knee osteoarthritis" if several else "Early knee osteoarthritis"
-    title = f"{subject}: {counted(len(graded), 'knee')} in {counted(files, 'file')}"
+    title = f"{subject}: {pluralise(len(graded), 'knee')} in {pluralise(files, 'file')}"
     refused = len(rows) - len(graded)
     said = [
-        f"Graded: {counted(len(graded), 'knee')}. Not graded: {counted(refused, 'row')}; the "
+        f"Graded: {pluralise(len(graded), 'knee')}. Not graded: {pluralise(refused, 'row')}; the "
         "warning gives the reason."
     ]
     if grader.calibration is not None:
         positive = sum(bool(row.positive) for row in graded)
         said.append(
             f"At or above the threshold for a sensitivity of {SENSITIVITY:g}, "
-            f"{grader.calibration.threshold:.3f}: {counted(positive, 'knee')}."
+            f"{grader.calibration.threshold:.3f}: {pluralise(positive, 'knee')}."
         )
     unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
-    said.append(f"Unlike the training radiographs (distance above 1): {counted(unlike, 'knee')}.")
+    said.append(f"Unlike the training radiographs (distance above 1): {pluralise(unlike, 'knee')}.")
     sections = [
         Section("Summary", [Lines(said)]),
         Section("Knees", [_knees(folder, rows, several)]),

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.metrics.calibration import AS_IS
 

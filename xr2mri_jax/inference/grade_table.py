@@ -8,7 +8,7 @@ from pathlib import Path
 from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.row_file import RowFile
-from xr2mri_jax.inference.volume_grade import said, suggested
+from xr2mri_jax.inference.volume_grade import grade_range, suggested_grades
 
 COLUMNS = (
     "file", "side", "probability_kl2", "warning", "distance", "at_threshold", "picture",
@@ -56,7 +56,11 @@ class GradedKnee:
     @property
     def volume_grade(self) -> str:
         """The grades that the predicted bones suggest, such as "0-2"; "" without a volume."""
-        return "" if self.volume_space_mm is None else said(suggested(self.volume_space_mm))
+        return (
+            ""
+            if self.volume_space_mm is None
+            else grade_range(suggested_grades(self.volume_space_mm))
+        )
 
     def cells(self, folder: Path) -> list[str]:
         """Text by COLUMNS; the picture's path is relative to `folder`."""

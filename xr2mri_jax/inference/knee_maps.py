@@ -1,4 +1,4 @@
-"""Maps of evidence that a grading told of a knee, as its pictures need them."""
+"""Grad-CAM maps of a graded knee, as its pictures need them."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 class KneeMaps(NamedTuple):
-    """Maps of one knee, of both patches as they lie in them.
+    """Maps of one knee, in the pixels of its two patches.
 
     Attributes:
-      blocks: f32[2, h', w'] >= 0 of each block, see `models.gradcam.GradCam.__call__`; None where
-        they were not told.
+      blocks: f32[2, h', w'] >= 0 of each block, see `models.gradcam.GradCam.__call__`; None if
+        they were not computed.
       boundaries: f32[2, h', w'] >= 0 of each boundary between grades, see `GradCam.of_boundaries`;
         None likewise.
     """

@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.inference.grade_reading import GradeReading
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.joint_space_markers import length_markers
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_maps import KneeMaps
-from xr2mri_jax.inference.knee_space import spans
 from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.models.gradcam import GradCam, in_frame, to_source
 from xr2mri_jax.preprocess.radiograph import canonical_pixels
 from xr2mri_jax.presentation import heat_picture, png
-from xr2mri_jax.presentation.spans import with_spans
+from xr2mri_jax.presentation.length_markers import draw_length_markers
 
 # Suffix of the pictures in the network's pixels; the one in the source's pixels has none.
 BLOCKS, BY_GRADE = "_blocks", "_grades"
@@ -44,7 +44,7 @@ class KneePictures:
         Args:
           knee: the knee.
           reading: its grade; None: there is no picture of it.
-          maps: what the grading told of it; what is not there is computed.
+          maps: from the grading; missing ones are computed.
 
         Returns:
           WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks and
@@ -86,7 +86,7 @@ class KneePictures:
             return np.abs(pixels - (0, width - 1)) if knee.side == "left" else pixels
 
         nothing = np.zeros(knee.image.shape[:2], np.float32)
-        return with_spans(_overlaid(knee, nothing), spans(knee, place), width)
+        return draw_length_markers(_overlaid(knee, nothing), length_markers(knee, place), width)
 
     def _by_grade(
         self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray, maps: np.ndarray
@@ -123,7 +123,7 @@ def _whole(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
     picture = heat_picture.overlaid(grey, to_source(knee.record, heat))
     # Text and lines are scaled to the knee's frame, of which a film may be many times as large.
     frame = heat.shape[0] * abs(knee.record["canonical_to_source"][0][0])
-    return with_spans(picture, spans(knee, lambda source: source), frame)
+    return draw_length_markers(picture, length_markers(knee, lambda source: source), frame)
 
 
 def _line(width: int, texts: Sequence[tuple[int, str]]) -> np.ndarray:

@@ -98,11 +98,11 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
     Raises:
       InputError: no model is shipped, the run cannot be used, or it predicts no labels.
     """
-    model, likeness = load_generator(workdir)
+    model, novelty_detector = load_generator(workdir)
     uncertainty, doubt = uncertainty_of(workdir, model)
     if doubt:
         logging.warning(doubt)
-    predictor = Predictor(model, likeness, source=workdir)
+    predictor = Predictor(model, novelty_detector, source=workdir)
     if not predictor.has_surfaces:
         raise InputError(
             f"--workdir={workdir}: found the stage {model.stage.name!r} without labels, expected "

@@ -12,7 +12,7 @@ from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.inference import earlier_outputs
 from xr2mri_jax.io import folders as folder_tree
 from xr2mri_jax.io.tables import Row, read_table
-from xr2mri_jax.presentation.words import counted
+from xr2mri_jax.presentation.pluralise import pluralise
 
 _SIDES = {"": None, "right": "right", "left": "left", "r": "right", "l": "left"}
 
@@ -89,7 +89,7 @@ def _without_predictions(root: Path, paths: list[Path]) -> list[Path]:
     logging.warning(
         "--xray=%s: %s of earlier predictions left out (%s)",
         printable(str(root)),
-        counted(len(paths) - len(kept), "file"),
+        pluralise(len(paths) - len(kept), "file"),
         ", ".join(names),
     )
     return kept

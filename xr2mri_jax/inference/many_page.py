@@ -8,7 +8,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.prediction_page import case_title, prediction_page, viewer_case
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Row, Shown
+from xr2mri_jax.presentation.page_elements import Row, Shown
 
 
 def require_folder(page: Path) -> None:

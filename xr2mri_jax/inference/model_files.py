@@ -16,7 +16,7 @@ from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_arrays, model_description
 from xr2mri_jax.inference.model_description import WEIGHTS_SHA256, Kind
-from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.inference.novelty import NoveltyDetector
 from xr2mri_jax.io import budget
 
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
@@ -34,7 +34,11 @@ def rounded(tree: Any) -> Any:
 
 
 def write(
-    folder: Path, kind: Kind, tree: Any, likeness: Likeness, description: Mapping[str, Any]
+    folder: Path,
+    kind: Kind,
+    tree: Any,
+    novelty_detector: NoveltyDetector,
+    description: Mapping[str, Any],
 ) -> None:
     """Writes both files into an existing folder, each atomically.
 
@@ -42,7 +46,7 @@ def write(
       folder: where they go.
       kind: of the model.
       tree: nested dicts of f32 arrays whose values fit float16.
-      likeness: of the training radiographs.
+      novelty_detector: of the training radiographs.
       description: JSON-able; the entries `kind.keys`, but for `features`.
     """
     arrays = {
@@ -50,16 +54,16 @@ def write(
         for name, value in traverse_util.flatten_dict(tree, sep="/").items()
     }
     arrays |= {
-        "features/mean": likeness.mean,
-        "features/deviation": likeness.deviation,
-        "features/factor": likeness.factor,
+        "features/mean": novelty_detector.mean,
+        "features/deviation": novelty_detector.deviation,
+        "features/factor": novelty_detector.factor,
     }
     content = _packed(arrays)
     described = {
         "form": kind.form,
         WEIGHTS_SHA256: hashlib.sha256(content).hexdigest(),
         **description,
-        "features": {"distance_one": likeness.scale},
+        "features": {"distance_one": novelty_detector.scale},
     }
     with files.atomic_path(folder / WEIGHTS) as partial:
         partial.write_bytes(content)
@@ -94,7 +98,7 @@ def read(
     folder: str | os.PathLike[str],
     kind: Kind,
     shapes: Callable[[Mapping[str, Any]], tuple[Any, int] | None],
-) -> tuple[dict[str, Any], dict[str, Any], Likeness]:
+) -> tuple[dict[str, Any], dict[str, Any], NoveltyDetector]:
     """Reads what `write` wrote.
 
     Args:
@@ -105,7 +109,7 @@ def read(
         network's. Raises InputError.
 
     Returns:
-      The description, the tree with f32 leaves, and the likeness.
+      The description, the tree with f32 leaves, and the novelty detector.
 
     Raises:
       InputError: a file is missing, damaged, of another format, or belongs to another model.
@@ -124,9 +128,11 @@ def read(
             f"{path}: features/deviation, features/factor: found 0 where the distance divides, "
             "expected numbers above 0"
         )
-    likeness = Likeness(mean, deviation, factor, described["features"]["distance_one"])
+    novelty_detector = NoveltyDetector(
+        mean, deviation, factor, described["features"]["distance_one"]
+    )
     as_f32 = {name: value.astype(np.float32) for name, value in found.items()}
-    return described, traverse_util.unflatten_dict(as_f32, sep="/"), likeness
+    return described, traverse_util.unflatten_dict(as_f32, sep="/"), novelty_detector
 
 
 def _wanted(tree: Any, count: int) -> dict[str, model_arrays.Wanted]:

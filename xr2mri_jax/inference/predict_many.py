@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_writable
-from xr2mri_jax.inference import many_kept, many_page, reading
+from xr2mri_jax.inference import many_page, many_resume, read_ahead
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
 from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
@@ -57,9 +57,9 @@ def predict_many(options: ManyOptions) -> Rows:
     for folder in options.folders().values():
         folder.mkdir(parents=True, exist_ok=True)
     with lock.hold(options.output, "a prediction of many radiographs"):
-        kept = many_kept.kept(options, predictor)
-        rows = [row for one in listed for row in kept.get(many_kept.key(one, options), [])]
-        rest = [one for one in listed if many_kept.key(one, options) not in kept]
+        kept = many_resume.finished_rows(options, predictor)
+        rows = [row for one in listed for row in kept.get(many_resume.key(one, options), [])]
+        rest = [one for one in listed if many_resume.key(one, options) not in kept]
         with RowFile(options.output / TABLE, COLUMNS, map(_cells, rows)) as table:
             for found in _predicted(options, predictor, _stems(rest, rows), rest):
                 table.write(*map(_cells, found))
@@ -101,10 +101,10 @@ def _predicted(
     """The rows of each remaining file in order, while further files are worked on."""
     if rest:
         predictor.compile()
-    workers = reading.workers()
+    workers = read_ahead.workers()
     progress = tqdm(total=len(rest), unit="file", disable=None)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        for found in reading.ahead(
+        for found in read_ahead.map_ahead(
             pool,
             lambda one: _of_file(one, stems[one.name], predictor, options),
             rest,
@@ -116,7 +116,7 @@ def _predicted(
 
 def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions) -> Rows:
     """Predicts and writes every knee of a file; the rows say what was done or why not."""
-    _, digest = many_kept.key(one, options)
+    _, digest = many_resume.key(one, options)
     blank = dict.fromkeys(COLUMNS, "") | {"file": one.name, "input": digest}
     request = KneeRequest(
         one.side or options.side,
@@ -126,7 +126,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
     )
 
     def read() -> tuple[Any, Sequence[FoundKnee | RefusedKnee]]:
-        radiograph = reading.decoded(one.path)
+        radiograph = read_ahead.decode_radiograph(one.path)
         return radiograph, knees_of(radiograph, request)
 
     answer, reason = _tried(one.path, read)
@@ -157,7 +157,7 @@ def _tried(path: Path, work: Callable[[], Any]) -> tuple[Any, str]:
     try:
         return work(), ""
     except Exception as error:
-        return None, reading.reason(path, error)
+        return None, read_ahead.error_reason(path, error)
 
 
 def _files(name: str, options: ManyOptions) -> OutputFiles:

@@ -15,10 +15,10 @@ from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Lines, Page, Row, Section, Shown, Table, Viewer
+from xr2mri_jax.presentation.page_elements import Lines, Page, Row, Section, Shown, Table, Viewer
+from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
-from xr2mri_jax.presentation.words import counted
 
 # Voxels along an axis of the grid of the page's meshes; the STL files have finer ones.
 MESH_SIZE = 72
@@ -185,11 +185,11 @@ def prediction_page(shown: Sequence[Shown], rows: Sequence[Row]) -> Page:
       rows: of the table of knees, see `PredictionPage`.
     """
     refused = sum(not row.case for row in rows)
-    knees = counted(len(shown), "knee")
+    knees = pluralise(len(shown), "knee")
     title = "Predicted volume" if len(rows) == 1 else f"Predicted volumes of {knees}"
     said = f"Predicted: {knees}."
     if refused:
-        said = f"{said} Refused: {counted(refused, 'row')}; the table says why."
+        said = f"{said} Refused: {pluralise(refused, 'row')}; the table says why."
     table = Table(_CAPTION, _HEADS, rows, sortable=len(rows) > 1, wrapped=True)
     return Page(
         title,

@@ -11,16 +11,16 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, from_canonical, reorient_ras
 from xr2mri_jax.inference.joint_fit import fit_joint_space
 from xr2mri_jax.inference.knee_generator.load import (
+    frames_by_joint_line,
     has_surfaces,
-    is_boxed,
     load_generator,
     uncertainty_of,
 )
+from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.shapes import scaled
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.of_prediction import with_uncertainty
-from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.presentation.statement import STATEMENT
@@ -46,7 +46,7 @@ class Predictor:
     def __init__(
         self,
         model: LoadedModel,
-        likeness: Likeness | None = None,
+        novelty_detector: NoveltyDetector | None = None,
         source: str | os.PathLike[str] | None = None,
         uncertainty: tuple[Uncertainty | None, str] = (None, ""),
     ):
@@ -64,19 +64,19 @@ class Predictor:
         h, w = model.config["model"]["cae"]["image_shape"]
         self.image_shape = (int(h), int(w))
         self.contrast = contrast_of(model.config)
-        self.boxed = is_boxed(model)
+        self.boxed = frames_by_joint_line(model)
         self.source = os.fspath(source) if source else "the shipped model"
         self._model = model
         # On the device once: NumPy arrays are transferred again by every call.
         self._weights = jax.device_put((model.params, model.model_state))
         self._predict = jax.jit(stage.predict)
         self.has_surfaces = has_surfaces(model)
-        self._likeness = likeness
+        self._novelty_detector = novelty_detector
         self._uncertainty, self.doubt = uncertainty
 
-        def see(params: Any, model_state: Any, xray: Any) -> tuple[Any, Any, Any]:
+        def predict_all(params: Any, model_state: Any, xray: Any) -> tuple[Any, Any, Any]:
             features = None
-            if likeness is not None:
+            if novelty_detector is not None:
                 assert isinstance(stage, Encodes), f"{stage.name} has no hidden variables"
                 features = deepest_features(stage, params, xray)
             if not self.has_surfaces:
@@ -85,7 +85,7 @@ class Predictor:
             return *stage.surfaces(params, model_state, xray), features
 
         # One program, which computes the hidden variables once.
-        self._see = jax.jit(see)
+        self._program = jax.jit(predict_all)
 
     @property
     def step(self) -> int:
@@ -182,14 +182,14 @@ class Predictor:
           radiographs are not known.
         """
         self._require_shape(xray)
-        found = self._see(*self._weights, xray)
+        found = self._program(*self._weights, xray)
         volume, distances, features = jax.device_get(found)
         for part in (volume, distances):
             if part is not None and not np.isfinite(part).all():
                 raise FloatingPointError("the model gives values that are not finite")
         unlike = None
-        if self._likeness is not None:
-            unlike = float(self._likeness.distance(np.asarray(features, np.float64))[0])
+        if self._novelty_detector is not None:
+            unlike = float(self._novelty_detector.distance(np.asarray(features, np.float64))[0])
         volume = np.clip(np.asarray(volume[0, ..., 0], np.float32), 0.0, 1.0)
         return volume, None if distances is None else np.asarray(distances[0], np.float32), unlike
 
@@ -203,5 +203,5 @@ class Predictor:
 
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
     """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
-    loaded, likeness = load_generator(model)
-    return Predictor(loaded, likeness, model, uncertainty_of(model, loaded))
+    loaded, novelty_detector = load_generator(model)
+    return Predictor(loaded, novelty_detector, model, uncertainty_of(model, loaded))

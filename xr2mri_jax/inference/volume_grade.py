@@ -48,22 +48,22 @@ def space_measurer() -> Measure:
     return measured
 
 
-def suggested(space: Space) -> range:
+def suggested_grades(space: Space) -> range:
     """The group of GROUPS that (medial, lateral) in mm suggest, by the lesser of both."""
     return GROUPS[min(space) < CUT_MM]
 
 
-def said(group: range) -> str:
+def grade_range(group: range) -> str:
     """A group such as "0-2"."""
     return f"{group[0]}-{group[-1]}"
 
 
 def disagreement(grade: int, space: Space) -> str:
     """A warning where the grade lies APART or more from all that the bones suggest; else ""."""
-    group = suggested(space)
+    group = suggested_grades(space)
     if min(abs(grade - other) for other in group) < APART:
         return ""
     return (
-        f"the predicted bones suggest grade {said(group)} (joint space {min(space):.1f} mm), the "
-        f"network grade {grade}"
+        f"the predicted bones suggest grade {grade_range(group)} "
+        f"(joint space {min(space):.1f} mm), the network grade {grade}"
     )

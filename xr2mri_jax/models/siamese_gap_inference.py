@@ -94,16 +94,16 @@ def _folded_layer(params: Any, state: Any) -> tuple[np.ndarray, np.ndarray]:
     return kernel * factor, bias - np.asarray(state["mean"], np.float64) * factor
 
 
-def program(spec: Mapping[str, Any], told: Sequence[str] = ()) -> Callable[..., Any]:
-    """What runs a network on radiographs.
+def program(spec: Mapping[str, Any], map_kinds: Sequence[str] = ()) -> Callable[..., Any]:
+    """Makes the function that runs a network on radiographs.
 
     Args:
       spec: as `siamese_gap.make` takes it.
-      told: of BLOCKS and BOUNDARIES.
+      map_kinds: of BLOCKS and BOUNDARIES.
 
     Returns:
       A function that can be compiled, of `Weights` and xray f32[b, h, w, 1] in [0, 1], that gives
-      logits f32[b, k], features f32[b, n] and by what is told a tuple of maps f32[b, 2, h', w'] of
+      logits f32[b, k], features f32[b, n] and by kind of map a tuple of maps f32[b, 2, h', w'] of
       both patches as they lie in them: one of each block, one of each boundary between grades.
     """
     model: Any = siamese_gap.make(spec)
@@ -116,9 +116,9 @@ def program(spec: Mapping[str, Any], told: Sequence[str] = ()) -> Callable[..., 
             features = model.apply(head, maps, method="pooled")
             return model.apply(head, features, method="classify"), features
 
-        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5, BLOCKS in told)
+        kept = _forward(weights.blocks, siamese_gap.patches(xray) - 0.5, BLOCKS in map_kinds)
         logits, features = score(tuple(layers.last for layers in kept))
-        found = {name: maps_of[name](model, weights, kept, score) for name in told}
+        found = {name: maps_of[name](model, weights, kept, score) for name in map_kinds}
         by_patch = jax.tree.map(lambda m: jnp.stack(jnp.split(m, 2), axis=1), found)
         return logits, features, by_patch
 

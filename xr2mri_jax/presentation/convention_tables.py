@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xr2mri_jax.presentation.parts import Cell, Row, Table
-from xr2mri_jax.presentation.sources import LABELS, MODEL
+from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
+from xr2mri_jax.presentation.page_elements import Cell, Row, Table
 
 
 def tables(conventions: Mapping[str, Any]) -> list[Table]:

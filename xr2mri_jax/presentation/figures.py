@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from xr2mri_jax.presentation import picture
-from xr2mri_jax.presentation.sources import LABELS, MODEL
+from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
 
 UNITS = {
     "psnr": "PSNR in dB (higher is better)",

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.presentation.parts import Page, Shown
+from xr2mri_jax.presentation.page_elements import Page, Shown
 from xr2mri_jax.presentation.viewer_case import ViewerCase, packed, thumbnail
 
 INDEX = "index.html"

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.presentation import convention_tables, figures
-from xr2mri_jax.presentation.parts import (
+from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
+from xr2mri_jax.presentation.page_elements import (
     Cell,
     Lines,
     Page,
@@ -18,7 +19,6 @@ from xr2mri_jax.presentation.parts import (
     Terms,
     Viewer,
 )
-from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
 LOWER_IS_BETTER = ("mae",)

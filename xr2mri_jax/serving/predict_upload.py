@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import reading
+from xr2mri_jax.inference import read_ahead
 from xr2mri_jax.inference.export import DicomOutput, OutputFiles, write_prediction
 from xr2mri_jax.inference.predict import predict_found, with_source
 from xr2mri_jax.inference.prediction import Prediction
@@ -15,7 +15,7 @@ from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Shown
+from xr2mri_jax.presentation.page_elements import Shown
 
 # What can be downloaded of each knee, and how it is called on the page.
 DOWNLOADS = {
@@ -44,9 +44,9 @@ def knees(upload: Path, side: str | None, spacing: float | None) -> Iterator[Fou
     """
     request = KneeRequest(side, spacing, named=named_side(upload))
     try:
-        answers = knees_of(reading.decoded(upload), request)
+        answers = knees_of(read_ahead.decode_radiograph(upload), request)
     except Exception as error:  # whatever an upload does to a decoder, its user gets a line
-        raise InputError(reading.reason(upload, error)) from error
+        raise InputError(read_ahead.error_reason(upload, error)) from error
     found = [knee for knee in answers if isinstance(knee, FoundKnee)]
     if not found:
         said = "; ".join(knee.reason for knee in answers if isinstance(knee, RefusedKnee))
@@ -64,7 +64,7 @@ def predicted(predictor: Predictor, knee: FoundKnee, upload: Path) -> Prediction
         made = predict_found(predictor, knee)
         return with_source(made, knee.radiograph, Path(upload.name))
     except Exception as error:
-        raise InputError(reading.reason(upload, error)) from error
+        raise InputError(read_ahead.error_reason(upload, error)) from error
 
 
 def show(folder: Path, prediction: Prediction, name: str, file: str) -> Shown:

@@ -19,7 +19,7 @@ from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, MEAN_PREDIC
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.table import COLUMNS, read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPrediction, LabelPredictor
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 KNEES = {"a": (66.0, 3.0), "b": (72.0, 4.5), "c": (78.0, 6.0)}  # width, medial joint space
 

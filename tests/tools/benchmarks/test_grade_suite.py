@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.knee_grader import form
+from xr2mri_jax.inference.knee_grader import file_format
 from xr2mri_jax.tools.benchmarks import grade, suites
 
 
 def test_the_command_is_watched_cold_and_warm(monkeypatch, tmp_path):
     monkeypatch.setattr(grade, "SUBJECTS", 1)
     (tmp_path / "model").mkdir()
-    form.write(tmp_path / "model", grade.random_grader())
+    file_format.write(tmp_path / "model", grade.random_grader())
     suites.run(
         "grade",
         tmp_path / "grade.json",

@@ -9,7 +9,7 @@ from typing import Any
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 _METRICS = ("assd", "dice")
 

@@ -8,8 +8,8 @@ from xr2mri_jax.evaluation.real_pairs.measure import Measured
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED
 from xr2mri_jax.evaluation.viewer_cases import MOST_CASES, label_case, spread
 from xr2mri_jax.presentation import pages
-from xr2mri_jax.presentation.parts import Viewer
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.presentation.page_elements import Viewer
 
 
 def write(folder: Path, found: Measured, most: int = MOST_CASES) -> Viewer:

@@ -17,7 +17,7 @@ from xr2mri_jax.inference.uncertainty.surfaces import BLOCKS
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
 from xr2mri_jax.phantom.surfaces import NAMES
-from xr2mri_jax.presentation.parts import Part, Row, Table, share
+from xr2mri_jax.presentation.page_elements import Part, Row, Table, share
 
 CONVENTION = (
     f"{LEVEL:.0%} intervals, fitted on simulated knees; bones: share of the points of the "

@@ -24,7 +24,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import (
 )
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.inference.label_prediction import LabelPredictor
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 MEAN, MEAN_SCALED, MEAN_TRUE_WIDTH = "mean_shape", "mean_shape_scaled", "mean_shape_true_width"
 TRUE_SHAPE = "true_shape_mean_width"

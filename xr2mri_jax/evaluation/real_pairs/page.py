@@ -23,7 +23,8 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.metrics.joint import COMPARTMENTS
 from xr2mri_jax.metrics.occupancy import resampled
 from xr2mri_jax.presentation import figures, label_figures, report
-from xr2mri_jax.presentation.parts import (
+from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
+from xr2mri_jax.presentation.page_elements import (
     Lines,
     Page,
     Paragraph,
@@ -32,7 +33,6 @@ from xr2mri_jax.presentation.parts import (
     Section,
     Viewer,
 )
-from xr2mri_jax.presentation.sources import LABELS, MODEL
 
 TITLES = {
     "real": "Evaluation on real pairs of radiograph and segmented MRI",

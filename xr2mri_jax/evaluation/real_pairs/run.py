@@ -10,8 +10,8 @@ from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.real_pairs import card, cases, intervals, page
-from xr2mri_jax.evaluation.real_pairs.evidence import judged
 from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
+from xr2mri_jax.evaluation.real_pairs.pair_errors import judge_pairs
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
@@ -89,7 +89,7 @@ def write(
       single: file for the report in one file, or None.
     """
     content = {
-        "verdict": judged(found, SEED),
+        "verdict": judge_pairs(found, SEED),
         **summarise(found, SEED),
         "uncertainty": intervals.summary(found, predictor.uncertainty, SEED),
         "evaluated": dict(evaluated),

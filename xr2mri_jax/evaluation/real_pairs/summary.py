@@ -7,7 +7,7 @@ import numpy as np
 
 from xr2mri_jax.evaluation import retrieval as ranking
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.real_pairs import evidence, joint, protocol, retrieval
+from xr2mri_jax.evaluation.real_pairs import joint, pair_errors, protocol, retrieval
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, Measured, OfBone
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
@@ -19,7 +19,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import (
     SURFACE_POINTS,
 )
 from xr2mri_jax.metrics.surfaces import TOLERANCE_MM
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 HIGHER_IS_BETTER = ("dice", "nsd")
 # As SSR-KD names and chooses them.
@@ -40,7 +40,7 @@ CONVENTION = {
     "cartilage, and that area in cm2",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
     "ties count against the prediction",
-    "verdict": evidence.CONVENTION,
+    "verdict": pair_errors.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
     f"({statistics.WHOLE_SAMPLES} of a correlation), subjects resampled",
 }

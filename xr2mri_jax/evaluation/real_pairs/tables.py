@@ -6,8 +6,8 @@ from typing import Any
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.summary import SSR_KD
-from xr2mri_jax.presentation.parts import Cell, Row, Table
-from xr2mri_jax.presentation.sources import LABELS, MODEL
+from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
+from xr2mri_jax.presentation.page_elements import Cell, Row, Table
 
 SHOWN = ("assd", "dice", "hd95", "nsd")
 _NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (mm)",

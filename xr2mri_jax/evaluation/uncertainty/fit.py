@@ -11,7 +11,7 @@ import numpy as np
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.properties import LabelsOf, labels_of
+from xr2mri_jax.evaluation.property_errors import LabelsOf, labels_of
 from xr2mri_jax.inference.knee_generator.load import has_surfaces
 from xr2mri_jax.inference.uncertainty import model as form
 from xr2mri_jax.inference.uncertainty import surfaces as surface_form

@@ -9,7 +9,7 @@ import numpy as np
 
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee, knees
-from xr2mri_jax.inference import reading
+from xr2mri_jax.inference import read_ahead
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.metrics.calibration import calibration_error, reliability
@@ -35,7 +35,7 @@ CONVENTION = {
 _BINS = 10
 _GRID = (64, 64, 64)  # of the labels, 2 mm
 MOST_KNEES = 40
-_TOLD = (0.01, 0.99)
+_UNDECIDED = (0.01, 0.99)
 _OF_LABELS: dict[str, tuple[str, ...]] = {
     name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
 }
@@ -53,7 +53,7 @@ class Coverage:
         self._knees = 0
         self._inside: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
         self._width: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
-        self._told: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self._undecided: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
 
     def add(self, knee: Knee) -> None:
         """Measures a knee."""
@@ -86,8 +86,8 @@ class Coverage:
             for own, more in ((self._inside, other._inside), (self._width, other._width)):
                 for name, values in more[kind].items():
                     own[kind].setdefault(name, []).extend(values)
-        for name, told in other._told.items():
-            self._told.setdefault(name, []).extend(told)
+        for name, undecided in other._undecided.items():
+            self._undecided.setdefault(name, []).extend(undecided)
 
     def summary(self, subjects: Sequence[str], seed: int) -> dict[str, Any]:
         """What was found, JSON-able.
@@ -116,7 +116,9 @@ class Coverage:
                 for name, values in columns.items()
                 if np.isfinite(values).any()
             }
-        found["labels"] = {name: _reliability(told) for name, told in self._told.items()}
+        found["labels"] = {
+            name: _reliability(undecided) for name, undecided in self._undecided.items()
+        }
         return found
 
     def _put(self, kind: str, name: str, inside: np.ndarray, width: np.ndarray) -> None:
@@ -132,8 +134,10 @@ class Coverage:
         for name, parts in _OF_LABELS.items():
             codes = [CODES[part] for part in parts if CODES[part] in likely]
             chance = np.clip(sum(likely[code] for code in codes), 0, 1)
-            told = (chance > _TOLD[0]) & (chance < _TOLD[1])
-            self._told.setdefault(name, []).append((chance[told], np.isin(labels, codes)[told]))
+            undecided = (chance > _UNDECIDED[0]) & (chance < _UNDECIDED[1])
+            self._undecided.setdefault(name, []).append(
+                (chance[undecided], np.isin(labels, codes)[undecided])
+            )
 
 
 def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:
@@ -147,7 +151,7 @@ def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: 
     found, cores = Coverage(uncertainty), processor.cores()
     first = itertools.islice(knees(model, builder, split), MOST_KNEES)
     with ThreadPoolExecutor(cores) as pool:
-        for alone in reading.ahead(pool, one, first, cores):
+        for alone in read_ahead.map_ahead(pool, one, first, cores):
             found.merge(alone)
     return found
 
@@ -158,8 +162,8 @@ def _estimate(values: Sequence[float], subjects: Sequence[str], seed: int) -> di
     return statistics.estimate(np.asarray(values)[known], names, seed=seed)
 
 
-def _reliability(told: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    chance, true = (np.concatenate(part) for part in zip(*told, strict=True))
+def _reliability(undecided: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    chance, true = (np.concatenate(part) for part in zip(*undecided, strict=True))
     bins = reliability(chance, true.astype(np.int64), _BINS)
     return {
         "bins": {name: values.tolist() for name, values in bins.items()},

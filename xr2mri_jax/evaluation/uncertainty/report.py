@@ -5,7 +5,7 @@ from typing import Any
 
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.presentation import figures
-from xr2mri_jax.presentation.parts import Part, Picture, Row, Table, Terms, share
+from xr2mri_jax.presentation.page_elements import Part, Picture, Row, Table, Terms, share
 
 _KINDS = {
     "intensity": ("Intensities", "mean half-width (0 to 1)"),

@@ -27,11 +27,11 @@ def framed_knee(knee: FoundKnee, size: int, contrast: Mapping[str, Any]) -> Stan
     Raises:
       InputError: as `frame_radiograph`.
     """
-    return boxed(frame_radiograph(knee.radiograph, knee.place, FRAME_SHAPE, contrast), size)
+    return place_in_box(frame_radiograph(knee.radiograph, knee.place, FRAME_SHAPE, contrast), size)
 
 
-def boxed(frame: StandardRadiograph, size: int) -> StandardRadiograph:
-    """A frame in the canonical box at the scale of the training knees.
+def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
+    """Places a frame in the canonical box at the scale of the training knees.
 
     Args:
       frame: f32[h, w, 1], as `simulation.framing.Frame.usual`.
@@ -67,7 +67,7 @@ def scale_of(record: Mapping[str, Any], stated: Scale | None) -> float:
     """Millimetres in the patient per millimetre of the box; 1 if the pixel spacing is unknown.
 
     Args:
-      record: from `boxed`.
+      record: from `place_in_box`.
       stated: scale of the knee's radiograph; an estimate from the joint line counts as unknown.
     """
     if stated is None or stated.deviation > 0:

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.knee_generator import form
+from xr2mri_jax.inference.knee_generator import file_format
 from xr2mri_jax.inference.model_files import DESCRIPTION
+from xr2mri_jax.inference.novelty import NoveltyDetector
 from xr2mri_jax.inference.uncertainty.model import Uncertainty, read
-from xr2mri_jax.inference.unlikeness import Likeness
 from xr2mri_jax.stages.base import Surfaces
 from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
@@ -16,7 +16,7 @@ SHIPPED = Path(__file__).parent
 
 def load_generator(
     model: str | os.PathLike[str] | None = None,
-) -> tuple[LoadedModel, Likeness | None]:
+) -> tuple[LoadedModel, NoveltyDetector | None]:
     """Loads a generator, and the statistics of its training radiographs if known.
 
     Args:
@@ -28,7 +28,7 @@ def load_generator(
     """
     folder = Path(model) if model else SHIPPED
     if (folder / DESCRIPTION).is_file():
-        return form.read(folder, own=folder == SHIPPED)
+        return file_format.read(folder, own=folder == SHIPPED)
     if not model:
         raise InputError(
             "--model: no generator is shipped with this package, expected the workdir of a "
@@ -59,6 +59,6 @@ def has_surfaces(model: LoadedModel) -> bool:
     )
 
 
-def is_boxed(model: LoadedModel) -> bool:
+def frames_by_joint_line(model: LoadedModel) -> bool:
     """Whether the model's input is framed by the joint line, and its output has that scale."""
     return str(model.config["data"]["dataset"]).startswith("knee_family")

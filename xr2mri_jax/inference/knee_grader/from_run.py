@@ -4,15 +4,15 @@ import os
 
 import xr2mri_jax
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader import file_format
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages.base import Classifies
 from xr2mri_jax.training.loaded_model import LoadedModel, load_best
 
 
 def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> KneeGrader:
-    """The grader of a training run, without calibration and likeness.
+    """The grader of a training run, without calibration and novelty detector.
 
     Args:
       workdir: of a stage that predicts grades.
@@ -33,13 +33,13 @@ def uncalibrated(model: LoadedModel, workdir: str | os.PathLike[str]) -> KneeGra
             f"{workdir}: found the stage {stage.name!r}, which predicts no grades, expected the "
             "workdir of siamese_gap"
         )
-    form.require_grades(tuple(stage.grades), f"{workdir}: config.data.grades")
+    file_format.require_grades(tuple(stage.grades), f"{workdir}: config.data.grades")
     data = model.config["data"]
     return KneeGrader(
         dict(stage.spec),
         tuple(stage.grades),
-        form.rounded(model.params),
-        form.rounded(model.model_state),
+        file_format.rounded(model.params),
+        file_format.rounded(model.model_state),
         contrast_of(model.config),
         {
             "stage": stage.name,

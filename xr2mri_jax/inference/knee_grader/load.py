@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference.knee_grader import form
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader import file_format
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 
 # What ships: the grader of two grades, by the recipe of the paper's task, and that of five.
 SHIPPED = Path(__file__).parent
@@ -27,21 +27,21 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
     """
     if not model or str(model) == EARLY:
         shipped = SHIPPED if model else SHIPPED_GRADES
-        if not (shipped / form.DESCRIPTION).is_file():
+        if not (shipped / file_format.DESCRIPTION).is_file():
             raise InputError(
                 "--model: no grader is shipped with this package, expected the workdir of a "
                 "training run, or a folder made by launch/ship_grader.py"
             )
-        return form.read(shipped, own=True)
+        return file_format.read(shipped, own=True)
     folder = Path(model)
-    if (folder / form.DESCRIPTION).is_file():
-        return form.read(folder)
+    if (folder / file_format.DESCRIPTION).is_file():
+        return file_format.read(folder)
     if (folder / "config.json").is_file():
         # Imported here: reading checkpoints takes seconds of imports.
         from xr2mri_jax.inference.knee_grader.from_run import from_workdir
 
         return from_workdir(folder)
     raise InputError(
-        f"--model={folder}: found neither {form.DESCRIPTION} nor config.json, expected a grader's "
-        f"folder, the workdir of a training run, or {EARLY!r}"
+        f"--model={folder}: found neither {file_format.DESCRIPTION} nor config.json, expected a "
+        f"grader's folder, the workdir of a training run, or {EARLY!r}"
     )

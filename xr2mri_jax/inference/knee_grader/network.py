@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from xr2mri_jax.inference.knee_grader.form import POSITIVE_GRADE, KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import POSITIVE_GRADE, KneeGrader
 from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, views
 
 # Options of XLA's CPU backend.
 _ONE_CORE: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
 
 
-class Seen(NamedTuple):
-    """What a network tells of radiographs.
+class NetworkOutput(NamedTuple):
+    """The output of a network for b radiographs.
 
-    logits: f64[b, k]; features: f64[b, n]; maps: what was asked for beside them, see
-    `siamese_gap_inference.program`; None where the network cannot tell it in the same pass.
+    logits: f64[b, k]; features: f64[b, n]; maps: those of the requested kinds, see
+    `siamese_gap_inference.program`; None where the network cannot compute them in the same pass.
     """
 
     logits: np.ndarray
@@ -41,7 +41,7 @@ class Network:
         self,
         grader: KneeGrader,
         batch_size: int,
-        told: Sequence[str] = (),
+        map_kinds: Sequence[str] = (),
         many: bool = True,
         one_core: bool = False,
     ):
@@ -50,9 +50,10 @@ class Network:
         Args:
           grader: of the network.
           batch_size: radiographs per batch.
-          told: what `see` tells beside logits and features, see `siamese_gap_inference`.
+          map_kinds: maps that `predict` returns beside logits and features: of BLOCKS and
+            BOUNDARIES of `siamese_gap_inference`.
           many: many radiographs will follow; for a few, the form for many takes longer to start
-            than it saves, and nothing is told beside logits and features.
+            than it saves, and there are no maps.
           one_core: see the class; where it is in the form for many on a CPU.
         """
         self.batch_size = batch_size
@@ -67,20 +68,20 @@ class Network:
                     siamese_gap.read_spec(spec), grader.params, grader.model_state
                 )
             )
-            run = siamese_gap_inference.program(spec, told)
+            run = siamese_gap_inference.program(spec, map_kinds)
         else:
             self._variables = jax.device_put(
                 {"params": grader.params, "batch_stats": grader.model_state}
             )
             run = _general(grader)
 
-        def see(variables: Any, xray: Any) -> Any:
+        def in_float32(variables: Any, xray: Any) -> Any:
             # In float32 on every device, as when temperature and thresholds were determined. By
             # default TPUs multiply float32 in bfloat16 and GPUs in TF32 (jax.lax.Precision).
             with jax.default_matmul_precision("float32"):
                 return run(variables, xray)
 
-        self._see = jax.jit(see)
+        self._program = jax.jit(in_float32)
         self._compiled: Callable[..., Any] | None = None
 
     def compile(self) -> None:
@@ -88,15 +89,15 @@ class Network:
         if self._compiled is None:
             xray = jax.ShapeDtypeStruct((self.batch_size, *self._shape), np.float32)
             options = _ONE_CORE if self.one_core else None
-            self._compiled = self._see.lower(self._variables, xray).compile(options)
+            self._compiled = self._program.lower(self._variables, xray).compile(options)
 
     def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits f64[b, k] and features f64[b, n]; arguments and errors as of `see`."""
-        seen = self.see(xray)
-        return seen.logits, seen.features
+        """Logits f64[b, k] and features f64[b, n]; arguments and errors as of `predict`."""
+        output = self.predict(xray)
+        return output.logits, output.features
 
-    def see(self, xray: np.ndarray) -> Seen:
-        """What the network tells of radiographs f32[b, h, w, 1] in [0, 1].
+    def predict(self, xray: np.ndarray) -> NetworkOutput:
+        """The network's output for radiographs f32[b, h, w, 1] in [0, 1].
 
         Args:
           xray: at most `batch_size`, at least one.
@@ -114,7 +115,7 @@ class Network:
         if not (np.isfinite(logits).all() and np.isfinite(features).all()):
             raise FloatingPointError("the network gives values that are not finite")
         maps = jax.tree.map(lambda value: value[:count], found[2]) if self._fast else None
-        return Seen(logits, features, maps)
+        return NetworkOutput(logits, features, maps)
 
 
 def _has_fast_form(grader: KneeGrader) -> bool:
@@ -127,18 +128,18 @@ def _general(grader: KneeGrader) -> Callable[..., Any]:
     """Variables and xray f32[b, h, w, 1] to logits and features, for every network and device."""
     model = classifiers.make(grader.network)
 
-    def judged(variables: Any, xray: Any) -> Any:
+    def logits_and_features(variables: Any, xray: Any) -> Any:
         features = model.apply(variables, xray, method="features")
         return model.apply(variables, features, method="classify"), features
 
-    def see(variables: Any, xray: Any) -> Any:
+    def predict(variables: Any, xray: Any) -> Any:
         if not grader.views:
-            return judged(variables, xray)
-        logits, features = views.over_views(functools.partial(judged, variables), xray)
+            return logits_and_features(variables, xray)
+        logits, features = views.over_views(functools.partial(logits_and_features, variables), xray)
         # The novelty score uses the first, unmoved view.
         return jnp.mean(logits, axis=0), features[0]
 
-    return see
+    return predict
 
 
 def early_probability(

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knees import in_threads
 from xr2mri_jax.evaluation.real_pairs.table import Pair
-from xr2mri_jax.inference import reading
+from xr2mri_jax.inference import read_ahead
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_reading import readings
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.preprocess.knee_request import KneeRequest
@@ -96,8 +96,8 @@ def seen(network: Network, grader: KneeGrader, images: np.ndarray) -> tuple[np.n
     told = [network(part[..., None]) for part in np.split(images, range(BATCH, len(images), BATCH))]
     logits, features = (np.concatenate(parts) for parts in zip(*told, strict=True))
     grades = np.array([one.expected_grade for one in readings(logits, grader)])
-    assert grader.likeness is not None
-    return grades, grader.likeness.distance(features)
+    assert grader.novelty_detector is not None
+    return grades, grader.novelty_detector.distance(features)
 
 
 def compared(
@@ -139,7 +139,10 @@ def _film(pair: Pair, grader: KneeGrader) -> np.ndarray:
     """The real film, f32[h, w], framed as `grade` does it."""
     assert pair.xray is not None
     answers = frame_knees(
-        reading.decoded(pair.xray), grader.image_shape, grader.contrast, KneeRequest(pair.side)
+        read_ahead.decode_radiograph(pair.xray),
+        grader.image_shape,
+        grader.contrast,
+        KneeRequest(pair.side),
     )
     framed = [answer for answer in answers if isinstance(answer, FramedKnee)]
     if len(framed) != 1:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import unlikeness
+from xr2mri_jax.inference import novelty
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
-from xr2mri_jax.inference.knee_grader import form, load
-from xr2mri_jax.inference.knee_grader.form import Calibration, KneeGrader
+from xr2mri_jax.inference.knee_grader import file_format, load
+from xr2mri_jax.inference.knee_grader.file_format import Calibration, KneeGrader
 from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
@@ -53,11 +53,11 @@ def run(images: int, real: Path | None = None, model: str | None = None) -> dict
         else:
             made = link_files(folder, real, images)
         weights = model or "shipped"
-        if model is None and not (load.SHIPPED / form.DESCRIPTION).is_file():
+        if model is None and not (load.SHIPPED / file_format.DESCRIPTION).is_file():
             weights = "random"
             model = str(root / "model")
             Path(model).mkdir()
-            form.write(Path(model), random_grader())
+            file_format.write(Path(model), random_grader())
         report: dict[str, Any] = {
             "machine": timing.machine(),
             "images": made,
@@ -155,17 +155,17 @@ def random_grader() -> KneeGrader:
     xray = np.zeros((1, *spec["image_shape"], 1), np.float32)
     variables = jax.device_get(jax.jit(module.init)(jax.random.key(0), xray))
     noise = np.random.default_rng(0).random((2 * FEATURES, FEATURES))
-    row = {"sensitivity_wanted": form.SENSITIVITY, "probability": 0.5}
+    row = {"sensitivity_wanted": file_format.SENSITIVITY, "probability": 0.5}
     bins = {"count": [1.0], "probability": [0.5], "frequency": [0.5]}
     return KneeGrader(
         spec,
-        (0, form.POSITIVE_GRADE),
-        form.rounded(variables["params"]),
-        form.rounded(variables["batch_stats"]),
+        (0, file_format.POSITIVE_GRADE),
+        file_format.rounded(variables["params"]),
+        file_format.rounded(variables["batch_stats"]),
         contrast_with_clahe(None),
         {"weights": "random"},
         Calibration(1.0, [{**row, "sensitivity": 0.5, "specificity": 0.5}], bins, 0.0, 0.0, 1, 1),
-        unlikeness.fit(noise[FEATURES // 2 :], noise[: FEATURES // 2]),
+        novelty.fit(noise[FEATURES // 2 :], noise[: FEATURES // 2]),
     )
 
 

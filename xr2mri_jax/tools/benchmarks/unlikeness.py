@@ -14,7 +14,7 @@ from tqdm import tqdm
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.io import read_radiograph
@@ -112,13 +112,13 @@ def _distance(
     radiograph: Radiograph, grader: KneeGrader, network: Network
 ) -> tuple[float, bool] | None:
     """The least distance of the knees that are found, and if one was inverted; None of none."""
-    assert grader.likeness is not None  # a grader that ships has one
+    assert grader.novelty_detector is not None  # a grader that ships has one
     try:
         answers = frame_knees(radiograph, grader.image_shape, grader.contrast, KneeRequest())
     except InputError:
         return None
     knees = [one for one in answers if isinstance(one, FramedKnee)]
-    found = [grader.likeness.distance(network(knee.image[None])[1])[0] for knee in knees]
+    found = [grader.novelty_detector.distance(network(knee.image[None])[1])[0] for knee in knees]
     return (float(min(found)), any(DARK_BONE in knee.notes for knee in knees)) if found else None
 
 

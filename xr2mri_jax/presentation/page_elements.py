@@ -1,4 +1,4 @@
-"""What a page consists of: sections of lines, tables, pictures and a viewer, without their HTML."""
+"""The elements of a page: sections of lines, tables, pictures and a viewer, without their HTML."""
 
 import base64
 import dataclasses

@@ -1,4 +1,4 @@
-"""Framed knees to the rows of the table: probability, distance, grade, what is doubtful."""
+"""Grades framed knees: probability, novelty score, grade and notes, one table row per knee."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.inference.grade_reading import readings
 from xr2mri_jax.inference.grade_table import GradedKnee
-from xr2mri_jax.inference.knee_grader.form import KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.volume_grade import disagreement
@@ -16,28 +16,32 @@ from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 Maps = dict[str, tuple[np.ndarray, ...]] | None
 
 
-def judged(
+def grade_knees(
     knees: Sequence[FramedKnee],
     grader: KneeGrader,
     network: Network,
 ) -> list[GradedKnee]:
-    """The rows of framed knees, without file and picture.
+    """Grades framed knees; the rows have no file and picture yet.
 
     Args:
       knees: as the network takes them.
-      grader: a grader of two grades tells the probability of early osteoarthritis alone.
+      grader: one of two grades gives only the probability of early osteoarthritis.
       network: of the grader.
     """
-    calibration, likeness = grader.calibration, grader.likeness
+    calibration, novelty_detector = grader.calibration, grader.novelty_detector
     temperature = 1.0 if calibration is None else calibration.temperature
     rows = []
     for first in range(0, len(knees), network.batch_size):
         part = knees[first : first + network.batch_size]
         images = np.stack([knee.image for knee in part])
-        logits, features, maps = network.see(images)
+        logits, features, maps = network.predict(images)
         probability = early_probability(logits, grader.grades, temperature).tolist()
         read = readings(logits, grader) if len(grader.grades) > 2 else [None] * len(part)
-        distance = [None] * len(part) if likeness is None else likeness.distance(features).tolist()
+        distance = (
+            [None] * len(part)
+            if novelty_detector is None
+            else novelty_detector.distance(features).tolist()
+        )
         for place, (knee, p, d, found) in enumerate(
             zip(part, probability, distance, read, strict=True)
         ):
@@ -71,11 +75,11 @@ def judged(
 
 
 def _maps_of(place: int, maps: Maps) -> KneeMaps | None:
-    """The maps of a knee of the batch; None where the network told none."""
+    """The maps of a knee of the batch; None if the network computed none."""
     if not maps:
         return None
-    told = (
+    kinds = (
         tuple(one[place] for one in maps[name]) if name in maps else None
         for name in (BLOCKS, BOUNDARIES)
     )
-    return KneeMaps(*told)
+    return KneeMaps(*kinds)

@@ -1,4 +1,4 @@
-"""The measured joint space of a knee in words, and as spans in its pictures."""
+"""The measured joint space of a knee as text, and as length markers in its pictures."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
-from xr2mri_jax.presentation.spans import Span
+from xr2mri_jax.presentation.length_markers import LengthMarker
 
 
 def space_texts(
@@ -18,20 +18,22 @@ def space_texts(
     return ("", "") if share is None else (f"{share[0]:.1%}", f"{share[1]:.1%}")
 
 
-def spans(knee: FramedKnee, place: Callable[[np.ndarray], np.ndarray]) -> list[Span]:
-    """Where the joint space of a knee is the least, medial and lateral.
+def length_markers(
+    knee: FramedKnee, place: Callable[[np.ndarray], np.ndarray]
+) -> list[LengthMarker]:
+    """Markers of the narrowest joint space of a knee, medial and lateral.
 
     Args:
       knee: the knee.
       place: (row, col) f64[2, 2] of its source to those of the picture.
 
     Returns:
-      The medial and the lateral span; none where nothing was measured.
+      The medial and the lateral marker; none if nothing was measured.
     """
     if knee.joint_space is None:
         return []
     texts = space_texts(knee.joint_space_mm, knee.joint_space_share)
     return [
-        Span(place(getattr(knee.joint_space, name).narrowest), f"{name}\n{text}")
+        LengthMarker(place(getattr(knee.joint_space, name).narrowest), f"{name}\n{text}")
         for name, text in zip(COMPARTMENTS, texts, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What is left of an earlier prediction of many radiographs, so that it is continued."""
+"""Resumes an interrupted prediction of many radiographs: the rows that are finished."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ def key(one: Listed, options: ManyOptions) -> tuple[str, str]:
     return name, hashlib.sha256(repr(stated).encode()).hexdigest()[:16]
 
 
-def kept(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:
+def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:
     """The rows of an earlier run whose files are all there, by `key`; RUN is written.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The errors of pairs that the verdict judges: bone shape, joint space, cartilage."""
+"""Errors of real pairs in bone shape, joint space and cartilage, and the verdict on them."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED
 from xr2mri_jax.evaluation.real_pairs.retrieval import PRIMARY
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 
 CONVENTION = {
     "bone shape": f"ASSD of femur and tibia, mean of both, {CLOSED}, after {PRIMARY} alignment",
@@ -26,7 +26,7 @@ CONVENTION = {
 }
 
 
-def judged(found: Measured, seed: int) -> dict[str, object]:
+def judge_pairs(found: Measured, seed: int) -> dict[str, object]:
     """The verdict on the predictions for pairs, see `verdict.judge`."""
     subjects = [pair.subject for pair in found.pairs]
     spaces = [found.joint[space_key(name)] for name in COMPARTMENTS]

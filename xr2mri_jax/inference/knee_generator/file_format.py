@@ -1,4 +1,4 @@
-"""The files of a generator, see `inference.model_files`: encoder, generator, what they are."""
+"""The files of a packaged generator, see `inference.model_files`: written and read."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ from xr2mri_jax import stages
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
 from xr2mri_jax.inference.knee_generator.description import KIND
-from xr2mri_jax.inference.unlikeness import Likeness, deepest_features
+from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training.loaded_model import LoadedModel
@@ -23,14 +23,14 @@ _PARTS = ("encoder", "generator")
 
 
 def write(
-    folder: Path, model: LoadedModel, likeness: Likeness, training: Mapping[str, Any]
+    folder: Path, model: LoadedModel, novelty_detector: NoveltyDetector, training: Mapping[str, Any]
 ) -> None:
     """Writes weights.npz and model.json into an existing folder.
 
     Args:
       folder: the folder.
       model: of a generator or joint stage; parts not needed for prediction are left out.
-      likeness: statistics of the encoder's hidden variables.
+      novelty_detector: on the encoder's hidden variables.
       training: JSON-able; the provenance of the model.
     """
     tree = model_files.rounded({name: model.params[name] for name in _PARTS})
@@ -39,10 +39,10 @@ def write(
         "step": int(model.step),
         "training": dict(training),
     }
-    model_files.write(folder, KIND, tree, likeness, described)
+    model_files.write(folder, KIND, tree, novelty_detector, described)
 
 
-def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel, Likeness]:
+def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel, NoveltyDetector]:
     """Reads what `write` wrote.
 
     Args:
@@ -63,9 +63,9 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel
         except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
             raise InputError(f"{path}: config.model: {error}") from error
 
-    described, params, likeness = model_files.read(folder, KIND, shapes)
+    described, params, novelty_detector = model_files.read(folder, KIND, shapes)
     config, stage = _made(described["config"])
-    return LoadedModel(config, stage, params, {}, described["step"]), likeness
+    return LoadedModel(config, stage, params, {}, described["step"]), novelty_detector
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,6 +1,6 @@
-"""Words of pages and of what commands print."""
+"""Counts with their noun, for pages and for what commands print."""
 
 
-def counted(count: int, noun: str) -> str:
+def pluralise(count: int, noun: str) -> str:
     """A number with its noun: "1 knee", "2 knees"; the plural ends in s."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

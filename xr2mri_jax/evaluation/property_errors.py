@@ -1,4 +1,4 @@
-"""The errors that the verdict judges: by property of the knee, of the model, mean and exchange."""
+"""Errors by property of the knee, of the model and two controls, from which the verdict follows."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +9,11 @@ from tqdm import tqdm
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
-from xr2mri_jax.evaluation.store import VolumeStore
 from xr2mri_jax.evaluation.verdict import MEAN, OTHER
+from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.runtime import processor
 
 LABELLED = ("bone shape", "joint space", "cartilage", "texture")

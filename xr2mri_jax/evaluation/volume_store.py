@@ -1,4 +1,4 @@
-"""Predicted and real volumes of a split, kept in a file that memory maps, not in memory."""
+"""Predicted and real volumes of a split, in a memory-mapped file."""
 
 import tempfile
 from pathlib import Path

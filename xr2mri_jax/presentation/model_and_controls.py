@@ -1,4 +1,4 @@
-"""Names of the model and its controls, in files and on pages."""
+"""Names of the model and its controls, as keys in files and as labels on pages."""
 
 MODEL = "model"
 LABELS = {

@@ -1,4 +1,4 @@
-"""Linear regression from radiograph to volume: principal components of both, as a baseline."""
+"""Baseline: linear regression from radiograph to volume, on principal components of both."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Files read by several threads, ahead of where their results are taken."""
+"""Reads files on several threads, ahead of the code that uses them."""
 
 import collections
 import concurrent.futures
@@ -21,29 +21,29 @@ _DECODING = threading.Lock()
 
 
 def workers() -> int:
-    """How many threads read: two at least, so that one may compile meanwhile."""
+    """The number of reading threads: at least two, so that one can compile meanwhile."""
     return min(max(processor.cores(), 2), MOST_WORKERS)
 
 
-def decoded(path: Path) -> Radiograph:
-    """`read_radiograph` of one thread at a time."""
+def decode_radiograph(path: Path) -> Radiograph:
+    """`read_radiograph`, called by one thread at a time."""
     with _DECODING:
         return read_radiograph(path)
 
 
-def reason(path: Path, error: Exception) -> str:
-    """Why a file cannot be used, in one line without its path."""
+def error_reason(path: Path, error: Exception) -> str:
+    """The reason why a file cannot be used, on one line, without its path."""
     text = " ".join(str(error).replace(f"{path}: ", "").split())
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
 
-def ahead(
+def map_ahead(
     pool: concurrent.futures.Executor,
     work: Callable[[Item], Result],
     items: Iterable[Item],
     window: int,
 ) -> Iterator[Result]:
-    """Yields `work` of every item in order, while up to `window` further ones are worked on."""
+    """Yields `work` of every item in order, while up to `window` later items are in progress."""
     pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
     try:
         for item in items:

@@ -17,8 +17,8 @@ NARROWEST = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Likeness:
-    """Statistics of the training radiographs' features.
+class NoveltyDetector:
+    """Scores novelty, from statistics of the training radiographs' features.
 
     Attributes:
       mean: f32[n].
@@ -49,7 +49,7 @@ def deepest_features(stage: Encodes, params: Any, xray: Any) -> Any:
     return jnp.concatenate([hidden.mean(axis=(1, 2)), hidden.std(axis=(1, 2))], axis=-1)
 
 
-def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
+def fit(features: np.ndarray, held_out: np.ndarray) -> NoveltyDetector:
     """Fits mean and shrunken covariance to training features, and the scale to held-out features.
 
     Lee et al. 2018 (arXiv 1807.03888) detect unusual images by the Mahalanobis distance of network
@@ -76,7 +76,7 @@ def fit(features: np.ndarray, held_out: np.ndarray) -> Likeness:
     rounded = mean.astype(np.float32), deviation.astype(np.float32)
     factor = np.linalg.cholesky(covariance).astype(np.float16)
     scale = float(np.quantile(_mahalanobis(*rounded, factor, held_out), QUANTILE))
-    return Likeness(*rounded, factor, scale)
+    return NoveltyDetector(*rounded, factor, scale)
 
 
 def shrunken_covariance(centred: np.ndarray) -> tuple[np.ndarray, float]:

@@ -1,4 +1,4 @@
-"""What an evaluation writes: metrics.json, cases.csv, the report and the model card."""
+"""Writes the files of an evaluation: metrics.json, cases.csv, the report and the model card."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from xr2mri_jax.evaluation import classifier, classifier_report, model_card, res
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.uncertainty import report as uncertainty_report
 from xr2mri_jax.presentation import figures, pages, report
-from xr2mri_jax.presentation.parts import Page, Picture
-from xr2mri_jax.presentation.sources import MODEL
+from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.presentation.page_elements import Page, Picture
 from xr2mri_jax.training.loaded_model import LoadedModel
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What is evaluated, on what, and where the files go; `splits` are keywords of `evaluate`."""
 
     model: LoadedModel
@@ -41,7 +41,7 @@ def bars(found: Result) -> Picture:
 
 def write(
     found: Result,
-    request: Request,
+    request: EvaluationRequest,
     charts: Sequence[Picture],
     pictures: Sequence[Picture],
     source: viewer_cases.Source | None = None,
@@ -65,11 +65,11 @@ def write(
             found.metrics, request.evaluated, charts, pictures, viewer, table, intervals
         )
 
-    told = uncertainty_report.findings(found.metrics.get("uncertainty"))
-    return _write(found, request, page, [*report.findings(found.metrics), *told])
+    coverage = uncertainty_report.findings(found.metrics.get("uncertainty"))
+    return _write(found, request, page, [*report.findings(found.metrics), *coverage])
 
 
-def write_grades(found: Result, request: Request) -> Path:
+def write_grades(found: Result, request: EvaluationRequest) -> Path:
     """Writes the files of a classifier and prints its findings; returns the report."""
     return _write(
         found,
@@ -80,7 +80,10 @@ def write_grades(found: Result, request: Request) -> Path:
 
 
 def _write(
-    found: Result, request: Request, page_in: Callable[[Path], Page], findings: Sequence[str]
+    found: Result,
+    request: EvaluationRequest,
+    page_in: Callable[[Path], Page],
+    findings: Sequence[str],
 ) -> Path:
     found.metrics["evaluated"] = dict(request.evaluated)
     with files.replaced_folder(request.folder) as folder:
@@ -95,7 +98,7 @@ def _write(
     return request.folder / pages.INDEX
 
 
-def _write_card(folder: Path, request: Request, found: Result) -> None:
+def _write_card(folder: Path, request: EvaluationRequest, found: Result) -> None:
     about = request.evaluated
     text = model_card.of_run(
         about["workdir"], request.model, request.builder, about["knees"], found.metrics,

@@ -1,4 +1,4 @@
-"""Measured lengths drawn into pictures: a thin line between two points, with its length."""
+"""Draws measured lengths into pictures: a thin line between two points, with its length."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ _TEXT, _LINE, _END = 1 / 24, 1 / 300, 1 / 90
 _SMALLEST_TEXT = 10
 
 
-class Span(NamedTuple):
+class LengthMarker(NamedTuple):
     """A measured length.
 
     Attributes:
@@ -24,8 +24,10 @@ class Span(NamedTuple):
     text: str
 
 
-def with_spans(picture: np.ndarray, spans: Sequence[Span], height: float) -> np.ndarray:
-    """The picture u8[h, w, 3] with the spans drawn into it.
+def draw_length_markers(
+    picture: np.ndarray, spans: Sequence[LengthMarker], height: float
+) -> np.ndarray:
+    """The picture u8[h, w, 3] with the markers drawn into it.
 
     Args:
       picture: as displayed.
@@ -41,7 +43,7 @@ def with_spans(picture: np.ndarray, spans: Sequence[Span], height: float) -> np.
     for span in spans:
         upper, lower = np.asarray(span.ends, np.float64)[:, ::-1]  # (x, y)
         along = lower - upper
-        # The ends' bars lie across the line; of a span of no length, level.
+        # The ends' bars lie across the line; of a marker of no length, level.
         length = float(np.hypot(*along))
         across = np.array([1.0, 0.0]) if length == 0 else np.array([-along[1], along[0]]) / length
         bar = across * max(height * _END, 2.0)

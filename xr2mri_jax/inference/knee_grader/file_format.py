@@ -1,4 +1,4 @@
-"""The files of a grader, see `inference.model_files`: what they hold, written and read."""
+"""The files of a packaged grader, see `inference.model_files`: written and read."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
 from xr2mri_jax.inference.knee_grader.description import BY_GRADE, KIND, SENSITIVITY
 from xr2mri_jax.inference.model_files import DESCRIPTION, WEIGHTS, rounded
-from xr2mri_jax.inference.unlikeness import Likeness
+from xr2mri_jax.inference.novelty import NoveltyDetector
 from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.models import classifiers
 
@@ -78,7 +78,7 @@ class KneeGrader:
       contrast: contrast settings of the training radiographs, see `standardise_radiograph`.
       training: JSON-able; the provenance of the model.
       calibration: None if the probabilities are not calibrated.
-      likeness: None if the distance to the training radiographs is not known.
+      novelty_detector: None if the distance to the training radiographs is not known.
       views: whether the logits are averaged over a radiograph's views, see `inference.views`.
     """
 
@@ -89,7 +89,7 @@ class KneeGrader:
     contrast: dict[str, Any]
     training: dict[str, Any]
     calibration: Calibration | None = None
-    likeness: Likeness | None = None
+    novelty_detector: NoveltyDetector | None = None
     views: bool = False
 
     @property
@@ -132,11 +132,11 @@ def write(folder: Path, grader: KneeGrader) -> None:
     """Writes weights.npz and model.json into an existing folder, each atomically.
 
     Raises:
-      ValueError: calibration or likeness is missing.
+      ValueError: calibration or novelty detector is missing.
     """
-    calibration, likeness = grader.calibration, grader.likeness
-    if calibration is None or likeness is None:
-        raise ValueError("a grader without calibration or likeness is not shipped")
+    calibration, novelty_detector = grader.calibration, grader.novelty_detector
+    if calibration is None or novelty_detector is None:
+        raise ValueError("a grader without calibration or novelty detector is not shipped")
     described = {
         "network": grader.network,
         "grades": list(grader.grades),
@@ -146,7 +146,7 @@ def write(folder: Path, grader: KneeGrader) -> None:
         "training": grader.training,
     }
     tree = {"params": grader.params, "batch_stats": grader.model_state}
-    model_files.write(folder, KIND, tree, likeness, described)
+    model_files.write(folder, KIND, tree, novelty_detector, described)
 
 
 def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
@@ -190,7 +190,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
         # The features are what the last layer sees.
         return None if tree is None else (tree, tree["params"]["head"]["kernel"].shape[0])
 
-    described, tree, likeness = model_files.read(folder, KIND, shapes)
+    described, tree, novelty_detector = model_files.read(folder, KIND, shapes)
     return KneeGrader(
         network,
         tuple(described["grades"]),
@@ -199,7 +199,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
         described["contrast"],
         described["training"],
         Calibration(**described["calibration"]),
-        likeness,
+        novelty_detector,
         described["views"],
     )
 
