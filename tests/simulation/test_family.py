@@ -12,9 +12,9 @@ from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.simulation import atlas, family, framing, usual
+from xr2mri_jax.simulation import atlas, family, framing, mean_knee
 from xr2mri_jax.simulation.atlas import LIMIT_MM, PLATEAU_MM, SIZE, VOXEL_MM
-from xr2mri_jax.simulation.usual import usual_distances
+from xr2mri_jax.simulation.mean_knee import mean_knee_distances
 
 GAP_MM = 4.0
 
@@ -105,7 +105,7 @@ def test_the_plateau_of_every_knee_spans_the_same_width(bred):
     for index in range(6):
         knee = family.draw_knee(bred, np.random.default_rng(index))
         still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0)
-        tibia = family.scanned(knee, still)[NAMES.index("tibia")]
+        tibia = family.scan_distances(knee, still)[NAMES.index("tibia")]
         columns = np.flatnonzero((tibia[:, 36:42] < 0).any(axis=(0, 1)))
         widths.append((columns[-1] - columns[0] + 1) * 2.0)
     np.testing.assert_allclose(widths, PLATEAU_MM, atol=4.5)
@@ -123,16 +123,16 @@ def test_cartilage_ends_at_its_margin_and_is_unchanged_where_it_is_thick(name):
 
 
 def test_the_usual_knee_has_no_random_part(bred):
-    found = usual_distances(bred)
+    found = mean_knee_distances(bred)
     assert found.shape == (len(NAMES), 32, 32, 32) and np.abs(found).max() <= surfaces.LIMIT_MM
-    np.testing.assert_array_equal(found, usual_distances(bred))
+    np.testing.assert_array_equal(found, mean_knee_distances(bred))
     assert (found[: NAMES.index("patella")].min(axis=(1, 2, 3)) < -4).all()
 
 
 def test_the_cartilage_of_the_usual_knee_is_thinner_by_its_factors(bred, monkeypatch):
-    thin = usual_distances(bred)
-    monkeypatch.setattr(usual, "THINNER", dict.fromkeys(usual.THINNER, 1.0))
-    whole = usual_distances(bred)
+    thin = mean_knee_distances(bred)
+    monkeypatch.setattr(mean_knee, "THINNER", dict.fromkeys(mean_knee.THINNER, 1.0))
+    whole = mean_knee_distances(bred)
     for outer, bone in surfaces.CARTILAGES:
         near = np.abs(whole[bone]) < 2
         share = (thin[bone] - thin[outer])[near].mean() / (whole[bone] - whole[outer])[near].mean()

@@ -26,7 +26,7 @@ def line_integrals():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_bone_is_brighter_than_flesh_and_flesh_than_air(seed):
-    image = film.developed(line_integrals(), 2.0, generator(seed))
+    image = film.develop(line_integrals(), 2.0, generator(seed))
     assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
     air, flesh, bone = (
         np.median(image[:, part]) for part in (slice(4), slice(8, 14), slice(20, 28))
@@ -36,7 +36,7 @@ def test_bone_is_brighter_than_flesh_and_flesh_than_air(seed):
 
 def test_the_same_generator_gives_the_same_film_and_another_one_another():
     first, again, other = (
-        film.developed(line_integrals(), 2.0, generator(seed)) for seed in (3, 3, 4)
+        film.develop(line_integrals(), 2.0, generator(seed)) for seed in (3, 3, 4)
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).mean() > 0.01
@@ -82,7 +82,9 @@ def standing():
     bones = {name: atlas.distances[name][0] for name in projection.BONES}
     points = poses.plateau_points(bones["tibia"])
     wanted = np.array([3.0, 5.0])
-    seen = poses.filmed(bones["femur"], points, poses.STILL, poses.STILL, wanted, generator(2))
+    seen = poses.draw_radiograph_pose(
+        bones["femur"], points, poses.STILL, poses.STILL, wanted, generator(2)
+    )
     return atlas, points, wanted, projection.Standing(bones, seen, 1.0)
 
 

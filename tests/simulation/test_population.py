@@ -7,8 +7,8 @@ import pytest
 
 from xr2mri_jax.simulation import population
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM
-from xr2mri_jax.simulation.poses import chained, measured_pose
-from xr2mri_jax.simulation.usual import Means
+from xr2mri_jax.simulation.mean_knee import MeanGenerator
+from xr2mri_jax.simulation.poses import compose, measured_pose
 
 
 def sampled(field, points):
@@ -79,12 +79,12 @@ def test_a_measured_pose_takes_the_shifted_pivot_to_the_pivot():
     np.testing.assert_allclose(matrix @ (pivot + np.arange(1, 4)) + offset, pivot, atol=1e-9)
     # A quarter of a turn about w takes d to h.
     np.testing.assert_allclose(matrix @ [1, 0, 0], [0, 1, 0], atol=1e-9)
-    twice = chained((matrix, offset), (matrix, offset))
+    twice = compose((matrix, offset), (matrix, offset))
     np.testing.assert_allclose(twice[0] @ [1, 0, 0], [-1, 0, 0], atol=1e-9)
 
 
 def test_the_usual_knees_numbers_are_the_means():
-    rng = Means()
+    rng = MeanGenerator()
     assert rng.normal(3.0, 2.0) == 3.0 and rng.normal(0, (1.0, 2.0)).tolist() == [0.0, 0.0]
     assert rng.uniform(2.0, 4.0) == 3.0 and rng.choice(5, p=[0.2] * 5) == 0
     group = population.population()

@@ -26,7 +26,7 @@ from xr2mri_jax.inference.knee_generator.load import SHIPPED
 from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.inference.uncertainty import model as uncertainties
 from xr2mri_jax.simulation import atlas
-from xr2mri_jax.simulation.usual import usual_distances
+from xr2mri_jax.simulation.mean_knee import mean_knee_distances
 from xr2mri_jax.stages.base import Encodes, Surfaces
 from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
@@ -65,8 +65,8 @@ def ship(
       output: a new or empty folder; None: the package's own, whose model is replaced.
       data_dir: where `real` is prepared; None: where the run read its data.
       step: which checkpoint; None: the newest.
-      maps: folder of the label maps of `knee_family`: the usual knee of that family takes the place
-        of the mean of the training knees' distances, see `usual.usual_distances`; form "shape".
+      maps: folder of the label maps of `knee_family`; the mean knee of that family replaces the
+        mean of the training knees' distances, see `mean_knee.mean_knee_distances`; form "shape".
       trust: see `calibrated_shape.calibrated`; form "shape".
 
     Returns:
@@ -205,7 +205,7 @@ def _write_card(
 def _about_usual_knee(params: Any, maps: Path, data_dir: Path) -> Any:
     """The parameters with the usual knee of a family as the mean."""
     bred = atlas.load(prepared_atlas(map_files(maps), data_dir))
-    part = {**params["generator"], "mean": jnp.asarray(usual_distances(bred))}
+    part = {**params["generator"], "mean": jnp.asarray(mean_knee_distances(bred))}
     return {**params, "generator": part}
 
 

@@ -40,7 +40,7 @@ class Noise(NamedTuple):
     bundles: Array
 
 
-class Given(NamedTuple):
+class LabelMeasurements(NamedTuple):
     """Measurements of the label map on the working grid.
 
     Attributes:
@@ -57,7 +57,9 @@ class Given(NamedTuple):
     near: np.ndarray
 
 
-def given(labels: np.ndarray, voxel_mm: float, rough_voxels: np.ndarray) -> Given:
+def measure_labels(
+    labels: np.ndarray, voxel_mm: float, rough_voxels: np.ndarray
+) -> LabelMeasurements:
     """Measures a label map.
 
     Args:
@@ -79,7 +81,7 @@ def given(labels: np.ndarray, voxel_mm: float, rough_voxels: np.ndarray) -> Give
         for row, table in enumerate((np.ones(256), signal_table(), attenuation_table())):
             values = np.where(chosen, np.asarray(table, np.float32)[np.where(chosen, part, 0)], 0)
             soft[row][box] = ndimage.gaussian_filter(values.astype(np.float32), sigma)
-    return Given(distances, soft, _near(labels, voxel_mm))
+    return LabelMeasurements(distances, soft, _near(labels, voxel_mm))
 
 
 def _bone_distance(mask: np.ndarray, voxel_mm: float, sigma: np.ndarray, out: np.ndarray) -> None:
@@ -129,7 +131,7 @@ def _spread(small: np.ndarray, shape: tuple[int, ...], step: int) -> np.ndarray:
 
 def complete(
     p: Parameters,
-    known: Given,
+    known: LabelMeasurements,
     axes: tuple[np.ndarray, np.ndarray, np.ndarray],
     voxel_mm: float,
     missing: tuple[str, ...],
@@ -139,7 +141,7 @@ def complete(
 
     Args:
       p: from `parameters.sample`, with the rows of `bones.with_rows` and "size" of the map.
-      known: from `given`.
+      known: from `measure_labels`.
       axes: y[d], z[h], x[w] of the grid, mm from the joint's centre.
       voxel_mm: voxel size of the grid.
       missing: names of the parts to take from the phantom: "patella", "fibula", "menisci",
@@ -156,7 +158,7 @@ def complete(
 
 
 def _patella_centre(
-    p: Parameters, known: Given, axes: tuple[np.ndarray, ...], missing: bool
+    p: Parameters, known: LabelMeasurements, axes: tuple[np.ndarray, ...], missing: bool
 ) -> np.ndarray:
     """(x, y, z) in units of the size: of the labelled patella, or in front of the trochlea."""
     y, z, _ = axes
@@ -177,7 +179,7 @@ def _patella_centre(
 @functools.lru_cache(maxsize=4)
 def _compiled(missing: tuple[str, ...]) -> Callable:
     def run(
-        p: dict, known: Given, axes: tuple, voxel: Array, patella: Array, key: Array
+        p: dict, known: LabelMeasurements, axes: tuple, voxel: Array, patella: Array, key: Array
     ) -> tuple[Array, Array]:
         y, z, x = axes
         relative = [

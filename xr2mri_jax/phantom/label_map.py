@@ -12,7 +12,7 @@ from scipy import ndimage
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, checked_side, mirror_volume
 from xr2mri_jax.phantom.bones import with_rows
-from xr2mri_jax.phantom.complete_leg import complete, given
+from xr2mri_jax.phantom.complete_leg import complete, measure_labels
 from xr2mri_jax.phantom.landmarks import Landmarks, find_landmarks
 from xr2mri_jax.phantom.mri import acquire, signal_table
 from xr2mri_jax.phantom.parameters import Parameters, sample
@@ -170,7 +170,7 @@ def _leg(
         work_mm = float(np.clip(np.cbrt(np.prod(knee.spacing)), *WORK_MM))
     grid = working_grid(knee, found.centre, work_mm)
     rough = np.abs(np.linalg.solve(grid.affine[:3, :3], knee.affine[:3, :3])).max(axis=1)
-    known = given(grid.array, work_mm, rough)
+    known = measure_labels(grid.array, work_mm, rough)
     # Grid and joint share their axes; only the places along them differ.
     d, h, w = (
         grid.affine[row, 3] + grid.affine[row, axis] * np.arange(n) - found.centre[row]

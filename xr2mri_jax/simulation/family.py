@@ -30,14 +30,14 @@ from xr2mri_jax.simulation.population import Population, displacement, populatio
 from xr2mri_jax.simulation.poses import (
     SPACE_MM,
     STILL,
-    Filmed,
-    chained,
-    filmed,
+    RadiographPose,
+    compose,
+    draw_radiograph_pose,
     gaps,
     measured_pose,
+    narrowed_spaces,
     plateau_points,
-    seated,
-    worn,
+    with_joint_spaces,
 )
 
 # Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
@@ -76,7 +76,7 @@ class Knee:
     distances: dict[str, np.ndarray]
     femur: tuple[np.ndarray, np.ndarray]
     patella: tuple[np.ndarray, np.ndarray]
-    seen: Filmed
+    seen: RadiographPose
     zoom: float
     grade: int
     gaps: tuple[float, float]
@@ -110,13 +110,13 @@ def draw_case(
     rng = np.random.default_rng([seed, index])
     knee = draw_knee(atlas, rng, strange, measured)
     jitter = framing.Jitter.draw(rng, strange)
-    distances = scanned(knee, jitter)
+    distances = scan_distances(knee, jitter)
     fine = surfaces.resized(distances, shape)
     labels = surfaces.labels(fine)
     leg = int(rng.integers(len(atlas.signal)))
     mri = _mri(fine, _soft(atlas.signal[leg], knee, jitter, shape), rng)
     frame = framing.Frame.draw(jitter, rng)
-    backward = chained(jitter.backward(knee.zoom), frame.backward())
+    backward = compose(jitter.backward(knee.zoom), frame.backward())
     standing = projection.Standing(knee.distances, knee.seen, knee.zoom)
     image = projection.radiograph(standing, backward, frame, atlas.path[leg], FILM_PIXELS, rng)
     xray = framing.canvas(image, shape[1], frame)
@@ -141,28 +141,28 @@ def draw_knee(
     Args as for `draw_case`; measured: statistics at the places of the package's own; None: those.
     """
     drawn = (measured or population()).draw(rng)
-    shapes = mixed(atlas, drawn, rng, strange)
+    shapes = mix_bones(atlas, drawn, rng, strange)
     grade = int(rng.choice(5, p=_GRADES))
     _with_osteophytes(shapes, grade, rng)
     points = plateau_points(shapes["tibia"])
     zoom = zoom_of(shapes["tibia"])
-    wanted = worn((drawn["space"] + SPACE_MM) * zoom, grade, rng)
+    wanted = narrowed_spaces((drawn["space"] + SPACE_MM) * zoom, grade, rng)
     lying = measured_pose(drawn["pose"], FEMUR_PIVOT)
-    femur = seated(shapes["femur"], points, lying, wanted)
+    femur = with_joint_spaces(shapes["femur"], points, lying, wanted)
     tracking = measured_pose(drawn["tracking"], PATELLA_PIVOT)
-    seen = filmed(shapes["femur"], points, femur, tracking, wanted, rng)
+    seen = draw_radiograph_pose(shapes["femur"], points, femur, tracking, wanted, rng)
     space = tuple(gaps(shapes["femur"], points, femur))
-    return Knee(shapes, femur, chained(tracking, femur), seen, zoom, grade, space)
+    return Knee(shapes, femur, compose(tracking, femur), seen, zoom, grade, space)
 
 
-def mixed(
+def mix_bones(
     atlas: Atlas,
     drawn: dict[str, np.ndarray],
     rng: np.random.Generator,
     strange: float,
     wanted: Collection[str] = NAMES,
 ) -> dict[str, np.ndarray]:
-    """The atlas' distances mixed, then sampled where the measured departures `drawn` lead.
+    """Mixes the distances of the atlas and deforms them by the measured departures `drawn`.
 
     Returns:
       By name of `wanted` f32[SIZE, SIZE, SIZE], mm, in each bone's own frame.
@@ -242,15 +242,15 @@ def zoom_of(tibia: np.ndarray) -> float:
     return float(columns[-1] - columns[0]) * VOXEL_MM / PLATEAU_MM
 
 
-def scanned(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
-    """f32[k, 64, 64, 64]: the surfaces in the pose of the scan, over the canonical box."""
+def scan_distances(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
+    """Signed distances f32[k, 64, 64, 64] in the pose of the scan, over the canonical box."""
     matrix, offset = jitter.backward(knee.zoom)
     found = {}
     for name in NAMES:
         pose = knee.femur if name.startswith(("femur", "femoral")) else (
             knee.patella if name.startswith("patell") else STILL
         )  # fmt: skip
-        first, shift = chained(pose, (matrix, offset))
+        first, shift = compose(pose, (matrix, offset))
         found[name] = (
             near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
         )

@@ -21,7 +21,7 @@ _EQUALISED, _TILES, _CLIP_LIMITS = 0.9, (6.0, 10.0), (6e-3, 2e-2)
 _MARKED, _GAMMA = 0.1, 0.15
 
 
-def developed(path: np.ndarray, pixel_mm: float, rng: np.random.Generator) -> np.ndarray:
+def develop(path: np.ndarray, pixel_mm: float, rng: np.random.Generator) -> np.ndarray:
     """Line integrals f32[h, w] of a frame -> a radiograph f32[h, w] in [0, 1], bone bright."""
     blurred = ndimage.gaussian_filter(np.exp(-path), rng.uniform(*_BLUR_MM) / pixel_mm)
     counts = blurred + rng.uniform(*_SCATTER) * _slow(blurred, _SCATTER_MM / pixel_mm)

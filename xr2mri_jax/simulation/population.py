@@ -34,7 +34,7 @@ _NODES = 25  # nodes an axis of the grid on which displacements are computed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Places:
+class SurfacePoints:
     """Where one bone was measured.
 
     Attributes:
@@ -62,7 +62,7 @@ class Population:
     mean: np.ndarray
     deviation: np.ndarray
     factor: np.ndarray
-    places: dict[str, Places]
+    places: dict[str, SurfacePoints]
     regions: np.ndarray
 
     def draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -102,7 +102,9 @@ def read(table: dict) -> Population:
     """Statistics from the content of `population.json`."""
     names = tuple(table["names"])
     places = {
-        bone: Places(*(np.array(table["places"][bone][key]) for key in ("points", "normals")))
+        bone: SurfacePoints(
+            *(np.array(table["places"][bone][key]) for key in ("points", "normals"))
+        )
         for bone in BONES
     }
     m = len(names)

@@ -1,4 +1,4 @@
-"""How the bones of a drawn knee lie to each other: measured poses, joint spaces, flexion.
+"""Relative poses of the bones of a simulated knee: measured poses, joint spaces, flexion.
 
 A pose is the matrix f64[3, 3] and the offset f64[3] that lead from the mm of a bone's surroundings
 to the mm of its own frame, (d, h, w).
@@ -27,7 +27,7 @@ _LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, b
 FLEXION_DEG, _TILT_DEG = (-4.0, 18.0), (2.0, 4.0)
 
 
-def chained(last: Pose, first: Pose) -> Pose:
+def compose(last: Pose, first: Pose) -> Pose:
     """The affine map `first`, then `last`, as matrix and offset."""
     return last[0] @ first[0], last[0] @ first[1] + last[1]
 
@@ -49,7 +49,7 @@ def plateau_points(tibia: np.ndarray) -> np.ndarray:
     d, w = (a.ravel() for a in np.meshgrid(_GAP_D, width, indexing="ij"))
     heights = np.arange(-12, 14, 0.5)
     grid = np.stack(np.broadcast_arrays(d[:, None], heights[None], w[:, None]))
-    values = _look(tibia, grid)
+    values = _interpolate(tibia, grid)
     inside = values < 0
     first = np.argmax(inside, axis=1)
     good = inside.any(axis=1) & (first > 0)
@@ -60,7 +60,7 @@ def plateau_points(tibia: np.ndarray) -> np.ndarray:
     return points[np.argsort(points[:, 2])]
 
 
-def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
+def _interpolate(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
     where = mm / VOXEL_MM + (SIZE - 1) / 2
     return ndimage.map_coordinates(volume, where, order=1, mode="nearest")
 
@@ -68,26 +68,26 @@ def _look(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
 def gaps(femur: np.ndarray, points: np.ndarray, pose: Pose) -> np.ndarray:
     """(medial, lateral): least distance from the femur of the plateau's points, mm."""
     matrix, offset = pose
-    away = _look(femur, (points @ matrix.T + offset).T)
+    away = _interpolate(femur, (points @ matrix.T + offset).T)
     medial = points[:, 2] > 0
     return np.array([np.percentile(away[side], 3) for side in (medial, ~medial)])
 
 
-def worn(usual: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
-    """Joint spaces (medial, lateral) in mm after the wear of a grade."""
+def narrowed_spaces(usual: np.ndarray, grade: int, rng: np.random.Generator) -> np.ndarray:
+    """Joint spaces (medial, lateral) in mm, narrowed as in a Kellgren-Lawrence grade."""
     left = _LEFT[grade] * np.exp(rng.normal(0, 0.08))
     other = 1 - 0.3 * (1 - left) + rng.normal(0, 0.05)
     shares = np.array([left, other] if rng.random() < 0.8 else [other, left])
     return np.clip(usual * shares, 0.3, 8.0)
 
 
-def seated(
+def with_joint_spaces(
     femur: np.ndarray,
     points: np.ndarray,
     start: Pose,
     wanted: np.ndarray,
 ) -> Pose:
-    """`start` moved along h and tilted in the frontal plane until the gaps are as wanted."""
+    """The pose `start`, shifted along h and tilted in the frontal plane to the wanted gaps."""
     down, angle = 0.0, 0.0
     pose = start
     for _ in range(6):
@@ -100,8 +100,8 @@ def seated(
     return pose
 
 
-class Filmed(NamedTuple):
-    """How the bones of a standing knee lie in its radiograph.
+class RadiographPose(NamedTuple):
+    """Poses of the bones of a standing knee in its radiograph.
 
     Attributes:
       beam: f64[3, 3], mm of the radiograph's frame -> mm of the tibia's.
@@ -113,7 +113,7 @@ class Filmed(NamedTuple):
     patella: Pose
 
 
-def filmed(
+def draw_radiograph_pose(
     femur: np.ndarray,
     points: np.ndarray,
     lying: Pose,
@@ -121,7 +121,7 @@ def filmed(
     wanted: np.ndarray,
     rng: np.random.Generator,
     flexion_deg: tuple[float, float] = FLEXION_DEG,
-) -> Filmed:
+) -> RadiographPose:
     """Draws the pose of a radiograph in fixed flexion.
 
     Args:
@@ -135,16 +135,16 @@ def filmed(
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = float(np.clip(-slope + np.deg2rad(rng.normal(*_TILT_DEG)), -0.35, 0.2))
     flexion = np.deg2rad(rng.uniform(*flexion_deg))
-    flexed = seated(femur, points, chained(lying, turned(femur, flexion)), wanted)
+    flexed = with_joint_spaces(femur, points, compose(lying, flexion_pose(femur, flexion)), wanted)
     # The quadriceps of a standing leg pulls the patella up.
-    matrix, offset = chained(tracking, chained(lying, turned(femur, 0.7 * flexion)))
+    matrix, offset = compose(tracking, compose(lying, flexion_pose(femur, 0.7 * flexion)))
     offset = offset - matrix @ np.array([0.0, rng.normal(-5.0, 5.0), rng.normal(0, 2.0)])
     axial = rotation(1, np.deg2rad(rng.normal(0, 4.0)))
-    return Filmed((rotation(2, tilt) @ axial).T, flexed, (matrix, offset))
+    return RadiographPose((rotation(2, tilt) @ axial).T, flexed, (matrix, offset))
 
 
-def turned(femur: np.ndarray, flexion: float) -> Pose:
-    """mm of the flexed femur's surroundings -> mm of its frame: turned about its condyles' axis."""
+def flexion_pose(femur: np.ndarray, flexion: float) -> Pose:
+    """mm around the flexed femur -> mm of its frame: a rotation about the axis of the condyles."""
     middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
     depths, heights = np.nonzero(middle)
     posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM

@@ -7,10 +7,10 @@ import numpy as np
 from scipy import ndimage
 
 from xr2mri_jax.phantom.tissues import CODES, attenuation_table
-from xr2mri_jax.simulation import film, margins
+from xr2mri_jax.simulation import film, osteophytes
 from xr2mri_jax.simulation.atlas import SIZE, VOXEL_MM, near_surface
 from xr2mri_jax.simulation.framing import Frame
-from xr2mri_jax.simulation.poses import STILL, Filmed, Pose, chained
+from xr2mri_jax.simulation.poses import STILL, Pose, RadiographPose, compose
 from xr2mri_jax.simulation.signs import Signs
 
 BONES = ("femur", "patella", "tibia", "fibula")
@@ -49,7 +49,7 @@ class Standing:
     """
 
     bones: Mapping[str, np.ndarray]
-    seen: Filmed
+    seen: RadiographPose
     zoom: float
     signs: Signs | None = None
 
@@ -64,7 +64,7 @@ def radiograph(
 ) -> np.ndarray:
     """The developed `path`, f32[pixels, pixels] in [0, 1], bone bright; arguments as there."""
     integrals = path(knee, backward, frame, soft, pixels, rng)
-    return film.developed(integrals, frame.wide_mm / pixels, rng)
+    return film.develop(integrals, frame.wide_mm / pixels, rng)
 
 
 def path(
@@ -100,7 +100,7 @@ def path(
         "fibula": STILL,
     }
     for name in BONES:
-        first, second = chained(poses[name], (beam, shift))
+        first, second = compose(poses[name], (beam, shift))
         distance = near_surface(knee.bones[name], first, second, shape, 8.0, extent) / knee.zoom
         shell = _shell(cortex, shaft)
         added = None
@@ -108,7 +108,7 @@ def path(
             plates: float | np.ndarray = plate
             if knee.signs is not None:
                 lengths = knee.signs.osteophytes[name]
-                margins.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
+                osteophytes.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
                 plates = plate + _across(knee.signs.sclerosis, pixel, pixels)
             layers = (plates, _PLATE_MM), spongy_layer
             added = _under_joint(distance, name, pixel, layers)

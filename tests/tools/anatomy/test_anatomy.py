@@ -9,10 +9,10 @@ from xr2mri_jax.geometry import PLATEAU_MM, Volume
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation.atlas import LIMIT_MM, SIZE, VOXEL_MM
 from xr2mri_jax.tools.anatomy import shape
-from xr2mri_jax.tools.anatomy.drawn import fine_points
 from xr2mri_jax.tools.anatomy.frames import Reference, align
 from xr2mri_jax.tools.anatomy.measures import WIDTH
 from xr2mri_jax.tools.anatomy.quantities import QUANTITIES, is_angle
+from xr2mri_jax.tools.anatomy.simulated_bones import fine_points
 from xr2mri_jax.tools.anatomy.surfaces import find_surfaces
 from xr2mri_jax.tools.benchmarks import anatomy
 

@@ -7,20 +7,20 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.tools.benchmarks import cube, suites, watched
-from xr2mri_jax.tools.benchmarks.watched import Watched
+from xr2mri_jax.tools.benchmarks import cube, process_usage, suites
+from xr2mri_jax.tools.benchmarks.process_usage import ProcessUsage
 
 
 def test_a_command_is_watched_to_its_end(tmp_path):
     seen = []
-    took = watched.command(
+    took = process_usage.run_command(
         ["sample", f"--output={tmp_path / 'k.png'}"], tmp_path / "c", seen.append
     )
     assert (tmp_path / "k.png").is_file()
     assert 0 < seen[-1] <= took.seconds and seen == sorted(seen)
     assert took.processor_s > 0.01 and took.peak_bytes > 2**24
     with pytest.raises(RuntimeError, match="xr2mri sample ended with 2: error: --output"):
-        watched.command(["sample", "--output=k.gif"], tmp_path / "c")
+        process_usage.run_command(["sample", "--output=k.gif"], tmp_path / "c")
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def calls(monkeypatch):
             suites.Path(flags["output"]).mkdir()
             for name in ("a.nii.gz", "b.nii.gz", "a_uncertainty.nii.gz"):
                 (suites.Path(flags["output"]) / name).touch()
-        return Watched(float(len(made)), 2.0 * len(made), 1000 * len(made))
+        return ProcessUsage(float(len(made)), 2.0 * len(made), 1000 * len(made))
 
     def networks(size, repeats):
         assert repeats == 7
         seconds = {"seconds": [0.1, 0.2, 0.3], "median_s": 0.2}
         return {"voxels": [size] * 3, "parameters": 1234, **seconds}
 
-    monkeypatch.setattr(watched, "command", command)
+    monkeypatch.setattr(process_usage, "run_command", command)
     monkeypatch.setattr(cube, "run", networks)
     return made
 

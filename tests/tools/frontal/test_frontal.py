@@ -11,8 +11,8 @@ from xr2mri_jax.tools.anatomy.population import TO_XYZ, Departures, Measured
 from xr2mri_jax.tools.benchmarks import frontal
 from xr2mri_jax.tools.frontal import families, scores
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling
-from xr2mri_jax.tools.frontal.deformed import deformed
-from xr2mri_jax.tools.frontal.placing import Distances, placed
+from xr2mri_jax.tools.frontal.deformations import deformed_samples
+from xr2mri_jax.tools.frontal.registration import Distances, register
 from xr2mri_jax.tools.frontal.regression import best_of_others, mixtures
 from xr2mri_jax.tools.frontal.samples import SCAN, Reference
 from xr2mri_jax.tools.frontal.views import view
@@ -95,7 +95,7 @@ def test_a_bone_is_placed_by_a_similarity(reference):
     bone, shift = ellipsoid(*(1.08 * np.array(USUAL))), np.array([2.0, -3.0, 1.0])
     place = np.stack(np.meshgrid(AXIS, AXIS, AXIS, indexing="ij"), axis=-1).reshape(-1, 3)
     moved = bone.at((place - shift) @ turn).reshape(64, 64, 64)
-    found = placed(Distances(moved, 2.0, -ENDS, ENDS), reference.points["femur"])
+    found = register(Distances(moved, 2.0, -ENDS, ENDS), reference.points["femur"])
     assert found.scale == pytest.approx(1.08, abs=0.01)
     np.testing.assert_allclose(found.shift, shift, atol=0.1)
     np.testing.assert_allclose(found.turn, turn, atol=0.01)
@@ -113,7 +113,7 @@ def test_an_outline_and_a_thickness_are_those_of_the_bone():
 
 
 def test_a_deformation_changes_outline_and_thickness_as_a_deformed_bone_shows_them(reference):
-    (linear,) = deformed(reference, 1, (SCAN,))
+    (linear,) = deformed_samples(reference, 1, (SCAN,))
     moved = Distances(reference.whole("femur", linear.shapes["femur"]), 2.0, -ENDS, ENDS)
     frame = reference.frames["femur"]
     before, after = (frame.features(view(one)) for one in (reference.knee["femur"], moved))

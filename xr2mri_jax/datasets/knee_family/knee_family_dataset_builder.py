@@ -20,7 +20,7 @@ from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.simulation.family import STORED_SHAPE
-from xr2mri_jax.simulation.graded import GRADES
+from xr2mri_jax.simulation.family_radiographs import GRADES
 
 SPLITS = ("train", "validation", "test")
 

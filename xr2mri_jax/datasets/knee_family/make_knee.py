@@ -12,7 +12,7 @@ from xr2mri_jax.datasets.outcomes import Outcome, checked_share, this_worker
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, checked_side
 from xr2mri_jax.io import label_map
-from xr2mri_jax.simulation import atlas, family, graded
+from xr2mri_jax.simulation import atlas, family, family_radiographs
 from xr2mri_jax.simulation.knee_labels import KneeLabels, TwoKneesError, read_knee
 from xr2mri_jax.simulation.population import Population, population
 
@@ -109,10 +109,12 @@ def make_radiographs(
     key = f"knee_{index:07d}"
     try:
         measured = _measured(departures)
-        examples = graded.draw_radiographs(_loaded(kept), seed, index, pixels, measured)
+        examples = family_radiographs.draw_radiographs(_loaded(kept), seed, index, pixels, measured)
     except Exception as error:  # a knee that cannot be drawn is listed
         reason = f"{type(error).__name__}: {error}"
-        return [Outcome(f"{key}_{kl}", None, "not_drawn", reason) for kl in graded.GRADES]
+        return [
+            Outcome(f"{key}_{kl}", None, "not_drawn", reason) for kl in family_radiographs.GRADES
+        ]
     cost = {"radiograph": (time.perf_counter() - start) / len(examples)}
     return [
         Outcome(f"{key}_{example['kl']}", example, cost=cost, worker=this_worker())

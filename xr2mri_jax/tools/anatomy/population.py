@@ -106,7 +106,7 @@ def surface_points(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return points[:, TO_XYZ], -normals[inner][:, TO_XYZ]
 
 
-def look(distance: np.ndarray, points: np.ndarray) -> np.ndarray:
+def interpolate(distance: np.ndarray, points: np.ndarray) -> np.ndarray:
     """f64[n]: the nearest voxel of f32[SIZE, SIZE, SIZE] at (x, y, z) mm."""
     place = np.rint(points[:, TO_DHW] / VOXEL_MM + (SIZE - 1) / 2).astype(int)
     return distance[tuple(np.clip(place, 0, SIZE - 1).T)]
@@ -128,7 +128,7 @@ def _measured(atlas: Atlas, bone: str, surfaces: Sequence[Surface]) -> Measured:
         good = (np.abs(away) < _FAR_MM) * 1.0
         offsets.append(shares @ (away * good) / np.maximum(shares @ good, 1e-6))
         thickness.append(shares @ one.cartilage[index] / frame.scale)
-    own = -look(atlas.distances[_OUTERS[bone]].mean(axis=0), points)
+    own = -interpolate(atlas.distances[_OUTERS[bone]].mean(axis=0), points)
     usual = shares @ np.maximum(own, 0.0)
     covered = (usual > _THIN_MM) & (np.mean(thickness, axis=0) > _THIN_MM)
     return Measured(

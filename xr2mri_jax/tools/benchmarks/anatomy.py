@@ -19,13 +19,13 @@ from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
 from xr2mri_jax.phantom.surfaces import labels as labels_inside
 from xr2mri_jax.phantom.surfaces import resized
 from xr2mri_jax.simulation import atlas
-from xr2mri_jax.simulation.family import Knee, draw_knee, scanned
+from xr2mri_jax.simulation.family import Knee, draw_knee, scan_distances
 from xr2mri_jax.simulation.framing import Jitter
 from xr2mri_jax.simulation.knee_labels import read_knee
-from xr2mri_jax.tools.anatomy.drawn import drawn_surfaces, reference_bones
 from xr2mri_jax.tools.anatomy.measures import WIDTH, measure_knee
 from xr2mri_jax.tools.anatomy.population import measure_population
 from xr2mri_jax.tools.anatomy.quantities import QUANTITIES, area_name, is_angle, is_area
+from xr2mri_jax.tools.anatomy.simulated_bones import drawn_surfaces, reference_bones
 from xr2mri_jax.tools.anatomy.surfaces import Surface, find_surfaces
 
 PAIRS, MAPS = "knee_real_pairs/pairs.csv", "knee_labels"
@@ -166,7 +166,7 @@ def _areas_of_map(pair: Pair) -> dict[str, float]:
 
 def _labels_of(knee: Knee) -> Volume:
     """The label map of a drawn knee in the pose of its scan."""
-    found = resized(scanned(knee, Jitter((0.0, 0.0, 0.0), 0.0, 1.0)), GRID)
+    found = resized(scan_distances(knee, Jitter((0.0, 0.0, 0.0), 0.0, 1.0)), GRID)
     return Volume(labels_inside(found), canonical_affine(GRID))
 
 

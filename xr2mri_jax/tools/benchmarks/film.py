@@ -82,7 +82,7 @@ def simulated(
     points = poses.plateau_points(bones["tibia"])
     space = poses.gaps(bones["femur"], points, poses.STILL)
     lying = poses.STILL
-    pose = poses.filmed(bones["femur"], points, lying, lying, space, rng, flexion_deg)
+    pose = poses.draw_radiograph_pose(bones["femur"], points, lying, lying, space, rng, flexion_deg)
     whole = {**bones, "fibula": bred.distances["fibula"][0]}
     knee = projection.Standing(whole, pose, family.zoom_of(bones["tibia"]))
     frame = Frame.usual()

@@ -20,12 +20,12 @@ from xr2mri_jax.inference.label_prediction import label_predictor
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.family import draw_knee
 from xr2mri_jax.simulation.label_tables import AUTO
-from xr2mri_jax.simulation.usual import Means
+from xr2mri_jax.simulation.mean_knee import MeanGenerator
 from xr2mri_jax.tools.anatomy.population import Departures, measure_departures
 from xr2mri_jax.tools.benchmarks.anatomy import UNWORN, found_surfaces, known_maps
 from xr2mri_jax.tools.frontal import families, scores
 from xr2mri_jax.tools.frontal.ceiling import BOTH, DRAWN, OTHERS, Ceiling, Features, Predicted
-from xr2mri_jax.tools.frontal.deformed import deformed
+from xr2mri_jax.tools.frontal.deformations import deformed_samples
 from xr2mri_jax.tools.frontal.samples import (
     ALIGNED,
     FILM,
@@ -95,12 +95,12 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     """
     pairs, of_atlas, bred = known_maps(real)
     true = read_knees(pairs, AUTO)
-    reference = Reference(drawn_knee(draw_knee(bred, Means())))
+    reference = Reference(drawn_knee(draw_knee(bred, MeanGenerator())))
     departures = _departures(bred, pairs, true, of_atlas)
     drawn = []
     for fold in range(families.FOLDS + 1):  # no knee is in the last fold
         population = families.left_out(departures, len(pairs), fold)
-        made = families.drawn(bred, population, reference, range(knees), fold)
+        made = families.drawn_samples(bred, population, reference, range(knees), fold)
         bar = f"family {fold + 1} of {families.FOLDS + 1}"
         drawn.append(list(tqdm(made, desc=bar, total=knees, unit="knee", mininterval=1)))
 
@@ -113,7 +113,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     measured = in_threads(sample, range(len(pairs)), "views of true knees", "knee")
     shown = predict_knees([pair for pair in pairs if pair.xray], label_predictor(None))
     generated = in_threads(read, shown, "views of predicted knees", "knee")
-    smooth = deformed(reference, DEFORMED)
+    smooth = deformed_samples(reference, DEFORMED)
     return report(reference, measured, drawn, smooth, generated, pairs, true)
 
 

@@ -20,7 +20,7 @@ from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.models import classifiers
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
-from xr2mri_jax.tools.benchmarks import timing, watched
+from xr2mri_jax.tools.benchmarks import process_usage, timing
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
 # Phantom subjects whose knees the made radiographs repeat, with other noise.
@@ -108,7 +108,7 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
         if not first and _rows(partial_path(output)) > 0:
             first.append(seconds)
 
-    took = watched.command(command, cache, look)
+    took = process_usage.run_command(command, cache, look)
     with output.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     graded = sum(bool(row["probability_kl2"]) for row in rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import samples
-from xr2mri_jax.tools.benchmarks import cube, grade, timing, watched
+from xr2mri_jax.tools.benchmarks import cube, grade, process_usage, timing
 
 
 def run(repeats: int, real: Path | None = None, size: int = 128) -> dict[str, Any]:
@@ -45,7 +45,8 @@ def run(repeats: int, real: Path | None = None, size: int = 128) -> dict[str, An
         }
         for name, words in commands.items():
             first, *further = (
-                watched.command(words, root / f"compiled-{name}") for _ in range(1 + repeats)
+                process_usage.run_command(words, root / f"compiled-{name}")
+                for _ in range(1 + repeats)
             )
             report[name] = {
                 "first_s": first.seconds,
@@ -104,7 +105,7 @@ def run_folder(images: int, repeats: int, real: Path | None = None) -> dict[str,
         for number in range(1 + repeats):
             output = root / f"out{number}"
             words = "predict", f"--xray={xrays}", f"--output={output}"
-            runs.append(watched.command(words, root / "compiled"))
+            runs.append(process_usage.run_command(words, root / "compiled"))
             names = [path.name for path in output.glob("*.nii.gz")]
             volumes = sum(not name.endswith("_uncertainty.nii.gz") for name in names)
         counted = runs[1:]

@@ -22,7 +22,7 @@ from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import DARK_BONE
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 from xr2mri_jax.tools.benchmarks.strange_films import strange_films
-from xr2mri_jax.tools.fit_knee_finder.harder import lateral_views
+from xr2mri_jax.tools.fit_knee_finder.hard_examples import lateral_views
 from xr2mri_jax.tools.fit_knee_finder.pictures import read_crops
 
 KEPT = 0.95

@@ -18,7 +18,7 @@ import optax
 
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.preprocess.knee_finder import network
-from xr2mri_jax.tools.fit_knee_finder import harder, pictures
+from xr2mri_jax.tools.fit_knee_finder import hard_examples, pictures
 from xr2mri_jax.tools.fit_knee_finder.labels import label_crops
 from xr2mri_jax.tools.fit_knee_finder.pictures import Picture
 from xr2mri_jax.tools.fit_knee_finder.views import training_view
@@ -90,7 +90,7 @@ def phantom_pools(plan: Plan) -> Pools:
     films = [pictures.phantom_picture(legs, rng, False) for _ in range(plan.films)]
     singles = [pictures.phantom_picture(legs, rng, True) for _ in range(plan.singles)]
     strange = [pictures.strange_picture(films + singles, rng) for _ in range(plan.strange)]
-    lateral = harder.lateral_views(plan.seed, plan.laterals, rng)
+    lateral = hard_examples.lateral_views(plan.seed, plan.laterals, rng)
     return {"film": films, "single": singles, "none": strange, "lateral": lateral}
 
 
@@ -112,8 +112,8 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
         return group[int(rng.integers(len(group)))]
 
     def changed(picture: Picture) -> Picture:
-        picture = harder.deformed(picture, rng) if rng.random() < 0.7 else picture
-        return harder.with_metal(picture, rng) if rng.random() < 0.25 else picture
+        picture = hard_examples.deformed(picture, rng) if rng.random() < 0.7 else picture
+        return hard_examples.with_metal(picture, rng) if rng.random() < 0.25 else picture
 
     def either(group: Sequence[Picture]) -> Picture:
         return changed(drawn(group)) if rng.random() < 0.4 else drawn(group)
@@ -123,8 +123,8 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
         absent = rng.random(3)
         if absent[0] < 0.3:
             one = absent[1] < 0.5
-            return harder.pasted_film(right if one else None, None if one else left, rng)
-        return harder.pasted_film(right, left, rng)
+            return hard_examples.pasted_film(right if one else None, None if one else left, rng)
+        return hard_examples.pasted_film(right, left, rng)
 
     pairs = [
         pictures.pair_picture(either(groups[0]), either(groups[1]), rng) for _ in range(plan.pairs)
@@ -136,7 +136,7 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
         "pair": pairs,
         "pasted": films,
         "turned": [
-            harder.not_upright(drawn(films if rng.random() < 0.3 else alone), rng)
+            hard_examples.not_upright(drawn(films if rng.random() < 0.3 else alone), rng)
             for _ in range(plan.turned)
         ],
     }

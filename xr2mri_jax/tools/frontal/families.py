@@ -32,7 +32,7 @@ def left_out(departures: Departures, knees: int, fold: int) -> population.Popula
     return population.read(departures.statistics(kept))
 
 
-def drawn(
+def drawn_samples(
     atlas: Atlas,
     measured: population.Population | None,
     reference: Reference,

@@ -12,8 +12,8 @@ from xr2mri_jax.evaluation.real_pairs.protocol import BONES
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
 from xr2mri_jax.simulation import family, framing
 from xr2mri_jax.simulation.atlas import LIMIT_MM, near_surface
-from xr2mri_jax.simulation.poses import STILL, chained
-from xr2mri_jax.tools.frontal.placing import Distances, Place, placed
+from xr2mri_jax.simulation.poses import STILL, compose
+from xr2mri_jax.tools.frontal.registration import Distances, Similarity, register
 from xr2mri_jax.tools.frontal.views import Frame, view
 
 # Axes of RAS that are d, h and w, all of them reversed.
@@ -76,7 +76,7 @@ class Reference:
         shapes, places = {}, {}
         seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in views}
         for name, bone in knee.items():
-            place = places[name] = placed(bone, self.points[name])
+            place = places[name] = register(bone, self.points[name])
             values = bone.at(place(millimetres(np.argwhere(self.near[name])))) / place.scale
             shapes[name] = values.astype(np.float16)
             turns = {ALIGNED: place, SCAN: None, FILM: film_pose(name, rng)}
@@ -124,13 +124,13 @@ def millimetres(index: np.ndarray) -> np.ndarray:
     return (index - (np.array(_SHAPE) - 1) / 2) * STEP_MM
 
 
-def film_pose(bone: str, rng: np.random.Generator) -> Place:
+def film_pose(bone: str, rng: np.random.Generator) -> Similarity:
     """Turns of a bone about w and h, each bone by itself."""
     about_w = rng.uniform(*(FLEXION if bone == "femur" else TILT))
     turn = Rotation.from_euler("xz", [rng.normal(0, AXIAL), about_w], degrees=True)
     # Rotation's axes x, y, z stand for h, d, w here, as d, h, w is left-handed.
     swap = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])
-    return Place(swap @ turn.as_matrix() @ swap, np.zeros(3), 1.0)
+    return Similarity(swap @ turn.as_matrix() @ swap, np.zeros(3), 1.0)
 
 
 def surface_points(distances: np.ndarray) -> np.ndarray:
@@ -159,6 +159,6 @@ def drawn_knee(knee: family.Knee) -> dict[str, Distances]:
     still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0).backward(knee.zoom)
     found = {}
     for name, pose in (("femur", knee.femur), ("tibia", STILL)):
-        moved = near_surface(knee.distances[name], *chained(pose, still), _SHAPE, LIMIT_MM)
+        moved = near_surface(knee.distances[name], *compose(pose, still), _SHAPE, LIMIT_MM)
         found[name] = Distances(moved / np.float32(knee.zoom), STEP_MM, -ends, ends)
     return found

@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from skimage.measure import find_contours
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.tools.frontal.placing import Distances, Place, placed
+from xr2mri_jax.tools.frontal.registration import Distances, Similarity, register
 
 STEP_MM = 2.0
 # Half the extent of the view along (h, w) and along the beam, mm. Only what lies within the inner
@@ -31,7 +31,7 @@ class View:
     thickness: np.ndarray
 
 
-def view(bone: Distances, turn: Place | None = None) -> View:
+def view(bone: Distances, turn: Similarity | None = None) -> View:
     """Projects a bone along d.
 
     Args:
@@ -87,11 +87,11 @@ class Frame:
         """Outline f32[n] at the band's pixels and thickness f32[m] at all, mm, both normalised."""
         return self.looked_at(seen, self.place(seen))
 
-    def place(self, seen: View) -> Place:
+    def place(self, seen: View) -> Similarity:
         """Where the reference's view lies in another."""
-        return placed(seen.outline, self._points)
+        return register(seen.outline, self._points)
 
-    def looked_at(self, seen: View, place: Place) -> tuple[np.ndarray, np.ndarray]:
+    def looked_at(self, seen: View, place: Similarity) -> tuple[np.ndarray, np.ndarray]:
         """As `features`, from a place that is known."""
         outline = seen.outline.at(place(self.pixels[self.band])) / place.scale
         thickness = dataclasses.replace(seen.outline, array=seen.thickness)

@@ -1,4 +1,4 @@
-"""Surfaces of drawn knees, and the reference bones that give the frames of all measures."""
+"""Bone surfaces of simulated knees, and the reference bones whose frames all measures use."""
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +14,7 @@ from xr2mri_jax.tools.anatomy.population import (
     ENDS,
     TO_DHW,
     TO_XYZ,
-    look,
+    interpolate,
     mean_bone,
 )
 from xr2mri_jax.tools.anatomy.surfaces import Surface
@@ -78,7 +78,7 @@ def fine_points(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _thickness(outer: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
     """How far the normals run inside the outer surface, mm."""
-    return np.maximum(-look(outer, points), 0.0)
+    return np.maximum(-interpolate(outer, points), 0.0)
 
 
 def _turn(y: float, z: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Harder pictures: deformed knees, metal, pasted films, knees upside down and from the side."""
+"""Hard training examples: deformed knees, metal, pasted films, upside-down and lateral views."""
 
 from collections.abc import Sequence
 

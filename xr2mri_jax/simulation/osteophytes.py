@@ -1,4 +1,4 @@
-"""The margins of a projected joint: osteophytes at its corners.
+"""Adds osteophytes to the corners of a projected joint.
 
 A corner is found in the bone's silhouette, where its side meets its joint surface, because that is
 where a reader of the radiograph looks for an osteophyte.

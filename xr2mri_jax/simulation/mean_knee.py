@@ -7,16 +7,16 @@ import numpy as np
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.simulation import framing
 from xr2mri_jax.simulation.atlas import Atlas
-from xr2mri_jax.simulation.family import draw_knee, scanned
+from xr2mri_jax.simulation.family import draw_knee, scan_distances
 
-# Factors of the thickness of the usual knee's cartilages. It has no wear, as drawn and real knees
+# Factors of the thickness of the mean knee's cartilages. It has no wear, as drawn and real knees
 # have, and departures from it make cartilage thicker: with these, the shipped generator's plates
 # have the mean thickness of those of the 20 development pairs (`evaluate --pairs`).
 THINNER = {"femoral_outer": 0.93, "tibial_outer": 0.97, "patellar_outer": 0.93}
 
 
-class Means(np.random.Generator):
-    """In place of random numbers their means; of choices the first."""
+class MeanGenerator(np.random.Generator):
+    """A generator that returns the mean of each distribution and the first of any choices."""
 
     def __init__(self) -> None:
         """Needs no seed."""
@@ -44,8 +44,8 @@ class Means(np.random.Generator):
         return 0 if np.ndim(a) == 0 else a[0]
 
 
-def usual_distances(atlas: Atlas) -> np.ndarray:
-    """The usual knee as the dataset stores knees, without rounding.
+def mean_knee_distances(atlas: Atlas) -> np.ndarray:
+    """Signed distances of the mean knee, as the dataset stores knees, without rounding.
 
     The mean of the distances of many knees blunts bones that lie turned in different ways; this
     knee has their mean measures, but for cartilage, see THINNER.
@@ -53,8 +53,8 @@ def usual_distances(atlas: Atlas) -> np.ndarray:
     Returns:
       f32[k, 32, 32, 32] in mm, in the order of `surfaces.NAMES`, within `surfaces.LIMIT_MM`.
     """
-    knee = draw_knee(atlas, Means())
-    found = scanned(knee, framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0))
+    knee = draw_knee(atlas, MeanGenerator())
+    found = scan_distances(knee, framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0))
     for outer, bone in surfaces.CARTILAGES:
         share = THINNER[surfaces.NAMES[outer]]
         found[outer] = found[bone] - share * (found[bone] - found[outer])

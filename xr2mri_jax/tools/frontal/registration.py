@@ -1,4 +1,4 @@
-"""Distance maps laid on a reference by a similarity, in two and in three dimensions."""
+"""Registers distance maps to a reference by a similarity, in two and three dimensions."""
 
 import dataclasses
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Distances:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Place:
+class Similarity:
     """The similarity x -> scale * turn @ x + shift, mm of the reference -> mm of a knee."""
 
     turn: np.ndarray
@@ -48,7 +48,7 @@ class Place:
         return self.scale * points @ self.turn.T + self.shift
 
     @classmethod
-    def of(cls, values: np.ndarray, axes: int) -> "Place":
+    def of(cls, values: np.ndarray, axes: int) -> "Similarity":
         """From turns in radians (one of 2 axes, three of 3), shifts in mm, logarithm of scale."""
         if axes == 2:
             c, s = np.cos(values[0]), np.sin(values[0])
@@ -58,8 +58,8 @@ class Place:
         return cls(turn, values[-axes - 1 : -1], float(np.exp(values[-1])))
 
 
-def placed(distances: Distances, points: np.ndarray) -> Place:
-    """The similarity that lays a reference's surface on a knee's.
+def register(distances: Distances, points: np.ndarray) -> Similarity:
+    """The similarity that registers a reference's surface to a knee's.
 
     Args:
       distances: of the knee.
@@ -69,7 +69,7 @@ def placed(distances: Distances, points: np.ndarray) -> Place:
     turns = 1 if axes == 2 else 3
 
     def off(values: np.ndarray) -> np.ndarray:
-        place = Place.of(values, axes)
+        place = Similarity.of(values, axes)
         return distances.at(place(points)) / place.scale
 
     start = np.zeros(turns + axes + 1)
@@ -79,7 +79,7 @@ def placed(distances: Distances, points: np.ndarray) -> Place:
         off, start, x_scale=scale, loss="soft_l1", f_scale=_LOOSE_MM, diff_step=None,
         jac=lambda x: _slopes(off, x, scale), max_nfev=_STEPS, xtol=1e-4, ftol=1e-4,
     )  # fmt: skip
-    return Place.of(found.x, axes)
+    return Similarity.of(found.x, axes)
 
 
 def _slopes(

@@ -1,4 +1,4 @@
-"""A command as a process of its own, watched: time, processor time, memory."""
+"""Runs a command as its own process and measures its time, processor time and peak memory."""
 
 import os
 import resource
@@ -12,8 +12,8 @@ from typing import NamedTuple
 _LOOK_S = 0.02
 
 
-class Watched(NamedTuple):
-    """What a command took.
+class ProcessUsage(NamedTuple):
+    """The resources that a command used.
 
     Attributes:
       seconds: from the start of the process to its end.
@@ -26,9 +26,9 @@ class Watched(NamedTuple):
     peak_bytes: int
 
 
-def command(
+def run_command(
     words: Sequence[str | Path], cache: Path, look: Callable[[float], None] | None = None
-) -> Watched:
+) -> ProcessUsage:
     """Runs `xr2mri WORDS` to its end.
 
     Args:
@@ -59,7 +59,7 @@ def command(
     _, said = process.communicate()
     if process.returncode != 0:
         raise RuntimeError(f"xr2mri {words[0]} ended with {process.returncode}: {said.strip()}")
-    return Watched(seconds, _processor_s() - before, peak)
+    return ProcessUsage(seconds, _processor_s() - before, peak)
 
 
 def _processor_s() -> float:

@@ -1,4 +1,4 @@
-"""Radiographs of a family's knees alone, framed as a grader sees them, with the signs of a grade.
+"""Radiographs of a family's knees without MRI, framed for a grader, with the signs of each grade.
 
 The same knee is imaged once for every grade, each time in another pose and on another film, so that
 its shape says nothing about its grade.
@@ -40,7 +40,7 @@ def draw_radiographs(
     """
     rng = np.random.default_rng([seed, index])
     drawn = (measured or population()).draw(rng)
-    bones = family.mixed(atlas, drawn, rng, 1.0, projection.BONES)
+    bones = family.mix_bones(atlas, drawn, rng, 1.0, projection.BONES)
     examples = []
     for grade in GRADES:
         frame = _frame(rng)
@@ -78,5 +78,5 @@ def _standing(
     wanted = np.clip(spaces * signs.left, 0.2, 8.0)
     lying = poses.measured_pose(drawn["pose"], family.FEMUR_PIVOT)
     tracking = poses.measured_pose(drawn["tracking"], family.PATELLA_PIVOT)
-    seen = poses.filmed(bones["femur"], points, lying, tracking, wanted, rng)
+    seen = poses.draw_radiograph_pose(bones["femur"], points, lying, tracking, wanted, rng)
     return Standing(bones, seen, zoom, signs)

@@ -1,4 +1,4 @@
-"""Smooth deformations of the reference: what is seen of shapes that nobody measured.
+"""Smooth deformations of the reference: views of shapes beyond the measured ones.
 
 A scalar field moves the surface along its normals. All of it is linear: the outline moves as the
 surface does where the beam touches it, and the thickness changes where the beam enters and leaves.
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from xr2mri_jax.simulation.usual import Means
-from xr2mri_jax.tools.frontal.placing import Distances, Place
+from xr2mri_jax.simulation.mean_knee import MeanGenerator
+from xr2mri_jax.tools.frontal.registration import Distances, Similarity
 from xr2mri_jax.tools.frontal.samples import FILM, VIEWS, Reference, Sample, film_pose, millimetres
 from xr2mri_jax.tools.frontal.views import DEPTH_MM, STEP_MM, view
 
@@ -23,12 +23,12 @@ _FINE_MM = 0.5  # between points along a beam
 _STEPS = np.diag([0.02, 1.0, 1.0, 0.02])
 
 
-class _Sensitive:
-    """How the features of one bone in one view follow its surface."""
+class _Sensitivity:
+    """Linear changes of the features of one bone in one view with its surface."""
 
     def __init__(self, reference: Reference, bone: str, which: str) -> None:
         frame = reference.frames[bone]
-        turn = film_pose(bone, Means()) if which == FILM else None
+        turn = film_pose(bone, MeanGenerator()) if which == FILM else None
         knee, seen = reference.knee[bone], view(reference.knee[bone], turn)
         place = frame.place(seen)
         image = place(frame.pixels)
@@ -65,7 +65,7 @@ def _on_outline(outline: Distances, pixels: np.ndarray) -> np.ndarray:
 
 
 def _along(
-    knee: Distances, turn: Place | None, pixels: np.ndarray
+    knee: Distances, turn: Similarity | None, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points f64[depth, n, 3] in mm of the bone along the beams of pixels; distances there."""
     depth = (np.arange(round(2 * DEPTH_MM / _FINE_MM)) + 0.5) * _FINE_MM - DEPTH_MM
@@ -75,22 +75,22 @@ def _along(
     return beam, knee.at(beam.reshape(-1, 3)).reshape(beam.shape[:2])
 
 
-def _moved(place: Place, step: np.ndarray) -> Place:
+def _moved(place: Similarity, step: np.ndarray) -> Similarity:
     """`place` after a small similarity of the pixels."""
-    small = Place.of(step, 2)
-    return Place(
+    small = Similarity.of(step, 2)
+    return Similarity(
         place.turn @ small.turn,
         place.scale * place.turn @ small.shift + place.shift,
         place.scale * small.scale,
     )
 
 
-def deformed(
+def deformed_samples(
     reference: Reference, count: int, views: Sequence[str] = VIEWS, seed: int = SEED
 ) -> list[Sample]:
     """Deformed knees; the features are changes, the size is the reference's."""
     sensitive = {
-        (bone, which): _Sensitive(reference, bone, which)
+        (bone, which): _Sensitivity(reference, bone, which)
         for bone in reference.knee
         for which in views
     }

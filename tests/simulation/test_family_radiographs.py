@@ -6,7 +6,7 @@ from test_family import made_atlas
 
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_family import make_knee
-from xr2mri_jax.simulation import atlas, graded, margins, projection
+from xr2mri_jax.simulation import atlas, family_radiographs, osteophytes, projection
 from xr2mri_jax.simulation.signs import Signs
 
 PIXEL = 1.0
@@ -19,7 +19,7 @@ def bred():
 
 @pytest.fixture(scope="module")
 def taken(bred):
-    return graded.draw_radiographs(bred, 3, 5, 32)
+    return family_radiographs.draw_radiographs(bred, 3, 5, 32)
 
 
 def test_every_grade_of_a_knee_has_a_framed_radiograph(taken):
@@ -32,7 +32,7 @@ def test_every_grade_of_a_knee_has_a_framed_radiograph(taken):
 
 
 def test_the_same_number_gives_the_same_radiographs_and_another_number_others(bred, taken):
-    again, other = (graded.draw_radiographs(bred, 3, index, 32) for index in (5, 6))
+    again, other = (family_radiographs.draw_radiographs(bred, 3, index, 32) for index in (5, 6))
     for one, same, different in zip(taken, again, other, strict=True):
         np.testing.assert_array_equal(one["xray"], same["xray"])
         assert (one["xray"] != different["xray"]).any()
@@ -62,15 +62,15 @@ def tibia():
 
 def test_the_corners_of_a_block_are_found_on_both_sides():
     outline = tibia()[0] < 0
-    assert margins.corner(outline, "tibia", 1, PIXEL) == (20, 49)
-    assert margins.corner(outline, "tibia", -1, PIXEL) == (20, 10)
-    assert margins.corner(outline[::-1], "femur", 1, PIXEL) == (19, 49)
-    assert margins.corner(outline & False, "tibia", 1, PIXEL) is None
+    assert osteophytes.corner(outline, "tibia", 1, PIXEL) == (20, 49)
+    assert osteophytes.corner(outline, "tibia", -1, PIXEL) == (20, 10)
+    assert osteophytes.corner(outline[::-1], "femur", 1, PIXEL) == (19, 49)
+    assert osteophytes.corner(outline & False, "tibia", 1, PIXEL) is None
 
 
 def test_a_lip_grows_at_its_corner_alone():
     before, grown = tibia(), tibia()
-    margins.grow(grown, "tibia", np.array([5.0, 0.0]), (3.0, PIXEL), np.random.default_rng(1))
+    osteophytes.grow(grown, "tibia", np.array([5.0, 0.0]), (3.0, PIXEL), np.random.default_rng(1))
     added = ((grown < 0) & (before >= 0)).any(axis=0)
     rows, columns = np.nonzero(added)
     assert columns.max() >= 52 and columns.min() > 40
@@ -123,7 +123,7 @@ def test_a_knee_that_cannot_be_drawn_is_listed_once_for_each_grade(bred, tmp_pat
 
     kept = tmp_path / "atlas.npz"
     atlas.save(bred, kept)
-    monkeypatch.setattr(graded, "draw_radiographs", broken)
+    monkeypatch.setattr(family_radiographs, "draw_radiographs", broken)
     outcomes = make_knee.make_radiographs(kept, 0, 32, True, 7)
     assert [one.key for one in outcomes] == [f"knee_0000007_{kl}" for kl in range(5)]
     assert {one.detail for one in outcomes} == {"ValueError: no plateau"}
