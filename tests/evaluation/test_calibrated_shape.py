@@ -5,7 +5,7 @@ import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_generator
-from xr2mri_jax.evaluation.calibrated_shape import calibrated
+from xr2mri_jax.evaluation.calibrated_shape import calibrate
 from xr2mri_jax.inference.knee_generator.load import SHIPPED, load_generator, uncertainty_of
 
 SHAPE = (1, 2, 2, 2)
@@ -48,7 +48,7 @@ def test_departures_are_shrunk_to_what_predicts_held_out_knees(params, trust):
     real[12:] = 0
     true[12:] = 9.0  # padding
     batch = {"xray": xray, "distances": true, "example_mask": real}
-    changed, shares = calibrated(Stage(), params, [batch], trust)
+    changed, shares = calibrate(Stage(), params, [batch], trust)
     np.testing.assert_allclose(shares["components"], [0.5 * trust, 0.0], atol=2e-3)
     kernel = changed["generator"]["coefficients"]["kernel"]
     np.testing.assert_allclose(np.diag(kernel), [trust, 0.0], atol=4e-3)

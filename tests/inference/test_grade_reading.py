@@ -61,9 +61,9 @@ def test_a_reading_by_hand(five):
         calibration=dataclasses.replace(five.calibration, temperature=1.0, set_limits=[0.5] * 5),
     )
     first, second = grade_reading.readings(logits, calibrated)
-    assert (first.grade, first.grade_set) == (2, (1, 2)) and first.said == "2 (1 or 2)"
+    assert (first.grade, first.grade_set) == (2, (1, 2)) and first.text == "2 (1 or 2)"
     assert first.expected_grade == pytest.approx(2.0)
-    assert second.grade_set == (0,) and second.said == "0"
+    assert second.grade_set == (0,) and second.text == "0"
     assert second.probabilities == pytest.approx(dict(enumerate((0.9, 0.04, 0.03, 0.02, 0.01))))
     moved = dataclasses.replace(
         calibrated.calibration, offsets=[0.0, np.log(4), 0.0, 0.0, 0.0], prevalence=[0.2] * 5
@@ -71,7 +71,7 @@ def test_a_reading_by_hand(five):
     (first, _) = grade_reading.readings(logits, dataclasses.replace(five, calibration=moved))
     assert first.grade == 1 and first.probabilities[1] == pytest.approx(0.8 / 1.6)
     (bare, _) = grade_reading.readings(logits, dataclasses.replace(five, calibration=None))
-    assert bare.grade_set is None and bare.said == "2"
+    assert bare.grade_set is None and bare.text == "2"
 
 
 def test_what_is_written_of_five_grades_is_read(five, tmp_path):
@@ -105,7 +105,7 @@ def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, 
     assert empty["grade"] == empty["probability_0"] == empty["grade_set"] == ""
     text = (shipped / "o.html").read_text()
     assert "volume&#39;s grade" not in text and "joint space, medial" in text
-    assert row.reading.said in text and "the most likely one of 0 to 4" in text
+    assert row.reading.text in text and "the most likely one of 0 to 4" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
     assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
     by_grade = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_grades")))
@@ -187,7 +187,7 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     assert (
         folder == tmp_path / "grades" and file_format.read(folder).calibration == made.calibration
     )
-    seen = ship_grader._seen(Network(made, 16), source, config["data"], "held_out")
+    seen = ship_grader._run_network(Network(made, 16), source, config["data"], "held_out")
     assert len(made.calibration.offsets) == 5
     assert np.multiply(made.calibration.prevalence, 11) == pytest.approx([4, 2, 3, 1, 1])
     probability = made.calibration.scaling.probabilities(seen.logits)

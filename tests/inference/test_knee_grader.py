@@ -130,7 +130,7 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     assert found.knees + read.training["training_knees"] == 60
     assert found.subjects + read.training["training_subjects"] == 30
     # What is stored is what the rounded weights give on the held-out patients.
-    held_out = ship_grader._seen(
+    held_out = ship_grader._run_network(
         Network(read, 16), made_grader.Source(tmp_path), made_grader.config()["data"], "held_out"
     )
     assert found.temperature == pytest.approx(

@@ -82,7 +82,7 @@ def test_what_lies_outside_the_field_pulls_nothing(shape):
         return points[:, 0] < 14
 
     def covered(points):
-        return away.back(points)[:, 0] < 14
+        return away.inverse_points(points)[:, 0] < 14
 
     found = align(moved(wrong, away), shape, field, covered, scale=False)
     near = shape.points[shape.points[:, 0] < 10]
@@ -99,7 +99,7 @@ def test_a_field_without_the_surface_is_refused(shape):
 def test_a_similarity_and_its_way_back():
     one = some_transform(1, 40.0, 1.3)
     points = np.random.default_rng(0).normal(size=(5, 3))
-    assert one.back(one.points(points)) == pytest.approx(points)
+    assert one.inverse_points(one.points(points)) == pytest.approx(points)
     assert one.points(points) == pytest.approx(
         points @ one.matrix()[:3, :3].T + one.matrix()[:3, 3]
     )

@@ -95,7 +95,7 @@ def test_distance_weights_are_areas_not_points():
 def test_spread_points_stand_for_the_chosen_area():
     one = surface(sphere(25))
     upper = one.points[:, 2] > 0
-    points, areas = surfaces.spread(one, upper, 400)
+    points, areas = surfaces.area_sample(one, upper, 400)
     assert (points[:, 2] > 0).all() and 300 < len(points) <= 400
     assert areas.sum() == pytest.approx(one.areas[upper].sum())
     assert np.average(points, axis=0, weights=areas) == pytest.approx([0, 0, 12.5], abs=0.5)

@@ -76,7 +76,7 @@ def test_winograd_against_the_plain_form():
     found = winograd_inference.convolve(x, winograd_inference.transformed(kernel))
     wanted = plain(x, kernel.astype(np.float32), 1)
     np.testing.assert_allclose(found, wanted, atol=1e-4)
-    back = winograd_inference.transformed(winograd_inference.turned(kernel))
+    back = winograd_inference.transformed(winograd_inference.transposed_kernel(kernel))
     gradient = jax.linear_transpose(lambda x: plain(x, kernel.astype(np.float32), 1), x)(wanted)
     scale = np.abs(gradient[0]).max()
     np.testing.assert_allclose(winograd_inference.convolve(wanted, back) / scale,

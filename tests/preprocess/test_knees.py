@@ -98,12 +98,12 @@ def test_an_unknown_spacing_is_estimated_and_said(crop):
     assert knee.scale.source == "the joint line and the crop's width"
     row_mm, column_mm = knee.radiograph.spacing
     assert row_mm == column_mm and 0.30 < column_mm < 0.42  # 97 mm over 256 pixels
-    assert "estimated from the joint line" in knee.scale.said()
+    assert "estimated from the joint line" in knee.scale.warning()
     recorded = knee.record()["scale"]
     assert 0.05 < recorded["deviation_mm"] / column_mm < 0.15
     flat = Radiograph(crop.array[::2], (2.0, 1.0))
     stated = one_knee(flat, KneeRequest("left", 0.37))
-    assert stated.radiograph.spacing == (0.37, 0.37) and stated.scale.said() == ""
+    assert stated.radiograph.spacing == (0.37, 0.37) and stated.scale.warning() == ""
 
 
 @pytest.mark.parametrize(("share", "below", "above"), [(0.66, 0.42, 0.45), (0.79, 0.41, 0.43),

@@ -109,7 +109,7 @@ def test_a_measured_knee_is_filmed_alike_but_for_its_flexion(standing):
 
 def test_line_integrals_are_larger_where_bone_is(standing):
     atlas, _, _, knee = standing
-    frame = Frame.usual()
+    frame = Frame.mean()
     path = projection.path(knee, frame.backward(1.0), frame, atlas.path[0], PIXELS, generator(1))
     assert path.shape == (PIXELS, PIXELS) and np.isfinite(path).all()
     bare = projection.path(

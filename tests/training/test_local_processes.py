@@ -103,10 +103,10 @@ def test_signals_reach_all_of_them(tmp_path):
 def test_how_many(monkeypatch):
     monkeypatch.delenv("JAX_PROCESS_ID", raising=False)
     monkeypatch.setattr(processor, "cores", lambda: 4)
-    assert local_processes.wanted(0, 32) == 4 and local_processes.wanted(0, 6) == 3
-    assert local_processes.wanted(2, 32) == 2 and local_processes.wanted(1, 32) == 1
+    assert local_processes.process_count(0, 32) == 4 and local_processes.process_count(0, 6) == 3
+    assert local_processes.process_count(2, 32) == 2 and local_processes.process_count(1, 32) == 1
     for count in (-1, 5):
         with pytest.raises(InputError, match=f"--local_processes: found {count}, expected 0 to 4"):
-            local_processes.wanted(count, 32)
+            local_processes.process_count(count, 32)
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
-    assert local_processes.wanted(0, 32) == 1
+    assert local_processes.process_count(0, 32) == 1

@@ -32,7 +32,7 @@ LOCAL_PROCESSES = flags.DEFINE_integer(
 def main() -> None:
     """Trains; exit codes: 0 done, 1 work failed, 2 wrong input, 143 or 130 stopped by a signal."""
     batch_size = CONFIG.value.data.batch_size
-    count = local_processes.wanted(LOCAL_PROCESSES.value, batch_size)
+    count = local_processes.process_count(LOCAL_PROCESSES.value, batch_size)
     if count > 1:
         sys.exit(local_processes.run([sys.executable, *sys.orig_argv[1:]], count))
     local_processes.follow()

@@ -1,4 +1,4 @@
-"""How far a generator of the form `shape` should trust what it sees: found on held-out knees.
+"""Shrinkage of the outputs of a generator of the form `shape`, fitted on held-out knees.
 
 A network that has learned its training knees by heart departs further from the mean knee than
 unseen radiographs justify. Each component, and what the columns add to each surface, is multiplied
@@ -16,10 +16,10 @@ import numpy as np
 _NEAR_MM = 2.0
 
 
-def calibrated(
+def calibrate(
     stage: Any, params: Any, batches: Iterable[Mapping[str, np.ndarray]], trust: float = 1.0
 ) -> tuple[Any, dict[str, list[float]]]:
-    """The parameters with shrunken outputs, and the shares.
+    """Shrinks the outputs to fit held-out knees; returns the parameters and the shares.
 
     Args:
       stage: a generator stage of the form "shape".

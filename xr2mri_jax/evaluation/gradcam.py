@@ -131,7 +131,7 @@ def randomised(
         mixed = _replaced(params, fresh, named)
         state = _moments(network, mixed, model_state, xray, named)
         found = gradcam(mixed, state, xray)
-        alike = [_alike(*pair) for pair in zip(unchanged, found, strict=True)]
+        alike = [_map_similarity(*pair) for pair in zip(unchanged, found, strict=True)]
         rows.append(
             {
                 "randomised": named,
@@ -166,7 +166,7 @@ def _moments(
     )
 
 
-def _alike(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | None]:
+def _map_similarity(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | None]:
     """Spearman's rank correlation and SSIM of maps f32[b, h, w] within both patches, means.
 
     Of a first map that is 0 everywhere nothing can be said: it is left out.

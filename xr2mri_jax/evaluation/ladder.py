@@ -122,7 +122,7 @@ def measure(
             for c in (OWN, LINEAR)
         },
         "curve": {
-            str(n): explained(LINEAR if n == largest else _sized(n), WHOLE) for n in linear
+            str(n): explained(LINEAR if n == largest else _size_label(n), WHOLE) for n in linear
         },
         "convention": CONVENTION,
     }  # fmt: skip
@@ -155,7 +155,7 @@ def share(squares: np.ndarray, reference: np.ndarray, subjects: Sequence[Any]) -
     return {"explained": found["gain"], "ci95": found["gain_interval"], "n": int(known.sum())}
 
 
-def _sized(count: int) -> str:
+def _size_label(count: int) -> str:
     return f"{LINEAR} {count}"
 
 
@@ -210,7 +210,7 @@ def _squares(
         cases = np.minimum(np.arange(first, first + batch_size), count - 1)
         made = {name: np.asarray(predict(of(name, cases)), np.float32) for name in names}
         for size, model in linear.items():
-            name = LINEAR if size == max(linear) else _sized(size)
+            name = LINEAR if size == max(linear) else _size_label(size)
             made[name] = model.predict(of(OWN, cases))
         made[MEAN] = np.broadcast_to(mean, (len(cases), *mean.shape))
         for row, case in enumerate(cases[: count - first]):

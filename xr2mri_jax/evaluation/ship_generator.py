@@ -18,7 +18,7 @@ from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
-from xr2mri_jax.evaluation.calibrated_shape import calibrated
+from xr2mri_jax.evaluation.calibrated_shape import calibrate
 from xr2mri_jax.evaluation.uncertainty import fit
 from xr2mri_jax.inference import model_files, novelty
 from xr2mri_jax.inference.knee_generator import file_format
@@ -67,7 +67,7 @@ def ship(
       step: which checkpoint; None: the newest.
       maps: folder of the label maps of `knee_family`; the mean knee of that family replaces the
         mean of the training knees' distances, see `mean_knee.mean_knee_distances`; form "shape".
-      trust: see `calibrated_shape.calibrated`; form "shape".
+      trust: see `calibrated_shape.calibrate`; form "shape".
 
     Returns:
       The model as it ships and its folder.
@@ -82,7 +82,7 @@ def ship(
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
     if (Path(workdir) / model_files.DESCRIPTION).is_file():
-        return _renewed(Path(workdir), maps, folder, output is None, data_dir), folder
+        return _replace_mean(Path(workdir), maps, folder, output is None, data_dir), folder
     model = load_model(workdir, step)
     stage = model.stage
     if not isinstance(stage, Encodes) or not isinstance(stage, Surfaces):
@@ -97,10 +97,10 @@ def ship(
         batches = make_iterator(
             held_out, data["eval_split"], batch_size=BATCH, fields=("xray", "distances")
         )
-        params, shares = calibrated(stage, params, batches, trust)
+        params, shares = calibrate(stage, params, batches, trust)
         batches.close()
         if maps is not None:
-            params = _about_usual_knee(params, Path(maps), Path(data_dir or data["data_dir"]))
+            params = _with_mean_knee(params, Path(maps), Path(data_dir or data["data_dir"]))
     elif maps is not None:
         raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(params)
@@ -110,7 +110,7 @@ def ship(
     watched = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     uncertainty = fit.fit(fit.knees(model, watched, data["eval_split"]))
     if maps is not None:
-        uncertainty = _wide_enough(uncertainty)
+        uncertainty = _widened_intervals(uncertainty)
     training = {
         "stage": stage.name,
         "dataset": data["dataset"],
@@ -120,21 +120,21 @@ def ship(
         "mean": "training knees" if maps is None else "usual knee of the family",
         "xr2mri_jax": xr2mri_jax.__version__,
     }
-    with _written(folder, output is None) as place:
+    with _output_folder(folder, output is None) as place:
         _write(place, model, novelty_detector, training, uncertainty)
         if output is not None:
             _write_card(place, workdir, model, data_dir)
     return model, folder
 
 
-def _renewed(
+def _replace_mean(
     packaged: Path,
     maps: str | os.PathLike[str] | None,
     folder: Path,
     own: bool,
     data_dir: str | os.PathLike[str] | None,
 ) -> LoadedModel:
-    """Writes a packaged generator with another mean knee."""
+    """Replaces the mean knee of a packaged generator, refits its intervals and writes it."""
     if maps is None or data_dir is None:
         raise InputError(
             f"--workdir={packaged}: found a packaged generator, expected --maps and --data_dir "
@@ -143,10 +143,10 @@ def _renewed(
     model, novelty_detector = file_format.read(packaged)
     if model.config["model"]["generator"]["form"] != "shape":
         raise InputError("--maps: found a generator without components, expected the form shape")
-    params = model_files.rounded(_about_usual_knee(model.params, Path(maps), Path(data_dir)))
+    params = model_files.rounded(_with_mean_knee(model.params, Path(maps), Path(data_dir)))
     model = dataclasses.replace(model, params=params)
     watched = datasets.load_builder(model.config["data"]["dataset"], data_dir)
-    uncertainty = _wide_enough(fit.fit(fit.knees(model, watched, _HELD_OUT)))
+    uncertainty = _widened_intervals(fit.fit(fit.knees(model, watched, _HELD_OUT)))
     described = files.read_json(packaged / model_files.DESCRIPTION)
     training = {
         **described["training"],
@@ -154,13 +154,13 @@ def _renewed(
         "mean_of": f"{watched.name} {watched.version}",
         "xr2mri_jax": xr2mri_jax.__version__,
     }
-    with _written(folder, own) as place:
+    with _output_folder(folder, own) as place:
         _write(place, model, novelty_detector, training, uncertainty)
     return model
 
 
-def _wide_enough(fitted: uncertainties.Uncertainty) -> uncertainties.Uncertainty:
-    """Intervals of thickness that hold at least what `_PATIENTS_OFF_MM` says on both sides."""
+def _widened_intervals(fitted: uncertainties.Uncertainty) -> uncertainties.Uncertainty:
+    """Intervals of thickness, widened to at least `_PATIENTS_OFF_MM` on both sides."""
     offsets = dict(fitted.offsets)
     for plate, off in _PATIENTS_OFF_MM.items():
         low, high = offsets.get(f"thickness_{plate}", (0.0, 0.0))
@@ -169,8 +169,8 @@ def _wide_enough(fitted: uncertainties.Uncertainty) -> uncertainties.Uncertainty
 
 
 @contextlib.contextmanager
-def _written(folder: Path, own: bool) -> Iterator[Path]:
-    """The folder itself, if its files are replaced, else a new one that appears whole."""
+def _output_folder(folder: Path, own: bool) -> Iterator[Path]:
+    """The folder itself if its files are replaced; otherwise a new one, created atomically."""
     if own:
         yield folder
         return
@@ -202,8 +202,8 @@ def _write_card(
     files.write_text(folder / model_card.NAME, text)
 
 
-def _about_usual_knee(params: Any, maps: Path, data_dir: Path) -> Any:
-    """The parameters with the usual knee of a family as the mean."""
+def _with_mean_knee(params: Any, maps: Path, data_dir: Path) -> Any:
+    """The parameters with the mean knee of a family as the mean."""
     bred = atlas.load(prepared_atlas(map_files(maps), data_dir))
     part = {**params["generator"], "mean": jnp.asarray(mean_knee_distances(bred))}
     return {**params, "generator": part}

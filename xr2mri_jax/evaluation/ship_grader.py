@@ -27,8 +27,8 @@ from xr2mri_jax.training.loaded_model import load_best
 SENSITIVITIES = (0.8, file_format.SENSITIVITY, 0.95)
 
 
-class Seen(NamedTuple):
-    """What the network gave for some patients: logits f[n, k], features f[n, m], class i[n]."""
+class SplitOutputs(NamedTuple):
+    """Network outputs for some patients: logits f[n, k], features f[n, m], class i[n]."""
 
     logits: np.ndarray
     features: np.ndarray
@@ -69,10 +69,10 @@ def make_grader(
         )
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     network = Network(grader, batch_size)
-    held_out = _seen(network, builder, data, "held_out")
+    held_out = _run_network(network, builder, data, "held_out")
     # Of these the features alone are asked for, which are those of one view.
     one_view = Network(dataclasses.replace(grader, views=False), batch_size)
-    trained = _seen(one_view, builder, data, "train")
+    trained = _run_network(one_view, builder, data, "train")
     found = {grader.grades[label] for label in held_out.label}
     if not {grader.grades[0], file_format.POSITIVE_GRADE} <= found:
         raise InputError(
@@ -172,7 +172,7 @@ def ship(
     Raises:
       InputError: as `make_grader`, or the folder holds other files.
     """
-    folder = Path(output) if output is not None else _shipped(workdir, step)
+    folder = Path(output) if output is not None else _package_folder(workdir, step)
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
@@ -191,15 +191,17 @@ def ship(
     return grader, folder
 
 
-def _shipped(workdir: str | os.PathLike[str], step: int | None) -> Path:
+def _package_folder(workdir: str | os.PathLike[str], step: int | None) -> Path:
     """The package's folder of a run's model."""
     return (
         SHIPPED if len(load_best(workdir, step).config["data"]["grades"]) == 2 else (SHIPPED_GRADES)
     )
 
 
-def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) -> Seen:
-    """One pass over the training split's patients of a part, nobody twice, nothing augmented."""
+def _run_network(
+    network: Network, builder: Any, data: Mapping[str, Any], part: str
+) -> SplitOutputs:
+    """Runs the network once on each patient of a part of the training split, unaugmented."""
     split, grades = data["train_split"], tuple(data["grades"])
     source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
     title = f"{part.replace('_', '-')} patients"
@@ -207,4 +209,4 @@ def _seen(network: Network, builder: Any, data: Mapping[str, Any], part: str) ->
         network, source, split, network.batch_size, title
     )
     label = np.array([grades.index(int(kl)) for kl in about["kl"]])
-    return Seen(logits, features, label, about["subject"])
+    return SplitOutputs(logits, features, label, about["subject"])

@@ -99,7 +99,7 @@ def _row(folder: Path, row: GradedKnee, volumes: bool) -> Row:
     positive = {None: "", True: "positive", False: "negative"}[row.positive]
     cells = (
         row.side,
-        "" if row.reading is None else row.reading.said,
+        "" if row.reading is None else row.reading.text,
         "not graded" if row.probability is None else f"{row.probability:.3f}",
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",

@@ -27,7 +27,7 @@ class GradeReading:
     grade_set: tuple[int, ...] | None = None
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The grade and its set in words, such as "2 (1 or 2)"."""
         if self.grade_set is None:
             return str(self.grade)

@@ -99,7 +99,7 @@ class KneePictures:
             more = "" if grade == self._grades[-1] else " or more"
             texts.append(f"grade {grade}{more}: {p:.0%}")
         picture = heat_picture.strip([plain, *(_overlaid(knee, heat) for heat in heats)], _GAP)
-        said = f"grade {reading.said}, expected {reading.expected_grade:.1f}"
+        said = f"grade {reading.text}, expected {reading.expected_grade:.1f}"
         step = plain.shape[1] + _GAP
         labels = _line(picture.shape[1], [(4 + i * step, text) for i, text in enumerate(texts)])
         return np.concatenate([picture, labels, _line(picture.shape[1], [(4, said)])])

@@ -134,7 +134,7 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
     return LabelPredictor(predict, about, weights.hexdigest(), uncertainty)
 
 
-def kept(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
+def with_cache(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
     """The same predictor with its predictions cached as files.
 
     Args:

@@ -57,7 +57,7 @@ def predict_found(
 
     Its joint `space` is measured unless it is given.
     """
-    seen, scale = _seen(knee, predictor)
+    seen, scale = _model_input(knee, predictor)
     if not predictor.has_surfaces:
         space = None
     elif space is None:
@@ -174,7 +174,7 @@ def require_surfaces(predictor: Predictor, flags: str) -> None:
         )
 
 
-def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, float]:
+def _model_input(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, float]:
     """The model's input for a knee, and millimetres in the patient per millimetre of the box."""
     if predictor.boxed:
         standard = framed_knee(knee, predictor.image_shape[0], predictor.contrast)
@@ -188,7 +188,7 @@ def _seen(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiograph, fl
 
 def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
     """The doubtful decisions, as texts."""
-    doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.said()]
+    doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.warning()]
     if unlike is not None and unlike > 1:
         doubts.append(
             f"unlike the training radiographs (distance {unlike:.1f}, 1 % of similar ones exceed 1)"

@@ -129,7 +129,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         radiograph = read_ahead.decode_radiograph(one.path)
         return radiograph, knees_of(radiograph, request)
 
-    answer, reason = _tried(one.path, read)
+    answer, reason = _result_or_reason(one.path, read)
     if answer is None:
         return [blank | {"error": reason}]
     radiograph, answers = answer
@@ -139,21 +139,23 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         if isinstance(knee, RefusedKnee):
             rows.append(row | {"error": knee.reason})
             continue
-        predicted, reason = _tried(one.path, functools.partial(predict_found, predictor, knee))
+        predicted, reason = _result_or_reason(
+            one.path, functools.partial(predict_found, predictor, knee)
+        )
         if predicted is None:
             rows.append(row | {"error": reason})
             continue
         files = _files(f"{stem}_{knee.side}", options)
         write_prediction(files, with_source(predicted, radiograph, one.path))
-        row |= _described(predicted, files, options.output)
+        row |= _row_cells(predicted, files, options.output)
         if options.page is not None:
             many_page.write_case(options.page, row, predicted)
         rows.append(row)
     return rows
 
 
-def _tried(path: Path, work: Callable[[], Any]) -> tuple[Any, str]:
-    """What `work` returns, or None and the reason: one file must not end the run."""
+def _result_or_reason(path: Path, work: Callable[[], Any]) -> tuple[Any, str]:
+    """The result of `work`, or None and the reason: one bad file must not end the run."""
     try:
         return work(), ""
     except Exception as error:
@@ -171,8 +173,8 @@ def _files(name: str, options: ManyOptions) -> OutputFiles:
     )
 
 
-def _described(predicted: Prediction, files: OutputFiles, folder: Path) -> dict[str, str]:
-    """A row's cells of a knee that was predicted; paths are relative to the table."""
+def _row_cells(predicted: Prediction, files: OutputFiles, folder: Path) -> dict[str, str]:
+    """The cells of a predicted knee's row; paths are relative to the table."""
     record = predicted.record
     scale = record["knee"]["scale"]
     unlike = record["model"].get("unlike")

@@ -126,7 +126,7 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
         raise InputError(f"{path}: no NIfTI header")
     two = 540 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
     _require_near_voxels(head, two, path)
-    with _unheard():
+    with _nibabel_silenced():
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
@@ -155,8 +155,8 @@ def _require_near_voxels(head: bytes, two: bool, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
-    """nibabel prints what it finds in a header on standard error, beside the error it raises."""
+def _nibabel_silenced() -> Iterator[None]:
+    """Silences the log of nibabel, which repeats on standard error what its exception says."""
     logger = imageglobals.logger
     before, logger.disabled = logger.disabled, True
     try:

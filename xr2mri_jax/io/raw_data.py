@@ -22,7 +22,7 @@ _GZIP = zlib.MAX_WBITS | 16
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 
-def beside(header: Path, name: str) -> Path:
+def data_file(header: Path, name: str) -> Path:
     """The data file that a header names: in the header's folder or in one below it.
 
     Raises:
@@ -57,7 +57,7 @@ def read_files(header: Path, names: Sequence[str], skip: int = 0) -> list[bytes]
     """The content of data files, without their first `skip` bytes; -1 keeps all for `payload`."""
     if len(names) > _MOST_FILES:
         raise InputError(f"{header}: names {len(names)} data files, more than {_MOST_FILES}")
-    paths = [beside(header, name) for name in names]
+    paths = [data_file(header, name) for name in names]
     if sum(path.stat().st_size for path in paths) > MAX_BYTES:
         raise InputError(f"{header}: its data files have more than {MAX_BYTES} bytes")
     return [path.read_bytes()[max(skip, 0) :] for path in paths]

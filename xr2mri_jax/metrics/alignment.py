@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.metrics.surfaces import Inside, Surface, spread
+from xr2mri_jax.metrics.surfaces import Inside, Surface, area_sample
 
 SCALES = (0.6, 1.6)
 POINTS = 400  # of each surface
@@ -45,8 +45,8 @@ class Similarity:
         """Moves points f64[n, 3]."""
         return self.scale * points @ self.rotation.T + self.translation
 
-    def back(self, points: np.ndarray) -> np.ndarray:
-        """Undoes `points`."""
+    def inverse_points(self, points: np.ndarray) -> np.ndarray:
+        """Moves points f64[n, 3] back: the inverse of `points`."""
         return (points - self.translation) @ self.rotation / self.scale
 
     def directions(self, vectors: np.ndarray) -> np.ndarray:
@@ -97,14 +97,14 @@ class _Pair:
         self, moving: Surface, fixed: Surface, field: Inside, covered: Inside, count: int
     ) -> None:
         self._moving, self._fixed, self._field, self._covered = moving, fixed, field, covered
-        self._moved = spread(moving, np.ones(len(moving.points), bool), 2 * count)[0]
+        self._moved = area_sample(moving, np.ones(len(moving.points), bool), 2 * count)[0]
         inside = field(fixed.points)
         if inside.sum() < _FEWEST:
             raise InputError(
                 f"found {inside.sum()} points of the fixed surface in the common field, expected "
                 f"{_FEWEST} or more"
             )
-        self._targets = spread(fixed, inside, count)[0]
+        self._targets = area_sample(fixed, inside, count)[0]
 
     def refined(self, start: Similarity, scale: bool) -> Similarity:
         """Gauss-Newton steps from `start`; the best transform on the way."""
@@ -131,7 +131,7 @@ class _Pair:
         moved = moved[self._field(moved)]
         index = self._fixed.tree.query(moved)[1]
         normals, against = self._fixed.normals[index], self._fixed.points[index]
-        back = at.back(self._targets)
+        back = at.inverse_points(self._targets)
         known = self._covered(back)
         other = self._moving.tree.query(back[known])[1]
         if len(moved) < _FEWEST or known.sum() < _FEWEST:

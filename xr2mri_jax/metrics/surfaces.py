@@ -130,8 +130,8 @@ def _summed(faces: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(faces.ravel(), np.repeat(values, 3), minlength=count)
 
 
-def spread(surface: Surface, chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """About `count` of the chosen points, spread evenly over their area.
+def area_sample(surface: Surface, chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Samples about `count` of the chosen points, evenly over their area.
 
     Args:
       surface: of n points.

@@ -52,14 +52,14 @@ def border_scores(
       transform: moves the first.
       points: of each that look for the other; None: all.
     """
-    others, weights = _some(moved.points, points)
-    targets, target_weights = _some(fixed.points, points)
+    others, weights = _subsample(moved.points, points)
+    targets, target_weights = _subsample(fixed.points, points)
     there = fixed.tree.query(transform.points(others))[0]
-    back = transform.scale * moved.tree.query(transform.back(targets))[0]
+    back = transform.scale * moved.tree.query(transform.inverse_points(targets))[0]
     return scores(there, weights, back, target_weights)
 
 
-def _some(points: np.ndarray, count: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _subsample(points: np.ndarray, count: int | None) -> tuple[np.ndarray, np.ndarray]:
     """A reproducible sample of at most `count` points, and how many points each represents."""
     if count is None or len(points) <= count:
         return points, np.ones(len(points))

@@ -79,7 +79,7 @@ def folded(spec: siamese_gap.SiameseGapSpec, params: Any, model_state: Any) -> W
             biases.append(bias)
         channels = kernels[0].shape[-1]
         rest = np.array(kernels[1:]).reshape(count - 1, 3, 3, channels, channels)
-        turned = winograd_inference.turned(rest)
+        turned = winograd_inference.transposed_kernel(rest)
         if winograd_inference.usable(size >> number, channels):
             rest, turned = map(winograd_inference.transformed, (rest, turned))
         arrays = (kernels[0], rest, turned, np.array(biases))

@@ -30,8 +30,8 @@ def transformed(kernel: np.ndarray) -> np.ndarray:
     return found.reshape(*kernel.shape[:-4], WINDOW**2, *kernel.shape[-2:]).astype(np.float32)
 
 
-def turned(kernel: np.ndarray) -> np.ndarray:
-    """The kernel [..., 3, 3, c, o] of the gradient by the image: [..., 3, 3, o, c]."""
+def transposed_kernel(kernel: np.ndarray) -> np.ndarray:
+    """A kernel [..., 3, 3, c, o] as that of the gradient of the image, [..., 3, 3, o, c]."""
     return np.swapaxes(kernel[..., ::-1, ::-1, :, :], -1, -2)
 
 

@@ -54,14 +54,14 @@ def knees_of(radiograph: Radiograph, request: KneeRequest) -> tuple[FoundKnee | 
     _require_content(radiograph)
     detected = detect_knees(radiograph)
     if request.centre is not None:
-        return (_given(radiograph, request, request.centre, detected),)
+        return (_knee_at_centre(radiograph, request, request.centre, detected),)
     if not detected.places:
         if not request.force:
             raise InputError(refusal(detected))
-        return (_forced(radiograph, request, detected),)
+        return (_knee_in_middle(radiograph, request, detected),)
     if len(detected.places) == 2:
-        return _two(radiograph, request, detected)
-    return _one(radiograph, request, detected)
+        return _bilateral_film(radiograph, request, detected)
+    return _single_film(radiograph, request, detected)
 
 
 def one_knee(radiograph: Radiograph, request: KneeRequest) -> FoundKnee:
@@ -92,7 +92,7 @@ def _require_content(radiograph: Radiograph) -> None:
         )
 
 
-def _one(
+def _single_film(
     radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
     """The answers for a radiograph with one knee, and perhaps a doubtful second one."""
@@ -106,7 +106,9 @@ def _one(
     side = place.side if known_side is None or other else known_side
     doubts = _side_doubts(radiograph, request, place, side)
     answers: list[FoundKnee | RefusedKnee] = [
-        _found(radiograph, request, place, side, IMAGE if side != known_side else source, doubts)
+        _make_found_knee(
+            radiograph, request, place, side, IMAGE if side != known_side else source, doubts
+        )
     ]
     for doubtful in detected.doubtful if request.side is None else ():
         row, column = doubtful.centre_px
@@ -119,7 +121,7 @@ def _one(
     return tuple(answers)
 
 
-def _two(
+def _bilateral_film(
     radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
 ) -> tuple[FoundKnee | RefusedKnee, ...]:
     """The answers for a film of two knees: the patient's right knee is on the left."""
@@ -146,11 +148,11 @@ def _two(
                     f"like a {place.side} one (confidence {place.side_confidence:.2f})"
                 )
             source = IMAGE if request.side is None else request.side_source
-            answers.append(_found(radiograph, request, place, side, source, doubts))
+            answers.append(_make_found_knee(radiograph, request, place, side, source, doubts))
     return tuple(answers)
 
 
-def _given(
+def _knee_at_centre(
     radiograph: Radiograph,
     request: KneeRequest,
     centre: tuple[float, float],
@@ -164,7 +166,7 @@ def _given(
             f"--centre: found row {row:g}, column {column:g}, expected a pixel of the "
             f"{rows} x {columns} image"
         )
-    near = [place for place in detected.places if _near(place, centre, radiograph)]
+    near = [place for place in detected.places if _is_near(place, centre, radiograph)]
     known_side, source = _known_side(radiograph, request)
     if not near:
         if known_side is None:
@@ -173,13 +175,13 @@ def _given(
         place = KneePlace(known_side, centre, request.joint_line or (centre, centre), 1.0, dark)
         doubts = ["no knee was found at the given position"]
         doubts += _statement_doubts(radiograph, request, known_side)
-        return _found(radiograph, request, place, known_side, source, doubts, seen=False)
+        return _make_found_knee(radiograph, request, place, known_side, source, doubts, seen=False)
     (seen, *_) = near
     side = known_side or seen.side
     line = request.joint_line or seen.joint_line
     place = dataclasses.replace(seen, centre_px=centre, joint_line=line)
     doubts = _side_doubts(radiograph, request, seen, side)
-    return _found(radiograph, request, place, side, source, doubts)
+    return _make_found_knee(radiograph, request, place, side, source, doubts)
 
 
 _NO_SIDE = (
@@ -188,7 +190,7 @@ _NO_SIDE = (
 )
 
 
-def _forced(
+def _knee_in_middle(
     radiograph: Radiograph, request: KneeRequest, detected: DetectedKnees
 ) -> FoundKnee | RefusedKnee:
     """The middle of an image in which no knee is found, as a knee."""
@@ -200,10 +202,10 @@ def _forced(
     place = KneePlace(known_side, centre, (centre, centre), 0.0)
     doubts = [f"{refusal(detected)}; the middle of the image was used, as requested by --force"]
     doubts += _statement_doubts(radiograph, request, known_side)
-    return _found(radiograph, request, place, known_side, source, doubts, seen=False)
+    return _make_found_knee(radiograph, request, place, known_side, source, doubts, seen=False)
 
 
-def _near(place: KneePlace, centre: tuple[float, float], radiograph: Radiograph) -> bool:
+def _is_near(place: KneePlace, centre: tuple[float, float], radiograph: Radiograph) -> bool:
     """Whether a given centre is within half a joint line of a detected knee."""
     down, right = np.subtract(place.centre_px, centre)
     away = float(np.hypot(down * pixel_aspect(radiograph), right))
@@ -246,7 +248,7 @@ def _statement_doubts(radiograph: Radiograph, request: KneeRequest, side: str) -
     return doubts
 
 
-def _found(
+def _make_found_knee(
     radiograph: Radiograph,
     request: KneeRequest,
     place: KneePlace,

@@ -43,7 +43,7 @@ class Scale:
     source: str
     deviation: float = 0.0
 
-    def said(self) -> str:
+    def warning(self) -> str:
         """The warning for an estimated size; "" for a stated one."""
         if not self.deviation:
             return ""

@@ -27,7 +27,7 @@ _MARK = "XR2MRI_LOCAL_PROCESS"
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-def wanted(count: int, batch_size: int) -> int:
+def process_count(count: int, batch_size: int) -> int:
     """The number of processes of a run.
 
     Args:
@@ -47,7 +47,7 @@ def wanted(count: int, batch_size: int) -> int:
         raise InputError(
             f"--local_processes: found {count}, expected 0 to {available}, the number of cores"
         )
-    return count or sharing(available, batch_size)
+    return count or largest_divisor(available, batch_size)
 
 
 def environments(count: int) -> list[dict[str, str]]:
@@ -68,7 +68,7 @@ def environments(count: int) -> list[dict[str, str]]:
     ]
 
 
-def sharing(most: int, batch_size: int) -> int:
+def largest_divisor(most: int, batch_size: int) -> int:
     """The largest number up to `most` that divides the batch equally."""
     return next(n for n in range(most, 0, -1) if batch_size % n == 0)
 

@@ -76,7 +76,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
         SILENT seconds ago.
     """
     path = folder / NAME
-    file = _taken(path, work)
+    file = _acquire(path, work)
     done = threading.Event()
     renewal = threading.Thread(target=_renew, args=(file.fileno(), done), daemon=True)
     renewal.start()
@@ -91,7 +91,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
         file.close()
 
 
-def _taken(path: Path, work: str) -> BinaryIO:
+def _acquire(path: Path, work: str) -> BinaryIO:
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:

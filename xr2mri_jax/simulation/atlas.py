@@ -67,7 +67,7 @@ def build(maps: Sequence[Volume], sides: Sequence[str], legs: int = 4) -> Atlas:
     missing = [name for name in SURFACES if name not in knees[0]]
     if missing:
         raise InputError(f"the first label map lacks {', '.join(missing)}: expected all parts")
-    mixed = [knees[0], *(_brought(knee, knees[0]) for knee in knees[1:])]
+    mixed = [knees[0], *(_registered(knee, knees[0]) for knee in knees[1:])]
     distances = {name: np.stack([knee[name] for knee in mixed]) for name in SURFACES}
     signal, path = _legs(maps[0], sides[0], legs)
     return Atlas(distances, signal, path)
@@ -170,7 +170,7 @@ def measured(
     Returns:
       By those of `names` that the map has f32[SIZE, SIZE, SIZE].
     """
-    knee, centre, voxel = _placed(labels, side)
+    knee, centre, voxel = _right_knee(labels, side)
     grid = _grid(knee, centre, voxel / FINE, SIZE * FINE)
     found = {}
     for name in names:
@@ -180,8 +180,8 @@ def measured(
     return found
 
 
-def _placed(labels: Volume, side: str) -> tuple[Volume, np.ndarray, float]:
-    """The map as of a right knee, its joint's centre, and the size there of an atlas voxel."""
+def _right_knee(labels: Volume, side: str) -> tuple[Volume, np.ndarray, float]:
+    """The map as a right knee, the centre of its joint, and the size of an atlas voxel in it."""
     found = find_landmarks(labels, checked_side(side))
     knee, _ = label_map.oriented(labels, side, found)
     return knee, found.centre, VOXEL_MM * found.size * PLATEAU_WIDTH_MM / PLATEAU_MM
@@ -207,7 +207,7 @@ def _distance(mask: np.ndarray) -> np.ndarray:
     return np.clip(small, -LIMIT_MM, LIMIT_MM).astype(np.float32)
 
 
-def _brought(knee: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _registered(knee: dict[str, np.ndarray], first: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A knee's groups registered to those of the first; missing parts come from the first."""
     result = dict(first)
     for leader, names in GROUPS.items():
@@ -241,7 +241,7 @@ def _similarity(fixed: np.ndarray, moving: np.ndarray) -> tuple[np.ndarray, np.n
 
 def _legs(labels: Volume, side: str, legs: int) -> tuple[np.ndarray, np.ndarray]:
     """Soft tissue around the first knee: its MRI signal and its line integrals along d."""
-    knee, centre, voxel = _placed(labels, side)
+    knee, centre, voxel = _right_knee(labels, side)
     hard = (*BONE_CODES, *(CODES[n] for n in CODES if "cartilage" in n or "meniscus" in n))
     covered = ndimage.binary_dilation(np.isin(_grid(knee, centre, voxel, SIZE), hard))
     nearest = ndimage.distance_transform_edt(covered, return_distances=False, return_indices=True)

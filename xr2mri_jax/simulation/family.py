@@ -254,12 +254,12 @@ def scan_distances(knee: Knee, jitter: framing.Jitter) -> np.ndarray:
         found[name] = (
             near_surface(knee.distances[name], first, shift, DISTANCE_SHAPE, 9.0) / knee.zoom
         )
-    _apart(found)
+    _separate_cartilages(found)
     return np.stack([found[name] for name in NAMES])
 
 
-def _apart(found: dict[str, np.ndarray]) -> None:
-    """Cartilages that were pushed into each other meet halfway, never inside a bone; in place."""
+def _separate_cartilages(found: dict[str, np.ndarray]) -> None:
+    """Separates overlapping cartilages halfway, never inside a bone; in place."""
     femoral, tibial = found["femoral_outer"], found["tibial_outer"]
     half = 0.5 * (femoral - tibial)
     found["femoral_outer"] = np.minimum(np.maximum(femoral, half), found["femur"])

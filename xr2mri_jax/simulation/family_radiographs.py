@@ -63,7 +63,7 @@ def _frame(rng: np.random.Generator) -> Frame:
     """Draws a frame as real crops differ."""
     zoom, row = float(np.exp(rng.normal(0, _WIDTH))), rng.normal(0, _ROW)
     turn = float(np.deg2rad(rng.normal(0, _TURNS)))
-    return Frame.usual().moved(zoom, row, (0.0, rng.normal(0, COLUMN_MM)), turn)
+    return Frame.mean().moved(zoom, row, (0.0, rng.normal(0, COLUMN_MM)), turn)
 
 
 def _standing(

@@ -72,7 +72,7 @@ class Frame:
         return matrix, matrix @ np.array([0.0, *self.middle_mm])
 
     @classmethod
-    def usual(cls) -> "Frame":
+    def mean(cls) -> "Frame":
         """The frame that `preprocess` cuts: by the joint line, the joint's centre at CENTRE_ROW."""
         wide = PLATEAU_MM * _LINE / LINE_SHARE
         middle = (-wide * (CENTRE_ROW - 0.5) + _ASIDE_MM[0], _ASIDE_MM[1])
@@ -81,7 +81,7 @@ class Frame:
     @classmethod
     def draw(cls, jitter: Jitter, rng: np.random.Generator) -> "Frame":
         """Draws a frame in the box as crops of real radiographs differ, sometimes the whole box."""
-        usual = cls.usual()
+        usual = cls.mean()
         if rng.random() < _WHOLE:
             return cls(BOX_MM[1], (0.0, 0.0), usual.turn)
         zoom, row = rng.normal(1.0, _WIDTH) * jitter.scale, rng.normal(0, _ROW)
@@ -103,8 +103,8 @@ class Frame:
         down, right = zoom * np.array(self.middle_mm) + shift_mm
         return Frame(wide, (down - wide * row, right), self.turn + turn)
 
-    def placed(self, shape: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where the canonical box meets an image of this frame, its turn not undone.
+    def box_mapping(self, shape: Sequence[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Maps pixels of the canonical box to pixels of an image of this frame, without its turn.
 
         Args:
           shape: pixels (H, W) of the image.
@@ -131,7 +131,7 @@ def canvas(image: np.ndarray, size: int, frame: Frame | None = None) -> np.ndarr
     Returns:
       f32[size, size]: smoothed to the box's pixels, the image's border repeated outside of it.
     """
-    steps, first = (frame or Frame.usual()).placed(image.shape, size)
+    steps, first = (frame or Frame.mean()).box_mapping(image.shape, size)
     sigma = np.sqrt(np.maximum(steps**2 - 1.0, 0.0) / (8 * np.log(2)))
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), sigma, mode="nearest")
     grid = np.meshgrid(*(first[:, None] + steps[:, None] * np.arange(size)), indexing="ij")

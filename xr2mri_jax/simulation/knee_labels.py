@@ -22,7 +22,7 @@ from xr2mri_jax.simulation.label_tables import (
     find_table,
     without_bones,
 )
-from xr2mri_jax.simulation.plausible import objection, stray
+from xr2mri_jax.simulation.plausible import objection, stray_code
 
 HEADER = "header"
 # Two femurs are two knees: of at least this share of the labelled ones, this far apart.
@@ -158,7 +158,7 @@ class _ImplausibleError(InputError):
 
 
 def _require_whole_bones(labels: Volume, table: Mapping[int, str]) -> None:
-    against = stray(labels, table)
+    against = stray_code(labels, table)
     if against:
         raise _ImplausibleError(against)
 

@@ -59,8 +59,8 @@ def objection(labels: Volume) -> str:
     return _order(middle) or _sizes(array, sizes, places) or _neighbours(array, sizes, places)
 
 
-def stray(labels: Volume, table: Mapping[int, str]) -> str:
-    """Which code of a bone cannot belong to it, a clause; "" if none.
+def stray_code(labels: Volume, table: Mapping[int, str]) -> str:
+    """A clause that names a code which cannot belong to its bone; "" if there is none.
 
     Args:
       labels: the map's own codes.

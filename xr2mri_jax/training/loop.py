@@ -25,7 +25,7 @@ from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import inference_settings, lost_host, parallel, resume_checks, run_log
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
-from xr2mri_jax.training.run import NotFiniteError, Run, say
+from xr2mri_jax.training.run import NotFiniteError, Run, print_line
 
 __all__ = ["NotFiniteError", "fit", "train"]
 
@@ -76,7 +76,7 @@ def fit(
     with contextlib.closing(inputs.training()) as training:
         run = Run(config, folder, stage, inputs, training, devices)
         if run.step >= config["steps"]:
-            say(f"{folder} already has its {run.step} steps: nothing to train")
+            print_line(f"{folder} already has its {run.step} steps: nothing to train")
             return 0
         first = parallel.host_index() == 0
         log = run_log.RunLog(folder, run.step, config["steps"]) if first else run_log.NullLog()
@@ -153,6 +153,8 @@ def _take_steps(
         if last or asked or step % config["checkpoint_every"] == 0:
             run.save(training)
         if asked and not last:
-            say(f"stopped by a signal after step {step}; repeat the command to continue {folder}")
+            print_line(
+                f"stopped by a signal after step {step}; repeat the command to continue {folder}"
+            )
             return 128 + (stop.number or signal.SIGTERM)
     return 0

@@ -213,7 +213,7 @@ def divide_cores(devices: int, batch_size: int) -> None:
     if "JAX_NUM_CPU_DEVICES" in os.environ or flag in os.environ.get("XLA_FLAGS", ""):
         return
     if devices == 0:
-        devices = local_processes.sharing(processor.cores(), batch_size)
+        devices = local_processes.largest_divisor(processor.cores(), batch_size)
     jax.config.update("jax_num_cpu_devices", devices)
 
 

@@ -144,7 +144,7 @@ class Run:
         self.run_log.evaluation(self.step, summary(self._stage, total))
         real = np.flatnonzero(first["example_mask"])[:PICTURED]
         shown = {name: value[real] for name, value in first.items()}
-        self.run_log.pictures(self.step, lambda: self._drawn(shown))
+        self.run_log.pictures(self.step, lambda: self._sample_pictures(shown))
         self.restart_clock()
 
     def save(self, training: Position) -> None:
@@ -188,7 +188,7 @@ class Run:
             stacklevel=3,
         )
 
-    def _drawn(self, batch: Batch) -> dict[str, np.ndarray]:
+    def _sample_pictures(self, batch: Batch) -> dict[str, np.ndarray]:
         model = self._state.ema_params, self._state.model_state
         params, model_state = parallel.unreplicate(model)
         with self._parallel.on_this_host():
@@ -217,7 +217,7 @@ class Run:
             restored.data, self._fingerprints, folder, self._config["data"]
         )
         training.set_state(json.loads(restored.position))
-        say(f"continuing {folder} after step {int(restored.state.step)}")
+        print_line(f"continuing {folder} after step {int(restored.state.step)}")
         self._say_what_changed(restored)
         return restored.state, restored.sums
 
@@ -225,12 +225,12 @@ class Run:
         """Says that the number of hosts or devices differs from the checkpoint's."""
         hosts, devices = parallel.host_count(), self._parallel.device_count
         if restored.hosts != hosts:
-            say(
+            print_line(
                 f"note: it was trained on {restored.hosts} hosts and continues on {hosts}, with "
                 "the same examples in every step"
             )
         if restored.devices not in (None, devices):
-            say(
+            print_line(
                 f"note: it was trained on {restored.devices} devices and continues on {devices}: "
                 "another order of summation changes the last bits"
             )
@@ -245,7 +245,7 @@ def _shapes(batch: Mapping[str, jax.Array]) -> dict[str, str]:
     return {name: f"{value.dtype}{list(value.shape)}" for name, value in batch.items()}
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Prints a line on the first host."""
     if parallel.host_index() == 0:
         print(line, flush=True)

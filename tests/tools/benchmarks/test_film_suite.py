@@ -21,9 +21,9 @@ def test_every_image_is_seen_in_its_place():
     grader = load_grader()
     network = Network(grader, film.BATCH)
     images = np.random.default_rng(0).random((film.BATCH + 1, 224, 224), np.float32)
-    grades, distances = film.seen(network, grader, images)
+    grades, distances = film.grade_images(network, grader, images)
     assert grades.shape == distances.shape == (film.BATCH + 1,)
-    again = film.seen(network, grader, images[-1:])
+    again = film.grade_images(network, grader, images[-1:])
     np.testing.assert_allclose([grades[-1], distances[-1]], np.ravel(again), rtol=1e-4)
 
 

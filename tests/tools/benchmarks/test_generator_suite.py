@@ -93,12 +93,12 @@ def test_functions_take_turns():
 
 def test_functions_in_processes_of_their_own():
     makers = {"short": partial(partial, time.sleep, 0.0), "long": partial(partial, time.sleep, 0.2)}
-    seconds = timing.apart(makers, repeats=3, warmup=1)
+    seconds = timing.in_processes(makers, repeats=3, warmup=1)
     assert len(seconds["short"]["seconds"]) == 3
     assert seconds["short"]["median_s"] < 0.2 <= seconds["long"]["minimum_s"] < 2
     assert seconds["long"]["processor_s"] < 0.1
     with pytest.raises(RuntimeError, match="'broken' ended"):
-        timing.apart({"broken": partial(partial, sys.exit, 1)}, repeats=1)
+        timing.in_processes({"broken": partial(partial, sys.exit, 1)}, repeats=1)
 
 
 def test_the_two_upsamplings_are_the_same_operation():

@@ -20,7 +20,7 @@ from xr2mri_jax.geometry import Volume
 from xr2mri_jax.metrics.alignment import POINTS, Similarity, align
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.occupancy import dice, resampled
-from xr2mri_jax.metrics.surfaces import Inside, Surface, SurfaceScores, scores, spread
+from xr2mri_jax.metrics.surfaces import Inside, Surface, SurfaceScores, area_sample, scores
 from xr2mri_jax.metrics.voxels import border_scores
 
 _BESIDE_MM = 12.0  # how far the grid of the volumes reaches beyond the cube
@@ -146,14 +146,14 @@ def surface_scores(
     Raises:
       InputError: the surfaces share no part of the field.
     """
-    inside = field(fixed.points) & known(transform.back(fixed.points))
+    inside = field(fixed.points) & known(transform.inverse_points(fixed.points))
     arrived = field(transform.points(moved.points)) & known(moved.points)
     if not inside.any() or not arrived.any():
         raise InputError("the surfaces share no part of the field")
     targets, target_areas = _chosen(fixed, inside, points)
     others, other_areas = _chosen(moved, arrived, points)
     return scores(
-        transform.scale * moved.distance(transform.back(targets)),
+        transform.scale * moved.distance(transform.inverse_points(targets)),
         target_areas,
         fixed.distance(transform.points(others)),
         transform.scale**2 * other_areas,
@@ -165,16 +165,16 @@ def _chosen(
 ) -> tuple[np.ndarray, np.ndarray]:
     if points is None:
         return surface.points[inside], surface.areas[inside]
-    return spread(surface, inside, points)
+    return area_sample(surface, inside, points)
 
 
 def _closed_dice(predicted: Bone, target: Target, transform: Similarity) -> float:
     moved = resampled(predicted.occupied, target.grid, transform.matrix(), FULL / 2)
-    moved &= target.field(transform.back(target.points)).reshape(moved.shape)
+    moved &= target.field(transform.inverse_points(target.points)).reshape(moved.shape)
     return dice(moved, target.occupied & target.inside, np.ones_like(moved))
 
 
 def _open_dice(predicted: Bone, target: Target, transform: Similarity) -> float:
     moved = resampled(predicted.occupied, target.grid, transform.matrix(), FULL / 2)
-    known = predicted.known(transform.back(target.points)).reshape(moved.shape)
+    known = predicted.known(transform.inverse_points(target.points)).reshape(moved.shape)
     return dice(moved, target.occupied, target.inside & known)

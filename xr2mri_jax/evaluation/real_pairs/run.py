@@ -14,7 +14,7 @@ from xr2mri_jax.evaluation.real_pairs.measure import Measured, measure
 from xr2mri_jax.evaluation.real_pairs.pair_errors import judge_pairs
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
-from xr2mri_jax.inference.label_prediction import LabelPredictor, kept, label_predictor
+from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor, with_cache
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
 
@@ -58,7 +58,7 @@ def evaluate_pairs(
     predictor = label_predictor(workdir)
     folder = predictions or (None if workdir is None else Path(workdir) / "labels")
     if folder is not None:
-        predictor = kept(predictor, Path(folder))
+        predictor = with_cache(predictor, Path(folder))
     found = measure(listed, predictor, table)
     about = _about(pairs, predictor, table, exclude_subjects)
     place = None if single is None else Path(single)

@@ -34,7 +34,7 @@ def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
     """Places a frame in the canonical box at the scale of the training knees.
 
     Args:
-      frame: f32[h, w, 1], as `simulation.framing.Frame.usual`.
+      frame: f32[h, w, 1], as `simulation.framing.Frame.mean`.
       size: pixels of the box along each axis.
 
     Returns:
@@ -42,7 +42,7 @@ def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
       middle of the box, and `outside` of what the frame covers.
     """
     height, width = frame.image.shape[:2]
-    steps, first = framing.Frame.usual().placed((height, width), size)
+    steps, first = framing.Frame.mean().box_mapping((height, width), size)
     middle = (size - 1) / 2
     to_frame = np.diag([*steps, 1.0])
     to_frame[:2, 2] = first

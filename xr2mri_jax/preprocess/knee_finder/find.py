@@ -102,17 +102,19 @@ def detect_knees(
     """
     _check(radiograph)
     image, aspect = radiograph.array, _aspect(radiograph)
-    knees = _knees(image, aspect)
-    dark_bone = not _sure(knees, least_confidence)
+    knees = _candidates(image, aspect)
+    dark_bone = not _accepted(knees, least_confidence)
     if dark_bone:
-        seen = [dataclasses.replace(knee, dark=True) for knee in _knees(-image, aspect)]
-        knees = seen if _sure(seen, least_confidence) else [*knees, *seen]
-    if not _sure(knees, least_confidence):
-        knees = _wider(image, aspect) or knees
-    sure = _sure(knees, least_confidence)
+        seen = [dataclasses.replace(knee, dark=True) for knee in _candidates(-image, aspect)]
+        knees = seen if _accepted(seen, least_confidence) else [*knees, *seen]
+    if not _accepted(knees, least_confidence):
+        knees = _search_wider(image, aspect) or knees
+    sure = _accepted(knees, least_confidence)
     best = max((knee.likelihood for knee in knees), default=0.0)
     if best < CERTAIN:
-        turned = max(_turned(one, aspect) for one in (image, -image)[: 1 + dark_bone])
+        turned = max(
+            _upside_down_likelihood(one, aspect) for one in (image, -image)[: 1 + dark_bone]
+        )
         if turned >= max(least_confidence, best):
             return DetectedKnees((), (), best, True)
     if not sure:
@@ -129,13 +131,13 @@ def _with_second(
     if len(sure) == 2:
         return sorted(sure, key=_column), []
     (first,) = sure
-    beside = _beside(-image if first.dark else image, first, aspect)
+    beside = _second_knee(-image if first.dark else image, first, aspect)
     found = [] if beside is None else [dataclasses.replace(beside, dark=first.dark)]
     if found and found[0].likelihood < LEAST_PARTNER:
         # Films put together from files of either polarity exist.
-        other = _beside(image if first.dark else -image, first, aspect)
+        other = _second_knee(image if first.dark else -image, first, aspect)
         found += [] if other is None else [dataclasses.replace(other, dark=not first.dark)]
-    rest = _apart([*rest, *found], first, aspect)[:1]
+    rest = _elsewhere([*rest, *found], first, aspect)[:1]
     if rest and rest[0].likelihood >= LEAST_PARTNER:
         return sorted([first, *rest], key=_column), []
     return sure, [knee for knee in rest if knee.likelihood >= LEAST_DOUBTFUL]
@@ -180,42 +182,44 @@ def refusal(detected: DetectedKnees, least_confidence: float = LEAST_CONFIDENCE)
     )
 
 
-def _sure(knees: list[_Knee], least: float) -> list[_Knee]:
+def _accepted(knees: list[_Knee], least: float) -> list[_Knee]:
     return [knee for knee in knees if knee.likelihood >= least]
 
 
-def _wider(image: np.ndarray, aspect: float) -> list[_Knee]:
-    """The single knee that wider looks see with confidence; [] for none, or for several."""
+def _search_wider(image: np.ndarray, aspect: float) -> list[_Knee]:
+    """The single knee detected with confidence in wider views; [] for none, or for several."""
     for one, dark in ((image, False), (-image, True)):
-        knees = _sure(_knees(one, aspect, WIDER, NEAR_WIDER), LEAST_CONFIDENCE)
+        knees = _accepted(_candidates(one, aspect, WIDER, NEAR_WIDER), LEAST_CONFIDENCE)
         if len(knees) == 1:
             return [dataclasses.replace(knees[0], dark=dark)]
     return []
 
 
-def _knees(image: np.ndarray, aspect: float, zoom: float = 1.0, near: float = NEAR) -> list[_Knee]:
-    """What both looks find in an image, likely or not; the likeliest first."""
+def _candidates(
+    image: np.ndarray, aspect: float, zoom: float = 1.0, near: float = NEAR
+) -> list[_Knee]:
+    """All candidates for knees in an image, whatever their confidence; the likeliest first."""
     view = whole_view((image.shape[0], image.shape[1]), aspect)
     view = View(view.centre, zoom * view.side, aspect)
     maps = ViewMaps(image, view)
     only = unambiguous(find(maps.single))
     if only is not None:
-        knee = _near(image, [_in_source(only, view)], aspect, near)
+        knee = _second_look(image, [_in_source(only, view)], aspect, near)
         if min(knee.confidence, knee.side_confidence) >= CERTAIN_AFTER_CLEAR:
             return [knee]
     first = [_in_source(found, view) for found in find(maps.mirror_averaged())]
     places = _distinct([knee for knee in first if knee.confidence >= WORTH_A_LOOK], aspect)
-    seen = [_near(image, place, aspect, near) for place in places]
+    seen = [_second_look(image, place, aspect, near) for place in places]
     return [group[0] for group in _distinct(seen, aspect)]
 
 
-def _turned(image: np.ndarray, aspect: float) -> float:
-    """How likely the likeliest knee is in the image that is turned by 180 degrees."""
-    return max((knee.likelihood for knee in _knees(image[::-1, ::-1], aspect)), default=0.0)
+def _upside_down_likelihood(image: np.ndarray, aspect: float) -> float:
+    """The largest likelihood of a knee in the image rotated by 180 degrees."""
+    return max((knee.likelihood for knee in _candidates(image[::-1, ::-1], aspect)), default=0.0)
 
 
-def _beside(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
-    """What is seen at the mirrored place of a knee, where there is room for a second one."""
+def _second_knee(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
+    """A candidate at the mirrored place of a knee, if there is room for a second one."""
     columns = image.shape[1]
     row, column = knee.points[0].tolist()
     length = _distance(knee.points[1], knee.points[2], aspect)
@@ -233,15 +237,15 @@ def _beside(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
     # The joint lines of a patient's knees are alike: a peak without line must not decide.
     half = np.array([[0.0, 0.0], [0.0, -length / 2], [0.0, length / 2]])
     place = dataclasses.replace(first, points=first.points[:1] + half)
-    return _near(image, [place], aspect)
+    return _second_look(image, [place], aspect)
 
 
 def _first_confidence(knee: _Knee) -> float:
     return knee.confidence
 
 
-def _apart(knees: list[_Knee], knee: _Knee, aspect: float) -> list[_Knee]:
-    """Those that lie elsewhere than a knee, the likeliest first."""
+def _elsewhere(knees: list[_Knee], knee: _Knee, aspect: float) -> list[_Knee]:
+    """The candidates at other places than a knee, the likeliest first."""
     length = max(_distance(knee.points[1], knee.points[2], aspect), 1.0)
     kept = [
         one for one in knees if _distance(one.points[0], knee.points[0], aspect) >= APART * length
@@ -268,7 +272,7 @@ def _in_source(found: Detection, view: View) -> _Knee:
     return _Knee(found.side, view.to_source(found.points), float(found.probability[0]))
 
 
-def _near(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NEAR) -> _Knee:
+def _second_look(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NEAR) -> _Knee:
     """The second look at a place; the side is judged by both looks together.
 
     Args:

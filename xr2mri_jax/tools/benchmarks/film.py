@@ -54,13 +54,13 @@ def run(real: Path | None, flexions: Sequence[float] = FLEXIONS_DEG) -> dict[str
     network = Network(grader, BATCH)
     bones = in_threads(_bones, pairs, "segmentations", "map")
     films = np.stack([_film(pair, grader) for pair in pairs])
-    read = seen(network, grader, films)
+    read = grade_images(network, grader, films)
     found = {REAL: compared(read, read)}
     bends = {DRAWN: poses.FLEXION_DEG} | {f"{angle:g}": (angle, angle) for angle in flexions}
     for name, bent in bends.items():
         bar = tqdm(bones, desc=f"films, {name}", unit="knee", mininterval=1)
         made = [simulated(bred, one, bent, number) for number, one in enumerate(bar)]
-        found[name] = compared(seen(network, grader, np.stack(made)), read)
+        found[name] = compared(grade_images(network, grader, np.stack(made)), read)
     return {"knees": len(pairs), "rows": found}
 
 
@@ -85,13 +85,15 @@ def simulated(
     pose = poses.draw_radiograph_pose(bones["femur"], points, lying, lying, space, rng, flexion_deg)
     whole = {**bones, "fibula": bred.distances["fibula"][0]}
     knee = projection.Standing(whole, pose, family.zoom_of(bones["tibia"]))
-    frame = Frame.usual()
+    frame = Frame.mean()
     soft = bred.path[int(rng.integers(len(bred.path)))]
     backward = frame.backward(knee.zoom)
     return projection.radiograph(knee, backward, frame, soft, family.FILM_PIXELS, rng)
 
 
-def seen(network: Network, grader: KneeGrader, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def grade_images(
+    network: Network, grader: KneeGrader, images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Expected grade f64[n] and distance to the training radiographs f64[n] of f32[n, h, w]."""
     told = [network(part[..., None]) for part in np.split(images, range(BATCH, len(images), BATCH))]
     logits, features = (np.concatenate(parts) for parts in zip(*told, strict=True))
@@ -103,7 +105,7 @@ def seen(network: Network, grader: KneeGrader, images: np.ndarray) -> tuple[np.n
 def compared(
     found: tuple[np.ndarray, np.ndarray], real: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, float]:
-    """Of two results of `seen`: r and mean difference of the expected grade, median distance."""
+    """Compares results of `grade_images`: r and mean difference of expected grades, distance."""
     grades, distances = found
     return {
         "r": float(np.corrcoef(grades, real[0])[0, 1]),

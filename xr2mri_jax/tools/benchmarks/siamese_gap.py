@@ -52,7 +52,7 @@ def run(
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
     model, xray, label, variables = _made(spec, batch_size)
-    count = local_processes.sharing(processor.cores(), batch_size)
+    count = local_processes.largest_divisor(processor.cores(), batch_size)
     report: dict[str, Any] = {
         "suite": "siamese_gap",
         "machine": timing.machine(),
@@ -76,7 +76,7 @@ def run(
         report["agreement"] = _agreement(model, variables, xray[:4], label[:4])
         for form in ("torch default", "torch channels_last"):
             makers[form] = partial(training_step, form, spec, batch_size)
-    report["seconds"] = timing.apart(makers, repeats)
+    report["seconds"] = timing.in_processes(makers, repeats)
     medians = {name: times["median_s"] for name, times in report["seconds"].items()}
     report["epoch_s"] = {name: EPOCH / batch_size * median for name, median in medians.items()}
     report["ratios"] = {
@@ -151,7 +151,7 @@ def _devices(batch_size: int) -> list[jax.Device]:
         return [
             next(d for d in devices if d.process_index == i) for i in range(jax.process_count())
         ]
-    return devices[: local_processes.sharing(len(devices), batch_size)]
+    return devices[: local_processes.largest_divisor(len(devices), batch_size)]
 
 
 def _noise(model: siamese_gap.SiameseGap, xray: np.ndarray) -> Any:

@@ -77,7 +77,7 @@ def run(
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
     steps = STEPS if steps is None else steps
-    count = local_processes.sharing(processor.cores(), batch_size)
+    count = local_processes.largest_divisor(processor.cores(), batch_size)
     work: dict[str, Any] = {"spec": spec, "batch_size": batch_size, "steps": steps}
     ours = "jax a process a core" if count > 1 else "jax"
     makers: dict[str, timing.Maker | list[timing.Maker]] = {
@@ -100,7 +100,7 @@ def run(
             for workers in (0, processor.cores()):
                 name = f"torch {memory}, {workers} workers"
                 makers[name] = partial(_torch_epoch, memory, workers, **work)
-    report["seconds"] = timing.apart(makers, repeats, warmup=0)
+    report["seconds"] = timing.in_processes(makers, repeats, warmup=0)
     report["ratios"] = {
         f"{ours} / {name}": timing.ratios(report["seconds"][ours], found)
         for name, found in report["seconds"].items()

@@ -44,7 +44,7 @@ def interleaved(
 
 
 def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
-    """One function's times against another's, both from `interleaved` or `apart`.
+    """One function's times against another's, both from `interleaved` or `in_processes`.
 
     Returns:
       "medians": their quotient; "paired": the median of the quotients of the calls that had the
@@ -60,7 +60,7 @@ def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, floa
 def rows(
     title: str, seconds: Mapping[str, Mapping[str, Any]], unit: str = "s", digits: int = 2
 ) -> list[str]:
-    """What `interleaved` or `apart` measured, as lines for the screen: a head, then each function.
+    """Results of `interleaved` or `in_processes` as lines of text: a head, then each function.
 
     Args:
       title: over the names.
@@ -80,10 +80,10 @@ def rows(
 Maker = Callable[[], Callable[[], Any]]
 
 
-def apart(
+def in_processes(
     makers: Mapping[str, Maker | Sequence[Maker]], repeats: int, warmup: int = 2
 ) -> dict[str, dict[str, Any]]:
-    """As `interleaved`, each function in a process of its own, as it has in real work.
+    """As `interleaved`, with each function in its own process, as in real use.
 
     In one process the frameworks share the C library's memory and the processor with each other's
     waiting threads, which costs JAX a sixth of its time.
@@ -129,7 +129,7 @@ def apart(
 
 
 def _serve(link: Connection, make: Maker, warmup: int) -> None:
-    """What a process of `apart` does: calls its function whenever it is asked."""
+    """What a process of `in_processes` does: calls its function whenever it is asked."""
     function = make()
     for _ in range(warmup):
         function()

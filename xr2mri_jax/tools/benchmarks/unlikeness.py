@@ -61,14 +61,16 @@ def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
     known = [one[0] for one in first if one is not None]
     limit = float(np.quantile([*known, *[np.inf] * (len(first) - len(known))], KEPT))
     kinds = {
-        name: _told([_distance(image, grader, network) for image in tqdm(images, desc=name)], limit)
+        name: _counts(
+            [_distance(image, grader, network) for image in tqdm(images, desc=name)], limit
+        )
         for name, images in _kinds(crops[1::2], real, count).items()
     }
     return {
         "kept": KEPT,
         "limit": limit,
         "calibration_crops": len(first),
-        "real": _told(second, limit),
+        "real": _counts(second, limit),
         "kinds": kinds,
     }
 
@@ -122,7 +124,7 @@ def _distance(
     return (float(min(found)), any(DARK_BONE in knee.notes for knee in knees)) if found else None
 
 
-def _told(found: list[tuple[float, bool] | None], limit: float) -> dict[str, int]:
+def _counts(found: list[tuple[float, bool] | None], limit: float) -> dict[str, int]:
     refused = sum(one is None for one in found)
     above = sum(one is not None and one[0] > limit for one in found)
     inverted = sum(one is not None and one[0] <= limit and one[1] for one in found)

@@ -246,7 +246,7 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
       InputError: no real crops, or pictures that cannot be used.
     """
     crops = pictures.read_crops(*real)
-    pools = _kept(workdir / "phantom.pickle", lambda: phantom_pools(plan))
+    pools = _cached(workdir / "phantom.pickle", lambda: phantom_pools(plan))
     fresh = network.initial(jax.random.key(plan.seed))
     state = _part(workdir / "part1.pickle", pools, PHANTOM_SHARES, plan, plan.phantom_steps, fresh)
     number = len(crops.images)
@@ -254,7 +254,7 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
     for part, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
         open_ = ~trusted  # what the network labelled once keeps its label
         labels = workdir / f"labels{part}.pickle"
-        points[open_], trusted[open_], dark = _kept(
+        points[open_], trusted[open_], dark = _cached(
             labels, _labelling(state.mean, crops.images[open_], crops.sides[open_])
         )
         # All crops show bright bone from here on: an inverted image is to be seen as such.
@@ -265,7 +265,7 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
         if steps == plan.mixed_steps:
             points[~trusted] = usual_place(points[trusted])
             known = np.ones(number, bool)
-        chosen = _kept(
+        chosen = _cached(
             workdir / f"real{part}.pickle",
             functools.partial(real_pools, plan, points[known], crops.only(known)),
         )
@@ -300,8 +300,8 @@ def _part(
         source.close()
 
 
-def _kept(path: Path, make: Callable[[], Any]) -> Any:
-    """What `path` holds; what `make` returns is kept there first."""
+def _cached(path: Path, make: Callable[[], Any]) -> Any:
+    """The content of the cache file `path`, which `make` creates if missing."""
     if not path.exists():
         _keep(path, make())
     return pickle.loads(path.read_bytes())
