@@ -16,7 +16,8 @@ Variants, as --config=configs/generator.py:VARIANT:
                 of configs/cae.py:pairs; not measured yet, because such files were not available
     shape       the shipped generator: surfaces from a statistical model of knee_family/default,
                 and the volume computed from them; the encoder of configs/cae.py:shipped is trained
-                further
+                further. launch/ship_generator.py --reading_knees replaces the trained reading of
+                the hidden variables by a linear one
 
 Every size in config.model.generator can be overridden on the command line.
 """

@@ -90,3 +90,32 @@ def test_every_tissue_is_painted_with_its_level():
     image = np.asarray(shape_generator.painted(distances, template, levels))[0]
     # Rows at -28, -20, -12, -4, 4, 12, ... mm: bone, bone, bone, cartilage twice, the rest.
     np.testing.assert_allclose(image[4, :, 4], [0.1, 0.1, 0.1, 0.5, 0.5, 0.9, 0.9, 0.9], atol=1e-6)
+
+
+def test_a_linear_reading_gives_coefficients_from_three_levels():
+    spec = {**SPEC, "reading": "linear"}
+    model = generator.make(spec)
+    seen = hidden()
+    features = np.asarray(shape_generator.reading_features(seen))
+    fine, middle, deep = seen
+    pooled = fine.reshape(2, 8, 2, 8, 2, 2).mean(axis=(2, 4))
+    expected = [part.reshape(2, -1) for part in (deep, middle, pooled)]
+    np.testing.assert_allclose(features, np.concatenate(expected, axis=1), rtol=1e-6)
+    params = dict(model.init(jax.random.key(0), seen)["params"])
+    assert set(params) == {*fitted(knees()), "reading", "reading_offset"}
+    random = np.random.default_rng(2)
+    params |= fitted(knees())
+    params["reading"] = random.normal(size=params["reading"].shape).astype(np.float32)
+    params["reading_offset"] = np.array([0.5, -1.0], np.float32)
+    _, found = jax.jit(model.apply)({"params": params}, seen)
+    scores = features @ params["reading"] + params["reading_offset"]
+    wanted = params["mean"] + np.tensordot(scores, params["basis"], axes=1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("changed", [{"reading": "linear", "form": "pyramid"}, {"reading": "mlp"}])
+def test_a_reading_that_the_form_does_not_have_is_refused(changed):
+    with pytest.raises(InputError, match=r"generator\.reading: found '(linear|mlp)' with the form"):
+        generator.read_spec(
+            {**SPEC, "channels": (2, 2), "widths": (2, 2), "blocks": (1, 1), **changed}
+        )

@@ -11,7 +11,7 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", "", "folder of the training run, or of a packaged generator whose mean --maps renews"
 )
 _REAL = flags.DEFINE_string(
-    "real", "knee_xray/box128", "dataset of real radiographs for the novelty score"
+    "real", "knee_xray/box128", "dataset of real radiographs for the novelty score and the reading"
 )
 _OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package's own model")
 _DATA_DIR = flags.DEFINE_string(
@@ -22,6 +22,11 @@ _MAPS = flags.DEFINE_string(
 )
 _TRUST = flags.DEFINE_float(
     "trust", 1.0, "form shape: factor, 0 to 1, of all departures from the mean knee"
+)
+_READING_KNEES = flags.DEFINE_integer(
+    "reading_knees",
+    0,
+    "packaged generator: fit its reading of the hidden variables on so many simulated knees",
 )
 _STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the newest")
 
@@ -38,6 +43,7 @@ def main() -> None:
         _STEP.value,
         _MAPS.value,
         _TRUST.value,
+        _READING_KNEES.value,
     )
     size = (folder / "weights.npz").stat().st_size / 2**20
     print(f"{folder}: {model.stage.name} stage, step {model.step}, {size:.1f} MB")

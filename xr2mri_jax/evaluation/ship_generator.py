@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import xr2mri_jax
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, files, stages
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import model_card
+from xr2mri_jax.evaluation import linear_reading, model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrate
 from xr2mri_jax.evaluation.uncertainty import fit
 from xr2mri_jax.inference import model_files, novelty
@@ -25,8 +25,10 @@ from xr2mri_jax.inference.knee_generator import file_format
 from xr2mri_jax.inference.knee_generator.load import SHIPPED
 from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.inference.uncertainty import model as uncertainties
+from xr2mri_jax.runtime import processor
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.mean_knee import mean_knee_distances
+from xr2mri_jax.simulation.reading_examples import jitter_of
 from xr2mri_jax.stages.base import Encodes, Surfaces
 from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
@@ -53,13 +55,14 @@ def ship(
     step: int | None = None,
     maps: str | os.PathLike[str] | None = None,
     trust: float = 1.0,
+    reading_knees: int = 0,
 ) -> tuple[LoadedModel, Path]:
     """Makes the generator of a run and writes its files.
 
     Args:
-      workdir: of a generator or joint stage; or a packaged generator of the form "shape", whose
-        mean alone is made again from `maps`, and its uncertainty: it keeps its departures from the
-        mean and what its radiographs are like, and `real`, `step` and `trust` say nothing.
+      workdir: of a generator or joint stage; or a packaged generator of the form "shape", of which
+        the mean is made again from `maps`, the reading if `reading_knees` says so, and the
+        uncertainty; `step` and `trust` do not apply.
       real: dataset of real radiographs as the generator sees them: an unlike radiograph is told by
         its training split.
       output: a new or empty folder; None: the package's own, whose model is replaced.
@@ -68,6 +71,9 @@ def ship(
       maps: folder of the label maps of `knee_family`; the mean knee of that family replaces the
         mean of the training knees' distances, see `mean_knee.mean_knee_distances`; form "shape".
       trust: see `calibrated_shape.calibrate`; form "shape".
+      reading_knees: of a packaged generator, the simulated knees from which a linear reading of the
+        hidden variables is fitted, see `linear_reading`; it replaces the trained reading. `real`
+        takes part. 0: the reading stays.
 
     Returns:
       The model as it ships and its folder.
@@ -82,7 +88,15 @@ def ship(
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
     if (Path(workdir) / model_files.DESCRIPTION).is_file():
-        return _replace_mean(Path(workdir), maps, folder, output is None, data_dir), folder
+        made = _repackage(
+            Path(workdir), maps, folder, output is None, data_dir, reading_knees, real
+        )
+        return made, folder
+    if reading_knees:
+        raise InputError(
+            f"--reading_knees: found {reading_knees} with the training run {workdir}, expected a "
+            "packaged generator: package the run first, then fit the reading of the package"
+        )
     model = load_model(workdir, step)
     stage = model.stage
     if not isinstance(stage, Encodes) or not isinstance(stage, Surfaces):
@@ -127,14 +141,16 @@ def ship(
     return model, folder
 
 
-def _replace_mean(
+def _repackage(
     packaged: Path,
     maps: str | os.PathLike[str] | None,
     folder: Path,
     own: bool,
     data_dir: str | os.PathLike[str] | None,
+    reading_knees: int,
+    real: str,
 ) -> LoadedModel:
-    """Replaces the mean knee of a packaged generator, refits its intervals and writes it."""
+    """Writes a packaged generator with another mean knee, and another reading if asked."""
     if maps is None or data_dir is None:
         raise InputError(
             f"--workdir={packaged}: found a packaged generator, expected --maps and --data_dir "
@@ -143,13 +159,22 @@ def _replace_mean(
     model, novelty_detector = file_format.read(packaged)
     if model.config["model"]["generator"]["form"] != "shape":
         raise InputError("--maps: found a generator without components, expected the form shape")
+    described = files.read_json(packaged / model_files.DESCRIPTION)["training"]
+    if reading_knees:
+        knees = checked_reading_knees(reading_knees)
+        builder = datasets.load_builder(real, data_dir)
+        model = _read_linearly(model, Path(maps), Path(data_dir), knees, builder)
+        described |= {
+            "reading": f"linear, fitted on {reading_knees} simulated knees",
+            "reading_real_radiographs": f"{real} {builder.version}",
+            "trusted": {},
+        }
     params = model_files.rounded(_with_mean_knee(model.params, Path(maps), Path(data_dir)))
     model = dataclasses.replace(model, params=params)
     watched = datasets.load_builder(model.config["data"]["dataset"], data_dir)
     uncertainty = _widened_intervals(fit.fit(fit.knees(model, watched, _HELD_OUT)))
-    described = files.read_json(packaged / model_files.DESCRIPTION)
     training = {
-        **described["training"],
+        **described,
         "mean": "usual knee of the family",
         "mean_of": f"{watched.name} {watched.version}",
         "xr2mri_jax": xr2mri_jax.__version__,
@@ -157,6 +182,36 @@ def _replace_mean(
     with _output_folder(folder, own) as place:
         _write(place, model, novelty_detector, training, uncertainty)
     return model
+
+
+def checked_reading_knees(knees: int) -> int:
+    """The number itself; raises InputError if a linear reading needs more knees."""
+    if knees <= linear_reading.COEFFICIENTS:
+        raise InputError(
+            f"--reading_knees: found {knees}, expected more than the "
+            f"{linear_reading.COEFFICIENTS} components"
+        )
+    return knees
+
+
+def _read_linearly(
+    model: LoadedModel, maps: Path, data_dir: Path, knees: int, real: Any
+) -> LoadedModel:
+    """The model with a linear reading of the hidden variables."""
+    sizes = model.config["model"]
+    changed = {**sizes["generator"], "coefficients": linear_reading.COEFFICIENTS}
+    config = {**model.config, "model": {**sizes, "generator": {**changed, "reading": "linear"}}}
+    kept = prepared_atlas(map_files(maps), data_dir)
+    (size, _) = sizes["cae"]["image_shape"]
+    simulated = linear_reading.examples(kept, knees, size, processor.cores())
+    bred = atlas.load(kept)
+
+    def mean_knee(view: np.ndarray) -> np.ndarray:
+        return mean_knee_distances(bred, jitter_of(view))
+
+    part = linear_reading.fit(model.stage, model.params, simulated, real, mean_knee)
+    params = {**model.params, "generator": part}
+    return dataclasses.replace(model, config=config, stage=stages.make_stage(config), params=params)
 
 
 def _widened_intervals(fitted: uncertainties.Uncertainty) -> uncertainties.Uncertainty:

@@ -28,7 +28,7 @@ from xr2mri_jax.models.layers import (
     unit_rms,
 )
 from xr2mri_jax.models.product import Dense
-from xr2mri_jax.models.shape_generator import ShapeGenerator
+from xr2mri_jax.models.shape_generator import READINGS, ShapeGenerator
 from xr2mri_jax.models.sharding import split_depth
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -52,6 +52,8 @@ class GeneratorSpec:
         the distances are made.
       coefficients: components of the form "shape".
       column_width: features of a pixel, of the form "shape", that change the column behind it.
+      reading: of the form "shape", how the coefficients are read from the hidden variables:
+        "network" (trained) or "linear" (fitted when the generator is packaged).
     """
 
     volume_shape: tuple[int, ...]
@@ -64,6 +66,7 @@ class GeneratorSpec:
     surface_width: int = 128
     coefficients: int = 64
     column_width: int = 96
+    reading: str = "network"
 
 
 def surface_shape(spec: GeneratorSpec) -> tuple[int, int, int, int]:
@@ -197,6 +200,11 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
     if checked.form == "shape" and checked.surfaces != len(NAMES):
         raise InputError(
             f"generator.surfaces: found {checked.surfaces}, the form 'shape' expects {len(NAMES)}"
+        )
+    if checked.reading not in READINGS or (checked.reading == "linear" and checked.form != "shape"):
+        raise InputError(
+            f"generator.reading: found {checked.reading!r} with the form {checked.form!r}, "
+            f"expected {' or '.join(READINGS)}, the second with the form 'shape' alone"
         )
     if checked.surfaces and levels < 2:
         raise InputError(f"generator.channels: found {levels} level, surfaces need two")

@@ -2,10 +2,12 @@
 
 The hidden variables become the coefficients of the principal components of the training knees'
 signed distances, after statistical shape models of bones from radiographs (Fleute and Lavallee,
-MICCAI 1998); each pixel then adds to the distances of the column of voxels behind it what the
-components do not hold. The volume is painted from the surfaces: what lies inside one has its
-tissue's level, what lies outside is the mean of the training volumes there. No operation on fine
-volumes is trained, so that training costs little more than the encoder's.
+MICCAI 1998). With the reading "network" a trained network gives the coefficients, and each pixel
+adds to the distances of the column of voxels behind it what the components do not hold. With the
+reading "linear" the coefficients are a linear function of the hidden variables of three levels,
+fitted in closed form (`evaluation.linear_reading`). The volume is painted from the surfaces: what
+lies inside one has its tissue's level, what lies outside is the mean of the training volumes there.
+No operation on fine volumes is trained, so that training costs little more than the encoder's.
 """
 
 from collections.abc import Mapping
@@ -31,7 +33,8 @@ from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 
 # Parameters that are set from training examples and not trained.
-FIXED = ("mean", "basis", "template", "levels")
+FIXED = ("mean", "basis", "template", "levels", "reading", "reading_offset")
+READINGS = ("network", "linear")
 LEVELS = ("cortex", "marrow", "cartilage", "meniscus")
 # Width over which a surface is blurred, and the thickness of a bone's shell, mm.
 _EDGE_MM, _SHELL_MM = 1.3, 1.0
@@ -61,9 +64,21 @@ class ShapeGenerator(nn.Module):
         basis = self.param("basis", zeros, (spec.coefficients, *shape), jnp.float32)
         template = self.param("template", zeros, spec.volume_shape, jnp.float32)
         levels = self.param("levels", zeros, (len(LEVELS),), jnp.float32)
-        distances = mean + jnp.tensordot(self._coefficients(hidden), basis, axes=1)
-        distances = split_depth(distances + self._columns(hidden), 2)
+        if spec.reading == "linear":
+            distances = mean + jnp.tensordot(self._read(hidden), basis, axes=1)
+        else:
+            distances = mean + jnp.tensordot(self._coefficients(hidden), basis, axes=1)
+            distances = distances + self._columns(hidden)
+        distances = split_depth(distances, 2)
         return painted(distances, template, levels)[..., None], distances
+
+    def _read(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
+        """f32[b, coefficients], in standard deviations of the simulated knees."""
+        features = reading_features(hidden)
+        zeros, count = nn.initializers.zeros, self.spec.coefficients
+        kernel = self.param("reading", zeros, (features.shape[-1], count), jnp.float32)
+        offset = self.param("reading_offset", zeros, (count,), jnp.float32)
+        return features @ kernel + offset
 
     def _coefficients(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
         """f32[b, coefficients], in standard deviations of the training knees."""
@@ -106,6 +121,20 @@ class ShapeGenerator(nn.Module):
         )(activate(x))
         column = column.reshape(-1, height, width, surfaces_, depth).transpose(0, 3, 4, 1, 2)
         return column.astype(jnp.float32)
+
+
+def reading_features(hidden: tuple[jax.Array, ...]) -> jax.Array:
+    """What the linear reading sees: the hidden variables of the three deepest levels, f32[b, f].
+
+    Args:
+      hidden: by level, finest first, each [b, h', w', c]; three levels or more. The finest of the
+        three is averaged over 2 x 2 pixels.
+    """
+    fine, middle, deep = hidden[-3:]
+    batch, height, width, channels = fine.shape
+    fine = fine.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+    parts = [part.astype(jnp.float32).reshape(batch, -1) for part in (deep, middle, fine)]
+    return jnp.concatenate(parts, axis=-1)
 
 
 def painted(distances: jax.Array, template: jax.Array, levels: jax.Array) -> jax.Array:
@@ -179,8 +208,6 @@ class Fit:
     def params(self, coefficients: int) -> dict[str, jax.Array]:
         """The fixed parameters: mean, components times their standard deviations, template, levels.
 
-        A surface weighs less than in proportion to its variance, so that small ones have a say.
-
         Raises:
           InputError: fewer examples than coefficients.
         """
@@ -190,25 +217,45 @@ class Fit:
                 "knees, expected fewer than the knees"
             )
         rows = np.stack(self._rows).astype(np.float32)
-        mean = rows.mean(axis=0)
-        rows -= mean
-        parts = rows.reshape(len(rows), self._shape[0], -1)
-        energy = np.maximum((parts**2).sum(axis=(0, 2)), 1e-6)
-        weight = np.repeat(energy**-0.25, parts.shape[2]).astype(np.float32)
-        weighted = rows * weight
-        values, vectors = np.linalg.eigh(weighted @ weighted.T)
-        order = np.argsort(values)[::-1][:coefficients]
-        # Unit variance over the training knees: a component is the mean of knees, so weighted.
-        scores = vectors[:, order] * np.sqrt(len(rows))
-        basis = scores.T @ rows / len(rows)
+        mean, _, basis = principal_components(rows, self._shape, coefficients)
         count = np.maximum(self._outside[1], 1e-9)
         usual = self._outside[0].sum() / max(self._outside[1].sum(), 1.0)
         template = np.where(self._outside[1] > 0, self._outside[0] / count, usual)
         levels = self._levels[0] / np.maximum(self._levels[1], 1.0)
         made = {
-            "mean": mean.reshape(self._shape),
-            "basis": basis.reshape(coefficients, *self._shape),
+            "mean": mean,
+            "basis": basis,
             "template": template,
             "levels": levels,
         }
         return {name: jnp.asarray(value, jnp.float32) for name, value in made.items()}
+
+
+def principal_components(
+    rows: np.ndarray, shape: tuple[int, ...], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The principal components of signed distances.
+
+    A surface weighs less than in proportion to its variance, so that small ones have a say.
+
+    Args:
+      rows: f32[n, m] in mm, one knee each; the mean is subtracted in place.
+      shape: (k, d, h, w) of a knee, m voxels.
+      count: number of components, fewer than n.
+
+    Returns:
+      The mean f32[k, d, h, w] in mm; scores f32[n, count] of unit variance; the components times
+      their standard deviations, f32[count, k, d, h, w] in mm.
+    """
+    mean = rows.mean(axis=0)
+    rows -= mean
+    parts = rows.reshape(len(rows), shape[0], -1)
+    energy = np.maximum((parts**2).sum(axis=(0, 2)), 1e-6)
+    weight = np.repeat(energy**-0.25, parts.shape[2]).astype(np.float32)
+    weighted = rows * weight
+    values, vectors = np.linalg.eigh(weighted @ weighted.T)
+    order = np.argsort(values)[::-1][:count]
+    # Unit variance over the knees: a component is the mean of knees, so weighted.
+    scores = (vectors[:, order] * np.sqrt(len(rows))).astype(np.float32)
+    basis = scores.T @ rows / len(rows)
+    return mean.reshape(shape), scores, basis.reshape(count, *shape)

@@ -56,7 +56,8 @@ THICKNESS = {"femoral_outer": 0.97, "tibial_outer": 0.98, "patellar_outer": 0.97
 MARGIN_MM = {"femoral_outer": (0.4, 1.3), "tibial_outer": (0.1, 0.7), "patellar_outer": (0.6, 1.6)}
 # A patella is thicker than the mean of patellas whose ridges lie at different places.
 DEEPER = np.array([1.06, 1.0, 1.0])
-_GRADES = (0.34, 0.16, 0.24, 0.16, 0.10)
+# Shares of the Kellgren-Lawrence grades 0 to 4.
+GRADE_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
 FILM_PIXELS = 224  # of a radiograph's frame, as real crops have
 
 
@@ -142,8 +143,8 @@ def draw_knee(
     """
     drawn = (measured or population()).draw(rng)
     shapes = mix_bones(atlas, drawn, rng, strange)
-    grade = int(rng.choice(5, p=_GRADES))
-    _with_osteophytes(shapes, grade, rng)
+    grade = int(rng.choice(5, p=GRADE_SHARES))
+    with_osteophytes(shapes, grade, rng)
     points = plateau_points(shapes["tibia"])
     zoom = zoom_of(shapes["tibia"])
     wanted = narrowed_spaces((drawn["space"] + SPACE_MM) * zoom, grade, rng)
@@ -220,7 +221,7 @@ def _field(rng: np.random.Generator, nodes: int, deviation: float) -> np.ndarray
     return surfaces.resized(drawn, (SIZE,) * 3, order=3)
 
 
-def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
+def with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
     """Lips of bone at the margins of the joint, in place."""
     axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
     height, width = axis[:, None], axis[None, :]

@@ -43,8 +43,8 @@ def draw_radiographs(
     bones = family.mix_bones(atlas, drawn, rng, 1.0, projection.BONES)
     examples = []
     for grade in GRADES:
-        frame = _frame(rng)
-        knee = _standing(bones, drawn, Signs.draw(grade, rng), rng)
+        frame = draw_frame(rng)
+        knee = draw_standing(bones, drawn, Signs.draw(grade, rng), rng)
         soft = atlas.path[int(rng.integers(len(atlas.path)))]
         xray = projection.radiograph(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)
         examples.append(
@@ -59,19 +59,27 @@ def draw_radiographs(
     return examples
 
 
-def _frame(rng: np.random.Generator) -> Frame:
+def draw_frame(rng: np.random.Generator) -> Frame:
     """Draws a frame as real crops differ."""
     zoom, row = float(np.exp(rng.normal(0, _WIDTH))), rng.normal(0, _ROW)
     turn = float(np.deg2rad(rng.normal(0, _TURNS)))
     return Frame.mean().moved(zoom, row, (0.0, rng.normal(0, COLUMN_MM)), turn)
 
 
-def _standing(
+def draw_standing(
     bones: dict[str, np.ndarray],
     drawn: dict[str, np.ndarray],
     signs: Signs,
     rng: np.random.Generator,
 ) -> Standing:
+    """Draws the pose of a radiograph.
+
+    Args:
+      bones: by name of `projection.BONES` f32[SIZE, SIZE, SIZE], signed distances in mm.
+      drawn: from `Population.draw`.
+      signs: of the radiograph's grade.
+      rng: of the pose.
+    """
     zoom = family.zoom_of(bones["tibia"])
     points = poses.plateau_points(bones["tibia"])
     spaces = (drawn["space"] + poses.SPACE_MM) * zoom * np.exp(rng.normal(0, 0.08))

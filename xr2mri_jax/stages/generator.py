@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax import losses
+from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics import image
 from xr2mri_jax.models import cae, generator, shape_generator
 from xr2mri_jax.phantom import surfaces
@@ -119,6 +120,11 @@ class GeneratorStage:
 
     def _fitted_shape(self, params: Any, batches: Iterable[base.Batch]) -> Any:
         spec = generator.read_spec(self.spec)
+        if spec.reading == "linear":
+            raise InputError(
+                "generator.reading: found 'linear', expected 'network': a linear reading is not "
+                "trained, it is fitted by launch/ship_generator.py --reading_knees=N"
+            )
         fit = shape_generator.Fit(generator.surface_shape(spec), spec.volume_shape)
         for batch in batches:
             fit.add(batch)
@@ -132,7 +138,7 @@ class GeneratorStage:
             for name, part in params.items()
         }
         if self.spec.get("form") == "shape":
-            for name in shape_generator.FIXED:
+            for name in free["generator"].keys() & set(shape_generator.FIXED):
                 free["generator"][name] = False
         return free
 

@@ -41,6 +41,14 @@ def test_ranks_and_distances_of_a_retrieval():
     assert 1 <= low < 2 < high <= 3
 
 
+def test_relative_ranks_do_not_favour_a_knee_that_every_prediction_is_near_to():
+    distance = np.array([[1.0, 4, 5], [2.0, 3, 5], [2.0, 4, 4]])
+    found = retrieval.summary({"open": {"similarity": distance}}, NAMES[:3], 0)
+    found = found["open"]["similarity"]
+    assert found["mean_rank"] == pytest.approx((1 + 2 + 3) / 3)
+    assert (found["relative"]["mean_rank"], found["relative"]["top1"]) == (1.0, 1.0)
+
+
 def comparison(value):
     scores = {p: {a: dict.fromkeys(METRICS, float(value)) for a in ALIGNMENTS} for p in PROTOCOLS}
     return Comparison(scores, {})

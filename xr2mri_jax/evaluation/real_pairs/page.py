@@ -106,7 +106,8 @@ def findings(content: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Retrieval, {protocol}, {PRIMARY}: the own knee is the nearest of {seen['n']} in "
             f"{seen['top1']:.0%} of the cases (guessing: {seen['chance']['top1']:.0%}); its mean "
-            f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f})."
+            f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f}), "
+            f"{seen['relative']['mean_rank']:.1f} by relative distances."
         )
     for name, space in content["joint_space"].items():
         r = "not defined" if space["r"] is None else f"{space['r']:.2f}"

@@ -22,7 +22,9 @@ def summary(
 
     Returns:
       By protocol and alignment: what `evaluation.retrieval.summary` gives, the intervals of top1
-      and mean_rank, and the mean distance to the own and to the others' true knees.
+      and mean_rank, and the mean distance to the own and to the others' true knees; `relative`: the
+      same ranks of distances less the mean distance of all predictions to the true knee. Without
+      that a true knee near the mean is the nearest of every prediction.
     """
     return {
         protocol: {name: _one(d, subjects, seed) for name, d in by_alignment.items()}
@@ -31,14 +33,21 @@ def summary(
 
 
 def _one(distance: np.ndarray, subjects: list[str], seed: int) -> dict[str, Any]:
-    rank = retrieval.ranks(distance)
     own = np.eye(len(distance), dtype=bool)
+    return {
+        **_ranked(distance, subjects, seed),
+        "relative": _ranked(distance - distance.mean(axis=0), subjects, seed),
+        "assd_own": float(distance[own].mean()),
+        "assd_others": float(distance[~own].mean()),
+    }
+
+
+def _ranked(distance: np.ndarray, subjects: list[str], seed: int) -> dict[str, Any]:
+    rank = retrieval.ranks(distance)
     return {
         **retrieval.summary(rank),
         "intervals": {
             "top1": statistics.estimate(rank == 1, subjects, seed=seed)["ci95"],
             "mean_rank": statistics.estimate(rank, subjects, seed=seed)["ci95"],
         },
-        "assd_own": float(distance[own].mean()),
-        "assd_others": float(distance[~own].mean()),
     }

@@ -39,7 +39,8 @@ CONVENTION = {
     "map reaches; thickness in mm along the bone's normal, mean over the area of bone with "
     "cartilage, and that area in cm2",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
-    "ties count against the prediction",
+    "ties count against the prediction; relative: the same of distances less the mean distance of "
+    "all predictions to the true knee, since a knee near the mean is near to every prediction",
     "verdict": pair_errors.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
     f"({statistics.WHOLE_SAMPLES} of a correlation), subjects resampled",

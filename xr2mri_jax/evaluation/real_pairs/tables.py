@@ -102,6 +102,10 @@ def retrieval(content: Mapping[str, Any]) -> Table:
                 f"{seen['chance']['top1']:.2f}",
                 _cell(seen["mean_rank"], seen["intervals"]["mean_rank"], ".1f"),
                 f"{seen['chance']['mean_rank']:.1f}",
+                _cell(seen["relative"]["top1"], None, ".2f"),
+                _cell(
+                    seen["relative"]["mean_rank"], seen["relative"]["intervals"]["mean_rank"], ".1f"
+                ),
                 f"{seen['assd_own']:.2f}",
                 f"{seen['assd_others']:.2f}",
             ],
@@ -110,8 +114,12 @@ def retrieval(content: Mapping[str, Any]) -> Table:
         for name, seen in content["retrieval"][protocol].items()
     ]
     heads = ("surfaces", "own knee first", "by chance", "mean rank", "by chance",
-             "ASSD to the own (mm)", "to the others (mm)")  # fmt: skip
-    caption = f"Rank of the own knee among all {content['n']} true knees."
+             "relative: own knee first", "mean rank", "ASSD to the own (mm)",
+             "to the others (mm)")  # fmt: skip
+    caption = (
+        f"Rank of the own knee among all {content['n']} true knees. Relative ranks compare "
+        "distances less the mean distance of all predictions to the true knee."
+    )
     return Table(caption, heads, rows)
 
 
