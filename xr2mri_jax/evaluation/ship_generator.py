@@ -169,8 +169,10 @@ def _repackage(
             "reading_real_radiographs": f"{real} {builder.version}",
             "trusted": {},
         }
-    params = model_files.rounded(_with_mean_knee(model.params, Path(maps), Path(data_dir)))
-    model = dataclasses.replace(model, params=params)
+    else:
+        params = _with_mean_knee(model.params, Path(maps), Path(data_dir))
+        model = dataclasses.replace(model, params=params)
+    model = dataclasses.replace(model, params=model_files.rounded(model.params))
     watched = datasets.load_builder(model.config["data"]["dataset"], data_dir)
     uncertainty = _widened_intervals(fit.fit(fit.knees(model, watched, _HELD_OUT)))
     training = {
@@ -197,7 +199,7 @@ def checked_reading_knees(knees: int) -> int:
 def _read_linearly(
     model: LoadedModel, maps: Path, data_dir: Path, knees: int, real: Any
 ) -> LoadedModel:
-    """The model with a linear reading of the hidden variables."""
+    """The model with a linear reading of the hidden variables about the mean knee."""
     sizes = model.config["model"]
     changed = {**sizes["generator"], "coefficients": linear_reading.COEFFICIENTS}
     config = {**model.config, "model": {**sizes, "generator": {**changed, "reading": "linear"}}}

@@ -57,7 +57,7 @@ MARGIN_MM = {"femoral_outer": (0.4, 1.3), "tibial_outer": (0.1, 0.7), "patellar_
 # A patella is thicker than the mean of patellas whose ridges lie at different places.
 DEEPER = np.array([1.06, 1.0, 1.0])
 # Shares of the Kellgren-Lawrence grades 0 to 4.
-GRADE_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
+_GRADE_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
 FILM_PIXELS = 224  # of a radiograph's frame, as real crops have
 
 
@@ -141,10 +141,7 @@ def draw_knee(
 
     Args as for `draw_case`; measured: statistics at the places of the package's own; None: those.
     """
-    drawn = (measured or population()).draw(rng)
-    shapes = mix_bones(atlas, drawn, rng, strange)
-    grade = int(rng.choice(5, p=GRADE_SHARES))
-    with_osteophytes(shapes, grade, rng)
+    drawn, shapes, grade = draw_shapes(atlas, rng, strange, measured)
     points = plateau_points(shapes["tibia"])
     zoom = zoom_of(shapes["tibia"])
     wanted = narrowed_spaces((drawn["space"] + SPACE_MM) * zoom, grade, rng)
@@ -154,6 +151,24 @@ def draw_knee(
     seen = draw_radiograph_pose(shapes["femur"], points, femur, tracking, wanted, rng)
     space = tuple(gaps(shapes["femur"], points, femur))
     return Knee(shapes, femur, compose(tracking, femur), seen, zoom, grade, space)
+
+
+def draw_shapes(
+    atlas: Atlas, rng: np.random.Generator, strange: float = 1.0, measured: Population | None = None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+    """Draws a knee's measures, its surfaces with the osteophytes of a grade, and the grade.
+
+    Args as for `draw_knee`.
+
+    Returns:
+      What `Population.draw` gives; by name of `surfaces.NAMES` f32[SIZE, SIZE, SIZE], mm, each bone
+      in its own frame; the Kellgren-Lawrence grade, 0 to 4.
+    """
+    drawn = (measured or population()).draw(rng)
+    shapes = mix_bones(atlas, drawn, rng, strange)
+    grade = int(rng.choice(len(_GRADE_SHARES), p=_GRADE_SHARES))
+    _with_osteophytes(shapes, grade, rng)
+    return drawn, shapes, grade
 
 
 def mix_bones(
@@ -221,7 +236,7 @@ def _field(rng: np.random.Generator, nodes: int, deviation: float) -> np.ndarray
     return surfaces.resized(drawn, (SIZE,) * 3, order=3)
 
 
-def with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
+def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
     """Lips of bone at the margins of the joint, in place."""
     axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
     height, width = axis[:, None], axis[None, :]

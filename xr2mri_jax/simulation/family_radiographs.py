@@ -45,8 +45,7 @@ def draw_radiographs(
     for grade in GRADES:
         frame = draw_frame(rng)
         knee = draw_standing(bones, drawn, Signs.draw(grade, rng), rng)
-        soft = atlas.path[int(rng.integers(len(atlas.path)))]
-        xray = projection.radiograph(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)
+        xray = take_radiograph(atlas, knee, frame, pixels, rng)
         examples.append(
             {
                 "xray": np.rint(xray * 65535).astype(np.uint16)[..., None],
@@ -88,3 +87,22 @@ def draw_standing(
     tracking = poses.measured_pose(drawn["tracking"], family.PATELLA_PIVOT)
     seen = poses.draw_radiograph_pose(bones["femur"], points, lying, tracking, wanted, rng)
     return Standing(bones, seen, zoom, signs)
+
+
+def take_radiograph(
+    atlas: Atlas, knee: Standing, frame: Frame, pixels: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A frame of a standing knee in the soft tissue of one of the atlas' legs.
+
+    Args:
+      atlas: from `atlas.build`.
+      knee: from `draw_standing`.
+      frame: what the radiograph shows.
+      pixels: of the frame, each way.
+      rng: of the leg, densities, texture and film.
+
+    Returns:
+      f32[pixels, pixels] in [0, 1], bone bright.
+    """
+    soft = atlas.path[int(rng.integers(len(atlas.path)))]
+    return projection.radiograph(knee, frame.backward(knee.zoom), frame, soft, pixels, rng)

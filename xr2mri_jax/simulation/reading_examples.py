@@ -9,8 +9,7 @@ import numpy as np
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.simulation import family, framing, mean_knee, poses, projection
 from xr2mri_jax.simulation.atlas import Atlas
-from xr2mri_jax.simulation.family_radiographs import draw_frame, draw_standing
-from xr2mri_jax.simulation.population import population
+from xr2mri_jax.simulation.family_radiographs import draw_frame, draw_standing, take_radiograph
 from xr2mri_jax.simulation.signs import Signs
 
 
@@ -32,19 +31,13 @@ def draw_example(
       `mean_knee.in_mean_pose`, see `surfaces.stored`; and `view_of` each frame, f64[films, 4].
     """
     rng = np.random.default_rng([seed, index])
-    drawn = population().draw(rng)
-    shapes = family.mix_bones(atlas, drawn, rng, 1.0)
-    grade = int(rng.choice(len(family.GRADE_SHARES), p=family.GRADE_SHARES))
-    family.with_osteophytes(shapes, grade, rng)
+    drawn, shapes, grade = family.draw_shapes(atlas, rng)
     bones = {name: shapes[name] for name in projection.BONES}
     images, views = [], []
     for _ in range(films):
         knee = draw_standing(bones, drawn, Signs.draw(grade, rng), rng)
         frame = draw_frame(rng)
-        soft = atlas.path[int(rng.integers(len(atlas.path)))]
-        image = projection.radiograph(
-            knee, frame.backward(knee.zoom), frame, soft, family.FILM_PIXELS, rng
-        )
+        image = take_radiograph(atlas, knee, frame, family.FILM_PIXELS, rng)
         images.append(np.rint(np.clip(framing.canvas(image, size), 0, 1) * 255).astype(np.uint8))
         views.append(view_of(frame))
     distances = surfaces.stored(mean_knee.in_mean_pose(shapes))
