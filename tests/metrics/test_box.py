@@ -94,7 +94,7 @@ def test_the_box_of_an_oblique_grid_lies_inside_it(degrees):
 
 def test_a_joint_at_the_end_of_its_map_is_refused():
     volume = Volume(np.zeros((50, 50, 50), np.uint8), np.eye(4))
-    with pytest.raises(InputError, match="the joint at the end of the label map"):
+    with pytest.raises(InputError, match="the joint at the border of the label map"):
         Box.of(volume, 4.0, 48.0)
 
 
