@@ -162,7 +162,7 @@ def test_one_command_writes_figure_and_numbers(runs, tmp_path):
 
 
 def test_wrong_runs_are_refused(runs, tmp_path, source):
-    with pytest.raises(InputError, match="stage 'cae', expected one that gives volumes"):
+    with pytest.raises(InputError, match="stage 'cae', expected one that predicts volumes"):
         ladder_run.write("encoder", tmp_path / "new")
     with pytest.raises(InputError, match="--also: stranger was trained on knee_pairs/default"):
         ladder_run.write("run", tmp_path / "new", also=["stranger"])

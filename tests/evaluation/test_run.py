@@ -148,7 +148,7 @@ def test_other_conventions_are_measured_when_asked(trained, tmp_path):
 
 def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):
     trained.stage = _Reconstructing()
-    with pytest.raises(InputError, match="expected one that gives volumes"):
+    with pytest.raises(InputError, match="expected one that predicts volumes"):
         run.evaluate_workdir(tmp_path, conventions=["monai"])
     path = run.evaluate_workdir(tmp_path, output=tmp_path / "there")
     found = json.loads((path.parent / "metrics.json").read_text())
