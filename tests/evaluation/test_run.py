@@ -111,7 +111,7 @@ def test_intervals_are_tested_where_they_were_fitted(trained, tmp_path, monkeypa
     assert found["fitted_on"] == 5
     share = found["intensity"]["whole field"]["coverage"]
     assert 0 < share["mean"] <= 1 and share["ci95"][0] <= share["mean"]
-    assert "how much of the truth the 90% intervals hold" in path.read_text()
+    assert "coverage of the true values by the 90% intervals" in path.read_text()
     # Of other weights it is not used.
     other = {"weights": np.zeros(3)}
     uncertainties.write(tmp_path / uncertainties.NAME, uncertainty(False), other)

@@ -31,11 +31,11 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
         "Reliability diagram",
     )
     sections = [
-        Section("What was found", [Lines(findings(metrics))]),
+        Section("Findings", [Lines(findings(metrics))]),
         Section("Metrics", [Table(caption, ["metric", "value", "95 %"], rows)]),
         *([_grades(metrics)] if "grades" in metrics else []),
         Section("Calibration", [diagram]),
-        Section("How it was measured", report.measured(metrics, evaluated)),
+        Section("Method", report.measured(metrics, evaluated)),
     ]
     return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])
 
