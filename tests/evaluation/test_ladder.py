@@ -156,7 +156,7 @@ def test_one_command_writes_figure_and_numbers(runs, tmp_path):
     with Image.open(folder / "ladder.png") as image:
         assert image.width > 1000
     text = "".join(ET.parse(folder / "ladder.svg").getroot().itertext())
-    for said in ("What a radiograph tells", "side flipped", "simulated knees", "training knees"):
+    for said in ("By structure", "side flipped", "simulated knees", "training knees"):
         assert said in text, said
     assert any(line.startswith("bone: generator") for line in ladder_run.findings(content))
 

@@ -33,7 +33,7 @@ LIMITS = {
         "not evaluated.",
     ),
     "image-to-3d": (
-        "A predicted volume shows what the model considers likely. It cannot show details that "
+        "A predicted volume shows what the model considers likely. It cannot show anything that "
         "the radiograph does not determine.",
     ),
     SIMULATED: (
