@@ -45,8 +45,8 @@ def figure(content: Mapping[str, Any]) -> dict[str, bytes]:
 def _caption(content: Mapping[str, Any]) -> str:
     kind = {"simulated": "simulated knees", "real": "real knees"}.get(content["knees"], "knees")
     return (
-        f"{content['n']} test {kind} of {content['subjects']} subjects; explained share of the MRI's "
-        "variance around the mean knee; bars: 95 % intervals"
+        f"{content['n']} test {kind} of {content['subjects']} subjects; explained share of the "
+        "MRI's variance around the mean knee; bars: 95 % intervals"
     )
 
 
