@@ -1,8 +1,8 @@
 """Handles SIGTERM and SIGINT from the start of a command: one line, exit code 143 or 130.
 
 After `arm` a signal ends the process immediately, because no work has started. In `unwinding` it
-raises an exception, so that temporary files are removed; the process ends at the latest GRACE
-seconds later, for example during a compilation in another thread, or at a second signal.
+raises an exception, so that temporary files are removed. The process ends at a second signal, or
+GRACE seconds later at the latest, for example during a compilation in another thread.
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE = 5.0
-# Seconds after which a signal that came in the import of a compiled module is looked at again.
+# Seconds after which a signal received during the import of a compiled module is sent again.
 AGAIN = 0.05
-# The signal that came, and that it was told.
+# The received signal, and the signal already reported.
 _asked: list[int] = []
 _said: list[int] = []
 
@@ -86,7 +86,7 @@ def end(number: int) -> None:
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
-    if _is_in_compiled_import(frame):  # which an exception would crash, as it does jaxlib
+    if _is_in_compiled_import(frame):  # an exception there would crash, for example in jaxlib
         again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
@@ -100,7 +100,7 @@ def _unwind(number: int, frame: FrameType | None) -> None:
 
 
 def _is_in_compiled_import(frame: FrameType | None) -> bool:
-    """Whether the frame, or one that it was called from, imports a module that is not Python."""
+    """Whether the frame or one of its callers imports a compiled module."""
     while frame is not None:
         if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True

@@ -1,4 +1,4 @@
-"""Several processes that train together on the CPU of one machine, like the hosts of a run.
+"""Runs several training processes on the CPU of one machine, like the hosts of a run.
 
 XLA runs the operations of all devices of a process in one thread pool. With many short operations
 the scheduling takes a quarter of the time; one process per core avoids this. Processes are not
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from xr2mri_jax.errors import WRONG_INPUT, InputError
 from xr2mri_jax.runtime import processor
 
-# Seconds that the other processes have to end by themselves after one has failed.
+# Seconds that the other processes get to end after one has failed.
 GRACE = 30.0
 # Set only for the processes of `run`; hosts started in other ways may outlive their shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
@@ -32,7 +32,7 @@ def process_count(count: int, batch_size: int) -> int:
 
     Args:
       count: requested number; 0: one per core, or fewer to divide the batch equally.
-      batch_size: examples of a step.
+      batch_size: examples per step.
 
     Returns:
       1 or more; 1 inside one of the processes.

@@ -1,4 +1,4 @@
-"""A lock on a folder: only one process at a time writes in it, and others learn which one.
+"""A lock on a folder: only one process at a time writes in it, and the others are told which one.
 
 The lock is flock(2) on FOLDER/.lock, which the system releases when the owner ends for any reason.
 The file contains host, process and time. On a shared file system flock may not work across hosts;
