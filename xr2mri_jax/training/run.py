@@ -1,4 +1,4 @@
-"""A run between steps: its state, metric sums, and the step that is not yet checked."""
+"""The state of a run between steps: training state, metric sums, and the step not yet checked."""
 
 import json
 import warnings
@@ -78,7 +78,7 @@ class Run:
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
         self._open: tuple[int, np.ndarray, Any] | None = None
-        # Of the batch for which the step was compiled.
+        # Shapes of the batch for which the step was compiled.
         self._shapes: dict[str, str] | None = None
 
     def take_step(self, batch: Batch) -> None:
@@ -182,7 +182,7 @@ class Run:
         ]
         self._shapes = now
         warnings.warn(
-            f"step {self.step} compiled the training step again, expected one compilation a run; "
+            f"step {self.step} compiled the training step again, expected one compilation per run; "
             f"changed in the batch: {', '.join(changed) or 'nothing'}",
             RuntimeWarning,
             stacklevel=3,
@@ -222,7 +222,7 @@ class Run:
         return restored.state, restored.sums
 
     def _say_what_changed(self, restored: checkpoint.Restored) -> None:
-        """Says that the number of hosts or devices differs from the checkpoint's."""
+        """Prints a note if the number of hosts or devices differs from the checkpoint's."""
         hosts, devices = parallel.host_count(), self._parallel.device_count
         if restored.hosts != hosts:
             print_line(
@@ -232,7 +232,7 @@ class Run:
         if restored.devices not in (None, devices):
             print_line(
                 f"note: it was trained on {restored.devices} devices and continues on {devices}: "
-                "another order of summation changes the last bits"
+                "a different order of summation changes the last bits"
             )
 
 
