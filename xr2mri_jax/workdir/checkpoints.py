@@ -196,7 +196,7 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
 
 
 def _checkpointer() -> "ocp.Checkpointer":
-    """Orbax for this process alone: the others neither read nor write with it."""
+    """An Orbax checkpointer for this process only; other processes do not take part."""
     import orbax.checkpoint as ocp
 
     index = jax.process_index()
