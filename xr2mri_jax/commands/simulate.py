@@ -21,7 +21,7 @@ TABLE = flags.DEFINE_string(
     "table",
     "auto",
     "label table: oai_zib, oai_zib_cm, oai_woo, ski10, pymskt, phantom, or a CSV file with the "
-    "columns code,name; auto: the names in the file, otherwise the table that gives a plausible knee",
+    "columns code,name; auto: the names in the file, else the table that gives a plausible knee",
 )
 SEED = flags.DEFINE_integer("seed", 0, "random seed of noise, textures and added soft tissue")
 XRAY = flags.DEFINE_string("xray", None, "radiograph to write, ending in .png")
