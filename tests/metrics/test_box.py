@@ -41,7 +41,7 @@ def test_a_cut_sphere_is_a_zone_and_two_caps():
 def test_a_shape_inside_keeps_its_surface_and_one_outside_is_refused():
     field = Box.around(48.0)
     assert len(closed(sphere(25), field).points) == len(surface(sphere(25)).points)
-    with pytest.raises(InputError, match="nothing of the structure inside the field"):
+    with pytest.raises(InputError, match="no part of the structure inside the field"):
         closed(sphere(10, (30, 30, 30)), Box.around(8.0))
 
 

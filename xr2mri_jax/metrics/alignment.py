@@ -132,7 +132,7 @@ class _Pair:
         moved = at.points(self._moved)
         moved = moved[self._field(moved)]
         index = self._fixed.tree.query(moved)[1]
-        normals, against = self._fixed.normals[index], self._fixed.points[index]
+        normals, targets = self._fixed.normals[index], self._fixed.points[index]
         back = at.inverse_points(self._targets)
         known = self._covered(back)
         other = self._moving.tree.query(back[known])[1]
@@ -142,12 +142,12 @@ class _Pair:
                 f"{_FEWEST} or more of each surface"
             )
         normals = np.concatenate([normals, at.directions(self._moving.normals[other])])
-        places = np.concatenate([moved, at.points(self._moving.points[other])])
-        against = np.concatenate([against, self._targets[known]])
-        residual = np.einsum("ij,ij->i", normals, places - against)
-        grown = np.einsum("ij,ij->i", normals, places)
-        turned = np.cross(places, normals)
-        return residual, np.column_stack([turned / _ARM_MM, normals, grown / _ARM_MM])
+        positions = np.concatenate([moved, at.points(self._moving.points[other])])
+        targets = np.concatenate([targets, self._targets[known]])
+        residual = np.einsum("ij,ij->i", normals, positions - targets)
+        scale_part = np.einsum("ij,ij->i", normals, positions)
+        rotation_part = np.cross(positions, normals)
+        return residual, np.column_stack([rotation_part / _ARM_MM, normals, scale_part / _ARM_MM])
 
 
 def _step(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> np.ndarray:

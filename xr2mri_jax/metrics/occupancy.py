@@ -57,11 +57,11 @@ def _nearest(array: np.ndarray, step: np.ndarray) -> np.ndarray:
         )
     # Parallel axes: look up each axis separately.
     padded = np.pad(array, 1)
-    places = []
+    indices = []
     for axis, other in enumerate(main):
         index = np.floor(step[axis, other] * np.arange(GRID[other]) + step[axis, 3] + 0.5)
-        places.append(np.clip(index, -1, array.shape[axis]).astype(int) + 1)
-    return padded[np.ix_(*places)].transpose(np.argsort(main))
+        indices.append(np.clip(index, -1, array.shape[axis]).astype(int) + 1)
+    return padded[np.ix_(*indices)].transpose(np.argsort(main))
 
 
 def softened(occupancy: Volume, labels: Volume) -> Volume:

@@ -43,7 +43,7 @@ def run(
                 _show_help(main)
             rest = flags.FLAGS([argv[0], *rewrite(argv[1:])] if rewrite else argv)
         except _WRONG_FLAGS as error:
-            _refuse(_said_of_flags(error))
+            _refuse(_flag_error_message(error))
         if len(rest) > 1:
             _refuse(f"unexpected argument {rest[1]!r}: every input is given as --name=value")
         for name in required:
@@ -85,7 +85,7 @@ def _show_help(main: Callable[[], Any]) -> None:
     sys.exit(0)
 
 
-def _said_of_flags(error: Exception) -> str:
+def _flag_error_message(error: Exception) -> str:
     """The message for an invalid flag, simplified for errors of ml_collections."""
     text = str(error).strip()
     if "Traceback" not in text and isinstance(error, AttributeError | KeyError):

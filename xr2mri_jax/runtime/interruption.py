@@ -19,8 +19,8 @@ GRACE = 5.0
 # Seconds after which a signal received during the import of a compiled module is sent again.
 AGAIN = 0.05
 # The received signal, and the signal already reported.
-_asked: list[int] = []
-_said: list[int] = []
+_received: list[int] = []
+_reported: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,34 +54,34 @@ def unwinding() -> Iterator[None]:
     as in a destructor.
     """
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda said: said.exc_type is Interrupted or hook(said)
+    sys.unraisablehook = lambda failure: failure.exc_type is Interrupted or hook(failure)
     _handle(_unwind)
     try:
         yield
     finally:
         _handle(_end)
         sys.unraisablehook = hook
-        if _asked:
-            raise Interrupted(_asked[0])
+        if _received:
+            raise Interrupted(_received[0])
 
 
 def leave(number: int) -> None:
     """Ends the process like `end`, but with the interpreter's regular cleanup."""
-    _say(number)
+    _report(number)
     sys.exit(128 + number)
 
 
-def _say(number: int) -> None:
+def _report(number: int) -> None:
     """Writes the message once."""
-    if not _is_worker() and not _said:  # workers do not repeat the message
-        _said.append(number)
+    if not _is_worker() and not _reported:  # workers do not repeat the message
+        _reported.append(number)
         with contextlib.suppress(OSError):
             os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
 
 
 def end(number: int) -> None:
     """Reports the signal and ends the process immediately with exit code 128 + its number."""
-    _say(number)
+    _report(number)
     os._exit(128 + number)
 
 
@@ -92,7 +92,7 @@ def _unwind(number: int, frame: FrameType | None) -> None:
         again.start()
         return
     _handle(_end)
-    _asked.append(number)
+    _received.append(number)
     timer = threading.Timer(GRACE, end, (number,))
     timer.daemon = True
     timer.start()

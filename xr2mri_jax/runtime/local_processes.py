@@ -88,7 +88,7 @@ def run(command: Sequence[str], count: int) -> int:
       0, or the exit code of the process that failed first; 128 + number if a signal ended it.
     """
     running: list[subprocess.Popen[Any]] = []
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output_of_others:
         forwarded = (signal.SIGTERM, signal.SIGINT)
         before = {
             number: signal.signal(number, lambda sent, _: _send(running, sent))
@@ -96,7 +96,7 @@ def run(command: Sequence[str], count: int) -> int:
         }
         try:
             for environment in environments(count):
-                output = said if running else None
+                output = output_of_others if running else None
                 process = subprocess.Popen(
                     command,
                     env={**os.environ, **environment, _MARK: "1"},
@@ -112,7 +112,7 @@ def run(command: Sequence[str], count: int) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if failed and not code == running[0].returncode == WRONG_INPUT:
-            _show(said)
+            _show(output_of_others)
     return code
 
 
@@ -149,6 +149,6 @@ def _send(running: Sequence[subprocess.Popen[Any]], number: int) -> None:
             process.send_signal(number)
 
 
-def _show(said: BinaryIO) -> None:
-    said.seek(0)
-    sys.stderr.write(said.read().decode(errors="replace"))
+def _show(output_of_others: BinaryIO) -> None:
+    output_of_others.seek(0)
+    sys.stderr.write(output_of_others.read().decode(errors="replace"))

@@ -218,10 +218,10 @@ class Run:
         )
         training.set_state(json.loads(restored.position))
         print_line(f"continuing {folder} after step {int(restored.state.step)}")
-        self._say_what_changed(restored)
+        self._print_changes(restored)
         return restored.state, restored.sums
 
-    def _say_what_changed(self, restored: checkpoint.Restored) -> None:
+    def _print_changes(self, restored: checkpoint.Restored) -> None:
         """Prints a note if the number of hosts or devices differs from the checkpoint's."""
         hosts, devices = parallel.host_count(), self._parallel.device_count
         if restored.hosts != hosts:
