@@ -107,8 +107,8 @@ def findings(content: dict[str, Any]) -> list[str]:
         linear = content["explained"][ladder.LINEAR][structure]
         if own is not None:
             lines.append(
-                f"{structure}: share of the variance around the mean explained by the generator "
-                f"{_estimate(own)}, by linear regression {_estimate(linear)}"
+                f"{structure}: the generator explains {_estimate(own)} of the variance around the "
+                f"mean, linear regression {_estimate(linear)}"
             )
     return lines
 
