@@ -158,7 +158,9 @@ def test_one_command_writes_figure_and_numbers(runs, tmp_path):
     text = "".join(ET.parse(folder / "ladder.svg").getroot().itertext())
     for said in ("By structure", "side flipped", "simulated knees", "training knees"):
         assert said in text, said
-    assert any(line.startswith("bone: the generator explains") for line in ladder_run.findings(content))
+    assert any(
+        line.startswith("bone: the generator explains") for line in ladder_run.findings(content)
+    )
 
 
 def test_wrong_runs_are_refused(runs, tmp_path, source):

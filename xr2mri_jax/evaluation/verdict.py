@@ -55,7 +55,7 @@ def judge(
       error by the model), difference, their intervals, effect.
 
     Raises:
-      ValueError: lengths differ, a value is infinite or negative, or the origin is unknown.
+      ValueError: lengths differ, a value is infinite or negative, or `origin` has another value.
     """
     if origin not in ("real", "simulated", "unknown"):
         raise ValueError(f"origin {origin!r}, expected real, simulated or unknown")
