@@ -36,7 +36,8 @@ CONVENTION = {
     "mean",
     "interval": f"{LEVEL:.0%}, percentile bootstrap, {verdict.SAMPLES} samples, subjects resampled",
     "structures": "voxels of the true label map",
-    "bands": "of the error, between Gaussians that halve the amplitude of the named wavelengths",
+    "bands": "bands of the error between Gaussians that halve the amplitude of the named "
+    "wavelengths",
     "blurred": "the radiograph blurred by a Gaussian of that standard deviation",
     "side flipped": "the radiograph mirrored, so that the fibula is on the wrong side",
     "blanked": "every pixel set to the mean of the training radiographs",

@@ -116,7 +116,7 @@ def compared(
     Args:
       model, control: f64[n], n of 1 or more, finite, 0 or more.
       subjects: n names; cases with the same name are resampled together.
-      level: of the intervals, in (0, 1).
+      level: level of the intervals, in (0, 1).
       seed: seed of the bootstrap.
 
     Returns:

@@ -14,7 +14,7 @@ class Border:
 
     Attributes:
       points: f64[n, 3], their centres, RAS mm.
-      tree: of the points.
+      tree: k-d tree of the points.
     """
 
     def __init__(self, mask: Volume) -> None:

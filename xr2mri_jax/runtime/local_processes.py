@@ -81,7 +81,7 @@ def run(command: Sequence[str], count: int) -> int:
     wrong input (code 2), whose message is the same for all.
 
     Args:
-      command: of a program that calls `follow` and `parallel.start_distributed`.
+      command: the command of a program that calls `follow` and `parallel.start_distributed`.
       count: 2 or more.
 
     Returns:

@@ -135,7 +135,7 @@ def _lock(file: BinaryIO) -> bool | None:
 
 
 def _refused(owner: Owner, path: Path, free: bool | None) -> bool:
-    """Whether the owner may be alive; `free` as `_lock` gives it."""
+    """Whether the owner may be alive; `free` is the result of `_lock`."""
     if free is False:
         return True
     if not owner.is_here():

@@ -53,7 +53,7 @@ class Run:
         Args:
           config: resolved plain config.
           folder: the run's workdir.
-          stage: what is trained.
+          stage: the stage to train.
           inputs: shapes, and examples for `Stage.fitted`.
           training: the batches; restored to the checkpoint's position.
           devices: the devices; None: all.
@@ -84,9 +84,9 @@ class Run:
     def take_step(self, batch: Batch) -> None:
         """Starts a step and, while the devices compute, checks the previous step.
 
-        Arrays move between host and devices only where the code says so: JAX raises at any other
-        transfer, which would make the devices wait. The step is compiled once: a later compilation
-        is a RuntimeWarning.
+        Arrays move between host and devices only by explicit transfers: JAX raises at any implicit
+        one, which would make the devices wait. The step is compiled once; a later compilation gives
+        a RuntimeWarning.
         """
         with jax.transfer_guard("disallow"):
             on_devices = self._parallel.prepare_batch(batch)
