@@ -153,7 +153,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
     assert written["evaluated"]["views"] is True
     assert (tmp_path / "evaluation" / "cases.csv").read_text() != alone
     del stage.classify
-    with pytest.raises(InputError, match="--views of the stage 'siamese_gap'"):
+    with pytest.raises(InputError, match="--views does not apply to the stage 'siamese_gap'"):
         run.evaluate_workdir(tmp_path, split="validation", step=2, views=True)
 
 

@@ -156,13 +156,15 @@ def test_one_command_writes_figure_and_numbers(runs, tmp_path):
     with Image.open(folder / "ladder.png") as image:
         assert image.width > 1000
     text = "".join(ET.parse(folder / "ladder.svg").getroot().itertext())
-    for said in ("What a radiograph tells", "side flipped", "simulated knees", "training knees"):
+    for said in ("By structure", "side flipped", "simulated knees", "training knees"):
         assert said in text, said
-    assert any(line.startswith("bone: generator") for line in ladder_run.findings(content))
+    assert any(
+        line.startswith("bone: the generator explains") for line in ladder_run.findings(content)
+    )
 
 
 def test_wrong_runs_are_refused(runs, tmp_path, source):
-    with pytest.raises(InputError, match="stage 'cae', expected one that gives volumes"):
+    with pytest.raises(InputError, match="stage 'cae', expected one that predicts volumes"):
         ladder_run.write("encoder", tmp_path / "new")
     with pytest.raises(InputError, match="--also: stranger was trained on knee_pairs/default"):
         ladder_run.write("run", tmp_path / "new", also=["stranger"])

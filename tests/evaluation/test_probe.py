@@ -45,7 +45,7 @@ def test_one_grade_alone_is_refused():
     source = Source()
     for example in source.splits["train"]:
         example["kl"] = 0
-    with pytest.raises(InputError, match="one grade only"):
+    with pytest.raises(InputError, match="only one grade"):
         probe.fit(features, source, DATA, batch_size=16)
 
 

@@ -60,7 +60,7 @@ def test_components_are_limited_by_the_radiographs_and_it_is_said(source):
     found = radiographs.evaluate(lambda xray: xray, 100, {**source, "train": noise})
     sizes = found.metrics["hidden_variables"]
     assert sizes["model"] == 100 and sizes["pca"] == 6
-    assert "at most 6 components: fewer here" in sizes["note"]
+    assert "at most 6 components: it has fewer" in sizes["note"]
 
 
 def test_too_many_radiographs_are_thinned_evenly():

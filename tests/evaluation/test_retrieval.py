@@ -75,7 +75,7 @@ def test_store_gives_back_what_it_took_and_goes_away(tmp_path, monkeypatch):
 def test_store_refuses_other_shapes_and_nan():
     volume = np.zeros((1, *SHAPE), np.float32)
     with VolumeStore(1) as store:
-        with pytest.raises(ValueError, match="not one shape"):
+        with pytest.raises(ValueError, match="shapes differ"):
             store.put(np.array([0]), volume[:, :2], volume, volume)
-        with pytest.raises(WorkError, match=r"examples \[0\] of the split is not finite"):
+        with pytest.raises(WorkError, match=r"split's examples \[0\] is not finite"):
             store.put(np.array([0]), volume + np.nan, volume, volume)

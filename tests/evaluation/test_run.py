@@ -111,7 +111,7 @@ def test_intervals_are_tested_where_they_were_fitted(trained, tmp_path, monkeypa
     assert found["fitted_on"] == 5
     share = found["intensity"]["whole field"]["coverage"]
     assert 0 < share["mean"] <= 1 and share["ci95"][0] <= share["mean"]
-    assert "how much of the truth the 90% intervals hold" in path.read_text()
+    assert "coverage of the true values by the 90% intervals" in path.read_text()
     # Of other weights it is not used.
     other = {"weights": np.zeros(3)}
     uncertainties.write(tmp_path / uncertainties.NAME, uncertainty(False), other)
@@ -148,7 +148,7 @@ def test_other_conventions_are_measured_when_asked(trained, tmp_path):
 
 def test_auto_encoder_gives_metrics_beside_a_pca(trained, tmp_path):
     trained.stage = _Reconstructing()
-    with pytest.raises(InputError, match="expected one that gives volumes"):
+    with pytest.raises(InputError, match="expected one that predicts volumes"):
         run.evaluate_workdir(tmp_path, conventions=["monai"])
     path = run.evaluate_workdir(tmp_path, output=tmp_path / "there")
     found = json.loads((path.parent / "metrics.json").read_text())

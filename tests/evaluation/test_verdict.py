@@ -128,13 +128,19 @@ def test_auto_encoders_and_classifiers():
         errors[MODEL], {"the mean": errors[verdict.MEAN], "a PCA": errors[verdict.OTHER]}, SUBJECTS
     )
     assert not found["evidence"]
-    assert found["sentence"].startswith("The auto-encoder keeps more of a radiograph than the mean")
-    assert found["sentence"].endswith("keeps more of a radiograph than a PCA.")
+    assert found["sentence"].startswith(
+        "The auto-encoder preserves more of a radiograph than the mean"
+    )
+    assert found["sentence"].endswith("preserves more of a radiograph than a PCA.")
     good = verdict.judge_grading({"mean": 0.9, "ci95": [0.8, 0.95]}, (2,), (0,), 30)
-    assert good["sentence"].startswith("The radiograph tells grade 2 from grade 0: AUC 0.90 [0.80")
+    assert good["sentence"].startswith(
+        "The radiograph distinguishes grade 2 from grade 0: AUC 0.90 [0.80"
+    )
     for auc in ({"mean": 0.6, "ci95": [0.45, 0.7]}, {"mean": 0.9, "ci95": None}):
         poor = verdict.judge_grading(auc, (2, 3), (0, 1), 30)
-        assert poor["sentence"].startswith("No evidence that the radiograph tells grade 2 or 3")
+        assert poor["sentence"].startswith(
+            "No evidence that the radiograph distinguishes grade 2 or 3"
+        )
 
 
 @pytest.fixture(scope="module")

@@ -170,5 +170,5 @@ def test_missing_splits_and_volumes_are_refused(source):
 
 
 def test_a_prediction_of_another_shape_is_refused(source):
-    with pytest.raises(ValueError, match="not one shape"):
+    with pytest.raises(ValueError, match="shapes differ"):
         _evaluate(lambda xray: _oracle(xray)[:, :2], source)

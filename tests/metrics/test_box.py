@@ -41,7 +41,7 @@ def test_a_cut_sphere_is_a_zone_and_two_caps():
 def test_a_shape_inside_keeps_its_surface_and_one_outside_is_refused():
     field = Box.around(48.0)
     assert len(closed(sphere(25), field).points) == len(surface(sphere(25)).points)
-    with pytest.raises(InputError, match="nothing of the structure inside the field"):
+    with pytest.raises(InputError, match="no part of the structure inside the field"):
         closed(sphere(10, (30, 30, 30)), Box.around(8.0))
 
 
@@ -94,7 +94,7 @@ def test_the_box_of_an_oblique_grid_lies_inside_it(degrees):
 
 def test_a_joint_at_the_end_of_its_map_is_refused():
     volume = Volume(np.zeros((50, 50, 50), np.uint8), np.eye(4))
-    with pytest.raises(InputError, match="the joint at the end of the label map"):
+    with pytest.raises(InputError, match="the joint at the border of the label map"):
         Box.of(volume, 4.0, 48.0)
 
 

@@ -43,7 +43,7 @@ def test_quadratic_kappa_by_hand():
     assert c.quadratic_kappa([0, 1, 1, 2], [0, 0, 1, 0], 3) == pytest.approx(0.0)
     assert c.quadratic_kappa([0, 1, 2], [0, 1, 2], 3) == 1.0
     assert c.quadratic_kappa([1, 1], [1, 1], 3) == 1.0
-    with pytest.raises(ValueError, match="two equally long rows"):
+    with pytest.raises(ValueError, match="two rows of equal length"):
         c.quadratic_kappa([3], [0], 3)
 
 

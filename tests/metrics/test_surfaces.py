@@ -134,7 +134,7 @@ def test_dice_of_shifted_boxes_and_of_a_field():
     right_of = np.zeros(first.shape, bool)
     right_of[:, :, : 64 - 5] = True  # beyond x = 5: 5 of 10 mm of the first, 10 of the second
     assert dice(a, b, right_of) == pytest.approx(2 * 5 / (5 + 10))
-    with pytest.raises(InputError, match="two empty structures"):
+    with pytest.raises(InputError, match="both structures empty"):
         dice(a & False, b & False, everywhere)
 
 

@@ -26,7 +26,7 @@ def test_the_border_of_a_box_is_its_outer_layer():
 def test_what_touches_the_arrays_end_has_a_border_there():
     found = Border(Volume(np.ones((3, 4, 5), bool), np.eye(4)))
     assert len(found.points) == 3 * 4 * 5 - 1 * 2 * 3
-    with pytest.raises(InputError, match="nothing of the structure inside the field"):
+    with pytest.raises(InputError, match="no part of the structure inside the field"):
         Border(Volume(np.zeros((3, 4, 5), bool), np.eye(4)))
 
 

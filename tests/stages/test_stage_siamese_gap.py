@@ -50,7 +50,7 @@ def test_resolved_config_has_the_whole_network():
     with pytest.raises(InputError, match=r"config.data.grades is \[2, 0\]"):
         stages.resolve(wrong)
     wrong["data"]["grades"] = [0, 1, 2]
-    with pytest.raises(InputError, match="expected 2 rising grades"):
+    with pytest.raises(InputError, match="expected 2 ascending grades"):
         stages.resolve(wrong)
 
 

@@ -9,7 +9,7 @@ from xr2mri_jax.runtime import command_line
 
 _WORKDIR = flags.DEFINE_string("workdir", "", "folder of a generator's or joint training run")
 _SPLIT = flags.DEFINE_string(
-    "split", None, "held-out knees; default: the split that training was watched with"
+    "split", None, "split of held-out knees; default: the evaluation split of training"
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "folder of the prepared dataset; default: as in training"

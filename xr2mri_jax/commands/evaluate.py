@@ -39,8 +39,8 @@ _STEP = flags.DEFINE_integer(
 _LINEAR_PROBE = flags.DEFINE_bool(
     "linear_probe",
     False,
-    "auto-encoder: evaluate a logistic regression on its hidden variables, fitted on the training "
-    "split, that separates Kellgren-Lawrence grade 2 from 0",
+    "auto-encoder: evaluate a logistic regression of Kellgren-Lawrence grade 2 against 0 on its "
+    "hidden variables, fitted on the training split",
 )
 _VIEWS = flags.DEFINE_bool(
     "views",
@@ -50,7 +50,7 @@ _VIEWS = flags.DEFINE_bool(
 _CONVENTIONS = flags.DEFINE_list(
     "conventions",
     [],
-    "volumes: also measure as other codes do: x2ct_gan (PSNR of peak 4095, SSIM of slices), "
+    "volumes: also measure by other conventions: x2ct_gan (PSNR with peak 4095, SSIM of slices), "
     "no_data_range (scikit-image without a data range), monai (with MS-SSIM), further (NMSE, NMI, "
     "HFEN)",
 )

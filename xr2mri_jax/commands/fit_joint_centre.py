@@ -2,7 +2,7 @@
 
 xr2mri fit_joint_centre --output=weights.npz
 
-With its defaults it makes the shipped weights, described in
+The default flags produce the shipped weights, which are described in
 xr2mri_jax/preprocess/joint_centre/README.md.
 """
 

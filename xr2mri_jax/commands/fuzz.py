@@ -23,7 +23,7 @@ def main() -> None:
     write_json(str(_OUTPUT.value), report)
     print(fuzzing.table(report))
     if any(report[kind] for kind in fuzzing.FAULTS):
-        raise RuntimeError(f"faults were found; {_OUTPUT.value} lists them")
+        raise RuntimeError(f"found faults; they are listed in {_OUTPUT.value}")
 
 
 def run() -> None:

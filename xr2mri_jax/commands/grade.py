@@ -15,7 +15,7 @@ _OUTPUT = flags.DEFINE_string("output", "", "table to write, ending in .csv")
 _MODEL = flags.DEFINE_string(
     "model",
     None,
-    "folder of a grader or of a training run, or kl2: the shipped grader of grades 0 and 2 alone; "
+    "folder of a grader or of a training run, or kl2: the shipped grader of only grades 0 and 2; "
     "default: the shipped grader of five grades",
 )
 _GRADCAM_DIR = flags.DEFINE_string("gradcam_dir", None, "folder for Grad-CAM pictures of all knees")
@@ -29,13 +29,13 @@ _CLAHE = flags.DEFINE_bool(
     "clahe", False, "equalise the contrast adaptively, like that of the training radiographs"
 )
 _FORCE = flags.DEFINE_bool(
-    "force", False, "grade the middle of an image in which no frontal knee is found"
+    "force", False, "grade the middle of the image if no frontal knee is found in it"
 )
 _VOLUME = flags.DEFINE_bool(
     "volume",
     False,
-    "also predict each knee's volume, and tell the joint space between its bones and the grade "
-    "that it suggests",
+    "also predict each knee's volume, and report the joint space between its bones and the grade "
+    "that this joint space suggests",
 )
 
 

@@ -1,4 +1,4 @@
-"""Measures how much of the MRI a radiograph tells, and draws it as one figure.
+"""Measures how much of the MRI's variance a radiograph explains, and draws one figure.
 
 xr2mri ladder --workdir=GENERATOR_RUN --output=FOLDER [--split=test] [--also=RUN_25,RUN_50]
 """

@@ -31,7 +31,7 @@ BEAM_RUNNER = flags.DEFINE_string(
 )
 BEAM_OPTIONS = flags.DEFINE_list("beam_options", [], "options of Beam, NAME=VALUE,NAME=VALUE")
 
-# Options of the datasets that are made from files; if not given, the dataset's default applies.
+# Options of the datasets made from files; the dataset's default applies if a flag is not given.
 flags.DEFINE_string(
     "sequence", None, "knee_pairs: MRI sequence: dess, cor_iw_tse, sag_iw_tse or cor_flash"
 )
@@ -55,10 +55,10 @@ flags.DEFINE_integer("split_seed", None, "knee_pairs: seed of the split by subje
 flags.DEFINE_list("split_shares", None, "knee_pairs: shares, train=0.8,validation=0.1,test=0.1")
 flags.DEFINE_list("clahe", None, "adaptive equalisation: clip limit, tile size in mm, e.g. 0.01,16")
 flags.DEFINE_bool(
-    "departures", None, "knee_family: let shapes depart from the mixed maps as measured in patients"
+    "departures", None, "knee_family: vary shapes around the mixed maps as measured in patients"
 )
 flags.DEFINE_enum(
-    "side", None, ["left", "right"], "knee_family: side of label maps that do not tell it"
+    "side", None, ["left", "right"], "knee_family: side of label maps that do not state it"
 )
 flags.DEFINE_float("max_broken", None, "maximum fraction of unusable items tolerated, 0..1")
 OPTIONS = (
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def given_options() -> dict[str, Any]:
-    """The options that were given as flags; InputError if a number is malformed."""
+    """The options given as flags; raises InputError if a number is malformed."""
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in OPTIONS}
     given = {name: value for name, value in values.items() if value is not None}
     if "grades" in given:

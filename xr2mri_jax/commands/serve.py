@@ -1,4 +1,4 @@
-"""Serves the viewer as a local app: upload a radiograph in a browser, look at its prediction.
+"""Serves the viewer as a local app: upload a radiograph in a browser and view its prediction.
 
 xr2mri serve --port=8765 [--model=DIR] [--keep=FOLDER] [--upload_mb=64]
 
@@ -11,16 +11,16 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import command_line
 
 _PORT = flags.DEFINE_integer(
-    "port", 8765, "TCP port on 127.0.0.1; 0 takes a free one", lower_bound=0, upper_bound=65535
+    "port", 8765, "TCP port on 127.0.0.1; 0: any free port", lower_bound=0, upper_bound=65535
 )
 _MODEL = flags.DEFINE_string(
     "model", "", "workdir of a trained generator or joint stage; default: the shipped model"
 )
 _KEEP = flags.DEFINE_string(
-    "keep", None, "folder where the results of every upload are kept; default: nothing is kept"
+    "keep", None, "folder that keeps the results of every upload; default: nothing is kept"
 )
 _UPLOAD_MB = flags.DEFINE_float(
-    "upload_mb", 64, "megabytes of an upload at most", lower_bound=0.001, upper_bound=2000
+    "upload_mb", 64, "maximum size of an upload in MB", lower_bound=0.001, upper_bound=2000
 )
 
 
@@ -32,7 +32,7 @@ def main() -> None:
         if error.name not in ("flask", "waitress"):
             raise
         raise InputError(
-            f"found no package {error.name}, expected it: pip install 'xr2mri_jax[serve]'"
+            f"the package {error.name} is missing: pip install 'xr2mri_jax[serve]'"
         ) from error
     from xr2mri_jax.runtime import compilation_cache
 

@@ -12,15 +12,15 @@ _OUTPUT = flags.DEFINE_string("output", None, "new folder; default: the package'
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "folder of the prepared dataset; default: as in training"
 )
-_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the one that evaluate takes")
+_STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the one that evaluate uses")
 _EQUALISED = flags.DEFINE_bool(
-    "equalised", False, "the contrast of the source files had been equalised adaptively"
+    "equalised", False, "record that the source files already had adaptive equalisation"
 )
 _VIEWS = flags.DEFINE_bool(
     "views", False, "average over slightly moved views of each radiograph (test-time augmentation)"
 )
 _COMPACT = flags.DEFINE_bool(
-    "compact", False, "round the kernels further, which halves the size of the file"
+    "compact", False, "round the kernels further, which halves the file size"
 )
 
 
@@ -42,12 +42,12 @@ def main() -> None:
     print(
         f"{folder}: step {grader.training['step']}, calibrated on {found.knees} held-out knees of "
         f"{found.subjects} subjects: temperature {found.temperature:.3f}, calibration error "
-        f"{found.error_before:.3f}, then {found.error_after:.3f}"
+        f"{found.error_before:.3f} before and {found.error_after:.3f} after"
     )
     for row in found.thresholds:
         print(
-            f"  from {row['probability']:.3f} on: sensitivity {row['sensitivity']:.3f} (wanted "
-            f"{row['sensitivity_wanted']:g}), specificity {row['specificity']:.3f}"
+            f"  threshold {row['probability']:.3f}: sensitivity {row['sensitivity']:.3f} "
+            f"(required {row['sensitivity_wanted']:g}), specificity {row['specificity']:.3f}"
         )
 
 

@@ -54,7 +54,7 @@ def _simulate_file() -> None:
     print(printable(f"labels: {names}"))
     for doubt in record["labels"]["doubts"]:
         print(printable(f"note: {doubt}"))
-    print(f"not in the map, added from the phantom: {', '.join(record['added_from_phantom'])}")
+    print(f"missing in the map, added from the phantom: {', '.join(record['added_from_phantom'])}")
     print(
         f"{files.xray}: {record['side']} knee, {record['radiograph']['spacing_mm'][0]:g} mm per "
         f"pixel, centred on the joint\n{files.mri}: on the grid of the map"
@@ -83,7 +83,7 @@ def _simulate_folder() -> None:
 def _require(
     folder: bool, of_file: dict[str, str | None], of_folder: dict[str, str | None]
 ) -> None:
-    """Raises InputError if a flag is missing, or is only for the other kind of input."""
+    """Raises InputError if a flag is missing or applies only to the other kind of input."""
     wanted, other = (of_folder, of_file) if folder else (of_file, of_folder)
     form = "a folder" if folder else "one map"
     for name, value in wanted.items():
@@ -92,7 +92,7 @@ def _require(
     for name, value in other.items():
         if value:
             raise InputError(
-                f"--{name}: found {value}, expected no such flag if --labels is {form}"
+                f"--{name}: found {value}, but this flag does not apply if --labels is {form}"
             )
 
 

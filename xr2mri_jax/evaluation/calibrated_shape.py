@@ -1,8 +1,8 @@
 """Shrinkage of the outputs of a generator of the form `shape`, fitted on held-out knees.
 
-A network that has learned its training knees by heart departs further from the mean knee than
-unseen radiographs justify. Each component, and what the columns add to each surface, is multiplied
-by the share that predicts held-out knees best (least squares), in [0, 1].
+A network that overfits its training knees deviates further from the mean knee than unseen
+radiographs justify. Each component, and the contribution of the columns to each surface, is
+multiplied by the least-squares factor for held-out knees, in [0, 1].
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,24 +12,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# mm; a voxel's weight falls by 1 / e this far from a surface, as in the training loss.
+# Distance from a surface, in mm, at which a voxel's weight falls to 1 / e, as in the training loss.
 _NEAR_MM = 2.0
 
 
 def calibrate(
     stage: Any, params: Any, batches: Iterable[Mapping[str, np.ndarray]], trust: float = 1.0
 ) -> tuple[Any, dict[str, list[float]]]:
-    """Shrinks the outputs to fit held-out knees; returns the parameters and the shares.
+    """Shrinks the outputs to fit held-out knees; returns the parameters and the factors.
 
     Args:
       stage: a generator stage of the form "shape".
       params: its parameters.
-      batches: of held-out knees with xray and distances; padding has example_mask 0.
-      trust: factor of all shares, in [0, 1]: held-out knees are simulated like the training's, and
-        patients' radiographs are less like them.
+      batches: held-out knees with xray and distances; padding has example_mask 0.
+      trust: multiplies all factors, in [0, 1]. Held-out knees are simulated like the training
+        knees; patients' radiographs resemble them less.
 
     Returns:
-      New parameters, and {"components": one share each, "columns": one a surface}.
+      New parameters, and {"components": one factor each, "columns": one factor per surface}.
     """
     part = params["generator"]
     silent = {**part, "column": jax.tree.map(jnp.zeros_like, part["column"])}

@@ -1,4 +1,4 @@
-"""Evaluation of a classifier of radiographs: how well, how sure, how well calibrated."""
+"""Evaluates a radiograph classifier: accuracy, confidence intervals, calibration."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ Logits = Callable[[np.ndarray], Any]
 SENSITIVITY = 0.9
 CHOSEN = "chosen_threshold"
 CONVENTION = {
-    "positive": "the upper half of the grades; of two grades the higher one",
-    "decision": "positive where its probability is at least 0.5; in `chosen_threshold`, at least "
-    "that with the best balanced accuracy on the held-out patients (Youden's index)",
-    "auc": "share of pairs of a positive and a negative knee in the right order, ties count half",
-    "quadratic_kappa": "of the most likely grade and the true one, weights (i - j)^2",
-    "calibration": "temperature, and offsets for config.data.prevalence where given, fitted on the "
-    "held-out patients of the training split; in 10 bins",
+    "positive": "the upper half of the grades; with two grades the higher one",
+    "decision": "positive if its probability is at least 0.5; in `chosen_threshold`, at least the "
+    "threshold with the best balanced accuracy on the held-out patients (Youden's index)",
+    "auc": "share of pairs of a positive and a negative knee ranked correctly, ties count half",
+    "quadratic_kappa": "agreement of the most likely grade with the true one, weights (i - j)^2",
+    "calibration": "temperature, and offsets if config.data.prevalence is given, fitted on the "
+    "held-out patients of the training split; calibration error in 10 bins",
     "ci95": f"percentile bootstrap, {statistics.WHOLE_SAMPLES} samples, subjects resampled",
 }
 
@@ -41,22 +41,22 @@ def evaluate(
     """Evaluates a classifier on the examples of a split that have the config's grades.
 
     Args:
-      logits: f32[b, h, w, 1] in [0, 1] to f32[b, classes]; always called with b = batch_size.
+      logits: maps f32[b, h, w, 1] in [0, 1] to f32[b, classes]; called with b = batch_size.
       builder: a prepared TFDS builder, or a sequence of decoded examples.
-      data: the config's part: grades, held_out, held_out_seed, train_split. Of the training split
-        the held-out patients alone are evaluated.
-      split: what is evaluated.
-      batch_size: radiographs at a time.
-      seed: of the bootstrap.
+      data: config.data: grades, held_out, held_out_seed, train_split. If `split` is the training
+        split, only its held-out patients are evaluated.
+      split: the split to evaluate.
+      batch_size: radiographs per batch.
+      seed: seed of the bootstrap.
 
     Returns:
       metrics with the keys n, subjects, verdict, convention, model (accuracy, balanced_accuracy,
       sensitivity, specificity, auc, quadratic_kappa, each with interval), per_grade, calibration,
-      threshold, chosen_threshold; of more than two grades also grades, see `grades.evaluate`.
+      threshold, chosen_threshold; with more than two grades also grades, see `grades.evaluate`.
       Cases have the logits and the calibrated probability of each grade.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     grades = tuple(data["grades"])
     found, about, xrays = apply(logits, builder, data, split, batch_size)
@@ -122,7 +122,7 @@ def evaluate(
 def measured(
     logits: np.ndarray, label: np.ndarray, grades: Sequence[int], scaling: Scaling = AS_IS
 ) -> dict[str, float] | None:
-    """The metrics of one set, or None where it has only one of the two classes.
+    """The metrics of one set, or None if only one of the two classes occurs.
 
     Args:
       logits: f[n, k].
@@ -145,7 +145,7 @@ def measured(
 
 
 def findings(metrics: Mapping[str, Any]) -> list[str]:
-    """What the numbers say, in sentences."""
+    """The main results in sentences."""
 
     def estimate(name: str, part: str = MODEL) -> str:
         entry = metrics[part][name]
@@ -163,15 +163,16 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     ]
     if CHOSEN in metrics:
         lines.append(
-            f"At the probability {metrics[CHOSEN]['probability']:.3f}, which had the best balanced "
-            f"accuracy on held-out training patients: {estimate('balanced_accuracy', CHOSEN)}, "
+            f"At the threshold {metrics[CHOSEN]['probability']:.3f}, which has the best balanced "
+            "accuracy on held-out training patients: balanced accuracy "
+            f"{estimate('balanced_accuracy', CHOSEN)}, "
             f"sensitivity {estimate('sensitivity', CHOSEN)}, "
             f"specificity {estimate('specificity', CHOSEN)}."
         )
     if "threshold" in metrics:
         at = metrics["threshold"]
         lines.append(
-            f"At the probability {at['probability']:.3f}, chosen for a sensitivity of "
+            f"At the threshold {at['probability']:.3f}, chosen for a sensitivity of "
             f"{at['wanted_sensitivity']:.2f} on held-out training patients: sensitivity "
             f"{at['sensitivity']:.3f}, specificity {at['specificity']:.3f}."
         )
@@ -186,21 +187,21 @@ def apply(
     batch_size: int,
     training: bool = False,
 ) -> tuple[np.ndarray, dict[str, list[Any]], np.ndarray]:
-    """A function of the radiographs that a config chooses of a split.
+    """Applies a function to the radiographs that a config selects from a split.
 
     Args:
-      function: f32[b, h, w, 1] in [0, 1] to f32[b, k]; always called with b = batch_size.
+      function: maps f32[b, h, w, 1] in [0, 1] to f32[b, k]; called with b = batch_size.
       builder: a prepared TFDS builder, or a sequence of decoded examples.
       data: as for `evaluate`.
       split: the split.
-      batch_size: radiographs at a time.
-      training: of the training split the patients that are trained on, in place of the held-out.
+      batch_size: radiographs per batch.
+      training: selects the training patients of the training split instead of the held-out ones.
 
     Returns:
-      Its values f64[n, k], columns that tell of the knees (subject, side, kl), the radiographs.
+      The function's values f64[n, k], the columns subject, side and kl, and the radiographs.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     fields = ("xray", "kl", "side", "subject")
     source = selection.from_config(builder, data, split, fields, training=training)
@@ -237,7 +238,7 @@ def _score(logits: np.ndarray, scaling: Scaling = AS_IS) -> np.ndarray:
 
 
 def _upper(probability: np.ndarray) -> np.ndarray:
-    """Of the upper half of the grades."""
+    """The probability of the upper half of the grades."""
     return np.clip(probability[:, probability.shape[1] // 2 :].sum(axis=1), 0, 1)
 
 

@@ -20,22 +20,22 @@ NAMES = {
 
 
 def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
-    """The page; arguments as for `report.page`."""
+    """Builds the page; arguments as for `report.page`."""
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
     rows = [_row(label, metrics[MODEL][name]) for name, label in NAMES.items()]
-    caption = "All higher is better; intervals by resampled subjects."
+    caption = "Higher is better for every metric; intervals from resampled subjects."
     diagram = Picture(
         figures.reliability(metrics["calibration"]["reliability"]),
-        "How often the positive class was true (height) where it was given a probability (across), "
-        "after the temperature; on the dashed line the two agree. Numbers: knees in the bin.",
+        "Observed frequency of the positive class (vertical) by its calibrated probability "
+        "(horizontal). On the dashed line the two agree. Numbers: knees in the bin.",
         "Reliability diagram",
     )
     sections = [
-        Section("What was found", [Lines(findings(metrics))]),
+        Section("Findings", [Lines(findings(metrics))]),
         Section("Metrics", [Table(caption, ["metric", "value", "95 %"], rows)]),
         *([_grades(metrics)] if "grades" in metrics else []),
         Section("Calibration", [diagram]),
-        Section("How it was measured", report.measured(metrics, evaluated)),
+        Section("Method", report.measured(metrics, evaluated)),
     ]
     return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])
 
@@ -56,12 +56,12 @@ def _grades(metrics: Mapping[str, Any]) -> Section:
         Row(f"grade {name}", [str(count) for count in counts])
         for name, counts in zip(names, found["confusion"], strict=True)
     ]
-    heads = ["true grade", *(f"called {name}" for name in names)]
-    caption = "The most likely grade against the true one; intervals by resampled subjects."
+    heads = ["true grade", *(f"predicted {name}" for name in names)]
+    caption = "The most likely grade against the true one; intervals from resampled subjects."
     return Section(
         "Grades",
         [
             Table(caption, ["metric", "value", "95 %"], rows),
-            Table("Confusion matrix: knees of each true grade by their grade.", heads, matrix),
+            Table("Confusion matrix: number of knees by true and predicted grade.", heads, matrix),
         ],
     )

@@ -1,11 +1,11 @@
-"""What a model must beat: predictions that use no radiograph, the wrong one, or only memory.
+"""Controls that a model must beat: predictions from no radiograph, a wrong one or a look-up.
 
-mean_volume: the mean of the training volumes, the same for everybody. What it reaches is reached
-  without looking at any radiograph.
-nearest_neighbour: the MRI of the training case whose radiograph is nearest. What a look-up of a
-  similar knee reaches, without learning.
-shuffled_xray: the model, given the radiograph of another subject. If this is as good as the model,
-  the model ignores its input.
+mean_volume: the mean of the training volumes, the same for every case. Its score needs no
+  radiograph.
+nearest_neighbour: the MRI of the training case with the nearest radiograph. Its score needs only a
+  look-up, no learning.
+shuffled_xray: the model with another subject's radiograph. If this scores as well as the model, the
+  model ignores its input.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ SMALL = 32
 
 
 class TrainingSummary:
-    """What the controls keep of the training split; filled batch by batch."""
+    """The data of the training split that the controls need; filled batch by batch."""
 
     def __init__(self) -> None:
         self._sum: np.ndarray | None = None
@@ -28,7 +28,7 @@ class TrainingSummary:
         self._indices: list[int] = []
 
     def add(self, batch: Mapping[str, np.ndarray]) -> None:
-        """Takes a batch with xray, mri, mask, subject, index and example_mask."""
+        """Adds a batch with xray, mri, mask, subject, index and example_mask."""
         real = batch["example_mask"] > 0
         mri, mask = batch["mri"][real], batch["mask"][real] > 0
         if self._sum is None:
@@ -42,42 +42,45 @@ class TrainingSummary:
         self._indices += batch["index"][real].tolist()
 
     def mean_volume(self) -> np.ndarray:
-        """f32[d, h, w, 1]: voxel by voxel the mean over the cases that have it inside their mask.
+        """The mean f32[d, h, w, 1] of each voxel over the cases whose mask includes it.
 
-        A voxel that no case has is 0.
+        A voxel outside every mask is 0.
         """
         assert self._sum is not None and self._count is not None
         return (self._sum / np.maximum(self._count, 1)).astype(np.float32)
 
     def nearest(self, xrays: np.ndarray, subjects: Sequence[str]) -> np.ndarray:
-        """Position in the training split of the case with the nearest radiograph.
+        """Finds the training case with the nearest radiograph, of another subject.
 
-        Distance: Euclidean, between radiographs averaged down to at most 32 x 32 pixels, so that
-        noise and a pixel's shift matter little. A case of the same subject is never chosen.
+        The distance is Euclidean between radiographs downsampled by averaging to at most 32 x 32
+        pixels, so that noise and shifts of one pixel matter little.
 
         Args:
           xrays: f32[n, h, w, 1] in [0, 1].
           subjects: their n subjects.
 
         Returns:
-          i64[n].
+          i64[n], positions in the training split.
 
         Raises:
-          InputError: where a subject owns the whole training split.
+          InputError: if the whole training split belongs to one of these subjects.
         """
         train = np.concatenate(self._small).astype(np.float64)
         own = np.asarray(subjects)[:, None] == np.asarray(self._subjects)[None, :]
         if own.all(axis=1).any():
-            raise InputError("the training split holds one subject only: no other knee is near")
+            raise InputError(
+                "the training split has only one subject, expected another subject's knee for the "
+                "control with the nearest radiograph"
+            )
         test = shrink(xrays).astype(np.float64)
         squares = (test**2).sum(1)[:, None] + (train**2).sum(1)[None] - 2 * test @ train.T
         return np.asarray(self._indices)[np.argmin(np.where(own, np.inf, squares), axis=1)]
 
 
 def shrink(xrays: np.ndarray) -> np.ndarray:
-    """Radiographs f32[n, h, w, 1] averaged over equal blocks to at most 32 x 32: f32[n, h' * w'].
+    """Averages radiographs f32[n, h, w, 1] over blocks to at most 32 x 32: f32[n, h' * w'].
 
-    Rows and columns beyond the last whole block are left out.
+    Rows and columns beyond the last complete block are dropped.
     """
     count, height, width = xrays.shape[:3]
     tall, wide = -(-height // SMALL), -(-width // SMALL)
@@ -87,20 +90,20 @@ def shrink(xrays: np.ndarray) -> np.ndarray:
 
 
 def shuffled(subjects: Sequence[str], seed: int) -> np.ndarray:
-    """For every case another case, of another subject; every case is used once.
+    """Assigns every case a case of another subject; every case is used once.
 
-    Subjects are put in random order, their cases one after the other, and the row is turned by
-    the size of the largest subject, so that nobody meets himself.
+    Cases are sorted by subject, with subjects in random order, and rotated by the largest number
+    of cases of a subject, so that no case is assigned its own subject.
 
     Args:
       subjects: n names.
-      seed: of the order.
+      seed: seed of the order.
 
     Returns:
-      i64[n]: case i is given the radiograph of case result[i].
+      i64[n]: case i gets the radiograph of case result[i].
 
     Raises:
-      InputError: where one subject owns more than half of the cases, so that no such order exists.
+      InputError: if more than half of the cases belong to one subject: no such order exists.
     """
     names, membership, counts = np.unique(
         np.asarray(subjects), return_inverse=True, return_counts=True

@@ -1,4 +1,4 @@
-"""Predictions and controls measured as other codes measure, beside the project's own metrics."""
+"""Measures predictions and controls by the metric conventions of other codebases."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,27 +13,27 @@ from xr2mri_jax.metrics.conventions import CONVENTIONS, LEAST_VOXELS
 from xr2mri_jax.presentation.model_and_controls import MODEL
 
 ABOUT = {
-    "x2ct_gan": "X2CT-GAN's published code: PSNR of intensities times 2500 in integers against a "
-    "peak of 4095, of the volume and of slices along three axes; SSIM of slices along three axes, "
-    "uniform window of 7 x 7, sample covariance, data range 1",
-    "no_data_range": "scikit-image without data_range: floats count as -1 to 1, so the range of "
-    "SSIM is 2; uniform window of 7 x 7 x 7; PSNR of peak 1",
+    "x2ct_gan": "X2CT-GAN's published code: PSNR with a peak of 4095 on intensities times 2500, "
+    "truncated to integers, for the volume and for slices along three axes; SSIM of slices along "
+    "three axes, uniform window of 7 x 7, sample covariance, data range 1",
+    "no_data_range": "scikit-image without data_range: it assumes floats from -1 to 1, so the "
+    "range of SSIM is 2; uniform window of 7 x 7 x 7; PSNR with peak 1",
     "monai": "MONAI's PSNRMetric, SSIMMetric and MultiScaleSSIMMetric, range 1, Gaussian window of "
-    "11, voxels with a whole window; as many scales as the volume allows",
+    "11, only voxels with a complete window; as many scales as the volume allows",
     "further": "NMSE (fastMRI), NMI (scikit-image, 100 bins), HFEN (Laplacian of Gaussian of 15 x "
     "15, standard deviation 1.5, slices of height and width)",
 }
-MASK = "outside the acquired field both volumes count as 0; only voxels inside it are averaged"
+MASK = "both volumes are set to 0 outside the acquired field; only voxels inside it are averaged"
 
 # f64[n] by convention, source and metric.
 Found = dict[str, dict[str, dict[str, np.ndarray]]]
 
 
 def require(names: Sequence[str], shape: Sequence[int] = ()) -> None:
-    """Checks names, and the shape (d, h, w) of the volumes where it is given.
+    """Checks the names and, if given, the shape (d, h, w) of the volumes.
 
     Raises:
-      InputError: an unknown name, or volumes that a convention cannot measure.
+      InputError: a name is unknown, or the volumes are too small for a convention.
     """
     for name in names:
         if name not in CONVENTIONS:
@@ -52,12 +52,12 @@ def measure(
     store: VolumeStore,
     sources: Mapping[str, Callable[[np.ndarray], np.ndarray]],
 ) -> Found:
-    """All conventions of all cases.
+    """Measures all cases by all given conventions.
 
     Args:
-      names: of `CONVENTIONS`.
+      names: keys of `CONVENTIONS`.
       store: true volumes and masks of n cases.
-      sources: the predictions f32[b, d, h, w, 1] of cases i[b], by name.
+      sources: by name, functions from cases i[b] to predictions f32[b, d, h, w, 1].
     """
     found: Found = {name: {source: {} for source in sources} for name in names}
     for case in tqdm(range(store.cases if names else 0), desc="conventions", disable=None):
@@ -74,7 +74,7 @@ def measure(
 
 
 def summarise(found: Found, subjects: Sequence[str], seed: int) -> dict[str, Any]:
-    """By convention: about, mask, model and controls, each metric with its interval."""
+    """Summary by convention: about, mask, model and controls, each metric with its interval."""
     return {
         name: {
             "about": ABOUT[name],
@@ -91,7 +91,7 @@ def summarise(found: Found, subjects: Sequence[str], seed: int) -> dict[str, Any
 
 
 def columns(found: Found) -> dict[str, list[float]]:
-    """The model's metrics of every case, as columns `monai_ssim` of cases.csv."""
+    """The model's metrics of every case as columns of cases.csv, for example `monai_ssim`."""
     return {
         f"{name}_{metric}": [round(float(v), 6) for v in values]
         for name, sources in found.items()

@@ -1,4 +1,4 @@
-"""Grad-CAM over a split: each grade's average map, and whether maps hang on the weights."""
+"""Grad-CAM over a split: average map per grade, and whether maps depend on the weights."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ from xr2mri_jax.models.convolution import MOMENTUM
 from xr2mri_jax.models.gradcam import GradCam
 from xr2mri_jax.presentation.heat_picture import scaled
 
-# Knees of each grade that are kept: to be drawn, and to be compared under randomised weights.
+# Knees kept per grade, for the pictures and the comparison under randomised weights.
 EXAMPLES = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GradedMaps:
-    """What a split's maps have in common.
+    """Grad-CAM maps of a split, summarised by grade.
 
     Attributes:
-      average: by grade f32[levels, h, w]: the mean over its knees of the maps, each scaled to 1.
-      xray: by grade f32[h, w], the mean radiograph.
-      knees: by grade, how many.
-      lateral_share: by grade, for each level, the mean share of a map's sum that lies in the
-        lateral patch; None where the maps of all its knees are 0 at that level.
-      examples: by grade f32[n, h, w, 1], its first radiographs.
+      average: f32[levels, h, w] by grade, the mean over its knees of maps scaled to a maximum of 1.
+      xray: f32[h, w] by grade, the mean radiograph.
+      knees: number of knees by grade.
+      lateral_share: by grade and level, the mean share of a map's sum in the lateral half; None if
+        the maps of all its knees are 0 at that level.
+      examples: f32[n, h, w, 1] by grade, its first radiographs.
     """
 
     average: dict[int, np.ndarray]
@@ -51,16 +51,16 @@ def average_maps(
     """Averages the maps of a split's knees, in the canonical frame (right knees).
 
     Args:
-      gradcam: of the network.
-      params: of the network.
+      gradcam: the network's Grad-CAM.
+      params: the network's parameters.
       model_state: its running moments.
       builder: a prepared TFDS builder, or a sequence of decoded examples.
-      data: the config's part, as for `classifier.evaluate`.
-      split: which radiographs.
-      batch_size: radiographs at a time.
+      data: config.data, as for `classifier.evaluate`.
+      split: the split to use.
+      batch_size: radiographs per batch.
 
     Raises:
-      InputError: where the split or a field is missing.
+      InputError: if the split or a field is missing.
     """
     source = selection.from_config(builder, data, split, ("xray", "kl"), training=False)
     maps: dict[int, list[np.ndarray]] = {}
@@ -87,14 +87,14 @@ def average_maps(
 
 
 def _lateral_share(levels: np.ndarray) -> np.ndarray:
-    """Share of each map's sum in the left half of the frame; NaN where a map is 0 everywhere."""
+    """Share of each map's sum in the left half of the frame; NaN if a map is 0 everywhere."""
     total = levels.sum(axis=(1, 2))
     left = levels[:, :, : levels.shape[2] // 2].sum(axis=(1, 2))
     return np.divide(left, total, out=np.full(len(levels), np.nan), where=total > 0)
 
 
 def _mean_shares(shares: Sequence[np.ndarray]) -> list[float | None]:
-    """The mean of f64[levels] of each knee by level; of levels that are NaN in all of them None."""
+    """The mean over knees by level of f64[levels]; None for a level that is NaN in all knees."""
     levels = [level[np.isfinite(level)] for level in np.stack(shares, axis=1)]
     return [float(level.mean()) if level.size else None for level in levels]
 
@@ -102,24 +102,24 @@ def _mean_shares(shares: Sequence[np.ndarray]) -> list[float | None]:
 def randomised(
     network: Mapping[str, Any], params: Any, model_state: Any, xray: np.ndarray, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """How alike maps stay when weights are drawn anew, from the last layer on downwards.
+    """Compares maps with those of a network whose weights are randomised from the top down.
 
     Adebayo et al. 2018, "Sanity checks for saliency maps", arXiv 1810.03292: a map that explains
-    the network must change with its weights. Randomised are the last layer, then it and the last
-    block, and so on to the first block; running moments of randomised blocks are measured anew, so
-    that their activations are of their usual size.
+    the network must change with its weights. First the last layer is randomised, then also the last
+    block, and so on to the first block. The running moments of randomised blocks are recomputed so
+    that activations keep their usual scale.
 
     Args:
       network: the spec of Siamese-GAP.
-      params: of the network.
+      params: the network's parameters.
       model_state: its running moments.
       xray: f32[b, h, w, 1] in [0, 1].
-      seed: of the random weights.
+      seed: seed of the random weights.
 
     Returns:
-      A row for each stage, the first with nothing changed: "randomised" (names), and for each level
-      "rank_correlation" and "ssim" with the unchanged maps within the patches, means over knees and
-      branches, None where all maps of a level are 0.
+      One row per step, the first with unchanged weights: "randomised" (names), and for each level
+      "rank_correlation" and "ssim" with the unchanged maps within the patches, averaged over knees
+      and branches; None if all maps of a level are 0.
     """
     gradcam = GradCam(network)
     fresh = classifiers.make(network).init(jax.random.key(seed), xray[:1])["params"]
@@ -143,7 +143,7 @@ def randomised(
 
 
 def _replaced(params: Any, fresh: Any, named: Sequence[str]) -> Any:
-    """The parameters with those of the named parts drawn anew."""
+    """The parameters, with the named parts replaced by random ones."""
     branch = {
         name: fresh["branch"][name] if name.split("_")[0] in named else values
         for name, values in params["branch"].items()
@@ -154,22 +154,22 @@ def _replaced(params: Any, fresh: Any, named: Sequence[str]) -> Any:
 def _moments(
     network: Mapping[str, Any], params: Any, state: Any, xray: np.ndarray, named: Sequence[str]
 ) -> Any:
-    """The running moments, of the named blocks and those above them as these radiographs give."""
+    """The running moments, recomputed from these radiographs if a block is randomised."""
     if not any(name.startswith("block") for name in named):
         return state
     model = classifiers.make(network)
     variables = {"params": params, "batch_stats": state}
     _, changed = model.apply(variables, xray, True, mutable=["batch_stats"])
-    # The layers keep MOMENTUM of the old moments; here the new ones are wanted alone.
+    # The layers mix in MOMENTUM of the old moments; undo this to get only the new ones.
     return jax.tree.map(
         lambda old, new: old + (new - old) / (1 - MOMENTUM), state, changed["batch_stats"]
     )
 
 
 def _map_similarity(first: np.ndarray, second: np.ndarray) -> tuple[float | None, float | None]:
-    """Spearman's rank correlation and SSIM of maps f32[b, h, w] within both patches, means.
+    """Mean Spearman rank correlation and SSIM of maps f32[b, h, w] within both patches.
 
-    Of a first map that is 0 everywhere nothing can be said: it is left out.
+    A constant first map is skipped, because its correlation is undefined.
     """
     row, size = siamese_gap.patch_places(first.shape[1:])
     ranks, ssims = [], []

@@ -1,4 +1,4 @@
-"""The files of Grad-CAM over a split: average maps, knees, the check by random weights."""
+"""Writes Grad-CAM results of a split: average maps, single knees, the random-weights check."""
 
 import os
 from pathlib import Path
@@ -26,21 +26,22 @@ def write(
 ) -> dict[str, Any]:
     """Writes average_klG.png and knees_klG.png for each grade, and gradcam.json.
 
-    In each row of a picture: the radiograph, the maps of all blocks together, then those of each
-    block from the first to the last, over it. All as right knees, the lateral side at the left.
+    Each row of a picture shows the radiograph, then the radiograph with the combined map of all
+    blocks, then with the map of each block from first to last. All knees are shown as right knees,
+    with the lateral side at the left.
 
     Args:
-      workdir: of a run of siamese_gap; of its checkpoints the one that launch/evaluate.py takes.
-      split: which radiographs.
+      workdir: run of siamese_gap; uses the same checkpoint as launch/evaluate.py.
+      split: the split to use.
       output: folder for the files.
       data_dir: where the dataset is prepared; None: where the run read it.
 
     Returns:
-      What gradcam.json holds.
+      The content of gradcam.json.
 
     Raises:
       InputError: the run, its network, the dataset or the split cannot be used, or the folder
-        cannot be written to.
+        is not writable.
     """
     folder = Path(output)
     files.require_writable(folder, "--output")
@@ -80,23 +81,23 @@ def pictures(found: GradedMaps, maker: GradCam, params: Any, state: Any) -> dict
 
 
 def row(grey: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """A radiograph f32[h, w] alone, under all maps f32[levels, h, w] together, under each."""
+    """A radiograph f32[h, w] alone, with the combined maps f32[levels, h, w], and with each map."""
     heats = [np.zeros_like(grey), combined(levels), *(scaled(level) for level in levels)]
     return strip([overlaid(grey, heat) for heat in heats])
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report in lines."""
+    """The report as text."""
     lines = [", ".join(f"{count} knees of {grade}" for grade, count in report["knees"].items())]
     for grade, shares in report["lateral_share"].items():
-        told = " ".join("-" if share is None else f"{share:.2f}" for share in shares)
-        lines.append(f"lateral share of the maps of {grade}, block 1 to {len(shares)}: {told}")
+        values = " ".join("-" if share is None else f"{share:.2f}" for share in shares)
+        lines.append(f"lateral share of the maps of {grade}, block 1 to {len(shares)}: {values}")
     lines.append("rank correlation and SSIM with the maps of the trained weights, by block:")
     for entry in report["randomised"]:
         name = " + ".join(entry["randomised"]) or "nothing randomised"
-        told = "  ".join(
+        values = "  ".join(
             "-" if rank is None else f"{rank:.2f} {ssim:.2f}"
             for rank, ssim in zip(entry["rank_correlation"], entry["ssim"], strict=True)
         )
-        lines.append(f"{name:<44} {told}")
+        lines.append(f"{name:<44} {values}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Evaluation of a classifier of more than two grades: how near the grades are, how sure."""
+"""Evaluates a classifier with more than two grades: agreement and conformal sets."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from xr2mri_jax.metrics import calibration, classification, conformal, grading
 from xr2mri_jax.metrics.calibration import AS_IS, Scaling
 
 CONVENTION = {
-    "grade": "the most likely one",
+    "grade": "the most likely grade",
     "balanced_accuracy": "mean recall of the grades",
-    "quadratic_kappa": "of the grade and the true one, weights (i - j)^2",
-    "auc_from_G": "of the probability of grade G and more",
+    "quadratic_kappa": "agreement of the predicted with the true grade, weights (i - j)^2",
+    "auc_from_G": "AUC of the probability of grade G or higher",
     "coverage": "share of true grades in the conformal sets, which are fitted on the held-out "
-    f"patients of the training split for {conformal.COVERAGE:g}",
+    f"patients of the training split for a coverage of {conformal.COVERAGE:g}",
 }
 NAMES = {
     "quadratic_kappa": "quadratic kappa",
@@ -29,28 +29,28 @@ NAMES = {
 
 
 class Known(NamedTuple):
-    """Examples that calibrate: logits f[n, k], class i[n] in 0..k-1."""
+    """Examples for calibration: logits f[n, k], class i[n] in 0..k-1."""
 
     logits: np.ndarray
     label: np.ndarray
 
 
 def scaling(known: Known, data: Mapping[str, Any]) -> Scaling:
-    """The calibration of a classifier on held-out patients.
+    """Calibrates a classifier on held-out patients.
 
     Args:
       known: the held-out patients.
-      data: the config's part: grades and prevalence, which earlier runs do not have.
+      data: config.data: grades, and prevalence, which older runs lack.
 
     Raises:
-      InputError: a prevalence is given and a grade is missing among the held-out patients.
+      InputError: a prevalence is given, but the held-out patients lack a grade.
     """
     prevalence, grades = tuple(data.get("prevalence", ())), data["grades"]
     missing = set(range(len(grades))) - set(known.label.tolist())
     if prevalence and missing:
         raise InputError(
             f"the held-out patients have no knee of grade {[grades[i] for i in sorted(missing)]}, "
-            "expected some of every grade for config.data.prevalence"
+            "expected knees of every grade, which config.data.prevalence needs"
         )
     return calibration.fit(known.logits, known.label, prevalence)
 
@@ -65,22 +65,21 @@ def evaluate(
     known: Known | None = None,
     seed: int = 0,
 ) -> tuple[dict[str, Any], dict[str, list[Any]]]:
-    """The metrics of a set and the columns of its cases.
+    """Computes the metrics of a set and the columns of its cases.
 
     Args:
       logits: f[n, k].
       label: i[n] in 0..k-1.
       grades: k grades.
       subjects: n names.
-      scaling: of the probabilities.
+      scaling: converts logits to probabilities.
       known: the held-out patients, for the conformal sets; None: no sets.
-      seed: of the bootstrap.
+      seed: seed of the bootstrap.
 
     Returns:
-      Metrics: those of `grading.from_confusion`, recall_klG, auc_from_G for the grades that are
-      present, coverage and set_size, each with interval; confusion (true grades in rows);
-      conformal (coverage wanted, limits, coverage by grade). Columns: grade, expected_grade, and
-      grade_set.
+      Metrics: those of `grading.from_confusion`, recall_klG and auc_from_G for the grades that
+      occur, coverage and set_size, each with interval; confusion (true grades in rows); conformal
+      (required coverage, limits, coverage by grade). Columns: grade, expected_grade, grade_set.
     """
     probability = scaling.probabilities(logits)
     columns = {
@@ -120,7 +119,7 @@ def evaluate(
 
 
 def measured(probability: np.ndarray, label: np.ndarray, grades: Sequence[int]) -> dict[str, float]:
-    """The metrics of probabilities f[n, k] and classes i[n], without sets, see `evaluate`."""
+    """The metrics of `evaluate` without sets, from probabilities f[n, k] and classes i[n]."""
     counts = grading.confusion(probability.argmax(axis=1), label, len(grades))
     found = grading.from_confusion(counts)
     for grade, recall in zip(grades, grading.recalls(counts), strict=True):
@@ -137,18 +136,18 @@ def measured(probability: np.ndarray, label: np.ndarray, grades: Sequence[int]) 
 def _coverage_by_grade(
     included: np.ndarray, label: np.ndarray, grades: Sequence[int]
 ) -> dict[str, float]:
-    """The share of knees of each grade that is there whose set contains it."""
+    """By grade that occurs, the share of its knees whose set contains the grade."""
     own = included[np.arange(len(label)), label]
     return {str(grades[i]): float(own[label == i].mean()) for i in np.unique(label)}
 
 
 def set_text(included: np.ndarray, grades: Sequence[int]) -> str:
-    """The grades of a set with blanks between them, "1 2", from bool[k]."""
+    """The grades of a set bool[k], separated by spaces: "1 2"."""
     return " ".join(str(grade) for grade, has in zip(grades, included, strict=True) if has)
 
 
 def findings(metrics: Mapping[str, Any]) -> list[str]:
-    """What the numbers of `evaluate` say, in sentences."""
+    """The main results of `evaluate` in sentences."""
     lines = [
         f"Grade: quadratic kappa {_estimate(metrics['quadratic_kappa'])}, accuracy "
         f"{_estimate(metrics['accuracy'])}, "
@@ -157,19 +156,20 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
     ]
     if "coverage" in metrics:
         lines.append(
-            f"Sets of neighbouring grades, fitted for {metrics['conformal']['coverage_wanted']:g}: "
-            f"{_estimate(metrics['coverage'])} contain the true grade; they have "
-            f"{metrics['set_size']['mean']:.2f} grades on average."
+            "Conformal sets of adjacent grades, fitted for a coverage of "
+            f"{metrics['conformal']['coverage_wanted']:g}: a share of "
+            f"{_estimate(metrics['coverage'])} contains the true grade; the mean size is "
+            f"{metrics['set_size']['mean']:.2f} grades."
         )
     return lines
 
 
 def name_of(metric: str) -> str:
-    """What a metric of `evaluate` is called on the page."""
+    """The label of a metric of `evaluate` on the page."""
     if metric.startswith("recall_kl"):
         return f"recall of grade {metric.removeprefix('recall_kl')}"
     if metric.startswith("auc_from_"):
-        return f"AUC of grade {metric.removeprefix('auc_from_')} and more"
+        return f"AUC of grade {metric.removeprefix('auc_from_')} or higher"
     return NAMES[metric]
 
 

@@ -1,4 +1,4 @@
-"""Dice of the label maps of a generator with surfaces, beside controls."""
+"""Dice of the label maps of a generator with surfaces, compared with controls."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,13 +22,13 @@ PARTS: dict[str, tuple[str, ...]] = {
     "menisci": ("medial_meniscus", "lateral_meniscus"),
 }
 CONVENTION = (
-    "Dice of the label map that `predict --labels` gives, on the volume's grid, with the dataset's "
-    "label map, per case; without the cases in which the truth has no such structure"
+    "Dice, per case, between the label map that `predict --labels` gives and the dataset's label "
+    "map, on the volume's grid; cases whose true label map lacks the structure are excluded"
 )
 
 
 def mean_distances(source: Any, split: str) -> np.ndarray | None:
-    """The mean of a split's signed distances, f32[k, d, h, w] mm; None if it has none."""
+    """The mean signed distances f32[k, d, h, w] of a split in mm; None if it has no distances."""
     records = passes.part(source, split)
     features = records.info.features if hasattr(records, "info") else records[0]
     if "distances" not in features:
@@ -49,16 +49,16 @@ def evaluate(
     subjects: Sequence[Any],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Dice by structure of the model and of its controls.
+    """Dice by structure of the model and its controls.
 
     Args:
-      distances: xray f32[1, h, w, 1] to signed distances f32[k, d', h', w'] in mm.
-      labels: the true label map u8[d, h, w] by position.
-      xrays: f32[n, h, w, 1] of the cases.
-      partner: n positions, whose radiograph stands for another subject's.
+      distances: maps an xray f32[1, h, w, 1] to signed distances f32[k, d', h', w'] in mm.
+      labels: maps a position to the true label map u8[d, h, w].
+      xrays: f32[n, h, w, 1], the cases' radiographs.
+      partner: n positions of cases of another subject, for the control with shuffled radiographs.
       mean: the mean distances of training knees; None: without this control.
       subjects: n names.
-      seed: of the bootstrap.
+      seed: seed of the bootstrap.
 
     Returns:
       {"convention", "n", and by "model", "mean_shape", "shuffled_xray": Dice by structure with
@@ -86,7 +86,7 @@ def evaluate(
 
 
 def dice_by_part(found: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Dice of two label maps u8[d, h, w] by PARTS; NaN where the truth has none."""
+    """Dice of two label maps u8[d, h, w] by PARTS; NaN if the truth lacks the structure."""
     values = {}
     for name, tissues in PARTS.items():
         codes = [CODES[tissue] for tissue in tissues]

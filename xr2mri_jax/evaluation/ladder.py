@@ -1,4 +1,4 @@
-"""The information ladder: how much of the MRI a radiograph tells, by structure and band."""
+"""The information ladder: how much of the MRI a radiograph explains, by structure and band."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,47 +16,49 @@ from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
 
 Predict = Callable[[np.ndarray], Any]
-# Sums of squares f64[n] by what predicted, structure and band.
+# Sums of squares f64[n] by source of the prediction, structure and band.
 Squares = dict[str, dict[str, dict[str, np.ndarray]]]
 
 OWN, LINEAR, MEAN, OTHER = "own radiograph", "linear regression", "mean volume", "other subject"
 BLURS_MM = (2.0, 4.0, 8.0)
 FLIPPED, BLANKED = "side flipped", "blanked"
-# The linear regression stands last: it is another model, not another radiograph.
+# The linear regression comes last: it is another model, not another radiograph.
 CONDITIONS = (OWN, *(f"blurred {s:g} mm" for s in BLURS_MM), FLIPPED, BLANKED, OTHER, LINEAR)
 WHOLE, ALL_BANDS = "whole field", "all"
 STRUCTURES = (*structures.STRUCTURES, WHOLE)
 MOST_BYTES = 1 << 29
-# Validation cases on which the linear regression chooses its numbers of components.
+# Maximum number of validation cases for choosing the regression's numbers of components.
 MOST_CHOOSING = 32
 LEVEL = 0.95
 CONVENTION = {
-    "explained": "1 - squared error / squared error of the mean training volume, sums over all "
-    "cases, inside the acquired field; 0 is the mean, 1 is perfect, below 0 is worse than the mean",
+    "explained": "1 - squared error / squared error of the mean training volume, summed over all "
+    "cases, inside the acquired field; 0: as good as the mean, 1: perfect, below 0: worse than the "
+    "mean",
     "interval": f"{LEVEL:.0%}, percentile bootstrap, {verdict.SAMPLES} samples, subjects resampled",
     "structures": "voxels of the true label map",
-    "bands": "of the error, between Gaussians that halve the amplitude of the named wavelengths",
-    "blurred": "the radiograph by a Gaussian of that standard deviation",
+    "bands": "bands of the error between Gaussians that halve the amplitude of the named "
+    "wavelengths",
+    "blurred": "the radiograph blurred by a Gaussian of that standard deviation",
     "side flipped": "the radiograph mirrored, so that the fibula is on the wrong side",
-    "blanked": "every pixel at the mean of the training radiographs",
+    "blanked": "every pixel set to the mean of the training radiographs",
     "other subject": "the radiograph of another subject, each used once",
-    "linear regression": "principal components of radiographs to those of volumes, least squares; "
-    "numbers of components chosen on at most 32 cases of the validation split",
+    "linear regression": "least squares from principal components of radiographs to those of "
+    "volumes; numbers of components chosen on at most 32 cases of the validation split",
 }
 
 
 def conditions(
     xrays: np.ndarray, partner: np.ndarray, grey: float
 ) -> Callable[[str, np.ndarray], np.ndarray]:
-    """The radiographs of cases under a condition.
+    """Makes a function that modifies the radiographs of cases by a condition.
 
     Args:
       xrays: f32[n, h, w, 1] in [0, 1].
       partner: i[n], a case of another subject.
-      grey: of a blanked radiograph.
+      grey: pixel value of a blanked radiograph.
 
     Returns:
-      (one of `CONDITIONS`, cases i[b]) to f32[b, h, w, 1].
+      A function from (one of `CONDITIONS`, cases i[b]) to f32[b, h, w, 1].
     """
     pixel = [extent / n for extent, n in zip(BOX_MM[1:], xrays.shape[1:3], strict=True)]
 
@@ -78,14 +80,14 @@ def conditions(
 def measure(
     predict: Predict, source: Any, split: str, train_split: str, eval_split: str, batch_size: int
 ) -> dict[str, Any]:
-    """Everything of the ladder but the generators of other training sizes.
+    """Measures the whole ladder except generators of other training sizes.
 
     Args:
-      predict: xray f32[b, h, w, 1] to f32[b, d, h, w, 1], b = batch_size.
+      predict: maps xray f32[b, h, w, 1] to f32[b, d, h, w, 1], b = batch_size.
       source: a TFDS builder, or a dict of sequences of decoded examples by split.
-      split, train_split, eval_split: what is measured, what is learnt from, and where the linear
-        regression chooses its numbers of components.
-      batch_size: cases predicted together.
+      split, train_split, eval_split: the split to measure, the split to fit on, and the split on
+        which the linear regression chooses its numbers of components.
+      batch_size: cases per batch.
 
     Returns:
       n, subjects, training_cases, explained (by condition and structure), bands (by condition OWN
@@ -93,7 +95,7 @@ def measure(
       regression in the whole field), linear_components, convention.
 
     Raises:
-      InputError: a split or field is missing; label maps are needed.
+      InputError: a split or field is missing, or the split has no label maps.
     """
     train, evaluated = (_read(source, part, batch_size) for part in (train_split, eval_split))
     mean, filled = _filled(train)
@@ -131,11 +133,11 @@ def measure(
 def of_run(
     predict: Predict, source: Any, split: str, train_split: str, batch_size: int
 ) -> dict[str, Any] | None:
-    """The share of the whole field that another generator explains beyond the same mean.
+    """The share of variance in the whole field that another generator explains.
 
     Args:
       predict, source, split, batch_size: as for `measure`.
-      train_split: whose mean volume is the reference.
+      train_split: the split whose mean volume is the reference.
     """
     mean, _ = _filled(_read(source, train_split, batch_size))
     xrays, about = passes.predictions(lambda x: x, source, split, batch_size, "radiographs")
@@ -146,7 +148,7 @@ def of_run(
 
 
 def share(squares: np.ndarray, reference: np.ndarray, subjects: Sequence[Any]) -> Any:
-    """explained, ci95 and n from sums of squares f64[n]; None where no case has the structure."""
+    """explained, ci95 and n from sums of squares f64[n]; None if no case has the structure."""
     known = np.isfinite(squares) & np.isfinite(reference)
     if not known.any():
         return None
@@ -160,7 +162,7 @@ def _size_label(count: int) -> str:
 
 
 def _sizes(volumes: np.ndarray) -> list[int]:
-    """Halves of the training cases, at least 8, the largest first."""
+    """Training set sizes: all cases, then repeated halves down to at least 8."""
     sizes = [len(volumes)]
     while sizes[-1] >= 16:
         sizes.append(sizes[-1] // 2)
@@ -168,7 +170,7 @@ def _sizes(volumes: np.ndarray) -> list[int]:
 
 
 def _read(source: Any, split: str, batch_size: int) -> dict[str, np.ndarray]:
-    """xray, mri and mask of a split, of evenly spread cases where all are too many."""
+    """xray, mri and mask of a split; evenly spaced cases if all exceed MOST_BYTES."""
     parts: dict[str, list[np.ndarray]] = {"xray": [], "mri": [], "mask": []}
     total = passes.count(source, split)
     step = 1
@@ -182,7 +184,7 @@ def _read(source: Any, split: str, batch_size: int) -> dict[str, np.ndarray]:
 
 
 def _filled(train: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean volume f32[d, h, w, 1] inside masks, and volumes with it where nothing is known."""
+    """The mean volume f32[d, h, w, 1], and volumes with the mean outside their masks."""
     mri, mask = train["mri"], train["mask"]
     total = np.sum(mri, axis=0, where=mask, dtype=np.float64)
     mean = (total / np.maximum(mask.sum(axis=0), 1)).astype(np.float32)

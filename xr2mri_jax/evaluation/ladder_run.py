@@ -1,4 +1,4 @@
-"""The information ladder of a trained generator: one call makes numbers and the figure."""
+"""Measures and draws the information ladder of a trained generator in one call."""
 
 import os
 from collections.abc import Sequence
@@ -30,16 +30,16 @@ def write(
     batch_size: int = 4,
     step: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Writes ladder.svg, ladder.png and ladder.json, all new or all old.
+    """Writes ladder.svg, ladder.png and ladder.json together, replacing old ones atomically.
 
     Args:
       workdir: the run of a generator.
-      output: folder of the files.
-      split: what is measured.
+      output: folder for the files.
+      split: the split to measure.
       also: runs of the same generator that were trained on parts of its training split.
       data_dir: where the dataset is prepared; None: where the run read it.
-      batch_size: cases at a time.
-      step: which checkpoint of `workdir`; None: the newest.
+      batch_size: cases per batch.
+      step: checkpoint of `workdir`; None: the newest.
 
     Returns:
       The folder and the content of ladder.json.
@@ -101,14 +101,14 @@ def _measured(
 
 
 def findings(content: dict[str, Any]) -> list[str]:
-    """The share explained by structure, one line each."""
+    """The explained share of each structure, one line each."""
     lines = []
     for structure, own in content["explained"][ladder.OWN].items():
         linear = content["explained"][ladder.LINEAR][structure]
         if own is not None:
             lines.append(
-                f"{structure}: generator {_estimate(own)}, linear regression "
-                f"{_estimate(linear)} of the variance beyond the mean"
+                f"{structure}: the generator explains {_estimate(own)} of the variance around the "
+                f"mean, linear regression {_estimate(linear)}"
             )
     return lines
 
@@ -122,7 +122,7 @@ def _generator(workdir: str | os.PathLike[str], step: int | None) -> LoadedModel
     model = load_best(workdir, step)
     if not isinstance(model.stage, Predicts):
         raise InputError(
-            f"{workdir}: found the stage {model.stage.name!r}, expected one that gives volumes"
+            f"{workdir}: found the stage {model.stage.name!r}, expected one that predicts volumes"
         )
     return model
 

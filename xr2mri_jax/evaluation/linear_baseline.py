@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-# Numbers of components that are tried, of radiographs and of volumes.
+# Candidate numbers of components, for radiographs and volumes.
 COMPONENTS = (4, 8, 16, 32, 64, 128, 256)
 
 
@@ -14,11 +14,11 @@ class LinearModel:
 
     Attributes:
       mean_xray: f32[p], the mean training radiograph.
-      weights: f32[p, n], from a centred radiograph to shares of the training volumes.
-      volumes: f32[n, v], training volumes less their mean.
-      mean_volume: f32[v].
+      weights: f32[p, n], from a centred radiograph to weights of the training volumes.
+      volumes: f32[n, v], training volumes minus their mean.
+      mean_volume: f32[v], the mean training volume.
       shape: (d, h, w).
-      components: of radiographs and volumes.
+      components: numbers of components of radiographs and volumes.
     """
 
     mean_xray: np.ndarray
@@ -29,21 +29,21 @@ class LinearModel:
     components: tuple[int, int]
 
     def predict(self, xray: np.ndarray) -> np.ndarray:
-        """f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1], cut to [0, 1]."""
+        """Predicts f32[b, d, h, w, 1], clipped to [0, 1], from f32[b, h, w, 1] in [0, 1]."""
         centred = xray.reshape(len(xray), -1) - self.mean_xray
         flat = self.mean_volume + (centred @ self.weights) @ self.volumes
         return np.clip(flat, 0, 1).reshape(len(xray), *self.shape, 1)
 
 
 class LinearFits:
-    """All fits on n training cases: decomposed once, then cut to any number of components."""
+    """Fits on n training cases: one decomposition gives models of any number of components."""
 
     def __init__(self, xrays: np.ndarray, volumes: np.ndarray) -> None:
         """Decomposes radiographs and volumes.
 
         Args:
           xrays: f32[n, h, w, 1], n of 2 or more.
-          volumes: f32[n, d, h, w, 1], the mean where a case was not acquired.
+          volumes: f32[n, d, h, w, 1], with the mean outside a case's acquired field.
         """
         self.shape = volumes.shape[1:-1]
         x, y = xrays.reshape(len(xrays), -1), volumes.reshape(len(volumes), -1)
@@ -52,15 +52,15 @@ class LinearFits:
         self._of_xrays, self._of_volumes = _decomposed(self._x), _decomposed(self._y)
 
     def largest(self) -> int:
-        """The largest number of components with variance in both."""
+        """The largest number of components with nonzero variance in both."""
         return min(len(self._of_xrays[1]), len(self._of_volumes[1]))
 
     def model(self, of_xrays: int, of_volumes: int) -> LinearModel:
-        """Least squares from the first components of radiographs to those of volumes."""
+        """Fits least squares from the first components of radiographs to those of volumes."""
         left, size = (part[..., :of_xrays] for part in self._of_xrays)
         basis = self._of_volumes[0][:, :of_volumes]
-        # Scores of radiographs: left * size; their regression on the volumes' scores is the
-        # projection of the training cases on both bases.
+        # The scores of radiographs are left * size. The regression of the volumes' scores on them
+        # is the projection of the training cases onto both bases.
         shares = (left.T @ basis) @ basis.T
         components = (self._x.T @ left) / size
         weights = (components / size) @ shares
@@ -74,14 +74,14 @@ class LinearFits:
         )
 
     def best(self, xrays: np.ndarray, volumes: np.ndarray, mask: np.ndarray) -> LinearModel:
-        """The model with the least squared error on other cases.
+        """Selects the model with the smallest squared error on other cases.
 
-        Equal numbers of components are tried first, then other numbers of the volumes'.
+        Tries equal numbers of components first, then varies the number for volumes.
 
         Args:
           xrays: f32[m, h, w, 1].
           volumes: f32[m, d, h, w, 1].
-          mask: bool of the same shape, where it counts.
+          mask: bool of the same shape, the voxels to include.
         """
 
         def error(model: LinearModel) -> float:

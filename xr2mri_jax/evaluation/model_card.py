@@ -23,14 +23,14 @@ TASKS = {
     "cae": ("feature-extraction", "Hidden variables of a knee radiograph"),
     "siamese_gap": ("image-classification", "Kellgren-Lawrence grade of a knee radiograph"),
 }
-# What Hugging Face calls a metric; all others keep their name.
+# Hugging Face's names of metrics; all others keep their name.
 TYPES = {"auc": "roc_auc", "ssim3d": "ssim", "sensitivity": "recall"}
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 LIMITS = {
     "every": (
         "For research only. This is not a medical device and must not be used for diagnosis.",
-        "The figures hold for the evaluated split. Other devices, positions and populations were "
-        "not measured.",
+        "The figures apply to the evaluated split. Other devices, positions and populations were "
+        "not evaluated.",
     ),
     "image-to-3d": (
         "A predicted volume shows what the model considers likely. It cannot show anything that "
@@ -40,7 +40,7 @@ LIMITS = {
         "The model was evaluated on simulated knees. A radiograph determines more of a phantom "
         "than of a patient, so the figures say nothing about patients.",
     ),
-    "unmeasured": ("The model was not evaluated with this checkpoint: this card has no figures.",),
+    "unmeasured": ("This checkpoint was not evaluated, so this card has no figures.",),
 }
 
 
@@ -52,24 +52,24 @@ def of_run(
     metrics: Mapping[str, Any] | None,
     split: str = "test",
 ) -> str:
-    """The card of a run's checkpoint as text.
+    """The model card of a run's checkpoint as text.
 
     Args:
       folder: the run's workdir.
-      model: loaded from it.
-      builder: of the dataset that it is evaluated on.
-      origin: of the evaluated knees, "real", "simulated" or "unknown".
+      model: the model loaded from it.
+      builder: builder of the evaluation dataset.
+      origin: origin of the evaluated knees: "real", "simulated" or "unknown".
       metrics: the content of metrics.json for this checkpoint; None: not evaluated.
-      split: what was evaluated.
+      split: the evaluated split.
     """
     facts = _facts(folder, model, builder, origin, split)
     return card(facts, metrics)
 
 
 def of_shipped(folder: str | os.PathLike[str], model: LoadedModel, builder: Any) -> str:
-    """The card of a model that is packaged, with the figures of WORKDIR/evaluation.
+    """The card of a packaged model, with the figures in WORKDIR/evaluation.
 
-    There are none if that folder holds no evaluation of this step.
+    The card has no figures if that folder has no evaluation of this step and dataset.
     """
     path = Path(folder) / "evaluation" / "metrics.json"
     metrics = files.read_json(path) if path.is_file() else None
@@ -128,7 +128,7 @@ def _facts(
 
 
 def versions() -> dict[str, str]:
-    """Versions of the package, of Python and of the packages that compute."""
+    """Versions of this package, Python and the numerical packages."""
     return {
         "xr2mri_jax": xr2mri_jax.__version__,
         "python": platform.python_version(),

@@ -17,7 +17,7 @@ from xr2mri_jax.training.loaded_model import LoadedModel
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationRequest:
-    """What is evaluated, on what, and where the files go; `splits` are keywords of `evaluate`."""
+    """Model, data and output folder of an evaluation; `splits` are keywords of `evaluate`."""
 
     model: LoadedModel
     builder: Any
@@ -30,11 +30,11 @@ class EvaluationRequest:
 
 
 def bars(found: Result) -> Picture:
-    """The means of the model and its controls."""
+    """Bar chart of the means of the model and its controls."""
     sources = {MODEL: found.metrics[MODEL], **found.metrics["controls"]}
     return Picture(
         figures.bars(sources),
-        "Means over the cases; black lines are 95 % intervals.",
+        "Means over the cases; black lines show 95 % intervals.",
         "Bar chart of the table above",
     )
 
@@ -46,13 +46,13 @@ def write(
     pictures: Sequence[Picture],
     source: viewer_cases.Source | None = None,
 ) -> Path:
-    """Writes the files of volumes or radiographs and prints the findings; returns the report.
+    """Writes the files for volumes or radiographs and prints the findings; returns the report.
 
     Args:
-      found: what was measured.
-      request: what was evaluated, and where the files go.
-      charts, pictures: of the report.
-      source: of the viewer's cases; None: no viewer.
+      found: the evaluation's result.
+      request: the model, the data and the output folder.
+      charts, pictures: charts and pictures of the report.
+      source: arrays of the viewer's cases; None: no viewer.
     """
 
     def page(folder: Path) -> Page:
@@ -70,7 +70,7 @@ def write(
 
 
 def write_grades(found: Result, request: EvaluationRequest) -> Path:
-    """Writes the files of a classifier and prints its findings; returns the report."""
+    """Writes the files for a classifier and prints its findings; returns the report."""
     return _write(
         found,
         request,

@@ -1,4 +1,4 @@
-"""What an auto-encoder's hidden variables tell of the grade: a linear probe."""
+"""A linear probe: predicts the grade from an auto-encoder's hidden variables."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ DECAYS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 
 
 def graded(data: Mapping[str, Any]) -> dict[str, Any]:
-    """An auto-encoder's config.data with the grades and held-out patients of the classifiers."""
+    """config.data of the classifiers, with the auto-encoder's training split."""
     return {
         **recipe.plain(recipe.default("siamese_gap"))["data"],
         "train_split": data["train_split"],
@@ -27,19 +27,19 @@ def graded(data: Mapping[str, Any]) -> dict[str, Any]:
 def fit(
     features: Features, builder: Any, data: Mapping[str, Any], batch_size: int = 32
 ) -> tuple[LinearProbe, dict[str, float]]:
-    """Fits a probe on the training patients; the held-out ones choose its weight decay by AUC.
+    """Fits a probe on the training patients; selects its weight decay by held-out AUC.
 
     Args:
-      features: f32[b, h, w, 1] in [0, 1] to f32[b, k]; always called with b = batch_size.
+      features: maps f32[b, h, w, 1] in [0, 1] to f32[b, k]; called with b = batch_size.
       builder: a prepared TFDS builder, or a sequence of decoded examples.
-      data: of two grades, as `graded` gives it.
-      batch_size: radiographs at a time.
+      data: config.data with two grades, as from `graded`.
+      batch_size: radiographs per batch.
 
     Returns:
-      The probe, and what chose it: "decay", and "held_out_auc" of it.
+      The probe, its weight decay "decay" and its AUC "held_out_auc".
 
     Raises:
-      InputError: where the training split has too few patients of either grade.
+      InputError: if the training or held-out patients have knees of only one grade.
     """
     split = data["train_split"]
 
@@ -49,7 +49,7 @@ def fit(
         if len(set(label)) != 2:
             part = "training" if training else "held-out"
             raise InputError(
-                f"split {split!r}: the {part} patients have knees of one grade only, expected both "
+                f"split {split!r}: the {part} patients have knees of only one grade, expected both "
                 f"of {list(data['grades'])}"
             )
         return found, label

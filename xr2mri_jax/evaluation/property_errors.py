@@ -1,4 +1,4 @@
-"""Errors by property of the knee, of the model and two controls, from which the verdict follows."""
+"""Errors of the model and two controls by property of the knee, the input of the verdict."""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +23,12 @@ CONVENTION = {
     "error": "mean squared error of the intensities, per case, inside the acquired field",
     "bone shape": f"within {structures.SHELL_MM:g} mm, along each axis, of the surface of femur, "
     "tibia and patella",
-    "joint space": "between femur and tibia along the leg, with one voxel of either bone",
+    "joint space": "between femur and tibia along the leg, plus one voxel of each bone",
     "cartilage": "in the cartilage plates",
     "texture": f"in bone deeper than {structures.SHELL_MM:g} mm, wavelengths below "
     f"{structures.FINE_MM:g} mm",
     "without labels": f"only coarse anatomy (wavelengths above {COARSE_MM:g} mm) and fine detail "
-    "(the rest), in the whole field",
+    "(shorter wavelengths), in the whole field",
 }
 
 LabelsOf = Callable[[int], np.ndarray]
@@ -58,11 +58,11 @@ def volume_errors(
     Args:
       store: predictions, true volumes and masks of n cases.
       mean: f32[d, h, w, 1], the mean training volume.
-      partner: i[n], the case whose radiograph the exchange uses.
+      partner: i[n], the case whose radiograph replaces the case's own.
       labels: label maps by case; None: the properties that need them are None.
 
     Returns:
-      By property and source f64[n], NaN where a case has none of the region.
+      f64[n] by property and source, NaN for a case without the region.
     """
     names = UNLABELLED if labels is None else LABELLED
     found = {n: {s: np.full(store.cases, np.nan) for s in (MODEL, MEAN, OTHER)} for n in names}

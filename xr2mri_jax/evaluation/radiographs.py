@@ -1,4 +1,4 @@
-"""Evaluation of reconstructed radiographs: the auto-encoder, a PCA, the mean radiograph."""
+"""Evaluates reconstructed radiographs of the auto-encoder, a PCA and the mean radiograph."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,12 +19,12 @@ PCA_BYTES = 1 << 30
 
 LABELS_IN_SENTENCE = {
     "mean_radiograph": "the mean radiograph",
-    "pca": "principal components of the same number",
+    "pca": "the same number of principal components",
 }
 CONTROLS = {
     "mean_radiograph": "mean of the training radiographs, the same for every case",
-    "pca": "principal components of the training radiographs, as many as the auto-encoder has "
-    "hidden variables, or as many as the training radiographs allow",
+    "pca": "as many principal components of the training radiographs as the auto-encoder has "
+    "hidden variables, or as the training radiographs allow",
 }
 
 
@@ -41,21 +41,21 @@ def evaluate(
     """Evaluates an auto-encoder of radiographs.
 
     Args:
-      reconstruct: f32[b, h, w, 1] in [0, 1] to the same shape; always called with b = batch_size,
-        the last batch filled up.
-      hidden_variables: how many numbers the bottleneck holds.
+      reconstruct: maps f32[b, h, w, 1] in [0, 1] to the same shape; called with b = batch_size,
+        the last batch padded.
+      hidden_variables: size of the bottleneck.
       source: a TFDS builder with both splits, or a dict of sequences of decoded examples by split.
-      split: what is evaluated.
-      train_split: what the controls may know.
-      batch_size: radiographs at a time.
-      seed: of the bootstrap.
+      split: the split to evaluate.
+      train_split: the split that the controls are fitted on.
+      batch_size: radiographs per batch.
+      seed: seed of the bootstrap.
 
     Returns:
       metrics with the keys verdict, n, convention, model, controls, differences, per_group,
       hidden_variables.
 
     Raises:
-      InputError: where a split or a field is missing.
+      InputError: if a split or a field is missing.
     """
     train, _ = _read(source, train_split, batch_size, "training radiographs")
     xrays, about = _read(source, split, batch_size, "radiographs")
@@ -88,7 +88,11 @@ def evaluate(
         "pca": components,
         "pca_training_radiographs": len(used),
         "note": f"a PCA of {len(used)} radiographs has at most {len(used) - 1} components: "
-        + ("as many as the auto-encoder" if components == hidden_variables else "fewer here"),
+        + (
+            "it has as many as the auto-encoder"
+            if components == hidden_variables
+            else "it has fewer than the auto-encoder"
+        ),
     }
     return Result(metrics, {**about, **value_columns(values)}, values, xrays)
 
@@ -105,7 +109,7 @@ def _verdict(
 def _read(
     source: Any, split: str, batch_size: int, title: str
 ) -> tuple[np.ndarray, dict[str, list[Any]]]:
-    """Every radiograph of a split, f32[n, h, w, 1], and the columns of its case table."""
+    """Reads every radiograph of a split, f32[n, h, w, 1], and the columns of its case table."""
     table, xrays = passes.CaseTable(), []
     for batch in passes.batches(source, split, ("xray",), batch_size, title):
         table.add(batch)
@@ -114,7 +118,7 @@ def _read(
 
 
 def _within(images: np.ndarray, limit: int) -> np.ndarray:
-    """All images, or evenly spaced ones of them where all are more than `limit` bytes."""
+    """All images, or evenly spaced ones if all exceed `limit` bytes."""
     most = max(limit // images[0].nbytes, 2)
     if len(images) <= most:
         return images

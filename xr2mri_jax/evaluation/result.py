@@ -1,4 +1,4 @@
-"""What an evaluation hands on: the numbers for metrics.json, a table of cases, radiographs."""
+"""The result of an evaluation: the numbers for metrics.json, a table of cases, radiographs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class Result:
     Attributes:
       metrics: the content of metrics.json.
       cases: columns of cases.csv by name, each of length n.
-      values: per-case metrics f64[n] by what predicted ("model" or a control's name) and metric.
+      values: per-case metrics f64[n] by source ("model" or a control's name) and metric.
       xrays: f32[n, h, w, 1] in [0, 1], the radiographs of the cases.
     """
 
@@ -47,7 +47,7 @@ def value_columns(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, l
 
 
 def extremes(found: Result) -> list[tuple[str, int]]:
-    """What to say of the best, the median and the worst case by PSNR, and which they are."""
+    """The captions and positions of the best, the median and the worst case by PSNR."""
     psnr = found.values[MODEL]["psnr"]
     order = np.argsort(-psnr, kind="stable")
     chosen = {"Best": order[0], "Median": order[(len(order) - 1) // 2], "Worst": order[-1]}
@@ -72,8 +72,8 @@ def summarise(
     Args:
       values: as in `Result`.
       about: columns subject, side, kl.
-      convention: what was measured and how.
-      seed: of the bootstrap.
+      convention: the definitions of the metrics.
+      seed: seed of the bootstrap.
 
     Returns:
       n, subjects, convention, model, controls, differences (model minus control, case by case) and

@@ -1,4 +1,4 @@
-"""Retrieval: does a prediction resemble its own knee more than everybody else's?"""
+"""Retrieval: the rank of a prediction's own knee among all knees by distance to the prediction."""
 
 import math
 from typing import Any
@@ -13,12 +13,11 @@ BLOCK = 1 << 15
 def errors(store: VolumeStore) -> np.ndarray:
     """Mean squared error of every prediction against every real volume.
 
-    Only voxels inside both masks count: that of the case the prediction is for and that of the
-    real volume it is compared with.
+    Only voxels inside the masks of both cases count.
 
     Returns:
       f64[n, n]: entry [i, j] compares the prediction for case i with the real volume of case j;
-      infinite where the masks share no voxel.
+      infinite if the masks share no voxel.
     """
     assert store.shape is not None
     total = np.zeros((store.cases, store.cases))
@@ -33,16 +32,16 @@ def errors(store: VolumeStore) -> np.ndarray:
 
 
 def ranks(error: np.ndarray) -> np.ndarray:
-    """The rank of the own volume, 1 for the nearest of all: i64[n].
+    """The rank of each prediction's own volume, 1 for the nearest: i64[n].
 
-    Another volume that is exactly as near counts as nearer, so that a tie is never a success.
+    Another volume at the same distance counts as nearer, so a tie is never a success.
     """
     own = np.diagonal(error)[:, None]
     return np.asarray((error <= own).sum(axis=1))
 
 
 def summary(rank: np.ndarray) -> dict[str, Any]:
-    """top1 and mean_rank among n, and what blind guessing would give."""
+    """top1, top5 and mean_rank among n volumes, and their values for random guessing."""
     count = len(rank)
     return {
         "n": count,

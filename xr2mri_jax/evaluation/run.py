@@ -1,4 +1,4 @@
-"""A trained stage evaluated: chooses what is measured, and on what."""
+"""Evaluates a trained stage: selects the data and the evaluation that fits the stage."""
 
 import dataclasses
 import math
@@ -57,34 +57,37 @@ def evaluate_workdir(
     conventions: Sequence[str] = (),
     page: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Evaluates the run in `workdir`: metrics.json, cases.csv, index.html and the model card
-    README.md, all new or all old.
+    """Evaluates the run in `workdir` and writes the results.
+
+    Writes metrics.json, cases.csv, index.html and the model card README.md, and replaces old ones
+    together.
 
     Args:
       workdir: the folder of a training run of any stage.
       split: the split to evaluate on.
       output: folder for the files; None: WORKDIR/evaluation.
       data_dir: where the dataset is prepared; None: where the run read it.
-      batch_size: cases at a time; None: 4 volumes, 16 radiographs, 32 to grade.
-      step: which checkpoint; None: the newest, or what the stage chooses by.
-      linear_probe: of an auto-encoder, what a logistic regression on its bottleneck tells of the
-        grade, in place of what it reconstructs.
-      views: of a classifier, the mean logits over the views of a radiograph.
-      conventions: of volumes, further conventions to measure by, see `metrics.conventions`.
-      page: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
+      batch_size: cases per batch; None: 4 volumes, 16 radiographs, 32 for grading.
+      step: checkpoint; None: the best by the stage's selection metric, otherwise the newest.
+      linear_probe: for an auto-encoder, evaluates a logistic regression from its bottleneck to the
+        grade instead of the reconstructions.
+      views: for a classifier, averages the logits over views of a radiograph.
+      conventions: for volumes, additional metric conventions, see `metrics.conventions`.
+      page: path for a single-file report of at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
-      The report, index.html.
+      The path of the report, index.html.
 
     Raises:
-      InputError: where the run, the dataset, the split or the folder cannot be used.
+      InputError: if the run, the dataset, the split or the folder cannot be used.
     """
     model = load_best(workdir, step)
     stage = model.stage
     other_conventions.require(conventions)
     if conventions and not isinstance(stage, Predicts):
         raise InputError(
-            f"{workdir}: --conventions of the stage {stage.name!r}, expected one that gives volumes"
+            f"{workdir}: --conventions does not apply to the stage {stage.name!r}, expected one "
+            "that predicts volumes"
         )
     if batch_size is not None and batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
@@ -113,12 +116,13 @@ def evaluate_workdir(
     )
     if views and (linear_probe or not isinstance(stage, Classifies)):
         raise InputError(
-            f"{workdir}: --views of the stage {stage.name!r}, expected one that classifies"
+            f"{workdir}: --views does not apply to the stage {stage.name!r}, expected a classifier"
         )
     if linear_probe:
         if not isinstance(stage, Encodes):
             raise InputError(
-                f"{workdir}: --linear_probe of the stage {stage.name!r}, expected an auto-encoder"
+                f"{workdir}: --linear_probe does not apply to the stage {stage.name!r}, expected "
+                "an auto-encoder"
             )
         return _probe(request, stage)
     if isinstance(stage, Predicts):
@@ -128,8 +132,8 @@ def evaluate_workdir(
     if isinstance(stage, Classifies):
         return _grades(request, stage, views)
     raise InputError(
-        f"{workdir}: the stage {stage.name!r} gives no volumes, radiographs or grades, which "
-        "evaluation knows"
+        f"{workdir}: found the stage {stage.name!r}, expected one that predicts volumes, "
+        "radiographs or grades"
     )
 
 
@@ -164,8 +168,8 @@ def _volumes(request: EvaluationRequest, stage: Predicts) -> Path:
         labels = property_errors.labels_of(request.builder, split)
         rank = Picture(
             figures.ranks(found.cases["retrieval_rank"]),
-            f"Retrieval: all {word} volumes of the split are put in order of their distance to a "
-            "prediction; this is where the own one stood.",
+            f"Retrieval: rank of the own volume among all {word} volumes of the split, ordered by "
+            "distance to the prediction.",
             "Histogram of the rank of the own volume",
         )
         if distances is not None and labels is not None:

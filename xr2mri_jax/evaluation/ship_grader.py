@@ -1,4 +1,4 @@
-"""A grader from a training run: rounded, calibrated on held-out patients, with novelty score."""
+"""Makes a grader from a training run: rounds, calibrates, fits the novelty score, writes files."""
 
 import dataclasses
 import os
@@ -44,15 +44,15 @@ def make_grader(
     views: bool = False,
     compact: bool = False,
 ) -> KneeGrader:
-    """The grader of a run: weights rounded to float16, then calibrated with these.
+    """Makes the grader of a run: rounds its weights to float16, then calibrates it.
 
     Args:
-      workdir: of a run of siamese_gap that held patients out.
+      workdir: run of siamese_gap with held-out patients.
       data_dir: where the dataset is prepared; None: where the run read it.
-      step: which checkpoint; None: the one that launch/evaluate.py takes.
-      batch_size: radiographs at a time.
-      views: whether it averages over the views of a radiograph, when it is calibrated too.
-      compact: whether kernels are rounded further, see `form.compacted`.
+      step: checkpoint; None: the one that launch/evaluate.py uses.
+      batch_size: radiographs per batch.
+      views: whether the grader averages over views of a radiograph, also during calibration.
+      compact: whether kernels are rounded further, see `file_format.compacted`.
 
     Raises:
       InputError: the run or its dataset cannot be used, or no patients were held out.
@@ -64,13 +64,13 @@ def make_grader(
     data = model.config["data"]
     if not data["held_out"] > 0:
         raise InputError(
-            f"{workdir}: config.data.held_out is {data['held_out']:g}, expected patients of the "
-            "training split that were held out: the probabilities are calibrated on them"
+            f"{workdir}: config.data.held_out is {data['held_out']:g}, expected more than 0: the "
+            "probabilities are calibrated on held-out patients of the training split"
         )
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     network = Network(grader, batch_size)
     held_out = _run_network(network, builder, data, "held_out")
-    # Of these the features alone are asked for, which are those of one view.
+    # Only the features of the training patients are needed, and these come from one view.
     one_view = Network(dataclasses.replace(grader, views=False), batch_size)
     trained = _run_network(one_view, builder, data, "train")
     found = {grader.grades[label] for label in held_out.label}
@@ -105,12 +105,12 @@ def calibrate(
     subject: list[str],
     scaling: Scaling,
 ) -> Calibration:
-    """A grader's calibration: thresholds and reliability of grade 2 against the lowest.
+    """Calibrates a grader: thresholds and reliability for grade 2 against the lowest grade.
 
     Args:
       logits: f[n, k].
-      label: i[n], the class in 0..k-1; knees of grade 2 and of the lowest grade are among them.
-      grades: k rising grades, with grade 2.
+      label: i[n], the class in 0..k-1; grade 2 and the lowest grade must occur.
+      grades: k grades in ascending order, including grade 2.
       subject: n names.
       scaling: how the logits become probabilities.
     """
@@ -162,15 +162,15 @@ def ship(
 
     Args:
       workdir, data_dir, step, views, compact: as for `make_grader`.
-      output: a new or empty folder; None: the package's own, whose model of two or of more grades
-        is replaced.
-      equalised: whether the training files had been equalised adaptively before they were read.
+      output: a new or empty folder; None: the package's own folder, whose model of two or of more
+        grades is replaced.
+      equalised: whether adaptive equalisation was applied to the training files beforehand.
 
     Returns:
       The grader and its folder.
 
     Raises:
-      InputError: as `make_grader`, or the folder holds other files.
+      InputError: as for `make_grader`, or the folder is not empty.
     """
     folder = Path(output) if output is not None else _package_folder(workdir, step)
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -192,7 +192,7 @@ def ship(
 
 
 def _package_folder(workdir: str | os.PathLike[str], step: int | None) -> Path:
-    """The package's folder of a run's model."""
+    """The package's folder for a run's model."""
     return (
         SHIPPED if len(load_best(workdir, step).config["data"]["grades"]) == 2 else (SHIPPED_GRADES)
     )
@@ -201,7 +201,7 @@ def _package_folder(workdir: str | os.PathLike[str], step: int | None) -> Path:
 def _run_network(
     network: Network, builder: Any, data: Mapping[str, Any], part: str
 ) -> SplitOutputs:
-    """Runs the network once on each patient of a part of the training split, unaugmented."""
+    """Runs the network once, without augmentation, on each patient of a part of the split."""
     split, grades = data["train_split"], tuple(data["grades"])
     source = selection.of_part(builder, data, split, ("xray", "kl", "subject"), part)
     title = f"{part.replace('_', '-')} patients"

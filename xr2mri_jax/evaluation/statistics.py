@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 SAMPLES = 4000
-# Of metrics that are no mean and are computed anew for every sample.
+# For metrics that are not means and must be recomputed for every sample.
 WHOLE_SAMPLES = 2000
 SEED = 0
 BLOCK = 1 << 20
@@ -15,23 +15,22 @@ BLOCK = 1 << 20
 def estimate(
     values: Any, subjects: Sequence[Any], *, samples: int = SAMPLES, seed: int = SEED
 ) -> dict[str, Any]:
-    """The mean over cases, and its percentile interval when subjects are drawn again.
+    """The mean over cases, with its percentile bootstrap interval over subjects.
 
-    Knees of one subject resemble each other, so whole subjects are resampled, with replacement
-    (cluster bootstrap; Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
+    Knees of one subject are correlated, so whole subjects are resampled with replacement (cluster
+    bootstrap; Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13).
 
     Args:
       values: f[n], one finite value per case.
       subjects: n names; cases with the same name stay together.
       samples: number of bootstrap samples.
-      seed: of the resampling; the same seed and subjects resample the same cases.
+      seed: seed of the resampling; the same seed and subjects resample the same cases.
 
     Returns:
-      {"mean": float, "ci95": [low, high]}; `ci95` is None where there is only one subject, of
-      which no interval can be made.
+      {"mean": float, "ci95": [low, high]}; `ci95` is None with only one subject.
 
     Raises:
-      ValueError: where nothing is given, lengths differ or a value is not finite.
+      ValueError: if there are no values, lengths differ or a value is not finite.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) == 0 or len(values) != len(subjects):
@@ -58,7 +57,7 @@ def estimate(
 def estimates(
     values: Mapping[str, Any], subjects: Sequence[Any], *, seed: int = SEED
 ) -> dict[str, dict[str, Any]]:
-    """`estimate` of every entry of a dict of f[n]."""
+    """Applies `estimate` to every entry of a dict of f[n]."""
     return {name: estimate(value, subjects, seed=seed) for name, value in values.items()}
 
 
@@ -68,24 +67,24 @@ def estimates_of_whole(
     seed: int = SEED,
     samples: int = WHOLE_SAMPLES,
 ) -> dict[str, dict[str, Any]]:
-    """Metrics of a whole set, such as an AUC, with intervals from subjects drawn again.
+    """Metrics of a whole set, such as an AUC, with bootstrap intervals over subjects.
 
     Args:
-      measure: positions i[m] of cases, repeated ones among them, to metrics by name; None where
-        that sample has none (only one class in it): it is left out.
+      measure: maps case positions i[m], possibly repeated, to metrics by name, or to None if they
+        are undefined (only one class in the sample); such samples are skipped.
       subjects: n names; cases with the same name stay together.
-      seed: of the resampling.
+      seed: seed of the resampling.
       samples: number of bootstrap samples.
 
     Returns:
       {"mean": the metric of all cases, "ci95": [low, high] or None with one subject} by name.
 
     Raises:
-      ValueError: where the whole set itself has no metrics.
+      ValueError: if the metrics of the whole set are undefined.
     """
     whole = measure(np.arange(len(subjects)))
     if whole is None:
-        raise ValueError(f"the {len(subjects)} cases have no metrics: only one class among them")
+        raise ValueError(f"the {len(subjects)} cases have no metrics: they have only one class")
     names, membership = np.unique(np.asarray(subjects), return_inverse=True)
     own = [np.flatnonzero(membership == i) for i in range(len(names))]
     rng, drawn = np.random.default_rng(seed), []
@@ -111,7 +110,7 @@ def differences(
     *,
     seed: int = SEED,
 ) -> dict[str, dict[str, Any]]:
-    """`estimate` of first - second, case by case: the paired difference with its interval."""
+    """Applies `estimate` to first - second: the paired difference with its interval."""
     return {
         name: estimate(np.asarray(first[name]) - np.asarray(second[name]), subjects, seed=seed)
         for name in first
@@ -121,13 +120,13 @@ def differences(
 def by_group(
     values: Mapping[str, Any], subjects: Sequence[Any], groups: Sequence[str], *, seed: int = SEED
 ) -> dict[str, dict[str, Any]]:
-    """`estimates` within every group, with its number of cases `n`, sorted by name.
+    """Applies `estimates` within every group and adds its number of cases `n`, sorted by name.
 
     Args:
       values: f[n] by metric.
       subjects: n names.
-      groups: n names of groups.
-      seed: of the resampling.
+      groups: n group names.
+      seed: seed of the resampling.
     """
     names, found = np.asarray(subjects), np.asarray(groups)
     result: dict[str, dict[str, Any]] = {}

@@ -1,6 +1,6 @@
-"""The verdict: one sentence that says whether the radiograph matters, by a fixed rule.
+"""The verdict: one sentence that states whether the radiograph matters, by the fixed rule `RULE`.
 
-Pure: numbers in, numbers and a sentence out. The rule is `RULE`; everything else reads it here.
+The functions are pure: they take numbers and return numbers and a sentence.
 """
 
 import math
@@ -23,9 +23,9 @@ RULE = (
     "A property has evidence if the model has less error in it than the mean and less than the "
     f"same model with another subject's radiograph. For both, the {LEVEL:.0%} interval of the "
     "paired difference (percentile bootstrap, subjects resampled, Bonferroni over the properties) "
-    f"lies above 0, and the effect size (mean over standard deviation of the subjects' paired "
-    f"differences) is at least {LEAST_EFFECT}. Fewer than {FEWEST_SUBJECTS} subjects are no "
-    "evidence. The radiograph matters if a property has evidence."
+    f"must lie above 0, and the effect size (mean over standard deviation of the subjects' paired "
+    f"differences) must be at least {LEAST_EFFECT}. With fewer than {FEWEST_SUBJECTS} subjects "
+    "there is no evidence. The radiograph matters if at least one property has evidence."
 )
 
 Errors = Mapping[str, np.ndarray]
@@ -41,21 +41,21 @@ def judge(
     """The verdict on a model.
 
     Args:
-      properties: by name, as in "bone shape": the error of every case, f64[n] of 0 or more and NaN
-        where it was not measured, of `MODEL`, `MEAN` and `OTHER`; None if the property was not
+      properties: by name (for example "bone shape"), the errors of `MODEL`, `MEAN` and `OTHER`:
+        f64[n], 0 or more, NaN for a case that was not measured; None if the property was not
         measured at all.
       subjects: n names.
-      origin: what the knees are: "real", "simulated", or "unknown", where neither is said.
-      mean_name: what the sentence calls the mean.
-      seed: of the bootstrap.
+      origin: origin of the knees: "real", "simulated" or "unknown".
+      mean_name: name of the mean in the sentence.
+      seed: seed of the bootstrap.
 
     Returns:
-      sentence, evidence (bool), origin, n, subjects, rule, and properties: by name None, or
-      evidence, n, subjects and `against` (by control gain, the share of its error that the model
-      does not make, difference, their intervals, effect).
+      sentence, evidence (bool), origin, n, subjects, rule, and properties: None, or evidence, n,
+      subjects and `against` by name. `against` has by control: gain (relative reduction of its
+      error by the model), difference, their intervals, effect.
 
     Raises:
-      ValueError: lengths differ, a value is infinite or negative, or the origin is none.
+      ValueError: lengths differ, a value is infinite or negative, or `origin` has another value.
     """
     if origin not in ("real", "simulated", "unknown"):
         raise ValueError(f"origin {origin!r}, expected real, simulated or unknown")
@@ -111,18 +111,18 @@ def _shown(one: Mapping[str, Any]) -> bool:
 def compared(
     model: np.ndarray, control: np.ndarray, subjects: Any, level: float, seed: int = 0
 ) -> dict[str, Any]:
-    """Paired comparison of the errors of the model and a control.
+    """Compares the errors of the model and a control in pairs.
 
     Args:
       model, control: f64[n], n of 1 or more, finite, 0 or more.
       subjects: n names; cases with the same name are resampled together.
-      level: of the intervals, in (0, 1).
-      seed: of the bootstrap.
+      level: level of the intervals, in (0, 1).
+      seed: seed of the bootstrap.
 
     Returns:
-      gain (1 - model / control, of the sums; 0 where both are 0), difference (mean of control -
-      model), their intervals (None with one subject), level, and effect (0 where nothing differs,
-      at most 99 in size).
+      gain (1 - model / control, from the sums; 0 if both are 0), difference (mean of control -
+      model), their intervals (None with one subject), level, and effect (0 if the mean difference
+      is 0; clipped to -99..99).
     """
     names, membership = np.unique(np.asarray(subjects), return_inverse=True)
     sums = np.stack([np.bincount(membership, weights=v) for v in (model, control)])
@@ -147,7 +147,7 @@ def compared(
 
 
 def _resampled(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[Any, Any]:
-    """Sums f64[2, SAMPLES] and numbers of cases i[SAMPLES] of subjects drawn again."""
+    """Sums f64[2, SAMPLES] and numbers of cases f64[SAMPLES] of resampled subjects."""
     rng, count = np.random.default_rng(seed), len(counts)
     totals, cases = np.empty((len(sums), SAMPLES)), np.empty(SAMPLES)
     block = max(1, BLOCK // count)
@@ -160,7 +160,7 @@ def _resampled(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[Any, An
 
 def _gain(model: Any, control: Any) -> Any:
     safe = np.where(control > 0, control, 1.0)
-    # Against an error of 0 nothing can be gained; what the model adds counts as a whole loss.
+    # A control error of 0 cannot be reduced; any model error then counts as a gain of -1.
     return np.where(control > 0, 1 - model / safe, -(np.asarray(model) > 0).astype(float))
 
 
@@ -185,8 +185,8 @@ def _sentence(found: Mapping[str, Any], origin: str, mean_name: str, subjects: i
     elif not shown and subjects < FEWEST_SUBJECTS:
         text = (
             f"no evidence that the radiograph matters, because {subjects} "
-            f"subject{'s are' if subjects != 1 else ' is'} too few to show it ({FEWEST_SUBJECTS} "
-            f"or more are needed){unmeasured}"
+            f"subject{'s are' if subjects != 1 else ' is'} too few ({FEWEST_SUBJECTS} or more are "
+            f"needed){unmeasured}"
         )
     elif not shown:
         text = (
@@ -226,12 +226,12 @@ def judge_reconstruction(
 
     Args:
       model: f64[n], the error of every case, 0 or more.
-      controls: errors f64[n] by what the sentence calls the control.
+      controls: errors f64[n] by the control's name in the sentence.
       subjects: n names.
-      seed: of the bootstrap.
+      seed: seed of the bootstrap.
 
     Returns:
-      sentence, evidence (more than every control), subjects, against.
+      sentence, evidence (better than every control), subjects, against.
     """
     level = 1 - (1 - LEVEL) / max(len(controls), 1)
     against = {
@@ -240,11 +240,11 @@ def judge_reconstruction(
     count = len(set(subjects))
     better = [name for name, one in against.items() if count >= FEWEST_SUBJECTS and _shown(one)]
     worse = [name for name in against if name not in better]
-    told = [f"{_percent(against[name])} less error than {name}" for name in better]
-    claim = "the auto-encoder keeps more of a radiograph than"
-    text = f"{claim} {_list(better, 'and')}: {_list(told, 'and')}" if better else ""
+    gains = [f"{_percent(against[name])} less error than {name}" for name in better]
+    claim = "the auto-encoder preserves more of a radiograph than"
+    text = f"{claim} {_list(better, 'and')}: {_list(gains, 'and')}" if better else ""
     if worse:
-        few = f"{count} subjects are too few to show it"
+        few = f"{count} subjects are too few"
         why = f", because {few}" if count < FEWEST_SUBJECTS else ""
         silent = f"no evidence that {claim} {_list(worse, 'or')}{why}"
         text = f"{text}; {silent}" if text else silent
@@ -263,8 +263,8 @@ def judge_grading(
 
     Args:
       auc: mean and ci95.
-      positive, negative: the grades that it tells from each other.
-      subjects: how many.
+      positive, negative: the two groups of grades that it distinguishes.
+      subjects: number of subjects.
 
     Returns:
       sentence, evidence, subjects.
@@ -273,9 +273,9 @@ def judge_grading(
     evidence = subjects >= FEWEST_SUBJECTS and ends is not None and ends[0] > 0.5
     size = f"AUC {auc['mean']:.2f}" + (f" [{ends[0]:.2f} to {ends[1]:.2f}]" if ends else "")
     high, low = (_list([str(g) for g in grades], "or") for grades in (positive, negative))
-    what = f"the radiograph tells grade {high} from grade {low}"
+    what = f"the radiograph distinguishes grade {high} from grade {low}"
     start = f"{what}: {size}" if evidence else f"no evidence that {what}: {size}"
-    sentence = f"{start}, where guessing gives 0.5."
+    sentence = f"{start} (chance: 0.5)."
     return {
         "sentence": sentence[0].upper() + sentence[1:],
         "evidence": evidence,

@@ -1,4 +1,4 @@
-"""Cases of an evaluation for the page's viewer: which are shown, and what is shown of each."""
+"""Selects and writes the cases of an evaluation for the page's viewer."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from xr2mri_jax.presentation.page_elements import Shown, Viewer
 from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
 from xr2mri_jax.runtime import processor
 
-MOST_CASES = 200  # with volumes in a report's folder
+MOST_CASES = 200  # maximum number of cases with volumes in a report's folder
 FAILURES = 8  # in the gallery
 # xray f32[1, h, w, 1] to distances f32[k, d, h, w], see `phantom.surfaces`.
 Distances = Callable[[np.ndarray], np.ndarray]
@@ -31,14 +31,14 @@ Distances = Callable[[np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """Where the arrays of the cases come from.
+    """The sources of the cases' arrays.
 
     Attributes:
       found: the evaluation.
       store: its volumes.
-      labels: the true labels u8[d, h, w] of a case by position, or None where there are none.
-      distances: the model's surfaces, or None where it gives none.
-      uncertainty: of the model, or None where it is not known.
+      labels: maps a position to the true labels u8[d, h, w]; None if there are none.
+      distances: the model's surfaces; None if it has none.
+      uncertainty: the model's uncertainty; None if unknown.
     """
 
     found: Result
@@ -49,15 +49,16 @@ class Source:
 
 
 def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer, list[str]]:
-    """Writes the data of the cases, worst PSNR first; several at once.
+    """Writes the data of the cases in parallel, worst PSNR first.
 
     Args:
-      folder: of the report.
+      folder: the report's folder.
       source: the arrays.
-      most: cases that are shown; of more, the failures and a spread over all others.
+      most: maximum number of cases; if there are more, shows the failures and evenly spaced
+        others.
 
     Returns:
-      The viewer, and the name of each of the evaluation's cases in it, "" for those not shown.
+      The viewer, and the viewer's name of each case, "" for cases not shown.
     """
     psnr = source.found.values[MODEL]["psnr"]
     order = [int(i) for i in np.argsort(psnr, kind="stable")]
@@ -80,7 +81,7 @@ def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer,
 
 
 def spread(order: Sequence[int], most: int) -> list[int]:
-    """At most so many of the cases: the first FAILURES, the middle, the last, others evenly."""
+    """Selects at most `most` cases: the first FAILURES, the middle, the last, others evenly."""
     if len(order) <= most:
         return list(order)
     wanted = {*range(min(FAILURES, most)), len(order) // 2, len(order) - 1}
@@ -90,7 +91,7 @@ def spread(order: Sequence[int], most: int) -> list[int]:
 
 
 def in_patient(array: np.ndarray) -> Volume:
-    """An array [d, h, w] of a canonical right knee as RAS mm."""
+    """An array [d, h, w] of a canonical right knee as a volume in RAS mm."""
     return reorient_ras(from_canonical(array, "right"))
 
 
@@ -131,14 +132,18 @@ def _case(source: Source, i: int) -> ViewerCase:
 
 
 def _facts(about: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, str]:
-    said = {"subject": str(about["subject"]), "side": str(about["side"]), "grade": str(about["kl"])}
-    return said | {name: f"{value:.4g}" for name, value in values.items()}
+    facts = {
+        "subject": str(about["subject"]),
+        "side": str(about["side"]),
+        "grade": str(about["kl"]),
+    }
+    return facts | {name: f"{value:.4g}" for name, value in values.items()}
 
 
 def label_case(
     name: str, title: str, predicted: np.ndarray, true: np.ndarray, facts: Mapping[str, str]
 ) -> ViewerCase:
-    """A case of labels alone, u8[d, h, w] on one grid over the canonical box, a right knee."""
+    """A case with labels only, u8[d, h, w] on one grid over the canonical box, a right knee."""
     grid = canonical_affine(true.shape)
     layers = [
         Layer(kind, reorient_ras(Volume(array, grid)))

@@ -1,4 +1,4 @@
-"""Predicted and real volumes of a split, in a memory-mapped file."""
+"""Stores predicted and real volumes of a split in a memory-mapped file."""
 
 import tempfile
 from pathlib import Path
@@ -13,11 +13,11 @@ SCALE = np.float32(65535)
 
 
 class VolumeStore:
-    """Room for n predictions, real volumes and masks, 5 bytes a voxel and case.
+    """Storage for n predictions, real volumes and masks, 5 bytes per voxel and case.
 
-    A context manager: the file goes when it closes, or when the process ends, however it does; its
-    room on the disk is reserved before the first case. Intensities are kept as uint16, as the
-    datasets keep them: predictions are cut to [0, 1] and rounded to 1/65535 (0.000015).
+    A context manager: the file is deleted when it closes or when the process ends for any reason.
+    Its disk space is reserved before the first case. Intensities are stored as uint16, as in the
+    datasets: predictions are clipped to [0, 1] and rounded to 1/65535 (0.000015).
     """
 
     def __init__(self, cases: int, folder: Path | str | None = None) -> None:
@@ -40,27 +40,27 @@ class VolumeStore:
     def put(
         self, cases: np.ndarray, predicted: np.ndarray, real: np.ndarray, mask: np.ndarray
     ) -> None:
-        """Keeps a batch.
+        """Stores a batch.
 
         Args:
           cases: i[b], positions 0..n-1.
-          predicted: f32[b, d, h, w, 1]; values outside [0, 1] are cut off.
+          predicted: f32[b, d, h, w, 1]; clipped to [0, 1].
           real: f32[b, d, h, w, 1] in [0, 1].
           mask: f32[b, d, h, w, 1], 1 inside the acquired field.
 
         Raises:
-          ValueError: where the three shapes differ.
-          WorkError: where the prediction is not finite.
-          OSError: where the disk has no room for all cases.
+          ValueError: if the three shapes differ.
+          WorkError: if the prediction is not finite.
+          OSError: if the disk has too little space for all cases.
         """
         if predicted.shape != real.shape or mask.shape != real.shape:
             raise ValueError(
-                f"predicted {predicted.shape}, real {real.shape}, mask {mask.shape}: not one shape"
+                f"predicted {predicted.shape}, real {real.shape}, mask {mask.shape}: shapes differ"
             )
         if not _finite(predicted):
             wrong = [c for c, p in zip(cases.tolist(), predicted, strict=True) if not _finite(p)]
             raise WorkError(
-                f"the model's prediction of the examples {wrong} of the split is not finite"
+                f"the model's prediction for the split's examples {wrong} is not finite"
             )
         if self.shape is None:
             self._open(real.shape[1:])
@@ -98,11 +98,11 @@ class VolumeStore:
         self.shape = shape
         for name, dtype in (("predicted", np.uint16), ("real", np.uint16), ("mask", np.uint8)):
             whole = (self.cases, *shape)
-            # On POSIX the file has no name: nothing is left behind, whatever happens.
+            # On POSIX the file has no name, so it always disappears with the process.
             with tempfile.TemporaryFile(prefix="xr2mri-volumes-", dir=self._folder) as file:
                 size = int(np.prod(whole, dtype=np.int64)) * np.dtype(dtype).itemsize
                 place = self._folder or f"{tempfile.gettempdir()} (TMPDIR)"
-                # A mapped page that finds no room later would end the process by SIGBUS.
+                # Writing a mapped page without disk space later would end the process by SIGBUS.
                 files.reserve(file, size, f"{place}, {size / 1e6:.0f} MB for volumes")
                 self._arrays[name] = np.memmap(file, dtype, "r+", shape=whole)
 

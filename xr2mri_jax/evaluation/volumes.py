@@ -1,4 +1,4 @@
-"""Evaluation of predicted volumes: the model, three controls, retrieval, groups of knees."""
+"""Evaluates predicted volumes: the model, three controls, retrieval, groups of knees."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,16 +19,16 @@ Volumes = Callable[[np.ndarray], np.ndarray]
 
 CONTROLS = {
     "mean_volume": "mean of the training volumes, voxel by voxel, the same for every case",
-    "nearest_neighbour": "MRI of the training case with the nearest radiograph (Euclidean, "
-    "averaged down to at most 32 x 32 pixels), never of the same subject; the mean volume where it "
-    "was not acquired",
-    "shuffled_xray": "the model given the radiograph of another subject, each used once",
+    "nearest_neighbour": "MRI of the training case of another subject with the nearest radiograph "
+    "(Euclidean, downsampled by averaging to at most 32 x 32 pixels); the mean volume outside its "
+    "acquired field",
+    "shuffled_xray": "the model with the radiograph of another subject, each used once",
 }
 CONVENTION = {
     **image.CONVENTION,
     "controls": CONTROLS,
-    "retrieval": "rank of the own volume among all true volumes of the split by mean squared error "
-    "inside both masks; ties count against the model",
+    "retrieval": "rank of the prediction's own volume among all true volumes of the split by mean "
+    "squared error inside both masks; ties count against the model",
     "verdict": property_errors.CONVENTION,
 }
 FIELDS = ("xray", "mri", "mask")
@@ -49,23 +49,23 @@ def evaluate(
     """Evaluates a model that turns radiographs into volumes.
 
     Args:
-      predict: xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1]; always called with b =
-        batch_size, the last batch filled up.
+      predict: maps xray f32[b, h, w, 1] in [0, 1] to f32[b, d, h, w, 1]; called with b =
+        batch_size, the last batch padded.
       source: a TFDS builder with both splits, or a dict of sequences of decoded examples by split.
-      store: room for `passes.count(source, split)` cases; holds the predictions afterwards.
-      split: what is evaluated.
-      train_split: what the controls may know.
-      batch_size: cases predicted and measured together.
-      seed: of the shuffled radiographs and of the bootstrap.
-      origin: of the knees, "real", "simulated" or "unknown", for the verdict.
-      also: further conventions to measure by, see `metrics.conventions`.
+      store: a store for `passes.count(source, split)` cases; holds the predictions afterwards.
+      split: the split to evaluate.
+      train_split: the split that the controls are made from.
+      batch_size: cases per batch.
+      seed: seed of the shuffled radiographs and of the bootstrap.
+      origin: origin of the knees for the verdict: "real", "simulated" or "unknown".
+      also: additional metric conventions, see `metrics.conventions`.
 
     Returns:
       metrics with the keys n, convention, model, controls, differences, per_group, retrieval,
       verdict, conventions.
 
     Raises:
-      InputError: where a split or a field is missing or no control can be made.
+      InputError: if a split or a field is missing or a control cannot be made.
     """
     training = controls.TrainingSummary()
     for batch in passes.batches(source, train_split, FIELDS, batch_size, "training volumes"):
@@ -124,7 +124,7 @@ def _predict_all(
 
 
 def _volumes(records: Any, positions: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Training volumes f32[b, d, h, w, 1]; the mean volume where a case was not acquired."""
+    """Training volumes f32[b, d, h, w, 1]; the mean volume outside a case's acquired field."""
     chosen = [records[int(position)] for position in positions]
     return np.stack([np.where(r["mask"] > 0, r["mri"] / SCALE, mean) for r in chosen])
 

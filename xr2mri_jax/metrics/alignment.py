@@ -1,9 +1,9 @@
 """Rigid and similarity alignment of two surfaces: symmetric iterative closest points.
 
-Both surfaces' points look for the other surface, and all distances along normals are minimised
-together by Gauss-Newton steps (point to plane: Chen and Medioni, Image Vis Comput 10:145-155, 1992)
-with Huber weights. Points outside the common field take no part, so that shafts of other lengths
-pull nothing.
+Each surface's points are matched to the other surface. Gauss-Newton steps with Huber weights
+minimise all distances along the normals together (point to plane: Chen and Medioni, Image Vis
+Comput 10:145-155, 1992). Points outside the common field of view are ignored, so that shafts of
+different lengths do not bias the alignment.
 """
 
 import dataclasses
@@ -16,13 +16,14 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.surfaces import Inside, Surface, area_sample
 
 SCALES = (0.6, 1.6)
-POINTS = 400  # of each surface
+POINTS = 400  # per surface
 _STEPS = 50
 _HUBER_MM = 1.5
 _DAMPING = 1e-6
-_SETTLED = 0.01  # mm that a step moves the joint's surroundings
-# Nearest points change to and fro near the end: steps without this gain that end the search.
+_SETTLED = 0.01  # mm; the search ends when a step moves the joint's surroundings less than this
+# Nearest points alternate near the end: stop after _PATIENCE steps with a smaller relative gain.
 _GAIN, _PATIENCE = 1e-3, 4
+# Lever arm that converts rotation and scale to mm at the joint's surroundings.
 _ARM_MM = 40.0
 _FEWEST = 20
 
@@ -33,7 +34,7 @@ class Similarity:
 
     Attributes:
       rotation: f64[3, 3], proper.
-      scale: above 0; 1 of a rigid transform.
+      scale: above 0; 1 for a rigid transform.
       translation: f64[3], mm.
     """
 
@@ -42,26 +43,26 @@ class Similarity:
     translation: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(3))
 
     def points(self, points: np.ndarray) -> np.ndarray:
-        """Moves points f64[n, 3]."""
+        """Transforms points f64[n, 3]."""
         return self.scale * points @ self.rotation.T + self.translation
 
     def inverse_points(self, points: np.ndarray) -> np.ndarray:
-        """Moves points f64[n, 3] back: the inverse of `points`."""
+        """Applies the inverse transform to points f64[n, 3]."""
         return (points - self.translation) @ self.rotation / self.scale
 
     def directions(self, vectors: np.ndarray) -> np.ndarray:
-        """Turns unit vectors f64[n, 3]."""
+        """Rotates unit vectors f64[n, 3]."""
         return vectors @ self.rotation.T
 
     def matrix(self) -> np.ndarray:
-        """f64[4, 4]."""
+        """The transform as a homogeneous matrix f64[4, 4]."""
         matrix = np.eye(4)
         matrix[:3, :3] = self.scale * self.rotation
         matrix[:3, 3] = self.translation
         return matrix
 
     def angle_deg(self) -> float:
-        """Angle of the rotation, 0 to 180."""
+        """Rotation angle in degrees, 0 to 180."""
         return math.degrees(Rotation.from_matrix(self.rotation).magnitude())
 
 
@@ -74,24 +75,25 @@ def align(
     start: Similarity | None = None,
     points: int = POINTS,
 ) -> Similarity:
-    """The transform that lays `moving` on `fixed`.
+    """Finds the transform that aligns `moving` with `fixed`.
 
     Args:
-      moving, fixed: surfaces in RAS mm, the joint's centre near the origin.
-      field: points f64[n, 3] in the fixed frame to bool[n]: what counts.
-      covered: points f64[n, 3] in the moving frame to bool[n]: where `moving` is known.
-      scale: whether the size is free (similarity) or not (rigid).
-      start: where to begin; None: where the surfaces lie.
-      points: of each surface that are laid on the other.
+      moving, fixed: surfaces in RAS mm, with the joint's centre near the origin.
+      field: maps points f64[n, 3] in the fixed frame to bool[n]: inside the common field of view.
+      covered: maps points f64[n, 3] in the moving frame to bool[n]: inside the field of view
+        of `moving`.
+      scale: True also fits the scale (similarity); False keeps it (rigid).
+      start: initial transform; None: identity.
+      points: sampled points per surface.
 
     Raises:
-      InputError: the surfaces share too few points in the field.
+      InputError: the surfaces share too few points in the common field of view.
     """
     return _Pair(moving, fixed, field, covered, points).refined(start or Similarity(), scale)
 
 
 class _Pair:
-    """Points of two surfaces that are laid on each other."""
+    """Sampled points of two surfaces that are aligned with each other."""
 
     def __init__(
         self, moving: Surface, fixed: Surface, field: Inside, covered: Inside, count: int
@@ -107,7 +109,7 @@ class _Pair:
         self._targets = area_sample(fixed, inside, count)[0]
 
     def refined(self, start: Similarity, scale: bool) -> Similarity:
-        """Gauss-Newton steps from `start`; the best transform on the way."""
+        """Runs Gauss-Newton steps from `start` and returns the best transform seen."""
         best, lowest, waited, current = start, math.inf, 0, start
         for _ in range(_STEPS):
             residual, jacobian = self._linearised(current)
@@ -126,11 +128,11 @@ class _Pair:
         return best
 
     def _linearised(self, at: Similarity) -> tuple[np.ndarray, np.ndarray]:
-        """Distances f64[n] in mm of both directions, and how a step changes them: f64[n, 7]."""
+        """Residual distances f64[n] in mm, both directions, and their Jacobian f64[n, 7]."""
         moved = at.points(self._moved)
         moved = moved[self._field(moved)]
         index = self._fixed.tree.query(moved)[1]
-        normals, against = self._fixed.normals[index], self._fixed.points[index]
+        normals, targets = self._fixed.normals[index], self._fixed.points[index]
         back = at.inverse_points(self._targets)
         known = self._covered(back)
         other = self._moving.tree.query(back[known])[1]
@@ -140,23 +142,23 @@ class _Pair:
                 f"{_FEWEST} or more of each surface"
             )
         normals = np.concatenate([normals, at.directions(self._moving.normals[other])])
-        places = np.concatenate([moved, at.points(self._moving.points[other])])
-        against = np.concatenate([against, self._targets[known]])
-        residual = np.einsum("ij,ij->i", normals, places - against)
-        grown = np.einsum("ij,ij->i", normals, places)
-        turned = np.cross(places, normals)
-        return residual, np.column_stack([turned / _ARM_MM, normals, grown / _ARM_MM])
+        positions = np.concatenate([moved, at.points(self._moving.points[other])])
+        targets = np.concatenate([targets, self._targets[known]])
+        residual = np.einsum("ij,ij->i", normals, positions - targets)
+        scale_part = np.einsum("ij,ij->i", normals, positions)
+        rotation_part = np.cross(positions, normals)
+        return residual, np.column_stack([rotation_part / _ARM_MM, normals, scale_part / _ARM_MM])
 
 
 def _step(jacobian: np.ndarray, residual: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """One damped, weighted Gauss-Newton step f64[6 or 7], mm."""
+    """One damped, weighted Gauss-Newton step f64[6 or 7] in mm."""
     normal = jacobian.T @ (weight[:, None] * jacobian)
     normal[np.diag_indices_from(normal)] += _DAMPING * np.trace(normal)
     return np.linalg.solve(normal, -jacobian.T @ (weight * residual))
 
 
 def _moved(at: Similarity, step: np.ndarray) -> Similarity:
-    """`at`, then a small step: turn (rad x arm), shift (mm) and growth (x arm)."""
+    """`at` followed by a small step: rotation (rad x arm), translation (mm), scale (x arm)."""
     turn = Rotation.from_rotvec(step[:3] / _ARM_MM).as_matrix()
     growth = 1.0 if len(step) < 7 else 1.0 + step[6] / _ARM_MM
     scale = float(np.clip(at.scale * growth, *SCALES))

@@ -1,4 +1,4 @@
-"""The mergeable mean: a (sum, count) pair that adds up over batches, devices and hosts."""
+"""The mergeable mean: a (sum, count) pair that is added over batches, devices and hosts."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ import jax.numpy as jnp
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """A mean, kept as sum and weight until the division.
+    """A mean that is stored as sum and count until it is computed.
 
     Attributes:
-      sum: f32 scalar or f32[n], the sum of the values that count.
-      count: f32 scalar, how many values count.
+      sum: f32 scalar or f32[n], the sum of the included values.
+      count: f32 scalar, the number of included values.
     """
 
     sum: Any
@@ -31,12 +31,12 @@ class Mean:
         """Sums per-example values; works inside jit.
 
         Args:
-          values: f32[b], one value per example, or f32[b, n], as many sums.
-          example_mask: f32[b] or bool[b], 0 for an example that does not count (the padding of an
-            incomplete batch); its value may be anything, NaN too. None: all count.
+          values: f32[b], one value per example, or f32[b, n], which gives n sums.
+          example_mask: f32[b] or bool[b], 0 for an excluded example (the padding of an incomplete
+            batch), whose value may be anything, including NaN. None: all are included.
 
         Raises:
-          ValueError: if the shapes differ or `values` has neither one axis nor two.
+          ValueError: if the shapes differ or `values` does not have one or two axes.
         """
         values = jnp.asarray(values, jnp.float32)
         if values.ndim not in (1, 2):
@@ -52,7 +52,7 @@ class Mean:
         return cls(jnp.sum(jnp.where(wide > 0, values * wide, 0.0), axis=0), jnp.sum(weight))
 
     def merge(self, other: "Mean") -> "Mean":
-        """The mean over the values of both."""
+        """The mean over the values of both means."""
         return Mean(self.sum + other.sum, self.count + other.count)
 
     def compute(self) -> float:
@@ -62,12 +62,12 @@ class Mean:
           ValueError: if nothing was counted.
         """
         if float(self.count) == 0.0:
-            raise ValueError("the mean of no values was asked for")
+            raise ValueError("cannot compute the mean of no values")
         return float(self.sum) / float(self.count)
 
 
 def from_batch(values: Mapping[str, Any], example_mask: Any = None) -> dict[str, Mean]:
-    """`Mean.from_values` for every entry of a dict of f32[b]."""
+    """Applies `Mean.from_values` to every entry of a dict of f32[b]."""
     return {name: Mean.from_values(value, example_mask) for name, value in values.items()}
 
 
@@ -83,5 +83,5 @@ def merge(first: Mapping[str, Mean], second: Mapping[str, Mean]) -> dict[str, Me
 
 
 def compute(means: Mapping[str, Mean]) -> dict[str, float]:
-    """Every mean of the dict as a Python number."""
+    """Computes every mean of the dict as a Python number."""
     return {name: mean.compute() for name, mean in means.items()}

@@ -1,4 +1,4 @@
-"""Cropping of structures by an axis-aligned box, with surfaces closed at its faces."""
+"""Crops structures to an axis-aligned box and closes their surfaces at its faces."""
 
 import dataclasses
 
@@ -14,10 +14,10 @@ _STEP_MM = 1.0  # between the points of a cut face
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Box:
-    """A box along the axes of RAS.
+    """A box aligned with the RAS axes.
 
     Attributes:
-      low, high: f64[3], mm.
+      low, high: f64[3], opposite corners in mm.
     """
 
     low: np.ndarray
@@ -25,28 +25,28 @@ class Box:
 
     @classmethod
     def around(cls, reach_mm: float) -> "Box":
-        """The cube of the points within `reach_mm` of the origin along each axis."""
+        """The cube around the origin with half edge `reach_mm`."""
         return cls(np.full(3, -reach_mm), np.full(3, reach_mm))
 
     @classmethod
     def of(cls, volume: Volume, margin_mm: float, reach_mm: float) -> "Box":
         """The part of the cube around the origin that lies inside a volume's grid.
 
-        Of an oblique grid, a box that the grid contains wherever the cube reaches.
+        For an oblique grid the box is reduced so that the grid contains all of it.
 
         Args:
-          volume: its grid.
-          margin_mm: left out at the grid's ends.
+          volume: the volume whose grid is used.
+          margin_mm: margin to exclude at the grid's borders.
           reach_mm: half the cube's edge.
 
         Raises:
-          InputError: the grid does not contain the cube's middle.
+          InputError: the grid does not contain the cube's centre.
         """
         box = cls.around(reach_mm)
         low, high = box.low.copy(), box.high.copy()
         inverse = np.linalg.inv(volume.affine)
         for axis, size in enumerate(volume.shape):
-            length = np.linalg.norm(inverse[axis, :3])  # voxels a mm along the face's normal
+            length = np.linalg.norm(inverse[axis, :3])  # voxels per mm along the face's normal
             normal = inverse[axis, :3] / length
             main = int(np.abs(normal).argmax())
             lost = (np.abs(normal).sum() - abs(normal[main])) * reach_mm
@@ -57,19 +57,19 @@ class Box:
                 ends = [1.0, -1.0]
             low[main], high[main] = max(low[main], ends[0]), min(high[main], ends[1])
         if (low >= 0).any() or (high <= 0).any():
-            raise InputError("found the joint at the end of the label map, expected it inside")
+            raise InputError("found the joint at the border of the label map, expected it inside")
         return cls(low, high)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """bool[n] of points f64[n, 3]."""
+        """Whether each of the points f64[n, 3] lies inside: bool[n]."""
         return np.all((points >= self.low) & (points <= self.high), axis=1)
 
     def scaled(self, scale: float) -> "Box":
-        """About the origin."""
+        """The box scaled about the origin."""
         return Box(self.low * scale, self.high * scale)
 
     def mask(self, grid: Volume) -> np.ndarray:
-        """bool of the grid's shape: the voxels whose centres lie inside."""
+        """The voxels whose centres lie inside: bool of the grid's shape."""
         inside = np.ones(grid.shape, bool)
         steps = np.ogrid[tuple(slice(0, size) for size in grid.shape)]
         for axis in range(3):
@@ -80,21 +80,21 @@ class Box:
         return inside
 
     def closed(self, surface: Surface, occupied: Volume, level: float) -> Surface:
-        """The surface of the part of a structure inside the box, the faces of the cut with it.
+        """The closed surface of the part of a structure inside the box, with the cut faces.
 
         Args:
-          surface: of the structure.
+          surface: the structure's surface.
           occupied: the structure's occupancy, any real dtype.
           level: the occupancy at the surface.
 
         Raises:
-          InputError: nothing of the structure lies inside.
+          InputError: no part of the structure lies inside.
         """
         inside = self(surface.points)
         caps = [self._cap(axis, end, occupied, level) for axis in range(3) for end in (-1, 1)]
         points = np.concatenate([surface.points[inside], *(points for points, _, _ in caps)])
         if not len(points):
-            raise InputError("found nothing of the structure inside the field, expected a part")
+            raise InputError("found no part of the structure inside the field of view")
         return Surface(
             points,
             np.concatenate([surface.normals[inside], *(normals for _, normals, _ in caps)]),
@@ -105,7 +105,7 @@ class Box:
     def _cap(
         self, axis: int, end: int, occupied: Volume, level: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Points, normals and areas of one face of the cut."""
+        """Points, normals and areas of one cut face."""
         across = [other for other in range(3) if other != axis]
         lengths = (self.high - self.low)[across]
         counts = np.ceil(lengths / _STEP_MM).astype(int)

@@ -1,4 +1,4 @@
-"""Calibration of probabilities: temperature, offsets, reliability, expected calibration error."""
+"""Probability calibration: temperature, offsets, reliability, expected calibration error."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class Scaling:
 
     Attributes:
       temperature: above 0.
-      offsets: one for each class; None: none.
-      prevalence: the shares of the classes that the offsets are meant for, sum 1; None: none.
+      offsets: one per class; None: none.
+      prevalence: the class shares that the offsets adjust to, sum 1; None: none.
     """
 
     temperature: float = 1.0
@@ -25,20 +25,20 @@ class Scaling:
     prevalence: tuple[float, ...] | None = None
 
     def probabilities(self, logits: Any) -> np.ndarray:
-        """f[n, k] to f64[n, k], rows that sum to 1."""
+        """Converts logits f[n, k] to probabilities f64[n, k] whose rows sum to 1."""
         scaled = np.asarray(logits, np.float64) / self.temperature
         return special.softmax(scaled + (0.0 if self.offsets is None else self.offsets), axis=1)
 
 
-# The network's own probabilities.
+# The network's uncalibrated probabilities.
 AS_IS = Scaling()
 
 
 def fit_temperature(logits: Any, label: Any) -> float:
-    """The temperature that makes softmax(logits / temperature) most likely.
+    """Fits the temperature with the highest likelihood of softmax(logits / temperature).
 
-    Guo et al. 2017, arXiv 1706.04599, section 4.2: one number, fitted on examples that were not
-    trained on; it changes no order and no decision at equal probabilities.
+    Guo et al. 2017, arXiv 1706.04599, section 4.2: one number, fitted on examples outside the
+    training set. It does not change the order of the classes.
 
     Args:
       logits: f[n, k].
@@ -64,17 +64,17 @@ def fit_temperature(logits: Any, label: Any) -> float:
 
 
 def fit(logits: Any, label: Any, prevalence: Sequence[float] = ()) -> Scaling:
-    """The scaling that makes probabilities most likely, for a population if its shares are given.
+    """Fits the maximum-likelihood scaling, adjusted to a population if its prevalence is given.
 
-    Without shares a temperature alone, see `fit_temperature`. Otherwise a temperature and offsets
-    together, and then the logarithm of the ratio of the shares (Alexandari et al. 2020, arXiv
-    1901.06852: bias-corrected temperature scaling; Saerens et al. 2002, doi
+    Without a prevalence only a temperature is fitted, see `fit_temperature`. Otherwise temperature
+    and offsets are fitted together (bias-corrected temperature scaling: Alexandari et al. 2020,
+    arXiv 1901.06852). Then the log ratio of the class shares is added (Saerens et al. 2002, doi
     10.1162/089976602753284446, equation 2.4).
 
     Args:
       logits: f[n, k].
-      label: i[n] in 0..k-1; with shares every class is there.
-      prevalence: k numbers above 0, in the ratio of the shares of the classes; empty: none.
+      label: i[n] in 0..k-1; with a prevalence, every class must occur.
+      prevalence: k numbers above 0, proportional to the class shares; empty: none.
 
     Raises:
       ValueError: if shapes do not match or a class is missing.
@@ -106,11 +106,11 @@ def reliability(probability: Any, label: Any, bins: int = 10) -> dict[str, np.nd
     Args:
       probability: f[n] of class 1, in [0, 1].
       label: i[n], 0 or 1.
-      bins: how many.
+      bins: number of bins.
 
     Returns:
-      f64[bins]: "count", "probability" (mean of the bin) and "frequency" (share of class 1); both 0
-      in an empty bin.
+      f64[bins] each: "count", "probability" (the bin's mean) and "frequency" (share of class 1);
+      both are 0 in an empty bin.
 
     Raises:
       ValueError: if shapes differ or a probability is outside [0, 1].
@@ -131,7 +131,7 @@ def reliability(probability: Any, label: Any, bins: int = 10) -> dict[str, np.nd
 
 
 def calibration_error(probability: Any, label: Any, bins: int = 10) -> float:
-    """Expected calibration error of class 1: mean of |probability - frequency|, by bin counts.
+    """Expected calibration error of class 1: mean |probability - frequency|, weighted by count.
 
     Naeini et al. 2015 (AAAI, "Obtaining well calibrated probabilities using Bayesian binning"), on
     the probability of class 1; arguments as for `reliability`.

@@ -1,7 +1,7 @@
-"""Metrics of classifiers: accuracy, sensitivity, AUC, kappa; on complete sets, and mergeable.
+"""Classification metrics: accuracy, sensitivity, AUC, kappa; on complete sets, and mergeable.
 
 Positive means class 1 (Kellgren-Lawrence grade 2 against 0). Functions of complete sets use numpy
-in float64. `histogram` turns single examples into counts that add up over batches, devices, hosts.
+in float64. `histogram` gives counts per example that are summed over batches, devices and hosts.
 """
 
 from typing import Any
@@ -17,13 +17,13 @@ def accuracies(score: Any, label: Any, threshold: float = 0.5) -> dict[str, floa
     """Accuracy, balanced accuracy, sensitivity and specificity at a threshold.
 
     Args:
-      score: f[n], a higher one speaks for class 1.
+      score: f[n]; a higher score indicates class 1.
       label: i[n], 0 or 1, both present.
-      threshold: a score of at least this is called class 1.
+      threshold: a score of at least this predicts class 1.
 
     Returns:
-      "accuracy", "balanced_accuracy" (mean of the next two), "sensitivity" (share of class 1 that
-      is called so), "specificity" (share of class 0 that is called so).
+      "accuracy", "balanced_accuracy" (mean of the next two), "sensitivity" (correct share of class
+      1), "specificity" (correct share of class 0).
 
     Raises:
       ValueError: if shapes differ or a class is absent.
@@ -41,13 +41,13 @@ def accuracies(score: Any, label: Any, threshold: float = 0.5) -> dict[str, floa
 
 
 def auc(score: Any, label: Any) -> float:
-    """Area under the ROC curve: the share of pairs of both classes in the right order, ties half.
+    """Area under the ROC curve: share of positive-negative pairs ranked correctly, ties count half.
 
-    By mean ranks (Mann and Whitney 1947): (R - p (p + 1) / 2) / (p n), R the sum of the ranks of
-    the p positive ones among all, n the negative ones.
+    Computed from mean ranks (Mann and Whitney 1947): (R - p (p + 1) / 2) / (p n), where R is the
+    rank sum of the p positive examples among all, and n is the number of negative examples.
 
     Args:
-      score: f[n], a higher one speaks for class 1.
+      score: f[n]; a higher score indicates class 1.
       label: i[n], 0 or 1, both present.
 
     Raises:
@@ -68,19 +68,19 @@ def quadratic_kappa(first: Any, second: Any, classes: int) -> float:
 
     Args:
       first: i[n] in 0..classes-1, for example the predicted grades.
-      second: i[n], the true ones.
+      second: i[n], for example the true grades.
       classes: 2 or more.
 
     Returns:
-      1 for full agreement, 0 for that of chance; 1 where chance leaves no disagreement.
+      1 for full agreement, 0 for chance agreement; 1 if the expected disagreement is 0.
 
     Raises:
-      ValueError: if shapes differ, nothing is given or a class is outside.
+      ValueError: if shapes differ, the arrays are empty or a class is out of range.
     """
     pair = np.stack([np.asarray(first, np.int64), np.asarray(second, np.int64)])
     if pair.ndim != 2 or pair.shape[1] == 0 or pair.min() < 0 or pair.max() >= classes:
         raise ValueError(
-            f"classes {pair.shape}, expected two equally long rows in 0..{classes - 1}"
+            f"classes {pair.shape}, expected two rows of equal length in 0..{classes - 1}"
         )
     seen = np.bincount(pair[0] * classes + pair[1], minlength=classes**2)
     seen = seen.reshape(classes, classes) / pair.shape[1]
@@ -90,12 +90,12 @@ def quadratic_kappa(first: Any, second: Any, classes: int) -> float:
 
 
 def threshold_for_sensitivity(score: Any, label: Any, sensitivity: float) -> float:
-    """The highest threshold that calls at least a share `sensitivity` of class 1 so.
+    """The highest threshold that reaches at least the given sensitivity.
 
     Args:
-      score: f[n], a higher one speaks for class 1.
+      score: f[n]; a higher score indicates class 1.
       label: i[n], 0 or 1, both present.
-      sensitivity: wanted, in (0, 1].
+      sensitivity: required sensitivity, in (0, 1].
 
     Raises:
       ValueError: if shapes differ, a class is absent or `sensitivity` is outside (0, 1].
@@ -104,17 +104,17 @@ def threshold_for_sensitivity(score: Any, label: Any, sensitivity: float) -> flo
     if not 0 < sensitivity <= 1:
         raise ValueError(f"sensitivity {sensitivity}, expected it in (0, 1]")
     ordered = np.sort(score[positive])[::-1]
-    # Slightly less, because 0.9 * 10 can exceed 9 by rounding.
+    # Subtract a small tolerance, because 0.9 * 10 can exceed 9 by rounding.
     return float(ordered[int(np.ceil(sensitivity * len(ordered) - 1e-9)) - 1])
 
 
 def threshold_by_youden(score: Any, label: Any) -> float:
     """The threshold with the best balanced accuracy (Youden's index, doi 10.1002/cncr.2820030106).
 
-    It lies half-way between two scores; where several are as good, it is the middle one of them.
+    It lies half-way between two scores. Among equally good thresholds it is the middle one.
 
     Args:
-      score: f[n], a higher one speaks for class 1.
+      score: f[n]; a higher score indicates class 1.
       label: i[n], 0 or 1, both present.
 
     Raises:
@@ -122,7 +122,7 @@ def threshold_by_youden(score: Any, label: Any) -> float:
     """
     score, positive = _checked(score, label)
     known, place = np.unique(score, return_inverse=True)
-    # Entry i of these: scores below known[i] are called class 0.
+    # Entry i: counts when scores below known[i] are predicted as class 0.
     missed = np.cumsum(np.bincount(place, positive)) - np.bincount(place, positive)
     spared = np.cumsum(np.bincount(place, ~positive)) - np.bincount(place, ~positive)
     index = spared / (~positive).sum() - missed / positive.sum()
@@ -132,7 +132,7 @@ def threshold_by_youden(score: Any, label: Any) -> float:
 
 
 def histogram(probability: jax.Array, positive: jax.Array) -> dict[str, jax.Array]:
-    """Histograms that `Mean` adds up so that the AUC of a split can be computed; works inside jit.
+    """Per-example histograms, which `Mean` sums to compute a split's AUC; works inside jit.
 
     Args:
       probability: f32[b] in [0, 1].
@@ -148,15 +148,15 @@ def histogram(probability: jax.Array, positive: jax.Array) -> dict[str, jax.Arra
 
 
 def from_histogram(positives: Any, negatives: Any) -> dict[str, float]:
-    """AUC and the balanced accuracy at 0.5 of summed histograms.
+    """AUC and balanced accuracy at 0.5 from summed histograms.
 
     Args:
-      positives: f[BINS], how many of class 1 have a probability in each bin.
-      negatives: f[BINS], of class 0.
+      positives: f[BINS], number of class 1 examples by bin of probability.
+      negatives: f[BINS], the same for class 0.
 
     Returns:
-      "auc" (pairs within one bin count half: an error of at most half their share) and
-      "balanced_accuracy"; without one of the classes nothing.
+      "auc" (pairs within one bin count half, an error of at most half their share) and
+      "balanced_accuracy"; empty if a class is absent.
     """
     positives, negatives = np.asarray(positives, np.float64), np.asarray(negatives, np.float64)
     p, n = positives.sum(), negatives.sum()

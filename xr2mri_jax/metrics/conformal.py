@@ -1,11 +1,10 @@
-"""Conformal sets of ordered grades: neighbouring grades that contain the true one at a set rate.
+"""Conformal sets of ordered grades: adjacent grades that contain the true one at a chosen rate.
 
-Split conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world") with sets
-that grow from the most likely grade to its more likely neighbour (Lu et al. 2022, arXiv
-2207.02238). The score of a grade is the probability of the grades before it, so that the most
-likely grade is always in the set. Every grade has its own limit (Vovk 2012, arXiv 1209.2673,
-section 3: label-conditional), so that the rate holds among the knees of each grade, whatever their
-shares.
+Split conformal prediction (Vovk et al. 2005, "Algorithmic learning in a random world"). A set
+starts with the most likely grade and repeatedly adds the more likely neighbour (Lu et al. 2022,
+arXiv 2207.02238). A grade's score is the total probability of the grades added before it, so the
+most likely grade is always in the set. Each grade has its own limit (label-conditional: Vovk 2012,
+arXiv 1209.2673, section 3), so the coverage holds within each grade for any class shares.
 """
 
 from typing import Any
@@ -16,22 +15,23 @@ COVERAGE = 0.9
 
 
 def scores(probability: Any) -> np.ndarray:
-    """The probability of the grades that a set takes in before each grade.
+    """The total probability of the grades that a set adds before each grade.
 
     Args:
       probability: f[n, k], rows that sum to 1.
 
     Returns:
-      f64[n, k] in [0, 1], 0 for the most likely grade; of neighbours as likely the lower one first.
+      f64[n, k] in [0, 1], 0 for the most likely grade. Of two equally likely neighbours the lower
+      grade is added first.
 
     Raises:
-      ValueError: if it is no matrix or a row does not sum to 1.
+      ValueError: if it is not a matrix or a row does not sum to 1.
     """
     p = np.asarray(probability, np.float64)
     if p.ndim != 2 or not np.allclose(p.sum(axis=1), 1, atol=1e-4):
         raise ValueError(f"probabilities {p.shape}, expected rows that sum to 1")
     rows, classes = np.arange(len(p)), p.shape[1]
-    # A border of impossible grades on both sides.
+    # Pad with impossible grades on both sides.
     wide = np.pad(p, ((0, 0), (1, 1)), constant_values=-1.0)
     low = high = p.argmax(axis=1)
     found = np.zeros(p.shape)
@@ -46,19 +46,19 @@ def scores(probability: Any) -> np.ndarray:
 
 
 def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> np.ndarray:
-    """The largest scores that the grades in the set may have.
+    """Fits the largest score that each grade in a set may have.
 
     Args:
-      probability: f[n, k] of examples that were not trained on.
+      probability: f[n, k] of examples outside the training set.
       label: i[n] in 0..k-1.
-      coverage: the share of true grades that the sets contain, in (0, 1).
+      coverage: required share of true grades that the sets contain, in (0, 1).
 
     Returns:
-      f64[k]: of each grade the ceil((m + 1) * coverage)-th smallest score among its m examples; 1,
-      which every grade has at most, where there are fewer.
+      f64[k]: for each grade the ceil((m + 1) * coverage)-th smallest score among its m examples,
+      or 1, the largest possible score, if there are fewer examples.
 
     Raises:
-      ValueError: if shapes do not match or the coverage is outside.
+      ValueError: if shapes do not match or the coverage is out of range.
     """
     label = np.asarray(label, np.int64)
     if not 0 < coverage < 1 or label.shape != np.shape(probability)[:1]:
@@ -74,11 +74,11 @@ def fit(probability: Any, label: Any, coverage: float = COVERAGE) -> np.ndarray:
 
 
 def sets(probability: Any, limits: Any) -> np.ndarray:
-    """Which grades are in the sets: bool[n, k], in every row one run of neighbours.
+    """Which grades are in the sets: bool[n, k], one contiguous run of grades per row.
 
     Args:
       probability: f[n, k], rows that sum to 1.
-      limits: f[k] of `fit`. Grades between two that a set contains belong to it.
+      limits: f[k] from `fit`. Gaps between two included grades are filled.
     """
     within = scores(probability) <= np.asarray(limits, np.float64)
     up = np.logical_or.accumulate(within, axis=1)

@@ -1,4 +1,4 @@
-"""Metrics as other codes define them, so that figures can be compared: one dict a convention."""
+"""Metrics as other codebases define them, for comparison; each convention returns a dict."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from xr2mri_jax.metrics.similarity import Form, most_scales, ms_ssim, ssim
 
 X2CT_PEAK, X2CT_SCALE = 4095.0, 2500.0
 SLICES = Form(size=7, sigma=None, data_range=1.0, sample_covariance=True)
-# scikit-image takes floats without a data range as -1 to 1.
+# Without a data range scikit-image assumes that floats span -1 to 1.
 NO_RANGE = Form(size=7, sigma=None, data_range=2.0, sample_covariance=True)
 GAUSSIAN = Form(size=11, sigma=1.5, data_range=1.0)
 
@@ -19,17 +19,17 @@ Measure = Callable[[np.ndarray, np.ndarray, np.ndarray | None], dict[str, float]
 def x2ct_gan(
     prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
 ) -> dict[str, float]:
-    """PSNR and SSIM as the published code of X2CT-GAN evaluates (github.com/kylekma/X2CT, test.py).
+    """PSNR and SSIM as in the published code of X2CT-GAN (github.com/kylekma/X2CT, test.py).
 
-    PSNR: intensities times 2500, cut to integers, against a peak of 4095, of the volume and of
-    slices; 100 dB for equal ones. SSIM: slices with a uniform window of 7 x 7, sample covariance
-    and data range 1. Slices are averaged along each of the three axes, and the axes.
+    PSNR: intensities times 2500, truncated to integers, with a peak of 4095, of the volume and of
+    slices; 100 dB for equal inputs. SSIM: slices with a uniform window of 7 x 7, sample covariance
+    and data range 1. Slice values are averaged along each of the three axes, then over the axes.
 
     Args:
-      prediction: f[d, h, w]; cut to [0, 1].
+      prediction: f[d, h, w]; clipped to [0, 1].
       target: f[d, h, w] in [0, 1].
-      mask: bool[d, h, w]; None: all, as in that code. Otherwise PSNR counts voxels inside it and
-        leaves out slices without any; for SSIM see `similarity.ssim`.
+      mask: bool[d, h, w]; None: all voxels, as in that code. Otherwise PSNR includes only voxels
+        inside the mask and skips slices without any; for SSIM see `similarity.ssim`.
 
     Returns:
       psnr_3d, psnr_slices, ssim_slices.
@@ -63,11 +63,11 @@ def _psnr_of_slices(
 def no_data_range(
     prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
 ) -> dict[str, float]:
-    """scikit-image's SSIM of floats without `data_range`, before it was required: a range of 2.
+    """SSIM as scikit-image computed it for floats without `data_range`: a range of 2.
 
-    A range twice too large makes the constants four times as large and the similarity higher. PSNR
-    without it takes a peak of 1 for an image without negative values. Volumes with a uniform window
-    of 7 x 7 x 7, sample covariance; arguments and errors as of `x2ct_gan`.
+    A range that is twice too large makes the constants four times as large and the SSIM higher.
+    PSNR without `data_range` uses a peak of 1 if the image has no negative values. SSIM uses a
+    uniform window of 7 x 7 x 7 and sample covariance. Arguments and errors: see `x2ct_gan`.
 
     Returns:
       ssim, psnr.
@@ -85,11 +85,11 @@ def monai(
     """PSNR, SSIM and MS-SSIM as MONAI's metrics compute them with their defaults and range 1.
 
     SSIM: a Gaussian window of 11 voxels and standard deviation 1.5 along three axes, population
-    covariance, voxels with a whole window only. MS-SSIM: as many scales as the shape allows, at
-    most five (MONAI itself refuses volumes below 160 voxels for five). Arguments as of `x2ct_gan`.
+    covariance, only voxels with a complete window. MS-SSIM: as many scales as the shape allows, at
+    most five (MONAI itself rejects volumes below 160 voxels for five). Arguments: see `x2ct_gan`.
 
     Returns:
-      psnr (100 for equal images, where MONAI's is infinite), ssim, ms_ssim, scales.
+      psnr (100 for equal images, where MONAI gives infinity), ssim, ms_ssim, scales.
 
     Raises:
       ValueError: shapes differ or an axis is shorter than 11.
@@ -106,7 +106,7 @@ def monai(
 def further(
     prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None
 ) -> dict[str, float]:
-    """NMSE, NMI and HFEN, see `norms`: prediction, target f[d, h, w], mask bool or None."""
+    """NMSE, NMI and HFEN (see `norms`) of prediction and target f[d, h, w], mask bool or None."""
     return {
         "nmse": norms.nmse(prediction, target, mask),
         "nmi": norms.nmi(prediction, target, mask),
@@ -120,7 +120,7 @@ CONVENTIONS: dict[str, Measure] = {
     "monai": monai,
     "further": further,
 }
-# The shortest axis that each can measure.
+# The shortest axis that each convention accepts.
 LEAST_VOXELS = {
     "x2ct_gan": SLICES.size,
     "no_data_range": NO_RANGE.size,

@@ -1,4 +1,4 @@
-"""Metrics of ordered grades: confusion matrix, kappa, recalls, distances; mergeable and whole."""
+"""Metrics of ordered grades: confusion matrix, kappa, recalls, distances; mergeable or complete."""
 
 from typing import Any
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 def confusion(called: Any, label: Any, classes: int) -> np.ndarray:
-    """How often each class was called each class.
+    """The confusion matrix.
 
     Args:
       called: i[n] in 0..classes-1, the predicted classes.
-      label: i[n], the true ones.
+      label: i[n], the true classes.
       classes: 2 or more.
 
     Returns:
-      i64[classes, classes]: true classes in rows, predicted ones in columns.
+      i64[classes, classes]: true classes in rows, predicted classes in columns.
 
     Raises:
-      ValueError: if shapes differ or a class is outside.
+      ValueError: if shapes differ or a class is out of range.
     """
     pair = np.stack([np.asarray(label, np.int64), np.asarray(called, np.int64)])
     if pair.ndim != 2 or (pair.size and not (pair.min() >= 0 and pair.max() < classes)):
@@ -29,7 +29,7 @@ def confusion(called: Any, label: Any, classes: int) -> np.ndarray:
 
 
 def confusion_of_each(called: jax.Array, label: jax.Array, classes: int) -> jax.Array:
-    """The flattened confusion matrix of each example, which adds up; works inside jit.
+    """The flattened confusion matrix of each example, for summing; works inside jit.
 
     Args:
       called, label: i32[b], as for `confusion`.
@@ -42,18 +42,18 @@ def confusion_of_each(called: jax.Array, label: jax.Array, classes: int) -> jax.
 
 
 def from_confusion(counts: Any) -> dict[str, float]:
-    """The metrics of a confusion matrix.
+    """Computes metrics from a confusion matrix.
 
     Args:
-      counts: f[k, k] of `confusion`, not all 0.
+      counts: f[k, k] from `confusion`, not all 0.
 
     Returns:
       "accuracy"; "balanced_accuracy", the mean recall of the classes that are present;
-      "mean_absolute_error" in classes; "quadratic_kappa" (Cohen 1968, doi 10.1037/h0026256), 1
-      where chance leaves no disagreement.
+      "mean_absolute_error" in classes; "quadratic_kappa" (Cohen 1968, doi 10.1037/h0026256), 1 if
+      the expected disagreement is 0.
 
     Raises:
-      ValueError: if it is no square matrix or empty.
+      ValueError: if it is not a square matrix or is empty.
     """
     counts = np.asarray(counts, np.float64)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.sum() > 0:

@@ -1,7 +1,7 @@
 """Image metrics, one value per example: PSNR, structural similarity in 2D and 3D, absolute error.
 
-Convention, the same for all: intensities have data range 1. Only voxels with mask 1 count: they
-alone are averaged over, and voxels with mask 0 influence nothing, whatever their intensities.
+Convention for all metrics: intensities have data range 1. Averages are taken over voxels with mask
+1. The intensities of voxels with mask 0 have no influence.
 """
 
 import math
@@ -22,8 +22,8 @@ LEAST_MSE = 1e-10
 
 CONVENTION: dict[str, Any] = {
     "data_range": 1.0,
-    "mask": "only voxels inside the acquired field count; voxels outside it influence nothing",
-    "psnr": f"10 log10(1 / mean squared error inside the mask), per case, error at least "
+    "mask": "only voxels inside the acquired field are used; voxels outside it have no influence",
+    "psnr": f"10 log10(1 / mean squared error inside the mask), per case; the error is at least "
     f"{LEAST_MSE:g}",
     "ssim": {
         "window": "gaussian",
@@ -45,7 +45,7 @@ def mae(prediction: Array, target: Array, mask: Array | None = None) -> jax.Arra
     Args:
       prediction: f32[b, ...] in [0, 1].
       target: f32[b, ...] in [0, 1], same shape.
-      mask: [b, ...] of the same shape, 1 where a voxel counts; None: everywhere.
+      mask: [b, ...] of the same shape, 1 for included voxels; None: all.
 
     Returns:
       f32[b]; 0 for an example whose mask is empty.
@@ -78,14 +78,14 @@ def ssim2d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
 
     Wang et al. 2004 (doi 10.1109/TIP.2003.819861): Gaussian window of 11, sigma 1.5, K1 0.01,
     K2 0.03, data range 1, population covariance; each channel separately. At the border of the
-    array and of the mask the window's weights are renormalised over the voxels that count, so
-    axes shorter than the window are allowed. Inside, 5 voxels or more from every border, the map
-    is scikit-image's with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
+    array and of the mask the window's weights are renormalised over the included voxels, so axes
+    shorter than the window are allowed. At 5 voxels or more from every border, the map equals
+    scikit-image's with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False`.
 
     Args:
       prediction: f32[b, h, w, c] in [0, 1].
       target: f32[b, h, w, c] in [0, 1].
-      mask: [b, h, w, c], 1 where a pixel counts; None: everywhere.
+      mask: [b, h, w, c], 1 for included pixels; None: all.
 
     Returns:
       f32[b] in [-1, 1]; 0 for an example whose mask is empty.
@@ -97,12 +97,12 @@ def ssim2d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
 
 
 def ssim3d(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
-    """Structural similarity of volumes with a 3D window; the rules are those of `ssim2d`.
+    """Structural similarity of volumes with a 3D window; otherwise as `ssim2d`.
 
     Args:
       prediction: f32[b, d, h, w, c] in [0, 1].
       target: f32[b, d, h, w, c] in [0, 1].
-      mask: [b, d, h, w, c], 1 where a voxel counts; None: everywhere.
+      mask: [b, d, h, w, c], 1 for included voxels; None: all.
 
     Returns:
       f32[b] in [-1, 1]; 0 for an example whose mask is empty.
@@ -114,7 +114,7 @@ def ssim3d(prediction: Array, target: Array, mask: Array | None = None) -> jax.A
 
 
 def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax.Array:
-    """The similarity at every voxel, before averaging.
+    """SSIM at every voxel, before averaging.
 
     Args:
       prediction: f32[b, *spatial, c] in [0, 1]; two or three spatial axes.
@@ -130,8 +130,8 @@ def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax
     prediction, target, mask = checked(prediction, target, mask)
     inside: Any = jnp.ones_like(prediction) if mask is None else (mask > 0).astype(jnp.float32)
     c1, c2 = K1**2, K2**2
-    # Variances do not depend on an offset. In float32 those of bright, flat images would be lost
-    # in the difference of squares without it.
+    # Subtracting an offset does not change the variances. Without it, float32 rounding in the
+    # difference of squares would destroy the variances of bright, flat images.
     (p, shift_p), (t, shift_t) = (_centred(x, inside) for x in (prediction, target))
     blurred = [_blur(x) for x in (p, t, p**2, t**2, p * t)]
     if mask is not None:
@@ -146,7 +146,7 @@ def ssim_map(prediction: Array, target: Array, mask: Array | None = None) -> jax
 
 
 def _centred(images: Any, inside: Any) -> tuple[Any, Any]:
-    """Images less their mean inside the mask, 0 outside, and that mean, without a gradient."""
+    """Images minus their mean inside the mask, 0 outside, and that mean (without gradient)."""
     axes = tuple(range(1, images.ndim - 1))
     kept = jnp.where(inside > 0, images, 0.0)
     count = jnp.maximum(jnp.sum(inside, axis=axes, keepdims=True), 1.0)
@@ -165,16 +165,16 @@ def _ssim(prediction: Any, target: Any, mask: Any, rank: int) -> Any:
 
 
 def _mean(values: Any, mask: Any) -> jax.Array:
-    """`masked_mean`, and the mean of what it leaves: a float32 sum of a million voxels drifts."""
+    """`masked_mean` corrected by the mean residual: a float32 sum of a million voxels drifts."""
     first = jax.lax.stop_gradient(masked_mean(values, mask))
     return first + masked_mean(values - first.reshape(-1, *[1] * (values.ndim - 1)), mask)
 
 
 def _blur(images: Any) -> Any:
-    """Gaussian window along every spatial axis of f32[b, *spatial, c], renormalised at the ends.
+    """Gaussian window along every spatial axis of f32[b, *spatial, c], renormalised at the borders.
 
-    One banded matrix product per axis: on the CPU this is the fast form (a grouped convolution with
-    one channel is not), and the band keeps every order of axes in place.
+    Uses one banded matrix product per axis. On the CPU this is faster than a grouped convolution
+    with one channel, and it keeps the axis order.
     """
     for axis in range(1, images.ndim - 1):
         band = _window_matrix(images.shape[axis])
@@ -184,7 +184,7 @@ def _blur(images: Any) -> Any:
 
 
 def _window_matrix(size: int) -> np.ndarray:
-    """f32[size, size]: row i holds the window centred on i, cut at the ends, with sum 1."""
+    """f32[size, size]: row i holds the window centred on i, truncated at the borders, sum 1."""
     offset = np.arange(size)[None, :] - np.arange(size)[:, None]
     weights = np.exp(-0.5 * (offset / SIGMA) ** 2) * (np.abs(offset) <= WINDOW // 2)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

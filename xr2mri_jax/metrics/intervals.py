@@ -8,17 +8,17 @@ LEVEL = 0.9
 def grouped_quantile(
     values: np.ndarray, group: np.ndarray, groups: int, level: float = LEVEL, weight: float = 30.0
 ) -> np.ndarray:
-    """The quantile of the values of each group, drawn towards that of all values.
+    """The quantile within each group, shrunk towards the quantile of all values.
 
     Args:
       values: f[n].
       group: i[n] in 0..groups-1.
-      groups: how many.
-      level: of the quantile, in (0, 1).
-      weight: a group of so many values gets the mean of its own quantile and that of all.
+      groups: number of groups.
+      level: quantile level, in (0, 1).
+      weight: group size at which its own quantile and the overall quantile have equal weight.
 
     Returns:
-      f64[groups]; the quantile of all values for a group with none.
+      f64[groups]; an empty group gets the quantile of all values.
 
     Raises:
       ValueError: if lengths differ or there are no values.
@@ -36,20 +36,20 @@ def grouped_quantile(
 
 
 def conformal_offsets(residuals: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Conformal offsets: the interval of (truth - prediction) with the wanted coverage.
+    """Conformal offsets: the interval of (truth - prediction) with the required coverage.
 
-    Split conformal prediction (Lei et al., JASA 113:1094-1111, 2018) with each tail on its own: the
+    Split conformal prediction (Lei et al., JASA 113:1094-1111, 2018) for each tail separately: the
     k-th smallest and the k-th largest residual, where k is (1 - level) / 2 of n + 1, rounded down.
 
     Args:
-      residuals: f[n], true minus predicted, of cases that were not trained on.
-      level: share that the interval is to hold.
+      residuals: f[n], true minus predicted, of cases outside the training set.
+      level: required coverage of the interval.
 
     Returns:
-      (low, high); the extreme residuals where n is too small for the level.
+      (low, high); the extreme residuals if n is too small for the level.
 
     Raises:
-      ValueError: without residuals, or with one that is not finite.
+      ValueError: there are no residuals, or one is not finite.
     """
     ordered = np.sort(np.asarray(residuals, np.float64))
     if ordered.ndim != 1 or not len(ordered) or not np.isfinite(ordered).all():

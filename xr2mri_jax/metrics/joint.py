@@ -1,6 +1,6 @@
-"""Cartilage by plate and the space between the bones, of a knee whose joint is at the origin.
+"""Cartilage plates and joint space of a knee whose joint centre is at the origin.
 
-The frame is RAS mm of a right knee, so that lateral is at positive x.
+The frame is RAS mm of a right knee, so lateral is at positive x.
 """
 
 from collections.abc import Mapping
@@ -13,30 +13,30 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.metrics.surfaces import Surface
 
-# Where thickness is integrated along a bone's outward normal, mm from its surface: the softened
-# surface may lie a little outside the label's.
+# Range along a bone's outward normal in which thickness is integrated, mm from its surface. It
+# starts inside because the smoothed surface may lie slightly outside the label's.
 _RAY_MM = (-2.0, 7.0)
 _RAY_STEP_MM = 0.25
-_BEGUN, _ENDED = 0.25, 0.05  # occupancy where a layer has begun and where it has ended
+_BEGUN, _ENDED = 0.25, 0.05  # a layer begins above the first occupancy and ends below the second
 _BEGINS_MM = 1.5
-# Bone with less cartilage along its normal than this counts as not covered.
+# Bone with less cartilage than this along its normal counts as uncovered.
 _COVERED_MM = 0.3
 _CUBIC_MM = 1000.0  # mm^3 in a millilitre
 _SQUARE_MM = 100.0  # mm^2 in a square centimetre
 
 # The weight-bearing part of each plateau, in widths of the tibial plateau from the joint's centre:
-# across, about where joint space is measured at fixed locations of a radiograph (Neumann et al.,
-# Osteoarthr Cartil 17:761-765, 2009), and to the front and back.
+# mediolateral (about the fixed locations for joint space width in radiographs, Neumann et al.,
+# Osteoarthr Cartil 17:761-765, 2009) and anteroposterior.
 ACROSS = (0.15, 0.35)
 DEEP = 0.16
-# What belongs to the plateau: surface that looks up this much, and lies this close to the joint.
+# The plateau: surface whose normal's upward component exceeds UPWARDS, near the joint.
 UPWARDS = 0.6
 _BELOW_MM = 25.0
 COMPARTMENTS = ("medial", "lateral")
 
 
 class Plate(NamedTuple):
-    """One cartilage plate: volume in ml, mean thickness over the covered bone in mm, its area."""
+    """A cartilage plate: volume in ml, mean thickness over covered bone in mm, covered area."""
 
     volume_ml: float
     thickness_mm: float
@@ -56,20 +56,20 @@ PLATES: dict[str, tuple[str, str, float]] = {
 def cartilage_plates(
     cartilages: Mapping[str, Volume], bones: Mapping[str, Surface], field: Volume
 ) -> dict[str, Plate]:
-    """Volume, thickness and covered area of every plate whose bone is there.
+    """Volume, thickness and covered area of every plate whose bone is present.
 
-    The thickness of a point of the bone's surface is the integral of the cartilage's occupancy
-    along the bone's normal, so that partial voxels count with their share; a plate's thickness is
-    the mean over the area of bone with cartilage. Medial and lateral plates are parted at the
-    joint's centre.
+    The thickness at a point of the bone's surface is the integral of the cartilage's occupancy
+    along the bone's normal, so partial voxels count in proportion. A plate's thickness is the mean
+    over the area of bone with cartilage. Medial and lateral plates are divided at the joint's
+    centre.
 
     Args:
-      cartilages: occupancies f32 in [0, 1] by the names in PLATES, one grid.
-      bones: surfaces by the names in PLATES, as far as they are there.
-      field: bool on the same grid: what counts.
+      cartilages: occupancies f32 in [0, 1] by the names in PLATES, on one grid.
+      bones: surfaces of the available bones by the names in PLATES.
+      field: bool on the same grid: the voxels to include.
 
     Returns:
-      By plate; zeros if the bone has no cartilage.
+      The values by plate; zeros if the bone has no cartilage.
     """
     found = {}
     voxel_ml = abs(np.linalg.det(field.affine[:3, :3])) / _CUBIC_MM
@@ -94,11 +94,11 @@ def cartilage_plates(
 def thicknesses(points: np.ndarray, normals: np.ndarray, occupancy: Volume) -> np.ndarray:
     """Thickness in mm of the layer on a surface, along the surface normals: f64[n].
 
-    Counts the first layer that begins within 1.5 mm of the surface, and no other behind it.
+    Only the first layer that begins within 1.5 mm of the surface is measured.
 
     Args:
       points, normals: f64[n, 3], RAS mm.
-      occupancy: f32 in [0, 1], of the layer.
+      occupancy: f32 in [0, 1], the layer's occupancy.
     """
     total = np.zeros(len(points))
     begun = np.zeros(len(points), bool)
@@ -113,14 +113,14 @@ def thicknesses(points: np.ndarray, normals: np.ndarray, occupancy: Volume) -> n
 
 
 def joint_space(femur: Surface, tibia: Surface, width_mm: float) -> dict[str, float]:
-    """Least distance in mm from the weight-bearing part of each plateau to the femur.
+    """Minimum distance in mm from the weight-bearing part of each plateau to the femur.
 
     Args:
       femur, tibia: surfaces of the bones.
-      width_mm: of the tibial plateau.
+      width_mm: width of the tibial plateau.
 
     Returns:
-      By compartment, medial and lateral.
+      The distance by compartment, medial and lateral.
 
     Raises:
       InputError: a compartment has no plateau.

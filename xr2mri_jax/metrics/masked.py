@@ -1,4 +1,4 @@
-"""Common parts of losses and metrics of images: shape checks and the masked mean."""
+"""Shared parts of image losses and metrics: shape checks and the masked mean."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ def checked(prediction: Any, target: Any, mask: Any) -> tuple[jax.Array, jax.Arr
     """Prediction, target and mask (or None) as f32[b, ...].
 
     Raises:
-      ValueError: if shapes differ or there is no axis of examples.
+      ValueError: if shapes differ or there is no batch axis.
     """
     shape = jnp.shape(prediction)
     if len(shape) < 1:
-        raise ValueError("prediction is a scalar, expected a first axis of examples")
+        raise ValueError("prediction is a scalar, expected a batch axis first")
     if jnp.shape(target) != shape:
         raise ValueError(f"target has shape {jnp.shape(target)}, the prediction {shape}")
     if mask is not None and jnp.shape(mask) != shape:
@@ -29,6 +29,6 @@ def masked_mean(values: Any, mask: Any) -> jax.Array:
     if mask is None:
         return jnp.mean(values, axis=axes)
     total = jnp.sum(mask, axis=axes)
-    # Outside the mask even a NaN of the target must not reach the sum.
+    # A NaN outside the mask must not reach the sum.
     kept = jnp.sum(jnp.where(mask > 0, values * mask, 0.0), axis=axes)
     return kept / jnp.where(total > 0, total, 1.0)

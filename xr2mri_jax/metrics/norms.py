@@ -1,4 +1,4 @@
-"""Whole-volume metrics in float64 on the host: PSNR of any peak, NMSE, NMI and HFEN."""
+"""Whole-volume metrics in float64 on the host: PSNR with any peak, NMSE, NMI and HFEN."""
 
 import numpy as np
 from scipy import ndimage
@@ -12,10 +12,10 @@ LOG_SIZE, LOG_SIGMA = 15, 1.5
 def psnr(
     prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None, peak: float = 1.0
 ) -> float:
-    """Peak signal-to-noise ratio in dB; 100 for equal images, as X2CT-GAN's code has it.
+    """Peak signal-to-noise ratio in dB; 100 for equal images, as in X2CT-GAN's code.
 
     Args:
-      prediction, target: numbers of one shape.
+      prediction, target: arrays of the same shape.
       mask: bool of the same shape; None: all.
       peak: the largest possible value.
     """
@@ -25,7 +25,7 @@ def psnr(
 
 
 def nmse(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Squared error over the squares of the target, as fastMRI defines it; arguments as of `psnr`.
+    """Normalised mean squared error as fastMRI defines it; arguments as for `psnr`.
 
     The mean square of the target is at least 1e-10.
     """
@@ -36,11 +36,11 @@ def nmse(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = N
 
 
 def nmi(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Normalised mutual information (H(p) + H(t)) / H(p, t), 1 to 2; arguments as of `psnr`.
+    """Normalised mutual information (H(p) + H(t)) / H(p, t), 1 to 2; arguments as for `psnr`.
 
     Studholme, Hill and Hawkes 1999 (doi 10.1016/S0031-3203(98)00091-0), as scikit-image computes
-    it: a joint histogram of 100 x 100 bins over the range of each image. 1 where both images are
-    constant, of which neither tells anything.
+    it: a joint histogram of 100 x 100 bins over the range of each image. 1 if both images are
+    constant, where the ratio is undefined.
     """
     p, t = _inside(prediction, target, mask)
     if not p.size:
@@ -56,8 +56,8 @@ def hfen(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None = N
     """High-frequency error norm: ||LoG(p) - LoG(t)|| / ||LoG(t)||.
 
     Ravishankar and Bresler 2011 (doi 10.1109/TMI.2010.2090538): a Laplacian of Gaussian of 15 x 15
-    pixels and standard deviation 1.5 with sum 0, in every slice of the last two axes; the slice is
-    mirrored at its ends.
+    pixels, standard deviation 1.5 and sum 0 in every slice of the last two axes; slices are
+    mirrored at their borders.
 
     Args:
       prediction, target: f[..., h, w]; outside the mask both count as 0.
@@ -91,13 +91,13 @@ def _inside(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray | None)
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """The bin of each value among BINS of equal width from the least to the largest one."""
+    """The bin of each value among BINS bins of equal width from minimum to maximum."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, BINS + 1)
     found = np.searchsorted(edges, values, side="right") - 1
-    return np.minimum(found, BINS - 1)  # the last bin holds its upper end
+    return np.minimum(found, BINS - 1)  # the last bin includes its upper edge
 
 
 def _entropy(counts: np.ndarray) -> float:
@@ -114,7 +114,7 @@ def _laplacian(image: np.ndarray) -> np.ndarray:
     for rows, columns in ((smooth, second), (second, smooth)):
         part = ndimage.correlate1d(image, rows, axis=-2, mode="reflect")
         result += ndimage.correlate1d(part, columns, axis=-1, mode="reflect")
-    # The kernel's sum is taken out, so that a flat image has no edges.
+    # Subtract the kernel's sum, so that a constant image gives 0.
     flat = ndimage.uniform_filter1d(image, LOG_SIZE, axis=-2, mode="reflect")
     flat = ndimage.uniform_filter1d(flat, LOG_SIZE, axis=-1, mode="reflect")
     return result - 2 * smooth.sum() * second.sum() * flat

@@ -1,4 +1,4 @@
-"""Label maps as occupancies: the share of each voxel of one grid that a structure fills."""
+"""Converts label maps to occupancies: the fraction of each grid voxel that a structure fills."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ GRID = (128, 128, 128)  # voxels of 1 mm over the canonical box
 _SAMPLES = 2
 # Standard deviation, in voxels of the map, of the Gaussian that removes the map's voxel steps.
 _SOFTEN_VOXELS = 0.75
-# Axes of two grids that part by less than this many voxels over the whole grid are parallel.
+# Axes of two grids are parallel if they diverge by less than this many voxels over the grid.
 _PARALLEL = 0.01
 
 
@@ -22,7 +22,7 @@ def occupancies(labels: Volume, codes: Mapping[str, tuple[int, ...]]) -> dict[st
 
     Args:
       labels: integers; any orientation and voxel size.
-      codes: by a structure's name the labels that it is made of.
+      codes: the labels of each structure, by the structure's name.
 
     Returns:
       f32[128, 128, 128] in [0, 1] by name, axes d, h, w; 0 outside the map.
@@ -55,25 +55,25 @@ def _nearest(array: np.ndarray, step: np.ndarray) -> np.ndarray:
         return ndimage.affine_transform(
             array, step[:3, :3], step[:3, 3], output_shape=GRID, order=0, mode="grid-constant"
         )
-    # Axes that are parallel: every one is looked up by itself.
+    # Parallel axes: look up each axis separately.
     padded = np.pad(array, 1)
-    places = []
+    indices = []
     for axis, other in enumerate(main):
         index = np.floor(step[axis, other] * np.arange(GRID[other]) + step[axis, 3] + 0.5)
-        places.append(np.clip(index, -1, array.shape[axis]).astype(int) + 1)
-    return padded[np.ix_(*places)].transpose(np.argsort(main))
+        indices.append(np.clip(index, -1, array.shape[axis]).astype(int) + 1)
+    return padded[np.ix_(*indices)].transpose(np.argsort(main))
 
 
 def softened(occupancy: Volume, labels: Volume) -> Volume:
-    """An occupancy without the steps that the voxels of its map left at the surface.
+    """Smooths an occupancy to remove the voxel steps of its label map from the surface.
 
     A sphere of radius R loses sigma^2 / R of its radius, with sigma = 0.75 voxels of the map: 0.03
-    mm at 20 mm and voxels of 1 mm. Structures as thin as two voxels of the map get thinner: for
-    these take the occupancy itself.
+    mm at 20 mm and voxels of 1 mm. Structures as thin as two voxels of the map get thinner; use
+    their unsmoothed occupancy.
 
     Args:
-      occupancy: of a structure, from `occupancies`.
-      labels: the map that it was made from.
+      occupancy: a structure's occupancy from `occupancies`.
+      labels: the label map that it was computed from.
     """
     reach = np.abs(labels.affine[:3, :3]).max(axis=1) * _SOFTEN_VOXELS  # mm along R, A, S
     sigma = np.abs(np.linalg.solve(occupancy.affine[:3, :3], np.diag(reach))).max(axis=1)
@@ -84,16 +84,16 @@ def softened(occupancy: Volume, labels: Volume) -> Volume:
 def resampled(
     occupancy: Volume, onto: Volume, transform: np.ndarray, level: float = 0.5
 ) -> np.ndarray:
-    """A moved structure on another grid.
+    """Transforms a structure and resamples it on another grid.
 
     Args:
       occupancy: any real dtype, any grid.
-      onto: the grid.
-      transform: f64[4, 4], moves points of the structure, RAS mm.
-      level: what counts as occupied.
+      onto: the target grid.
+      transform: f64[4, 4], applied to the structure's points, RAS mm.
+      level: minimum occupancy of an occupied voxel.
 
     Returns:
-      bool of the grid's shape: occupied by `level` or more; false outside the occupancy's own grid.
+      bool of the grid's shape: occupancy of `level` or more; False outside the source grid.
     """
     step = np.linalg.solve(transform @ occupancy.affine, onto.affine)
     array = ndimage.affine_transform(
@@ -108,16 +108,16 @@ def resampled(
 
 
 def dice(first: np.ndarray, second: np.ndarray, field: np.ndarray) -> float:
-    """Dice coefficient of two masks in a field: 2 |A and B| / (|A| + |B|).
+    """Dice coefficient of two masks within a field of view: 2 |A and B| / (|A| + |B|).
 
     Args:
       first, second, field: bool[d, h, w].
 
     Raises:
-      InputError: both are empty in the field.
+      InputError: both masks are empty there.
     """
     a, b = first & field, second & field
     total = np.count_nonzero(a) + np.count_nonzero(b)
     if not total:
-        raise InputError("found two empty structures in the common field, expected one or two")
+        raise InputError("found both structures empty in the common field of view")
     return 2 * np.count_nonzero(a & b) / total

@@ -1,6 +1,6 @@
-"""Structural similarity in float64 with a chosen window, range and covariance, on the host.
+"""Structural similarity in float64 on the host, with configurable window, range and covariance.
 
-`metrics.image` has the project's own form; these are the forms of other codes, for comparison.
+`metrics.image` has the project's own definition; this module computes other codebases' variants.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """A form of SSIM whose map covers only voxels that have a whole window.
+    """A variant of SSIM whose map covers only voxels with a complete window.
 
     Attributes:
       size: voxels of the window along each axis, odd.
-      sigma: standard deviation of a Gaussian window; None: all weights are equal.
-      data_range: of the intensities.
-      sample_covariance: variances and covariance divided by n - 1 instead of n.
+      sigma: standard deviation of a Gaussian window; None: uniform window.
+      data_range: range of the intensities.
+      sample_covariance: divides variances and covariance by n - 1 instead of n.
     """
 
     size: int
@@ -34,12 +34,12 @@ class Form:
 def maps(
     prediction: np.ndarray, target: np.ndarray, form: Form, axes: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """SSIM and its contrast-structure term at every voxel that has a whole window.
+    """SSIM and its contrast-structure term at every voxel with a complete window.
 
     Args:
-      prediction, target: f[...], one shape.
-      form: of the similarity.
-      axes: along which the window extends; along the others every slice is taken by itself.
+      prediction, target: f[...], the same shape.
+      form: the SSIM variant.
+      axes: axes along which the window extends; slices along the other axes are independent.
 
     Returns:
       Two f64 arrays, `form.size` - 1 shorter along `axes`.
@@ -54,7 +54,7 @@ def maps(
         raise ValueError(
             f"an axis has {min(short)} voxels, expected at least the window's {form.size}"
         )
-    # Centred intensities keep the variances of bright, flat images exact.
+    # Centre the intensities to keep the variances of bright, flat images exact.
     p, t = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     shift_p, shift_t = p.mean(), t.mean()
     p, t = p - shift_p, t - shift_t
@@ -75,19 +75,19 @@ def ssim(
     form: Form,
     axes: Sequence[int] | None = None,
 ) -> float:
-    """Mean of the map over the voxels inside the mask that have a whole window.
+    """Mean of the map over the voxels inside the mask that have a complete window.
 
     Args:
-      prediction, target: f[...], one shape; outside the mask both count as 0.
+      prediction, target: f[...], the same shape; both are set to 0 outside the mask.
       mask: bool of the same shape; None: all.
-      form: of the similarity.
+      form: the SSIM variant.
       axes: as for `maps`; None: all.
 
     Returns:
-      In [-1, 1]; 0 where no voxel counts.
+      A value in [-1, 1]; 0 if no voxel is included.
 
     Raises:
-      ValueError: as `maps`.
+      ValueError: as for `maps`.
     """
     axes = tuple(range(prediction.ndim)) if axes is None else tuple(axes)
     if mask is None:
@@ -103,20 +103,20 @@ def ms_ssim(
 ) -> float:
     """Multi-scale SSIM: contrast terms of the finer scales, SSIM of the coarsest, weighted.
 
-    Wang, Simoncelli and Bovik 2003 (doi 10.1109/ACSSC.2003.1292216), as MONAI computes it: between
-    scales means of 2 x 2 x 2 voxels, an odd last voxel is left out; negative terms count as 0. The
-    weights are the first `scales` of the paper's five, scaled to the sum of all five.
+    Wang, Simoncelli and Bovik 2003 (doi 10.1109/ACSSC.2003.1292216), as MONAI computes it: each
+    coarser scale averages 2 x 2 x 2 voxels and drops an odd last voxel; negative terms count as 0.
+    The weights are the first `scales` of the paper's five, rescaled to the sum of all five.
 
     Args:
       prediction, target, mask, form: as for `ssim`; a coarser voxel is in the mask if all of its
-        finer ones are.
+        finer voxels are.
       scales: 1 to 5.
 
     Returns:
-      In [0, 1].
+      A value in [0, 1].
 
     Raises:
-      ValueError: as `maps`, at any scale, or another number of scales.
+      ValueError: as for `maps` at any scale, or `scales` is out of range.
     """
     if not 1 <= scales <= len(SCALE_WEIGHTS):
         raise ValueError(f"{scales} scales, expected 1 to {len(SCALE_WEIGHTS)}")
@@ -136,7 +136,7 @@ def ms_ssim(
 
 
 def most_scales(shape: Sequence[int], form: Form) -> int:
-    """How many scales of `ms_ssim` a shape allows, at most five; 0 if not one."""
+    """The number of scales of `ms_ssim` that a shape allows, 0 to 5."""
     most = int(math.log2(max(min(shape) / form.size, 0.5))) + 1
     return min(most, len(SCALE_WEIGHTS)) if min(shape) >= form.size else 0
 

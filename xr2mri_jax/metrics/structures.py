@@ -1,4 +1,4 @@
-"""Squared error by structure of the knee and by frequency band."""
+"""Squared error by knee structure and by frequency band."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ STRUCTURES: dict[str, tuple[str, ...]] = {
     "muscle": ("muscle",),
     "fat": ("fat",),
 }
-# Wavelengths in mm at which a band ends: there a Gaussian keeps half of the amplitude.
+# Band limits as wavelengths in mm, at which a Gaussian halves the amplitude.
 CUTS_MM = (40.0, 20.0, 10.0)
 FINE_MM = CUTS_MM[-1]
-# Thickness in mm, and at least a voxel, of the shell about a bone's surface that counts as its
-# shape, on each side; what is deeper counts for texture.
+# Thickness in mm (at least one voxel), on each side, of the shell around a bone's surface in which
+# shape is measured. Texture is measured in deeper bone.
 SHELL_MM = 4.0
 
 
@@ -36,15 +36,15 @@ def sigma_mm(wavelength_mm: float) -> float:
 
 
 def bands(error: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, np.ndarray]:
-    """An error volume parted into frequency bands that add up to it.
+    """Splits an error volume into frequency bands that sum to it.
 
     Args:
       error: f32[d, h, w].
       spacing_mm: voxel size along d, h, w.
 
     Returns:
-      f32[d, h, w] by band from coarse to fine: "> 40 mm", "20-40 mm", "10-20 mm", "< 10 mm"
-      (wavelengths).
+      f32[d, h, w] by band of wavelengths, coarse to fine: "> 40 mm", "20-40 mm", "10-20 mm",
+      "< 10 mm".
     """
     blurred = [smooth(error, cut, spacing_mm) for cut in CUTS_MM]
     names = [f"> {CUTS_MM[0]:g} mm"]
@@ -57,29 +57,29 @@ def bands(error: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, np.ndarra
 
 
 def smooth(error: np.ndarray, cut_mm: float, spacing_mm: Sequence[float]) -> np.ndarray:
-    """An error volume f32[d, h, w] without wavelengths below the cut; mirrored at its ends."""
+    """Low-pass filters an error volume f32[d, h, w] at a wavelength; mirrored at its borders."""
     sigma = [sigma_mm(cut_mm) / step for step in spacing_mm]
     return ndimage.gaussian_filter(error, sigma, mode="reflect", truncate=3.0)
 
 
 def structures(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Where each of `STRUCTURES` is: labels u8[d, h, w] (`tissues.TISSUES`) to bool[d, h, w]."""
+    """Masks bool[d, h, w] of `STRUCTURES`, from labels u8[d, h, w] (`tissues.TISSUES`)."""
     return {
         name: np.isin(labels, [CODES[part] for part in parts]) for name, parts in STRUCTURES.items()
     }
 
 
 def regions(labels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, np.ndarray]:
-    """Where the properties of the verdict are measured.
+    """The regions in which the properties of the verdict are measured.
 
     Args:
       labels: u8[d, h, w], codes of `tissues.TISSUES`, the canonical frame.
       spacing_mm: voxel size along d, h, w.
 
     Returns:
-      bool[d, h, w]: "bone shape", within `SHELL_MM` (at least a voxel) along each axis of the
-      surface of femur, tibia and patella; "joint space", between femur and tibia along h with one
-      voxel of either; "cartilage"; "texture", bone deeper than that.
+      bool[d, h, w]: "bone shape", within `SHELL_MM` (at least one voxel), along each axis, of the
+      surface of femur, tibia and patella; "joint space", between femur and tibia along h plus one
+      voxel of each bone; "cartilage"; "texture", bone deeper than `SHELL_MM`.
     """
     bone = {name: labels == CODES[name] for name in BONES}
     solid = bone["femur"] | bone["tibia"] | bone["patella"]
@@ -93,7 +93,7 @@ def regions(labels: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, np.nda
 
 
 def _moved(solid: np.ndarray, spacing_mm: Sequence[float], grow: bool) -> np.ndarray:
-    """The region grown or shrunken by `SHELL_MM`, at least a voxel, along each axis."""
+    """Dilates or erodes the region by `SHELL_MM`, at least one voxel, along each axis."""
     change = ndimage.maximum_filter1d if grow else ndimage.minimum_filter1d
     moved = solid.astype(np.uint8)
     for axis, step in enumerate(spacing_mm):
@@ -103,7 +103,7 @@ def _moved(solid: np.ndarray, spacing_mm: Sequence[float], grow: bool) -> np.nda
 
 
 def _between(femur: np.ndarray, tibia: np.ndarray) -> np.ndarray:
-    """Voxels below femur and above tibia along h, with one voxel of either bone."""
+    """Voxels below the femur and above the tibia along h, plus one voxel of each bone."""
     above = np.logical_or.accumulate(femur, axis=1)
     below = np.logical_or.accumulate(tibia[:, ::-1], axis=1)[:, ::-1]
     gap = above & below & ~femur & ~tibia
@@ -113,7 +113,7 @@ def _between(femur: np.ndarray, tibia: np.ndarray) -> np.ndarray:
 def mean_squares(
     error: np.ndarray, mask: np.ndarray, where: Mapping[str, np.ndarray]
 ) -> dict[str, float]:
-    """Mean square of an error in each region inside the mask; NaN where the region is empty.
+    """Mean squared error in each region inside the mask; NaN if the region is empty.
 
     Args:
       error: f32[d, h, w].

@@ -1,10 +1,10 @@
 """Distances between the surfaces of two segmented structures, with sub-voxel precision.
 
-A structure is given as its occupancy, the share of each voxel that it fills. Its surface is the
-level 1/2 of the occupancy by marching cubes (Lewiner et al., J Graph Tools 8:1-15, 2003), sampled
-at the vertices; each stands for a third of the area of the triangles around it. The distance from a
-point to the surface is the distance to the tangent plane of the nearest vertex. For a radius of
-curvature R and an edge length e the error is below e^2 / (2 R), 0.02 mm for 1 mm edges and 25 mm.
+A structure is given as its occupancy, the fraction of each voxel that it fills. Its surface is the
+1/2 isosurface of the occupancy by marching cubes (Lewiner et al., J Graph Tools 8:1-15, 2003),
+sampled at the vertices. Each vertex represents a third of the area of its triangles. The distance
+from a point to the surface is the distance to the tangent plane of the nearest vertex. For a radius
+of curvature R and an edge length e the error is below e^2 / (2 R): 0.02 mm for e = 1 mm, R = 25 mm.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ from xr2mri_jax.geometry import Volume
 
 Inside = Callable[[np.ndarray], np.ndarray]
 
-TOLERANCE_MM = 1.5  # of the normalised surface Dice
+TOLERANCE_MM = 1.5  # for the normalised surface Dice
 _FEWEST = 30
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Surface:
-    """A surface as points.
+    """A surface represented by points.
 
     Attributes:
       points: f64[n, 3], RAS mm.
       normals: f64[n, 3], unit vectors that point outwards.
-      areas: f64[n], mm^2 that each point stands for.
+      areas: f64[n], area that each point represents, mm^2.
       reach: length of the mesh's longer edges, mm (their 99th percentile).
     """
 
@@ -43,7 +43,7 @@ class Surface:
 
     @functools.cached_property
     def tree(self) -> cKDTree:
-        """Of the points."""
+        """k-d tree of the points."""
         return cKDTree(self.points)
 
     def distance(self, points: np.ndarray) -> np.ndarray:
@@ -51,24 +51,24 @@ class Surface:
         return np.abs(self.signed_distance(points))
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
-        """Distance f64[m] in mm, below 0 on the inner side of the nearest point's tangent plane."""
+        """Distance f64[m] in mm, negative inside the tangent plane of the nearest point."""
         near, index = self.tree.query(points)
         height = np.einsum("ij,ij->i", points - self.points[index], self.normals[index])
         beside = np.sqrt(np.maximum(near**2 - height**2, 0.0))
-        # Farther to the side lies no tangent plane: an open border or an edge is nearest.
+        # The tangent plane does not extend farther sideways: the nearest point is on a border.
         return np.where(beside <= self.reach, height, np.copysign(near, height))
 
 
 @dataclasses.dataclass(frozen=True)
 class SurfaceScores:
-    """Two surfaces compared, both directions together.
+    """Symmetric distances between two surfaces.
 
     Attributes:
-      assd: average symmetric surface distance: the mean over the area of both, mm.
-      hd95: the larger one of the two 95th percentiles by area, mm.
+      assd: average symmetric surface distance: the mean over the area of both surfaces, mm.
+      hd95: the larger of the two area-weighted 95th percentiles, mm.
       hd: Hausdorff distance, mm.
-      nsd: normalised surface Dice: share of both areas within the tolerance (Nikolov et al., J Med
-        Internet Res 23:e26151, 2021).
+      nsd: normalised surface Dice: fraction of both areas within the tolerance (Nikolov et al., J
+        Med Internet Res 23:e26151, 2021).
     """
 
     assd: float
@@ -78,15 +78,15 @@ class SurfaceScores:
 
 
 def surface_of(occupancy: Volume, name: str = "structure") -> Surface:
-    """The surface of a structure; where the array ends the surface is open.
+    """The surface of a structure; it is open at the borders of the array.
 
     Args:
-      occupancy: f[i, j, k] in [0, 1]; of a mask of 0 and 1 the steps at the voxels remain, see
+      occupancy: f[i, j, k] in [0, 1]; a binary mask leaves voxel steps, see
         `occupancy.occupancies`.
-      name: for the error.
+      name: the structure's name in error messages.
 
     Raises:
-      InputError: the structure has no surface (nothing or everything is occupied).
+      InputError: the structure has no surface (the array is empty or full).
     """
     array = np.asarray(occupancy.array, np.float32)
     if not array.min() < 0.5 < array.max():
@@ -99,7 +99,7 @@ def surface_of(occupancy: Volume, name: str = "structure") -> Surface:
     points = occupancy.world(vertices + [part.start for part in box])
     corners = points[faces]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    # scikit-image winds the faces so that in a right-handed frame their normals point inwards.
+    # scikit-image orders vertices so that normals point inwards in a right-handed frame.
     if np.linalg.det(occupancy.affine[:3, :3]) > 0:
         cross = -cross
     area = np.linalg.norm(cross, axis=1) / 2
@@ -118,7 +118,7 @@ def surface_of(occupancy: Volume, name: str = "structure") -> Surface:
 
 
 def _around(array: np.ndarray) -> tuple[slice, ...]:
-    """The bounding box of the level 1/2 with a margin of one voxel."""
+    """The bounding box of occupancy 1/2 and above, with a margin of one voxel."""
     (found,) = ndimage.find_objects((array >= 0.5).astype(np.uint8))
     return tuple(
         slice(max(part.start - 1, 0), min(part.stop + 1, size))
@@ -131,17 +131,17 @@ def _summed(faces: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
 
 
 def area_sample(surface: Surface, chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Samples about `count` of the chosen points, evenly over their area.
+    """Samples about `count` of the chosen points, evenly by area.
 
     Args:
-      surface: of n points.
-      chosen: bool[n], one or more.
+      surface: a surface of n points.
+      chosen: bool[n], at least one True.
       count: 1 or more.
 
     Returns:
-      f64[m, 3] points, and f64[m] the area that each stands for, mm^2.
+      f64[m, 3] points, and f64[m] the area that each represents, mm^2.
     """
-    order = surface.tree.indices  # neighbours follow each other
+    order = surface.tree.indices  # neighbouring points are adjacent in this order
     index = order[chosen[order]]
     reached = np.cumsum(surface.areas[index])
     wanted = (np.arange(count) + 0.5) / count * reached[-1]
@@ -156,21 +156,21 @@ def scores(
     second_areas: np.ndarray,
     tolerance_mm: float = TOLERANCE_MM,
 ) -> SurfaceScores:
-    """Scores from the distances of each surface's points to the other surface.
+    """Computes scores from the distances of each surface's points to the other surface.
 
     Args:
-      first: f64[n] mm, distances of the first surface's points to the second.
-      first_areas: f64[n] mm^2.
-      second, second_areas: the same the other way round.
-      tolerance_mm: of the normalised surface Dice.
+      first: f64[n], distances of the first surface's points to the second, mm.
+      first_areas: f64[n], mm^2.
+      second, second_areas: the same for the second surface.
+      tolerance_mm: tolerance of the normalised surface Dice.
 
     Raises:
-      InputError: no points on one side: the surfaces share no field.
+      InputError: one surface has no points: the surfaces share no field of view.
     """
     if not len(first) or not len(second):
         raise InputError(
-            f"found {len(first)} and {len(second)} surface points in the common field, expected "
-            "some of both"
+            f"found {len(first)} and {len(second)} surface points in the common field of view, "
+            "expected some of both"
         )
     distance = np.concatenate([first, second])
     area = np.concatenate([first_areas, second_areas])

@@ -14,11 +14,11 @@ class Border:
 
     Attributes:
       points: f64[n, 3], their centres, RAS mm.
-      tree: of the points.
+      tree: k-d tree of the points.
     """
 
     def __init__(self, mask: Volume) -> None:
-        """Beyond the array's ends nothing belongs to the mask.
+        """Finds the border voxels; everything beyond the array counts as outside the mask.
 
         Args:
           mask: bool.
@@ -34,7 +34,7 @@ class Border:
             along[0], along[-1] = False, False
         index = np.argwhere(mask.array & ~inner)
         if not len(index):
-            raise InputError("found nothing of the structure inside the field, expected a part")
+            raise InputError("found no part of the structure inside the field of view")
         self.points = mask.world(index)
         self.tree = cKDTree(self.points)
 
@@ -42,15 +42,16 @@ class Border:
 def border_scores(
     moved: Border, fixed: Border, transform: Similarity, points: int | None = None
 ) -> SurfaceScores:
-    """Distances between border voxels, from each to the nearest of the other mask, alike in weight.
+    """Equally weighted distances from each border voxel to the nearest one of the other mask.
 
-    A shape against itself, turned or scaled from another grid, has an ASSD of about 0.5 voxels,
-    since the centres do not meet: for small differences take `surfaces.scores`.
+    A shape compared with its own copy, rotated or scaled from another grid, has an ASSD of about
+    0.5 voxels, because the voxel centres do not coincide. For small differences use
+    `surfaces.scores`.
 
     Args:
-      moved, fixed: of two masks.
-      transform: moves the first.
-      points: of each that look for the other; None: all.
+      moved, fixed: borders of two masks.
+      transform: applied to the first.
+      points: sampled points per mask; None: all.
     """
     others, weights = _subsample(moved.points, points)
     targets, target_weights = _subsample(fixed.points, points)

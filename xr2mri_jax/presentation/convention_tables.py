@@ -8,7 +8,7 @@ from xr2mri_jax.presentation.page_elements import Cell, Row, Table
 
 
 def tables(conventions: Mapping[str, Any]) -> list[Table]:
-    """One table a convention, from the part `conventions` of metrics.json."""
+    """One table per convention, from the part `conventions` of metrics.json."""
     return [_table(name, found) for name, found in conventions.items()]
 
 

@@ -74,7 +74,7 @@ def reliability(
 
     Args:
       bins: count, probability and frequency from `metrics.calibration.reliability`.
-      observed: what the frequency is of, the label of its axis.
+      observed: label of the frequency axis.
     """
     figure = _figure((4.8, 4.4))
     axes = figure.subplots()
@@ -103,7 +103,7 @@ def volume_case(
       xray: f32[h, w] in [0, 1].
       true: f32[d, h, w] in [0, 1], 0 outside the acquired field.
       predicted: f32[d, h, w] in [0, 1].
-      word: what the true volume is called: real, simulated or true.
+      word: adjective of the true volume: real, simulated or true.
     """
     rows = {word: true, "predicted": predicted, "difference": np.abs(predicted - true)}
     bright = max(float(np.percentile(true, BRIGHT_PERCENTILE)), 0.1)
@@ -177,7 +177,7 @@ def _png(figure: Figure) -> bytes:
 
 
 def svg(figure: Figure) -> bytes:
-    """A chart as SVG: its text stays text, and the same figure gives the same bytes."""
+    """A chart as SVG with text elements; the same figure always gives the same bytes."""
     stream = io.BytesIO()
     with rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": "xr2mri", "font.family": "sans-serif"}

@@ -20,7 +20,7 @@ def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     Returns:
       u8[h, w, 3].
     """
-    # By rows, of which most of a film's have no heat.
+    # Only the rows with heat are mixed, because most rows of a film have none.
     picture = np.repeat(np.rint(255 * np.clip(grey, 0, 1)).astype(np.uint8)[..., None], 3, axis=2)
     hot = np.flatnonzero(heat.any(axis=1))
     if hot.size:
@@ -34,7 +34,7 @@ def overlaid(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _colours() -> tuple[np.ndarray, np.ndarray]:
-    """By heat in steps of 1/255: the colour added f32[256, 3], and the factor of the grey."""
+    """Added colour f32[256, 3] and grey factor f32[256], indexed by heat in steps of 1/255."""
     # Imported here: grading without pictures does not need Matplotlib.
     from matplotlib import colormaps
 

@@ -27,9 +27,9 @@ def label_case(
 
     Args:
       radiograph: f32[h, w], any range, displayed as a right knee.
-      true: u8[d, h, w] on a grid of 1 mm, the joint's centre in the middle, codes of
+      true: u8[d, h, w] on a grid of 1 mm with the joint's centre in the middle, codes of
         `tissues.TISSUES`.
-      rows: by a row's title the predicted bones, f32 or bool [d, h, w], by name.
+      rows: predicted bones, f32 or bool [d, h, w] by name, by the row's title.
 
     Returns:
       PNG.
@@ -83,7 +83,7 @@ def agreement(panels: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bytes:
     """Predicted against true values, one panel per quantity.
 
     Args:
-      panels: true and predicted values f64[n] by title; pairs with NaN are left out.
+      panels: true and predicted values f64[n] by title; pairs with NaN are omitted.
 
     Returns:
       SVG.

@@ -1,4 +1,4 @@
-"""The figure of the information ladder, as a paper prints it: SVG and PNG."""
+"""The figure of the information ladder in the layout of a paper: SVG and PNG."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,8 @@ def figure(content: Mapping[str, Any]) -> dict[str, bytes]:
     """The figure by file ending, "svg" and "png".
 
     Args:
-      content: of ladder.json: explained, bands, curve, runs, knees, n, subjects, training_cases.
+      content: content of ladder.json: explained, bands, curve, runs, knees, n, subjects,
+        training_cases.
     """
     with matplotlib.rc_context(_FONT):
         made = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
@@ -44,15 +45,15 @@ def figure(content: Mapping[str, Any]) -> dict[str, bytes]:
 def _caption(content: Mapping[str, Any]) -> str:
     kind = {"simulated": "simulated knees", "real": "real knees"}.get(content["knees"], "knees")
     return (
-        f"{content['n']} test {kind} of {content['subjects']} subjects; share of variance of the "
-        "MRI explained beyond the mean knee; bars: 95 % intervals"
+        f"{content['n']} test {kind} of {content['subjects']} subjects; explained share of the "
+        "MRI's variance around the mean knee; bars: 95 % intervals"
     )
 
 
 def _structures(axes: Axes, explained: Mapping[str, Any]) -> None:
     own, linear = explained["own radiograph"], explained["linear regression"]
     names = [name for name in own if own[name] is not None]
-    axes.set_title("What a radiograph tells")
+    axes.set_title("By structure")
     for shift, found, colour, label in (
         (-0.13, own, DARK, "generator"),
         (0.13, linear, ORANGE, "linear regression"),
@@ -70,7 +71,7 @@ def _controls(axes: Axes, explained: Mapping[str, Any]) -> None:
     rows = [name for name in explained if name != "linear regression"]
     columns = list(explained[rows[0]])
     values = np.array([[_value(explained[row][name]) for name in columns] for row in rows])
-    axes.set_title("Radiograph changed, generator")
+    axes.set_title("By modified radiograph, generator")
     _table(axes, values, rows, columns)
 
 
@@ -103,7 +104,7 @@ def _table(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequenc
 
 
 def _curve(axes: Axes, content: Mapping[str, Any]) -> None:
-    axes.set_title("Over the size of the training set")
+    axes.set_title("By training set size")
     linear = {int(count): found for count, found in content["curve"].items()}
     own = {content["training_cases"]: content["explained"]["own radiograph"]["whole field"]}
     own |= {run["training_cases"]: run["whole field"] for run in content["runs"]}

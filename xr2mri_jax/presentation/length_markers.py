@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 _COLOUR, _OUTLINE = (90, 230, 255), (0, 0, 0)
-# Over the picture's height: the text's height, the line's width and half the length of its ends.
+# Text height, line width and half length of the end bars, as fractions of the picture's height.
 _TEXT, _LINE, _END = 1 / 24, 1 / 300, 1 / 90
 _SMALLEST_TEXT = 10
 
@@ -17,7 +17,7 @@ class LengthMarker(NamedTuple):
 
     Attributes:
       ends: f64[2, 2], (row, col) in pixels, the upper end first.
-      text: written below the lower end.
+      text: text below the lower end.
     """
 
     ends: np.ndarray
@@ -27,12 +27,12 @@ class LengthMarker(NamedTuple):
 def draw_length_markers(
     picture: np.ndarray, spans: Sequence[LengthMarker], height: float
 ) -> np.ndarray:
-    """The picture u8[h, w, 3] with the markers drawn into it.
+    """Draws the markers into a picture u8[h, w, 3].
 
     Args:
-      picture: as displayed.
-      spans: in its pixels.
-      height: pixels of what is shown, to which text and lines are scaled.
+      picture: the picture as displayed.
+      spans: the markers in its pixels.
+      height: height in pixels of the displayed content, which scales text and lines.
     """
     if not spans:
         return picture
@@ -43,7 +43,7 @@ def draw_length_markers(
     for span in spans:
         upper, lower = np.asarray(span.ends, np.float64)[:, ::-1]  # (x, y)
         along = lower - upper
-        # The ends' bars lie across the line; of a marker of no length, level.
+        # The end bars are perpendicular to the line, or horizontal if its length is 0.
         length = float(np.hypot(*along))
         across = np.array([1.0, 0.0]) if length == 0 else np.array([-along[1], along[0]]) / length
         bar = across * max(height * _END, 2.0)

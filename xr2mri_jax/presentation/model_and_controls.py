@@ -1,4 +1,4 @@
-"""Names of the model and its controls, as keys in files and as labels on pages."""
+"""Names of the model and its controls: keys in files and labels on pages."""
 
 MODEL = "model"
 LABELS = {

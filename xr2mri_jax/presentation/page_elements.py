@@ -1,4 +1,4 @@
-"""The elements of a page: sections of lines, tables, pictures and a viewer, without their HTML."""
+"""The elements of a page, independent of HTML: sections of lines, tables, pictures, a viewer."""
 
 import base64
 import dataclasses
@@ -18,7 +18,7 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Lines:
-    """Sentences, as a list."""
+    """A list of sentences."""
 
     kind: ClassVar[str] = "lines"
     lines: Sequence[str]
@@ -26,7 +26,7 @@ class Lines:
 
 @dataclasses.dataclass(frozen=True)
 class Terms:
-    """Terms and what they mean."""
+    """Terms and their definitions."""
 
     kind: ClassVar[str] = "terms"
     terms: Sequence[tuple[str, str]]
@@ -39,7 +39,7 @@ class Picture:
     Attributes:
       content: SVG, PNG or JPEG.
       caption: the text below it.
-      alternative: what a screen reader says in its place.
+      alternative: alternative text for screen readers.
     """
 
     kind: ClassVar[str] = "picture"
@@ -58,8 +58,8 @@ class LinkedPicture:
     """A picture in a file beside the page, which links to another file.
 
     Attributes:
-      source, target: relative URLs of the picture and of what it links to.
-      alternative: what a screen reader says in its place.
+      source, target: relative URLs of the picture and of the linked file.
+      alternative: alternative text for screen readers.
     """
 
     source: str
@@ -69,14 +69,14 @@ class LinkedPicture:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, and a smaller one below it, such as an interval."""
+    """A table cell: text, and smaller text below it, such as an interval."""
 
     text: str
     small: str = ""
 
 
 def share(found: Mapping[str, Any], digits: int = 0) -> Cell:
-    """A share with its interval, `statistics.interval`'s mean and ci95, in percent."""
+    """A share in percent with its interval, from mean and ci95 of `statistics.estimate`."""
     ends = found["ci95"]
     small = "one subject" if ends is None else f"({ends[0]:.{digits}%} to {ends[1]:.{digits}%})"
     return Cell(f"{found['mean']:.{digits}%}", small)
@@ -87,10 +87,10 @@ class Row:
     """A row of a table.
 
     Attributes:
-      label: its first cell, which names it.
-      cells: the others.
-      emphasised: whether it is written in bold.
-      case: name of the viewer's case that it is about, or "".
+      label: the first cell.
+      cells: the other cells.
+      emphasised: whether the row is bold.
+      case: name of the row's case in the viewer, or "".
       pictures: shown below the row, over all columns.
     """
 
@@ -107,9 +107,9 @@ class Table:
 
     Attributes:
       caption: its title.
-      heads: of all columns, the rows' labels first.
-      rows: as many cells each as there are heads but one.
-      sortable: whether a reader can sort it by a column.
+      heads: headings of all columns; the first column has the rows' labels.
+      rows: rows with one cell fewer than there are headings.
+      sortable: whether a reader can sort the table by a column.
       wrapped: whether long words are broken, for file names and warnings.
     """
 
@@ -127,7 +127,7 @@ class Shown:
 
     Attributes:
       name: letters, digits, "-" and "_"; its data are in cases/NAME.js.
-      title: what a reader chooses it by.
+      title: its text in the list.
       thumbnail: a small PNG, or None.
     """
 
@@ -146,10 +146,10 @@ class Viewer:
     """The viewer of volumes.
 
     Attributes:
-      cases: all that can be shown; the first one is shown at once.
-      chosen: (text, name) of cases with buttons of their own, such as the worst one.
+      cases: all cases; the first one is shown initially.
+      chosen: (text, name) of cases with their own buttons, such as the worst one.
       gallery: names of cases whose thumbnails are shown, such as failures.
-      gallery_title: what they are.
+      gallery_title: title of the gallery.
     """
 
     kind: ClassVar[str] = "viewer"
@@ -180,10 +180,10 @@ class Page:
     """A page.
 
     Attributes:
-      title: its heading.
+      title: the heading.
       notices: warnings below the heading.
-      sections: those without parts are left out.
-      verdict: the sentence that the page opens with, or "".
+      sections: the sections; empty ones are omitted.
+      verdict: the sentence at the top of the page, or "".
     """
 
     title: str
@@ -199,8 +199,10 @@ class Page:
 
 
 def data_url(content: bytes) -> str:
-    """A picture as a data URL; ValueError where it is neither SVG, PNG nor JPEG."""
+    """A picture as a data URL; raises ValueError if it is not SVG, PNG or JPEG."""
     media = next((m for start, m in _MEDIA.items() if content.startswith(start)), None)
     if media is None:
-        raise ValueError(f"found a picture that begins with {content[:4]!r}, expected SVG or PNG")
+        raise ValueError(
+            f"found a picture that begins with {content[:4]!r}, expected SVG, PNG or JPEG"
+        )
     return f"data:{media};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Pages as HTML: a folder with index.html that opens without a network, or one file."""
+"""Writes pages as HTML: a folder with index.html that opens offline, or a single file."""
 
 import functools
 import shutil
@@ -21,9 +21,9 @@ ASSETS = "assets"  # folder of NiiVue and its licences beside INDEX
 LARGEST_SINGLE = 30_000_000  # bytes of a page in one file
 NIIVUE = "niivue/niivue.umd.js"
 LICENCES = ("niivue/LICENSE", "niivue/THIRD_PARTY.txt")
-# In this order: each uses the ones before it.
+# In order of dependency: each script uses the ones before it.
 SCRIPTS = ("case_data.js", "radiograph.js", "viewer.js", "controls.js", "tables.js")
-# What an inlined style sheet or script must not contain.
+# Strings that an inlined style sheet or script must not contain.
 _ENDS = {"css": ("</style",), "js": ("</script", "<!--")}
 _PACKAGE = "xr2mri_jax.presentation"
 
@@ -48,7 +48,7 @@ def asset(name: str) -> Markup:
     text = resources.files(_PACKAGE).joinpath("static", name).read_text(encoding="utf-8")
     if any(end in text.lower() for end in _ENDS[name.rpartition(".")[2]]):
         raise ValueError(f"{name}: contains the end of a script or style element")
-    # Of this package, not of a user.
+    # Safe: this text comes from the package, not from a user.
     return Markup(text)
 
 
@@ -57,8 +57,8 @@ def render(page: Page, embedded: Mapping[str, str] | None = None) -> str:
 
     Args:
       page: its content.
-      embedded: for a page in one file: the data of cases by name, as `packed`; None: they and
-        NiiVue are in files beside the page.
+      embedded: for a single-file page, the cases' data by name, as from `packed`; None: the data
+        and NiiVue are in files beside the page.
     """
     return from_template(
         "page.html",
@@ -72,7 +72,7 @@ def render(page: Page, embedded: Mapping[str, str] | None = None) -> str:
 
 
 def from_template(template: str, **context: Any) -> str:
-    """The text that a template of the package gives with these variables."""
+    """Renders a template of the package with these variables."""
     text = environment().get_template(template).render(**context)
     # File names may contain bytes that are not valid text.
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -82,8 +82,8 @@ def write_case(folder: Path, case: ViewerCase) -> Shown:
     """Writes the data of a case beside the page; returns its entry in the viewer's list.
 
     Args:
-      folder: of the page.
-      case: what is shown.
+      folder: the page's folder.
+      case: the case to write.
     """
     content = f'xr2mri.receive("{case.name}", {packed(case)});\n'
     files.write_text(_case_file(folder, case.name), content)
@@ -91,10 +91,10 @@ def write_case(folder: Path, case: ViewerCase) -> Shown:
 
 
 def write_folder(folder: Path, page: Page) -> Path:
-    """Writes INDEX and what it needs, besides the cases written already; returns INDEX's path.
+    """Writes INDEX and its assets; the cases must already be written. Returns INDEX's path.
 
     Raises:
-      ValueError: a case of the viewer was not written.
+      ValueError: the data of a case of the viewer are missing.
     """
     viewer = page.viewer
     if viewer is not None:
@@ -110,20 +110,20 @@ def write_folder(folder: Path, page: Page) -> Path:
 
 
 def write_single(path: Path, page: Page, folder: Path, largest: int = LARGEST_SINGLE) -> list[str]:
-    """Writes a page in one file, atomically.
+    """Writes a page as a single file, atomically.
 
     Args:
       path: the file.
       page: its content.
-      folder: where `write_case` put the cases' data.
-      largest: bytes of the file; cases that do not fit are left out, the gallery's and chosen ones
-        last.
+      folder: the folder with the cases' data from `write_case`.
+      largest: maximum size in bytes. Cases that do not fit are omitted; the first case, the chosen
+        ones and the gallery have priority.
 
     Returns:
-      The names of the cases that were left out; the page says so.
+      The names of the omitted cases; the page states how many it contains.
 
     Raises:
-      InputError: the page is too large even without a case.
+      InputError: the page is too large even without cases.
     """
     embedded: dict[str, str] = {}
     names = _by_importance(page)
@@ -142,15 +142,15 @@ def write_single(path: Path, page: Page, folder: Path, largest: int = LARGEST_SI
 
 
 def is_single(path: Path) -> bool:
-    """Whether a page's name is that of a file, rather than of a folder."""
+    """Whether a page's path names a single file rather than a folder."""
     return path.suffix.lower() in (".html", ".htm")
 
 
 def require_single(path: Path, flag: str) -> None:
-    """Checks the name of a page in one file before any work.
+    """Checks the path of a single-file page before any work.
 
     Raises:
-      InputError: it is a folder, or its folder cannot be written to.
+      InputError: the path is a folder, or its parent is not writable.
     """
     if path.is_dir():
         raise InputError(f"{flag}: found the folder {path}, expected a file name ending in .html")

@@ -162,7 +162,7 @@ def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
                 colors=[_OUTLINES[code % len(_OUTLINES)]], linewidths=0.7,
             )  # fmt: skip
     axes.set_axis_off()
-    # A title with a place needs no search for one.
+    # An explicit y avoids Matplotlib's search for a free position.
     axes.set_title(panel.title, color="white", fontsize=11, pad=4, y=1.0)
     left, right, top, bottom = panel.letters
     edges = (

@@ -1,4 +1,4 @@
-"""Counts with their noun, for pages and for what commands print."""
+"""Counts with their nouns, for pages and command output."""
 
 
 def pluralise(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Pictures as PNG files, written fast."""
+"""Encodes pictures as PNG, optimised for speed."""
 
 import struct
 import zlib
@@ -8,23 +8,23 @@ import numpy as np
 from isal import isal_zlib
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Header: 8 bits, RGB, deflate, filters by row, not interlaced. Filter 2 of the PNG specification:
-# the difference from the pixel above.
+# Header: 8 bits, RGB, deflate, a filter per row, not interlaced. Filter 2 of the PNG specification
+# stores the difference from the pixel above.
 _RGB, _UP = (8, 2, 0, 0, 0), 2
 
 
 def encoded(picture: np.ndarray, entries: Mapping[str, str] | None = None) -> bytes:
-    """The PNG file of a picture u8[h, w, 3], without loss.
+    """Encodes a picture u8[h, w, 3] as PNG.
 
-    Every row has the same filter and ISA-L compresses, which takes a seventh of Pillow's time at
-    zlib's fastest level, for a file a tenth larger.
+    All rows use the same filter, and ISA-L compresses them. This takes a seventh of Pillow's time
+    at zlib's fastest level; the file is a tenth larger.
 
     Args:
-      picture: what is drawn.
+      picture: the pixels.
       entries: texts by keyword, in Latin-1.
 
     Raises:
-      ValueError: not such a picture, or an empty one.
+      ValueError: the picture is empty or has another dtype or shape.
     """
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError(f"{picture.dtype}{list(picture.shape)}, expected a picture u8[h, w, 3]")

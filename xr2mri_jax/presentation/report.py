@@ -1,4 +1,4 @@
-"""The report of an evaluation of volumes or radiographs: what its page consists of."""
+"""Builds the report page of an evaluation of volumes or radiographs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,16 +60,16 @@ def page(
     cases: Table | None = None,
     uncertainty: Sequence[Part] = (),
 ) -> Page:
-    """The page of an evaluation.
+    """Builds the page of an evaluation.
 
     Args:
       metrics: the content of metrics.json.
       evaluated: stage, step, dataset, split, ... of the evaluation.
       charts: figures over all cases.
       pictures: figures of single cases.
-      viewer: of the cases' volumes, or None.
+      viewer: viewer of the cases' volumes, or None.
       cases: the table of all cases, or None.
-      uncertainty: what is said of the model's intervals.
+      uncertainty: the parts about the model's intervals.
     """
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
     notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
@@ -98,17 +98,17 @@ def volume_picture(
     """The figure of a case with its caption.
 
     Args:
-      text: what is said of the case.
-      word: what the true volume is called: real, simulated or true.
+      text: description of the case.
+      word: adjective of the true volume: real, simulated or true.
       xray, true, predicted: see `figures.volume_case`.
     """
     png = figures.volume_case(xray, true, predicted, word)
     below = (
-        f"From top to bottom: the {word} volume, the predicted one (both with white at the {word} "
-        f"one's percentile {figures.BRIGHT_PERCENTILE}), their absolute difference (black 0, "
-        f"brightest {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, "
-        f"the lateral side at the left; outside the acquired field the {word} volume is black and "
-        "the difference is not counted."
+        f"From top to bottom: the {word} volume, the predicted volume (white is percentile "
+        f"{figures.BRIGHT_PERCENTILE} of the {word} volume in both), their absolute difference "
+        f"(black: 0, brightest: {figures.DIFFERENCE_RANGE} or more). Shown as a right knee, with "
+        f"the lateral side at the left. Outside the acquired field the {word} volume is black and "
+        "the difference is ignored."
     )
     return Picture(png, f"{text}. {below}", f"Planes of the {word} and predicted volume: {text}")
 
@@ -163,11 +163,11 @@ def _label_maps(found: Mapping[str, Any]) -> str:
 
 
 def case_table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Table:
-    """The table of all cases, which a reader can sort.
+    """The sortable table of all cases.
 
     Args:
-      columns: of cases.csv; of the metrics the model's alone are shown.
-      names: of the viewer's cases in the same order, "" for those that it does not have.
+      columns: columns of cases.csv; only the model's metrics are shown.
+      names: the viewer's names of the cases in the same order, "" for cases not in the viewer.
     """
     known = {**CASE_COLUMNS, **METRIC_NAMES}
     shown = [name for name in columns if name in known]
@@ -179,7 +179,7 @@ def case_table(columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> Ta
         )
         for i, name_of_case in enumerate(names)
     ]
-    caption = "All cases; a click on a heading sorts them."
+    caption = "All cases; click a heading to sort."
     return Table(caption, ["case", *(known[name] for name in shown)], rows, sortable=True)
 
 
@@ -199,7 +199,7 @@ def _metric_table(metrics: Mapping[str, Any]) -> Table:
         _row(f"model − {LABELS[name]}", found, names, sign=True)
         for name, found in metrics["differences"].items()
     ]
-    caption = "Mean over the cases, below it the 95 % interval (subjects resampled)."
+    caption = "Mean over the cases, with the 95 % interval below (subjects resampled)."
     return Table(caption, ["prediction", *heads], rows)
 
 

@@ -1,3 +1,3 @@
-"""What every prediction states about itself."""
+"""The statement that accompanies every prediction."""
 
 STATEMENT = "synthesised from one radiograph - research only, not for diagnosis"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from xr2mri_jax.geometry import BOX_MM, Volume
 
-# What a layer shows; a viewer has a colour scale for each.
+# Kinds of layers; the viewer has a colour scale for each.
 KINDS = ("prediction", "truth", "labels", "true_labels", "uncertainty")
 THUMBNAIL_PIXELS = 96
 _BRIGHT_PERCENTILE = 99.9
@@ -24,13 +24,13 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Layer:
-    """A volume that is shown.
+    """A volume in the viewer.
 
     Attributes:
       kind: one of KINDS.
-      volume: f32 >= 0, or u8 codes where `kind` is a label map; axes nearest to R, A, S.
-      inside: bool of the same shape, the acquired field; None: everywhere. Differences are taken
-        inside only.
+      volume: f32 >= 0, or u8 codes if `kind` is a label map; axes nearest to R, A, S.
+      inside: bool of the same shape, the acquired field; None: everywhere. Differences are
+        computed only inside.
     """
 
     kind: str
@@ -50,21 +50,21 @@ class Surface:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ViewerCase:
-    """All that is shown of a knee.
+    """The viewer's content for a knee.
 
     Attributes:
       name: letters, digits, "-" and "_".
-      title: a line for the reader.
+      title: one line of text.
       layers: at most one of each kind.
       radiograph: f32[h, w] in [0, 1] over the box, the patient's right at the left; or None.
       scale: mm in the patient per mm of the box.
       surfaces: the meshes.
       labels: code, name and colour of each label, see `inference.shapes.table`.
-      facts: what is stated about the case, by name.
+      facts: displayed facts about the case, by name.
       mirrored: whether a left knee is shown as a right one.
 
     Raises:
-      ValueError: a name of other characters, or an unknown kind.
+      ValueError: the name has other characters, or a kind is unknown.
     """
 
     name: str

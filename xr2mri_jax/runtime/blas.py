@@ -1,8 +1,8 @@
-"""Keeps NumPy's and SciPy's matrix products on one thread in the project's own commands.
+"""Limits NumPy's and SciPy's matrix products to one thread in the project's own commands.
 
-OpenBLAS divides products of a few hundred thousand operations among threads. Waking them takes
-longer than such a product, and much longer where XLA's threads or another worker use the cores:
-prediction for a folder took 36 s of processor time with OpenBLAS' threads and 21 s without them.
+OpenBLAS divides products of a few hundred thousand operations among threads. Waking the threads
+takes longer than such a product, and much longer if XLA's threads or another worker use the cores.
+Prediction for a folder took 36 s of processor time with OpenBLAS' threads and 21 s without them.
 """
 
 import os

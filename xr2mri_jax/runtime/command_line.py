@@ -23,17 +23,18 @@ def run(
 ) -> None:
     """Parses the flags, runs `main()` and exits with the project's codes.
 
-    One line on standard error and code 2 for an `InputError` that `main` raises, or where
-    JAX_PLATFORMS names devices that are not here, or `ulimit -v` leaves JAX too little; one line
-    and code 1 for a failure that the program is not to blame for (`errors.failure_line`: a full
-    disk, no memory); one line and 143 or 130 for SIGTERM or SIGINT; a traceback and code 1 for any
-    other exception.
+    Prints one line on standard error and exits with
+      code 2 for an `InputError`: wrong input, devices in JAX_PLATFORMS that do not exist, or too
+        small a limit in `ulimit -v`;
+      code 1 for a failure of the environment (`errors.failure_line`: a full disk, no memory);
+      code 143 or 130 for SIGTERM or SIGINT.
+    Any other exception gives a traceback and code 1.
 
     Args:
       main: takes nothing and reads absl flags.
-      required: names of flags that must be given and not be empty.
+      required: names of flags that must have a non-empty value.
       rewrite: changes the arguments before they are parsed; raises InputError.
-      own_devices: `main` calls `devices.require` itself, since it joins other hosts first.
+      own_devices: `main` calls `devices.require` itself, because it must first join other hosts.
     """
 
     def parse(argv: list[str]) -> list[str]:
@@ -42,7 +43,7 @@ def run(
                 _show_help(main)
             rest = flags.FLAGS([argv[0], *rewrite(argv[1:])] if rewrite else argv)
         except _WRONG_FLAGS as error:
-            _refuse(_said_of_flags(error))
+            _refuse(_flag_error_message(error))
         if len(rest) > 1:
             _refuse(f"unexpected argument {rest[1]!r}: every input is given as --name=value")
         for name in required:
@@ -51,7 +52,7 @@ def run(
         return rest
 
     def guarded(_: list[str]) -> None:
-        if not flags.FLAGS["verbosity"].present:  # libraries log every file that they open
+        if not flags.FLAGS["verbosity"].present:  # some libraries log every file they open
             logging.set_verbosity(logging.WARNING)
         logging.get_absl_handler().addFilter(_one_line)
         try:
@@ -84,7 +85,7 @@ def _show_help(main: Callable[[], Any]) -> None:
     sys.exit(0)
 
 
-def _said_of_flags(error: Exception) -> str:
+def _flag_error_message(error: Exception) -> str:
     """The message for an invalid flag, simplified for errors of ml_collections."""
     text = str(error).strip()
     if "Traceback" not in text and isinstance(error, AttributeError | KeyError):

@@ -32,7 +32,7 @@ def require() -> None:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{VARIABLE}={asked}: JAX finds no such device here{f' ({reason})' if reason else ''}, "
-            f"expected platforms that this machine has, as {VARIABLE}=cpu, or none named"
+            f"expected platforms of this machine, for example {VARIABLE}=cpu, or no value"
         ) from error
     finally:
         logging.disable(before)

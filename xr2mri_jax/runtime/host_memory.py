@@ -1,4 +1,4 @@
-"""The host's memory: enough of it may be mapped, and training steps keep what they freed."""
+"""The host's memory: checks the address space limit, and keeps freed memory for reuse."""
 
 import ctypes
 import sys
@@ -10,7 +10,7 @@ try:
 except ImportError:  # not a POSIX system: there is no such limit
     resource = None  # type: ignore[assignment]
 
-# Below it JAX's threads cannot allocate: it aborts, or waits for ever. Training takes 2.3 GiB.
+# With less, JAX's threads cannot allocate: JAX aborts or hangs. Training takes 2.3 GiB.
 LEAST_ADDRESSES = 4 << 30
 
 # Names and numbers of glibc's malloc.h.
@@ -41,10 +41,10 @@ def keep_freed_memory() -> bool:
 
 
 def require_addresses() -> None:
-    """Makes sure that the process may map as much memory as JAX does.
+    """Checks that the process may map as much memory as JAX needs.
 
     Raises:
-      InputError: its limit (`ulimit -v`) is below LEAST_ADDRESSES bytes.
+      InputError: the limit (`ulimit -v`) is below LEAST_ADDRESSES bytes.
     """
     if resource is None:
         return

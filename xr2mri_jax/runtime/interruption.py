@@ -1,8 +1,8 @@
 """Handles SIGTERM and SIGINT from the start of a command: one line, exit code 143 or 130.
 
 After `arm` a signal ends the process immediately, because no work has started. In `unwinding` it
-raises an exception, so that temporary files are removed; the process ends at the latest GRACE
-seconds later, for example during a compilation in another thread, or at a second signal.
+raises an exception, so that temporary files are removed. The process ends at a second signal, or
+GRACE seconds later at the latest, for example during a compilation in another thread.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE = 5.0
-# Seconds after which a signal that came in the import of a compiled module is looked at again.
+# Seconds after which a signal received during the import of a compiled module is sent again.
 AGAIN = 0.05
-# The signal that came, and that it was told.
-_asked: list[int] = []
-_said: list[int] = []
+# The received signal, and the signal already reported.
+_received: list[int] = []
+_reported: list[int] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -54,45 +54,45 @@ def unwinding() -> Iterator[None]:
     as in a destructor.
     """
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda said: said.exc_type is Interrupted or hook(said)
+    sys.unraisablehook = lambda failure: failure.exc_type is Interrupted or hook(failure)
     _handle(_unwind)
     try:
         yield
     finally:
         _handle(_end)
         sys.unraisablehook = hook
-        if _asked:
-            raise Interrupted(_asked[0])
+        if _received:
+            raise Interrupted(_received[0])
 
 
 def leave(number: int) -> None:
     """Ends the process like `end`, but with the interpreter's regular cleanup."""
-    _say(number)
+    _report(number)
     sys.exit(128 + number)
 
 
-def _say(number: int) -> None:
+def _report(number: int) -> None:
     """Writes the message once."""
-    if not _is_worker() and not _said:  # workers do not repeat the message
-        _said.append(number)
+    if not _is_worker() and not _reported:  # workers do not repeat the message
+        _reported.append(number)
         with contextlib.suppress(OSError):
             os.write(2, f"error: stopped by {signal.Signals(number).name}\n".encode())
 
 
 def end(number: int) -> None:
     """Reports the signal and ends the process immediately with exit code 128 + its number."""
-    _say(number)
+    _report(number)
     os._exit(128 + number)
 
 
 def _unwind(number: int, frame: FrameType | None) -> None:
-    if _is_in_compiled_import(frame):  # which an exception would crash, as it does jaxlib
+    if _is_in_compiled_import(frame):  # an exception there would crash, for example in jaxlib
         again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()
         return
     _handle(_end)
-    _asked.append(number)
+    _received.append(number)
     timer = threading.Timer(GRACE, end, (number,))
     timer.daemon = True
     timer.start()
@@ -100,7 +100,7 @@ def _unwind(number: int, frame: FrameType | None) -> None:
 
 
 def _is_in_compiled_import(frame: FrameType | None) -> bool:
-    """Whether the frame, or one that it was called from, imports a module that is not Python."""
+    """Whether the frame or one of its callers imports a compiled module."""
     while frame is not None:
         if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
             return True

@@ -1,4 +1,4 @@
-"""Several processes that train together on the CPU of one machine, like the hosts of a run.
+"""Runs several training processes on the CPU of one machine, like the hosts of a run.
 
 XLA runs the operations of all devices of a process in one thread pool. With many short operations
 the scheduling takes a quarter of the time; one process per core avoids this. Processes are not
@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from xr2mri_jax.errors import WRONG_INPUT, InputError
 from xr2mri_jax.runtime import processor
 
-# Seconds that the other processes have to end by themselves after one has failed.
+# Seconds that the other processes get to end after one has failed.
 GRACE = 30.0
 # Set only for the processes of `run`; hosts started in other ways may outlive their shell.
 _MARK = "XR2MRI_LOCAL_PROCESS"
@@ -32,7 +32,7 @@ def process_count(count: int, batch_size: int) -> int:
 
     Args:
       count: requested number; 0: one per core, or fewer to divide the batch equally.
-      batch_size: examples of a step.
+      batch_size: examples per step.
 
     Returns:
       1 or more; 1 inside one of the processes.
@@ -81,14 +81,14 @@ def run(command: Sequence[str], count: int) -> int:
     wrong input (code 2), whose message is the same for all.
 
     Args:
-      command: of a program that calls `follow` and `parallel.start_distributed`.
+      command: the command of a program that calls `follow` and `parallel.start_distributed`.
       count: 2 or more.
 
     Returns:
       0, or the exit code of the process that failed first; 128 + number if a signal ended it.
     """
     running: list[subprocess.Popen[Any]] = []
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output_of_others:
         forwarded = (signal.SIGTERM, signal.SIGINT)
         before = {
             number: signal.signal(number, lambda sent, _: _send(running, sent))
@@ -96,7 +96,7 @@ def run(command: Sequence[str], count: int) -> int:
         }
         try:
             for environment in environments(count):
-                output = said if running else None
+                output = output_of_others if running else None
                 process = subprocess.Popen(
                     command,
                     env={**os.environ, **environment, _MARK: "1"},
@@ -112,7 +112,7 @@ def run(command: Sequence[str], count: int) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if failed and not code == running[0].returncode == WRONG_INPUT:
-            _show(said)
+            _show(output_of_others)
     return code
 
 
@@ -149,6 +149,6 @@ def _send(running: Sequence[subprocess.Popen[Any]], number: int) -> None:
             process.send_signal(number)
 
 
-def _show(said: BinaryIO) -> None:
-    said.seek(0)
-    sys.stderr.write(said.read().decode(errors="replace"))
+def _show(output_of_others: BinaryIO) -> None:
+    output_of_others.seek(0)
+    sys.stderr.write(output_of_others.read().decode(errors="replace"))

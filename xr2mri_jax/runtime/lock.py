@@ -1,4 +1,4 @@
-"""A lock on a folder: only one process at a time writes in it, and others learn which one.
+"""A lock on a folder: only one process at a time writes in it, and the others are told which one.
 
 The lock is flock(2) on FOLDER/.lock, which the system releases when the owner ends for any reason.
 The file contains host, process and time. On a shared file system flock may not work across hosts;
@@ -135,7 +135,7 @@ def _lock(file: BinaryIO) -> bool | None:
 
 
 def _refused(owner: Owner, path: Path, free: bool | None) -> bool:
-    """Whether the owner may be alive; `free` as `_lock` gives it."""
+    """Whether the owner may be alive; `free` is the result of `_lock`."""
     if free is False:
         return True
     if not owner.is_here():

@@ -1,1 +1,1 @@
-"""The local app: the page of a prediction, for radiographs that a browser uploads."""
+"""The local app: predicts radiographs that a browser uploads and shows the results."""

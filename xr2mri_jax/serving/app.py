@@ -14,18 +14,18 @@ from xr2mri_jax.serving import guard
 from xr2mri_jax.serving.jobs import Job, Jobs, one_line
 
 MEGABYTE = 1_000_000
-_FORM_BYTES = 100_000  # of an upload's request besides the file
+_FORM_BYTES = 100_000  # maximum size of an upload request without the file
 STYLE, UPLOAD = "page.css", "upload.js"
 STATIC = (STYLE, UPLOAD, *pages.SCRIPTS, pages.NIIVUE, *pages.LICENCES)
 
 
 def make_app(jobs: Jobs, hosts: frozenset[str], most_mb: float) -> Flask:
-    """The app.
+    """Creates the app.
 
     Args:
-      jobs: its uploads.
+      jobs: the uploads.
       hosts: see `guard.protect`.
-      most_mb: megabytes of an upload at most.
+      most_mb: maximum upload size in MB.
     """
     app = Flask(__name__, static_folder=None)
     app.config.update(
@@ -64,7 +64,7 @@ def _add_jobs(app: Flask, jobs: Jobs, most_mb: float) -> None:
         side, spacing = _side(request.form), _spacing(request.form)
         job = jobs.new(guard.file_name(given.filename), side, spacing)
         if job is None:
-            abort(503, "found too many uploads that wait, expected another try in a minute")
+            abort(503, "found too many waiting uploads; try again in a minute")
         given.save(job.upload)
         size = job.upload.stat().st_size
         if not 0 < size <= most_mb * MEGABYTE:
@@ -104,7 +104,7 @@ def _add_files(app: Flask, jobs: Jobs) -> None:
 
 def _known(jobs: Jobs, name: str) -> Job:
     job = jobs.find(name)
-    return job if job is not None else abort(404, "found no such upload; it may be removed")
+    return job if job is not None else abort(404, "found no such upload; it may have been removed")
 
 
 def _side(form: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""Who may ask the local app: this machine's own pages, by name, with a token, within limits."""
+"""Restricts requests to the local app: only pages of this machine's own address, with a token."""
 
 import hmac
 import re
@@ -25,15 +25,15 @@ HEADERS = {
 
 
 def protect(app: Flask, hosts: frozenset[str]) -> str:
-    """Refuses foreign requests to `app` and adds headers to its answers.
+    """Rejects foreign requests to `app` and adds headers to its responses.
 
     Args:
       app: the app.
-      hosts: what the Host header may say; another one comes from a name that was rebound to this
-        machine.
+      hosts: allowed values of the Host header; another value indicates a host name that was rebound
+        to this machine (DNS rebinding).
 
     Returns:
-      The token that requests which change something must have in TOKEN_HEADER.
+      The token that requests other than GET and HEAD must send in TOKEN_HEADER.
     """
     token = secrets.token_urlsafe(32)
 
@@ -64,7 +64,7 @@ def _is_own(asked: Request, token: str) -> bool:
 
 
 def file_name(given: str | None) -> str:
-    """A safe name for an upload: the last part of the given one, of plain characters."""
+    """A safe name for an upload: the last part of the given path, in plain characters."""
     name = PureWindowsPath(PurePosixPath(given or "").name).name
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".")
     return plain[-LONGEST_NAME:].lstrip(".") or "radiograph"

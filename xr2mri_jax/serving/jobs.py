@@ -1,4 +1,4 @@
-"""Uploads that are worked on: their states, their folders, and when these are removed."""
+"""Uploads in progress: their states, their folders and the removal of the folders."""
 
 import concurrent.futures
 import dataclasses
@@ -17,9 +17,9 @@ from xr2mri_jax.errors import InputError, failure_line, printable
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.serving import predict_upload
 
-WORKERS = 2  # radiographs that are worked on at once
-MOST_WAITING = 16  # further uploads are refused until some are done
-SECONDS_KEPT = 1800.0  # after the last request for it, a result is removed
+WORKERS = 2  # radiographs processed at the same time
+MOST_WAITING = 16  # further uploads are rejected until some are done
+SECONDS_KEPT = 1800.0  # a result is removed this long after the last request for it
 STEPS = ("waiting", "reading", "predicting", "writing files", "done")
 LONGEST_LINE = 500
 
@@ -29,13 +29,13 @@ class Job:
     """An upload.
 
     Attributes:
-      name: what only its owner knows: 128 random bits in hexadecimal digits.
-      folder: with the radiograph and the results.
-      file: name of the radiograph, for its owner.
-      side, spacing: what the owner says of it, or None.
+      name: secret name, known only to its owner: 128 random bits in hexadecimal digits.
+      folder: folder of the radiograph and the results.
+      file: name of the radiograph, for display.
+      side, spacing: values given by the owner, or None.
       step: one of STEPS.
-      error: why it was refused, one line, or "".
-      cases: title of each knee that can be shown, by the name of its case.
+      error: reason of a failure in one line, or "".
+      cases: titles of the knees that are ready to show, by case.
       downloads: names of the files that are ready, by case.
       asked: time of the last request for it.
     """
@@ -58,11 +58,11 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will be done."""
+        """Whether the job is done or has failed."""
         return bool(self.error) or self.step == STEPS[-1]
 
     def state(self) -> dict[str, Any]:
-        """What its owner is told, JSON-able."""
+        """The state for its owner, JSON-able."""
         return {
             "step": self.step,
             "progress": STEPS.index(self.step) / (len(STEPS) - 1),
@@ -76,10 +76,10 @@ class Job:
 
 
 class Jobs:
-    """All uploads of a server. A context manager: at the end every folder is removed."""
+    """All uploads of a server; a context manager that removes every folder at the end."""
 
     def __init__(self, predictor: Predictor, keep: Path | None = None) -> None:
-        """Takes the model, and the folder where results are kept, or None: they are not."""
+        """Takes the model, and the folder that keeps the results (None: they are not kept)."""
         self._predictor = predictor
         self._keep = keep
         self._jobs: dict[str, Job] = {}
@@ -95,7 +95,7 @@ class Jobs:
         self._root.cleanup()
 
     def new(self, file: str, side: str | None, spacing: float | None) -> Job | None:
-        """A job whose upload is to be written; None where too many wait."""
+        """Creates a job, whose upload must then be written; None if too many are waiting."""
         self._remove_old()
         name = secrets.token_hex(16)
         job = Job(name, Path(self._root.name) / name, file, side, spacing)
@@ -111,7 +111,7 @@ class Jobs:
         self._pool.submit(self._run, job)
 
     def find(self, name: str) -> Job | None:
-        """The job of this name, or None; it is kept for longer now."""
+        """The job of this name, or None; extends the time until its removal."""
         with self._lock:
             job = self._jobs.get(name)
             if job is not None:
@@ -138,8 +138,8 @@ class Jobs:
         except InputError as error:
             job.error = one_line(str(error).replace(f"{job.folder}{os.sep}", ""))
         except Exception as error:
-            job.error = failure_line(error) or "the work failed; the server's log says why"
-            if job.folder.exists():  # else it was removed meanwhile
+            job.error = failure_line(error) or "processing failed; see the server's log"
+            if job.folder.exists():  # otherwise it was removed in the meantime
                 logging.exception("an upload failed")
         finally:
             job.upload.unlink(missing_ok=True)
@@ -166,6 +166,6 @@ class Jobs:
 
 
 def one_line(text: str) -> str:
-    """A message as one line of bounded length that controls no terminal."""
+    """A message as one line of limited length without terminal control characters."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 4]} ..."

@@ -17,7 +17,7 @@ from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.page_elements import Shown
 
-# What can be downloaded of each knee, and how it is called on the page.
+# Files for download per knee, with their labels on the page.
 DOWNLOADS = {
     "volume.nii.gz": "volume (NIfTI)",
     "volume_uncertainty.nii.gz": "uncertainty of the volume (NIfTI)",
@@ -32,33 +32,33 @@ DOWNLOADS = {
 
 
 def knees(upload: Path, side: str | None, spacing: float | None) -> Iterator[FoundKnee]:
-    """The knees of a radiograph.
+    """Finds the knees of a radiograph.
 
     Args:
       upload: its file.
-      side: which knee is meant, or None: every one.
+      side: the side of the knee to use; None: all knees.
       spacing: mm per pixel at the knee, or None.
 
     Raises:
-      InputError: it cannot be read, or shows no knee that can be used; a line without its path.
+      InputError: it cannot be read or shows no usable knee; the message does not contain its path.
     """
     request = KneeRequest(side, spacing, named=named_side(upload))
     try:
         answers = knees_of(read_ahead.decode_radiograph(upload), request)
-    except Exception as error:  # whatever an upload does to a decoder, its user gets a line
+    except Exception as error:  # any decoder error becomes a one-line message for the user
         raise InputError(read_ahead.error_reason(upload, error)) from error
     found = [knee for knee in answers if isinstance(knee, FoundKnee)]
     if not found:
-        said = "; ".join(knee.reason for knee in answers if isinstance(knee, RefusedKnee))
-        raise InputError(said or "found no knee, expected a frontal radiograph of one or both")
+        reasons = "; ".join(knee.reason for knee in answers if isinstance(knee, RefusedKnee))
+        raise InputError(reasons or "found no knee, expected a frontal radiograph of one or both")
     yield from found
 
 
 def predicted(predictor: Predictor, knee: FoundKnee, upload: Path) -> Prediction:
-    """The prediction of a knee, whose record names the file without its folder.
+    """Predicts a knee; the record names the file without its folder.
 
     Raises:
-      InputError: the knee cannot be used; a line without the file's path.
+      InputError: the knee cannot be used; the message does not contain the file's path.
     """
     try:
         made = predict_found(predictor, knee)
@@ -68,18 +68,18 @@ def predicted(predictor: Predictor, knee: FoundKnee, upload: Path) -> Prediction
 
 
 def show(folder: Path, prediction: Prediction, name: str, file: str) -> Shown:
-    """Writes what the viewer needs of a knee into a folder; returns its entry."""
+    """Writes the viewer's data of a knee into a folder; returns its entry."""
     title = case_title(file, prediction.seen.side)
     return pages.write_case(folder, viewer_case(prediction, name, title))
 
 
 def write_downloads(folder: Path, prediction: Prediction, name: str, file: str) -> list[str]:
-    """Writes the files of DOWNLOADS of a knee; returns their names.
+    """Writes the files in DOWNLOADS for a knee; returns their names.
 
     Args:
-      folder: empty.
-      prediction: of the knee.
-      name: of its case.
+      folder: an empty folder.
+      prediction: the knee's prediction.
+      name: name of its case.
       file: name of the radiograph, for the page.
     """
     surfaces = prediction.distances is not None

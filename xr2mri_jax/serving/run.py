@@ -1,4 +1,4 @@
-"""Starts the local app on this machine's own address, and ends it on a signal."""
+"""Runs the local app on this machine's own address until a signal."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from xr2mri_jax.inference.predictor import load_predictor
 from xr2mri_jax.serving.app import MEGABYTE, make_app
 from xr2mri_jax.serving.jobs import Jobs
 
-ADDRESS = "127.0.0.1"  # no other: radiographs stay on this machine
+ADDRESS = "127.0.0.1"  # fixed, so that radiographs stay on this machine
 _THREADS = 8
 
 
@@ -28,11 +28,11 @@ def serve(
     Args:
       port: TCP port; 0 takes a free one.
       model: as for `load_generator`.
-      keep: folder where results are kept; None: they are removed.
-      most_mb: megabytes of an upload at most.
+      keep: folder that keeps the results; None: they are removed.
+      most_mb: maximum upload size in MB.
 
     Raises:
-      InputError: the port is taken, or the model or the folder cannot be used.
+      InputError: the port is in use, or the model or the folder cannot be used.
     """
     if keep is not None:
         files.require_writable(Path(keep), "--keep")
@@ -51,14 +51,14 @@ def serve(
             max_request_body_size=int(most_mb * MEGABYTE) + MEGABYTE,
             channel_timeout=60,
         )
-        # In a thread of its own: the main one waits for signals.
+        # In a separate thread, because the main thread waits for signals.
         threading.Thread(target=server.run, daemon=True).start()
         print(f"ready: http://{ADDRESS}:{port}/ - research only, not for diagnosis", flush=True)
         threading.Event().wait()
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket at the port, taken before seconds are spent on the model."""
+    """A socket bound to the port; called before loading the model, which takes seconds."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,6 +66,6 @@ def _bound(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         made.close()
         raise InputError(
-            f"--port: {port} cannot be used ({error}), expected a free one; 0 takes any"
+            f"--port: {port} cannot be used ({error}), expected a free port, or 0 for any"
         ) from error
     return made

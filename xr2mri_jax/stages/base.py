@@ -140,7 +140,7 @@ class Classifies(Protocol):
     """A stage that classifies radiographs by grade.
 
     Attributes:
-      grades: the Kellgren-Lawrence grade of each class, rising.
+      grades: the Kellgren-Lawrence grade of each class, ascending.
       spec: spec of the network for `models.classifiers.make`.
     """
 
@@ -148,7 +148,7 @@ class Classifies(Protocol):
     spec: dict[str, Any]
 
     def classify(self, params: Params, model_state: ModelState, xray: Any) -> jax.Array:
-        """xray f32[b, h, w, 1] in [0, 1] to logits f32[b, k], a class for each of `grades`."""
+        """xray f32[b, h, w, 1] in [0, 1] to logits f32[b, k], one class per entry of `grades`."""
         ...
 
 

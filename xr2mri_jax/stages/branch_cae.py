@@ -1,8 +1,8 @@
-"""Pre-training of Siamese-GAP without grades: an auto-encoder of the patches that it sees.
+"""Pre-training of Siamese-GAP without grades: an auto-encoder of its input patches.
 
-With `config.loss.mask_share` above 0 that share of the patches is hidden, and what is hidden is
-reconstructed; else the whole of them. A run of `siamese_gap` starts from such a run by
-`config.classifier_workdir`.
+With `config.loss.mask_share` above 0 that share of the patches is hidden, and only the hidden part
+is reconstructed; otherwise the whole patches are. A run of `siamese_gap` can start from such a run
+by `config.classifier_workdir`.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     """The config with the full spec of the classifier; there is no earlier stage.
 
     Raises:
-      InputError: another network than siamese_gap, or a number out of its range.
+      InputError: the network is not siamese_gap, or a number is out of range.
     """
     del stored
     base.require_range(config, "loss.mask_share", 0, below=1)
@@ -77,7 +77,7 @@ class BranchCaeStage(base.AllTrained):
     def loss(
         self, params: Any, model_state: Any, batch: base.Batch, rng: jax.Array, train: bool
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
-        """See `base.Stage`: the mean squared error of what is hidden, or of everything."""
+        """See `base.Stage`: the mean squared error of the hidden pixels, or of all pixels."""
         patches, shown, counted = self._patches(batch["xray"], rng)
         variables = {"params": params, "batch_stats": model_state}
         found, changed = self.model.apply(
@@ -87,13 +87,13 @@ class BranchCaeStage(base.AllTrained):
         return value, (changed.get("batch_stats", model_state), {})
 
     def evaluate(self, params: Any, model_state: Any, batch: base.Batch) -> base.Values:
-        """The loss, and PSNR in dB of the whole patches; hidden are the same places of all."""
+        """The loss, and PSNR in dB of the whole patches; all patches have the same hidden part."""
         arrays = self._evaluated(params, model_state, batch["xray"])
         found, patches, _, counted = map(_by_example, arrays)
         return {"loss": losses.mse(found, patches, counted), "psnr": image.psnr(found, patches)}
 
     def pictures(self, params: Any, model_state: Any, batch: base.Batch) -> dict[str, np.ndarray]:
-        """A row for each patch: what is shown, the reconstruction, the patch."""
+        """One row per patch: the visible part, the reconstruction, the patch."""
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found, patches, shown, _ = map(np.asarray, self._rebuilt(params, model_state, xray))
         rows = [
@@ -103,7 +103,7 @@ class BranchCaeStage(base.AllTrained):
         return {"shown, reconstructed, true": np.concatenate(rows)}
 
     def _evaluated(self, params: Any, model_state: Any, xray: Any) -> tuple[jax.Array, ...]:
-        """The reconstruction, then what `_patches` gives, with the same places hidden in all."""
+        """The reconstruction and the outputs of `_patches`, with the same part hidden in all."""
         keys = jnp.broadcast_to(jax.random.key(0), len(xray))
         patches, shown, counted = self._patches(xray, keys)
         variables = {"params": params, "batch_stats": model_state}
@@ -111,7 +111,7 @@ class BranchCaeStage(base.AllTrained):
         return found, patches, shown, counted
 
     def _patches(self, xray: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Both patches, what is shown of them, and the pixels that count, all f32[2 b, p, p, 1]."""
+        """Both patches, their visible part, and the mask of the loss, all f32[2 b, p, p, 1]."""
         patches = siamese_gap.patches(xray)
         if not self.settings["mask_share"]:
             return patches, patches, jnp.ones_like(patches)

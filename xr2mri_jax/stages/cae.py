@@ -1,4 +1,4 @@
-"""The first stage: an auto-encoder of radiographs, which may be unpaired."""
+"""The first stage: an auto-encoder of radiographs, also of radiographs without an MRI."""
 
 from collections.abc import Mapping
 from typing import Any

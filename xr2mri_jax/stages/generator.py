@@ -209,7 +209,7 @@ def without_thin_cartilage(distances: Any, spec: Mapping[str, Any]) -> Any:
 
     Args:
       distances: f32[b, k, d, h, w] in mm, as `surfaces.NAMES`, or None.
-      spec: of the generator.
+      spec: the generator's spec.
 
     Returns:
       The same shape, or None; bones, menisci and thicker cartilage stay as they are.

@@ -1,4 +1,4 @@
-"""Reads the network of a packaged grader (model.json, weights.npz) to start a training from it."""
+"""Reads the network of a packaged grader (model.json, weights.npz) to start training from it."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from xr2mri_jax.io import budget
 # Written by `ship_grader`; `inference.model_files` describes the format.
 DESCRIPTION, WEIGHTS = "model.json", "weights.npz"
 _LARGEST_DESCRIPTION = 1 << 20
-# Arrays of weights.npz that are no variables of the network.
+# Prefix of the arrays in weights.npz that are not variables of the network.
 _OTHERS = "features/"
 
 
@@ -30,11 +30,13 @@ def network(folder: Path) -> dict[str, Any]:
     """The spec of the packaged network.
 
     Raises:
-      InputError: model.json cannot be read or describes no network.
+      InputError: model.json cannot be read or does not describe a network.
     """
     found = _description(folder).get("network")
     if not isinstance(found, dict):
-        raise InputError(f"{folder / DESCRIPTION}: network: found {found!r}, expected a grader's")
+        raise InputError(
+            f"{folder / DESCRIPTION}: network: found {found!r}, expected a grader's network"
+        )
     return found
 
 

@@ -16,14 +16,14 @@ from xr2mri_jax.models import classifiers
 from xr2mri_jax.stages import base, earlier_run, packaged_grader, sample_pictures
 
 COMMAND = "python launch/train.py --config=configs/siamese_gap.py --workdir=DIR"
-# Keys of the spec in which a network may differ from the one that it starts from; those of HEAD
-# belong to its last layer.
+# Keys of the spec that may differ from those of the initial network; those in HEAD belong to the
+# last layer.
 HEAD = ("classes", "head")
 FREE = ("image_shape", "dropout", *HEAD)
 SPREADS = ("uniform", "beta")
 DEFAULTS = {
     "model": {"classifier": {}},
-    # What a smoothed label's share is spread by: "uniform", or "beta" of ordered grades.
+    # Distribution of the smoothed label: "uniform", or "beta" for ordered grades.
     "loss": {"label_smoothing": 0.1, "label_spread": "uniform"},
     "classifier_workdir": "",
     # During training, patients held out from the training split are evaluated.
@@ -34,8 +34,8 @@ DEFAULTS = {
         "held_out": 0.15,
         "held_out_seed": 0,
         "mixup": 0.0,
-        # Shares of the grades among the knees that calibrated probabilities are meant for; empty:
-        # the network's own probabilities with a temperature.
+        # Shares of the grades in the population that the probabilities are calibrated for; empty:
+        # only a temperature is fitted.
         "prevalence": (),
     },
 }
@@ -47,9 +47,9 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     Args:
       config: plain values.
       stored: the resolved config of the run to continue, with its earlier workdir; None for a new
-        run, which starts from the network in classifier_workdir, if given: a run's folder or that
-        of a packaged grader. Where the classes or the head differ, or the run is one of
-        `branch_cae`, the last layer is new.
+        run. A new run starts from the network in classifier_workdir, if given: the folder of a run
+        or of a packaged grader. The last layer is new if the classes or the head differ, or if the
+        run is one of `branch_cae`.
 
     Raises:
       InputError: if the grades or a number are invalid, or a workdir has no run.
@@ -69,8 +69,8 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     spec = classifiers.full_spec({"classes": len(grades), **config["model"]["classifier"]})
     if spec["classes"] != len(grades) or sorted(set(grades)) != list(grades):
         raise InputError(
-            f"config.data.grades is {grades}, expected {spec['classes']} rising grades, as many as "
-            "config.model.classifier.classes"
+            f"config.data.grades is {grades}, expected {spec['classes']} ascending grades, as many "
+            "as config.model.classifier.classes"
         )
     folder = (
         config["classifier_workdir"] if stored is None else stored.get("classifier_workdir", "")
@@ -86,12 +86,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
 
 
 def _check_prevalence(shares: Sequence[float], grades: Sequence[int]) -> None:
-    """Raises InputError unless there is none, or a share of each of three grades or more."""
+    """Raises InputError unless `shares` is empty or has one share per grade, three or more."""
     numbers = all(isinstance(x, int | float) and 0 < x < np.inf for x in shares)
     if shares and not (numbers and len(shares) == len(grades) > 2):
         raise InputError(
-            f"config.data.prevalence is {tuple(shares)}, expected none, or as many numbers above 0 "
-            f"as grades, which are {tuple(grades)}, three or more"
+            f"config.data.prevalence is {tuple(shares)}, expected nothing, or one number above 0 "
+            f"for each of the grades {tuple(grades)}, three or more"
         )
 
 
@@ -109,12 +109,12 @@ def _spec_of(source: Path) -> dict[str, Any]:
 
 
 class SiameseGapStage(base.AllTrained):
-    """Classifies radiographs by grade; class i stands for config.data.grades[i].
+    """Classifies radiographs by grade; class i is config.data.grades[i].
 
     Attributes:
       spec, grades: see `base.Classifies`.
-      chosen_by: the metric of `summarise` by which the best checkpoint is chosen: "auc" of two
-        grades, "quadratic_kappa" of more.
+      chosen_by: the metric of `summarise` that selects the best checkpoint: "auc" with two grades,
+        "quadratic_kappa" with more.
     """
 
     name = "siamese_gap"
@@ -174,7 +174,7 @@ class SiameseGapStage(base.AllTrained):
     ) -> tuple[jax.Array, tuple[Any, base.Values]]:
         """See `base.Stage`: cross entropy with config.loss.label_smoothing and label_spread.
 
-        A batch that `augment.apply` has mixed has the weighted loss of both grades.
+        A batch mixed by `augment.apply` has the weighted loss of both grades.
         """
         variables = {"params": params, "batch_stats": model_state}
         logits, changed = self.model.apply(
@@ -210,8 +210,8 @@ class SiameseGapStage(base.AllTrained):
     def summarise(self, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
         """The metrics of a split from the merged results of `evaluate`, with AUC.
 
-        Of more than two grades also those of `grading.from_confusion`; `balanced_accuracy` is then
-        the mean recall of the grades.
+        With more than two grades also those of `grading.from_confusion`; `balanced_accuracy` is
+        then the mean recall of the grades.
         """
         counts = {name: np.asarray(total[name].sum) for name in ("positives", "negatives")}
         means = {n: mean for n, mean in total.items() if n not in (*counts, "confusion")}

@@ -1,4 +1,4 @@
-"""Counts the programs that JAX compiles, so that a step that compiles again is noticed."""
+"""Counts the programs that JAX compiles, to detect a step that is compiled again."""
 
 import functools
 from typing import Any

@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 
 # Keys that may change when a run is continued, besides the folders of earlier stages (EARLIER).
-# They do not change the result of a step, except `steps`, which stretches the learning rate
+# They do not change the result of a step, except `steps`, which rescales the learning rate
 # schedule.
 FREE_ON_RESUME = (
     "steps",

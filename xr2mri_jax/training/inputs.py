@@ -22,7 +22,7 @@ from xr2mri_jax.training import parallel, resume_checks
 
 Batch = dict[str, np.ndarray]
 
-# A mean over this many volumes is as good as over all, and takes seconds for any dataset.
+# A mean over this many volumes is accurate enough and takes only seconds for any dataset.
 FITTED = 512
 
 

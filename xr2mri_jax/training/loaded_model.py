@@ -20,10 +20,10 @@ class LoadedModel:
 
     Attributes:
       config: the resolved config of its run.
-      stage: made from it.
-      params: numpy arrays, averaged ones unless others were asked for.
+      stage: the stage of that config.
+      params: numpy arrays, the averaged parameters by default.
       model_state: numpy arrays.
-      step: after how many steps.
+      step: number of training steps.
     """
 
     config: dict[str, Any]
@@ -36,16 +36,16 @@ class LoadedModel:
 def load_model(
     folder: str | os.PathLike[str], step: int | None = None, ema: bool = True
 ) -> LoadedModel:
-    """The model of a run; only this folder is read, none of an earlier stage.
+    """Loads the model of a run from its own folder; folders of earlier stages are not needed.
 
     Args:
       folder: the run's workdir.
-      step: which checkpoint; None: the newest.
-      ema: the averaged parameters rather than those of the last step.
+      step: checkpoint; None: the newest.
+      ema: whether to load the averaged parameters instead of those of the last step.
 
     Raises:
-      InputError: where there is no such checkpoint, it is broken, it does not fit the run's config
-        or was trained with another.
+      InputError: the checkpoint does not exist, is damaged, does not fit the run's config or was
+        trained with another config.
     """
     config = workdir.read_config(folder)
     stage = stages.make_stage(config)
@@ -59,10 +59,10 @@ def load_model(
 
 
 def load_best(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:
-    """The model of a run at `step`; None: the best where the stage selects one, or the last."""
+    """Loads the model at `step`; None: the best step if the stage selects one, else the last."""
     model = load_model(folder, step=step)
     if step is None and isinstance(model.stage, SelectsCheckpoint):
-        # Imported here: the writers of the log take time that a prediction does not need.
+        # Imported here, because the log writers take time that a prediction does not need.
         from xr2mri_jax.training import run_log
 
         best = run_log.best_step(Path(folder), model.stage.chosen_by, workdir.steps(folder))
@@ -72,11 +72,11 @@ def load_best(folder: str | os.PathLike[str], step: int | None = None) -> Loaded
 
 
 def require_config(place: Path, config: Mapping[str, Any]) -> None:
-    """Refuses a checkpoint that was trained with another config than its run has now."""
+    """Raises InputError if a checkpoint was trained with a config that differs from `config`."""
     differs = recipe.difference(files.read_json(place / workdir.CONFIG), config)
     if differs is not None:
         key, own, now = differs
         raise InputError(
-            f"checkpoint {place} was trained with config.{key}={own!r}, the run's {workdir.CONFIG} "
-            f"has {now!r}, expected the same"
+            f"checkpoint {place} was trained with config.{key}={own!r}, but the run's "
+            f"{workdir.CONFIG} has {now!r}, expected the same value"
         )

@@ -41,9 +41,9 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
       0, or 128 + the number of the signal that ended the run early.
 
     Raises:
-      InputError: for a wrong config, a missing dataset or earlier stage, a broken checkpoint, a
-        folder that another run works in or that cannot be written to.
-      NotFiniteError: at a NaN; the last good checkpoint stays.
+      InputError: for a wrong config, a missing dataset or earlier stage, a damaged checkpoint, or a
+        folder that is not writable or that another run is using.
+      NotFiniteError: at a NaN; the last good checkpoint is kept.
       LostHostError: if another host of the run ended or cannot be reached.
     """
     folder = Path(folder)
@@ -63,9 +63,9 @@ def fit(
     Args:
       config: resolved plain config.
       folder: the run's workdir.
-      stage: what is trained.
+      stage: the stage to train.
       inputs: its data.
-      devices: all if None.
+      devices: the devices; None: all.
 
     Returns:
       0, or 128 + the number of the signal that ended the run early.
@@ -76,7 +76,7 @@ def fit(
     with contextlib.closing(inputs.training()) as training:
         run = Run(config, folder, stage, inputs, training, devices)
         if run.step >= config["steps"]:
-            print_line(f"{folder} already has its {run.step} steps: nothing to train")
+            print_line(f"{folder} already has all of its {run.step} steps: nothing to train")
             return 0
         first = parallel.host_index() == 0
         log = run_log.RunLog(folder, run.step, config["steps"]) if first else run_log.NullLog()
@@ -104,7 +104,7 @@ def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """The first host holds the lock of the run's folder; if it is refused, all hosts raise."""
+    """The first host holds the lock of the run's folder; if it cannot, all hosts raise."""
     new = not folder.exists()
     try:
         with contextlib.ExitStack() as held:

@@ -1,7 +1,7 @@
-"""A quick end of a run on several hosts when one of them fails or is lost.
+"""Ends a run on several hosts quickly when one of them fails or is lost.
 
-Without it the remaining hosts wait for the lost one: in a sum over the devices, or in the barrier
-that JAX's distributed runtime passes at the end of a process (up to 5 minutes).
+Otherwise the remaining hosts wait for the lost one: in a sum over the devices, or in the barrier
+of JAX's distributed runtime at the end of a process (up to 5 minutes).
 """
 
 import atexit
@@ -27,10 +27,10 @@ class LostHostError(WorkError):
 
 @contextlib.contextmanager
 def ends_quickly(folder: Path) -> Iterator[None]:
-    """Steps that this host takes together with others.
+    """A context for steps that this host takes together with others.
 
-    If the block raises, this process ends without waiting for the other hosts, which then notice
-    its loss. `NotFiniteError` is raised by all hosts at the same step and needs no haste.
+    If the block raises, this process ends without waiting for the other hosts, which then detect
+    its loss. `NotFiniteError` is exempt, because all hosts raise it at the same step.
 
     Args:
       folder: the run's workdir.

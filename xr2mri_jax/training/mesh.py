@@ -1,4 +1,4 @@
-"""The devices as a mesh of examples x depth, and the place of a batch's entries on it."""
+"""Arranges the devices as a mesh of examples x depth, and places a batch's entries on it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ def make(devices: Sequence[jax.Device], depth: int) -> Mesh:
     """A mesh of (devices / depth) x depth: each volume is split over `depth` devices of one host.
 
     Args:
-      devices: of all hosts, those of a host in a row.
-      depth: parts of a volume.
+      devices: the devices of all hosts, grouped by host.
+      depth: number of parts of a volume.
 
     Raises:
       InputError: if `depth` does not divide the number of devices of every host.
@@ -37,7 +37,7 @@ def depth_of(config: Mapping[str, Any]) -> int:
 
     Raises:
       InputError: if it is above 1 and the strategy is not "jit", the stage has no volume, or it
-        does not divide half of the volume's depth, which is that of the finest features.
+        does not divide the depth of the finest features, which is half of the volume's depth.
     """
     depth = config["mesh_depth"]
     if depth == 1:
@@ -61,11 +61,11 @@ def depth_of(config: Mapping[str, Any]) -> int:
 
 
 def batch_sharding(mesh: Mesh, name: str, value: np.ndarray) -> NamedSharding:
-    """Examples over the first mesh axis; the depth of volumes over the second, where it divides.
+    """Examples over the first mesh axis; the depth of volumes over the second, if divisible.
 
     Args:
       mesh: from `make`.
-      name: of the entry in a batch, see `data.batches`.
+      name: name of the entry in a batch, see `data.batches`.
       value: the entry of this host.
     """
     axis, depth = sharding.DEPTH_AXIS.get(name), mesh.shape[sharding.DEPTH]
@@ -76,11 +76,11 @@ def batch_sharding(mesh: Mesh, name: str, value: np.ndarray) -> NamedSharding:
 
 @contextlib.contextmanager
 def of_this_host(devices: Sequence[jax.Device], depth: int) -> Iterator[None]:
-    """Inside, jitted functions of a stage split volumes over `depth` devices of this host.
+    """A context in which a stage's jitted functions split volumes over `depth` local devices.
 
     Args:
-      devices: of all hosts.
-      depth: parts of a volume; 1: nothing changes.
+      devices: the devices of all hosts.
+      depth: number of parts of a volume; 1: no change.
     """
     if depth == 1:
         yield

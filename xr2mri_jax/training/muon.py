@@ -49,10 +49,10 @@ def scale_by_muon() -> optax.GradientTransformation:
 
 
 def orthogonalise(matrix: jax.Array) -> jax.Array:
-    """A matrix with the same singular vectors and singular values near 1 (some 0.7 to 1.2).
+    """A matrix with the same singular vectors and singular values near 1 (about 0.7 to 1.2).
 
     The Newton-Schulz iteration X <- (a + b A + c A^2) X with A = X X^T. Its factors depend only on
-    the Gram matrix of the smaller side: they are multiplied first, and X only once, at the end.
+    the Gram matrix of the smaller side, so they are multiplied first, and X only once at the end.
 
     Args:
       matrix: f32[m, n].

@@ -10,8 +10,8 @@ import optax
 
 from xr2mri_jax.training import muon
 
-# Muon costs about 15 products of square matrices of a kernel's smaller side in every step: those of
-# a vector's dense layer to a volume would take most of the time.
+# Muon costs about 15 products of square matrices of a kernel's smaller side in every step. For the
+# dense layer from a vector to a volume, these would take most of the time.
 LARGEST_SIDE = 1024
 
 
@@ -20,7 +20,7 @@ def schedule(config: Mapping[str, Any], steps: int) -> optax.Schedule:
 
     Args:
       config: learning_rate, warmup_steps; the warm-up is limited to a tenth of the run, so that
-        short runs learn too.
+        short runs also reach the full learning rate.
       steps: the run's length.
     """
     warmup = min(config["warmup_steps"], steps // 10)

@@ -1,4 +1,4 @@
-"""Runs a step on all devices of one or many hosts; only `mesh` depends on devices, too."""
+"""Runs a step on all devices of one or many hosts; only this module and `mesh` handle devices."""
 
 import contextlib
 import dataclasses
@@ -22,7 +22,7 @@ from xr2mri_jax.training.step import Steps
 
 Batch = Mapping[str, Any]
 
-# Seconds without a sign of life after which JAX's runtime ends a run that has lost a host.
+# Seconds without a heartbeat after which JAX's runtime ends a run that has lost a host.
 LOST_AFTER = 15
 
 
@@ -99,7 +99,7 @@ def _make_pmap(steps: Steps, devices: list[jax.Device]) -> Parallel:
     mapped = jax.pmap(train_step, in_axes=(None, 0, None), donate_argnums=(0,), **options)
 
     def of_hosts(state: TrainState, batch: Any, rng: Any) -> Any:
-        # Over several hosts pmap itself moves the key, 8 bytes, by way of the host.
+        # With several hosts pmap itself transfers the key, 8 bytes, through the host.
         with jax.transfer_guard("allow"):
             return mapped(state, batch, rng)
 
@@ -145,7 +145,7 @@ class _InMesh:
             return self._function(*arguments)
 
     def lower(self, *arguments: Any) -> Any:
-        """As of a jitted function."""
+        """Like `lower` of a jitted function."""
         with jax.set_mesh(self._mesh):
             return self._function.lower(*arguments)
 
@@ -171,7 +171,7 @@ def _padded(batch: Batch, multiple: int) -> dict[str, np.ndarray]:
 def _to_devices(
     arrays: Batch, place: Callable[[str, np.ndarray], NamedSharding]
 ) -> dict[str, jax.Array]:
-    # With several processes JAX counts this transfer as one that nobody asked for.
+    # With several processes JAX counts this transfer as implicit.
     with jax.transfer_guard("allow"):
         return {
             name: jax.make_array_from_process_local_data(place(name, value), value)
@@ -202,7 +202,7 @@ def divide_cores(devices: int, batch_size: int) -> None:
     Args:
       devices: number of devices; 0: one per core, or fewer to divide the batch equally. XLA_FLAGS
         and JAX_NUM_CPU_DEVICES override it.
-      batch_size: examples of a step.
+      batch_size: examples per step.
 
     Raises:
       InputError: if the number is negative.

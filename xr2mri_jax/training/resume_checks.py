@@ -59,7 +59,7 @@ def fingerprints(builder: Any, data: Mapping[str, Any]) -> dict[str, str]:
 def require_same_data(
     before: Mapping[str, str], now: Mapping[str, str], folder: Path, data: Mapping[str, Any]
 ) -> None:
-    """Refuses to continue on other data; old checkpoints without fingerprints are accepted.
+    """Refuses to continue on different data; accepts old checkpoints without fingerprints.
 
     Raises:
       InputError: naming the first split that differs.

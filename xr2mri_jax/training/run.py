@@ -1,4 +1,4 @@
-"""A run between steps: its state, metric sums, and the step that is not yet checked."""
+"""The state of a run between steps: training state, metric sums, and the step not yet checked."""
 
 import json
 import warnings
@@ -53,7 +53,7 @@ class Run:
         Args:
           config: resolved plain config.
           folder: the run's workdir.
-          stage: what is trained.
+          stage: the stage to train.
           inputs: shapes, and examples for `Stage.fitted`.
           training: the batches; restored to the checkpoint's position.
           devices: the devices; None: all.
@@ -78,15 +78,15 @@ class Run:
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
         self._open: tuple[int, np.ndarray, Any] | None = None
-        # Of the batch for which the step was compiled.
+        # Shapes of the batch for which the step was compiled.
         self._shapes: dict[str, str] | None = None
 
     def take_step(self, batch: Batch) -> None:
         """Starts a step and, while the devices compute, checks the previous step.
 
-        Arrays move between host and devices only where the code says so: JAX raises at any other
-        transfer, which would make the devices wait. The step is compiled once: a later compilation
-        is a RuntimeWarning.
+        Arrays move between host and devices only by explicit transfers: JAX raises at any implicit
+        one, which would make the devices wait. The step is compiled once; a later compilation gives
+        a RuntimeWarning.
         """
         with jax.transfer_guard("disallow"):
             on_devices = self._parallel.prepare_batch(batch)
@@ -182,7 +182,7 @@ class Run:
         ]
         self._shapes = now
         warnings.warn(
-            f"step {self.step} compiled the training step again, expected one compilation a run; "
+            f"step {self.step} compiled the training step again, expected one compilation per run; "
             f"changed in the batch: {', '.join(changed) or 'nothing'}",
             RuntimeWarning,
             stacklevel=3,
@@ -218,11 +218,11 @@ class Run:
         )
         training.set_state(json.loads(restored.position))
         print_line(f"continuing {folder} after step {int(restored.state.step)}")
-        self._say_what_changed(restored)
+        self._print_changes(restored)
         return restored.state, restored.sums
 
-    def _say_what_changed(self, restored: checkpoint.Restored) -> None:
-        """Says that the number of hosts or devices differs from the checkpoint's."""
+    def _print_changes(self, restored: checkpoint.Restored) -> None:
+        """Prints a note if the number of hosts or devices differs from the checkpoint's."""
         hosts, devices = parallel.host_count(), self._parallel.device_count
         if restored.hosts != hosts:
             print_line(
@@ -232,7 +232,7 @@ class Run:
         if restored.devices not in (None, devices):
             print_line(
                 f"note: it was trained on {restored.devices} devices and continues on {devices}: "
-                "another order of summation changes the last bits"
+                "a different order of summation changes the last bits"
             )
 
 

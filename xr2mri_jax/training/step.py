@@ -16,7 +16,7 @@ from xr2mri_jax.training import optimizer
 from xr2mri_jax.training.optimizer import ema_decay
 from xr2mri_jax.training.state import TrainState
 
-# What the run's key is folded with for augmentation; no step has this number.
+# Folded into the run's key for augmentation; no step has this number.
 AUGMENTATION = 2**32 - 1
 
 
@@ -30,7 +30,7 @@ class Steps:
       learning_rate: the schedule, for the log.
       ema_decay: decay of the moving average, in [0, 1).
       trainable: pytree of bool like the parameters.
-      strength: of each augmentation of a training batch, see `augment.strengths`.
+      strength: strength of each augmentation of a training batch, see `augment.strengths`.
       mixup: see `augment.apply`.
     """
 
@@ -155,7 +155,7 @@ def example_keys(rng: jax.Array, step: Any, index: jax.Array) -> jax.Array:
 
 
 def _over_devices(tree: Any, axis_name: str | None) -> Any:
-    """The sums over devices, combined into one: each sum between processes takes milliseconds."""
+    """Sums over devices in one operation, because each sum between processes takes milliseconds."""
     if axis_name is None:
         return tree
     flat, restore = jax.flatten_util.ravel_pytree(tree)

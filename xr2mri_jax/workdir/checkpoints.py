@@ -113,7 +113,7 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Reads a checkpoint after checking it.
 
     Args:
-      folder: as `step_folder` gives it.
+      folder: the checkpoint's folder, from `step_folder`.
 
     Returns:
       The state as nested dicts of numpy arrays, and progress.json.
@@ -142,7 +142,7 @@ def read_checkpoint(
       step: None: the newest.
 
     Returns:
-      Its folder, and what `read_step` gives.
+      Its folder, and the results of `read_step`.
 
     Raises:
       InputError: if there is no such checkpoint or it is broken.
@@ -196,7 +196,7 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
 
 
 def _checkpointer() -> "ocp.Checkpointer":
-    """Orbax for this process alone: the others neither read nor write with it."""
+    """An Orbax checkpointer for this process only; other processes do not take part."""
     import orbax.checkpoint as ocp
 
     index = jax.process_index()

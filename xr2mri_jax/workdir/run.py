@@ -18,7 +18,7 @@ def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """The resolved config of the run in `workdir`.
 
     Raises:
-      InputError: if there is none, it is not a JSON object, or it was changed after writing.
+      InputError: if it is missing, is not a JSON object, or was changed after writing.
     """
     path = Path(workdir) / CONFIG
     if not path.is_file():

@@ -115,7 +115,7 @@ def test_intervals_hold_a_perfect_model(report, content):
     assert found["quantities"]["joint_space_medial_mm"]["coverage"]["mean"] == 1.0
     plate = found["quantities"]["tibial_lateral_thickness_mm"]
     assert (plate["low_mm"], plate["high_mm"]) == (-0.5, 0.25)
-    assert "intervals hold of the true surfaces" in (report / "index.html").read_text()
+    assert "intervals: surface points femur" in (report / "index.html").read_text()
 
 
 def test_the_card_has_the_figures_of_the_pairs(report, content):
@@ -174,7 +174,7 @@ def test_the_page_shows_every_case(report):
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     for name in KNEES:
         assert f"{name} right 00m, Kellgren-Lawrence grade" in text
-    for words in ("Bones, closed", "Bones, open", "As SSR-KD reports", "mean prediction"):
+    for words in ("Bones, closed", "Bones, open", "Metrics as in SSR-KD", "mean prediction"):
         assert words in text
     rows = (report / "cases.csv").read_text().splitlines()
     assert len(rows) == 1 + 3
@@ -206,7 +206,7 @@ def test_only_the_first_map_of_a_subject_without_radiograph_is_needed(table):
         (("right,00m,a.png", "middle,00m,a.png"), "left or right"),
         (("a.nii.gz,0", "a.nii.gz,7"), "a grade from 0 to 4"),
         (("b.png", "no.png"), "a file in"),
-        (("b,right,00m", "a,right,00m"), "every visit of a knee once"),
+        (("b,right,00m", "a,right,00m"), "each visit of a knee only once"),
         ((",a.nii.gz", ","), "a label map"),
     ],
 )
@@ -230,7 +230,7 @@ def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeyp
     assert not (tmp_path / "out").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    with pytest.raises(InputError, match="expected a new or an empty folder"):
+    with pytest.raises(InputError, match="expected a new or empty folder"):
         run.evaluate_pairs(table, tmp_path / "full")
 
 

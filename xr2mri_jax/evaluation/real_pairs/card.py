@@ -15,12 +15,12 @@ _METRICS = ("assd", "dice")
 
 
 def text(content: Mapping[str, Any], evaluated: Mapping[str, Any], identity: str) -> str:
-    """The card, README.md with Hugging Face's YAML head.
+    """The model card, README.md with Hugging Face's YAML head.
 
     Args:
-      content: of real_pairs.json.
-      evaluated: what was evaluated: pairs, model, table, seed.
-      identity: of the model's weights.
+      content: the content of real_pairs.json.
+      evaluated: pairs, model, table and seed of the evaluation.
+      identity: identifier of the model's weights.
     """
     model, pairs = evaluated["model"], Path(evaluated["pairs"])
     table = hashlib.sha256(pairs.read_bytes()).hexdigest() if pairs.is_file() else ""
@@ -46,7 +46,7 @@ def text(content: Mapping[str, Any], evaluated: Mapping[str, Any], identity: str
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Estimates by source as an evaluation of volumes has them, of the open protocol."""
+    """Estimates of the open protocol by source, in the form of an evaluation of volumes."""
     part = content[OPEN]
 
     def of(source: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The knees of real pairs in the page's viewer: true and predicted labels, worst first."""
+"""Writes the knees of real pairs for the page's viewer: true and predicted labels, worst first."""
 
 from pathlib import Path
 
@@ -16,9 +16,9 @@ def write(folder: Path, found: Measured, most: int = MOST_CASES) -> Viewer:
     """Writes the data of the knees, the one with the largest ASSD first.
 
     Args:
-      folder: of the report.
-      found: everything that was measured.
-      most: knees that are shown.
+      folder: the report's folder.
+      found: all measurements.
+      most: maximum number of knees.
     """
     scored = found.values[CLOSED][MODEL]
     assd = np.mean([scored[bone]["similarity"]["assd"] for bone in BONES], axis=0)

@@ -1,4 +1,4 @@
-"""Two bones compared: centred on the joint, after rigid and after similarity alignment."""
+"""Compares two bones: centred on the joint, after rigid and after similarity alignment."""
 
 import dataclasses
 import functools
@@ -23,19 +23,19 @@ from xr2mri_jax.metrics.occupancy import dice, resampled
 from xr2mri_jax.metrics.surfaces import Inside, Surface, SurfaceScores, area_sample, scores
 from xr2mri_jax.metrics.voxels import border_scores
 
-_BESIDE_MM = 12.0  # how far the grid of the volumes reaches beyond the cube
+_BESIDE_MM = 12.0  # margin of the volume grid beyond the cube
 Fits = dict[str, Similarity]
-# By protocol and alignment: METRICS; mm, and shares in [0, 1].
+# Values of METRICS (mm, or shares in [0, 1]) by protocol and alignment.
 Scores = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One predicted bone against the true one.
+    """The comparison of a predicted bone with the true one.
 
     Attributes:
-      scores: by protocol, alignment and metric.
-      fits: by protocol and alignment the transform from the prediction to the truth.
+      scores: values by protocol, alignment and metric.
+      fits: transforms from the prediction to the truth by protocol and alignment.
     """
 
     scores: Scores
@@ -43,12 +43,12 @@ class Comparison:
 
 
 class Target:
-    """A true bone, prepared for comparisons with many others.
+    """A true bone, prepared for comparison with many others.
 
     Attributes:
       bone: the true bone.
-      field: where it is compared.
-      closed: the surface of its part in the field, with the faces of the cut.
+      field: the box in which it is compared.
+      closed: the closed surface of its part in the box, including the cut faces.
       border: the border voxels of that part.
     """
 
@@ -62,7 +62,7 @@ class Target:
 
 @functools.cache
 def _grid() -> tuple[Volume, np.ndarray]:
-    """Where volumes are compared: a grid, of which only the shape counts, and its points."""
+    """The grid on which volumes are compared (its values are unused), and its points."""
     count = round(2 * (REACH_MM + _BESIDE_MM) / DICE_STEP_MM)
     affine = np.diag((*(DICE_STEP_MM,) * 3, 1.0))
     affine[:3, 3] = -DICE_STEP_MM * (count - 1) / 2
@@ -76,17 +76,18 @@ def compare(
     points: int | None = None,
     alignments: Sequence[str] = ALIGNMENTS,
 ) -> Comparison:
-    """All scores of a bone in both protocols, see `protocol.CONVENTION`.
+    """Computes all scores of a bone in both protocols, see `protocol.CONVENTION`.
 
     Args:
-      predicted: the same bone of another knee, the joint's centre at the origin.
-      target: the truth.
-      points: of each surface from which distances are measured, 200 or more; an eighth of them is
-        laid on the other surface. None: all, and `alignment.POINTS`.
-      alignments: those of ALIGNMENTS whose scores are computed; others have fits only.
+      predicted: the predicted bone, or the same bone of another knee, with the joint's centre at
+        the origin.
+      target: the true bone.
+      points: points per surface for distances, 200 or more; an eighth of them is used for the
+        alignment. None: all for distances, `alignment.POINTS` for the alignment.
+      alignments: those of ALIGNMENTS to score; the others only have fits.
 
     Raises:
-      InputError: the bones share too little of the field.
+      InputError: the bones share too little of the field of view.
     """
     closed, border = predicted.closed(target.field), predicted.border(target.field)
     aligned = POINTS if points is None else points // 8
@@ -134,22 +135,22 @@ def surface_scores(
     transform: Similarity,
     points: int | None = None,
 ) -> SurfaceScores:
-    """Surface distances of a moved surface in the common field.
+    """Surface distances between two surfaces in their common field of view.
 
     Args:
       moved, fixed: two surfaces.
-      field: points in the fixed frame that count.
-      known: points in the moving frame that count.
-      transform: moves the first surface.
-      points: of each surface; None: all.
+      field: selects points in the fixed frame.
+      known: selects points in the moving frame.
+      transform: applied to the first surface.
+      points: sampled points per surface; None: all.
 
     Raises:
-      InputError: the surfaces share no part of the field.
+      InputError: the surfaces share no part of the field of view.
     """
     inside = field(fixed.points) & known(transform.inverse_points(fixed.points))
     arrived = field(transform.points(moved.points)) & known(moved.points)
     if not inside.any() or not arrived.any():
-        raise InputError("the surfaces share no part of the field")
+        raise InputError("the surfaces share no part of the field of view")
     targets, target_areas = _chosen(fixed, inside, points)
     others, other_areas = _chosen(moved, arrived, points)
     return scores(

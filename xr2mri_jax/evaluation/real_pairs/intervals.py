@@ -1,4 +1,4 @@
-"""How much of the truth of real knees the model's intervals hold, fitted on simulated ones."""
+"""Coverage, on real knees, of the model's intervals, which are fitted on simulated knees."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,22 +21,22 @@ from xr2mri_jax.presentation.page_elements import Part, Row, Table, share
 
 CONVENTION = (
     f"{LEVEL:.0%} intervals, fitted on simulated knees; bones: share of the points of the "
-    "predicted surface that lie within the half-width of the true surface, by alignment; numbers: "
-    "share of the knees whose true value lies in the interval"
+    "predicted surface within the half-width of the true surface, by alignment; quantities: share "
+    "of the knees whose true value lies in the interval"
 )
 
 
 def summary(found: Measured, uncertainty: Uncertainty | None, seed: int) -> dict[str, Any] | None:
-    """The coverage on real knees; None of a model without intervals.
+    """The coverage on real knees; None for a model without intervals.
 
     Args:
-      found: everything that was measured.
-      uncertainty: of the model.
-      seed: of the bootstrap.
+      found: all measurements.
+      uncertainty: the model's uncertainty.
+      seed: seed of the bootstrap.
 
     Returns:
-      convention; bones: by bone and alignment the coverage, and half_width_mm; quantities: by name
-      the coverage, low_mm and high_mm (true minus predicted).
+      convention; bones: coverage by bone and alignment, and half_width_mm; quantities: coverage,
+      low_mm and high_mm (true minus predicted) by name.
     """
     if uncertainty is None or uncertainty.surfaces is None:
         return None
@@ -66,7 +66,7 @@ def summary(found: Measured, uncertainty: Uncertainty | None, seed: int) -> dict
 
 
 def _bone(found: Measured, bone: str, half_width: np.ndarray, seed: int) -> dict[str, Any]:
-    """The coverage of one bone by alignment, and the mean half-width at its surface."""
+    """The coverage of a bone by alignment, and the mean half-width at its surface."""
     grid = Volume(half_width, canonical_affine(BLOCKS))
     held: dict[str, list[float]] = {name: [] for name in ALIGNMENTS}
     widths = []
@@ -93,10 +93,10 @@ def _bone(found: Measured, bone: str, half_width: np.ndarray, seed: int) -> dict
 
 
 def parts(found: Mapping[str, Any] | None) -> list[Part]:
-    """The coverage as tables; [] of None."""
+    """The coverage as tables; [] for None."""
     if found is None:
         return []
-    caption = "How much of real knees the intervals hold that were fitted on simulated ones."
+    caption = "Coverage on real knees of intervals fitted on simulated knees."
     bones, numbers = [], []
     for name, one in found["bones"].items():
         cells = [share(one["coverage"][alignment]) for alignment in ALIGNMENTS]
@@ -106,12 +106,12 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
         numbers.append(Row(name.replace("_", " "), [share(one["coverage"]), span]))
     return [
         Table(f"{caption} Bones.", ["bone", *ALIGNMENTS, "half-width (mm)"], bones),
-        Table(f"{caption} Numbers.", ["", "coverage", "true minus predicted (mm)"], numbers),
+        Table(f"{caption} Quantities.", ["", "coverage", "true minus predicted (mm)"], numbers),
     ]
 
 
 def findings(found: Mapping[str, Any] | None) -> list[str]:
-    """The coverage in sentences; [] of None."""
+    """The coverage in sentences; [] for None."""
     if found is None:
         return []
     bones = ", ".join(
@@ -123,4 +123,6 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         f"{name.removesuffix('_mm').replace('_', ' ')} {one['coverage']['mean']:.0%}"
         for name, one in found["quantities"].items()
     )
-    return [f"The {LEVEL:.0%} intervals hold of the true surfaces: {bones}; of knees: {numbers}."]
+    return [
+        f"Coverage of the {LEVEL:.0%} intervals: surface points {bones}; share of knees {numbers}."
+    ]

@@ -1,4 +1,4 @@
-"""Joint space and cartilage of predictions against the truth: correlation and error."""
+"""Agreement of predicted with true joint space and cartilage: correlation and error."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from xr2mri_jax.evaluation.real_pairs.knee import Knee
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES, Plate
 
 PLATE_QUANTITIES = Plate._fields
-_FEWEST = 3  # for a correlation
+_FEWEST = 3  # knees for a correlation
 # True and predicted values, f64[n] each.
 Both = tuple[np.ndarray, np.ndarray]
 
@@ -23,7 +23,7 @@ def space_key(compartment: str) -> str:
 def joint_values(true: Sequence[Knee], predicted: Sequence[Knee]) -> dict[str, Both]:
     """Joint space by compartment; volume, thickness and area of cartilage by plate.
 
-    A plate that a true map lacks is NaN in both; one that a prediction lacks is 0 there.
+    A plate that the true map lacks is NaN in both; a plate that only the prediction lacks is 0.
     """
 
     found = {
@@ -51,18 +51,18 @@ def _plate(knees: Sequence[Knee], plate: str, quantity: str) -> np.ndarray:
 
 
 def agreement(true: np.ndarray, predicted: np.ndarray, subjects: Sequence[str], seed: int) -> Any:
-    """How well one quantity is predicted.
+    """Agreement of the predicted with the true values of one quantity.
 
     Args:
-      true, predicted: f64[n]; NaN where it is not known.
-      subjects: n names, resampled together for the intervals.
-      seed: of the bootstrap.
+      true, predicted: f64[n]; NaN where unknown.
+      subjects: n names; subjects are resampled for the intervals.
+      seed: seed of the bootstrap.
 
     Returns:
-      n, r (Pearson; None where it is not defined: fewer than three knees, or all alike), mae, bias
-      (predicted - true), mae_of_mean (of the mean of the other subjects' true values, which needs
-      no radiograph; None with one subject), true_mean, true_sd, and the intervals of r, mae and
-      bias; None of a quantity that no true map has.
+      n, r (Pearson; None if undefined: fewer than three knees, or no variation), mae, bias
+      (predicted - true), mae_of_mean (error of the mean of the other subjects' true values, a
+      control without radiograph; None with one subject), true_mean, true_sd, and the intervals of
+      r, mae and bias; None if no true map has the quantity.
     """
     known = np.isfinite(true)
     if not known.any():
@@ -102,7 +102,7 @@ def _error_of_mean(true: np.ndarray, subjects: Sequence[str]) -> float | None:
 
 
 def summary(joint: Mapping[str, Both], subjects: Sequence[str], seed: int) -> dict[str, Any]:
-    """`agreement` of everything: joint_space (by compartment, mm) and cartilage (by plate)."""
+    """`agreement` of all quantities: joint_space (by compartment, mm) and cartilage (by plate)."""
     spaces, plates = {}, {}
     for name in COMPARTMENTS:
         found = agreement(*joint[space_key(name)], subjects, seed)

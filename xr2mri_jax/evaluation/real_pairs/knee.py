@@ -1,4 +1,4 @@
-"""A label map as what is compared: bones as surfaces, cartilage by plate, joint space."""
+"""Converts a label map to the compared quantities: bone surfaces, cartilage plates, joint space."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ from xr2mri_jax.metrics.voxels import Border
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, Landmarks, find_landmarks
 from xr2mri_jax.phantom.tissues import CODES
 
-FULL = 255  # of an occupancy that is kept as u8
+FULL = 255  # value of full occupancy in u8
 _STRUCTURES = {
     "femur": ("femur",),
     "tibia": ("tibia",),
@@ -32,9 +32,9 @@ class Bone:
     """One bone, RAS mm with the joint's centre at the origin.
 
     Attributes:
-      surface: open where the map ends.
+      surface: the surface, open at the map's borders.
       occupied: occupancy times FULL, u8.
-      known: where the map shows what is there.
+      known: the box that the map covers.
     """
 
     surface: Surface
@@ -42,7 +42,7 @@ class Bone:
     known: Box
 
     def scaled(self, scale: float) -> "Bone":
-        """About the joint's centre."""
+        """The bone scaled about the joint's centre."""
         matrix = np.diag((scale, scale, scale, 1.0))
         one = self.surface
         return Bone(
@@ -52,12 +52,12 @@ class Bone:
         )
 
     def closed(self, field: Box) -> Surface:
-        """The surface of the part in a field, with the faces of the cut."""
+        """The closed surface of the part inside a box, including the cut faces."""
         return field.closed(self.surface, self.occupied, FULL / 2)
 
     @functools.cached_property
     def voxels(self) -> Volume:
-        """The bone as voxels of 1 mm, bool, over `protocol.CUBE`."""
+        """The bone as a bool mask of 1 mm voxels over `protocol.CUBE`."""
         count = round(2 * REACH_MM)
         affine = np.eye(4)
         affine[:3, 3] = 0.5 - REACH_MM
@@ -65,21 +65,21 @@ class Bone:
         return Volume(resampled(self.occupied, grid, np.eye(4), FULL / 2), affine)
 
     def border(self, field: Box) -> Border:
-        """The border voxels of the part in a field, those at the faces of the cut with it."""
+        """The border voxels of the part inside a box, including those at the cut faces."""
         voxels = self.voxels
         return Border(Volume(voxels.array & field.mask(voxels), voxels.affine))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Knee:
-    """A right knee (a left one was mirrored), the joint's centre at the origin.
+    """A right knee (left knees are mirrored) with the joint's centre at the origin.
 
     Attributes:
-      bones: by name, femur and tibia.
-      field: where it is compared, see `protocol.CONVENTION`.
-      width_mm: of the tibial plateau, see `landmarks.find_landmarks`.
-      plates: cartilage by plate, as far as the canonical box reaches (the patella lies partly
-        outside of the field); empty of a map without cartilage.
+      bones: femur and tibia by name.
+      field: the box of the comparison, see `protocol.CONVENTION`.
+      width_mm: width of the tibial plateau, see `landmarks.find_landmarks`.
+      plates: cartilage by plate inside the canonical box (the patella lies partly outside
+        `field`); empty for a map without cartilage.
       space_mm: joint space by compartment.
       labels: u8 on the 1 mm grid, for pictures.
     """
@@ -93,14 +93,15 @@ class Knee:
 
 
 def knee_of(labels: Volume, side: str) -> Knee:
-    """What is compared of a map.
+    """Extracts the compared structures from a label map.
 
     Args:
       labels: codes of `tissues.TISSUES`, RAS mm of the patient.
       side: "left" or "right".
 
     Raises:
-      InputError: no femur, tibia or joint between them, or another side than the map shows.
+      InputError: femur, tibia or the joint between them is missing, or the map shows the other
+        side.
     """
     labels, found = centred(labels, side)
     names = [name for name, parts in _STRUCTURES.items() if set(parts) & set(found.present)]
@@ -123,7 +124,7 @@ def knee_of(labels: Volume, side: str) -> Knee:
 
 
 def joint_space_of(labels: Volume, side: str) -> dict[str, float]:
-    """Joint space alone, mm by compartment; arguments and errors as of `knee_of`."""
+    """Only the joint space, mm by compartment; arguments and errors as for `knee_of`."""
     labels, found = centred(labels, side)
     surfaces = {
         name: surface_of(softened(one, labels), name)
@@ -133,7 +134,7 @@ def joint_space_of(labels: Volume, side: str) -> dict[str, float]:
 
 
 def centred(labels: Volume, side: str) -> tuple[Volume, Landmarks]:
-    """The map of a right knee with the joint's centre at the origin, and what was found in it."""
+    """The map as a right knee with the joint's centre at the origin, and its landmarks."""
     found = find_landmarks(labels, side)
     if side == "left":
         labels = mirror_volume(labels, float(found.centre[0]))

@@ -1,4 +1,4 @@
-"""The knees of a table: true ones read, predicted ones made, on all cores."""
+"""Reads the true knees of a table and predicts the others, on all cores."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,14 +19,14 @@ Made = TypeVar("Made")
 
 
 def read_knees(pairs: Sequence[Pair], table: str) -> list[Knee]:
-    """The true knees.
+    """Reads the true knees.
 
     Args:
-      pairs: of which the label maps are read.
+      pairs: the pairs whose label maps are read.
       table: see `label_tables.find_table`.
 
     Raises:
-      InputError: a map cannot be used; it is named.
+      InputError: a map cannot be used; the message names it.
     """
     find_table(table)
 
@@ -34,14 +34,14 @@ def read_knees(pairs: Sequence[Pair], table: str) -> list[Knee]:
         try:
             return knee_of(read_knee(pair.labels, pair.side, table).volume, pair.side)
         except InputError as error:
-            said = str(error).removeprefix(f"{pair.labels}: ")
-            raise InputError(f"{pair.labels}: {said}") from error
+            reason = str(error).removeprefix(f"{pair.labels}: ")
+            raise InputError(f"{pair.labels}: {reason}") from error
 
     return in_threads(read, pairs, "true knees", "map")
 
 
 def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee]:
-    """The predicted knees; every pair must have a radiograph.
+    """Predicts the knees; every pair must have a radiograph.
 
     Raises:
       InputError: a radiograph cannot be used, or the prediction shows no knee.
@@ -66,9 +66,9 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
 def in_threads(
     work: Callable[[Item], Made], items: Iterable[Item], what: str, unit: str
 ) -> list[Made]:
-    """`work` of every item, on as many threads as the process has cores; the first error ends it.
+    """Applies `work` to every item with one thread per core; the first error ends the loop.
 
-    The array work inside lets other threads run.
+    Threads suffice because array operations release the interpreter lock.
     """
     listed = list(items)
     with ThreadPoolExecutor(processor.cores()) as pool:
@@ -81,7 +81,7 @@ def in_threads(
 
 
 def first_maps(pairs: Sequence[Pair]) -> list[Pair]:
-    """The rows whose maps are needed: those with a radiograph, and of other subjects the first."""
+    """The rows whose maps are needed: all with a radiograph, and the first of other subjects."""
     with_xray = [pair for pair in pairs if pair.xray]
     seen = {pair.subject for pair in with_xray}
     others = {pair.subject: pair for pair in reversed(pairs) if pair.subject not in seen}

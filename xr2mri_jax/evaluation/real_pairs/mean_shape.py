@@ -1,4 +1,4 @@
-"""Mean shapes: what is reached without the knee's own radiograph."""
+"""Mean shapes: controls that do not use the knee's own radiograph."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from xr2mri_jax.metrics.surfaces import surface_of
 
 GRID = (64, 64, 64)  # voxels of 2 mm over the canonical box
 _EXACT_MM = 12.0
-# An occupancy of 0 to 1 over this many mm of signed distance: linear over two voxels each way, so
-# that marching cubes finds the zero level itself.
+# The occupancy falls from 1 to 0 over this many mm of signed distance. It is linear over two voxels
+# on each side, so that marching cubes finds the exact zero level.
 _RAMP_MM = 8.0
 
 
@@ -27,16 +27,16 @@ class Mean(NamedTuple):
     width_mm: float
 
     def of_width(self, width_mm: float) -> dict[str, Bone]:
-        """The bones, scaled about the joint's centre to another width of the plateau."""
+        """The bones, scaled about the joint's centre to a given plateau width."""
         scale = width_mm / self.width_mm
         return {name: bone.scaled(scale) for name, bone in self.bones.items()}
 
 
 class MeanShapes:
-    """Mean signed distance maps of knees, with any subject left out."""
+    """Mean signed distance maps of knees, each without one subject."""
 
     def __init__(self, knees: Sequence[Knee], subjects: Sequence[str]) -> None:
-        """Of every subject the first knee counts.
+        """Computes the distance maps of every subject's first knee.
 
         Args:
           knees: n knees.
@@ -62,7 +62,7 @@ class MeanShapes:
 
 
 def signed_distances(bone: Bone) -> np.ndarray:
-    """Signed distance f32[64, 64, 64] in mm, below 0 inside; exact near the surface."""
+    """Signed distance f32[64, 64, 64] in mm, negative inside; exact near the surface."""
     blocks = bone.occupied.array.reshape(64, 2, 64, 2, 64, 2).mean(axis=(1, 3, 5))
     inside = blocks >= FULL / 2
     size = BOX_MM[0] / GRID[0]

@@ -1,4 +1,4 @@
-"""All pairs measured: the predictions, their controls, joint space, cartilage and retrieval."""
+"""Measures all pairs: predictions, controls, joint space, cartilage and retrieval."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -31,38 +31,38 @@ TRUE_SHAPE = "true_shape_mean_width"
 MEAN_PREDICTION, SHUFFLED = "mean_prediction", "shuffled_xray"
 CONTROLS = {
     MEAN: "mean signed distance map of all other subjects' true knees, the first map of each",
-    MEAN_SCALED: "the same, scaled to the width of the tibial plateau that the prediction has: "
-    "what the model reads of the size, with everybody's shape",
-    MEAN_TRUE_WIDTH: "the same, scaled to the true width of the plateau, which no radiograph "
-    "without spacing tells: a reference",
+    MEAN_SCALED: "the same, scaled to the predicted width of the tibial plateau: the size that the "
+    "model infers, with the mean shape",
+    MEAN_TRUE_WIDTH: "the same, scaled to the true width of the plateau, which a radiograph "
+    "without spacing does not determine: a reference",
     TRUE_SHAPE: "the true shape and pose, scaled to the mean width of all other subjects' "
-    "plateaus: a reference, the error of the size alone",
+    "plateaus: a reference that shows the error of the size alone",
     MEAN_PREDICTION: "mean signed distance map of the model's predictions from all other subjects' "
     "radiographs: the model's own mean knee",
-    SHUFFLED: "the predictions from the radiographs of all other subjects: the mean over every "
-    "one, which is the mean over all derangements",
+    SHUFFLED: "the predictions from the radiographs of all other subjects: the mean over all of "
+    "them, which is the mean over all derangements",
 }
 
-# Where the metric of every pair stands, by alignment and metric: f64[n].
+# Values of all pairs, f64[n], by alignment and metric.
 OfBone = dict[str, dict[str, np.ndarray]]
 # By protocol, source and bone.
 Values = dict[str, dict[str, dict[str, OfBone]]]
 Targets = Sequence[Mapping[str, Target]]
-_FULLY = (MODEL, MEAN)  # measured from all points of the surfaces
+_FULLY = (MODEL, MEAN)  # sources measured from all points of the surfaces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Measured:
-    """The numbers of n pairs.
+    """The measurements of n pairs.
 
     Attributes:
-      pairs: with a radiograph.
+      pairs: the pairs with a radiograph.
       true, predicted: their knees.
       values: METRICS by protocol, source (the model and CONTROLS), bone and alignment.
-      fits: of the model's bones, by bone and protocol, for every pair.
-      joint: (true, predicted) by quantity, f64[n] each, NaN where the true map has none.
+      fits: transforms of the model's bones, by bone and protocol, for every pair.
+      joint: (true, predicted) by quantity, f64[n] each, NaN where the true map lacks it.
       distances: for the retrieval, by protocol and alignment: f64[n, n], the ASSD (mean of femur
-        and tibia) of prediction i and the true knee j.
+        and tibia) between prediction i and true knee j.
     """
 
     pairs: Sequence[Pair]
@@ -80,7 +80,7 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
     Args:
       pairs: from `table.read_pairs`.
       predictor: makes the predictions.
-      table: of the true maps' labels.
+      table: label table of the true maps.
 
     Raises:
       InputError: a file cannot be used, or a prediction shows no knee.
@@ -118,7 +118,7 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
 
 
 def _crossed(predicted: Sequence[Knee], targets: Targets) -> dict[str, list[list[Comparison]]]:
-    """Every prediction against every true knee: by bone, [prediction][truth]."""
+    """Compares every prediction with every true knee: by bone, [prediction][truth]."""
     places = list(np.ndindex(len(predicted), len(targets)))
 
     def one(place: tuple[int, ...]) -> dict[str, Comparison]:
@@ -143,7 +143,7 @@ def _mean_shapes(
     every: Sequence[Knee],
     targets: Targets,
 ) -> dict[str, list[dict[str, Comparison]]]:
-    """The controls that are mean or true shapes, against every true knee: by source."""
+    """Compares the controls that are mean or true shapes with every true knee: by source."""
     true_means = MeanShapes(every, [pair.subject for pair in shapes])
     own_means = MeanShapes(predicted, [pair.subject for pair in pairs])
 
@@ -183,7 +183,7 @@ def _column(scores: Sequence[Mapping[str, Mapping[str, float]]]) -> OfBone:
 def _of_others(
     crossed: Sequence[Sequence[Comparison]], protocol: str, subjects: Sequence[str]
 ) -> OfBone:
-    """Of every true knee the mean over the predictions for all other subjects."""
+    """For every true knee the mean over the predictions for all other subjects."""
     columns = [
         _column([row[j].scores[protocol] for row, name in zip(crossed, subjects, strict=True)
                  if name != subjects[j]])

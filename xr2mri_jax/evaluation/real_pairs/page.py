@@ -40,9 +40,9 @@ TITLES = {
     "unknown": "Evaluation on pairs of radiograph and segmented MRI",
 }
 NOTICE = (
-    "The radiographs were taken standing with bent knees, the MRI lying: poses differ, and a "
-    "radiograph without pixel spacing tells no size. Shapes are therefore compared after rigid and "
-    "similarity alignment of each bone too."
+    "The radiographs were taken standing with bent knees, the MRI lying, so the poses differ. A "
+    "radiograph without pixel spacing does not determine the size. Shapes are therefore also "
+    "compared after rigid and similarity alignment of each bone."
 )
 _COMPARED = (
     (MEAN, "similarity"),
@@ -58,16 +58,16 @@ def page(
     found: Measured,
     viewer: Viewer | None = None,
 ) -> Page:
-    """The page.
+    """Builds the page.
 
     Args:
-      content: of real_pairs.json.
-      evaluated: what was evaluated.
-      found: for the pictures.
-      viewer: of the true and predicted labels, or None.
+      content: the content of real_pairs.json.
+      evaluated: description of the evaluation.
+      found: measurements for the pictures.
+      viewer: viewer of the true and predicted labels, or None.
     """
     sections = [
-        Section("What was found", [Lines(findings(content))]),
+        Section("Findings", [Lines(findings(content))]),
         Section("Viewer", [] if viewer is None else [viewer]),
     ]
     for protocol in PROTOCOLS:
@@ -76,13 +76,13 @@ def page(
         shown.append(tables.improvements(content, protocol))
         sections.append(Section(f"Bones, {protocol}", shown))
     sections += [
-        Section("What the controls are", [Lines(_meanings())]),
+        Section("Controls", [Lines(_meanings())]),
         Section("Joint space and cartilage", [tables.joint(content), _spaces(found)]),
         Section("Uncertainty", intervals.parts(content.get("uncertainty"))),
         Section("Retrieval", [tables.retrieval(content), *_ranks(found)]),
-        Section("As SSR-KD reports", [tables.ssr_kd(content)]),
+        Section("Metrics as in SSR-KD", [tables.ssr_kd(content)]),
         Section("Single cases", _cases(found)),
-        Section("How it was measured", report.measured(content, evaluated)),
+        Section("Method", report.measured(content, evaluated)),
     ]
     judged = content["verdict"]
     notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
@@ -90,7 +90,7 @@ def page(
 
 
 def findings(content: Mapping[str, Any]) -> list[str]:
-    """What the numbers say, in sentences."""
+    """The main results in sentences."""
     lines = [f"{content['n']} knees of {content['subjects']} subjects."]
     for protocol in PROTOCOLS:
         for bone in BONES:
@@ -106,14 +106,14 @@ def findings(content: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Retrieval, {protocol}, {PRIMARY}: the own knee is the nearest of {seen['n']} in "
             f"{seen['top1']:.0%} of the cases (guessing: {seen['chance']['top1']:.0%}); its mean "
-            f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f}), "
+            f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f}), or "
             f"{seen['relative']['mean_rank']:.1f} by relative distances."
         )
     for name, space in content["joint_space"].items():
         r = "not defined" if space["r"] is None else f"{space['r']:.2f}"
         lines.append(
             f"{name.capitalize()} joint space: correlation {r}, mean error "
-            f"{space['mae_mm']:.2f} mm (of the others' mean: {space['mae_of_mean_mm']:.2f} mm)."
+            f"{space['mae_mm']:.2f} mm (mean of the others: {space['mae_of_mean_mm']:.2f} mm)."
         )
     return [*lines, *intervals.findings(content.get("uncertainty"))]
 
@@ -132,12 +132,12 @@ def _comparisons(content: Mapping[str, Any], bone: str) -> list[str]:
 
 def _verdict(gain: Mapping[str, Any]) -> str:
     if gain["ci95"] is None:
-        return "one subject gives no interval, so this proves nothing"
+        return "one subject gives no interval, so this is not evidence"
     if gain["ci95"][0] > 0:
         return "the model is better"
     if gain["ci95"][1] < 0:
         return "the model is worse"
-    return "no difference is shown: the interval holds 0"
+    return "no difference is shown: the interval contains 0"
 
 
 def _meanings() -> list[str]:
@@ -148,8 +148,8 @@ def _spaces(found: Measured) -> Picture:
     panels = {f"{name} joint space, mm": found.joint[space_key(name)] for name in COMPARTMENTS}
     return Picture(
         label_figures.agreement(panels),
-        "Joint space of the prediction over that of the truth; the line is equality.",
-        "Scatter plots of predicted over true joint space",
+        "Predicted against true joint space; the line shows equality.",
+        "Scatter plots of predicted against true joint space",
     )
 
 
@@ -172,7 +172,7 @@ def _cases(found: Measured) -> list[Picture]:
         image = image[:, ::-1] if pair.side == "left" else image
         png = label_figures.label_case(image, found.true[i].labels.array, _rows(found, i))
         scored = found.values[CLOSED][MODEL]
-        told = ", ".join(
+        distances = ", ".join(
             f"{bone} {scored[bone]['centred']['assd'][i]:.2f} and "
             f"{scored[bone]['similarity']['assd'][i]:.2f} mm"
             for bone in BONES
@@ -180,9 +180,9 @@ def _cases(found: Measured) -> list[Picture]:
         grade = "unknown" if pair.kl is None else str(pair.kl)
         caption = (
             f"{pair.name}, Kellgren-Lawrence grade {grade}. Closed ASSD centred and after "
-            f"similarity alignment: {told}. Grey: true bone, blue: true cartilage, lines: "
-            "predicted bone, laid on the truth by the open alignments. Shown as a right knee, the "
-            "lateral side at the left."
+            f"similarity alignment: {distances}. Grey: true bone, blue: true cartilage, lines: "
+            "predicted bone, aligned with the truth by the open alignments. Shown as a right knee, "
+            "with the lateral side at the left."
         )
         pictures.append(Picture(png, caption, f"Predicted contours on the true map, {pair.name}"))
     return pictures

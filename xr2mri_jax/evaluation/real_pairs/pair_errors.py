@@ -1,4 +1,4 @@
-"""Errors of real pairs in bone shape, joint space and cartilage, and the verdict on them."""
+"""Errors of real pairs in bone shape, joint space and cartilage, and the resulting verdict."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ CONVENTION = {
     "bone shape": f"ASSD of femur and tibia, mean of both, {CLOSED}, after {PRIMARY} alignment",
     "joint space": "absolute error in mm, mean of both compartments",
     "cartilage": "absolute error of the thickness in standard deviations of the true knees, mean "
-    "of the plates that the true map has",
-    "texture": "label maps have none",
+    "over the plates that the true map has",
+    "texture": "not measured: label maps have no texture",
     "mean": "bone shape: the mean shape of all other subjects; joint space and cartilage: the mean "
     "of all other subjects' true values",
     "other_radiograph": "the mean error of the predictions from all other subjects' radiographs",
@@ -52,12 +52,12 @@ def judge_pairs(found: Measured, seed: int) -> dict[str, object]:
 def quantity_errors(
     quantities: Sequence[Both], subjects: Sequence[str], scaled: bool = False
 ) -> dict[str, np.ndarray] | None:
-    """Absolute errors of quantities, the mean over them, for `verdict.judge`.
+    """Mean absolute errors over several quantities, for `verdict.judge`.
 
     Args:
-      quantities: true and predicted values f64[n] each, NaN where the true map has none.
-      subjects: n names; the controls use other subjects only.
-      scaled: in standard deviations of the true values.
+      quantities: true and predicted values, f64[n] each, NaN where the true map lacks them.
+      subjects: n names; the controls use only other subjects.
+      scaled: whether errors are in standard deviations of the true values.
 
     Returns:
       f64[n] by source, NaN for a knee without any of the quantities; None if no knee has one.
@@ -84,7 +84,7 @@ def quantity_errors(
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of what is finite; NaN where nothing is."""
+    """The mean of the finite values over the first axis; NaN where none is finite."""
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0).sum(axis=0)
@@ -92,7 +92,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _origin(pairs: Sequence[Pair]) -> str:
-    """What all radiographs are, or "unknown" of a mixture."""
+    """The common origin of all radiographs, or "unknown" if it differs."""
     found = {origin_of_file(pair.xray) for pair in pairs if pair.xray is not None}
     for one in (REAL, SIMULATED):
         if found == {one}:

@@ -1,40 +1,41 @@
-"""How bones are compared: the part of the knee, the two kinds of surface, the alignments.
+"""The protocol of the bone comparison: the field of view, the two kinds of surface, the alignments.
 
-The numbers here are the protocol: everything else reads them from here.
+All other modules read the protocol's numbers from here.
 """
 
 from xr2mri_jax.metrics.box import Box
 
 BONES = ("femur", "tibia")
 REACH_MM = 48.0  # bone is compared within this distance of the joint's centre along each axis
-# Labels drawn by hand taper off towards the ends of a map.
+# Manual labels become incomplete towards the borders of a map.
 MARGIN_MM = 4.0
 CUBE = Box.around(REACH_MM)
 
-# closed: both bones are cut by the same box while the joints lie on each other, and the faces of
-#   the cut count; distances between border voxels. open: exact distances, without faces.
+# closed: with the joint centres aligned, both bones are cut by the same box; cut faces count and
+#   distances are between border voxels. open: exact surface distances, without cut faces.
 CLOSED, OPEN = "closed", "open"
 PROTOCOLS = (CLOSED, OPEN)
 ALIGNMENTS = ("centred", "rigid", "similarity")
 METRICS = ("dice", "assd", "hd95", "hd", "nsd")
 
-DICE_STEP_MM = 2.5  # between the points at which volumes are compared
-SURFACE_POINTS = 2000  # of each surface; of the model and the mean shape all count
+DICE_STEP_MM = 2.5  # distance between the points at which volumes are compared
+SURFACE_POINTS = 2000  # points per surface; the model and the mean shape use all points
 
 CONVENTION = {
-    "field": f"the cube within {REACH_MM:g} mm of the joint's centre along each axis, as far as "
-    f"the true map reaches, without {MARGIN_MM:g} mm at the ends of that map",
-    "closed": "the default: both bones are cut by the field while the joints' centres lie on each "
-    "other, and compared as closed bodies: the faces of the cut take part in the alignment and "
-    "are counted; distances run between the centres of border voxels of 1 mm",
-    "open": "the surfaces themselves, with sub-voxel precision: after the alignment, what both "
-    "maps show of the field; where the field ends a bone has no surface, and distances run to the "
-    "whole of the other surface",
-    "centred": "the joints' centres (found alike in both label maps) laid on each other",
-    "rigid": "each bone by itself, symmetric point-to-plane ICP, from the centred place",
-    "similarity": "the same with the size free",
-    "dice": f"of the volumes, at points {DICE_STEP_MM:g} mm apart",
+    "field": f"the cube within {REACH_MM:g} mm of the joint's centre along each axis, limited to "
+    f"the true map without a margin of {MARGIN_MM:g} mm at its borders",
+    "closed": "the default: with the joints' centres aligned, both bones are cut by the field and "
+    "compared as closed bodies; the cut faces are included in the alignment and in the metrics; "
+    "distances are between the centres of border voxels of 1 mm",
+    "open": "the surfaces themselves, with sub-voxel precision: after the alignment, the part of "
+    "the field that both maps show; a bone has no surface at the border of the field, and "
+    "distances are to the whole other surface",
+    "centred": "the joints' centres (found by the same method in both label maps) are aligned",
+    "rigid": "each bone separately, symmetric point-to-plane ICP, starting from the centred "
+    "position",
+    "similarity": "the same with a free scale",
+    "dice": f"Dice of the volumes, at points {DICE_STEP_MM:g} mm apart",
     "assd": "mm, mean distance over both surfaces",
-    "hd95": "mm, the larger one of both directions' 95th percentiles",
+    "hd95": "mm, the larger of the 95th percentiles of both directions",
     "hd": "mm, the largest distance",
 }

@@ -1,4 +1,4 @@
-"""Own knee or another: the rank of the own true knee among all by surface distance."""
+"""Retrieval: the rank of a prediction's own true knee among all by surface distance."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from xr2mri_jax.evaluation import retrieval, statistics
 
-# Size and pose are not in a radiograph without spacing: what is left is the shape.
+# A radiograph without spacing does not determine size and pose, only shape.
 PRIMARY = "similarity"
 
 
@@ -16,15 +16,15 @@ def summary(
     """Rank of the own knee among all true knees; ties count against the prediction.
 
     Args:
-      distances: f64[n, n] mm by protocol and alignment: [i, j] is of prediction i and true knee j.
+      distances: f64[n, n] mm by protocol and alignment, between prediction i and true knee j.
       subjects: n names, resampled for the intervals.
-      seed: of the bootstrap.
+      seed: seed of the bootstrap.
 
     Returns:
-      By protocol and alignment: what `evaluation.retrieval.summary` gives, the intervals of top1
+      By protocol and alignment: the values of `evaluation.retrieval.summary`, the intervals of top1
       and mean_rank, and the mean distance to the own and to the others' true knees; `relative`: the
-      same ranks of distances less the mean distance of all predictions to the true knee. Without
-      that a true knee near the mean is the nearest of every prediction.
+      same ranks after subtracting the mean distance of all predictions to the true knee. Without
+      the subtraction, a true knee near the mean is nearest to every prediction.
     """
     return {
         protocol: {name: _one(d, subjects, seed) for name, d in by_alignment.items()}

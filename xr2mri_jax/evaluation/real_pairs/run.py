@@ -1,4 +1,4 @@
-"""Real pairs evaluated: reads the table, measures, writes the report as one folder."""
+"""Evaluates real pairs: reads the table, measures, writes the report as one folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -31,21 +31,21 @@ def evaluate_pairs(
     exclude_subjects: Sequence[str] = (),
     single: str | os.PathLike[str] | None = None,
 ) -> Path:
-    """Evaluates a model's labels on radiographs whose knees were segmented.
+    """Evaluates a model's predicted labels against segmented MRI of the same knees.
 
     Args:
       pairs: CSV, see `table.read_pairs`.
-      output: new or empty folder for real_pairs.json, cases.csv and index.html; it gets its name
-        when all are there.
-      workdir: run of a model that gives labels; None: the model that ships.
-      table: what the true maps' labels stand for, see `label_tables.find_table`.
-      predictions: folder where predicted labels are kept for the next call; None: WORKDIR/labels,
-        and of the model that ships none are kept.
-      exclude_subjects: names in the table whose rows are left out, in the controls too.
-      single: file for the report in one file, at most `pages.LARGEST_SINGLE` bytes; None: none.
+      output: new or empty folder for real_pairs.json, cases.csv and index.html; it appears only
+        when it is complete.
+      workdir: run of a model that predicts labels; None: the shipped model.
+      table: label table of the true maps, see `label_tables.find_table`.
+      predictions: folder that caches predicted labels for the next call; None: WORKDIR/labels, or
+        no cache for the shipped model.
+      exclude_subjects: names of subjects to leave out, also from the controls.
+      single: path for a single-file report of at most `pages.LARGEST_SINGLE` bytes; None: none.
 
     Returns:
-      The report, index.html.
+      The path of the report, index.html.
 
     Raises:
       InputError: the table, a file, the model or the folder cannot be used.
@@ -66,9 +66,9 @@ def evaluate_pairs(
 
 
 def require_new(output: Path) -> None:
-    """Raises InputError unless the folder can be made, or is there, empty and writable."""
+    """Raises InputError unless the folder can be created or exists, empty and writable."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"--output={output}: it exists, expected a new or an empty folder")
+        raise InputError(f"--output={output}: it exists, expected a new or empty folder")
     files.require_writable(output, "--output")
 
 
@@ -82,11 +82,11 @@ def write(
     """Writes real_pairs.json, cases.csv, index.html and the card as one folder; returns the page.
 
     Args:
-      found: everything that was measured.
-      output: new or empty.
-      evaluated: what was evaluated, JSON-able.
-      predictor: the model, whose intervals are tested if they are known.
-      single: file for the report in one file, or None.
+      found: all measurements.
+      output: new or empty folder.
+      evaluated: description of the evaluation, JSON-able.
+      predictor: the model, whose intervals are tested if it has any.
+      single: path for a single-file report, or None.
     """
     content = {
         "verdict": judge_pairs(found, SEED),

@@ -22,39 +22,39 @@ from xr2mri_jax.metrics.surfaces import TOLERANCE_MM
 from xr2mri_jax.presentation.model_and_controls import MODEL
 
 HIGHER_IS_BETTER = ("dice", "nsd")
-# As SSR-KD names and chooses them.
+# The metrics of SSR-KD by its names.
 SSR_KD = {"dsc": "dice", "hd": "hd", "assd": "assd"}
 CONVENTION = {
     **protocol.CONVENTION,
     "nsd": f"share of both surfaces within {TOLERANCE_MM} mm",
     "ssr_kd": "Dice, Hausdorff distance and ASSD of the closed bodies, as SSR-KD compares whole "
-    "bones (npj Digit Med 2026); it had two orthogonal radiographs of the MRI's own pose, so its "
-    "figures stand beside the centred ones",
-    "points": f"the controls but for the mean shape: {SURFACE_POINTS} points of each surface, all "
-    "others: all",
+    "bones (npj Digit Med 2026); it used two orthogonal radiographs in the MRI's pose, so its "
+    "figures correspond to the centred ones",
+    "points": f"the controls except the mean shape: {SURFACE_POINTS} points per surface; the model "
+    "and the mean shape: all points",
     "improvement": "model against control, pair by pair: positive where the model is better",
-    "joint_space": "mm, least distance from the weight-bearing part of the tibial plateau (0.15 to "
-    "0.35 of its width from the middle) to the femur",
-    "cartilage": "volume in ml within 64 mm of the joint's centre along each axis, as far as the "
-    "map reaches; thickness in mm along the bone's normal, mean over the area of bone with "
-    "cartilage, and that area in cm2",
+    "joint_space": "mm, minimum distance from the weight-bearing part of the tibial plateau (0.15 "
+    "to 0.35 of its width from the middle) to the femur",
+    "cartilage": "volume in ml within 64 mm of the joint's centre along each axis, limited to the "
+    "map; thickness in mm along the bone's normal, mean over the area of bone with cartilage, and "
+    "that area in cm2",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
-    "ties count against the prediction; relative: the same of distances less the mean distance of "
-    "all predictions to the true knee, since a knee near the mean is near to every prediction",
+    "ties count against the prediction; relative: ranks after subtracting the mean distance of all "
+    "predictions to the true knee, because a knee near the mean is near to every prediction",
     "verdict": pair_errors.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
-    f"({statistics.WHOLE_SAMPLES} of a correlation), subjects resampled",
+    f"({statistics.WHOLE_SAMPLES} for a correlation), subjects resampled",
 }
 
 Tree = dict[str, Any]
 
 
 def summarise(found: Measured, seed: int) -> Tree:
-    """The content of real_pairs.json: means as plain numbers, their intervals beside them.
+    """The content of real_pairs.json: means as plain numbers, intervals in separate entries.
 
     Args:
-      found: everything that was measured.
-      seed: of the bootstrap.
+      found: all measurements.
+      seed: seed of the bootstrap.
 
     Returns:
       n, subjects; closed and open, each with values and intervals (by source, bone, alignment and
@@ -111,7 +111,7 @@ def _of_protocol(found: Measured, name: str, subjects: list[str], seed: int) -> 
 
 
 def columns(found: Measured) -> dict[str, list[Any]]:
-    """The columns of cases.csv: one row a pair."""
+    """The columns of cases.csv: one row per pair."""
     table: dict[str, list[Any]] = {
         "subject": [pair.subject for pair in found.pairs],
         "side": [pair.side for pair in found.pairs],
@@ -141,7 +141,7 @@ def columns(found: Measured) -> dict[str, list[Any]]:
 
 
 def poses(found: Measured) -> dict[str, dict[str, np.ndarray]]:
-    """By bone, angle_deg (0 to 180) and scale of the open similarity alignment: f64[n]."""
+    """angle_deg (0 to 180) and scale f64[n] of the open similarity alignment, by bone."""
     fits = {bone: [pair[bone][OPEN]["similarity"] for pair in found.fits] for bone in BONES}
     return {
         bone: {
@@ -163,7 +163,7 @@ def _estimates(values: OfBone, subjects: list[str], seed: int) -> Tree:
 
 
 def _part(estimated: Mapping[str, Any], key: str) -> Tree:
-    """The same tree with one entry of every estimate."""
+    """The same tree with only one entry of every estimate."""
     if key in estimated:
         return estimated[key]
     return {name: _part(one, key) for name, one in estimated.items()}

@@ -1,4 +1,4 @@
-"""The table of pairs: which radiograph and which label map belong to the same knee."""
+"""Reads the table of pairs, which lists the radiograph and the label map of each knee."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ GRADES = ("0", "1", "2", "3", "4")
 
 
 class Pair(NamedTuple):
-    """One row: `xray` is None for a map without a radiograph, `kl` where the grade is unknown."""
+    """One row: `xray` is None for a map without a radiograph, `kl` if the grade is unknown."""
 
     subject: str
     side: str
@@ -26,22 +26,22 @@ class Pair(NamedTuple):
 
     @property
     def name(self) -> str:
-        """For messages and captions."""
+        """Subject, side and visit, for messages and captions."""
         return " ".join(part for part in (self.subject, self.side, self.visit) if part)
 
 
 def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = ()) -> list[Pair]:
     """Reads a CSV with COLUMNS; paths in it are relative to its folder.
 
-    Rows without a radiograph are shapes for the mean-shape control only.
+    Rows without a radiograph are used only for the mean-shape control.
 
     Args:
       path: the CSV.
-      exclude_subjects: names whose rows are left out.
+      exclude_subjects: names of subjects to leave out.
 
     Raises:
-      InputError: a missing column, cell or file, a side or grade that is none, a knee's visit that
-        is there twice, a name to leave out that the table lacks, or fewer than two subjects with a
+      InputError: a column, cell or file is missing, a side or grade is invalid, a visit of a knee
+        occurs twice, the table lacks a subject to exclude, or fewer than two subjects have a
         radiograph.
     """
     path = Path(path)
@@ -50,7 +50,7 @@ def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = (
     times = Counter(pair[:3] for pair in pairs)
     for row, pair in zip(rows, pairs, strict=True):
         if times[pair[:3]] > 1:
-            raise row.error("subject", pair.name, "every visit of a knee once")
+            raise row.error("subject", pair.name, "each visit of a knee only once")
     for name in exclude_subjects:
         if name not in {pair.subject for pair in pairs}:
             raise InputError(f"--exclude_subjects: found {name}, expected subjects of {path}")
@@ -59,7 +59,7 @@ def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = (
     if len(subjects) < 2:
         raise InputError(
             f"{path}: found radiographs of {len(subjects)} subjects, expected two or more: the "
-            "controls need another subject"
+            "controls need another subject's radiograph"
         )
     return pairs
 

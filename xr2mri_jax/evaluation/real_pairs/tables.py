@@ -52,7 +52,7 @@ def improvements(content: Mapping[str, Any], protocol: str) -> Table:
         for control, gains in content[protocol]["improvement"].items()
     ]
     heads: list[Cell | str] = [
-        "the model's ASSD against",
+        "ASSD gain over",
         *(Cell(bone, a) for bone in BONES for a in ALIGNMENTS),
     ]
     caption = (
@@ -62,7 +62,7 @@ def improvements(content: Mapping[str, Any], protocol: str) -> Table:
 
 
 def joint(content: Mapping[str, Any]) -> Table:
-    """Joint space and cartilage against the truth."""
+    """Predicted against true joint space and cartilage."""
     rows = [
         _joint_row(f"{name} joint space (mm)", space, "_mm")
         for name, space in content["joint_space"].items()
@@ -72,8 +72,8 @@ def joint(content: Mapping[str, Any]) -> Table:
             if seen is not None:
                 name, _, unit = quantity.rpartition("_")
                 rows.append(_joint_row(f"{plate.replace('_', ' ')} {name} ({unit})", seen, ""))
-    heads = ("quantity", "n", "true mean ± SD", "r", "mean error", "bias", "others' mean, error")
-    return Table("Joint space and cartilage, against the truth.", heads, rows)
+    heads = ("quantity", "n", "true mean ± SD", "r", "mean error", "bias", "error of others' mean")
+    return Table("Predicted against true joint space and cartilage.", heads, rows)
 
 
 def _joint_row(label: str, seen: Mapping[str, Any], unit: str) -> Row:
@@ -117,14 +117,14 @@ def retrieval(content: Mapping[str, Any]) -> Table:
              "relative: own knee first", "mean rank", "ASSD to the own (mm)",
              "to the others (mm)")  # fmt: skip
     caption = (
-        f"Rank of the own knee among all {content['n']} true knees. Relative ranks compare "
-        "distances less the mean distance of all predictions to the true knee."
+        f"Rank of the own knee among all {content['n']} true knees. Relative ranks use distances "
+        "minus the mean distance of all predictions to the true knee."
     )
     return Table(caption, heads, rows)
 
 
 def ssr_kd(content: Mapping[str, Any]) -> Table:
-    """DSC, HD and ASSD a bone."""
+    """DSC, HD and ASSD per bone."""
     rows = [
         _row(
             LABELS[source],
@@ -146,12 +146,12 @@ def ssr_kd(content: Mapping[str, Any]) -> Table:
 
 
 def form(metric: str) -> str:
-    """How a metric's value is written."""
+    """The number format of a metric."""
     return ".3f" if metric in _SHARES else ".2f"
 
 
 def interval(ends: Sequence[float] | None, form: str) -> str:
-    """An interval in brackets; nothing where there is none."""
+    """An interval in parentheses; "" for None."""
     return "" if ends is None else f"({ends[0]:{form}} to {ends[1]:{form}})"
 
 

@@ -1,1 +1,1 @@
-"""Uncertainty fitted on held-out knees, and measured on others."""
+"""Fits uncertainty on held-out knees and measures its coverage on other knees."""

@@ -1,4 +1,4 @@
-"""Fits the intervals of a generator on the split that its training was watched with."""
+"""Fits the intervals of a generator on its evaluation split or another held-out split."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -29,26 +29,26 @@ from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 
 SEED = 0
 BATCH = 4
-# Voxels of a knee that are kept.
+# Maximum number of voxels sampled per knee.
 _KEPT = 60_000
-# Distances count within so many mm of the predicted surface.
+# Distances are used within this many mm of the predicted surface.
 NEAR_MM = 2.0
 _ROUNDS = 4
-# A structure gets a factor of its own where its coverage would lie outside of this.
+# A structure whose coverage lies outside this range gets its own factor.
 _WITHIN = (0.9, 0.93)
 _STRUCTURE_ROUNDS = 30
-_SMALLEST = 1e-4  # error that the logarithm starts from; intensities are 0 to 1
+_SMALLEST = 1e-4  # added to errors before the logarithm; intensities are 0 to 1
 _LEAST_MM = 0.05
 
 
 class Knee(NamedTuple):
-    """A held-out knee: what is predicted and what is true.
+    """A held-out knee with prediction and truth.
 
     Attributes:
       predicted, true: f32[d, h, w] in [0, 1].
       mask: bool[d, h, w], the acquired field.
       labels: u8[d, h, w], or None.
-      found, distances: predicted and true signed distances f32[k, d', h', w'], or None both.
+      found, distances: predicted and true signed distances f32[k, d', h', w'], or both None.
     """
 
     predicted: np.ndarray
@@ -60,7 +60,7 @@ class Knee(NamedTuple):
 
 
 def knees(model: LoadedModel, builder: Any, split: str) -> Iterator[Knee]:
-    """The knees of a split with the model's predictions.
+    """Yields the knees of a split with the model's predictions.
 
     Raises:
       InputError: the stage predicts no volumes, or the split cannot be used.
@@ -101,16 +101,16 @@ def calibrate(
     data_dir: str | os.PathLike[str] | None = None,
     step: int | None = None,
 ) -> tuple[Path, Uncertainty]:
-    """Fits the uncertainty of a run and writes it into its folder.
+    """Fits the uncertainty of a run and writes it into the run's folder.
 
     Args:
-      workdir: of a generator or joint stage.
-      split: held-out knees; None: the split that training was watched with.
+      workdir: run of a generator or joint stage.
+      split: held-out knees; None: the evaluation split of training.
       data_dir: where the dataset is prepared; None: where the run read it.
-      step: which checkpoint; None: the newest.
+      step: checkpoint; None: the newest.
 
     Returns:
-      The file and what it holds.
+      The file and its content.
 
     Raises:
       InputError: the run, the dataset or the split cannot be used, or it is the training split.
@@ -120,7 +120,7 @@ def calibrate(
     data = model.config["data"]
     chosen = split or data["eval_split"]
     if chosen.partition("[")[0] == data["train_split"].partition("[")[0]:
-        raise InputError(f"--split={chosen}: trained on, expected a split of other knees")
+        raise InputError(f"--split={chosen}: is the training split, expected a held-out split")
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     inference_settings.require_same_contrast(model.config, builder)
     made = fit(knees(model, builder, chosen))
@@ -130,10 +130,10 @@ def calibrate(
 
 
 def fit(held_out: Iterator[Knee]) -> Uncertainty:
-    """The uncertainty of a model from knees that it was not trained on.
+    """Fits the uncertainty of a model on knees outside its training set.
 
     Raises:
-      InputError: there are none.
+      InputError: there are no knees.
     """
     rng = np.random.default_rng(SEED)
     rows: list[tuple[np.ndarray, ...]] = []
@@ -162,7 +162,7 @@ def fit(held_out: Iterator[Knee]) -> Uncertainty:
 
 
 def _voxels(knee: Knee, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """Bin, block, logarithm of the error and structure of some voxels of the acquired field."""
+    """Bin, block, log error and structure of sampled voxels of the acquired field."""
     levels, place = voxel_form.features(knee.predicted)
     error = np.log(np.abs(knee.predicted - knee.true) + _SMALLEST)
     kind = np.full(levels.shape, len(STRUCTURES), np.int8)
@@ -205,7 +205,7 @@ def _with_structures(
     error: np.ndarray,
     seen: list[np.ndarray],
 ) -> VoxelSpread:
-    """The spread with factors for structures whose coverage would be too small or too large."""
+    """Adds factors for structures whose coverage would be too small or too large."""
     plain = error - made.logarithm(levels, place)
     likely = made.probability(levels, place)
     factors = np.zeros(len(seen), np.float32)
@@ -220,7 +220,7 @@ def _with_structures(
 
 
 def _gaps(found: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Surface, block and size of the errors in mm of distances near the predicted surfaces."""
+    """Surface, block and absolute error in mm of the distances near the predicted surfaces."""
     near = np.abs(found) < NEAR_MM
     which, *index = np.nonzero(near)
     blocks = [
@@ -236,7 +236,7 @@ def _fit_surfaces(which: np.ndarray, place: np.ndarray, error: np.ndarray) -> Su
     made = np.empty((len(NAMES), *surface_form.BLOCKS), np.float32)
     for k in range(len(NAMES)):
         own = which == k
-        if not own.any():  # a structure that is never predicted has no surface that could be off
+        if not own.any():  # a structure that is never predicted has no surface to measure
             made[k] = NEAR_MM
             continue
         widths = intervals.grouped_quantile(error[own], place[own] - k * size, size)

@@ -1,4 +1,4 @@
-"""Whether a generator's intervals hold what is true of knees that they were not fitted on."""
+"""Measures the coverage of a generator's intervals on knees that they were not fitted on."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -29,8 +29,8 @@ CONVENTION = {
     "surface": f"share of the grid points within {NEAR_MM:g} mm of a predicted surface at which "
     "the true signed distance lies within the half-width of the predicted one",
     "quantity": "share of the knees whose true value lies within the interval",
-    "labels": "probability that a structure is there against how often it is, over voxels of a "
-    "probability between 1 and 99 %",
+    "labels": "predicted probability of a structure against its observed frequency, over voxels "
+    "with a probability between 1 and 99 %",
 }
 _BINS = 10
 _GRID = (64, 64, 64)  # of the labels, 2 mm
@@ -40,15 +40,15 @@ _OF_LABELS: dict[str, tuple[str, ...]] = {
     name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
 }
 
-# Numbers by name, one of each knee, NaN where it has none.
+# Numbers by name, one per knee, NaN where a knee has none.
 _Columns = dict[str, list[float]]
 
 
 class Coverage:
-    """Gathers the knees of a split, one after the other."""
+    """Accumulates the coverage over the knees of a split."""
 
     def __init__(self, uncertainty: Uncertainty) -> None:
-        """Takes what is tested."""
+        """Takes the uncertainty to test."""
         self._uncertainty = uncertainty
         self._knees = 0
         self._inside: dict[str, _Columns] = {"intensity": {}, "surface": {}, "quantity": {}}
@@ -80,7 +80,7 @@ class Coverage:
         self._labels(knee)
 
     def merge(self, other: "Coverage") -> None:
-        """Takes the knees of another one, after its own."""
+        """Appends the knees of another instance."""
         self._knees += other._knees
         for kind in self._inside:
             for own, more in ((self._inside, other._inside), (self._width, other._width)):
@@ -90,16 +90,16 @@ class Coverage:
             self._undecided.setdefault(name, []).extend(undecided)
 
     def summary(self, subjects: Sequence[str], seed: int) -> dict[str, Any]:
-        """What was found, JSON-able.
+        """The results as JSON-able values.
 
         Args:
-          subjects: of the knees in the order in which they were added; further ones do not count.
-          seed: of the bootstrap.
+          subjects: of the knees in the order in which they were added; further ones are ignored.
+          seed: seed of the bootstrap.
 
         Returns:
           convention, fitted_on, knees; by kind (intensity, surface, quantity) and name the coverage
-          with its interval by subject, and the mean half-width (intensity 0..1, mm); labels: by
-          structure the reliability and the expected calibration error.
+          with its interval over subjects, and the mean half-width (intensity 0..1, or mm); labels:
+          reliability and expected calibration error by structure.
         """
         found: dict[str, Any] = {
             "convention": CONVENTION,
@@ -141,7 +141,7 @@ class Coverage:
 
 
 def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:
-    """The coverage on the first MOST_KNEES knees of a split; InputError as `fit.knees`."""
+    """Measures the first MOST_KNEES knees of a split; raises InputError as `fit.knees`."""
 
     def one(knee: Knee) -> Coverage:
         alone = Coverage(uncertainty)

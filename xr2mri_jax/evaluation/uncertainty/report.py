@@ -1,4 +1,4 @@
-"""The coverage of a generator's intervals as sections of the report, and in sentences."""
+"""The coverage of a generator's intervals for the report: tables, figures and sentences."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ _KINDS = {
 
 
 def parts(found: Mapping[str, Any] | None) -> list[Part]:
-    """Tables of the coverage, and how reliable the labels' probabilities are; [] of None.
+    """Tables of the coverage and reliability diagrams of the labels' probabilities; [] for None.
 
     Args:
       found: from `measure.Coverage.summary`.
@@ -29,28 +29,28 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
             for name, one in found[kind].items()
         ]
         if rows:
-            caption = f"{title}: how much of the truth the {LEVEL:.0%} intervals hold."
+            caption = f"{title}: coverage of the true values by the {LEVEL:.0%} intervals."
             made.append(Table(caption, ["", "coverage", unit], rows))
     for name, one in found["labels"].items():
         error = one["calibration_error"]
-        text = f"{name}: probability that it is there, and how often it is"
+        text = f"{name}: predicted probability and observed frequency"
         below = f"{text}; expected calibration error {error:.3f}."
-        picture = figures.reliability(one["bins"], "how often it is there")
+        picture = figures.reliability(one["bins"], "observed frequency")
         made.append(Picture(picture, f"{below[0].upper()}{below[1:]}", f"Reliability of {text}"))
     terms = [(str(name), str(text)) for name, text in found["convention"].items()]
     return [*made, Terms(terms)]
 
 
 def findings(found: Mapping[str, Any] | None) -> list[str]:
-    """The coverage in sentences; [] of None."""
+    """The coverage in sentences; [] for None."""
     if found is None:
         return []
-    said = []
+    lines = []
     for kind, word in (("intensity", "intensities"), ("surface", "surfaces")):
         shares = ", ".join(
             f"{name.replace('_', ' ')} {one['coverage']['mean']:.0%}"
             for name, one in found[kind].items()
         )
         if shares:
-            said.append(f"The {LEVEL:.0%} intervals of {word} hold the truth in: {shares}.")
-    return said
+            lines.append(f"Coverage of the {LEVEL:.0%} intervals of {word}: {shares}.")
+    return lines

@@ -8,7 +8,7 @@
   const canvas = find("canvas");
   const status = find("status");
   const sliders = [0, 1, 2].map((axis) => find(`axis="${axis}"`));
-  const STEP = 1; // mm a key press
+  const STEP = 1; // mm per key press
   const listed = JSON.parse(find("cases").textContent);
   let current = "";
   let request = 0;
