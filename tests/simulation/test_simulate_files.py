@@ -238,6 +238,6 @@ def test_doubts_about_the_maps_of_a_folder_are_told(maps, tmp_path, knee_labels)
     for _ in range(2):
         found = simulate_folder(maps, tmp_path / "out", knees=knees)
         assert set(found.doubts) == {"gaps", "shifted"}
-        assert "are no number (NaN)" in found.doubts["gaps"][0]
+        assert "are not a number (NaN)" in found.doubts["gaps"][0]
         assert "the sform is followed" in found.doubts["shifted"][0]
     assert set(found.kept) >= set(found.doubts)

@@ -24,7 +24,7 @@ class PairOptions:
       grades: files of KL tables that lie elsewhere than in the source.
       visit: the visit code where the collection does not tell it.
       places: CSV file of given places of knees in radiographs, instead of finding them.
-      spacing: mm a pixel of radiographs that do not tell it; None rejects these.
+      spacing: mm per pixel of radiographs that do not tell it; None rejects these.
       echo: which of several echoes of an MRI series, 1 for the shortest; None takes the first.
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
       splits: CSV or JSON file of given splits by subject, instead of the hash.
@@ -59,7 +59,7 @@ class PairOptions:
         if self.visit is not None and visit_months(self.visit) is None:
             raise InputError(f"--visit: found {self.visit!r}, expected a code such as V00")
         if self.spacing is not None and not (math.isfinite(self.spacing) and self.spacing > 0):
-            raise InputError(f"--spacing: found {self.spacing}, expected mm a pixel above 0")
+            raise InputError(f"--spacing: found {self.spacing}, expected mm per pixel above 0")
         if self.echo is not None and self.echo < 1:
             raise InputError(f"--echo: found {self.echo}, expected 1 or more")
         contrast_with_clahe(self.clahe)

@@ -126,7 +126,7 @@ def _volume(volume: Volume, files: dict[str, bytes]) -> str:
 
 def _series(volume: Volume, files: dict[str, bytes]) -> str:
     images = [c for c in files.values() if pydicom.dcmread(io.BytesIO(c), force=True).get("Rows")]
-    # Where some of the files are passed over, the reader says so.
+    # Where some of the files are ignored, the reader says so.
     if volume.doubts:
         return ""
     if len(images) == 1:
@@ -162,7 +162,7 @@ def _bytes_of(dataset: pydicom.Dataset, frames: int = 1) -> str:
     pixel = dataset.BitsAllocated // 8 * samples
     needed = frames * dataset.Rows * dataset.Columns * pixel
     found = len(dataset.PixelData)
-    # Less than a row or a column behind the pixels is passed over.
+    # Less than a row or a column after the pixels is ignored.
     spare = min(dataset.Rows, dataset.Columns) * pixel
     return "" if 0 <= found - needed <= spare else f"{found} bytes of pixels, header {needed}"
 
