@@ -56,10 +56,10 @@ def fit_joint_space(
     Args:
       volume: f32[d, h, w] over the canonical box, a right knee.
       distances: f32[k, d', h', w'] in mm over the same box, as `surfaces.NAMES`.
-        wanted: least distance between the bones in mm of the box, by compartment.
+      wanted: least distance between the bones in mm of the box, by compartment.
 
-      Returns:
-        The adjusted knee; None if the surfaces have no plateau in a compartment.
+    Returns:
+      The adjusted knee; None if the surfaces have no plateau in a compartment.
     """
     bones = _bones(distances)
     if bones is None:

@@ -25,11 +25,11 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dic
     Args:
       path: for messages.
       content: the bytes of the file.
-        wanted: the expected arrays by name; None: all arrays of the file, whose content is known.
+      wanted: the expected arrays by name; None: all arrays of the file, whose content is known.
 
-      Raises:
-        InputError: it is not an .npz, an array is missing, unknown, damaged, of another shape or
-          dtype, or has values that are not finite; or the arrays are larger than LARGEST.
+    Raises:
+      InputError: it is not an .npz, an array is missing, unknown, damaged, of another shape or
+        dtype, or has values that are not finite; or the arrays are larger than LARGEST.
     """
     if wanted is not None:
         _require_size(path, wanted)

@@ -101,8 +101,8 @@ def predict_file(
     """Reads a radiograph, predicts, and writes OUT.nii.gz, OUT.png, OUT.json and optional files.
 
     Args:
-        model_dir: workdir of a trained generator or joint stage, or folder of a packaged generator;
-          None or "" for the shipped model.
+      model_dir: workdir of a trained generator or joint stage, or folder of a packaged generator;
+        None or "" for the shipped model.
       xray: radiograph of one knee or of both: DICOM, PNG, TIFF, JPEG or NIfTI.
       output: the volume's file, ending in .nii or .nii.gz.
       side: "left" or "right", required if two knees are found; must not contradict the file.

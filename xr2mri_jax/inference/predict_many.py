@@ -43,8 +43,8 @@ def predict_many(options: ManyOptions) -> Rows:
       The rows of the table by COLUMNS, those of an earlier run first.
 
     Raises:
-        InputError: an input, an option or the model cannot be used; the folder holds predictions of
-          another model or with other options; or no knee could be predicted.
+      InputError: an input, an option or the model cannot be used; the folder holds predictions of
+        another model or with other options; or no knee could be predicted.
     """
     listed = _listed(options)
     for flag, folder in options.folders().items():

@@ -21,10 +21,10 @@ def space_measurer() -> Measure:
     """Loads and compiles the shipped generator.
 
     Returns:
-        A function that maps a knee and its joint space in the radiograph, or None, to (medial,
-        lateral) in mm: the least distances between the bones of the volume that `predict` gives,
-        after the adjustment to the joint space traced in the radiograph. Several threads may call
-        it. It raises InputError for a knee without joint space.
+      A function that maps a knee and its joint space in the radiograph, or None, to (medial,
+      lateral) in mm: the least distances between the bones of the volume that `predict` gives,
+      after the adjustment to the joint space traced in the radiograph. Several threads may call
+      it. It raises InputError for a knee without joint space.
 
     Raises:
       InputError: no generator is shipped, or it predicts no bones.

@@ -24,12 +24,12 @@ def read_radiograph(
       side: "left" or "right"; overrides what the file says.
 
     Returns:
-        The radiograph, f32[h, w], bone bright; spacing and side are None if neither the file nor
-        the caller gives them. The modules of the formats describe what each reader does.
+      The radiograph, f32[h, w], bone bright; spacing and side are None if neither the file nor
+      the caller gives them. The modules of the formats describe what each reader does.
 
-      Raises:
-        InputError: one line for a file that is missing, broken, of another kind, or a volume, and
-          for an invalid spacing or side.
+    Raises:
+      InputError: one line for a file that is missing, broken, of another kind, or a volume, and
+        for an invalid spacing or side.
     """
     pixel = None if spacing is None else geometry.checked_spacing(spacing)
     side = None if side is None else geometry.checked_side(side)

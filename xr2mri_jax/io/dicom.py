@@ -34,10 +34,10 @@ def read_radiograph(
       path: the file.
       spacing: mm per pixel (row, col) as displayed, instead of the header's, see
         `dicom_facts.spacing`.
-        side: overrides the header's ImageLaterality, else Laterality (L or R).
+      side: overrides the header's ImageLaterality, else Laterality (L or R).
 
-      Returns:
-        The radiograph, f32[h, w]; its spacing is None if nothing gives one.
+    Returns:
+      The radiograph, f32[h, w]; its spacing is None if nothing gives one.
 
     Raises:
       InputError: not a radiograph by Modality, several frames, coloured, or broken.

@@ -86,14 +86,14 @@ def shared_header(
 
     Args:
       label: what the headers say.
-        side: "left", "right", or None if unknown.
-        source: header of the DICOM image that the volume was derived from, if any.
-        keep_identity: copies patient and study from `source`, except broken tags (see `left_out`),
-          and refers to it; otherwise nothing of it is copied, not even its UID, which would lead
-          back to the patient.
+      side: "left", "right", or None if unknown.
+      source: header of the DICOM image that the volume was derived from, if any.
+      keep_identity: copies patient and study from `source`, except broken tags (see `left_out`),
+        and refers to it; otherwise nothing of it is copied, not even its UID, which would lead
+        back to the patient.
 
-      Raises:
-        InputError: the identity is to be kept, but there is no source, or one without a study.
+    Raises:
+      InputError: the identity is to be kept, but there is no source, or one without a study.
     """
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 192"

@@ -29,13 +29,12 @@ def decode(
 
     Args:
       dataset: with pixels.
-        doubts: gets a clause if bytes are ignored.
-        frames: the required number.
+      doubts: gets a clause if bytes are ignored.
+      frames: the required number.
 
-      Returns:
-        u8, u16, u32 or their signed counterparts, [rows, columns] or [rows, columns, 3]; with
-        several frames [frames, rows, columns].
-      [frames, rows, columns].
+    Returns:
+      u8, u16, u32 or their signed counterparts, [rows, columns] or [rows, columns, 3]; with
+      several frames [frames, rows, columns].
 
     Raises:
       InputError: PixelData is absent or its length contradicts Rows, Columns, SamplesPerPixel and

@@ -40,15 +40,15 @@ def read_series(
     same pixels, and all but one of several echoes.
 
     Args:
-        place: a folder with files of any name (hidden ones and DICOMDIR are ignored), one slice
-          each or enhanced multi-frame images, or with only folders of such files; or one enhanced
-          multi-frame file, or a DICOMDIR, which stands for its folder.
-        modalities: the accepted values of the tag Modality.
-        echo: which of several echoes, 1 for the shortest echo time; None takes the first.
+      place: a folder with files of any name (hidden ones and DICOMDIR are ignored), one slice
+        each or enhanced multi-frame images, or with only folders of such files; or one enhanced
+        multi-frame file, or a DICOMDIR, which stands for its folder.
+      modalities: the accepted values of the tag Modality.
+      echo: which of several echoes, 1 for the shortest echo time; None takes the first.
 
-      Returns:
-        The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
-        values, or f32 if a slice has padding, which becomes NaN, or a rescale other than identity.
+    Returns:
+      The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
+      values, or f32 if a slice has padding, which becomes NaN, or a rescale other than identity.
 
     Raises:
       InputError: nothing in the folder, broken files among the slices, several largest series,

@@ -79,8 +79,8 @@ def sniff(path: str | os.PathLike[str]) -> str:
       "mgh".
 
     Raises:
-        InputError: the file is missing, not an ordinary file, empty, unreadable, or of another
-          format.
+      InputError: the file is missing, not an ordinary file, empty, unreadable, or of another
+        format.
     """
     path = Path(path)
     if not path.exists():

@@ -17,6 +17,7 @@ EARLY = "kl2"
 def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
     """Loads a grader.
 
+    Args:
       model: a folder with model.json and weights.npz, or the workdir of a training run, whose
         probabilities are then not calibrated; EARLY for the shipped grader of grades 0 and 2; None
         or "" for the shipped grader of five grades.

@@ -120,11 +120,11 @@ def read(
     Args:
       folder: of a run or of a packaged generator.
       params: of the model that was loaded.
-        has_surfaces: whether the model predicts signed distances.
+      has_surfaces: whether the model predicts signed distances.
 
-      Returns:
-        Its content, or None if there is no file or it was fitted to other weights (another step of
-        the run), and that doubt or "".
+    Returns:
+      Its content, or None if there is no file or it was fitted to other weights (another step of
+      the run), and that doubt or "".
 
     Raises:
       InputError: the file is damaged.

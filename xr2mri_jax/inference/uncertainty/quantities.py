@@ -11,10 +11,10 @@ def quantities(distances: np.ndarray, with_space: bool = True) -> dict[str, floa
 
     Args:
       distances: f32[k, d, h, w] in mm of the box, as `phantom.surfaces.NAMES`, a right knee.
-        with_space: whether to measure the joint space, which takes most of the time.
+      with_space: whether to measure the joint space, which takes most of the time.
 
-      Returns:
-        mm by the names of `model.QUANTITIES`; without joint space if a plateau is missing.
+    Returns:
+      mm by the names of `model.QUANTITIES`; without joint space if a plateau is missing.
     """
     found = {f"thickness_{plate}": mm for plate, mm in mean_thickness(distances).items()}
     between = spaces(distances) if with_space else None

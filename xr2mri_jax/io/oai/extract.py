@@ -87,12 +87,12 @@ def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES)
       max_bytes: refuse archives whose files have more bytes in total.
 
     Returns:
-        The files, sorted; all in one folder. Texts, tables and a DICOMDIR are left out unless there
-        is nothing else.
+      The files, sorted; all in one folder. Texts, tables and a DICOMDIR are left out unless there
+      is nothing else.
 
-      Raises:
-        InputError: the archive is missing, truncated, not an archive or empty, has a refused member
-          or files in several folders, or is too large.
+    Raises:
+      InputError: the archive is missing, truncated, not an archive or empty, has a refused member
+        or files in several folders, or is too large.
     """
     archive, folder = Path(archive), Path(folder)
     files: list[Path] = []

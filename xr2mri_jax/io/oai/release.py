@@ -44,12 +44,12 @@ def read_release(root: str | Path, visit: str | None = None) -> Source:
     """Reads every contents.csv under `root` and checks which of the listed files exist.
 
     Args:
-        root: the folder that holds the visits' releases.
-        visit: the visit code for tables that do not state it by release, folder or file name.
+      root: the folder that holds the visits' releases.
+      visit: the visit code for tables that do not state it by release, folder or file name.
 
-      Returns:
-        A Source without grades: radiographs as files (one per image in the series' folder), MRI
-        series as folders. Series of a listed folder that does not exist carry a `problem`.
+    Returns:
+      A Source without grades: radiographs as files (one per image in the series' folder), MRI
+      series as folders. Series of a listed folder that does not exist carry a `problem`.
 
     Raises:
       InputError: no table, a table without its columns, or a row without a participant, with a
