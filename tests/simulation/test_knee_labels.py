@@ -266,7 +266,7 @@ def test_of_two_knees_the_one_that_is_meant_is_cut(knee, table, turned):
     for side in ("right", "left"):
         found = knee_of_map(LabelMap(labels), side, table)
         assert found.side == side
-        assert any(f"the {side} one is taken" in doubt for doubt in found.doubts)
+        assert any(f"the {side} one is used" in doubt for doubt in found.doubts)
         index = np.argwhere(found.volume.array == CODES["femur"])
         middle = found.volume.world(index)[:, 0].mean()
         assert (middle > -60) == (side == "right")

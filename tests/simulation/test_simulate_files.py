@@ -39,7 +39,7 @@ def test_a_pair_on_disk(maps, tmp_path, knee_labels):
 def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch):
     files = PairFiles.named(tmp_path / "x.png", tmp_path / "m.nii")
     for arguments, said in (
-        ((maps / "b.nii", files), "do not tell the side"),
+        ((maps / "b.nii", files), "do not state the side"),
         ((maps / "broken.nii.gz", files), "broken.nii.gz"),
         ((maps / "empty.nii", files), "no table knows"),
         ((maps / "a.nii.gz", files, "left"), "a.nii.gz: .*medially"),
