@@ -41,7 +41,7 @@ def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch
     for arguments, said in (
         ((maps / "b.nii", files), "do not state the side"),
         ((maps / "broken.nii.gz", files), "broken.nii.gz"),
-        ((maps / "empty.nii", files), "no table knows"),
+        ((maps / "empty.nii", files), "no table with femur"),
         ((maps / "a.nii.gz", files, "left"), "a.nii.gz: .*medially"),
         ((maps / "a.nii.gz", files, "right", "oai_zib"), "found the label 5"),
         ((maps / "a.nii.gz", files, "right", "auto", -1), "--seed"),
