@@ -47,6 +47,7 @@ class GradCam:
         lower half of the grades. Each branch's map is placed at its patch, the second one mirrored
         back. Values of different blocks are not comparable; those of both branches in one block
         are.
+
         Args:
           params: of the network.
           model_state: its running moments.
