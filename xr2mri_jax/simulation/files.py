@@ -63,6 +63,7 @@ def simulate_file(
       files: the output paths.
       side: "left" or "right"; None if the labels determine it (fibula, or medial and lateral
         parts).
+      table: see `knee_labels.knee_of_map`.
       seed: random seed, 0 or more.
 
     Returns:

@@ -234,7 +234,7 @@ def _texture(spongy: np.ndarray, density: float, rng: np.random.Generator) -> np
 
     Args:
       spongy: f32[h, w], path lengths in spongy bone, mm.
-      density: of the bone relative to the phantom's.
+      density: of the bone, 1 is usual.
       rng: of the texture and its strength.
 
     Returns:
