@@ -222,7 +222,7 @@ def test_the_files_own_names_go_before_tables(knee):
     assert found.table == "header"
     expected = recoded(knee, {name: CODES[name] for name in codes if name != "fibula"})
     np.testing.assert_array_equal(found.volume.array, expected.array)
-    assert any("no part of the knee: Tumour" in doubt for doubt in found.doubts)
+    assert any("not part of the knee: Tumour" in doubt for doubt in found.doubts)
     # A table that is asked for goes before the names.
     with pytest.raises(InputError, match="found the label"):
         knee_of_map(LabelMap(recoded(knee, codes), SLICER), "right", "oai_zib")

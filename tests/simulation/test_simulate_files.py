@@ -200,7 +200,7 @@ def test_folders_without_a_pair_are_refused(maps, tmp_path):
         simulate_folder(maps, tmp_path / "out")
     with pytest.raises(InputError, match="no files ending"):
         simulate_folder(tmp_path, tmp_path / "out")
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="not a folder"):
         simulate_folder(tmp_path / "absent", tmp_path / "out")
     (maps / "b.nrrd").write_bytes(b"NRRD0004")
     with pytest.raises(InputError, match="same name"):

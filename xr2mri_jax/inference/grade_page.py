@@ -155,8 +155,8 @@ def _population(grader: KneeGrader) -> list[Part]:
     if grader.calibration is None or grader.calibration.prevalence is None:
         return []
     shares = zip(grader.grades, grader.calibration.prevalence, strict=True)
-    told = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
-    return [Paragraph(f"The probabilities of the grades are meant for knees of which {told}.")]
+    by_grade = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
+    return [Paragraph(f"The probabilities of the grades are meant for knees of which {by_grade}.")]
 
 
 def _model(grader: KneeGrader) -> Lines:

@@ -69,7 +69,7 @@ def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple
             f"percentiles: found {list(percentiles)}, expected two increasing numbers in 0..100"
         )
     if values.size == 0 or not np.isfinite(values).all():
-        raise InputError("intensities: found no values or values that are not finite")
+        raise InputError("intensities: found none or some not finite, expected finite values")
     low, high = (float(limit) for limit in np.percentile(values, percentiles))
     if not high - low > 1e-6 * max(abs(low), abs(high)):
         raise InputError(

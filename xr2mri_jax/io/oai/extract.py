@@ -197,7 +197,7 @@ def _check_end(archive: Path, stream: BudgetReader, offset: int) -> None:
     while found := stream.read(MAX_PIECE):
         behind += len(found)
         if behind > MAX_BEHIND:
-            raise InputError(f"{archive}: goes on for more than {MAX_BEHIND} bytes behind its end")
+            raise InputError(f"{archive}: has more than {MAX_BEHIND} bytes after its end")
 
 
 def _check_name(archive: Path, name: str) -> None:

@@ -15,7 +15,7 @@ class ViewMaps:
     """Maps f32[6, cells + 1] of a view and of its mirror image, each computed on first use."""
 
     def __init__(self, image: np.ndarray, view: View) -> None:
-        """Args: image: f32[h, w], finite; view: a part of it, may reach beyond."""
+        """Takes an image f32[h, w], finite, and a view of it, which may reach beyond it."""
         self._channels = normalise(*cut(image, view))
         self._blank = not self._channels.any()
 

@@ -95,8 +95,9 @@ def grade_images(
     network: Network, grader: KneeGrader, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected grade f64[n] and distance to the training radiographs f64[n] of f32[n, h, w]."""
-    told = [network(part[..., None]) for part in np.split(images, range(BATCH, len(images), BATCH))]
-    logits, features = (np.concatenate(parts) for parts in zip(*told, strict=True))
+    batches = np.split(images, range(BATCH, len(images), BATCH))
+    outputs = [network(batch[..., None]) for batch in batches]
+    logits, features = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
     grades = np.array([one.expected_grade for one in readings(logits, grader)])
     assert grader.novelty_detector is not None
     return grades, grader.novelty_detector.distance(features)

@@ -105,7 +105,7 @@ def measured(space: np.ndarray, grades: np.ndarray, subjects: Sequence[str]) -> 
     if narrowed.all() or not narrowed.any():
         raise InputError(f"found {len(grades)} usable knees of one group, expected both")
 
-    def tells(chosen: np.ndarray) -> dict[str, float] | None:
+    def auc_of(chosen: np.ndarray) -> dict[str, float] | None:
         label = narrowed[chosen].astype(int)
         return {"auc": auc(-space[chosen], label)} if 0 < label.mean() < 1 else None
 
@@ -117,7 +117,7 @@ def measured(space: np.ndarray, grades: np.ndarray, subjects: Sequence[str]) -> 
         }
         for grade in np.unique(grades).tolist()
     }
-    return {"by_grade": by_grade, **statistics.estimates_of_whole(tells, subjects, SEED)}
+    return {"by_grade": by_grade, **statistics.estimates_of_whole(auc_of, subjects, SEED)}
 
 
 def table(report: Mapping[str, Any]) -> str:

@@ -84,7 +84,7 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for name, row in rows.items():
         lines.append(
-            f"{name}: {row['told']} of {row['n']} told ({row['told'] / row['n']:.1%}): "
+            f"{name}: {row['told']} of {row['n']} detected ({row['told'] / row['n']:.1%}): "
             f"{row['refused']} refused, {row['above']} above the limit; of the others "
             f"{row['inverted']} inverted with a warning"
         )
@@ -128,5 +128,5 @@ def _counts(found: list[tuple[float, bool] | None], limit: float) -> dict[str, i
     refused = sum(one is None for one in found)
     above = sum(one is not None and one[0] > limit for one in found)
     inverted = sum(one is not None and one[0] <= limit and one[1] for one in found)
-    told = {"refused": refused, "above": above, "told": refused + above, "inverted": inverted}
-    return {"n": len(found), **told}
+    counts = {"refused": refused, "above": above, "told": refused + above, "inverted": inverted}
+    return {"n": len(found), **counts}
