@@ -86,7 +86,7 @@ def test_rooms_import_lower_rooms_only():
     ("file", "planted", "told"),
     [
         (
-            "geometry.py",
+            "geometry/volume.py",
             "from xr2mri_jax.training import config",
             "xr2mri_jax.geometry is not allowed to import xr2mri_jax.training",
         ),

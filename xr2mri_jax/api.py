@@ -39,17 +39,18 @@ class Grade:
       side: "left" or "right".
       probability_kl2: of Kellgren-Lawrence grade 2 against grade 0, in [0, 1].
       positive: whether the threshold for a sensitivity of 0.9 is reached; None: not calibrated.
-      distance: to the training radiographs; above 1: unlike them; None: not known of the model.
-      warnings: what was doubtful, a clause each.
-      joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is not known.
-      grade: the most likely Kellgren-Lawrence grade; None: the model tells two grades only.
+      distance: to the training radiographs; above 1: unlike them; None: unknown for the model.
+      warnings: doubtful decisions, one clause each.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is unknown.
+      grade: the most likely Kellgren-Lawrence grade; None: the model has two grades only.
       probabilities: by grade, sum 1; None as `grade`.
       expected_grade: the mean of the grades by their probabilities; None as `grade`.
       grade_set: neighbouring grades that contain the true one in 9 of 10 knees of each grade; None
         as `grade`, or not calibrated.
       joint_space_share: (medial, lateral), over the length of the joint line; None: not measured.
-      volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not asked.
-      volume_grade: grades that this space suggests, such as "0-2"; "": not asked.
+      volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not
+        requested.
+      volume_grade: grades that this space suggests, such as "0-2"; "": not requested.
     """
 
     side: str

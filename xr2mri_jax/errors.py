@@ -1,14 +1,14 @@
-"""The two exceptions that one line explains: the input is wrong, or the work cannot be finished."""
+"""The two exceptions that a one-line message explains: wrong input, and work that failed."""
 
 import errno
 import unicodedata
 from collections.abc import Iterator
 
-# The exit codes of a command line that raised them.
+# Exit codes of a command that raised them.
 WORK_FAILED = 1
 WRONG_INPUT = 2
 
-# What the system says where a file cannot be written or read for no fault of the program.
+# Messages for disk errors that are not the program's fault.
 _OF_THE_DISK = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -18,10 +18,10 @@ _OF_THE_DISK = {
     errno.EACCES: "permission denied",
     errno.EPERM: "not permitted",
 }
-# The same as libraries say it that raise other exceptions.
+# Texts of the same errors in other exceptions that libraries raise.
 _SAID = {
     "No space left on device": errno.ENOSPC,
-    "Not enough disk space": errno.ENOSPC,  # TFDS, before it begins
+    "Not enough disk space": errno.ENOSPC,  # TFDS, before it starts
     "Disk quota exceeded": errno.EDQUOT,
     "File too large": errno.EFBIG,
     "Read-only file system": errno.EROFS,
@@ -46,10 +46,10 @@ class WorkError(RuntimeError):
 
 
 def disk_error(error: BaseException) -> OSError | None:
-    """What the disk refused where `error` or one of its causes comes from there, else None.
+    """The disk error that `error` or one of its causes reports; None if there is none.
 
     Returns:
-      An OSError with one of the numbers above; its `filename` is None where nobody named the file.
+      An OSError with one of the numbers above; its `filename` is None if no error names the file.
     """
     found = None
     for one in causes(error):
@@ -65,7 +65,7 @@ def disk_error(error: BaseException) -> OSError | None:
 
 
 def failure_line(error: BaseException) -> str | None:
-    """One line for a failure that the program is not to blame for; None for any other."""
+    """One line for a failure that is not the program's fault; None for any other failure."""
     if isinstance(error, WorkError):
         return str(error)
     disk = disk_error(error)
@@ -81,7 +81,7 @@ def failure_line(error: BaseException) -> str | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, the parts of a group, and what each was raised from."""
+    """Yields the error, the parts of an exception group, and the causes of each."""
     waiting, seen = [error], set()
     while waiting:
         one = waiting.pop(0)
@@ -95,10 +95,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def printable(text: str) -> str:
-    """`text` in which nothing controls a terminal: such characters become \\x1b, \\u202e, ...
+    """`text` with characters that control a terminal escaped as \\x1b, \\u202e, ...
 
-    Those are control and format characters (escapes, line breaks, changes of direction), line and
-    paragraph separators, and what is no text (the bytes of file names that are not UTF-8).
+    These are control and format characters (escapes, line breaks, changes of direction), line and
+    paragraph separators, and bytes that are not text (in file names that are not UTF-8).
     """
     if text.isascii() and text.isprintable():
         return text

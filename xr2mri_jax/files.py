@@ -1,7 +1,7 @@
-"""Writing files so that a reader never sees half of one, where they can be written at all.
+"""Atomic writing of files and folders: a reader never sees half of one. Checks of output paths.
 
-A name is given only to what is on the disk: files and folders are synchronised (fsync(2)) first, so
-that neither a kill nor a power loss leaves a name with half of its content.
+Files and folders are synchronised (fsync(2)) before they get their name, so that neither a kill nor
+a power loss leaves a name with half of its content.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ _BLOCK = 1 << 20
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path`: on success it replaces `path`, on an error it goes.
+    """Yields a temporary path beside `path`: replaces `path` on success, is removed on an error.
 
-    The temporary name ends like `path`, so that writers which look at the suffix choose the same
-    format.
+    The temporary name has the same ending as `path`, so that writers that look at the suffix choose
+    the same format.
 
     Raises:
-      OSError: where the disk refuses; its `filename` is `path`.
+      OSError: the disk refuses; its `filename` is `path`.
     """
     path = Path(path)
     with naming(path):
@@ -47,10 +47,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_paths(*paths: str | os.PathLike[str]) -> Iterator[list[Path]]:
-    """As `atomic_path` of several files: all of them replace theirs, or none.
+    """`atomic_path` for several files: all of them replace the old ones, or none.
 
-    All are synchronised before the first one gets its name; the first of `paths` gets it last, so
-    that where it is new the others are.
+    All are synchronised before the first one gets its name. The first of `paths` gets its name
+    last: if it is new, so are the others.
     """
     with contextlib.ExitStack() as stack:
         partials = [stack.enter_context(atomic_path(path)) for path in paths]
@@ -71,17 +71,17 @@ def json_text(content: Any) -> str:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a text, atomically, in UTF-8."""
+    """Writes text in UTF-8, atomically."""
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The JSON object in a file, whoever wrote it.
+    """Reads a JSON object from a file of any origin.
 
     Raises:
-      InputError: where the file cannot be read, is no JSON, is nested too deeply, or holds
-        something else than an object.
+      InputError: the file cannot be read, is not JSON, is nested too deeply, or does not hold an
+        object.
     """
     try:
         content = Path(path).read_bytes()
@@ -91,7 +91,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def json_object(path: str | os.PathLike[str], content: bytes) -> dict[str, Any]:
-    """The JSON object that `content` is; raises InputError as `read_json`, which names `path`."""
+    """Parses a JSON object; raises InputError like `read_json`, with `path` in the message."""
     try:
         found = json.loads(content.decode("utf-8"))
     except RecursionError as error:
@@ -105,9 +105,10 @@ def json_object(path: str | os.PathLike[str], content: bytes) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives an empty temporary folder beside `path`: on success it becomes `path`, else it goes.
+    """Yields an empty temporary folder beside `path`: becomes `path` on success, else is removed.
 
-    `path` must not exist or be an empty folder then; else OSError is raised and nothing is left.
+    On success `path` must not exist or must be an empty folder; otherwise raises OSError and leaves
+    nothing behind.
     """
     path = Path(path)
     with _folder_beside(path) as partial:
@@ -119,11 +120,11 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives an empty temporary folder beside `path`; on success its files replace those of `path`.
+    """Yields an empty temporary folder beside `path`; on success its files replace those of `path`.
 
-    Where `path` holds nothing but files that are replaced, the new folder takes its place at once,
-    so that a reader never sees new files beside old ones. Where it holds more, that stays, and the
-    files are put in one by one after all of them have been written. On an error nothing changes.
+    If all files in `path` are replaced, the new folder takes its place at once, so that a reader
+    never sees new files beside old ones. If `path` holds other files, they stay, and the new files
+    are moved in one by one after all of them have been written. On an error nothing changes.
     """
     path = Path(path)
     with _folder_beside(path) as partial:
@@ -153,7 +154,7 @@ def sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        # Some network file systems cannot do it for folders.
+        # Some network file systems cannot synchronise folders.
         if not path.is_dir() or disk_error(error) is not None:
             raise
     finally:
@@ -161,25 +162,25 @@ def sync(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """`sync` of everything in a folder and of the folder."""
+    """Applies `sync` to everything in a folder, then to the folder."""
     for path in folder.rglob("*"):
         sync(path)
     sync(folder)
 
 
 def require_writable(folder: Path, flag: str) -> None:
-    """Tries the folder, or the one that it would be made in, before any work; makes nothing.
+    """Checks early that a folder, or its nearest existing parent, is writable; creates nothing.
 
     Raises:
-      InputError: where it cannot be written to.
-      OSError: where the disk is full.
+      InputError: it is not writable.
+      OSError: the disk is full.
     """
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the folder is right, the disk is full
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the folder's fault: the disk is full
             raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
         raise InputError(
             f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
@@ -188,7 +189,7 @@ def require_writable(folder: Path, flag: str) -> None:
 
 
 def require_ending(path: Path, ending: str, flag: str) -> None:
-    """Raises InputError unless the path is a name with the ending, ".png" for example."""
+    """Raises InputError unless the file name has the ending, for example ".png"."""
     if path.suffix != ending or not path.stem:
         raise InputError(f"{flag}: found {path}, expected a name ending in {ending}")
 
@@ -199,7 +200,7 @@ def require_apart(
     flag: str,
     what: str = "",
 ) -> None:
-    """Raises InputError if a file that is to be written is one of the inputs, called `what`."""
+    """Raises InputError if writing `output` would overwrite an input, called `what`."""
     for path in inputs:
         if os.path.isfile(path) and os.path.exists(output) and os.path.samefile(path, output):
             raise InputError(
@@ -208,10 +209,10 @@ def require_apart(
 
 
 def reserve(file: IO[bytes], size: int, where: str) -> None:
-    """Takes room on the disk for the first `size` bytes of a file that is open for writing.
+    """Reserves disk space for the first `size` bytes of a file that is open for writing.
 
     Raises:
-      OSError: there is none; its `filename` is `where`.
+      OSError: there is not enough; its `filename` is `where`.
     """
     try:
         if hasattr(os, "posix_fallocate"):
@@ -225,10 +226,10 @@ def reserve(file: IO[bytes], size: int, where: str) -> None:
 
 
 def require_room(folder: Path, size: int) -> None:
-    """Makes sure that the folder's disk has room for so many bytes now; leaves nothing there.
+    """Checks that the folder's disk has `size` free bytes now; leaves nothing there.
 
     Raises:
-      OSError: it has not; its `filename` is the folder's.
+      OSError: it does not; its `filename` is the folder.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         reserve(file, size, os.fspath(folder))
@@ -236,16 +237,16 @@ def require_room(folder: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Adds to what the disk refuses the name of what was to be written: never a temporary one.
+    """Makes disk errors name the intended file, never a temporary one.
 
     Raises:
-      OSError: as the disk says, with `path`, or what is in it, as its `filename`.
+      OSError: the disk's error, whose `filename` is `path` or a file in it.
     """
     try:
         yield
     except (InputError, WorkError):
         raise
-    except Exception as error:  # libraries wrap what the disk says in errors of their own
+    except Exception as error:  # libraries wrap the disk's errors in their own
         refused = disk_error(error)
         if refused is None:
             raise
@@ -256,7 +257,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _final(name: Path, path: Path) -> Path:
-    """`name`, in which the temporary file or folder of `path` has its final name."""
+    """`name` with the temporary file or folder of `path` replaced by the final name."""
     if not name.is_relative_to(path.parent):
         return name
     first, *rest = name.relative_to(path.parent).parts or ("",)
@@ -266,7 +267,7 @@ def _final(name: Path, path: Path) -> Path:
 
 @contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that is gone afterwards, unless it was renamed."""
+    """A temporary folder beside `path`, removed at the end unless it was renamed."""
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.mkdtemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
@@ -279,7 +280,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 
 def _replace(new: Path, path: Path) -> None:
-    """Gives `new` the name `path`; a folder that has it goes, which `os.replace` would refuse."""
+    """Renames `new` to `path`; first removes a folder at `path`, which `os.replace` refuses."""
     if not path.is_dir() or path.is_symlink():
         os.replace(new, path)
         return
@@ -289,7 +290,7 @@ def _replace(new: Path, path: Path) -> None:
 
 
 def _put_back(former: Path, path: Path) -> None:
-    """Gives the former folder its name again where no new one has it."""
+    """Gives the former folder its name back unless a new folder has it."""
     if not path.exists():
         os.replace(former, path)
 

@@ -136,11 +136,11 @@ def surface_distance(
     pairs: Sequence[tuple[int, int]] = (),
     near: float = 2.0,
 ) -> jax.Array:
-    """Mean error of signed distances near their surfaces, each surface counting alike.
+    """Mean error of signed distances near their surfaces; each surface has the same weight.
 
     A voxel weighs exp(-|target| / near), so that a small or thin structure counts as much as a
-    large one and what is far from every surface hardly counts. Of the pairs the difference, which
-    is a cartilage's thickness, is compared as well.
+    large one and voxels far from every surface hardly count. For each of the pairs, the difference,
+    which is a cartilage's thickness, is compared too.
 
     Args:
       prediction: f32[b, k, d, h, w] in mm; clipped to the limit.
@@ -202,7 +202,7 @@ def gap_distance(
 def _clipped(prediction: jax.Array, limit: float) -> jax.Array:
     """The prediction within +-limit; beyond it with a hundredth of the gradient.
 
-    Beyond the limit there is nothing to learn, but from the wrong side of it there is.
+    Values beyond the limit carry no information, except on the wrong side of it.
     """
     leak = 0.01 * (prediction - jax.lax.stop_gradient(prediction))
     return jnp.clip(prediction, -limit, limit) + leak
@@ -218,10 +218,10 @@ def cross_entropy(
     smoothing: float = 0.0,
     spread: np.ndarray | None = None,
 ) -> jax.Array:
-    """Cross entropy of softmax(logits) with labels that are smoothed.
+    """Cross entropy of softmax(logits) with smoothed labels.
 
     Szegedy et al. 2016, arXiv 1512.00567, section 7: the target is 1 - s + s / k for the label and
-    s / k for the k - 1 other classes. With `spread` the share s has its row's distribution instead.
+    s / k for the k - 1 other classes. With `spread`, the share s follows the label's row instead.
 
     Args:
       logits: f32[b, k].
@@ -246,7 +246,7 @@ def cross_entropy(
     return -(1 - smoothing) * own - smoothing * others
 
 
-# Parameters of the beta distribution of each of so many ordered classes.
+# Parameters of the beta distribution of each class, by the number of ordered classes.
 _BETA = {
     3: ((1, 4), (4, 4), (4, 1)),
     4: ((1, 6), (6, 10), (10, 6), (6, 1)),

@@ -14,7 +14,7 @@ from xr2mri_jax.tools.benchmarks.phantom_files import dess_volume, write_film, w
 
 SEED, SUBJECTS, SLICES = 7, 2, 32
 SHAPE = (64, 128, 128)
-# Films of a third of a detector's rows and columns, and their mm a pixel.
+# Films of a third of a detector's rows and columns, and their mm per pixel.
 FILM_SHAPE, FILM_SPACING = (1000, 1200), (0.35, 0.35)
 # Kinds of series beside the good one: which slices are written, of which grid.
 SERIES = {

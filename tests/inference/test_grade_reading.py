@@ -167,7 +167,7 @@ def test_damage_under_a_right_checksum_is_refused(five, tmp_path):
     strange_models.sealed_weights(tmp_path, bytes(content))
     wanted = {name: (array.shape, (str(array.dtype),)) for name, array in arrays.items()}
     wanted["long"] = ((100_000,), ("float16",))
-    with pytest.raises(InputError, match=r"block1_conv1/bias: is no array of numpy"):
+    with pytest.raises(InputError, match=r"block1_conv1/bias: is not a NumPy array"):
         model_arrays.read(tmp_path / file_format.WEIGHTS, bytes(content), wanted)
     with pytest.raises(InputError, match=r"cannot be read as \.npz"):
         packaged_grader.variables(tmp_path)

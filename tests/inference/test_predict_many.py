@@ -190,7 +190,7 @@ def test_what_cannot_be_asked_for(loaded, folder, tmp_path):
         ManyOptions(folder, tmp_path / "out", spacing=0.0)
     with pytest.raises(InputError, match=r"--labels: found .*the folder of the volumes"):
         ManyOptions(folder, tmp_path / "out", labels=tmp_path / "out")
-    with pytest.raises(InputError, match=r"--labels, --meshes: the model gives no surfaces"):
+    with pytest.raises(InputError, match=r"--labels, --meshes: the model predicts no surfaces"):
         many.predict_many(ManyOptions(folder, tmp_path / "out", labels=tmp_path / "l"))
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")

@@ -66,7 +66,9 @@ def test_sigmoid_window(tmp_path):
     radiograph = io.read_radiograph(odd)
     np.testing.assert_array_equal(radiograph.array, PIXELS)
     (doubt,) = radiograph.doubts
-    assert doubt.startswith("VOILUTFunction (0028,1056) is no known term") and "CUBIC" not in doubt
+    assert (
+        doubt.startswith("VOILUTFunction (0028,1056) is not a known term") and "CUBIC" not in doubt
+    )
 
 
 def test_first_of_several_windows_and_none_without_width(tmp_path):

@@ -57,9 +57,9 @@ def test_every_frontal_orientation_is_shown_as_one(tmp_path, orientation, stored
         (["A", "F"], r"is A\F, expected a frontal view", SHOWN),
         (["P", "H"], r"is P\H, expected a frontal view", SHOWN[::-1]),
         (["L", "P"], r"is L\P, expected a frontal view", SHOWN),
-        (["L"], "no pair of directions", SHOWN),
-        (["L", "R"], "no pair of directions", SHOWN),
-        (["SMITH", "JOHN"], "no pair of directions", SHOWN),
+        (["L"], "not a pair of directions", SHOWN),
+        (["L", "R"], "not a pair of directions", SHOWN),
+        (["SMITH", "JOHN"], "not a pair of directions", SHOWN),
     ],
 )
 def test_other_orientations_are_doubted(tmp_path, orientation, said, shown):
@@ -145,7 +145,7 @@ def test_padding_that_leaves_nothing_is_passed_over(tmp_path):
     pixels[30, 30] = 5
     found = io.read_radiograph(made(tmp_path / "x", pixels=pixels, PixelPaddingValue=0))
     assert found.background is None
-    assert found.doubts == ("padding and shutters leave nothing of the image: passed over",)
+    assert found.doubts == ("padding and shutters leave nothing of the image: ignored",)
 
 
 def test_inverting_keeps_the_background_dark(tmp_path):
@@ -224,7 +224,7 @@ def test_a_broken_shutter_is_passed_over(tmp_path, tags):
     found = io.read_radiograph(made(tmp_path / "x", pixels=KNEE, **tags))
     assert found.background is None
     (doubt,) = found.doubts
-    assert doubt.endswith("the shutter is passed over") and "SMITH" not in doubt
+    assert doubt.endswith("the shutter is ignored") and "SMITH" not in doubt
 
 
 # --- look-up tables

@@ -69,7 +69,7 @@ def test_other_files_are_listed(tmp_path):
     made_series(tmp_path)
     (tmp_path / "notes.txt").write_text("seen")
     (doubt,) = io.read_volume(tmp_path).doubts
-    assert doubt == "files that are no DICOM are passed over: notes.txt"
+    assert doubt == "files that are not DICOM are ignored: notes.txt"
     (tmp_path / "empty").touch()
     with pytest.raises(InputError, match=r"not DICOM: empty, expected slices"):
         io.read_volume(tmp_path)
@@ -96,7 +96,7 @@ def test_other_files_are_listed(tmp_path):
         ({"slice2": {"Modality": None}}, "absent, expected MR"),
         ({"slice2": {"PhotometricInterpretation": "MONOCHROME1"}}, "expected MONOCHROME2"),
         ({"slice2": {"PixelData": b"1234"}}, "has 4 bytes: expected 24 for 3 x 4 pixels"),
-        ({"slice2": {"NumberOfFrames": 3}}, "3 frames, expected one slice a file"),
+        ({"slice2": {"NumberOfFrames": 3}}, "3 frames, expected one slice per file"),
     ],
 )
 def test_irregular_series_are_refused(tmp_path, changes, said):

@@ -29,7 +29,7 @@ def test_copies_with_the_same_pixels_are_dropped_and_said(tmp_path, expected, co
     volume = io.read_volume(tmp_path / "plain")
     same(volume, expected)
     (doubt,) = volume.doubts
-    assert doubt.startswith(f"{len(copies)} slices are there twice, with the same pixels")
+    assert doubt.startswith(f"{len(copies)} slices occur twice, with the same pixels")
 
 
 @pytest.mark.parametrize("k", [0, 3, 5])
@@ -77,7 +77,7 @@ def test_objects_that_are_no_slices_are_passed_over(tmp_path, expected, kind, mo
     volume = io.read_volume(tmp_path / "plain")
     same(volume, expected)
     (doubt,) = volume.doubts
-    assert "no slices are passed over: zz" in doubt and modality in doubt
+    assert "not slices are ignored: zz" in doubt and modality in doubt
 
 
 @pytest.mark.parametrize(

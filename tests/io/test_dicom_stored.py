@@ -1,4 +1,4 @@
-"""What lies in stored values beside the image: palettes, overlays, bytes behind the pixels."""
+"""What lies in stored values beside the image: palettes, overlays, bytes after the pixels."""
 
 import numpy as np
 import pydicom
@@ -53,7 +53,7 @@ def test_a_coloured_palette_and_one_without_tables_are_refused(tmp_path):
             io.read_radiograph(painted(tmp_path / "y", np.arange(256), colours=colours))
 
 
-# --- overlays and bytes behind the pixels
+# --- overlays and bytes after the pixels
 
 
 @pytest.mark.parametrize("bits", [[12], [15], [12, 13], [14, 15]])
@@ -96,4 +96,4 @@ def test_bytes_behind_the_pixels(tmp_path, behind, read):
         return
     found = io.read_radiograph(path)
     np.testing.assert_array_equal(found.array, KNEE)
-    assert found.doubts == (f"{behind} bytes behind the pixels were passed over",)
+    assert found.doubts == (f"{behind} bytes after the pixels were ignored",)

@@ -199,7 +199,7 @@ def test_long_texts_are_no_broken_tags(tmp_path):
 def test_identity_needs_a_source_with_a_study(tmp_path):
     bare = radiograph_header()
     del bare.StudyInstanceUID
-    for source, said in ((None, "no DICOM file"), (bare, "StudyInstanceUID")):
+    for source, said in ((None, "not a DICOM file"), (bare, "StudyInstanceUID")):
         with pytest.raises(InputError, match=said):
             write_series(tmp_path / "s", made(np.uint16), source=source, keep_identity=True)
     assert not list(tmp_path.iterdir())

@@ -58,7 +58,7 @@ def test_pixels_that_are_no_number_are_background(tmp_path, rows):
     np.testing.assert_array_equal(found.array[rows:], array[rows:])
     assert (found.array[:rows] == array[rows:].min()).all()
     assert found.doubts == (
-        f"{rows / 40:.2%} of the pixels are no number (NaN): taken as background",
+        f"{rows / 40:.2%} of the pixels are not a number (NaN): taken as background",
     )
 
 
@@ -69,7 +69,9 @@ def test_infinite_pixels_are_background(tmp_path, value):
     tifffile.imwrite(tmp_path / "x.tif", array)
     found = io.read_radiograph(tmp_path / "x.tif")
     assert found.background[3].all() and found.background.sum() == 30
-    assert found.doubts == ("2.50% of the pixels are infinite or no number: taken as background",)
+    assert found.doubts == (
+        "2.50% of the pixels are infinite or not a number: taken as background",
+    )
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])

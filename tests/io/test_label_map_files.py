@@ -106,9 +106,12 @@ def test_the_axis_of_layers_may_be_any(tmp_path, axis):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (segment(0, Name="Femur", LabelValue="1", Layer="3"), "layer that is not there"),
-        (segment(0, Name="Femur", LabelValue="many", Layer="0"), "Segment0 has no label value"),
-        (segment(0, Name="Femur", LabelValue="1", Layer="-1"), "Segment0 has no label value"),
+        (segment(0, Name="Femur", LabelValue="1", Layer="3"), "missing layer"),
+        (
+            segment(0, Name="Femur", LabelValue="many", Layer="0"),
+            "Segment0 has no valid label value",
+        ),
+        (segment(0, Name="Femur", LabelValue="1", Layer="-1"), "Segment0 has no valid label value"),
     ],
 )
 def test_segments_that_cannot_be(tmp_path, fields, said):
@@ -145,7 +148,7 @@ def test_voxels_that_are_no_number_are_background(tmp_path, where, value):
     nib.save(image, tmp_path / "x.nii")
     found = read_label_map(tmp_path / "x.nii")
     np.testing.assert_array_equal(found.volume.array, np.where(np.isfinite(array), LABELS, 0))
-    kind = "no number (NaN)" if np.isnan(value) else "infinite or no number"
+    kind = "not a number (NaN)" if np.isnan(value) else "infinite or not a number"
     assert f"% of the voxels are {kind}: taken as outside the field" in found.volume.doubts[0]
 
 

@@ -95,7 +95,7 @@ def test_without_a_matrix_the_axes_are_those_of_itk_and_it_is_said(tmp_path):
     volume = io.read_volume(written(tmp_path, TransformMatrix=None))
     np.testing.assert_allclose(volume.world([1, 2, 3]), (-10.5, -20.5, 34.5))
     assert volume.doubts == (
-        "no TransformMatrix: its axes are taken to grow to left, back and head",
+        "no TransformMatrix: its axes are taken to point to left, back and head",
     )
 
 
@@ -106,26 +106,26 @@ def test_without_a_matrix_the_axes_are_those_of_itk_and_it_is_said(tmp_path):
         ({"DimSize": "2 3 5"}, RAW, "need 60 bytes, found 48"),
         ({"DimSize": "2 3 3"}, RAW, "need 36 bytes, found 48"),
         ({"DimSize": "2000 3000 4000"}, RAW, "three sizes"),
-        ({"DimSize": "2 nan 4"}, RAW, "DimSize is no list"),
+        ({"DimSize": "2 nan 4"}, RAW, "DimSize is not a list"),
         ({"ElementSpacing": None}, RAW, "ElementSpacing is absent"),
         ({"ElementSpacing": "0.5 0 1.5"}, RAW, "above 0 mm"),
         ({"ElementSpacing": "900 1 1"}, RAW, "voxels of 900"),
-        ({"TransformMatrix": "1 0 0 0 1 0 0 0 5"}, RAW, "no rotation"),
+        ({"TransformMatrix": "1 0 0 0 1 0 0 0 5"}, RAW, "not a rotation"),
         ({"TransformMatrix": "1 0 0 0 1 0"}, RAW, "has 6 numbers"),
-        ({"Offset": "a b c"}, RAW, "Offset is no list"),
+        ({"Offset": "a b c"}, RAW, "Offset is not a list"),
         ({"ElementType": "MET_STRING"}, RAW, "ElementType is absent or unknown"),
         ({"ElementNumberOfChannels": "3"}, RAW, "several channels"),
-        ({"BinaryData": "False"}, RAW, "text that is no number"),
+        ({"BinaryData": "False"}, RAW, "text that is not a number"),
         ({"BinaryData": "False"}, TEXT + b" 7", "need 24 numbers, found 25"),
         ({"BinaryData": "False"}, TEXT[:-2], "need 24 numbers, found 23"),
         ({"BinaryData": "False"}, TEXT.replace(b"23", b"2e9"), "leave the range of int16"),
         ({"BinaryData": "False"}, TEXT.replace(b"23", b"2.5"), "leave the range of int16"),
-        ({"BinaryData": "False"}, TEXT.replace(b"23", b"x"), "text that is no number"),
+        ({"BinaryData": "False"}, TEXT.replace(b"23", b"x"), "text that is not a number"),
         ({"CompressedData": "perhaps"}, RAW, "neither True nor False"),
         ({"CompressedData": "True"}, RAW, "cannot be read as MetaImage"),
         ({"CompressedData": "True"}, zlib.compress(RAW)[:-6], "found"),
         ({"CompressedData": "True"}, zlib.compress(RAW + bytes(1000)), "found more"),
-        ({"DistanceUnits": "furlong"}, RAW, "unit that is not known"),
+        ({"DistanceUnits": "furlong"}, RAW, "unknown unit"),
     ],
 )
 def test_headers_that_contradict_themselves_or_the_data(tmp_path, changes, data, said):
@@ -151,7 +151,7 @@ def test_a_header_names_no_file_elsewhere(tmp_path, name):
 
 def test_a_data_file_that_is_not_there(tmp_path):
     (tmp_path / "x.mhd").write_bytes(header("gone.raw"))
-    with pytest.raises(InputError, match=r"x\.mhd: its data file 'gone\.raw' is not there"):
+    with pytest.raises(InputError, match=r"x\.mhd: its data file 'gone\.raw' is missing"):
         io.read_volume(tmp_path / "x.mhd")
 
 

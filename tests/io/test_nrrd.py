@@ -46,7 +46,7 @@ def test_every_space_becomes_ras(tmp_path, space, signs):
         ({"space origin": None}, "space origin absent"),
         ({"space directions": None}, "space directions absent"),
         ({"space units": ["mm", "mm", "um"]}, "expected mm"),
-        ({"space units": ["ly", "ly", "ly"]}, "unit that is not known, expected mm"),
+        ({"space units": ["ly", "ly", "ly"]}, "unknown unit, expected mm"),
     ],
 )
 def test_incomplete_geometry_is_refused(tmp_path, changes, said):
@@ -116,9 +116,9 @@ def test_data_in_hexadecimal_digits(tmp_path, dtype):
     [
         (lambda digits: digits[:-5], "found 46 bytes"),
         (lambda digits: digits + "00", "found 49 bytes"),
-        (lambda digits: digits[:-2], "no hexadecimal digits"),
-        (lambda digits: "xy" + digits, "no hexadecimal digits"),
-        (lambda digits: "é" + digits, "no hexadecimal digits"),
+        (lambda digits: digits[:-2], "not hexadecimal digits"),
+        (lambda digits: "xy" + digits, "not hexadecimal digits"),
+        (lambda digits: "é" + digits, "not hexadecimal digits"),
     ],
 )
 def test_other_digits_are_refused(tmp_path, change, said):

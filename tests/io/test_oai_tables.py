@@ -50,10 +50,10 @@ def test_two_header_rows(tmp_path):
     [
         ("", "empty file"),
         ("id,b\n1,2\n", "column 'a' is missing, found the columns id, b"),
-        ("a,A\n1,2\n", "column 'a' is there twice"),
+        ("a,A\n1,2\n", "column 'a' occurs twice"),
         ("a,b\n1,2\n3\n", "row 3: found 1 cells, expected 2"),
         ("a,b\n1,2,3\n", "row 2: found 3 cells, expected 2"),
-        ('a,b\n1,"2\n', "line 2: no valid table row"),
+        ('a,b\n1,"2\n', "line 2: not a valid table row"),
         (b"a,b\n1,\0\n", "NUL bytes"),
         ("a,b\n1," + "x" * 200_000 + "\n", "field larger than field limit"),
     ],

@@ -37,7 +37,7 @@ def test_no_contrast_is_refused(values):
 
 @pytest.mark.parametrize("percentiles", [(99, 1), (-1, 50), (0, 101), (1, 2, 3)])
 def test_bad_percentiles_are_refused(percentiles):
-    with pytest.raises(InputError, match="two rising numbers"):
+    with pytest.raises(InputError, match="two increasing numbers"):
         percentile_window(np.arange(9.0), percentiles)
 
 

@@ -111,7 +111,7 @@ def test_an_unknown_spacing_is_estimated_and_said(crop):
 def test_the_scale_of_a_crop_lies_between_that_of_its_joint_line_and_of_usual_crops(
     share, below, above
 ):
-    """Crops of one knee have 0.36 to 0.45 mm a pixel of 224, whatever share the knee spans."""
+    """Crops of one knee have 0.36 to 0.45 mm per pixel of 224, whatever share the knee spans."""
     image = np.zeros((224, 224), np.float32)
     ends = 111.5 - share * 112, 111.5 + share * 112
     place = KneePlace("left", (122.0, 111.5), ((122.0, ends[0]), (122.0, ends[1])))

@@ -183,7 +183,7 @@ def built(monkeypatch, bred):
 
 def test_maps_of_any_table_are_taken_with_the_side_that_they_do_not_tell(maps, tmp_path, built):
     files = [maps / "a.nii.gz", maps / "b.nii"]
-    with pytest.raises(InputError, match=r"b\.nii: its labels do not tell the side: give --side"):
+    with pytest.raises(InputError, match=r"b\.nii: its labels do not state the side: give --side"):
         make_knee.prepared_atlas(files, tmp_path)
     kept = make_knee.prepared_atlas(files, tmp_path, "left")
     assert built == [([[0, 1, 2, 3, 5, 6], [0, 1, 2, 5, 6]], ["right", "left"])]

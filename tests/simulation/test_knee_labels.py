@@ -222,7 +222,7 @@ def test_the_files_own_names_go_before_tables(knee):
     assert found.table == "header"
     expected = recoded(knee, {name: CODES[name] for name in codes if name != "fibula"})
     np.testing.assert_array_equal(found.volume.array, expected.array)
-    assert any("no part of the knee: Tumour" in doubt for doubt in found.doubts)
+    assert any("not part of the knee: Tumour" in doubt for doubt in found.doubts)
     # A table that is asked for goes before the names.
     with pytest.raises(InputError, match="found the label"):
         knee_of_map(LabelMap(recoded(knee, codes), SLICER), "right", "oai_zib")
@@ -266,7 +266,7 @@ def test_of_two_knees_the_one_that_is_meant_is_cut(knee, table, turned):
     for side in ("right", "left"):
         found = knee_of_map(LabelMap(labels), side, table)
         assert found.side == side
-        assert any(f"the {side} one is taken" in doubt for doubt in found.doubts)
+        assert any(f"the {side} one is used" in doubt for doubt in found.doubts)
         index = np.argwhere(found.volume.array == CODES["femur"])
         middle = found.volume.world(index)[:, 0].mean()
         assert (middle > -60) == (side == "right")

@@ -39,9 +39,9 @@ def test_a_pair_on_disk(maps, tmp_path, knee_labels):
 def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch):
     files = PairFiles.named(tmp_path / "x.png", tmp_path / "m.nii")
     for arguments, said in (
-        ((maps / "b.nii", files), "do not tell the side"),
+        ((maps / "b.nii", files), "do not state the side"),
         ((maps / "broken.nii.gz", files), "broken.nii.gz"),
-        ((maps / "empty.nii", files), "no table knows"),
+        ((maps / "empty.nii", files), "no table with femur"),
         ((maps / "a.nii.gz", files, "left"), "a.nii.gz: .*medially"),
         ((maps / "a.nii.gz", files, "right", "oai_zib"), "found the label 5"),
         ((maps / "a.nii.gz", files, "right", "auto", -1), "--seed"),
@@ -200,7 +200,7 @@ def test_folders_without_a_pair_are_refused(maps, tmp_path):
         simulate_folder(maps, tmp_path / "out")
     with pytest.raises(InputError, match="no files ending"):
         simulate_folder(tmp_path, tmp_path / "out")
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="not a folder"):
         simulate_folder(tmp_path / "absent", tmp_path / "out")
     (maps / "b.nrrd").write_bytes(b"NRRD0004")
     with pytest.raises(InputError, match="same name"):
@@ -238,6 +238,6 @@ def test_doubts_about_the_maps_of_a_folder_are_told(maps, tmp_path, knee_labels)
     for _ in range(2):
         found = simulate_folder(maps, tmp_path / "out", knees=knees)
         assert set(found.doubts) == {"gaps", "shifted"}
-        assert "are no number (NaN)" in found.doubts["gaps"][0]
+        assert "are not a number (NaN)" in found.doubts["gaps"][0]
         assert "the sform is followed" in found.doubts["shifted"][0]
     assert set(found.kept) >= set(found.doubts)

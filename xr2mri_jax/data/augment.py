@@ -32,7 +32,7 @@ STRENGTHS = {
     "blur": "largest standard deviation in pixels of a Gaussian blur of the radiograph",
     "erase": "largest fraction of the radiograph's area hidden by a uniform rectangle",
 }
-# What keys are folded with: the example itself, its partner in mixup, and their shares.
+# Numbers folded into keys: the example itself, its partner in mixup, and their shares.
 _MOVE, _CHANGE, _PARTNER, _SHARE = range(4)
 # Points of the tabulated quantile function of the shares.
 _QUANTILES = 2049

@@ -110,7 +110,7 @@ def make_iterator(
       fields: entries to yield, from `records.FIELDS` and `records.EXTRA_FIELDS`; None: the FIELDS
         that the dataset has. Other fields are not decoded.
       cache: keeps decoded examples (uint16) in memory after their first use.
-      partners: adds to every example the radiograph and grade of the one at the same place of the
+      partners: adds to every example the radiograph and grade of the one at the same place in the
         next batch of all hosts, for mixup, see `augment.apply`. Each example is read twice, so
         `cache` should be set too.
       num_threads: threads that prepare batches ahead of time; None: one per core, at most 8.

@@ -19,8 +19,8 @@ def equalised(
 
     Args:
       image: f32[h, w] in [0, 1].
-      clip_limit: largest count of a bin, in multiples of the mean count, at least 1; what exceeds
-        it is divided equally among all bins.
+      clip_limit: largest count of a bin, in multiples of the mean count, at least 1; the excess is
+        divided equally among all bins.
       tiles: along each axis; the image is mirrored at its far edges to a multiple of them.
       bins: of each histogram; within a bin the map is linear.
 
@@ -59,7 +59,7 @@ def equalised(
 
 
 def _cumulative(counts: jax.Array, clip_limit: jax.Array | float, pixels: int) -> jax.Array:
-    """i32[n, bins] to the tiles' maps at the edges of the bins: f32[n, bins + 1] from 0 to 1."""
+    """Maps histograms i32[n, bins] to values at the bins' edges: f32[n, bins + 1] from 0 to 1."""
     bins = counts.shape[1]
     share = counts.astype(jnp.float32) / pixels
     clipped = jnp.minimum(share, clip_limit / bins)

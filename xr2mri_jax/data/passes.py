@@ -117,7 +117,7 @@ def measure(
         positions = np.minimum(np.arange(first, first + batch_size), cases - 1)
         return jax.device_get(metrics(positions))
 
-    # Some at once: while one batch is computed, the arrays of another are made.
+    # Several at once: while one batch is computed, the arrays of another are prepared.
     with ThreadPoolExecutor(processor.cores()) as pool:
         made = pool.map(one, starts)
         for values in tqdm(made, f"measuring {title}", len(starts), unit="batch", disable=None):

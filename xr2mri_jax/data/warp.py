@@ -76,13 +76,13 @@ def apply(
 def positions(
     shape: tuple[int, int], shift: jax.Array, angle: jax.Array, magnification: jax.Array
 ) -> Source:
-    """Where each target pixel comes from: rotation and magnification about the centre, then shift.
+    """Source positions of target pixels: rotation and magnification about the centre, then shift.
 
     Args:
       shape: (h, w).
       shift: (down, right) in pixels.
-      angle: in radians; a quarter turn is that of `numpy.rot90`.
-      magnification: above 0; 2 doubles what is seen.
+      angle: in radians; a quarter turn equals `numpy.rot90`.
+      magnification: above 0; 2 doubles the size of everything.
     """
     height, width = shape
     middle = (height - 1) / 2, (width - 1) / 2
@@ -154,7 +154,7 @@ def _columns(planes: jax.Array) -> jax.Array:
 
 
 def _planes(found: jax.Array, planes: jax.Array, source: Source, zero_border: bool) -> jax.Array:
-    """[h * w, n] in the shape of `planes`, 0 outside if asked for."""
+    """[h * w, n] in the shape of `planes`, 0 outside if `zero_border`."""
     if zero_border:
         height, width = planes.shape[-2:]
         inside = (source.rows >= 0) & (source.rows <= height - 1)
@@ -186,7 +186,7 @@ def _distances(array: jax.Array, source: Source, magnification: jax.Array) -> ja
     """Signed distances f32[k, d', h', w'] in mm, moved and magnified with the knee.
 
     Exact where the nearest surface faces along the plane, as in the joint space. Distances at the
-    limit of what is stored stay there.
+    storage limit stay there.
     """
     found = linear(array, _coarser(source, array.shape[-2:]), zero_border=False)
     grown = jnp.clip(found * magnification, -LIMIT_MM, LIMIT_MM)

@@ -58,7 +58,7 @@ def make_builder(name: str, data_dir: str | os.PathLike[str]) -> Any:
 
 
 def is_prepared(name: str, data_dir: str | os.PathLike[str]) -> bool:
-    """Whether the dataset is already there; InputError if its name is unknown."""
+    """Whether the dataset is already prepared; InputError if its name is unknown."""
     return bool(make_builder(name, data_dir).info.splits)
 
 
@@ -212,7 +212,7 @@ def _input_files(
     source: str | os.PathLike[str] | None, options: Mapping[str, Any]
 ) -> list[str | os.PathLike[str]]:
     """The tables that a preparation reads, as far as its arguments name them."""
-    # Imported here: the readers of images come with it.
+    # Imported here: it also imports the readers of images.
     from xr2mri_jax.io.sources import MANIFEST
 
     found = [] if source is None else [source, Path(source, MANIFEST)]

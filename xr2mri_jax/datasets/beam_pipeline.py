@@ -20,11 +20,11 @@ def pipeline_options(
 
     Args:
       runner: "DirectRunner", "DataflowRunner", "FlinkRunner", "SparkRunner", ...
-      num_workers: worker processes of the DirectRunner, unless `options` tells them.
+      num_workers: worker processes of the DirectRunner, unless `options` sets them.
       options: Beam's own, "name=value" or "name", without the leading dashes.
 
     Raises:
-      InputError: a runner that Beam does not know, or an option that it does not understand.
+      InputError: a runner unknown to Beam, or an option that it does not understand.
     """
     words = [option.strip().lstrip("-") for option in options]
     if runner == "DirectRunner":
@@ -57,9 +57,9 @@ def examples(
 
     Args:
       tasks: of one split.
-      function: gives the outcomes of a task; runs on Beam's workers.
-      failures: beginning of the path of the files with the outcomes that have no example, or
-        doubts; one JSON object a line, with an empty example where there is one.
+      function: returns the outcomes of a task; runs on Beam's workers.
+      failures: path prefix of the files with the outcomes that have no example, or doubts; one
+        JSON object per line, without the example itself.
     """
     return _Examples(tasks, function, failures)
 

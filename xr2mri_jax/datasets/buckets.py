@@ -1,7 +1,7 @@
-"""Examples on disk while a split larger than memory is put in order, without TensorFlow.
+"""Stores examples on disk while a split larger than memory is sorted, without TensorFlow.
 
 TFDS collects a split of more than 1 GB in files, by the hash of each example's key, and opens these
-with TensorFlow, which is not installed here. `without_tensorflow` gives it files of Python's.
+with TensorFlow, which is not installed here. `without_tensorflow` gives it plain Python files.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _SIZE = struct.Struct("=Q")
 class Bucket:
     """One file of (key, example), in the order in which they were added.
 
-    The file is open only while it is written or read: a split has a thousand of them, as many as a
+    The file is open only during a write or read: a split has a thousand of them, as many as a
     process may usually keep open.
 
     Attributes:
@@ -26,7 +26,7 @@ class Bucket:
     """
 
     def __init__(self, path: os.PathLike[str]) -> None:
-        """Takes the file's path; of a remote one (gs://...) only the name, in a local folder."""
+        """Takes the file's path; a remote path (gs://...) becomes a local file of the same name."""
         where = os.fspath(path)
         self._path = Path(where)
         if "://" in where:
@@ -46,7 +46,7 @@ class Bucket:
         self.size += len(data)
 
     def read_values(self) -> Iterator[tuple[int, bytes]]:
-        """Yields what was added; nothing if nothing was."""
+        """Yields the added examples; nothing if there are none."""
         if not self._length:
             return
         with self._path.open("rb") as file:
@@ -61,7 +61,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """While it holds, TFDS keeps what does not fit its memory in files of `Bucket`."""
+    """While active, TFDS keeps what exceeds its memory in files of `Bucket`."""
     from tensorflow_datasets.core import shuffle
 
     before = shuffle._Bucket

@@ -1,4 +1,4 @@
-"""Cases of a prepared dataset written back as files: radiograph PNG, MRI NIfTI, a table."""
+"""Writes cases of a prepared dataset back as files: radiograph PNG, MRI NIfTI, a table."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -44,14 +44,14 @@ def write_cases(
     positions: Sequence[int],
     output: str | os.PathLike[str],
 ) -> list[CaseRow]:
-    """Writes chosen cases as a user would have them: left knees are left knees again.
+    """Writes chosen cases as a user would have them: the mirroring of left knees is undone.
 
     For case N of a split: `<split>_N.png` (uint16 grey, bone bright), `<split>_N_mri.nii.gz`
     (float32 in [0, 1], world origin at the joint's centre), and one row in `cases.csv`.
 
     Args:
       dataset: name with configuration, for example "knee_phantom/quickstart".
-      data_dir: folder it was prepared in.
+      data_dir: folder of the prepared dataset.
       split: name of the split.
       positions: positions in the split.
       output: folder for the files; created if missing.
@@ -60,7 +60,7 @@ def write_cases(
       The rows of the table.
 
     Raises:
-      InputError: the dataset is not there, the split is unknown or has no such position.
+      InputError: the dataset is missing, the split is unknown or has no such position.
     """
     builder = datasets.load_builder(dataset, data_dir)
     if split not in builder.info.splits:

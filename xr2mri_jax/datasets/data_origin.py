@@ -21,8 +21,8 @@ def origin(name: str, source: Any, split: str) -> str:
       split: a split of it.
 
     Returns:
-      "simulated" for phantoms and for files that `xr2mri simulate` made; "real" for other files;
-      "unknown" where the files are no longer there.
+      "simulated" for phantoms and for files made by `xr2mri simulate`; "real" for other files;
+      "unknown" if the files no longer exist.
     """
     if name.partition("/")[0] in _SIMULATED:
         return SIMULATED
@@ -37,7 +37,7 @@ def origin(name: str, source: Any, split: str) -> str:
 
 
 def origin_of_file(path: str | os.PathLike[str]) -> str:
-    """The origin of a radiograph's file: "simulated" where the record beside it says so."""
+    """The origin of a radiograph's file: "simulated" if the record beside it says so."""
     path = Path(path)
     if not path.is_file():
         return UNKNOWN
@@ -46,11 +46,11 @@ def origin_of_file(path: str | os.PathLike[str]) -> str:
         return REAL
     try:
         said = files.read_json(beside).get("statement", "")
-    except InputError:  # somebody else's file of the same name
+    except InputError:  # a foreign file of the same name
         return UNKNOWN
     return SIMULATED if str(said).startswith("simulated") else REAL
 
 
 def origin_adjective(knees: str) -> str:
-    """What a report calls a reference volume: "real", "simulated", or "true" if unknown."""
+    """The adjective of a reference volume in reports: "real", "simulated", or "true" if unknown."""
     return "true" if knees == UNKNOWN else knees

@@ -1,4 +1,4 @@
-"""The stored examples of a prepared dataset: reads that name damaged files, and fingerprints."""
+"""Reads the stored examples of a prepared dataset, names damaged files, and fingerprints splits."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -74,7 +74,7 @@ def fingerprint(builder: Any, split: str, most_bytes: int = MOST_BYTES) -> str:
 
     undecoded = {name: tfds.decode.SkipDecoding() for name in builder.info.features}
     stored = StoredExamples(builder, split, undecoded)
-    digest = hashlib.sha256(f"{len(stored)} records".encode())  # the word of older checkpoints
+    digest = hashlib.sha256(f"{len(stored)} records".encode())  # the wording of older checkpoints
     stride = 1
     for position in range(len(stored)):
         if position % stride and position != len(stored) - 1:

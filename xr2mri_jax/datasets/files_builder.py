@@ -44,7 +44,7 @@ class Work:
     """The work of a split: `function(task)` returns the outcomes of one task's items.
 
     Attributes:
-      function: can be pickled, with the tasks and the outcomes.
+      function: can be pickled, like the tasks and the outcomes.
       tasks: by split, none empty.
       total: number of items in all tasks.
       what: the items' name in messages, in the plural.
@@ -60,17 +60,17 @@ class FilesBuilder(
     tfds.core.GeneratorBasedBuilder,
     skip_registration=True,  # type: ignore[call-arg]
 ):
-    """Base of the builders that read files; a subclass says what work there is (`plan`).
+    """Base of the builders that read files; a subclass defines the work (`plan`).
 
     Attributes:
       OPTIONS: frozen dataclass of the dataset's options, with a field `max_broken`.
       options: an instance of it.
-      source: path of the raw files; None takes the manual_dir of TFDS.
-      num_workers: processes; those of Beam where `on_beam` is set.
-      on_beam: return Beam transforms, which `download_config` names the runner for.
-      scratch: folder for temporary files; None takes the machine's.
+      source: path of the raw files; None: the manual_dir of TFDS.
+      num_workers: processes; those of Beam if `on_beam` is set.
+      on_beam: return Beam transforms; `download_config` names the runner.
+      scratch: folder for temporary files; None: the machine's.
       report: text for the screen, "" before the preparation.
-      tally: the count of the preparation, None before.
+      tally: the counts of the preparation, None before.
     """
 
     OPTIONS: ClassVar[Any]
@@ -88,7 +88,7 @@ class FilesBuilder(
     _waited = 0.0
 
     def plan(self, source: Path) -> Work:
-        """The work that the source's files make; called once, before anything is written."""
+        """The work for the source's files; called once, before anything is written."""
         raise NotImplementedError
 
     def write_report(self, path: Path, tally: Tally) -> str:
@@ -144,10 +144,10 @@ class FilesBuilder(
         }
 
     def _given_source(self, dl_manager: tfds.download.DownloadManager) -> Path:
-        """The raw files' place; InputError if it was not given, is not there, or is empty."""
+        """The raw files' location; InputError if it was not given, does not exist, or is empty."""
         try:
             path = Path(dl_manager.manual_dir if self.source is None else self.source)
-        except AssertionError as error:  # TFDS's way to say so
+        except AssertionError as error:  # raised by TFDS
             raise InputError(
                 "--source: found no folder with files, expected the raw files"
             ) from error
@@ -166,14 +166,14 @@ class FilesBuilder(
         for outcome in itertools.chain.from_iterable(self._waiting(outcomes)):
             bar.update()
             self.tally.add(outcome)
-            self.tally.check()  # at once: the rest of the work could not mend it
+            self.tally.check()  # at once: the rest of the work cannot change it
             if outcome.example is not None:
                 examples += 1
                 yield outcome.key, outcome.example
         require_some(split, examples, tasks)
 
     def _waiting(self, outcomes: Iterator[list[Outcome]]) -> Iterator[list[Outcome]]:
-        """The same, and measures how long this process waits for them."""
+        """Yields the same outcomes, and measures how long this process waits for them."""
         while True:
             start = time.perf_counter()
             found = next(outcomes, None)
@@ -194,7 +194,7 @@ class FilesBuilder(
         return epath.Path(self.data_path) / f"failures_{split}"
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any) -> None:
-        """Makes the splits, then checks and records what was done, before the dataset counts."""
+        """Makes the splits, then checks and records the preparation."""
         start = time.perf_counter()
         self._waited = 0.0
         try:
@@ -206,7 +206,7 @@ class FilesBuilder(
                 self.write_report(Path(self.report_path), self.tally)
             raise
         tally = self._tally()
-        if not self.on_beam:  # what this process did itself, beside the workers
+        if not self.on_beam:  # this process's own work, beside the workers'
             spent = time.perf_counter() - start
             tally.costs["writing"] = spent - self._waited - tally.costs["planning"]
         made = sum(split.num_examples for split in self.info.splits.values())
@@ -225,7 +225,7 @@ class FilesBuilder(
         try:
             super()._download_and_prepare(dl_manager, download_config)
         except (RuntimeError, ValueError) as error:
-            # What `require_some` says of a split; on Beam it is TFDS that finds it empty.
+            # The same check as `require_some`; on Beam, TFDS finds the empty split.
             if self.on_beam and "number of generated examples is 0" in str(error):
                 raise InputError(
                     "a split is empty: all of its items are unusable, expected some"
@@ -237,7 +237,7 @@ class FilesBuilder(
         return self.tally
 
     def _count_failures(self) -> None:
-        """Reads what Beam's workers wrote of failures and doubts, and removes their files."""
+        """Reads failures and doubts from the files of Beam's workers, and removes these files."""
         for path in sorted(epath.Path(self.data_path).glob("failures_*")):
             for line in path.read_text().splitlines():
                 self._tally().add(Outcome(**json.loads(line)))
@@ -245,7 +245,7 @@ class FilesBuilder(
         self._tally().check()
 
     def _store(self, write: Callable[[Path], Any]) -> None:
-        """Calls `write` with a folder whose files then go into the dataset, wherever that lies."""
+        """Calls `write` with a folder whose files are then stored in the dataset."""
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder))
             for file in sorted(Path(folder).iterdir()):
@@ -270,13 +270,13 @@ class FilesBuilder(
 
 
 def contrast_of_dataset(builder: Any) -> dict[str, Any]:
-    """The contrast that a prepared dataset's radiographs were standardised with, JSON-able.
+    """The contrast settings of a prepared dataset's radiographs, JSON-able.
 
-    It is an option of datasets that are made from files; others, and examples in memory, have the
-    default one.
+    They are an option of datasets made from files; others, and examples in memory, have the default
+    settings.
 
     Raises:
-      InputError: the dataset's own account of its preparation cannot be read.
+      InputError: the dataset's record of its preparation cannot be read.
     """
     place = getattr(builder, "data_path", None)
     path = None if place is None else epath.Path(place) / PROVENANCE
@@ -292,12 +292,12 @@ def contrast_of_dataset(builder: Any) -> dict[str, Any]:
 
 
 def recorded(options: Any) -> dict[str, Any]:
-    """A dataclass of options as JSON holds it."""
+    """A dataclass of options as stored in JSON."""
     return json.loads(json.dumps(dataclasses.asdict(options), default=os.fspath))
 
 
 def zipped(shape: tuple[int, ...], dtype: Any) -> tfds.features.Tensor:
-    """A Tensor feature that is stored with zlib, the form that TFDS can do without TensorFlow."""
+    """A Tensor feature stored with zlib, which TFDS can read without TensorFlow."""
     return tfds.features.Tensor(
         shape=shape, dtype=np.dtype(dtype), encoding=tfds.features.Encoding.ZLIB
     )

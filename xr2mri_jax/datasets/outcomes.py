@@ -25,7 +25,7 @@ class Outcome:
       reason, detail: why it cannot be used: a word for counting, and a line with file and cause.
       cost: seconds by kind of work, for the benchmark.
       worker: process and its peak memory in bytes.
-      doubts: what was decided or is odd although the item is used, a clause each.
+      doubts: decisions and oddities of an item that is used, one clause each.
     """
 
     key: str
@@ -56,8 +56,8 @@ class Tally:
     """Counts the items of a preparation, and stops it if too many of them are unusable.
 
     Attributes:
-      usable: keys of the examples; unusable: the outcomes without one, in the order of coming.
-      doubts: of the examples that have any, by key.
+      usable: keys of the examples; unusable: the outcomes without one, in order of arrival.
+      doubts: by key, for examples that have any.
       costs: seconds by kind of work over all items; workers: peak memory in bytes by process.
     """
 
@@ -102,7 +102,7 @@ class Tally:
             )
 
     def summary(self) -> str:
-        """The unusable items and the doubts for the screen, "" where there are none."""
+        """The unusable items and the doubts for the screen, "" if there are none."""
         lines = []
         for found, what in (
             ([(each.key, each.detail) for each in self.unusable], "could not be used"),

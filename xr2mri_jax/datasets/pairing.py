@@ -39,33 +39,33 @@ def pair_source(
     visit_tolerance: int = 0,
     duplicates: str = "choose",
 ) -> Pairing:
-    """Pairs every knee's MRI with its radiograph, and says why where that is not possible.
+    """Pairs every knee's MRI with its radiograph, and gives the reason if that is not possible.
 
     A pair is one knee (subject and side): an MRI series of the sequence, and the radiograph of the
-    same visit or, within the tolerance, of the nearest one. Each radiograph of a knee goes with at
-    most one MRI and the other way round; nearer visits come first, at equal distance the radiograph
-    that is the earlier. A radiograph of both knees serves both. The grade is the one of the
-    radiograph's visit (a missing grade rejects nobody).
+    same visit or, within the tolerance, of the nearest one. Each radiograph of a knee is paired
+    with at most one MRI and vice versa; nearer visits come first, at equal distance the earlier
+    radiograph. A radiograph of both knees serves both. The grade is that of the radiograph's visit
+    (a missing grade rejects no knee).
 
-    Of several candidates at one visit is taken: for an MRI the series under the protocol's own
-    name, then the one with most files, then the last (by date, barcode, path: a scan is repeated
-    because the first was bad); for a radiograph the one that was graded, then one of this knee
-    alone, then the last. The pair's note tells the others.
+    Of several candidates at one visit, the choice is: for an MRI the series under the protocol's
+    own name, then the one with most files, then the last (by date, barcode, path: a scan is
+    repeated because the first was bad); for a radiograph the graded one, then one of this knee
+    alone, then the last. The pair's note names the others.
 
     Args:
       source: the records.
-      sequence: "dess", "cor_iw_tse", "sag_iw_tse", "cor_flash", or a protocol's or other name that
-        means one of these ("SAG_3D_DESS", "COR IW TSE"). A series whose source does not tell its
-        sequence (a manifest) is taken for any.
-      visit_tolerance: months between the visits of MRI and radiograph that are still a pair.
+      sequence: "dess", "cor_iw_tse", "sag_iw_tse", "cor_flash", or a protocol's or other name of
+        one of these ("SAG_3D_DESS", "COR IW TSE"). A series whose source does not state its
+        sequence (a manifest) matches any.
+      visit_tolerance: maximum months between the visits of a pair's MRI and radiograph.
       duplicates: "choose" as above, or "reject" knees with several candidates.
 
     Returns:
-      A Pairing: every knee and visit that was seen is in exactly one of its `paired` and
+      A Pairing: every knee and visit of the source is in exactly one of its `paired` and
       `rejections`.
 
     Raises:
-      InputError: an unknown sequence or way with duplicates, a negative tolerance.
+      InputError: an unknown sequence or value of duplicates, a negative tolerance.
     """
     wanted = sequence_name(sequence)
     if duplicates not in DUPLICATES:
@@ -102,7 +102,7 @@ def sequence_name(text: str) -> str:
     """Parses the name of a sequence from a flag.
 
     Raises:
-      InputError: none of SEQUENCES.
+      InputError: not one of SEQUENCES.
     """
     name = text.strip().lower()
     if name not in SEQUENCES:
@@ -257,7 +257,7 @@ def _by_visit(
 
 
 def _by_knee(grades: Iterable[Grade]) -> dict[Knee, Grade]:
-    """Grades by knee and visit; of several the first that gives a grade."""
+    """Grades by knee and visit; of several the first with a grade."""
     found: dict[Knee, Grade] = {}
     for grade in grades:
         if grade.knee not in found or found[grade.knee].kl is None:

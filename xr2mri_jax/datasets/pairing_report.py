@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 class Reason(enum.StrEnum):
-    """Why a knee at a visit is in no pair."""
+    """The reason why a knee at a visit is in no pair."""
 
     NO_RADIOGRAPH = "no_radiograph"
     NO_MRI = "no_mri"
@@ -78,7 +78,7 @@ REASON_TEXTS: Mapping[Reason, str] = {
 class Pair:
     """One knee's radiograph and MRI; `visit` is the MRI's, `gap` months from the radiograph's.
 
-    `kl` is the grade 0..4 at the radiograph's visit, None if there is none; `note` tells
+    `kl` is the grade 0..4 at the radiograph's visit, None if there is none; `note` names the
     candidates that were not chosen.
     """
 
@@ -117,7 +117,7 @@ class Rejection:
 
 @dataclasses.dataclass(frozen=True)
 class Pairing:
-    """All knees and visits that were seen: each is in `paired`, or has one of `rejections`."""
+    """All knees and visits of the source: each is in `paired`, or has one of `rejections`."""
 
     pairs: tuple[Pair, ...]
     rejections: tuple[Rejection, ...]
@@ -141,7 +141,7 @@ class Pairing:
         return tuple(sorted({pair.subject for pair in self.pairs}))
 
     def with_failures(self, failures: Mapping[Knee, tuple[Reason, str]]) -> "Pairing":
-        """The pairing after some pairs failed later on: they become rejections.
+        """The pairing with pairs that failed later turned into rejections.
 
         Args:
           failures: reason and detail by the pair's `knee`.
@@ -161,7 +161,7 @@ class Pairing:
         return dataclasses.replace(self, pairs=kept, rejections=ordered)
 
     def with_doubts(self, doubts: Mapping[Knee, Sequence[str]]) -> "Pairing":
-        """The pairing with what was found while reading in the notes of its pairs.
+        """The pairing with doubts from reading added to the notes of its pairs.
 
         Args:
           doubts: clauses by the pair's `knee`.
@@ -175,9 +175,9 @@ class Pairing:
         return dataclasses.replace(self, pairs=pairs)
 
     def rows(self) -> Iterator[tuple[str, ...]]:
-        """The report's rows under COLUMNS: one for every knee and visit seen, sorted by these.
+        """The report's rows under COLUMNS, sorted: one for every knee and visit of the source.
 
-        A pair of two visits has a row for each; the one of the radiograph's visit tells the MRI's.
+        A pair of two visits has a row for each; the row of the radiograph's visit names the MRI's.
         """
         rows: dict[Knee, tuple[str, ...]] = {}
         for pair in self.pairs:
@@ -198,7 +198,7 @@ class Pairing:
         write_table(Path(path), COLUMNS, self.rows())
 
     def summary(self) -> str:
-        """The report for the screen: counts, by reason where knees were rejected."""
+        """The report for the screen: counts, with those of rejected knees by reason."""
         paired = len(self.paired)
         graded = sum(pair.kl is not None for pair in self.pairs)
         lines = [

@@ -1,4 +1,4 @@
-"""Splits by subject: both knees and all visits of a person lie on one side."""
+"""Splits by subject: both knees and all visits of a person are in one split."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """Which subject is in which split; `seed` and `fractions` are None if a file gave them."""
+    """The subjects of each split; `seed` and `fractions` are None if a file gave the splits."""
 
     subjects: Mapping[str, tuple[str, ...]]
     seed: int | None = None
@@ -31,7 +31,7 @@ class Splits:
         """The split of a subject.
 
         Raises:
-          InputError: the subject is in none.
+          InputError: the subject is in no split.
         """
         try:
             return self._home[subject]
@@ -55,7 +55,7 @@ class Splits:
 
 
 def subject_fraction(subject: str, seed: int) -> float:
-    """A number in [0, 1) that depends on nothing but the subject and the seed.
+    """A number in [0, 1) that depends only on the subject and the seed.
 
     It is the first 8 bytes of SHA-256 of "seed:subject" as a big-endian integer over 2**64, cut to
     the 53 bits of a float.
@@ -65,7 +65,7 @@ def subject_fraction(subject: str, seed: int) -> float:
 
 
 def split_of(subject: str, seed: int, fractions: Mapping[str, float] = FRACTIONS) -> str:
-    """The split of a subject: it stays the same whoever else is in the collection.
+    """The split of a subject, which does not depend on the other subjects of the collection.
 
     Raises:
       InputError: fractions that are not numbers >= 0 with the sum 1.
@@ -77,11 +77,11 @@ def split_of(subject: str, seed: int, fractions: Mapping[str, float] = FRACTIONS
 def split_subjects(
     subjects: Iterable[str], seed: int, fractions: Mapping[str, float] = FRACTIONS
 ) -> Splits:
-    """Splits subjects; every name in `fractions` is a split, also where it gets nobody.
+    """Splits subjects; every name in `fractions` is a split, even if it gets no subject.
 
     Args:
       subjects: in any order, repeated or not.
-      seed: another seed, another split.
+      seed: of the hash; another seed gives another split.
       fractions: expected share of the subjects (not exact: it is a hash) by the split's name.
 
     Raises:
@@ -113,9 +113,9 @@ def check_leakage(splits: Mapping[str, Iterable[str]]) -> None:
 
 
 def write_splits(path: str | Path, splits: Splits) -> None:
-    """Writes splits as JSON (with seed and fractions) or, where the name ends .csv, as CSV.
+    """Writes splits as JSON (with seed and fractions) or, if the name ends in .csv, as CSV.
 
-    The CSV has the columns subject and split; what it cannot hold are splits without a subject.
+    The CSV has the columns subject and split; it cannot hold splits without a subject.
     """
     path = Path(path)
     if path.suffix.lower() != ".csv":
@@ -148,7 +148,7 @@ def read_splits(path: str | Path) -> Splits:
 def _read_json(path: Path) -> Splits:
     content = _load_json(path)
     if not isinstance(content, dict):
-        raise InputError(f"{path}: found no JSON object, expected what write_splits writes")
+        raise InputError(f"{path}: found no JSON object, expected a file of write_splits")
     subjects = content.get("subjects")
     if not isinstance(subjects, dict) or not all(
         isinstance(found, list) and all(isinstance(subject, str) for subject in found)
@@ -158,7 +158,7 @@ def _read_json(path: Path) -> Splits:
     frozen = {name: tuple(found) for name, found in subjects.items()}
     seed, fractions = content.get("seed"), content.get("fractions")
     if not isinstance(seed, int | None) or not isinstance(fractions, dict | None):
-        raise InputError(f"{path}: key 'seed' or 'fractions' is no integer or object")
+        raise InputError(f"{path}: key 'seed' or 'fractions' is not an integer or object")
     return Splits(frozen, seed, fractions)
 
 

@@ -26,15 +26,15 @@ def ordered_map(
     """Yields `function(item)` for every item, in their order.
 
     Args:
-      function: can be pickled, as its items and results can.
-      items: taken as the work goes on.
+      function: can be pickled, like its items and results.
+      items: consumed as the work proceeds.
       num_workers: processes; 1 works in this one. Several end with the iterator, or with this
-        process, even where that is killed.
+        process, even if that is killed.
       start: called in each worker with (number of the worker, number of workers) before its first
         item.
 
     Raises:
-      Exception: what `function` raises, in the place of its item.
+      Exception: an exception of `function`, at the position of its item.
       BrokenProcessPool: a worker was killed (most likely for its memory).
     """
     if num_workers <= 1:
@@ -69,10 +69,10 @@ def end_workers() -> None:
 
 
 def on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
-    """`function(item)` with one thread in the libraries of linear algebra.
+    """`function(item)` with one thread in the linear algebra libraries.
 
-    Sums depend in their last bits on how many threads share them: so results are the same on any
-    machine and for any number of workers, and workers do not crowd each other.
+    The last bits of sums depend on the number of threads. With one thread, results are the same on
+    any machine and for any number of workers, and workers do not compete for cores.
     """
     with threadpoolctl.threadpool_limits(1):
         return function(item)
@@ -81,7 +81,7 @@ def on_one_thread(function: Callable[[Item], Result], item: Item) -> Result:
 def _start_worker(ranks: Any, num_workers: int, start: Callable[[int, int], Any] | None) -> None:
     """Runs before the worker's first item, and before its modules are imported.
 
-    Should they use JAX, it takes no accelerator away from others, nor more than this worker's core.
+    If they use JAX, it occupies no accelerator, and no more than this worker's core.
     """
     os.environ["JAX_PLATFORMS"] = "cpu"
     flags = os.environ.get("XLA_FLAGS", "")
@@ -92,7 +92,7 @@ def _start_worker(ranks: Any, num_workers: int, start: Callable[[int, int], Any]
 
 
 def _end_with_parent() -> None:
-    """Workers watch their parent and exit if it was killed."""
+    """Makes workers watch their parent and exit if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

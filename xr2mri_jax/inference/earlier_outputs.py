@@ -1,19 +1,19 @@
-"""Where earlier predictions of many radiographs lie: what is there is no radiograph."""
+"""Finds the folders of earlier predictions of many radiographs, whose files are not input."""
 
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import read_json
 
-# Describes a prediction of many radiographs, in the folder of its volumes.
+# File in the folder of the volumes that describes a prediction of many radiographs.
 RUN = "predictions.json"
-# Other folders of the outputs that RUN names.
+# Keys in RUN of the other output folders.
 FOLDERS = ("labels", "meshes", "page")
 _KEYS = {"version", "model", "step", *FOLDERS}
 
 
 def folders_of(folder: Path) -> list[Path]:
-    """The folders of the prediction that a folder holds: itself and others; [] if it holds none."""
+    """The output folders of the prediction that `folder` holds, itself included; [] for none."""
     try:
         run = read_json(folder / RUN)
     except InputError:

@@ -48,7 +48,7 @@ class DicomOutput(NamedTuple):
 class Further(NamedTuple):
     """A volume beside the predicted one: computes f32[d, h, w] in the canonical frame.
 
-    `step` is that in which it is stored, see `write_nifti`.
+    `step` is the step of the stored values, see `write_nifti`.
     """
 
     values: Callable[[], np.ndarray | None]
@@ -56,7 +56,7 @@ class Further(NamedTuple):
 
 
 class OutputFiles(NamedTuple):
-    """Where a prediction goes; None where a file is not wanted."""
+    """Where a prediction is written; None for files that are not wanted."""
 
     volume: Path
     record: Path
@@ -106,7 +106,7 @@ class OutputFiles(NamedTuple):
         )
 
     def named(self) -> list[Path]:
-        """Volume, record and picture, as far as they are wanted."""
+        """The volume, record and picture that are wanted."""
         return [file for file in self[:3] if file is not None]
 
     @classmethod
@@ -178,7 +178,7 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
         meshes = None
         if files.meshes is not None and prediction.distances is not None:
             meshes = stack.enter_context(replaced_folder(files.meshes))
-        # Drawing takes as long as all else, much of it outside the interpreter's lock.
+        # Drawing takes as long as everything else, much of it without the interpreter's lock.
         drawing = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         drawn = None
         if picture is not None:
@@ -197,10 +197,10 @@ def _write_further(
     volumes: Iterable[Further],
     prediction: Prediction,
 ) -> None:
-    """Writes what `OutputFiles.of_uncertainty` gives, in the place of the predicted volume."""
+    """Writes the volumes of `OutputFiles.of_uncertainty`, placed like the predicted volume."""
     for path, (values, step) in zip(paths, volumes, strict=True):
         array = values()
-        assert array is not None  # what it is computed from is there
+        assert array is not None  # its sources exist
         made = reorient_ras(from_canonical(array, prediction.seen.side))
         write_nifti(path, shapes.scaled(made, prediction.scale), step)
 
@@ -221,7 +221,7 @@ def _write_shapes(
         return
     if labels:
         codes = prediction.labels
-        assert files.labels is not None and codes is not None  # there are distances
+        assert files.labels is not None and codes is not None  # the prediction has distances
         shapes.write_labels(
             labels[0], labels[1], shapes.label_volume(codes, side, prediction.scale)
         )
@@ -256,7 +256,7 @@ def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:
 
 
 def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> None:
-    """The series in sagittal slices, as knees are read; the scale 0..1 is the same for all."""
+    """Writes the series in sagittal slices, as knees are read; all slices share the scale 0..1."""
     assert files.dicom is not None
     model = prediction.record["model"]
     label = SeriesLabel(
@@ -282,7 +282,7 @@ def _write_dicom(folder: Path, files: OutputFiles, prediction: Prediction) -> No
 
 
 def _write_picture(path: Path, prediction: Prediction) -> None:
-    # Imported here: Matplotlib takes half a second that a volume alone does not need.
+    # Imported here: Matplotlib takes half a second, which a volume alone does not need.
     from xr2mri_jax.presentation.picture import draw
 
     standard = prediction.seen

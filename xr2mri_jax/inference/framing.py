@@ -31,12 +31,12 @@ class FramedKnee:
     Attributes:
       side: "left" or "right".
       image: f32[h, w, 1] in [0, 1], bone bright, a left knee mirrored.
-      notes: what looks odd and may be right, a clause each.
+      notes: unusual findings that may be correct, one clause each.
       source: u8[H, W], the file's whole radiograph, bone bright, in the knee's grey window.
-      record: of the `StandardRadiograph`, the way from the frame to the source.
+      record: of the `StandardRadiograph`, maps the frame to the source.
       joint_space: in pixels of the source, see `measure_joint_space`; None without a joint line.
-      line_mm: length of the joint line in mm; None where the scale is unknown.
-      volume_space_mm: (medial, lateral) between the bones of its predicted volume; None without.
+      line_mm: length of the joint line in mm; None if the scale is unknown.
+      volume_space_mm: (medial, lateral) between the bones of the predicted volume, or None.
     """
 
     side: str
@@ -55,13 +55,13 @@ class FramedKnee:
 
     @property
     def joint_space_share(self) -> tuple[float, float] | None:
-        """(medial, lateral) over the joint line's length; None where it is not measured."""
+        """(medial, lateral) over the joint line's length; None if it is not measured."""
         space = self.joint_space
         return None if space is None else (space.medial.share, space.lateral.share)
 
     @property
     def joint_space_mm(self) -> tuple[float, float] | None:
-        """(medial, lateral); None where it is not measured or the scale is unknown."""
+        """(medial, lateral); None if it is not measured or the scale is unknown."""
         if self.joint_space is None or self.line_mm is None:
             return None
         found = self.joint_space.millimetres(self.line_mm)

@@ -35,9 +35,9 @@ def write_gallery(
     Args:
       output: PNG file.
       model: as for `load_generator`; its input must be framed knees.
-      xray: a real radiograph, or a folder, whose first `count` knees are shown; files that show
-        none are told as warnings. None for none.
-      dataset: simulated knees, whose test split is shown; None for none.
+      xray: a real radiograph, or a folder, whose first `count` knees are shown; files without a
+        knee are logged as warnings. None for none.
+      dataset: simulated knees, of which the test split is shown; None for none.
       data_dir: folder of the prepared dataset.
       count: number of simulated and of real knees.
 
@@ -85,7 +85,7 @@ def _simulated(
 
 
 def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Case]:
-    """The first `count` knees of the files in `xray`, but for the picture itself."""
+    """The first `count` knees of the files in `xray`, except the output picture itself."""
     own = output.resolve()
     listed = list_files(xray, lambda path: path.resolve() == own)
     cases: list[Case] = []

@@ -30,10 +30,10 @@ from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
 
-# scikit-image's default settings of adaptive equalisation: clip limit; tiles of an eighth (mm).
+# scikit-image's default settings for adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
 
-# From so many files on, the network runs in the form for many radiographs.
+# From this number of files on, the network runs in the form for many radiographs.
 _MANY = 16
 
 
@@ -47,7 +47,7 @@ class GradeOptions:
       batch_size: knees per batch.
       clahe: equalise the contrast adaptively (CLAHE) even if the model's settings do not.
       force: grade the middle of an image in which no knee is found.
-      volume: also predict each knee's volume with the shipped generator, and tell the joint space
+      volume: also predict each knee's volume with the shipped generator, and report the joint space
         between its bones and the grade that it suggests.
 
     Raises:
@@ -175,11 +175,11 @@ def graded(
             pool,
             lambda one: (one.name, framed_knees(one.path, grader, options, drawn, volume)),
             listed,
-            # Whole films are kept only where they are drawn.
+            # Whole films are kept only if they are drawn.
             (2 if drawn else 4) * batch_size,
         )
         counted = tqdm(framed, "graded", len(listed), unit="file", disable=None)
-        # Each batch goes through the network, and is drawn, on one core: several at a time.
+        # Each batch is computed and drawn on one core; several batches run at a time.
         for rows in read_ahead.map_ahead(
             pool,
             lambda batch: graded_rows(batch, judge, pictures),
@@ -218,7 +218,7 @@ def framed_knees(
             )
             for answer in answers
         ]
-    except Exception as error:  # one of thousands of files must not end the run: it is listed
+    except Exception as error:  # one bad file of thousands must not end the run
         return read_ahead.error_reason(path, error)
 
 

@@ -1,4 +1,4 @@
-"""Batches of knees on their way from the files to the rows of the table and the pictures."""
+"""Groups the knees of many files into batches for grading and drawing."""
 
 import concurrent.futures
 import dataclasses
@@ -18,12 +18,12 @@ Answers = list[FramedKnee | RefusedKnee]
 
 
 class Waiting(NamedTuple):
-    """What was found in a file: a knee that is to be graded, or why there is none.
+    """What was found in a file: a knee to grade, or the reason for none.
 
     Attributes:
       name: of the file.
       found: the knee, a refused one, or the reason for none.
-      picture: path of the knee's picture; None where none is drawn.
+      picture: path of the knee's picture; None if none is drawn.
     """
 
     name: str
@@ -37,7 +37,7 @@ def batches(
     output: GradeOutput,
     compiled: concurrent.futures.Future[None],
 ) -> Iterator[list[Waiting]]:
-    """Groups what was found in the files to batches of knees, when the network is `compiled`."""
+    """Groups the findings of the files into batches of knees, once the network is `compiled`."""
     waiting: list[Waiting] = []
     names: set[str] = set()
     for name, found in framed:

@@ -48,7 +48,7 @@ class GradeOutput:
 
     def holds(self, path: Path) -> bool:
         """Whether a path is one of the outputs, of this run or of an earlier one."""
-        # Of a link to a file it is the link that may lie there.
+        # Of a link to a file, compare the location of the link itself.
         place = path.parent.resolve() / path.name
         files = [self.table, partial_path(self.table)]
         files += [] if self.page is None else [self.page]

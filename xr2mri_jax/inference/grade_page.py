@@ -29,7 +29,7 @@ _HEADS = (
     "joint space, medial", "lateral", "warning",
 )  # fmt: skip
 MEANING = (
-    "The probability compares Kellgren-Lawrence grade 2 (or more, if the model tells more grades) "
+    "The probability compares Kellgren-Lawrence grade 2 (or more, if the model has more grades) "
     "with grade 0. It says nothing about grade 1, and is not a diagnosis."
 )
 GRADES = (
@@ -151,12 +151,12 @@ def _calibration(grader: KneeGrader) -> list[Part]:
 
 
 def _population(grader: KneeGrader) -> list[Part]:
-    """In which knees the probabilities of the grades hold, if the model says so."""
+    """The population for which the probabilities of the grades hold, if the model states it."""
     if grader.calibration is None or grader.calibration.prevalence is None:
         return []
     shares = zip(grader.grades, grader.calibration.prevalence, strict=True)
-    told = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
-    return [Paragraph(f"The probabilities of the grades are meant for knees of which {told}.")]
+    by_grade = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
+    return [Paragraph(f"The probabilities of the grades are meant for knees of which {by_grade}.")]
 
 
 def _model(grader: KneeGrader) -> Lines:

@@ -24,20 +24,20 @@ class GradedKnee:
     """A row.
 
     Attributes:
-      file: its path below the folder that was given.
-      side: "left", "right", or "" if nothing was graded.
-      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None if it was not graded.
-      warning: why it was not graded, or doubtful decisions; "" for none.
-      distance: to the training radiographs, above 1 unlike them; None if it is not known.
+      file: path below the given folder.
+      side: "left" or "right", or "" if nothing was graded.
+      probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None if not graded.
+      warning: the reason for not grading, or doubtful decisions; "" for none.
+      distance: to the training radiographs, above 1 unlike them; None if unknown.
       positive: whether the probability reaches the threshold for a sensitivity of 0.9; None if
         there is no threshold.
-      picture: path of the knee's picture; None where none was drawn.
-      joint_space_mm: (medial, lateral), measured in the radiograph; None where it is not known.
-      reading: the grade; None if it was not graded or the model tells two grades only.
+      picture: path of the knee's picture; None if none was drawn.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None if unknown.
+      reading: the grade; None if not graded or if the model has two grades only.
       joint_space_share: (medial, lateral), over the length of the joint line, which needs no scale;
-        None where it is not measured.
-      volume_space_mm: (medial, lateral) between the bones of the predicted volume; None without.
-      maps: what its pictures show, kept until they are drawn; None where nobody asked for them.
+        None if not measured.
+      volume_space_mm: (medial, lateral) between the bones of the predicted volume, or None.
+      maps: the maps for its pictures, kept until they are drawn; None if not requested.
     """
 
     file: str

@@ -1,9 +1,9 @@
-"""Brings a predicted knee to the joint space that is measured in its radiograph.
+"""Adjusts a predicted knee to the joint space that is measured in its radiograph.
 
-The network tells the shape of the bones; how far they stand apart is traced in the radiograph
-itself (`preprocess.joint_space`). The femur is moved along the leg and tilted in the frontal plane
-until the least distance between the bones, medial and lateral, is the measured one; what lies
-between the bones is stretched or compressed with it, in the volume as in the surfaces.
+The network predicts the shape of the bones; their distance is traced in the radiograph itself
+(`preprocess.joint_space`). The femur is moved along the leg and tilted in the frontal plane until
+the least distance between the bones, medial and lateral, equals the measured one. The tissue
+between the bones is stretched or compressed with it, in the volume and in the surfaces.
 """
 
 from typing import Any, NamedTuple
@@ -21,11 +21,11 @@ from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
 # Grid on which distances between the bones are measured.
 _MEASURED = (64, 64, 64)
 _NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
-# The largest move of either compartment, mm, and the rounds of moving and measuring.
+# Maximum move of either compartment in mm, and the number of rounds of moving and measuring.
 LARGEST_MM, _ROUNDS = 6.0, 4
-# Below this level (mm under the joint's centre) nothing moves; above it more and more does.
+# Nothing moves below this level (mm under the joint's centre); above it the move ramps up.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
-# How much of the femur's move a surface takes part in.
+# Share of the femur's move that each surface follows.
 _SHARES = tuple(
     {"tibia": 0.0, "tibial_outer": 0.0, "fibula": 0.0, "medial_meniscus": 0.5,
      "lateral_meniscus": 0.5}.get(name, 1.0)
@@ -35,7 +35,7 @@ _MIDDLE = sum(ACROSS) / 2 * PLATEAU_MM  # of a compartment, mm from the knee's m
 
 
 class JointFit(NamedTuple):
-    """A knee at another joint space.
+    """A knee adjusted to another joint space.
 
     Attributes:
       volume: f32[d, h, w].
@@ -51,7 +51,7 @@ class JointFit(NamedTuple):
 def fit_joint_space(
     volume: np.ndarray, distances: np.ndarray, wanted: dict[str, float]
 ) -> JointFit | None:
-    """Moves the femur to a joint space.
+    """Moves the femur until the joint space has the wanted width.
 
     Args:
       volume: f32[d, h, w] over the canonical box, a right knee.
@@ -59,7 +59,7 @@ def fit_joint_space(
       wanted: least distance between the bones in mm of the box, by compartment.
 
     Returns:
-      The moved knee; None where the surfaces have no plateau in a compartment.
+      The adjusted knee; None if the surfaces have no plateau in a compartment.
     """
     bones = _bones(distances)
     if bones is None:
@@ -81,7 +81,7 @@ def fit_joint_space(
 
 
 def spaces(distances: np.ndarray) -> dict[str, float] | None:
-    """Least distance in mm from each plateau to the femur; None where a plateau is missing.
+    """Least distance in mm from each plateau to the femur; None if a plateau is missing.
 
     Args:
       distances: f32[k, d, h, w], as `surfaces.NAMES`.
@@ -99,7 +99,7 @@ class _Bones(NamedTuple):
     plateaus: tuple[np.ndarray, ...]
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
-        """Least distance by compartment after the femur was moved: f64[2]."""
+        """Least distance by compartment after the femur is moved: f64[2]."""
         moved = self.femur.copy()
         moved[:, 1] -= _move(moved[:, 2], moves)
         tree = cKDTree(moved)
@@ -107,7 +107,7 @@ class _Bones(NamedTuple):
 
 
 def _bones(distances: np.ndarray) -> _Bones | None:
-    """The bones' surfaces; None where one, or a plateau, is missing."""
+    """The bones' surfaces; None if a bone or a plateau is missing."""
     chosen = distances[[NAMES.index("tibia"), NAMES.index("femur")]]
     fields = surfaces.resized(chosen, _MEASURED, order=3)[:, :, _NEAR]
     if not all(field.min() < 0 < field.max() for field in fields):
@@ -126,13 +126,13 @@ def _bones(distances: np.ndarray) -> _Bones | None:
 
 
 def _move(right: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """How far the femur moves up at places f64[n] mm to the right of the middle."""
+    """Upward move of the femur at positions f64[n], mm to the right of the middle."""
     medial, lateral = moves
     return (medial + lateral) / 2 + (medial - lateral) / 2 * np.clip(right / _MIDDLE, -1.6, 1.6)
 
 
 def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """The surfaces after the move, f32 of the same shape: each moves as a whole, see _SHARES."""
+    """The surfaces after the move, f32 of the same shape: each moves rigidly, see _SHARES."""
     depth, rows, columns = distances.shape[1:]
     fine = surfaces.resized(distances, (depth, 4 * rows, columns), order=3)
     move = _move(_places(columns, BOX_MM[2]), moves)
@@ -147,8 +147,8 @@ def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
 def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """The volume after the move.
 
-    A voxel's content comes from below it by the share of its distances to tibia and femur: nothing
-    in the tibia, all in the femur, between them in proportion.
+    A voxel takes its content from below, by a share of the move that depends on its distances to
+    tibia and femur: none in the tibia, all in the femur, in proportion between them.
 
     Args:
       volume: f32[d, h, w].
@@ -157,7 +157,7 @@ def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> n
     """
     shape = volume.shape
     rows = shape[1]
-    # The distances are smooth in a horizontal plane: fine rows suffice to see the gap.
+    # The distances are smooth in a horizontal plane: only the rows must be fine to resolve the gap.
     coarse = moved.shape[1], rows, moved.shape[3]
     chosen = moved[[NAMES.index("tibia"), NAMES.index("femur")]]
     tibia, femur = np.maximum(surfaces.resized(chosen, coarse, order=3), 0.0)
@@ -173,14 +173,14 @@ def _places(count: int, extent: float) -> np.ndarray:
 
 
 def _sampled(field: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """A field f32[d, h, w] read `shift` mm (of the same shape) below each place, linearly."""
+    """Samples f32[d, h, w] linearly, `shift` mm (of the same shape) below each voxel."""
     depth, rows, columns = field.shape
     place = shift.astype(np.float32) * np.float32(rows / BOX_MM[1])
     place += np.arange(rows, dtype=np.float32)[:, None]
     np.clip(place, 0, rows - 1, out=place)
     low = np.minimum(place.astype(np.int32), rows - 2)
     place -= low
-    # Flat indices: twice as fast as an index by axis.
+    # Flat indices: twice as fast as one index per axis.
     planes = np.arange(depth, dtype=np.int32)[:, None, None] * (rows * columns)
     index = low * columns + (planes + np.arange(columns, dtype=np.int32))
     above = field.take(index)

@@ -25,7 +25,7 @@ def length_markers(
 
     Args:
       knee: the knee.
-      place: (row, col) f64[2, 2] of its source to those of the picture.
+      place: maps (row, col) f64[2, 2] of its source to those of the picture.
 
     Returns:
       The medial and the lateral marker; none if nothing was measured.

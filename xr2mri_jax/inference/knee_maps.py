@@ -10,9 +10,9 @@ class KneeMaps(NamedTuple):
 
     Attributes:
       blocks: f32[2, h', w'] >= 0 of each block, see `models.gradcam.GradCam.__call__`; None if
-        they were not computed.
+        not computed.
       boundaries: f32[2, h', w'] >= 0 of each boundary between grades, see `GradCam.of_boundaries`;
-        None likewise.
+        None if not computed.
     """
 
     blocks: tuple[np.ndarray, ...] | None

@@ -20,7 +20,7 @@ from xr2mri_jax.presentation.length_markers import draw_length_markers
 # Suffix of the pictures in the network's pixels; the one in the source's pixels has none.
 BLOCKS, BY_GRADE = "_blocks", "_grades"
 WHOLE = ""
-# Pixels of a line of text, white between panels.
+# Height of a line of text in pixels, and width of the white gap between panels.
 _LINE, _GAP = 18, 4
 
 
@@ -43,17 +43,16 @@ class KneePictures:
 
         Args:
           knee: the knee.
-          reading: its grade; None: there is no picture of it.
+          reading: its grade; None: the picture BY_GRADE is left out.
           maps: from the grading; missing ones are computed.
 
         Returns:
           WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks and
-          with the joint space as it was measured.
+            with the measured joint space.
           BLOCKS: the network's input with the joint space; overlaid with the combined map; and
-          overlaid with the map of each block, from the first to the last.
-          BY_GRADE, where there is a reading: the input with the joint space, and for each grade
-          but the lowest the evidence for it or more, with its probability; below them the grade in
-          words.
+            overlaid with the map of each block, from the first to the last.
+          BY_GRADE, with a reading only: the input with the joint space, and for each grade but the
+            lowest the evidence for it or more, with its probability; below them the grade in words.
         """
         blocks, boundaries = (None, None) if maps is None else maps
         levels = self._blocks(knee) if blocks is None else _framed(knee, blocks)
@@ -92,7 +91,7 @@ class KneePictures:
         self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray, maps: np.ndarray
     ) -> np.ndarray:
         """The picture BY_GRADE, u8[h, w, 3], from the maps of the boundaries."""
-        heats = heat_picture.scaled(maps)  # of one knee they are comparable
+        heats = heat_picture.scaled(maps)  # maps of one knee are comparable
         texts = ["joint space"]
         for grade in self._grades[1:]:
             p = sum(p for other, p in reading.probabilities.items() if other >= grade)
@@ -112,22 +111,22 @@ def _framed(knee: FramedKnee, maps: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _overlaid(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
-    """The knee as displayed with a map f32[h, w] in [0, 1] of the canonical frame over it."""
+    """The knee as displayed, overlaid with a map f32[h, w] in [0, 1] of the canonical frame."""
     turned = -1 if knee.side == "left" else 1
     return heat_picture.overlaid(knee.displayed, heat[:, ::turned])
 
 
 def _whole(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
-    """The source u8[H, W, 3] with a map of the canonical frame and the joint space over it."""
+    """The source u8[H, W, 3], overlaid with a map of the canonical frame and the joint space."""
     grey = knee.source.astype(np.float32) / 255
     picture = heat_picture.overlaid(grey, to_source(knee.record, heat))
-    # Text and lines are scaled to the knee's frame, of which a film may be many times as large.
+    # Text and lines scale with the knee's frame; a film may be many times as large.
     frame = heat.shape[0] * abs(knee.record["canonical_to_source"][0][0])
     return draw_length_markers(picture, length_markers(knee, lambda source: source), frame)
 
 
 def _line(width: int, texts: Sequence[tuple[int, str]]) -> np.ndarray:
-    """A line u8[18, width, 3] of white texts, each from its column on, on black."""
+    """A line u8[18, width, 3] of white texts on black, each starting at its column."""
     image = Image.new("RGB", (width, _LINE))
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)
     for column, text in texts:

@@ -25,7 +25,7 @@ from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.training import inference_settings
 
-# Voxels of the canonical box in which surfaces become labels: 1 mm.
+# Grid of the canonical box on which surfaces become labels: 1 mm.
 LABEL_SHAPE = (128, 128, 128)
 
 
@@ -67,7 +67,7 @@ class LabelPrediction:
         return Volume(self.labels, affine)
 
 
-# A radiograph's file and its side ("left" or "right") to the labels of that knee.
+# Maps a radiograph's file and a side ("left" or "right") to the labels of that knee.
 PredictLabels = Callable[[Path, str], LabelPrediction]
 
 
@@ -78,7 +78,7 @@ class LabelPredictor:
     Attributes:
       predict: raises InputError for a radiograph that cannot be used.
       about: JSON-able description of the model.
-      identity: text that is unique for the model; part of the key of its cached predictions.
+      identity: text that is unique to the model; part of the key of its cached predictions.
       uncertainty: of the model, or None.
     """
 
@@ -93,7 +93,7 @@ def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
 
     Args:
       workdir: of a run whose generator has surfaces, or folder of a packaged generator; None: the
-        model that ships.
+        shipped model.
 
     Raises:
       InputError: no model is shipped, the run cannot be used, or it predicts no labels.
@@ -163,4 +163,4 @@ def _read(path: Path) -> LabelPrediction:
         depth, height, width = (float(mm) for mm in stored["spacing"])
         return LabelPrediction(stored["labels"], (depth, height, width))
     except (ValueError, KeyError) as error:
-        raise InputError(f"{path}: found no kept prediction, remove it ({error})") from error
+        raise InputError(f"{path}: found no cached prediction, remove it ({error})") from error

@@ -1,4 +1,4 @@
-"""The radiographs that a command is asked for: a file, a folder of them or a table of them."""
+"""Lists the radiographs of a command: a file, or those of a folder or a table."""
 
 import dataclasses
 import os
@@ -22,10 +22,10 @@ class Listed:
     """A radiograph's file.
 
     Attributes:
-      name: its path below the folder or beside the table, as results name it.
-      path: where it is.
-      side: which knee is meant, where a table states it.
-      spacing: mm a pixel, where a table states it.
+      name: path below the folder or relative to the table, as results name it.
+      path: its location.
+      side: the knee meant, if a table states it.
+      spacing: mm per pixel, if a table states it.
     """
 
     name: str
@@ -35,9 +35,9 @@ class Listed:
 
 
 def list_files(xray: Path, is_output: Callable[[Path], bool]) -> list[Listed]:
-    """One file, or all of a folder and the folders in it, sorted; hidden ones are left out.
+    """Lists one file, or all of a folder and its subfolders, sorted, without hidden files.
 
-    Links to folders are followed. Folders of earlier predictions, which their record tells, are
+    Links to folders are followed. Folders of earlier predictions, recognised by their records, are
     left out with a warning.
 
     Args:
@@ -74,7 +74,7 @@ def _visible(root: Path) -> list[Path]:
 
 
 def _without_predictions(root: Path, paths: list[Path]) -> list[Path]:
-    """The paths that lie in no folder of an earlier prediction, with a warning for the others."""
+    """The paths outside folders of earlier predictions; logs a warning about the others."""
     records = [path.parent for path in paths if path.name == earlier_outputs.RUN]
     outputs = {place.resolve() for one in records for place in earlier_outputs.folders_of(one)}
     if not outputs:
@@ -96,13 +96,12 @@ def _without_predictions(root: Path, paths: list[Path]) -> list[Path]:
 
 
 def list_table(path: Path) -> list[Listed]:
-    """The radiographs of a CSV table: column `file`, and `side` and `spacing` where known.
+    """Lists the radiographs of a CSV table with the column `file`, optionally `side` and `spacing`.
 
     Paths are relative to the table's folder.
 
     Raises:
-      InputError: the table cannot be read, has no rows, repeats a file, or a cell is not what is
-        expected.
+      InputError: the table cannot be read, has no rows, repeats a file, or has an invalid cell.
     """
     rows = [_listed(row) for row in read_table(path, required=("file",), delimiters=",;\t")]
     if not rows:
@@ -127,12 +126,12 @@ def _listed(row: Row) -> Listed:
 
 
 def output_name(name: str, side: str, taken: set[str]) -> str:
-    """A name for the output of a radiograph, in letters that every file system takes.
+    """A name for the output of a radiograph, in letters that every file system accepts.
 
     Args:
       name: of a `Listed`.
-      side: joins the name; "" for none.
-      taken: names in lower case that were given before; the new one is added.
+      side: appended to the name; "" for none.
+      taken: names in lower case that are already in use; the new one is added.
     """
     known = re.sub(r"\.(png|jpe?g|tiff?|dcm|nii|nii\.gz)$", "", name, flags=re.IGNORECASE)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "_", known).strip("._") or "radiograph"

@@ -1,4 +1,4 @@
-"""What `predict` is asked for of many radiographs, and where it goes."""
+"""Options and outputs of `predict` for many radiographs."""
 
 import dataclasses
 import math
@@ -18,23 +18,23 @@ Rows = list[dict[str, str]]
 
 @dataclasses.dataclass(frozen=True)
 class ManyOptions:
-    """What is predicted, and where it goes.
+    """What to predict, and where to write it.
 
     Attributes:
       xray: a folder of radiographs, or a CSV table with the column `file` and, where known, `side`
         and `spacing`; paths are relative to the table.
       output: folder for NAME_SIDE.nii.gz with its record NAME_SIDE.json, and for TABLE.
       model: see `load_generator`.
-      side: which knee is meant in every file, or None: every knee that is seen.
-      spacing: mm a pixel in every file whose row states none, or None.
-      force: take the middle of a picture in which no knee is seen.
+      side: the knee meant in every file, or None: every knee that is found.
+      spacing: mm per pixel in every file whose row states none, or None.
+      force: use the middle of an image in which no knee is found.
       labels: folder for label maps NAME_SIDE.nii.gz, or None.
       meshes: folder for a folder NAME_SIDE of STL files, or None.
       pictures: whether NAME_SIDE.png is drawn too.
       page: folder of the page with a viewer, or None.
 
     Raises:
-      InputError: a spacing that is not positive, or folders in each other's way.
+      InputError: a spacing that is not positive, or conflicting output folders.
     """
 
     xray: Path
@@ -51,7 +51,7 @@ class ManyOptions:
     def __post_init__(self) -> None:
         if self.spacing is not None and not 0 < self.spacing < math.inf:
             raise InputError(
-                f"--spacing: found {self.spacing:g}, expected a positive number, mm a pixel"
+                f"--spacing: found {self.spacing:g}, expected a positive number, mm per pixel"
             )
         if self.labels is not None and self.labels.resolve() == self.output.resolve():
             raise InputError(
@@ -72,7 +72,7 @@ class ManyOptions:
 
     def holds(self, path: Path) -> bool:
         """Whether a path lies in one of the outputs' folders."""
-        # Of a link to a file it is the link that may lie there.
+        # Of a link to a file, compare the location of the link itself.
         above = path.parent.resolve()
         parents = (above, *above.parents)
         return any(folder.resolve() in parents for folder in self.folders().values())

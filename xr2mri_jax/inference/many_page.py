@@ -1,4 +1,4 @@
-"""The page of many radiographs: its cases are written one by one, so that a run can continue."""
+"""The page of many radiographs: cases are written one by one, so that a run can be resumed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from xr2mri_jax.presentation.page_elements import Row, Shown
 
 
 def require_folder(page: Path) -> None:
-    """Raises InputError where the page is named like a file: many radiographs need a folder."""
+    """Raises InputError if the page is named like a file: many radiographs need a folder."""
     if pages.is_single(page):
         raise InputError(
             f"--page: found {page} with many radiographs, expected the name of a folder"
@@ -25,17 +25,17 @@ def case_name(row: Mapping[str, str]) -> str:
 
 
 def is_there(page: Path, row: Mapping[str, str]) -> bool:
-    """Whether the page has the data of a row's knee, if that was predicted."""
+    """Whether the page has the data of a row's knee; true for rows without a volume."""
     return not row["volume"] or (page / pages.CASES / f"{case_name(row)}.js").is_file()
 
 
 def write_case(page: Path, row: Mapping[str, str], prediction: Prediction) -> None:
-    """Writes what the viewer needs of the knee of a row."""
+    """Writes the viewer's data for the knee of a row."""
     pages.write_case(page, viewer_case(prediction, case_name(row), _title(row)))
 
 
 def write(page: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """Writes the page of all rows of the table, by name; their cases are there already."""
+    """Writes the page of all rows of the table, by name, after their cases have been written."""
     rows = sorted(rows, key=lambda row: (row["file"], row["side"]))
     shown = [Shown(case_name(row), _title(row)) for row in rows if row["volume"]]
     listed = [

@@ -19,9 +19,9 @@ from xr2mri_jax.io.tables import as_read, read_table
 
 
 def key(one: Listed, options: ManyOptions) -> tuple[str, str]:
-    """A file's name as the table has it, and a digest of the file's state and what is said of it.
+    """A file's name in the table, and a digest of its state and of its stated side and spacing.
 
-    The state is its size and time of change, and the name itself where the table has another.
+    The state is its size and modification time, and its own name if the table has another.
     """
     try:
         stat = one.path.stat()
@@ -36,7 +36,7 @@ def key(one: Listed, options: ManyOptions) -> tuple[str, str]:
 
 
 def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str, str], Rows]:
-    """The rows of an earlier run whose files are all there, by `key`; RUN is written.
+    """The rows of an earlier run whose files all exist, by `key`; writes RUN.
 
     Raises:
       InputError: the folder's RUN describes another model or other options.

@@ -1,4 +1,4 @@
-"""weights.npz of a model that ships: what it should hold is known before it is read."""
+"""Reads weights.npz of a packaged model; the expected arrays are known before reading."""
 
 import io
 import math
@@ -11,9 +11,9 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 
-# Bytes of all arrays, unpacked: ten times those of the generator that ships.
+# Maximum bytes of all unpacked arrays: ten times those of the shipped generator.
 LARGEST = 1 << 28
-# The shape and the dtypes that an array may have.
+# The expected shape and the allowed dtypes of an array.
 Wanted = tuple[tuple[int, ...], tuple[str, ...]]
 
 
@@ -25,12 +25,11 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dic
     Args:
       path: for messages.
       content: the bytes of the file.
-      wanted: the expected arrays by name; None: those that are there, of a file whose content is
-        known.
+      wanted: the expected arrays by name; None: all arrays of the file, whose content is known.
 
     Raises:
-      InputError: it is no .npz, an array is missing, unknown, of another shape or dtype, damaged,
-        or holds values that are not finite; or the arrays are larger than LARGEST.
+      InputError: it is not an .npz, an array is missing, unknown, damaged, of another shape or
+        dtype, or has values that are not finite; or the arrays are larger than LARGEST.
     """
     if wanted is not None:
         _require_size(path, wanted)
@@ -63,7 +62,7 @@ def _require_size(path: Path, wanted: Mapping[str, Wanted]) -> None:
 
 def _require_names(path: Path, names: list[str], wanted: Mapping[str, Wanted]) -> None:
     if len(names) != len(set(names)):
-        raise InputError(f"{path}: an array is there twice, expected each once")
+        raise InputError(f"{path}: an array occurs twice, expected each once")
     for name in sorted(wanted.keys() ^ set(names)):
         said = "is missing, expected it" if name in wanted else "is not known"
         raise InputError(f"{path}: the array {name[:80]!r} {said} in the network of model.json")
@@ -80,7 +79,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted | Non
             found, by_columns, dtype = reader(stream)
         except Exception as error:  # numpy parses the header as Python and may raise anything
             raise InputError(
-                f"{path}: {name}: is no array of numpy ({type(error).__name__})"
+                f"{path}: {name}: is not a NumPy array ({type(error).__name__})"
             ) from error
         if wanted is not None and (found != wanted[0] or str(dtype) not in wanted[1]):
             raise InputError(
@@ -90,7 +89,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str, wanted: Wanted | Non
         size = int(np.prod(found, dtype=np.int64)) * dtype.itemsize
         data = stream.read(size)
         if len(data) != size or stream.read(1):
-            raise InputError(f"{path}: {name}: has another size than its header says")
+            raise InputError(f"{path}: {name}: differs in size from its header")
     array = np.frombuffer(data, dtype).reshape(found, order="F" if by_columns else "C")
     if not np.isfinite(array).all():
         raise InputError(f"{path}: {name}: holds values that are not finite, expected finite ones")

@@ -1,4 +1,4 @@
-"""model.json of a model that ships, whoever made it: under its own checksum, its keys known."""
+"""Reads and checks model.json of a packaged model of any origin: checksum, keys and values."""
 
 import dataclasses
 import hashlib
@@ -15,11 +15,11 @@ from xr2mri_jax.io import budget
 
 SEAL = "description_sha256"
 WEIGHTS_SHA256 = "weights_sha256"
-# Bytes of the file; those that ship have less than 4 KiB.
+# Maximum bytes of the file; the shipped ones have less than 4 KiB.
 LARGEST = 1 << 20
-# No network of this package comes near: what is larger was made to use up memory and time.
+# Far above every network of this package: larger sizes serve to exhaust memory and time.
 _LARGEST_SIZE, _LONGEST = 4096, 64
-# Layers of a level of a network, by the keys that count them.
+# Maximum number of layers in a level of a network, by the keys that count them.
 _LAYERS = {"blocks": 64, "convolutions": 64}
 _DEEPEST = 4
 _LARGEST_WHOLE = 1 << 53
@@ -27,14 +27,14 @@ _LARGEST_WHOLE = 1 << 53
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A kind of model that ships.
+    """A kind of packaged model.
 
     Attributes:
-      name: what it is called in messages, "grader" or "generator".
-      form: number of the form that is written and read.
+      name: its name in messages, "grader" or "generator".
+      form: version of the file format that is written and read.
       keys: of its description, besides `form` and the two checksums.
       made_by: the script that writes it.
-      check: looks at the values, each of which is under its key; raises InputError.
+      check: checks the values, given that all keys exist; raises InputError.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Kind:
 
 
 def sealed(description: Mapping[str, Any]) -> dict[str, Any]:
-    """The description with the SHA-256 of all the rest of it."""
+    """The description with the SHA-256 of the rest of it added."""
     return {**description, SEAL: _digest(description)}
 
 
 def read(path: Path, kind: Kind) -> dict[str, Any]:
-    """Reads a description and checks all of it.
+    """Reads and checks a description.
 
     Raises:
-      InputError: it is missing, too long, no JSON, of another form, changed since it was written,
-        or a value is not what such a model can have; the line names the file and the key.
+      InputError: it is missing, too long, not JSON, of another form, changed since it was written,
+        or has an invalid value; the line names the file and the key.
     """
     found = files.json_object(path, budget.read_bytes(path, LARGEST))
     if found.get("form") != kind.form:
@@ -91,13 +91,13 @@ def read(path: Path, kind: Kind) -> dict[str, Any]:
 
 
 class Checks:
-    """Values of a description, each against what it may be; the errors name file and key."""
+    """Checks of a description's values; the errors name file and key."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def value(self, key: str, value: Any, wanted: str, check: Callable[[Any], bool]) -> None:
-        """Raises InputError unless `check(value)`; `wanted` says what is expected."""
+        """Raises InputError unless `check(value)`; `wanted` describes the expected value."""
         if not check(value):
             raise InputError(f"{self.path}: {key}: found {shown(value)}, expected {wanted}")
 
@@ -111,50 +111,50 @@ class Checks:
         )
 
     def network(self, key: str, found: Any) -> None:
-        """Raises InputError unless `found` has the sizes of a network, none of them large."""
+        """Raises InputError unless `found` has the sizes of a network, none too large."""
         self.value(key, found, "an object of moderate sizes", _is_moderate)
 
     def distance_one(self, features: Any) -> None:
-        """Raises InputError unless it is the entry `features`."""
+        """Raises InputError unless `features` is a valid entry of that name."""
         self.keys("features", features, ("distance_one",))
         self.value("features.distance_one", features["distance_one"], "a number > 0", is_positive)
 
     def plain(self, key: str, found: Any) -> None:
-        """Raises InputError unless `found` is an object of texts, finite numbers and the like."""
+        """Raises InputError unless `found` is an object of plain, finite values."""
         wanted = "an object of plain, finite values"
         self.value(key, found, wanted, lambda v: isinstance(v, dict) and _is_plain(v))
 
 
 def is_number(value: Any, low: float, high: float) -> bool:
-    """Whether it is a finite number in [low, high]."""
+    """Whether `value` is a finite number in [low, high]."""
     if isinstance(value, int) and not isinstance(value, bool):
         return low <= value <= min(high, _LARGEST_WHOLE)
     return isinstance(value, float) and math.isfinite(value) and low <= value <= high
 
 
 def is_share(value: Any) -> bool:
-    """Whether it is a number in [0, 1]."""
+    """Whether `value` is a number in [0, 1]."""
     return is_number(value, 0, 1)
 
 
 def is_positive(value: Any) -> bool:
-    """Whether it is a finite number above 0."""
+    """Whether `value` is a finite number above 0."""
     return is_number(value, 0, math.inf) and value > 0
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number."""
+    """Whether `value` is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def are_numbers(value: Any, low: float, high: float) -> bool:
-    """Whether it is a list, not a long one, of finite numbers in [low, high]."""
+    """Whether `value` is a list of limited length of finite numbers in [low, high]."""
     short = isinstance(value, list) and len(value) <= _LARGEST_SIZE
     return short and all(is_number(item, low, high) for item in value)
 
 
 def shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
+    """A value for a message, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -165,7 +165,7 @@ def _digest(description: Mapping[str, Any]) -> str:
 
 
 def _is_moderate(value: Any) -> bool:
-    """Whether an object has numbers, texts and short lists of such that are not large."""
+    """Whether an object has only moderate numbers, texts, and short lists of these."""
 
     def small(item: Any, most: float) -> bool:
         return isinstance(item, str | bool) or item is None or is_number(item, 0, most)

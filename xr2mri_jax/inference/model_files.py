@@ -1,4 +1,4 @@
-"""The two files of a model that ships: weights.npz and model.json, sealed and held together."""
+"""Writes and reads a packaged model: weights.npz and model.json, tied together by checksums."""
 
 import hashlib
 import io
@@ -20,7 +20,7 @@ from xr2mri_jax.inference.novelty import NoveltyDetector
 from xr2mri_jax.io import budget
 
 WEIGHTS, DESCRIPTION = "weights.npz", "model.json"
-# More than any model's weights.npz has, in bytes.
+# Maximum bytes of weights.npz.
 LARGEST = budget.MODEL_BYTES
 
 
@@ -43,11 +43,11 @@ def write(
     """Writes both files into an existing folder, each atomically.
 
     Args:
-      folder: where they go.
+      folder: the destination.
       kind: of the model.
       tree: nested dicts of f32 arrays whose values fit float16.
       novelty_detector: of the training radiographs.
-      description: JSON-able; the entries `kind.keys`, but for `features`.
+      description: JSON-able; the entries `kind.keys`, except `features`.
     """
     arrays = {
         name: np.asarray(value, np.float16)
@@ -71,15 +71,15 @@ def write(
     files.write_json(folder / DESCRIPTION, model_description.sealed(in_order))
 
 
-# Size by bzip2 over deflated size below which bzip2 is taken.
+# bzip2 is used if its size over the deflated size is below this.
 _ENOUGH = 0.85
 
 
 def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
     """The bytes of an .npz file.
 
-    Deflated, or compressed by bzip2, which takes ten times as long to read (3.4 s of 34 MB), where
-    that saves enough: of weights with few different values it does.
+    Deflated, or compressed by bzip2 if that saves enough, which is so for weights with few
+    different values. bzip2 takes ten times as long to read (3.4 s for 34 MB).
     """
     deflated, smaller = io.BytesIO(), io.BytesIO()
     np.savez_compressed(deflated, allow_pickle=False, **arrays)
@@ -87,7 +87,7 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name, array in arrays.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, array, allow_pickle=False)
-            # Without the time of writing the same weights give the same file.
+            # Without a time stamp the same weights give the same file.
             entry = zipfile.ZipInfo(f"{name}.npy")
             archive.writestr(entry, member.getvalue(), zipfile.ZIP_BZIP2)
     better = len(smaller.getvalue()) < _ENOUGH * len(deflated.getvalue())
@@ -104,7 +104,7 @@ def read(
     Args:
       folder: with both files.
       kind: of the model.
-      shapes: from the description to the wanted tree, whose leaves have a `shape`, and the number
+      shapes: maps the description to the expected tree, whose leaves have a `shape`, and the number
         of features; None: the files are the package's own, whose shapes tests compare with the
         network's. Raises InputError.
 
@@ -136,7 +136,7 @@ def read(
 
 
 def _wanted(tree: Any, count: int) -> dict[str, model_arrays.Wanted]:
-    """The arrays of weights.npz, of a tree whose leaves have a `shape`, and of its features."""
+    """The expected arrays of weights.npz: a tree whose leaves have a `shape`, and the features."""
     flat = traverse_util.flatten_dict(tree, sep="/")
     return {
         **{name: (tuple(leaf.shape), ("float16",)) for name, leaf in flat.items()},
@@ -147,7 +147,7 @@ def _wanted(tree: Any, count: int) -> dict[str, model_arrays.Wanted]:
 
 
 def _content(path: Path, described: Mapping[str, Any], kind: Kind) -> bytes:
-    """The file's bytes, after checking how many they are and that they belong to model.json."""
+    """The file's bytes, after checking their number and that they belong to model.json."""
     content = budget.read_bytes(path, LARGEST)
     if hashlib.sha256(content).hexdigest() != described[WEIGHTS_SHA256]:
         raise InputError(

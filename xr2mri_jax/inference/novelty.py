@@ -18,7 +18,7 @@ NARROWEST = 0.01
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NoveltyDetector:
-    """Scores novelty, from statistics of the training radiographs' features.
+    """Scores novelty by statistics of the training radiographs' features.
 
     Attributes:
       mean: f32[n].
@@ -33,7 +33,7 @@ class NoveltyDetector:
     scale: float
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """Distances f64[b] of features f[b, n]; 1 % of unseen radiographs of the kind exceed 1."""
+        """Distances f64[b] of features f[b, n]; 1 % of similar unseen radiographs exceed 1."""
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
 
 

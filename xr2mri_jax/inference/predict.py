@@ -39,7 +39,7 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, request: KneeRequ
     Args:
       predictor: the model.
       radiograph: as read, see `knees_of`.
-      request: the request: which knee, and what is known about it.
+      request: which knee is wanted, and what is known about it.
 
     Returns:
       The prediction; its record also contains the knee and every warning.
@@ -53,9 +53,9 @@ def predict_knee(predictor: Predictor, radiograph: Radiograph, request: KneeRequ
 def predict_found(
     predictor: Predictor, knee: FoundKnee, space: JointSpace | None = None
 ) -> Prediction:
-    """Predicts the volume of a knee that was already found; otherwise as `predict_knee`.
+    """Predicts the volume of a knee that was already found; otherwise like `predict_knee`.
 
-    Its joint `space` is measured unless it is given.
+    The joint `space` is measured unless given.
     """
     seen, scale = _model_input(knee, predictor)
     if not predictor.has_surfaces:
@@ -77,7 +77,7 @@ def predict_found(
 
 
 def _line_mm(knee: FoundKnee, predictor: Predictor) -> float:
-    """Length of the joint line in mm of the predicted volume; the knee has a scale."""
+    """Length of the joint line in mm of the predicted volume; the knee must have a scale."""
     assert knee.scale is not None
     if predictor.boxed:
         return line_mm(knee.radiograph, knee.place, knee.scale)
@@ -101,11 +101,11 @@ def predict_file(
     """Reads a radiograph, predicts, and writes OUT.nii.gz, OUT.png, OUT.json and optional files.
 
     Args:
-      model_dir: workdir of a trained generator or joint stage, or a folder of the shipped form;
+      model_dir: workdir of a trained generator or joint stage, or folder of a packaged generator;
         None or "" for the shipped model.
       xray: radiograph of one knee or of both: DICOM, PNG, TIFF, JPEG or NIfTI.
       output: the volume's file, ending in .nii or .nii.gz.
-      side: "left" or "right", required if two knees are seen; must not contradict the file.
+      side: "left" or "right", required if two knees are found; must not contradict the file.
       spacing: mm per pixel; overrides the file's. If neither is known, it is estimated from the
         joint line, with a warning.
       centre: (row, col) of the joint centre; None: located in the image.
@@ -113,8 +113,8 @@ def predict_file(
       keep_identity: copy patient and study of the radiograph, which must then be a DICOM file, to
         the series; otherwise the series is anonymous.
       force: use the middle of an image in which no knee is found.
-      labels: file for the label map, with the table of its codes beside it as JSON.
-      meshes: folder for a STL file a structure, in the patient's mm.
+      labels: file for the label map; the table of its codes is written beside it as JSON.
+      meshes: folder for one STL file per structure, in the patient's mm.
       picture: whether OUT.png is drawn.
 
     Raises:
@@ -152,7 +152,7 @@ def predict_file(
 
 
 def with_source(predicted: Prediction, radiograph: Radiograph, xray: Path) -> Prediction:
-    """The prediction with a record that names its file, in the warnings too."""
+    """The prediction with its file named in the record and in the warnings."""
     spacing = None if radiograph.spacing is None else list(radiograph.spacing)
     about: dict[str, Any] = {
         "source": {
@@ -166,10 +166,10 @@ def with_source(predicted: Prediction, radiograph: Radiograph, xray: Path) -> Pr
 
 
 def require_surfaces(predictor: Predictor, flags: str) -> None:
-    """Raises InputError where `flags` ask for surfaces that the model does not give."""
+    """Raises InputError if `flags` request surfaces that the model does not predict."""
     if not predictor.has_surfaces:
         raise InputError(
-            f"{flags}: the model gives no surfaces, expected one trained with "
+            f"{flags}: the model predicts no surfaces, expected one trained with "
             "config.model.generator.surfaces"
         )
 

@@ -1,4 +1,4 @@
-"""Many radiographs to volumes: a folder or a table of them, and a table of what was done."""
+"""Predicts the volumes of many radiographs, from a folder or a table, and writes a result table."""
 
 import concurrent.futures
 import functools
@@ -33,18 +33,18 @@ def is_many(xray: str | os.PathLike[str]) -> bool:
 def predict_many(options: ManyOptions) -> Rows:
     """Predicts every knee of many radiographs; files are read and written in several threads.
 
-    A run that was cut off is continued: files whose row is there and that have not changed are left
-    alone. A file that cannot be used has a row with the reason.
+    An interrupted run is resumed: files that have a row and have not changed are skipped. A file
+    that cannot be used has a row with the reason.
 
     Args:
-      options: what, and where to.
+      options: what to predict, and where to write it.
 
     Returns:
       The rows of the table by COLUMNS, those of an earlier run first.
 
     Raises:
       InputError: an input, an option or the model cannot be used; the folder holds predictions of
-        another model or of other options; or not one knee could be predicted.
+        another model or with other options; or no knee could be predicted.
     """
     listed = _listed(options)
     for flag, folder in options.folders().items():
@@ -86,7 +86,7 @@ def _cells(row: Mapping[str, str]) -> list[str]:
 
 
 def _stems(rest: Sequence[Listed], kept: Rows) -> dict[str, str]:
-    """The outputs' names by file: none is that of a row that is kept."""
+    """The outputs' names by file; none is the name of a kept row."""
     taken = {row["volume"].removesuffix(f"_{row['side']}.nii.gz").lower() for row in kept}
     stems: dict[str, str] = {}
     for one in rest:
@@ -98,7 +98,7 @@ def _stems(rest: Sequence[Listed], kept: Rows) -> dict[str, str]:
 def _predicted(
     options: ManyOptions, predictor: Predictor, stems: Mapping[str, str], rest: Sequence[Listed]
 ) -> Iterator[Rows]:
-    """The rows of each remaining file in order, while further files are worked on."""
+    """The rows of each remaining file in order, while later files are in progress."""
     if rest:
         predictor.compile()
     workers = read_ahead.workers()
@@ -115,7 +115,7 @@ def _predicted(
 
 
 def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions) -> Rows:
-    """Predicts and writes every knee of a file; the rows say what was done or why not."""
+    """Predicts and writes every knee of a file; the rows report the results or the reasons."""
     _, digest = many_resume.key(one, options)
     blank = dict.fromkeys(COLUMNS, "") | {"file": one.name, "input": digest}
     request = KneeRequest(

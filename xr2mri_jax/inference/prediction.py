@@ -14,20 +14,20 @@ from xr2mri_jax.preprocess.radiograph import StandardRadiograph
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """A volume made from one radiograph.
+    """A volume predicted from one radiograph.
 
     Attributes:
-      volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world's origin,
+      volume: f32 in [0, 1], axes nearest to R, A, S; the canonical box around the world origin,
         which is the joint's centre.
       canonical: f32[d, h, w] in [0, 1], the same in the canonical frame (a right knee).
       seen: the model's input.
       record: JSON-able account of model, radiograph and volume.
       distances: f32[k, d', h', w'] in mm of the box, see `phantom.surfaces`; None if the model
-        gives none.
+        predicts none.
       scale: millimetres in the patient per millimetre of the box.
-      half_width: f32[d, h, w] in [0, 1], of the interval of each voxel of `canonical`; None where
-        the model's uncertainty is not known.
-      spread: how far its surfaces may be off; None likewise, and without surfaces.
+      half_width: f32[d, h, w] in [0, 1], half-width of the interval of each voxel of `canonical`;
+        None if the model's uncertainty is unknown.
+      spread: uncertainty of its surfaces; None if unknown, or without surfaces.
     """
 
     volume: Volume
@@ -48,7 +48,7 @@ class Prediction:
 
     @functools.cached_property
     def confidence(self) -> np.ndarray | None:
-        """How likely each of `labels` is right, f32[d, h, w] in [0, 1]; None without `spread`."""
+        """Probability that each label is right, f32[d, h, w] in [0, 1]; None without `spread`."""
         if self.distances is None or self.spread is None or self.labels is None:
             return None
         return self.spread.confidence(

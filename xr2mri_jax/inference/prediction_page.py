@@ -20,7 +20,7 @@ from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
 
-# Voxels along an axis of the grid of the page's meshes; the STL files have finer ones.
+# Voxels along each axis of the grid of the page's meshes; the STL files have a finer one.
 MESH_SIZE = 72
 MEANING = (
     "A predicted volume shows what the model considers likely. It cannot show anything that the "
@@ -28,13 +28,13 @@ MEANING = (
 )
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
 _CAPTION = (
-    "Novelty tells how unlike the radiographs of the training a radiograph is: 1 % of similar ones "
-    "exceed 1."
+    "The novelty score measures how unlike the training radiographs a radiograph is: 1 % of "
+    "similar ones exceed 1."
 )
 
 
 def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
-    """What the viewer shows of a prediction, in the patient's frame.
+    """The viewer's data for a prediction, in the patient's frame.
 
     Args:
       prediction: its record names source, knee and model.
@@ -48,7 +48,7 @@ def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
         layers.append(Layer("uncertainty", shapes.scaled(made, scale)))
     meshes: list[Surface] = []
     if found is not None:
-        assert prediction.labels is not None  # there are distances
+        assert prediction.labels is not None  # the prediction has distances
         layers.append(Layer("labels", shapes.label_volume(prediction.labels, side, scale)))
         meshes = viewer_meshes(found, side, scale)
     pixels = prediction.seen.image[..., 0]
@@ -67,7 +67,7 @@ def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
 
 
 def case_title(file: str, side: str) -> str:
-    """What the viewer calls a knee: `file` is the radiograph's name."""
+    """The viewer's name of a knee; `file` is the radiograph's name."""
     return f"{file}, {side} knee"
 
 
@@ -96,7 +96,7 @@ def _facts(record: dict[str, Any], side: str) -> dict[str, str]:
 
 
 def _intervals(about: dict[str, Any] | None) -> dict[str, str]:
-    """What the page says of the numbers that have an interval."""
+    """The page's facts about the quantities that have an interval."""
     if about is None:
         return {}
     return {
@@ -109,9 +109,9 @@ def _intervals(about: dict[str, Any] | None) -> dict[str, str]:
 
 
 class PredictionPage:
-    """Collects the cases of one page while they are predicted; written at the end.
+    """Collects the cases of one page during prediction, and writes the page at the end.
 
-    A context manager: where `finish` was not called, nothing is left.
+    A context manager: without a call of `finish` nothing is left.
     """
 
     def __init__(self, output: str | os.PathLike[str]) -> None:
@@ -155,7 +155,7 @@ class PredictionPage:
                 self._write(folder)
 
     def add(self, prediction: Prediction, name: str, file: str) -> None:
-        """Adds a prediction; `file` is what the table calls its radiograph."""
+        """Adds a prediction; `file` is the radiograph's name in the table."""
         side = prediction.seen.side
         case = viewer_case(prediction, name, case_title(file, side))
         self._shown.append(pages.write_case(self._folder, case))

@@ -27,7 +27,7 @@ from xr2mri_jax.presentation.statement import STATEMENT
 from xr2mri_jax.stages.base import Encodes, Predicts, Surfaces
 from xr2mri_jax.training.loaded_model import LoadedModel
 
-# Steps of a volume's values: as fine as a scanner's, and such files are a third smaller.
+# Number of steps of a volume's values: as fine as a scanner's; files are a third smaller.
 _LEVELS = np.float32(4096)
 
 
@@ -67,7 +67,7 @@ class Predictor:
         self.boxed = frames_by_joint_line(model)
         self.source = os.fspath(source) if source else "the shipped model"
         self._model = model
-        # On the device once: NumPy arrays are transferred again by every call.
+        # Transferred to the device once: NumPy arrays would be transferred by every call.
         self._weights = jax.device_put((model.params, model.model_state))
         self._predict = jax.jit(stage.predict)
         self.has_surfaces = has_surfaces(model)
@@ -84,7 +84,7 @@ class Predictor:
             assert isinstance(stage, Surfaces)
             return *stage.surfaces(params, model_state, xray), features
 
-        # One program, which computes the hidden variables once.
+        # One program, so that the hidden variables are computed once.
         self._program = jax.jit(predict_all)
 
     @property
@@ -93,14 +93,14 @@ class Predictor:
         return int(self._model.step)
 
     def compile(self) -> None:
-        """Compiles what a prediction needs, before threads ask for it at once."""
+        """Compiles what a prediction needs, before several threads need it at once."""
         self._answer(np.zeros((1, *self.image_shape, 1), np.float32))
 
     def canonical(self, xray: np.ndarray) -> np.ndarray:
         """Canonical volumes f32[b, d, h, w, 1] of canonical radiographs f32[b, h, w, 1].
 
         Raises:
-          InputError: the radiographs have another size than the model's.
+          InputError: the size of the radiographs differs from the model's.
           FloatingPointError: the model predicts values that are not finite.
         """
         self._require_shape(xray)
@@ -130,13 +130,13 @@ class Predictor:
         scale: float = 1.0,
         space_mm: Mapping[str, float] | None = None,
     ) -> Prediction:
-        """Predicts one volume, and surfaces where the model gives them.
+        """Predicts one volume, and surfaces if the model has them.
 
         Args:
-          standard: as the model sees it.
-          scale: millimetres in the patient for one of the box.
-          space_mm: joint space in the patient by compartment, see `fit_joint_space`; None leaves
-            the bones where the model puts them, and so does a model without surfaces.
+          standard: the model's input.
+          scale: millimetres in the patient per millimetre of the box.
+          space_mm: joint space in the patient by compartment, see `fit_joint_space`. None, or a
+            model without surfaces, leaves the bones as predicted.
         """
         canonical, distances, unlike = self._answer(standard.image[None])
         fitted = None
@@ -174,12 +174,12 @@ class Predictor:
         return with_uncertainty(made, self._uncertainty)
 
     def _answer(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, float | None]:
-        """Of one canonical radiograph f32[1, h, w, 1]: volume, distances, and how unlike it is.
+        """Volume, distances and novelty score of one canonical radiograph f32[1, h, w, 1].
 
         Returns:
-          f32[d, h, w] in [0, 1]; f32[k, d', h', w'] in mm, or None of a model without surfaces; the
-          score of novelty that 1 % of similar radiographs exceed 1 by, or None where the training's
-          radiographs are not known.
+          f32[d, h, w] in [0, 1]; f32[k, d', h', w'] in mm, or None without surfaces; the novelty
+          score, which exceeds 1 for 1 % of similar radiographs, or None if the training
+          radiographs are unknown.
         """
         self._require_shape(xray)
         found = self._program(*self._weights, xray)
@@ -202,6 +202,6 @@ class Predictor:
 
 
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:
-    """Loads a generator, see `load_generator`; InputError if it gives no volumes."""
+    """Loads a generator, see `load_generator`; InputError if it predicts no volumes."""
     loaded, novelty_detector = load_generator(model)
     return Predictor(loaded, novelty_detector, model, uncertainty_of(model, loaded))

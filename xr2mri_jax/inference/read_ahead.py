@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_WORKERS = 8
-# Decoders change the process's warning filters while they run: one at a time.
+# Decoders change the process's warning filters while they run, so they run one at a time.
 _DECODING = threading.Lock()
 
 

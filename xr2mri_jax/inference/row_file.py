@@ -1,4 +1,4 @@
-"""A CSV table that grows row by row and holds whole rows at any time."""
+"""A CSV table that grows row by row and always holds complete rows."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -13,16 +13,16 @@ from xr2mri_jax.io.tables import table_line
 class RowFile:
     """Writes OUT.csv.partial row by row; the file is renamed to OUT.csv when the table is finished.
 
-    A killed run leaves the partial file with whole rows only: each write is unbuffered.
+    A killed run leaves a partial file with complete rows only: each write is unbuffered.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], kept: Iterable[Iterable[Any]] = ()):
-        """Describes the table; entering the context writes its head.
+        """Describes the table; entering the context writes its header.
 
         Args:
           path: of the finished table; a partial file of an earlier run is replaced.
-          columns: names in the head.
-          kept: rows of an earlier run that the table begins with.
+          columns: names in the header.
+          kept: rows of an earlier run, written first.
         """
         self.path, self.columns = path, tuple(columns)
         self.partial = partial_path(path)
@@ -53,13 +53,13 @@ class RowFile:
         """Appends rows together.
 
         Raises:
-          OSError: not all of them could be written; the rows before stay whole.
+          OSError: not all of them could be written; the rows before remain complete.
         """
         assert self._file is not None
         rest = memoryview(_lines(rows))
         start = self._file.tell()
         try:
-            while rest:  # an unbuffered write to a nearly full disk may write a part only
+            while rest:  # an unbuffered write to a nearly full disk may be partial
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._file.truncate(start)
@@ -67,7 +67,7 @@ class RowFile:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the rows of a table lie until it is finished."""
+    """Where the rows of a table are until it is finished."""
     return path.with_name(path.name + ".partial")
 
 

@@ -33,8 +33,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 }
 # Voxels along each axis of the grid on which meshes are computed.
 MESH_SIZE = 112
-# Parts with less than this share of a structure's voxels have no mesh: between surfaces that are
-# nearly a voxel apart a sheet of cartilage ends in crumbs.
+# Parts with less than this share of a structure's voxels get no mesh: where two surfaces are less
+# than about a voxel apart, a thin sheet of cartilage breaks into fragments.
 SPECK = 0.02
 
 
@@ -96,7 +96,7 @@ def meshes(
 
 
 def _fields(fine: np.ndarray) -> dict[str, np.ndarray]:
-    """Signed distance of every structure; a cartilage is its outer surface minus the bone."""
+    """Signed distance of every structure; cartilage is its outer surface minus the bone."""
     by_name = dict(zip(NAMES, fine, strict=True))
     middle = surfaces.tibial_middle(by_name["tibia"])
     size = fine.shape[-1]
@@ -137,7 +137,7 @@ def _mesh(field: np.ndarray, affine: np.ndarray) -> Mesh | None:
 
 
 def _without_specks(field: np.ndarray) -> np.ndarray:
-    """The field without parts that hold less than SPECK of what is inside."""
+    """The field without parts that contain less than SPECK of its inner voxels."""
     parts, count = ndimage.label(field < 0)
     if count < 2:
         return field
@@ -163,7 +163,7 @@ def table() -> list[dict[str, Any]]:
 
 
 def write_labels(path: Path, table_file: Path, labels: Volume) -> None:
-    """Writes a label map, NAME.nii.gz, and the table of its codes, `table_path` of it."""
+    """Writes a label map, NAME.nii.gz, and the table of its codes at `table_path`."""
     write_json(table_file, {"statement": STATEMENT, "background": 0, "labels": table()})
     write_nifti(path, labels)
 

@@ -1,4 +1,4 @@
-"""The grade that a predicted volume suggests: from the joint space between its bones."""
+"""The grade that a predicted volume suggests by the joint space between its bones."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from xr2mri_jax.preprocess.knee_request import FoundKnee
 
 Space = tuple[float, float]
 Measure = Callable[[FoundKnee, JointSpace | None], Space]
-# Joint space does not tell grades 0 to 2 from each other, nor 3 from 4: the best group of grade 3
-# alone was 0.2 mm wide. Below the cut the lesser joint space suggests the second group; it has the
-# largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
+# Joint space separates neither grades 0 to 2 from each other, nor 3 from 4: the best group of grade
+# 3 alone was 0.2 mm wide. Below the cut, the lesser joint space suggests the second group; the cut
+# has the largest kappa on 40 training radiographs of each grade (benchmark "volume_grade").
 GROUPS = (range(0, 3), range(3, 5))
 CUT_MM = 2.3
-# A warning tells of grades that lie this far apart.
+# Least difference of the two grades that gives a warning.
 APART = 2
 
 
@@ -21,10 +21,10 @@ def space_measurer() -> Measure:
     """Loads and compiles the shipped generator.
 
     Returns:
-      A knee and its joint space in the radiograph, None where there is none, to (medial, lateral)
-      in mm: the least distances between the bones of its volume as `predict` gives it, that is
-      after the bones were brought to the joint space traced in the radiograph. It may be called by
-      several threads, and raises InputError for a knee without one.
+      A function that maps a knee and its joint space in the radiograph, or None, to (medial,
+      lateral) in mm: the least distances between the bones of the volume that `predict` gives,
+      after the adjustment to the joint space traced in the radiograph. Several threads may call
+      it. It raises InputError for a knee without joint space.
 
     Raises:
       InputError: no generator is shipped, or it predicts no bones.
@@ -49,7 +49,7 @@ def space_measurer() -> Measure:
 
 
 def suggested_grades(space: Space) -> range:
-    """The group of GROUPS that (medial, lateral) in mm suggest, by the lesser of both."""
+    """The group of GROUPS suggested by (medial, lateral) in mm, by the lesser of the two."""
     return GROUPS[min(space) < CUT_MM]
 
 
@@ -59,7 +59,7 @@ def grade_range(group: range) -> str:
 
 
 def disagreement(grade: int, space: Space) -> str:
-    """A warning where the grade lies APART or more from all that the bones suggest; else ""."""
+    """A warning if the grade is APART or more from all that the bones suggest; else ""."""
     group = suggested_grades(space)
     if min(abs(grade - other) for other in group) < APART:
         return ""

@@ -1,4 +1,4 @@
-"""Files on one side, `Radiograph` and `Volume` on the other."""
+"""Reads and writes files of radiographs and volumes."""
 
 import os
 from pathlib import Path
@@ -16,20 +16,20 @@ def read_radiograph(
     spacing: float | tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
-    """Reads one radiograph; the file's content tells its format, not its name.
+    """Reads one radiograph; the format is detected from the file's content, not its name.
 
     Args:
-      path: DICOM, PNG, TIFF, JPEG (and BMP, JPEG 2000, WebP, GIF, PNM), or NIfTI of one picture.
-      spacing: mm a pixel, one number or (row, col); overrides what the file says.
+      path: DICOM, PNG, TIFF, JPEG (and BMP, JPEG 2000, WebP, GIF, PNM), or NIfTI of one image.
+      spacing: mm per pixel, one number or (row, col); overrides what the file says.
       side: "left" or "right"; overrides what the file says.
 
     Returns:
-      The radiograph, f32[h, w], bone bright; spacing and side are None where neither the file nor
-      the caller gives them. What each format's reader does stands in its own module.
+      The radiograph, f32[h, w], bone bright; spacing and side are None if neither the file nor
+      the caller gives them. The modules of the formats describe what each reader does.
 
     Raises:
-      InputError: one line for a file that is missing, broken, of another kind, or a volume, and for
-        a spacing or side that is none.
+      InputError: one line for a file that is missing, broken, of another kind, or a volume, and
+        for an invalid spacing or side.
     """
     pixel = None if spacing is None else geometry.checked_spacing(spacing)
     side = None if side is None else geometry.checked_side(side)
@@ -56,7 +56,7 @@ def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geomet
 
     Returns:
       The volume with its affine in RAS mm; voxels and dtype as stored, unless the file scales them.
-      What was decided on the way is in its `doubts`. Voxels that are not a number lie outside the
+      Decisions of the reader are in its `doubts`. Voxels that are not numbers lie outside the
       acquired field.
 
     Raises:

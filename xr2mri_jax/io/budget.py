@@ -1,8 +1,8 @@
-"""How much of a file from anybody is read: bytes, parts and seconds, before anything is kept.
+"""Limits on reading files of unknown origin: bytes, parts and seconds.
 
-Packed formats promise more than their size: deflate shrinks a thousandfold, an archive can hold a
-million names. Every reader takes what it unpacks from a `Budget`, which refuses a file while it is
-read, so that no file costs more than about 1 GiB of memory and 5 s.
+Packed formats can expand far beyond their size: deflate up to a thousandfold, and an archive can
+hold a million names. Every reader charges what it unpacks to a `Budget`, which refuses a file
+during reading, so that no file costs more than about 1 GiB of memory and 5 s.
 """
 
 import io
@@ -18,18 +18,18 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 
-# Of one file, unpacked. The largest MRI series of a knee has 0.2 GB, a radiograph 0.05 GB.
+# Unpacked bytes of one file. The largest MRI series of a knee has 0.2 GB, a radiograph 0.05 GB.
 MAX_BYTES = 512 * 1024**2
 MAX_PARTS = 4096
-# Processor time of the thread that reads: a busy disk or machine refuses no file.
+# Processor time of the reading thread, so that a busy disk or machine refuses no file.
 MAX_SECONDS = 5.0
-# At a time; more in one piece is a header that no format needs.
+# Bytes of one read; a larger piece is a header that no format needs.
 MAX_PIECE = 1 << 20
 MODEL_BYTES = 64 * 1024**2
 
 
 class Budget:
-    """What is left for one file.
+    """The remaining budget of one file.
 
     Attributes:
       name: the file, for messages.
@@ -48,14 +48,14 @@ class Budget:
         self._start = time.thread_time()
 
     def take(self, count: int) -> None:
-        """Takes bytes; raises InputError where there are too many, or where it takes too long."""
+        """Charges bytes; raises InputError if there are too many, or if reading takes too long."""
         self._bytes += count
         if self._bytes > self._most[0]:
             raise InputError(f"{self.name}: holds more than {self._most[0]} bytes")
         self._require_time()
 
     def part(self) -> None:
-        """Takes a part (a member, a page, an element); raises InputError as `take` does."""
+        """Charges a part (a member, a page, an element); raises InputError like `take`."""
         self._parts += 1
         if self._parts > self._most[1]:
             raise InputError(f"{self.name}: holds more than {self._most[1]} parts")
@@ -67,9 +67,9 @@ class Budget:
 
 
 class BudgetReader(io.RawIOBase):
-    """A stream of which everything that is read, or passed over, is taken from a budget.
+    """A stream that charges all bytes that are read or skipped to a budget.
 
-    One read of more than MAX_PIECE bytes is refused.
+    A single read of more than MAX_PIECE bytes is refused.
     """
 
     def __init__(self, stream: IO[bytes], budget: Budget) -> None:
@@ -82,7 +82,7 @@ class BudgetReader(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        """Reads up to `size` bytes, which must be given."""
+        """Reads up to `size` bytes; `size` is required."""
         if not 0 <= size <= MAX_PIECE:
             raise InputError(
                 f"{self._budget.name}: a part of {size} bytes, expected at most {MAX_PIECE}"
@@ -93,7 +93,7 @@ class BudgetReader(io.RawIOBase):
         return found
 
     def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        """Goes forward by reading; there is no way back."""
+        """Skips forward by reading; cannot go back."""
         if whence != io.SEEK_SET or place < self._at:
             raise InputError(f"{self._budget.name}: its parts are out of order")
         while self._at < place and self.read(min(place - self._at, MAX_PIECE)):
@@ -128,7 +128,7 @@ def require_inflatable(stream: IO[bytes], budget: Budget, wbits: int) -> None:
 
 
 def read_bytes(path: str | os.PathLike[str], most: int = MODEL_BYTES) -> bytes:
-    """A whole file; raises InputError where it cannot be read or is longer than `most` bytes."""
+    """Reads a whole file; raises InputError if it is unreadable or longer than `most` bytes."""
     try:
         size = os.stat(path).st_size
         if size > most:
@@ -139,14 +139,14 @@ def read_bytes(path: str | os.PathLike[str], most: int = MODEL_BYTES) -> bytes:
 
 
 def read_npz(path: str | os.PathLike[str], content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, by name; no pickles, and no more than MODEL_BYTES unpacked.
+    """The arrays of an .npz file by name, without pickles and at most MODEL_BYTES unpacked.
 
     Args:
       path: names the file in errors.
       content: its bytes.
 
     Raises:
-      InputError: no .npz file, arrays of objects, or sizes that its headers contradict.
+      InputError: not an .npz file, arrays of objects, or sizes that contradict the headers.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -158,13 +158,13 @@ def read_npz(path: str | os.PathLike[str], content: bytes) -> dict[str, np.ndarr
     except InputError as error:
         said = str(error).removeprefix(f"{path}: ")
         raise InputError(f"{path}: {said}") from error
-    except Exception as error:  # zipfile, zlib and numpy meet damage with errors of every class
+    except Exception as error:  # zipfile, zlib and numpy raise errors of every class
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as .npz ({reason})") from error
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[str, np.ndarray]:
-    """One member's name and array; its header is compared with its size before memory is taken."""
+    """One member's name and array; checks its header against its size before allocating memory."""
     content = archive.read(member)
     stream = io.BytesIO(content)
     version = np.lib.format.read_magic(stream)

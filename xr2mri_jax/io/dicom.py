@@ -27,17 +27,17 @@ def read_radiograph(
     range that the values can take. PatientOrientation other than L\F is undone by flips. Padding
     and what shutters hide is marked as background and has the lowest value of the rest.
 
-    Tags that are not needed and are broken are passed over; that, and what the header says against
-    a frontal radiograph of a knee, is in the radiograph's `doubts`.
+    Broken tags that are not needed are ignored. The radiograph's `doubts` name them, and anything
+    in the header that contradicts a frontal radiograph of a knee.
 
     Args:
       path: the file.
-      spacing: mm a pixel (row, col) as displayed, instead of the header's, see
+      spacing: mm per pixel (row, col) as displayed, instead of the header's, see
         `dicom_facts.spacing`.
-      side: instead of the header's ImageLaterality, else Laterality (L or R).
+      side: overrides the header's ImageLaterality, else Laterality (L or R).
 
     Returns:
-      The radiograph, f32[h, w]; its spacing is None where nothing gives one.
+      The radiograph, f32[h, w]; its spacing is None if nothing gives one.
 
     Raises:
       InputError: not a radiograph by Modality, several frames, coloured, or broken.
@@ -67,11 +67,11 @@ def read_radiograph(
 
 
 def _check_modality(dataset: pydicom.Dataset, path: Path, doubts: list[str]) -> None:
-    """Refuses other kinds of image. Terms that the standard does not know (DR, XR) are a doubt."""
+    """Refuses other modalities. Terms unknown to the standard (DR, XR) are a doubt."""
     modality = term(dataset, "Modality", MODALITIES)
     expected = ", ".join(RADIOGRAPH_MODALITIES)
     if modality is None:
-        doubts.append(f"{named('Modality')} is no known term, expected {expected}: passed over")
+        doubts.append(f"{named('Modality')} is not a known term, expected {expected}: ignored")
     elif modality not in ("", *RADIOGRAPH_MODALITIES):
         raise InputError(
             f"{path}: wrong modality, {named('Modality')} is {modality}, expected a radiograph "

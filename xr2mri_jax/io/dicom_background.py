@@ -1,4 +1,4 @@
-"""What of a DICOM radiograph is no image: padding and shutters, which no X-rays drew."""
+"""Finds the background of a DICOM radiograph: padding and shutters, which X-rays did not expose."""
 
 import numpy as np
 import pydicom
@@ -8,9 +8,9 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom_pixels
 from xr2mri_jax.io.dicom_tags import get, named, numbers, unneeded_numbers
 
-# Padding touches the image's border or is an area: single pixels of that value are image.
+# Padding touches the border or is a large area: single pixels of that value belong to the image.
 _AREA = 0.01
-_EXPOSED = 0.001  # share of the image that must be left
+_EXPOSED = 0.001  # share of the image that must remain
 _SHAPES = ("RECTANGULAR", "CIRCULAR", "POLYGONAL")
 
 
@@ -22,16 +22,16 @@ def background(
     Args:
       dataset: a single-frame grey image.
       pixels: its stored values [rows, columns].
-      doubts: gets a clause for each tag that is passed over.
+      doubts: gets a clause for each tag that is ignored.
 
     Returns:
-      bool[rows, columns], true where there is no image; None where all of it is image.
+      bool[rows, columns], true where there is no image; None if there is no background.
     """
     hidden = _padding(dataset, pixels, doubts) | _shuttered(dataset, pixels.shape, doubts)
     if not hidden.any():
         return None
     if (~hidden).mean() < _EXPOSED:
-        doubts.append("padding and shutters leave nothing of the image: passed over")
+        doubts.append("padding and shutters leave nothing of the image: ignored")
         return None
     return hidden
 
@@ -53,13 +53,13 @@ def _padding(dataset: pydicom.Dataset, pixels: np.ndarray, doubts: list[str]) ->
 
 
 def _with_values(dataset: pydicom.Dataset, pixels: np.ndarray, one: int, other: int) -> np.ndarray:
-    """Where the stored values lie between two of them, in all bits that are allocated.
+    """Pixels whose stored values lie between two values, compared in all allocated bits.
 
-    Files give the padding value signed or unsigned, and beyond BitsStored too, whatever the pixels
-    are: both are compared as the bits that they are.
+    Files give the padding value signed or unsigned, and also beyond BitsStored, regardless of the
+    pixels' type: both are compared as raw bits.
     """
     raw = dicom_pixels.raw_values(dataset)
-    if raw is None:  # compressed: no bits beyond those that are stored
+    if raw is None:  # compressed: no bits beyond the stored ones
         raw = pixels
         bits = int(dataset.BitsStored)
     else:
@@ -79,7 +79,7 @@ def _wrapped(value: int, bits: int, signed: bool) -> int:
 
 
 def _shuttered(dataset: pydicom.Dataset, shape: tuple[int, ...], doubts: list[str]) -> np.ndarray:
-    """What lies outside any of the shutters; rows and columns count from 1 in the header."""
+    """Pixels outside any of the shutters; rows and columns count from 1 in the header."""
     hidden = np.zeros(shape, bool)
     value = get(dataset, "ShutterShape")
     if value is None:
@@ -90,7 +90,7 @@ def _shuttered(dataset: pydicom.Dataset, shape: tuple[int, ...], doubts: list[st
         try:
             hidden |= ~_opening(dataset, name, row, column)
         except InputError as error:
-            doubts.append(f"{error}: the shutter is passed over")
+            doubts.append(f"{error}: the shutter is ignored")
     return hidden
 
 
@@ -116,7 +116,7 @@ def _opening(
         corners = np.reshape(_several(dataset, "VerticesOfThePolygonalShutter", 6), (-1, 2))
         return _inside(corners, row, column)
     raise InputError(
-        f"{named('ShutterShape')} is no known term, expected one of {', '.join(_SHAPES)}"
+        f"{named('ShutterShape')} is not a known term, expected one of {', '.join(_SHAPES)}"
     )
 
 

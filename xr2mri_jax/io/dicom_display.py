@@ -1,4 +1,4 @@
-"""Stored values of a DICOM radiograph to those that a viewer displays, bone bright."""
+"""Maps the stored values of a DICOM radiograph to display values, bone bright."""
 
 import numpy as np
 import pydicom
@@ -36,7 +36,7 @@ PHOTOMETRIC = (
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _SHAPES = ("IDENTITY", "INVERSE")
 _MOST_ENTRIES = 65536
-_EXACT = 2.0**24  # whole numbers beyond are rounded in f32
+_EXACT = 2.0**24  # larger whole numbers are rounded in f32
 
 
 def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -44,14 +44,14 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
 
     The stored values go through the modality LUT or rescale, then through the first VOI LUT or
     else the first window, and MONOCHROME1 is inverted within the range that the values can take.
-    The background (see `dicom_background`) has the lowest value of what is not background.
+    The background (see `dicom_background`) gets the lowest value of the other pixels.
 
     Args:
       dataset: with pixels.
-      doubts: gets a clause for each tag that is passed over: a window or VOI LUT that is broken.
+      doubts: gets a clause for each ignored tag: a broken window or VOI LUT.
 
     Raises:
-      InputError: coloured, pixels and header that disagree, or a broken modality LUT or rescale.
+      InputError: coloured, pixels that contradict the header, or a broken modality LUT or rescale.
     """
     if term(dataset, "PhotometricInterpretation", PHOTOMETRIC) in (None, ""):
         found = shown_term(dataset, "PhotometricInterpretation", PHOTOMETRIC)
@@ -82,10 +82,10 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
 
 
 def _check_shape(dataset: pydicom.Dataset, photometric: str, doubts: list[str]) -> None:
-    """Adds to `doubts` that PresentationLUTShape wants what PhotometricInterpretation does not.
+    """Adds a doubt if PresentationLUTShape contradicts PhotometricInterpretation.
 
-    PS3.3 C.8.11.3 ties IDENTITY to MONOCHROME2 and INVERSE to MONOCHROME1. Viewers follow the one
-    or the other; whether bone is dark is seen in the image later.
+    PS3.3 C.8.11.3 ties IDENTITY to MONOCHROME2 and INVERSE to MONOCHROME1. Viewers follow one or
+    the other; whether bone is dark is detected in the image later.
     """
     expected = "INVERSE" if photometric == "MONOCHROME1" else "IDENTITY"
     shape = term(dataset, "PresentationLUTShape", _SHAPES)
@@ -97,7 +97,7 @@ def _check_shape(dataset: pydicom.Dataset, photometric: str, doubts: list[str]) 
 
 
 def _painted(dataset: pydicom.Dataset, pixels: np.ndarray) -> np.ndarray:
-    """The colours u16[h, w, 3] of an image whose values are places in a palette."""
+    """The colours u16[h, w, 3] of an image whose values are indices into a palette."""
     try:
         colours = np.asarray(apply_color_lut(pixels, dataset))
     except MemoryError:
@@ -120,9 +120,9 @@ def rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
 def _modality_values(
     dataset: pydicom.Dataset, pixels: np.ndarray
 ) -> tuple[np.ndarray, float, float]:
-    """Stored values -> the modality's units (PS3.3 C.11.1), and the range of these.
+    """Maps stored values to the modality's units (PS3.3 C.11.1); returns them and their range.
 
-    f32, or f64 of more than 16 bits: inverting takes the difference of large numbers.
+    f32, or f64 for more than 16 bits: inverting takes the difference of large numbers.
     """
     levels = 2 ** int(dataset.BitsStored)
     start = -levels // 2 if dataset.PixelRepresentation else 0
@@ -140,18 +140,18 @@ def _values_of_interest(
 ) -> tuple[np.ndarray, float, float]:
     """Applies the first VOI LUT, else the first window (PS3.3 C.11.2), onto the range low..high.
 
-    Written here because pydicom's windowing turns images round whose rescale slope is negative.
+    Implemented here because pydicom's windowing inverts images with a negative rescale slope.
     """
     try:
         item = _first_item(dataset, "VOILUTSequence")
         if item is not None:
             return _look_up(item, "VOILUTSequence", values, low, dataset)
     except InputError as error:
-        doubts.append(f"{error}: passed over")
+        doubts.append(f"{error}: ignored")
     function = term(dataset, "VOILUTFunction", _FUNCTIONS)
     if function is None:
         tag = named("VOILUTFunction")
-        doubts.append(f"{tag} is no known term, expected {', '.join(_FUNCTIONS)}: passed over")
+        doubts.append(f"{tag} is not a known term, expected {', '.join(_FUNCTIONS)}: ignored")
         return values, low, high
     centers = unneeded_numbers(dataset, "WindowCenter", doubts)
     widths = unneeded_numbers(dataset, "WindowWidth", doubts)
@@ -174,12 +174,12 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
 
 
 def _first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:
-    """The first item of a sequence; None where there is none."""
+    """The first item of a sequence; None if there is none."""
     value = get(dataset, keyword)
     if value is None:
         return None
     if not isinstance(value, pydicom.Sequence):
-        raise InputError(f"{named(keyword)} is no sequence, expected items")
+        raise InputError(f"{named(keyword)} is not a sequence, expected items")
     return value[0] if len(value) else None
 
 
@@ -190,7 +190,7 @@ def _look_up(
     lowest: float,
     dataset: pydicom.Dataset,
 ) -> tuple[np.ndarray, float, float]:
-    """Maps values through a LUT item; those beyond its ends take the end's entry."""
+    """Maps values through a LUT item; values beyond its ends get the end's entry."""
     descriptor = numbers(item, "LUTDescriptor")
     if len(descriptor) != 3:
         raise InputError(
@@ -207,7 +207,7 @@ def _look_up(
 
 
 def _entries(item: pydicom.Dataset, keyword: str, count: int, little: bool) -> np.ndarray:
-    """LUTData as f32[count]: words, or bytes of which two share a word (PS3.3 C.11.1.1)."""
+    """LUTData as f32[count]: words, or bytes packed two to a word (PS3.3 C.11.1.1)."""
     data = get(item, "LUTData")
     if data is None:
         raise InputError(f"{named('LUTData')} in {keyword} is absent")
@@ -219,12 +219,12 @@ def _entries(item: pydicom.Dataset, keyword: str, count: int, little: bool) -> n
         try:
             words = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
         except (TypeError, ValueError):
-            raise InputError(f"{named('LUTData')} in {keyword} is no table") from None
+            raise InputError(f"{named('LUTData')} in {keyword} is not a table") from None
         words = words.astype(np.uint16)
         odd = None
     if len(words) >= count:
         return words[:count].astype(np.float32)
-    # The first of two entries of 8 bits is the word's low byte, whatever the file's byte order.
+    # The first of two 8-bit entries is the word's low byte, whatever the file's byte order.
     halves = words.astype("<u2").view(np.uint8)
     if odd is not None and len(odd) == count:
         halves = odd if little else np.concatenate([halves, odd[len(halves) :]])
@@ -234,7 +234,7 @@ def _entries(item: pydicom.Dataset, keyword: str, count: int, little: bool) -> n
 
 
 def single_frame(dataset: pydicom.Dataset, expected: str) -> None:
-    """Raises InputError where the file holds several frames."""
+    """Raises InputError if the file holds several frames."""
     frames = whole_number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise InputError(f"holds {shown(frames)} frames, expected {expected}")

@@ -1,4 +1,4 @@
-"""What a radiograph's DICOM header says of view, body part, side, orientation and spacing."""
+"""View, body part, side, orientation and spacing of a radiograph from its DICOM header."""
 
 import dataclasses
 import re
@@ -17,7 +17,7 @@ NOT_FRONTAL = {
     *("OBL", "OBLIQUE", "AXIAL", "SKYLINE", "SUNRISE", "MERCHANT", "TANGENTIAL", "ML", "LM"),
     *("MLO", "CC", "XTL", "DECUB", "LLAT", "RLAT", "HORIZONTAL", "MEDIOLATERAL", "LATEROMEDIAL"),
 }
-# BodyPartExamined: PS3.16 table L-1, shortened; those that a knee radiograph may carry are apart.
+# BodyPartExamined: PS3.16 table L-1, shortened; the terms possible for a knee radiograph are apart.
 _KNEE = re.compile(r".*KNEE.*|.*LEG.*|.*EXTREMIT.*|.*EXTREM.*|.*LOWER ?LIMB.*|PATELLA|JOINT")
 _OTHER_PARTS = {
     *("ABDOMEN", "ABDOMENPELVIS", "ANKLE", "ARM", "BREAST", "CALCANEUS", "CERVIX", "CHEST"),
@@ -32,17 +32,17 @@ _NO_SIDE = ("B", "U", "BOTH", "BILATERAL", "UNPAIRED")
 # Words of a description that name a side.
 _SIDE_WORDS = {**_SIDES, "LT": "left", "RT": "right"}
 _OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
-# SID over SOD of an examination that exists.
+# Plausible range of SID over SOD.
 MAGNIFICATION = (1.0, 2.5)
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """What brings an image into the orientation in which radiographs are displayed.
+    """The turn that brings an image into the orientation in which radiographs are displayed.
 
     Attributes:
-      transpose: rows and columns change places, first.
-      flip_rows, flip_columns: then these run backwards.
+      transpose: whether to swap rows and columns first.
+      flip_rows, flip_columns: whether to reverse them after that.
     """
 
     transpose: bool = False
@@ -60,14 +60,14 @@ class Turn:
 
 
 def turn(dataset: pydicom.Dataset, doubts: list[str]) -> Turn:
-    r"""How PatientOrientation (PS3.3 C.7.6.1.1.1) says that the image has to be turned.
+    r"""The turn that PatientOrientation (PS3.3 C.7.6.1.1.1) requires.
 
     Its first value is the direction of the rows, from the image's left to its right, the second
     that of the columns, downwards. A frontal radiograph is displayed as L\F: the patient's right at
-    the image's left, the head at the top. A view from the side is only set upright.
+    the image's left, the head at the top. A lateral view is only set upright.
 
     Args:
-      doubts: gets a clause where the tag is broken or tells of another view.
+      doubts: gets a clause if the tag is broken or describes another view.
     """
     value = get(dataset, "PatientOrientation")
     if value is None:
@@ -78,7 +78,7 @@ def turn(dataset: pydicom.Dataset, doubts: list[str]) -> Turn:
     legal = len(letters) == 2 and all(re.fullmatch(r"[LRAPHF]{1,3}", text) for text in letters)
     if not legal or letters[0][0] in (letters[1][0], _OPPOSITE[letters[1][0]]):
         if any(letters):
-            doubts.append(rf"{tag} is no pair of directions, expected such as L\F: passed over")
+            doubts.append(rf"{tag} is not a pair of directions, expected such as L\F: ignored")
         return Turn()
     rows, columns = letters[0][0], letters[1][0]
     transpose = rows in "HF"
@@ -91,7 +91,7 @@ def turn(dataset: pydicom.Dataset, doubts: list[str]) -> Turn:
 
 
 def check_view(dataset: pydicom.Dataset, doubts: list[str]) -> None:
-    """Adds to `doubts` what the header says against a frontal radiograph of a knee."""
+    """Adds to `doubts` what in the header contradicts a frontal radiograph of a knee."""
     _check_position(dataset, doubts)
     _check_part(dataset, doubts)
     for keyword, wanted, expected in (
@@ -100,7 +100,7 @@ def check_view(dataset: pydicom.Dataset, doubts: list[str]) -> None:
     ):
         meaning = _code_meaning(dataset, keyword)
         if meaning and not any(re.search(rf"\b{word}", meaning) for word in wanted):
-            doubts.append(f"{named(keyword)} tells of something else, expected {expected}")
+            doubts.append(f"{named(keyword)} describes something else, expected {expected}")
 
 
 def _check_position(dataset: pydicom.Dataset, doubts: list[str]) -> None:
@@ -112,7 +112,7 @@ def _check_position(dataset: pydicom.Dataset, doubts: list[str]) -> None:
     if other:
         doubts.append(f"{tag} is {other[0]}, expected AP or PA")
     elif not words & set(FRONTAL):
-        doubts.append(f"{tag} is no known view, expected AP or PA")
+        doubts.append(f"{tag} is not a known view, expected AP or PA")
 
 
 def _check_part(dataset: pydicom.Dataset, doubts: list[str]) -> None:
@@ -120,7 +120,7 @@ def _check_part(dataset: pydicom.Dataset, doubts: list[str]) -> None:
     text = "" if value is None else str(value).strip().upper()
     if not text or _KNEE.fullmatch(text):
         return
-    known = text if text.replace(" ", "") in _OTHER_PARTS else "no known body part"
+    known = text if text.replace(" ", "") in _OTHER_PARTS else "not a known body part"
     doubts.append(f"{named('BodyPartExamined')} is {known}, expected KNEE")
 
 
@@ -132,16 +132,16 @@ def _code_meaning(dataset: pydicom.Dataset, keyword: str) -> str:
 
 
 def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
-    """ImageLaterality, else Laterality: L or R, or the words; B tells no side.
+    """The side by ImageLaterality, else Laterality: L or R, or the words; B gives no side.
 
-    U, "unpaired", is wrong of a knee and passed over. A series' description of the other side is a
+    U, "unpaired", is wrong for a knee and ignored. A series description with the other side is a
     doubt: it is free text, which often stays when an image is corrected.
     """
     found = {}
     for keyword in ("ImageLaterality", "Laterality"):
         code = term(dataset, keyword, (*_SIDES, *_NO_SIDE))
         if code is None:
-            doubts.append(f"{named(keyword)} is no known term, expected L or R: passed over")
+            doubts.append(f"{named(keyword)} is not a known term, expected L or R: ignored")
         elif code and code[0] != "U":
             found[keyword] = code[0]
     codes = list(found.values())
@@ -161,7 +161,7 @@ def side(dataset: pydicom.Dataset, doubts: list[str]) -> str | None:
 
 
 def described_side(dataset: pydicom.Dataset, shortest: int = 1) -> str | None:
-    """The one side that words of SeriesDescription name: left, LT, R; of `shortest` letters."""
+    """The only side that words of SeriesDescription (left, LT, R) of `shortest` letters name."""
     text = str(get(dataset, "SeriesDescription") or "").upper()
     words = [word for word in _SIDE_WORDS if len(word) >= shortest]
     sides = {_SIDE_WORDS[word] for word in re.findall(r"[^\W\d_]+", text) if word in words}
@@ -169,7 +169,7 @@ def described_side(dataset: pydicom.Dataset, shortest: int = 1) -> str | None:
 
 
 def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] | None:
-    """(row_mm, column_mm) at the patient, None where no tag tells it.
+    """(row_mm, column_mm) at the patient, None if no tag gives it.
 
     PixelSpacing where it was calibrated (PixelSpacingCalibrationType), else ImagerPixelSpacing over
     EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.10), else PixelSpacing, else for scanned
@@ -187,7 +187,7 @@ def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] 
 
 
 def check_aspect(dataset: pydicom.Dataset, doubts: list[str]) -> None:
-    """Adds to `doubts` that the pixels of an image without spacing are not square."""
+    """Adds a doubt if the pixels of an image without spacing are not square."""
     aspect = unneeded_numbers(dataset, "PixelAspectRatio", doubts)
     if len(aspect) == 2 and aspect[0] != aspect[1]:
         doubts.append(
@@ -208,7 +208,7 @@ def _pixel(dataset: pydicom.Dataset, keyword: str, doubts: list[str]) -> tuple[f
         low, high = formats.PIXEL_MM
         doubts.append(
             f"{named(keyword)} is {shown(found)}, expected two numbers from {low:g} to {high:g} "
-            "mm: passed over"
+            "mm: ignored"
         )
         return None
 
@@ -221,5 +221,5 @@ def _magnification(dataset: pydicom.Dataset, doubts: list[str]) -> float:
     low, high = MAGNIFICATION
     if len(found) == 1 and low <= found[0] <= high:
         return found[0]
-    doubts.append(f"{named(keyword)} is {shown(found)}, expected {low:g} to {high:g}: passed over")
+    doubts.append(f"{named(keyword)} is {shown(found)}, expected {low:g} to {high:g}: ignored")
     return 1.0

@@ -16,21 +16,21 @@ from xr2mri_jax.io import formats
 from xr2mri_jax.io.budget import MAX_BYTES, Budget, require_inflatable
 from xr2mri_jax.io.dicom_tags import get, named
 
-# Of a deflated file, unpacked; pydicom holds it in memory several times over.
+# Unpacked bytes of a deflated file; pydicom holds several copies in memory.
 MAX_DEFLATED = 256 * 1024**2
 MAX_ELEMENTS = 100_000
 _PREAMBLE = 132
-_GROUP_LENGTH = 12  # bytes of the element that tells the length of the meta information
-_SMALL = MAX_DEFLATED // formats.MOST_INFLATED  # no bytes of so short a file unpack to more
+_GROUP_LENGTH = 12  # bytes of the element with the length of the meta information
+_SMALL = MAX_DEFLATED // formats.MOST_INFLATED  # a file this short cannot unpack to more
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _PIXELS = (0x7FE0, 0x7FE00008)  # where pixels begin: their group, and the tags of float pixels
 
 
 def read_any(path: str | os.PathLike[str], pixels: bool = False) -> pydicom.Dataset:
-    """Reads a DICOM file of any kind, with or without the preamble, by default without its pixels.
+    """Reads a DICOM file of any kind, with or without preamble, by default without its pixels.
 
     Raises:
-      InputError: not DICOM, broken, too large, or too much of it.
+      InputError: not DICOM, broken, too large, or with too many elements.
     """
     path = Path(path)
     with formats.reading(path, "DICOM"):
@@ -48,10 +48,10 @@ def read_any(path: str | os.PathLike[str], pixels: bool = False) -> pydicom.Data
 
 
 def read_header(path: str | os.PathLike[str], pixels: bool = False) -> pydicom.Dataset:
-    """Reads a DICOM image as `read_any`.
+    """Reads a DICOM image like `read_any`.
 
     Raises:
-      InputError: as there, without Rows and Columns, or with too many pixels.
+      InputError: as `read_any`, without Rows and Columns, or with too many pixels.
     """
     path = Path(path)
     dataset = read_any(path, pixels)
@@ -60,14 +60,14 @@ def read_header(path: str | os.PathLike[str], pixels: bool = False) -> pydicom.D
         if not value:
             raise InputError(f"{path}: {named(keyword)} is absent, expected a DICOM image")
         if not isinstance(value, int):
-            raise InputError(f"{path}: {named(keyword)} is no number, expected a DICOM image")
+            raise InputError(f"{path}: {named(keyword)} is not a number, expected a DICOM image")
     if dataset.Rows * dataset.Columns > formats.MAX_PIXELS:
         raise InputError(f"{path}: more than {formats.MAX_PIXELS} pixels")
     return dataset
 
 
 def _stop(path: Path, pixels: bool) -> Callable[[Any, str | None, int], bool]:
-    """What pydicom asks before every element: counts them, and ends before the pixels."""
+    """The callback that pydicom calls before every element: counts them, stops at the pixels."""
     budget = Budget(path, most_parts=MAX_ELEMENTS)
 
     def stop(tag: Any, vr: str | None, length: int) -> bool:
@@ -78,7 +78,7 @@ def _stop(path: Path, pixels: bool) -> Callable[[Any, str | None, int], bool]:
 
 
 def _require_budget(path: Path) -> None:
-    """Refuses a file that is too large, as it is or unpacked, before it is read."""
+    """Refuses a file that is too large, packed or unpacked, before it is read."""
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise InputError(f"{path}: has {size} bytes, expected at most {MAX_BYTES}")
@@ -87,7 +87,7 @@ def _require_budget(path: Path) -> None:
     try:
         meta = read_file_meta_info(path)
     except InvalidDicomError:
-        # Without the preamble pydicom reads the meta information too, where it is first.
+        # Without the preamble pydicom also reads meta information at the start.
         if _DEFLATED in path.read_bytes():
             raise InputError(f"{path}: deflated, expected the preamble and DICM first") from None
         return

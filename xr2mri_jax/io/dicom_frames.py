@@ -1,4 +1,4 @@
-"""The slices that a DICOM MR file holds: one, or the frames of an enhanced multi-frame image."""
+"""The slices in a DICOM MR file: one, or the frames of an enhanced multi-frame image."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -46,13 +46,13 @@ class Frame:
       series: SeriesInstanceUID and SeriesDescription.
       layout: see `dicom_pixels.layout`.
       position: f64[3], LPS mm of the centre of the first pixel.
-      axes: f64[2, 3], LPS directions in which columns and rows grow.
+      axes: f64[2, 3], LPS directions of increasing column and row.
       spacing: f64[2], mm between rows, between columns.
       rescale: slope and intercept.
       localizer: whether ImageType says so.
-      padding: PixelPaddingValue as the pixels have it; None where it is absent or broken.
-      side: "left" or "right" where the header says it.
-      marks: what tells images at one position apart, by tag; None where a tag is absent.
+      padding: PixelPaddingValue in the pixels' type; None if it is absent or broken.
+      side: "left" or "right" if the header states it.
+      marks: values by tag that distinguish images at one position; None if a tag is absent.
     """
 
     path: Path
@@ -71,13 +71,13 @@ class Frame:
 
     @property
     def label(self) -> str:
-        """The file's name, and the frame where it has several."""
+        """The file's name, with the frame number if it has several."""
         return self.path.name if self.count == 1 else f"{self.path.name}, frame {self.index + 1}"
 
 
 @dataclasses.dataclass(frozen=True)
 class OtherObject:
-    """A DICOM file that is no slice: a presentation state, a report, a screenshot, ..."""
+    """A DICOM file that is not a slice: a presentation state, a report, a screenshot, ..."""
 
     path: Path
     modality: str
@@ -91,8 +91,7 @@ def read_frames(path: Path, modalities: Sequence[str]) -> list[Frame] | OtherObj
       modalities: accepted values of Modality.
 
     Raises:
-      InputError: a slice of another modality, or one whose header is incomplete or contradicts
-        itself.
+      InputError: a slice of another modality, or one with an incomplete or contradictory header.
     """
     header = read_any(path)
     with formats.reading(path, "DICOM"):
@@ -109,7 +108,7 @@ def read_frames(path: Path, modalities: Sequence[str]) -> list[Frame] | OtherObj
         items = _groups(header, "PerFrameFunctionalGroupsSequence")
         shared = _groups(header, "SharedFunctionalGroupsSequence")[:1]
         if count > 1 and (kind not in _MULTI_FRAME or not items):
-            raise InputError(f"{path}: holds {shown(count)} frames, expected one slice a file")
+            raise InputError(f"{path}: holds {shown(count)} frames, expected one slice per file")
         if not 1 <= count <= _MOST_FRAMES or (items and len(items) != count):
             raise InputError(
                 f"{path}: {named('NumberOfFrames')} is {shown(count)}, but "
@@ -122,7 +121,7 @@ def read_frames(path: Path, modalities: Sequence[str]) -> list[Frame] | OtherObj
 
 
 def _is_other(kind: object, modality: str, modalities: Sequence[str]) -> bool:
-    """Whether it is no slice by its class, or where that is not known, by its modality."""
+    """Whether a file is not a slice, by its class, or if that is unknown, by its modality."""
     if kind in MR_CLASSES:
         return False
     if kind in _SLICE_CLASSES:
@@ -135,7 +134,7 @@ def _is_other(kind: object, modality: str, modalities: Sequence[str]) -> bool:
 def _groups(header: pydicom.Dataset, keyword: str) -> list[pydicom.Dataset]:
     value = get(header, keyword)
     if value is not None and not isinstance(value, pydicom.Sequence):
-        raise InputError(f"{named(keyword)} is no sequence, expected items")
+        raise InputError(f"{named(keyword)} is not a sequence, expected items")
     return list(value or [])
 
 
@@ -154,7 +153,7 @@ def _frame(
     groups: list[pydicom.Dataset],
     layout: dict[str, int],
 ) -> Frame:
-    """A frame's place: by its own functional groups, the shared ones, or the file's tags."""
+    """A frame from its own functional groups, the shared ones, or the file's tags."""
 
     def among(macro: str, keyword: str) -> pydicom.Dataset:
         for group in groups:
@@ -211,7 +210,7 @@ def _frame(
 
 
 def _padding(header: pydicom.Dataset, layout: dict[str, int]) -> int | None:
-    """Files give it signed or unsigned, whatever the pixels are."""
+    """PixelPaddingValue in the pixels' type; files give it signed or unsigned."""
     found = unneeded_numbers(header, "PixelPaddingValue", [])
     if not found:
         return None
@@ -221,9 +220,9 @@ def _padding(header: pydicom.Dataset, layout: dict[str, int]) -> int | None:
 
 
 def _side(anatomy: pydicom.Dataset, header: pydicom.Dataset) -> str | None:
-    """FrameLaterality, where there are functional groups, the header's, or that in a description.
+    """FrameLaterality if there are functional groups, else the header's or the description's side.
 
-    Many series tell their side in SeriesDescription alone, the OAI's too.
+    Many series, the OAI's too, state their side in SeriesDescription alone.
     """
     own = {"L": "left", "R": "right"}.get(term(anatomy, "FrameLaterality", ("L", "R")) or "")
     return own or dicom_facts.side(header, []) or dicom_facts.described_side(header, 2)
@@ -238,7 +237,7 @@ def _required(header: pydicom.Dataset, keyword: str, count: int) -> np.ndarray:
 
 
 def _mark(header: pydicom.Dataset, keyword: str) -> float | None:
-    """A number that tells images apart; None where it is absent or broken: it is not needed."""
+    """A number that distinguishes images; None if it is absent or broken, as it is not needed."""
     try:
         found = numbers(header, keyword)
     except InputError:
@@ -254,6 +253,6 @@ def _words(value: object) -> list[str]:
 
 
 def _part(words: list[str]) -> str | None:
-    """Magnitude first in the order of names, then the other parts of a complex image."""
+    """The part of a complex image; empty for magnitude, so that magnitude sorts first."""
     found = next((word for word in words if word in _PARTS), None)
     return "" if found in _MAGNITUDE else found

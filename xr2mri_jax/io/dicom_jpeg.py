@@ -1,7 +1,7 @@
-"""The headers of JPEG, JPEG-LS and JPEG 2000 streams, and which decoder may see which of them.
+"""Headers of JPEG, JPEG-LS and JPEG 2000 streams, and the choice of a decoder.
 
-GDCM is the one decoder for lossless JPEG and for more than 8 bits. It ends the whole process where
-its JPEG library as much as warns of a header: such streams must not reach it.
+GDCM is the only decoder for lossless JPEG and for more than 8 bits. It ends the whole process if
+its JPEG library even warns about a header, so such streams must not reach it.
 """
 
 from pydicom import uid
@@ -14,7 +14,7 @@ _JPEG_2000 = b"\xff\x4f\xff\x51"
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
 _SCAN, _APP0, _APP14 = 0xDA, 0xE0, 0xEE
-# What GDCM decodes: baseline, extended and lossless.
+# Frames that GDCM decodes: baseline, extended and lossless.
 _SOUND_FRAMES = (0xC0, 0xC1, 0xC3)
 _LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit)
 _JPEG = (*_LOSSY, uid.JPEGLossless, uid.JPEGLosslessSV1)
@@ -24,7 +24,7 @@ def frame_header(frame: bytes) -> tuple[int, int, int, int]:
     """(rows, columns, samples, bits) of a JPEG, JPEG-LS or JPEG 2000 stream.
 
     Raises:
-      InputError: it is none, or has no frame header.
+      InputError: it is none of these, or has no frame header.
     """
     at = frame.find(_JPEG_2000, 0, 4096)
     if at >= 0:
@@ -35,7 +35,7 @@ def frame_header(frame: bytes) -> tuple[int, int, int, int]:
         samples = int.from_bytes(size[36:38], "big")
         return y1 - y0, x1 - x0, samples, (size[38] & 0x7F) + 1 if len(size) > 38 else 0
     if frame[:2] != b"\xff\xd8":
-        raise InputError(f"{named('PixelData')} begins as no JPEG stream")
+        raise InputError(f"{named('PixelData')} does not begin like a JPEG stream")
     for marker, at, _ in _segments(frame):
         if marker in _FRAME_MARKERS and at + 9 < len(frame):
             rows, columns = (int.from_bytes(frame[at + k : at + k + 2], "big") for k in (5, 7))
@@ -44,20 +44,20 @@ def frame_header(frame: bytes) -> tuple[int, int, int, int]:
 
 
 def decoder(syntax: str, stored: int) -> str:
-    """The pydicom plugin that has to decode a stream, "" where any may."""
+    """The pydicom plugin required to decode a stream, "" if any will do."""
     return "pillow" if syntax in _LOSSY and stored <= 8 else ""
 
 
 def is_gdcms(syntax: str, precision: int) -> bool:
-    """Whether a JPEG stream of this many bits is decoded by GDCM's JPEG library."""
+    """Whether GDCM's JPEG library decodes a JPEG stream with this many bits."""
     return syntax in _JPEG and not decoder(syntax, precision)
 
 
 def require_sound_header(frame: bytes) -> None:
-    """Raises InputError for a JPEG header of which GDCM's library would warn.
+    """Raises InputError for a JPEG header that GDCM's library would warn about.
 
-    Each segment must follow the one before up to the scan (ITU T.81 B.1.1), one frame header be
-    among them, and the JFIF and Adobe entries be of the kinds that are defined.
+    The segments up to the scan must be contiguous (ITU T.81 B.1.1) and include one frame header,
+    and JFIF and Adobe entries must be of defined kinds.
     """
     frames = 0
     for marker, _, content in _segments(frame):

@@ -1,10 +1,10 @@
-"""The DICOM modules of a derived MR series that all of its slices share (PS3.3 A.4, MR Image).
+"""The DICOM modules shared by all slices of a derived MR series (PS3.3 A.4, MR Image).
 
 MR Image Storage is the class that viewers reformat in three planes and that carries the geometry
-slice by slice: Secondary Capture has no place for it, and the enhanced multi-frame classes are read
-by few programs. Image Type DERIVED, SECONDARY, SYNTHETIC, research mode as scanning sequence and
-the descriptions say that no scanner made these pixels. The attribute Synthetic Data (0008,001C) is
-younger than most programs, dciodvfy of 2022 among them, which takes it for an error: left out.
+slice by slice. Secondary Capture has no place for it, and few programs read the enhanced
+multi-frame classes. Image Type DERIVED, SECONDARY, SYNTHETIC, research mode as scanning sequence
+and the descriptions state that no scanner made these pixels. The attribute Synthetic Data
+(0008,001C) is left out: most programs are older, and dciodvfy of 2022 reports it as an error.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.dicom_tags import get, named
 
 SOFTWARE = "xr2mri_jax"
-# Far from the numbers that scanners and workstations give to their series.
+# Far from the series numbers of scanners and workstations.
 SERIES_NUMBER = 9001
 
-# What --keep_identity copies: the Patient and Patient Study modules, and the General Study module,
-# since a derived series belongs to the study of its source (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1).
+# Copied by --keep_identity: the Patient, Patient Study and General Study modules, because a derived
+# series belongs to the study of its source (PS3.3 C.7.1.1, C.7.2.2, C.7.2.1).
 IDENTITY = (
     "PatientName",
     "PatientID",
@@ -57,20 +57,20 @@ _EMPTY_ALLOWED = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-# Value representations whose form programs rely on.
+# Value representations whose format programs rely on.
 _FORMAL = ("DS", "IS", "DA", "TM", "DT", "AS", "UI")
 _CODES = {"left": "L", "right": "R"}
 
 
 @dataclasses.dataclass(frozen=True)
 class SeriesLabel:
-    """What the headers of a series say about it.
+    """What the headers say about a series.
 
     Attributes:
       series: Series Description, at most 64 characters.
       derivation: Derivation Description, at most 1024 characters: how the pixels were made.
       comment: Image Comments.
-      synthetic: whether the content was made up rather than acquired.
+      synthetic: whether the content was synthesised rather than acquired.
     """
 
     series: str = "Derived volume - not for diagnosis"
@@ -82,18 +82,18 @@ class SeriesLabel:
 def shared_header(
     label: SeriesLabel, side: str | None, source: Dataset | None, keep_identity: bool
 ) -> Dataset:
-    """Everything but pixels, place and number of a slice, with fresh UIDs.
+    """The header without pixels, position and number of a slice, with new UIDs.
 
     Args:
       label: what the headers say.
-      side: "left", "right", or None where it is unknown.
-      source: header of the DICOM image that this was derived from, if it was.
-      keep_identity: copies patient and study from `source` and refers to it, but for broken tags,
-        see `left_out`; else nothing of it is taken over, not even its UID, which would lead back to
-        the patient.
+      side: "left", "right", or None if unknown.
+      source: header of the DICOM image that the volume was derived from, if any.
+      keep_identity: copies patient and study from `source`, except broken tags (see `left_out`),
+        and refers to it; otherwise nothing of it is copied, not even its UID, which would lead
+        back to the patient.
 
     Raises:
-      InputError: identity is to be kept and there is no source, or one without a study.
+      InputError: the identity is to be kept, but there is no source, or one without a study.
     """
     header = Dataset()
     header.SpecificCharacterSet = "ISO_IR 192"
@@ -107,31 +107,31 @@ def shared_header(
         if keep_identity:
             _add_reference(header, source)
         if str(get(source, "LossyImageCompression") or "") == "01":
-            header.LossyImageCompression = "01"  # once lossy, said for ever (PS3.3 C.7.6.1.1.5)
+            header.LossyImageCompression = "01"  # set for ever (PS3.3 C.7.6.1.1.5)
     return header
 
 
 def require_identity(source: Dataset | None) -> Dataset:
-    """Returns `source`; raises InputError where it is None or belongs to no study."""
+    """Returns `source`; raises InputError if it is None or belongs to no study."""
     if source is None:
-        raise InputError("--keep_identity: the radiograph is no DICOM file, expected one")
+        raise InputError("--keep_identity: the radiograph is not a DICOM file, expected one")
     if not get(source, "StudyInstanceUID") or _copy(source, "StudyInstanceUID") is None:
         raise InputError(
-            "--keep_identity: StudyInstanceUID (0020,000D) is absent in the radiograph or no "
+            "--keep_identity: StudyInstanceUID (0020,000D) is absent in the radiograph or not an "
             "identifier, expected a file with patient and study"
         )
     return source
 
 
 def left_out(source: Dataset) -> tuple[str, ...]:
-    """A clause for each tag of IDENTITY that no series can carry, such as a decimal comma."""
+    """A clause for each tag of IDENTITY that a series cannot carry, such as a decimal comma."""
     broken = [
         keyword
         for keyword in IDENTITY
         if keyword in source and _has_content(source, keyword) and _copy(source, keyword) is None
     ]
     return tuple(
-        f"{named(keyword)} has no form that DICOM allows: left out of the DICOM series"
+        f"{named(keyword)} has a format that DICOM does not allow: left out of the DICOM series"
         for keyword in broken
     )
 
@@ -140,17 +140,17 @@ def _has_content(source: Dataset, keyword: str) -> bool:
     try:
         with config.disable_value_validation():
             return bool(source.get(keyword))
-    except Exception:  # it is there and cannot be decoded
+    except Exception:  # present, but cannot be decoded
         return True
 
 
 def _copy(source: Dataset, keyword: str) -> DataElement | None:
-    """The element as a series can carry it: None where it is broken and cannot be written.
+    """The element in a valid form; None if it is broken and cannot be written.
 
-    Numbers, dates, times, ages and identifiers must have their form; texts may be too long.
+    Numbers, dates, times, ages and identifiers must have a valid format; texts may be too long.
     """
     try:
-        # Else pydicom would log what it finds wrong, with the value.
+        # Otherwise pydicom would log invalid values.
         with config.disable_value_validation():
             element = source[keyword]
         value = str(element.value) if element.VR == "PN" else element.value
@@ -162,7 +162,7 @@ def _copy(source: Dataset, keyword: str) -> DataElement | None:
         stream = DicomBytesIO()
         stream.is_little_endian, stream.is_implicit_VR = True, False
         write_data_element(stream, copied, ["utf_8"])
-    except Exception:  # pydicom meets broken values with errors of every class
+    except Exception:  # pydicom raises errors of every class for broken values
         return None
     return copied
 
@@ -181,7 +181,7 @@ def _add_identity(
         return
     header.StudyInstanceUID = uid.generate_uid()
     header.PatientName = "Anonymous^Derived"
-    # Archives file by the ID: two anonymous patients must not fall together.
+    # Archives file by the ID: two anonymous patients must not get the same one.
     header.PatientID = "ANON" + header.StudyInstanceUID[-12:].replace(".", "0")
     header.PatientBirthDate = header.PatientSex = ""
     header.StudyID = "1"
@@ -203,7 +203,7 @@ def _add_series(
     header.BodyPartExamined = "KNEE"
     header.PatientPosition = ""
     header.PositionReferenceIndicator = ""
-    # Knees are a pair: the tag has to be there, and is empty where the side is unknown.
+    # Knees are paired: the tag is required, and empty if the side is unknown.
     header.Laterality = "" if side is None else _CODES[side]
 
 
@@ -234,7 +234,7 @@ def _add_image(header: Dataset, now: datetime.datetime, label: SeriesLabel) -> N
 
 
 def _add_scan(header: Dataset) -> None:
-    """The MR Image module: no scan took place, so that what describes one stays empty."""
+    """The MR Image module: no scan took place, so tags that describe a scan stay empty."""
     header.ScanningSequence = "RM"  # research mode
     header.SequenceVariant = "NONE"
     header.ScanOptions = ""

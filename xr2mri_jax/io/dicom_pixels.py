@@ -1,7 +1,7 @@
-"""The pixels of a DICOM image, decoded only where the header and the stored data agree.
+"""Decodes the pixels of a DICOM image if the header and the stored data agree.
 
-Decoders believe the header: with a wrong one they return shifted rows, masked values or a second
-frame, with a warning at most. So what can be checked is checked before and after them.
+Decoders trust the header: with a wrong one they return shifted rows, masked values or a second
+frame, with a warning at most. Therefore everything possible is checked before and after decoding.
 """
 
 import re
@@ -15,7 +15,7 @@ from xr2mri_jax.io import dicom_jpeg
 from xr2mri_jax.io.dicom_tags import get, named, shown
 
 _ALLOCATED = (8, 16, 32)
-# JPEG and JPEG 2000 streams end with FF D9, a fragment then with a byte or some of padding.
+# JPEG and JPEG 2000 streams end with FF D9; a fragment then has one or a few bytes of padding.
 _END = 16
 
 
@@ -24,22 +24,22 @@ def decode(
 ) -> np.ndarray:
     """The stored values of an image.
 
-    Overlays in the bits above BitsStored (PS3.5 8.1.2) are taken out. Bytes behind the pixels are
-    passed over where they are fewer than a row or a column has.
+    Overlays in the bits above BitsStored (PS3.5 8.1.2) are removed. Bytes after the pixels are
+    ignored if they are fewer than a row or a column has.
 
     Args:
       dataset: with pixels.
-      doubts: gets a clause where bytes were passed over.
-      frames: how many there must be.
+      doubts: gets a clause if bytes are ignored.
+      frames: the required number.
 
     Returns:
-      u8, u16, u32 or their signed kin, [rows, columns] or [rows, columns, 3]; with several frames
-      [frames, rows, columns].
+      u8, u16, u32 or their signed counterparts, [rows, columns] or [rows, columns, 3]; with
+      several frames [frames, rows, columns].
 
     Raises:
-      InputError: PixelData is absent, of another length than Rows, Columns, SamplesPerPixel and
-        BitsAllocated say, a compressed image of another size, another number of frames, impossible
-        bits, or values beyond BitsStored.
+      InputError: PixelData is absent or its length contradicts Rows, Columns, SamplesPerPixel and
+        BitsAllocated; a compressed image of another size; another number of frames; impossible
+        bits; or values beyond BitsStored.
     """
     _settle(dataset)
     layout(dataset)
@@ -49,7 +49,7 @@ def decode(
     if _is_encapsulated(dataset):
         precision = _require_same_frames(dataset, frames)
         if precision > stored:
-            # Decoded with all its bits, so that values beyond BitsStored are seen, not cut.
+            # Decoded with all its bits, so that values beyond BitsStored are detected, not cut off.
             dataset.BitsStored, dataset.HighBit = precision, precision - 1
     else:
         _require_length(dataset, frames, [] if doubts is None else doubts)
@@ -65,7 +65,7 @@ def decode(
 
 
 def _settle(dataset: pydicom.Dataset) -> None:
-    """Writes what is needed and may be left out or in small letters as decoders want to find it."""
+    """Normalises tags that may be absent or in lower case to what decoders expect."""
     if get(dataset, "SamplesPerPixel") is None:
         dataset.SamplesPerPixel = 1
     photometric = get(dataset, "PhotometricInterpretation")
@@ -77,7 +77,7 @@ def layout(dataset: pydicom.Dataset) -> dict[str, int]:
     """Rows, Columns, BitsAllocated, BitsStored, PixelRepresentation and SamplesPerPixel.
 
     Raises:
-      InputError: one of them is no number that it can be, or HighBit is not BitsStored - 1.
+      InputError: one of them has an impossible value, or HighBit is not BitsStored - 1.
     """
     allocated = _whole(dataset, "BitsAllocated", _ALLOCATED)
     stored = _whole(dataset, "BitsStored", range(1, allocated + 1))
@@ -112,7 +112,7 @@ def _is_encapsulated(dataset: pydicom.Dataset) -> bool:
 
 
 def _decoded(dataset: pydicom.Dataset) -> np.ndarray:
-    """What pydicom's decoders give; what they say of a failure names no patient."""
+    """The pixels from pydicom's decoders; error messages name no patient."""
     try:
         if plugin := dicom_jpeg.decoder(dataset.file_meta.TransferSyntaxUID, dataset.BitsStored):
             dataset.pixel_array_options(decoding_plugin=plugin)
@@ -120,14 +120,14 @@ def _decoded(dataset: pydicom.Dataset) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:
-        # What decoders quote may be a tag's value.
+        # Decoders may quote a tag's value.
         reason = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", " ".join(str(error).split()))[:200]
         reason = f"{type(error).__name__}: {reason}"
         raise InputError(f"the pixels cannot be decoded ({reason})") from error
 
 
 def _require_length(dataset: pydicom.Dataset, frames: int, doubts: list[str]) -> None:
-    """PixelData must hold the image, and behind it less than a row or a column of it.
+    """PixelData must hold the image, followed by less than a row or a column.
 
     More would mean that the image is larger than the header says.
     """
@@ -137,7 +137,7 @@ def _require_length(dataset: pydicom.Dataset, frames: int, doubts: list[str]) ->
     found = len(dataset.PixelData)
     behind = found - expected - expected % 2
     if 0 < behind < min(dataset.Rows, dataset.Columns) * pixel:
-        doubts.append(f"{behind} bytes behind the pixels were passed over")
+        doubts.append(f"{behind} bytes after the pixels were ignored")
     elif found not in (expected, expected + expected % 2):
         raise InputError(
             f"{named('PixelData')} has {found} bytes: expected {expected} for {dataset.Rows} x "
@@ -146,10 +146,10 @@ def _require_length(dataset: pydicom.Dataset, frames: int, doubts: list[str]) ->
 
 
 def raw_values(dataset: pydicom.Dataset) -> np.ndarray | None:
-    """The values of a single grey frame as they lie in the file, with all bits that are allocated.
+    """The values of a single grey frame as stored in the file, with all allocated bits.
 
     Returns:
-      u8, u16 or u32[rows, columns]; None where the pixels are compressed.
+      u8, u16 or u32[rows, columns]; None if the pixels are compressed.
     """
     if _is_encapsulated(dataset):
         return None
@@ -163,12 +163,12 @@ def _words(dataset: pydicom.Dataset) -> np.ndarray:
 
 
 def _overlay_bits(dataset: pydicom.Dataset) -> int:
-    """The bits that overlays take of the pixels' own (PS3.3 C.9.2): no group without its bit."""
+    """The bits of the pixels that overlays occupy (PS3.3 C.9.2)."""
     bits = 0
     for group in range(0x6000, 0x6020, 2):
         element = dataset.get((group, 0x0102))
         place = None if element is None else element.value
-        # 0 is the place of an overlay that has data of its own.
+        # 0 is the position of an overlay with data of its own.
         if isinstance(place, int) and 0 < place < 32:
             bits |= 1 << place
     return bits
@@ -180,9 +180,9 @@ def _padding_value(dataset: pydicom.Dataset) -> int | None:
 
 
 def _require_unused_bits(dataset: pydicom.Dataset, stored: int) -> None:
-    """Bits above BitsStored must be 0, or repeat the sign (PS3.5 8.1.1); a decoder drops them.
+    """Bits above BitsStored must be 0, or repeat the sign (PS3.5 8.1.1); decoders drop them.
 
-    Overlays may lie in them, and padding may have any value.
+    Exceptions: overlays may use them, and padding may have any value.
     """
     allocated = int(dataset.BitsAllocated)
     if stored == allocated:
@@ -212,7 +212,7 @@ def _require_range(pixels: np.ndarray, stored: int) -> None:
 
 
 def _require_same_frames(dataset: pydicom.Dataset, count: int) -> int:
-    """Compares compressed images' own headers with the dataset's; returns their bits a sample."""
+    """Checks compressed images' own headers against the dataset's; returns the bits per sample."""
     frames = list(encaps.generate_frames(dataset.PixelData, number_of_frames=count))
     if len(frames) != count:
         raise InputError(f"{named('PixelData')} holds {len(frames)} frames, expected {count}")
@@ -234,13 +234,13 @@ def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
             "and SamplesPerPixel)"
         )
     if precision > 8 and dataset.file_meta.TransferSyntaxUID == uid.JPEGExtended12Bit:
-        # GDCM decodes most of them, but ends the process where it meets some of the others.
+        # GDCM decodes most of them, but ends the process on some of the others.
         raise InputError(
             f"{named('TransferSyntaxUID')} is JPEG Extended, of {precision} bits, which is not "
             "decoded: unpack the file first, for example with dcmdjpeg or gdcmconv --raw"
         )
     if dataset.BitsAllocated > 16 and frame[:2] == b"\xff\xd8":
-        # GDCM ends the whole process where a JPEG codec is asked for more than 16 bits.
+        # GDCM ends the whole process if a JPEG codec is asked for more than 16 bits.
         raise InputError(
             f"{named('BitsAllocated')} is {dataset.BitsAllocated}: expected 8 or 16 for JPEG"
         )
@@ -255,7 +255,7 @@ def _require_same_frame(dataset: pydicom.Dataset, frame: bytes) -> int:
 
 
 def _require_runs(dataset: pydicom.Dataset, frame: bytes) -> None:
-    """Every RLE segment must unpack to one byte plane of the image (PS3.5 G), and no more."""
+    """Every RLE segment must unpack to exactly one byte plane of the image (PS3.5 G)."""
     starts = [int.from_bytes(frame[k : k + 4], "little") for k in range(0, 64, 4)]
     count = int(dataset.get("SamplesPerPixel") or 1) * dataset.BitsAllocated // 8
     if starts[0] != count or min(starts[1 : count + 1], default=0) < 64:
@@ -272,7 +272,7 @@ def _require_runs(dataset: pydicom.Dataset, frame: bytes) -> None:
 
 
 def _unpacked_length(segment: bytes) -> int:
-    """Bytes that PackBits runs unpack to, without unpacking them."""
+    """Number of bytes that PackBits runs unpack to, computed without unpacking."""
     at, length = 0, 0
     while at + 1 < len(segment):
         head = segment[at]

@@ -17,14 +17,14 @@ from xr2mri_jax.io.dicom_frames import Frame, OtherObject, read_frames
 from xr2mri_jax.io.dicom_tags import named
 
 _NOT_SLICES = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI", "README", "LICENSE")
-# What lies beside slices. A slice that cannot be told as DICOM any more has none of these.
+# Endings of files beside slices. A damaged DICOM slice has none of these.
 _NOT_DICOM = (
     *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
     *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".zip", ".bval"),
     *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url", ".exe", ".dll", ".inf"),
     *(".jar", ".css", ".js", ".bat", ".sh", ".ico", ".bmp", ".mhd", ".hdr", ".rtf", ".cfg", ".md5"),
 )
-# Of media: DICOMDIR, and below it a folder each for patient, study and series.
+# Media have a DICOMDIR, and below it one folder each for patient, study and series.
 _DEEPEST, _MOST_BELOW = 6, 20_000
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
@@ -32,23 +32,23 @@ _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 def read_series(
     place: str | os.PathLike[str], modalities: Sequence[str] = ("MR",), echo: int | None = None
 ) -> geometry.Volume:
-    """Reads the largest series of a folder, its slices ordered by ImagePositionPatient.
+    """Reads the largest series of a folder, with slices ordered by ImagePositionPatient.
 
-    Passed over, each with a clause in the volume's `doubts`: files that are no DICOM by their
-    ending, objects that are no slices (presentation states, reports, screenshots), localizers,
-    smaller series, the series' smaller stacks of slices in other directions, copies of a slice with
-    the same pixels, and all but one of several echoes.
+    Ignored, each with a clause in the volume's `doubts`: files that are not DICOM by their ending,
+    objects that are not slices (presentation states, reports, screenshots), localizers, smaller
+    series, the series' smaller stacks of slices in other directions, copies of a slice with the
+    same pixels, and all but one of several echoes.
 
     Args:
-      place: a folder with files of any name (hidden ones and DICOMDIR are passed over), one slice
-        each or enhanced multi-frame images, or with folders of such alone; or one file of the
-        latter kind, or a DICOMDIR, which stands for its folder.
+      place: a folder with files of any name (hidden ones and DICOMDIR are ignored), one slice
+        each or enhanced multi-frame images, or with only folders of such files; or one enhanced
+        multi-frame file, or a DICOMDIR, which stands for its folder.
       modalities: the accepted values of the tag Modality.
       echo: which of several echoes, 1 for the shortest echo time; None takes the first.
 
     Returns:
       The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
-      values, or f32 where a slice has a rescale other than identity, or padding, which is NaN.
+      values, or f32 if a slice has padding, which becomes NaN, or a rescale other than identity.
 
     Raises:
       InputError: nothing in the folder, broken files among the slices, several largest series,
@@ -79,10 +79,10 @@ def read_series(
 
 
 def _files(folder: Path, doubts: list[str]) -> list[Path]:
-    """The DICOM files of a folder; where it has none of its own, as media have it, of those below.
+    """The DICOM files of a folder; if it has none, as on media, those below it.
 
     Raises:
-      InputError: nothing there, or files that may be broken slices.
+      InputError: no files, or files that may be broken slices.
     """
     paths = _listing(folder)
     if all(path.suffix.lower() in _NOT_DICOM for path in paths):
@@ -105,7 +105,7 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
         found = broken or beside
         raise InputError(f"{folder}: not DICOM: {_listed(found)}, expected slices")
     if beside:
-        doubts.append(f"files that are no DICOM are passed over: {_listed(beside)}")
+        doubts.append(f"files that are not DICOM are ignored: {_listed(beside)}")
     return slices
 
 
@@ -118,10 +118,10 @@ def _listing(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path, depth: int = 0) -> list[Path]:
-    """The folders below, links to folders and hidden ones aside; not deeper than media have them.
+    """The folders below, without links and hidden folders, at most as deep as on media.
 
     Raises:
-      InputError: too many of them.
+      InputError: too many folders.
     """
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
@@ -157,7 +157,7 @@ def _frames(
         kinds = ", ".join(sorted({other.modality for other in others}))
         listed = _listed([other.path for other in others])
         doubts.append(
-            f"{len(others)} DICOM objects that are no slices are passed over: {listed} "
+            f"{len(others)} DICOM objects that are not slices are ignored: {listed} "
             f"(Modality {kinds})"
         )
     return frames
@@ -181,16 +181,16 @@ def _pixels(frame: Frame) -> np.ndarray:
 
 @functools.lru_cache(maxsize=1)
 def _decoded(path: Path, count: int) -> np.ndarray:
-    """The last file's pixels are kept: its frames are asked for one after the other."""
+    """The last file's pixels are cached: its frames are requested one after the other."""
     with formats.reading(path, "DICOM"):
         return dicom_pixels.decode(read_header(path, pixels=True), None, count)
 
 
 def _without_padding(volume: geometry.Volume, frames: list[Frame]) -> geometry.Volume:
-    """The volume with NaN, outside the field, in place of padding (PS3.3 C.7.5.1.1.2).
+    """The volume with padding (PS3.3 C.7.5.1.1.2) replaced by NaN, outside the field.
 
-    Padding is told from dark or bright tissue only where it lies below or above all other values;
-    0 is what scanners give air.
+    Padding can be distinguished from dark or bright tissue only if it lies below or above all other
+    values; scanners give air the value 0.
     """
     values = {
         frame.padding * frame.rescale[0] + frame.rescale[1] for frame in frames if frame.padding

@@ -1,4 +1,4 @@
-"""Which slices of a folder are one volume: of several series, echoes and copies, and in order."""
+"""Selects and orders the slices of one volume among several series, echoes and copies."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from xr2mri_jax.io.dicom_tags import named, shown
 from xr2mri_jax.io.series_words import known_description
 
 _TOLERANCE = 0.01  # of the slice spacing
-# Positions are written with few digits: a slice may lie this far off its place, mm, and this share.
+# Positions are written with few digits: a slice may be off by this many mm and this share.
 _JITTER_MM, _JITTER_SHARE = 0.06, 0.1
 _SAME_MM = 1e-3
 _ANGLE = 1e-4  # of a direction's components
 _MOST_STACKS = 32
-# Of images at one position: the tag that tells them apart, and how it is called.
+# Tags that distinguish images at one position, and the names of what they distinguish.
 _MARKS = {
     "EchoTime": "echoes",
     "EchoNumbers": "echoes",
@@ -29,15 +29,15 @@ _ECHO = ("EchoTime", "EchoNumbers")
 
 
 def one_series(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Frame]:
-    """The frames of the largest series; localizers are left out where there is more than those.
+    """The frames of the largest series; localizers are left out if there are other frames.
 
     Raises:
-      InputError: two series of the largest size, or a file of another series that lies in or beside
-        the stack where a slice of it is missing.
+      InputError: two series of the largest size, or a file of another series that lies in or next
+        to the stack where a slice of it is missing.
     """
     real = [frame for frame in frames if not frame.localizer]
     if real and len(real) < len(frames):
-        doubts.append(f"{len(frames) - len(real)} localizer images are passed over")
+        doubts.append(f"{len(frames) - len(real)} localizer images are ignored")
         frames = real
     count = Counter(frame.series[0] for frame in frames)
     if len(count) == 1:
@@ -58,10 +58,10 @@ def one_series(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Fra
 
 
 def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Frame]:
-    """Of a series with slices in several directions, the largest stack of parallel ones.
+    """The largest stack of parallel slices of a series with slices in several directions.
 
-    A slice that lies in or beside the largest stack, where one of its own is missing, is kept: its
-    other direction is then an error, which `require_alike` names.
+    A slice that lies in or next to the largest stack, where one of its own is missing, is kept: its
+    different direction is then an error, which `require_alike` names.
 
     Raises:
       InputError: two stacks of the largest size.
@@ -126,11 +126,11 @@ def _at_free_place(chosen: list[Frame], frame: Frame) -> bool:
 def one_image_a_position(
     frames: list[Frame], echo: int | None, folder: Path, doubts: list[str]
 ) -> list[Frame]:
-    """Of several images at every position those of one echo, part, time or acquisition.
+    """Selects one echo, part, time or acquisition if there are several images at every position.
 
     Args:
       frames: of one series.
-      echo: 1 for the shortest echo time; None takes the first, with a doubt where there are more.
+      echo: 1 for the shortest echo time; None takes the first, with a doubt if there are more.
 
     Raises:
       InputError: there is no such echo.
@@ -145,7 +145,7 @@ def one_image_a_position(
         stacks = {
             value: [frame for frame in frames if frame.marks[tag] == value] for value in values
         }
-        # Where it tells images at one position apart, every value has most of the positions.
+        # If the tag distinguishes images at one position, every value covers most of the positions.
         if min(len({_place(f) for f in stack}) for stack in stacks.values()) < 0.5 * len(places):
             continue
         order = sorted(stacks, key=lambda value: (value is None, str(type(value)), value))
@@ -185,10 +185,10 @@ def _place(frame: Frame) -> tuple[float, ...]:
 def without_copies(
     frames: list[Frame], pixels: Callable[[Frame], bytes], folder: Path, doubts: list[str]
 ) -> list[Frame]:
-    """Frames sorted along their normal; of those with one position and the same pixels one.
+    """The frames sorted along their normal, with only one of those with equal position and pixels.
 
     Args:
-      pixels: gives a digest of a frame's pixels.
+      pixels: returns a digest of a frame's pixels.
 
     Raises:
       InputError: different pixels at one position.
@@ -212,7 +212,7 @@ def without_copies(
             )
     if copies:
         doubts.append(
-            f"{len(copies)} slices are there twice, with the same pixels ({copies[0].label}, ...): "
+            f"{len(copies)} slices occur twice, with the same pixels ({copies[0].label}, ...): "
             "one of each is taken"
         )
     return kept
@@ -224,7 +224,7 @@ def _usual(ordered: list[Frame], normal: np.ndarray) -> float:
 
 
 def require_alike(frames: list[Frame]) -> None:
-    """Raises InputError where size, type, spacing or orientation of the slices differ."""
+    """Raises InputError if size, type, spacing or orientation of the slices differ."""
     first = frames[0]
     for other in frames[1:]:
         for keyword, value in first.layout.items():
@@ -241,7 +241,7 @@ def require_alike(frames: list[Frame]) -> None:
 
 
 def one_side(frames: list[Frame], folder: Path) -> str | None:
-    """The side that the headers state; None where they state none.
+    """The side that the headers state; None if they state none.
 
     Raises:
       InputError: slices of different sides.
@@ -258,13 +258,12 @@ def _refuse_unlike(first: Frame, other: Frame, keyword: str, a: str, b: str) -> 
 
 
 def regular_step(frames: list[Frame], folder: Path, doubts: list[str]) -> tuple[np.ndarray, ...]:
-    """First position and step, LPS mm f64[3] each, of slices in their order.
+    """First position and step, LPS mm f64[3] each, of ordered slices.
 
-    Rounded positions are taken as regular: with a doubt where they jitter by more than 1 % of the
-    spacing.
+    Rounded positions count as regular, with a doubt if they jitter by more than 1 % of the spacing.
 
     Raises:
-      InputError: a gap, or a slice that lies off the line of the others.
+      InputError: a gap, or a slice off the line of the others.
     """
     normal = np.cross(*frames[0].axes)
     positions = np.array([frame.position for frame in frames])
@@ -281,7 +280,7 @@ def regular_step(frames: list[Frame], folder: Path, doubts: list[str]) -> tuple[
     number = np.arange(len(frames))[:, None]
     off = np.linalg.norm(positions - first - number * step, axis=1)
     if off.max() > exact:
-        # The line through all of them: the ends are rounded like the others.
+        # A line fitted through all of them: the ends are rounded like the others.
         fitted = np.polyfit(number[:, 0], positions, 1)
         step, first = fitted[0], fitted[1]
         off = np.linalg.norm(positions - first - number * step, axis=1)

@@ -1,8 +1,8 @@
-"""Tags of a DICOM header, read so that a broken one is named and never shows a patient's data.
+"""Reads tags of a DICOM header; errors name a broken tag and never show a patient's data.
 
-A damaged or wrongly filled tag may hold anything, a name or an identifier too. So messages quote a
-value only where it has the form that the tag is meant to have: a number of few digits, or a term of
-a list that is known here.
+A damaged or wrongly filled tag may hold anything, including a name or an identifier. Therefore
+messages quote a value only if it has the expected form: a number of few digits, or a term of a
+known list.
 """
 
 import math
@@ -15,9 +15,9 @@ from pydicom.datadict import tag_for_keyword
 
 from xr2mri_jax.errors import InputError
 
-# A number as a measurement has it, perhaps with a decimal comma; longer ones may be identifiers.
+# A number in the form of a measurement, also with a decimal comma; longer ones may be identifiers.
 _MEASUREMENT = re.compile(r"[+-]?\d{0,4}([.,]\d{0,9})?([eE][+-]?\d{1,2})?")
-# PS3.3 C.7.3.1.1.1, shortened: images first, then objects that are none.
+# PS3.3 C.7.3.1.1.1, shortened: image modalities first, then others.
 IMAGE_MODALITIES = (
     *("CR", "DX", "RG", "RF", "OT", "MR", "CT", "NM", "PT", "US", "XA", "MG", "SC", "ES", "XC"),
     *("BI", "IO", "PX", "GM", "SM", "OP", "OCT", "IVUS", "RTIMAGE", "RTDOSE", "BMD", "DG", "TG"),
@@ -30,25 +30,25 @@ MODALITIES = (*IMAGE_MODALITIES, *OTHER_MODALITIES)
 
 
 def named(keyword: str) -> str:
-    """A tag as messages name it, e.g. "PixelSpacing (0028,0030)"."""
+    """A tag for messages, e.g. "PixelSpacing (0028,0030)"."""
     tag = tag_for_keyword(keyword) or 0
     return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def get(dataset: pydicom.Dataset, keyword: str) -> Any:
-    """A tag's value; None where it is absent, empty or cannot be decoded."""
+    """A tag's value; None if it is absent, empty or cannot be decoded."""
     try:
         value = dataset.get(keyword)
-    except Exception:  # pydicom decodes a value when it is asked for it
+    except Exception:  # pydicom decodes a value on access
         return None
     return None if value is None or (isinstance(value, str) and not value.strip()) else value
 
 
 def numbers(dataset: pydicom.Dataset, keyword: str) -> tuple[float, ...]:
-    """The numbers of a tag, () where it is absent or empty.
+    """The numbers of a tag, () if it is absent or empty.
 
     Raises:
-      InputError: it holds something else than finite numbers.
+      InputError: it holds anything other than finite numbers.
     """
     try:
         value = dataset.get(keyword)
@@ -69,16 +69,16 @@ def numbers(dataset: pydicom.Dataset, keyword: str) -> tuple[float, ...]:
 def unneeded_numbers(
     dataset: pydicom.Dataset, keyword: str, doubts: list[str]
 ) -> tuple[float, ...]:
-    """As `numbers`, but a broken tag counts as absent and is added to `doubts`."""
+    """`numbers`, but a broken tag counts as absent and is added to `doubts`."""
     try:
         return numbers(dataset, keyword)
     except InputError as error:
-        doubts.append(f"{error}: passed over")
+        doubts.append(f"{error}: ignored")
         return ()
 
 
 def whole_number(dataset: pydicom.Dataset, keyword: str, default: int) -> int:
-    """A whole number, `default` where the tag is absent; InputError where it is none."""
+    """A whole number, `default` if the tag is absent; InputError if it is not a whole number."""
     found = numbers(dataset, keyword)
     if not found:
         return default
@@ -88,7 +88,7 @@ def whole_number(dataset: pydicom.Dataset, keyword: str, default: int) -> int:
 
 
 def term(dataset: pydicom.Dataset, keyword: str, known: Collection[str]) -> str | None:
-    """A tag's term in capitals: "" where it is absent, None where it is not one of `known`."""
+    """A tag's term in capitals: "" if it is absent, None if it is not one of `known`."""
     value = get(dataset, keyword)
     if value is None:
         return ""
@@ -97,18 +97,18 @@ def term(dataset: pydicom.Dataset, keyword: str, known: Collection[str]) -> str 
 
 
 def shown_term(dataset: pydicom.Dataset, keyword: str, known: Collection[str]) -> str:
-    """A tag's term for a message: quoted where it is one of `known`."""
+    """A tag's term for a message: quoted if it is one of `known`."""
     found = term(dataset, keyword, known)
-    return "no known term" if found is None else found or "absent"
+    return "not a known term" if found is None else found or "absent"
 
 
 def shown(values: object) -> str:
-    """Numbers for a message, as they stand; other values are not quoted."""
+    """Numbers for a message, as written; other values are not quoted."""
     several = isinstance(values, Sequence) and not isinstance(values, str)
     each = list(values) if isinstance(values, Sequence) and several else [values]
     texts = [_short(value) for value in each[:6]]
     if not texts or not all(_MEASUREMENT.fullmatch(text) for text in texts):
-        return "no number of a measurement's form"
+        return "not a number in the form of a measurement"
     more = ", ..." if len(each) > len(texts) else ""
     between = "; " if any("," in text for text in texts) else ", "
     return f"[{between.join(texts)}{more}]" if several and len(each) > 1 else texts[0] or "empty"

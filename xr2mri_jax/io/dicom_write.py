@@ -1,4 +1,4 @@
-"""A volume as the folder of a DICOM series that viewers and archives open."""
+"""Writes a volume as a folder of a DICOM series that viewers and archives open."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,11 @@ from xr2mri_jax import files, geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.dicom_modules import SeriesLabel, shared_header
 
-# Where columns, rows and slices of a plane grow to, as radiologists are used to see it.
+# Directions of increasing columns, rows and slices of a plane, as radiologists view it.
 PLANES = {"sagittal": "PIR", "coronal": "LIP", "axial": "LPS"}
 _RAS_TO_LPS = np.array((-1.0, -1.0, 1.0))
 _LEVELS = 65535
-_SHEAR = 1e-3  # cosine between axes; a reader of DICOM takes them for rectangular
+_SHEAR = 1e-3  # cosine between axes; DICOM readers assume right angles
 _SHOWN = (0.5, 99.5)  # percentiles that become black and white
 
 
@@ -33,31 +33,32 @@ def write_series(
     plane: str | None = None,
     value_range: tuple[float, float] | None = None,
 ) -> list[Path]:
-    """Writes a derived MR Image Storage series, one file a slice; all of them or nothing.
+    """Writes a derived MR Image Storage series, one file per slice; all of them or nothing.
 
-    Whole numbers that fit into 16 bits are stored as they are. Others become u16 with a rescale:
-    they come back within half a step, (high - low) / 131070, of f32 values between `low` and
-    `high`, the ends of `value_range` or of the array.
+    Whole numbers that fit into 16 bits are stored unchanged. Others become u16 with a rescale: they
+    are restored within half a step, (high - low) / 131070, of f32 values between `low` and `high`,
+    the ends of `value_range` or of the array.
 
     Args:
-      folder: is made, and appears whole; may exist if it is empty.
-      volume: any real dtype, finite; RAS mm. The headers hold LPS mm, as DICOM wants.
-      side: of the knee, "left" or "right"; None where it is unknown.
-      label: what the headers say of it.
+      folder: is created, and appears complete; may exist if it is empty.
+      volume: any real dtype, finite; RAS mm. The headers hold LPS mm, as DICOM requires.
+      side: of the knee, "left" or "right"; None if unknown.
+      label: what the headers say about the series.
       source: header of the DICOM image that the volume was derived from.
       keep_identity: copies patient and study from `source`, else the series is anonymous; see
         `dicom_modules.shared_header`.
-      plane: "sagittal", "coronal" or "axial" of the slices; None keeps the array's axes as
-        columns, rows and slices (a left-handed volume's slices are counted from its other end).
+      plane: "sagittal", "coronal" or "axial" slices; None keeps the array's axes as columns, rows
+        and slices (a left-handed volume's slices are counted from its other end).
       value_range: lowest and highest value of the scale for values that are not whole numbers;
-        what lies outside is cut.
+        values outside are clipped.
 
     Returns:
       The files, in the order of the slices.
 
     Raises:
       InputError: a folder that is not empty, axes that are not at right angles, values that are
-        not finite, another plane or side, a value range that does not rise, or no identity to keep.
+        not finite, another plane or side, a value range that does not increase, or no identity to
+        keep.
     """
     folder = Path(folder)
     require_free(folder)
@@ -75,7 +76,7 @@ def write_series(
 
 
 def require_free(folder: Path) -> None:
-    """Raises InputError where `folder` is a file, or a folder that is not empty."""
+    """Raises InputError if `folder` is a file, or a folder that is not empty."""
     if folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: the folder is not empty, expected a new or an empty one")
     if folder.exists() and not folder.is_dir():
@@ -109,12 +110,12 @@ def _sliced(volume: geometry.Volume, plane: str | None) -> geometry.Volume:
 def _scale(
     array: np.ndarray, value_range: tuple[float, float] | None
 ) -> tuple[np.dtype, float, float]:
-    """Stored dtype, rescale slope and intercept, as the header's decimal strings give them."""
+    """Stored dtype, rescale slope and intercept, as the header's decimal strings represent them."""
     if array.dtype.kind not in "biuf":
         raise InputError(f"voxels of type {array.dtype}, expected real numbers")
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():
-        raise InputError("the volume has values that are not finite: DICOM has no place for them")
+        raise InputError("the volume has values that are not finite: DICOM cannot store them")
     if array.dtype.kind != "f":
         for dtype in (np.dtype(np.uint16), np.dtype(np.int16)):
             if array.dtype != np.int16 or dtype == np.int16:
@@ -150,8 +151,8 @@ def _add_pixel_format(
     if (slope, intercept) != (1.0, 0.0):
         header.RescaleSlope, header.RescaleIntercept = _ds(slope), _ds(intercept)
         header.RescaleType = "US"  # unspecified
-    # The function LINEAR takes c - 0.5 for its middle and w - 1 for its width, and wants a width
-    # of at least 1 (PS3.3 C.11.2.1.2): so written it fits small ranges as well.
+    # The function LINEAR uses c - 0.5 as its middle and w - 1 as its width, and requires a width of
+    # at least 1 (PS3.3 C.11.2.1.2): this form fits small ranges too.
     low, high = np.percentile(volume.array[::2, ::2, ::2], _SHOWN)
     header.WindowCenter = _ds((float(low) + float(high)) / 2 + 0.5)
     header.WindowWidth = _ds(float(high) - float(low) + 1.0)
@@ -189,5 +190,5 @@ def _ds(value: float) -> DSfloat:
 
 
 def _decimal(value: float) -> float:
-    """The number that the decimal string of `value` says."""
+    """The number that the decimal string of `value` represents."""
     return float(str(_ds(value)))

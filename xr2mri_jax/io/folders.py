@@ -1,4 +1,4 @@
-"""Walks through a folder and the folders in it."""
+"""Walks through a folder and its subfolders."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from absl import logging
 
 
 def walk(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """As `os.walk`, but in order and through links to folders too: each folder once.
+    """`os.walk` in sorted order that follows links to folders, and visits each folder once.
 
     A folder that cannot be read is left out with a warning.
     """
@@ -18,7 +18,7 @@ def walk(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str], list[st
             folders.clear()
             continue
         seen.add(real)
-        # Links last: where a folder is reached both ways, its own name is the one that counts.
+        # Links last: if a folder is reached both ways, its own name counts.
         folders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
         yield folder, folders, sorted(files)
 

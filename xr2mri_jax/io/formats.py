@@ -1,4 +1,4 @@
-"""What kind of file it is, told by its content, and one kind of error for every file that is bad.
+"""Detects a file's format from its content, and turns all errors of bad files into one kind.
 
 Names are not trusted: the Osteoarthritis Initiative's files have no extension at all.
 """
@@ -27,15 +27,15 @@ MAX_VOXELS = 200_000_000  # a series of a knee has 10 to 80 million
 _LONGEST = 600  # characters of a message
 
 # Deflate shrinks nothing more than 1032 times (zlib.net/zlib_tech.html): a file that promises more
-# bytes than that is wrong, and memory for them is not even asked for.
+# bytes is wrong, and no memory is allocated for it.
 MOST_INFLATED = 1032
-# What a voxel, a field and a place in the room can measure, mm: wider than any scanner's, so that
-# only broken headers are refused.
+# Plausible sizes in mm of a voxel, a field and a position: wider than any scanner's, so that only
+# broken headers are refused.
 VOXEL_MM = (0.01, 64.0)
 FIELD_MM = 3000.0
 FARTHEST_MM = 20_000.0
 PIXEL_MM = (0.005, 20.0)
-# Millimetres of a unit as headers call it; no name or "?" means mm.
+# Millimetres per unit, by its name in headers; no name or "?" means mm.
 _UNITS = {
     **dict.fromkeys(("", "?", "unknown", "mm", "millimeter", "millimeters"), 1.0),
     **dict.fromkeys(("m", "meter", "meters"), 1000.0),
@@ -62,7 +62,7 @@ NAMES = {
 _METAIMAGE = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=[ \t]*\S")
 
 
-# Short magic numbers, with what follows them.
+# Short magic numbers, with the bytes that follow them.
 _PICTURES = {
     re.compile(rb"RIFF....WEBPVP8", re.DOTALL): "webp",
     re.compile(rb"BM.{8}....[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL): "bmp",
@@ -71,22 +71,23 @@ _PICTURES = {
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
-    """Tells a file's format from its first bytes.
+    """Detects a file's format from its first bytes.
 
     Returns:
       "dicom" (with or without the preamble), "png", "jpeg", "tiff", "bmp", "jpeg2000", "webp",
-      "gif", "pnm", "nifti" (also gzipped, and
-      either file of a pair), "nrrd", "metaimage" or "mgh".
+      "gif", "pnm", "nifti" (also gzipped, and either file of a pair), "nrrd", "metaimage" or
+      "mgh".
 
     Raises:
-      InputError: the file is missing, no ordinary one, empty, unreadable, or none of these formats.
+      InputError: the file is missing, not an ordinary file, empty, unreadable, or of another
+        format.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         raise InputError(f"{path}: is a folder, expected one file")
-    if not path.is_file():  # opening a pipe would wait for somebody to write into it
+    if not path.is_file():  # opening a pipe would wait for a writer
         raise InputError(f"{path}: is a pipe, socket or device, expected an ordinary file")
     with reading(path, "a file"):
         size = path.stat().st_size
@@ -105,7 +106,7 @@ def sniff(path: str | os.PathLike[str]) -> str:
 
 
 def _kind(head: bytes) -> str:
-    """What the first (unzipped) bytes of a file say, "" where that is nothing known."""
+    """The format by the first (unzipped) bytes, "" if it is unknown."""
     if head[128:132] == b"DICM":
         return "dicom"
     for magic, kind in (
@@ -139,11 +140,11 @@ def _kind(head: bytes) -> str:
 
 @contextlib.contextmanager
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Turns whatever a decoder raises within into an `InputError` that names the file.
+    """Turns every exception of a decoder within into an `InputError` that names the file.
 
-    Decoders meet bad files with errors of every class (OSError, struct.error, SyntaxError, ...).
-    Warnings about odd but readable headers stay unheard, those about huge images are errors. So is
-    what pydicom logs: a traceback for every decoder that it tries, beside the error it raises.
+    Decoders raise errors of every class for bad files (OSError, struct.error, SyntaxError, ...).
+    Warnings about odd but readable headers are silenced, those about huge images are errors.
+    pydicom's log is silenced too: a traceback for every decoder that it tries, beside its error.
     """
     logger = logging.getLogger("pydicom")
     level = logger.level
@@ -154,12 +155,12 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
             yield
     except InputError as error:
         said = str(error) if str(path) in str(error) else f"{path}: {error}"
-        # A damaged tag may hold thousands of numbers; the message names it and stays one line.
+        # A damaged tag may hold thousands of numbers; the message names it and stays on one line.
         line = " ".join(said.split()) if len(said.splitlines()) > 1 else said
         raise InputError(line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ...") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        if kind == "DICOM":  # it may quote any tag, the patient's name too
+        if kind == "DICOM":  # it may quote any tag, even the patient's name
             reason = ""
         said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
         raise InputError(f"{path}: cannot be read as {kind} ({said})") from error
@@ -168,10 +169,10 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 
 def require_plausible(volume: Volume, path: str | os.PathLike[str]) -> Volume:
-    """Returns a volume; raises InputError where it cannot be one of a body part.
+    """Returns a volume; raises InputError if it cannot be one of a body part.
 
-    Voxels that are no number, or infinite, are outside the acquired field: they become NaN, and the
-    volume gets a doubt. Refused are volumes without a number, voxels of a size outside VOXEL_MM, a
+    Voxels that are NaN or infinite are outside the acquired field: they become NaN, and the volume
+    gets a doubt. Refused are volumes without a finite voxel, voxels of a size outside VOXEL_MM, a
     field longer than FIELD_MM, a corner farther than FARTHEST_MM from the origin, and axes less
     than 45 degrees apart.
     """
@@ -202,22 +203,22 @@ def _with_field(volume: Volume, path: str | os.PathLike[str]) -> Volume:
         return volume
     if not finite.any():
         raise InputError(f"{path}: has no voxel that is a finite number")
-    kind = "infinite or no number" if np.isinf(volume.array).any() else "no number (NaN)"
+    kind = "infinite or not a number" if np.isinf(volume.array).any() else "not a number (NaN)"
     said = f"{1 - finite.mean():.2%} of the voxels are {kind}: taken as outside the field"
     array = np.where(finite, volume.array, volume.array.dtype.type(np.nan))
     return dataclasses.replace(volume, array=array, doubts=(*volume.doubts, said))
 
 
 def in_millimetres(affine: np.ndarray, unit: str) -> np.ndarray:
-    """An affine f64[4, 4] in the header's unit -> in mm; raises InputError if it is not known."""
+    """Converts an affine f64[4, 4] from the header's unit to mm; InputError if it is unknown."""
     factor = _UNITS.get(unit.strip().lower())
     if factor is None:
-        raise InputError("lengths in a unit that is not known, expected mm")
+        raise InputError("lengths in an unknown unit, expected mm")
     return np.diag([factor] * 3 + [1.0]) @ affine
 
 
 def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:
-    """Returns a header's mm a pixel (row, col); raises InputError outside PIXEL_MM."""
+    """Returns a header's mm per pixel (row, col); raises InputError outside PIXEL_MM."""
     if not PIXEL_MM[0] <= min(spacing) <= max(spacing) <= PIXEL_MM[1]:
         raise InputError(
             f"pixel spacing {spacing[0]:.4g} x {spacing[1]:.4g} mm, expected {PIXEL_MM[0]:g} to "
@@ -227,7 +228,7 @@ def plausible_spacing(spacing: tuple[float, float]) -> tuple[float, float]:
 
 
 def is_nifti(head: bytes) -> bool:
-    """True where the (unzipped) first 348 bytes or more are a NIfTI-1 or -2 header."""
+    """Whether the (unzipped) first 348 bytes or more are a NIfTI-1 or -2 header."""
     if len(head) < 348:
         return False
     little, big = struct.unpack("<i", head[:4])[0], struct.unpack(">i", head[:4])[0]
@@ -237,13 +238,13 @@ def is_nifti(head: bytes) -> bool:
 
 
 # FreeSurfer's FsTutorial/MghFormat, big endian: version, four sizes, type, degrees of freedom,
-# whether the geometry is known, spacing, directions and the centre's place.
+# whether the geometry is valid, spacing, directions and the centre's position.
 MGH_HEADER = struct.Struct(">7ih15f")
 _MGH_TYPES = (0, 1, 3, 4, 10)
 
 
 def is_mgh(head: bytes) -> bool:
-    """True where the (unzipped) first bytes are a MGH header, which has no magic number."""
+    """Whether the (unzipped) first bytes are an MGH header, which has no magic number."""
     if len(head) < MGH_HEADER.size:
         return False
     version, *sizes, kind, _, known = MGH_HEADER.unpack_from(head)[:8]

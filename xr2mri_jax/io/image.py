@@ -1,7 +1,7 @@
-"""Radiographs from PNG, TIFF, JPEG and other picture files.
+"""Reads radiographs from PNG, TIFF, JPEG and other image files.
 
-Resolution entries of such files speak of print, not of the detector, and are not believed: the
-spacing is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
+Resolution entries of such files refer to print, not to the detector, and are ignored: the spacing
+is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
 """
 
 import io
@@ -21,21 +21,21 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, image_samples
 from xr2mri_jax.io.image_pages import main_page
 
-# The entry of the PNG pictures that this package draws of its results: they are no radiographs.
+# The entry in the PNG files that this package draws of its results, which are not radiographs.
 DRAWN = {"Software": "xr2mri_jax"}
 _GREY_TOLERANCE = 4  # of 255: JPEG stores grey as RGB with small rounding errors
-_INK_TOLERANCE = 24  # grey in inks goes through a colour conversion
+_INK_TOLERANCE = 24  # CMYK grey goes through a colour conversion
 _BITS_PER_SAMPLE = 258
 # Pillow's names for 16-bit colour: channels, and byte order (L little, B big, N the machine's).
 _DEEP = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
 _DEEP_GREY_ALPHA = re.compile(r"LA;16([LBN])")
-# Where it is kept in which byte order grey and alpha of 16 bits were read.
+# Key of the byte order in which grey and alpha of 16 bits were read.
 _ORDER = "order of grey and alpha"
-# Of these the upper byte is enough: they are rare, and no detector writes them.
+# For these the upper byte is enough: they are rare, and no detector writes them.
 _ROUNDED = re.compile(r"(CMYK|RGBa);16[LBN]")
-_NOT_KNOWN = "several channels of 16 bits in a form that is not known, expected 16-bit grey"
+_NOT_KNOWN = "several channels of 16 bits in an unknown form, expected 16-bit grey"
 _ORIENTATION = 274
-# EXIF's orientations 2 to 8: what shows such an image upright.
+# Operations that show images with EXIF's orientations 2 to 8 upright.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -52,30 +52,30 @@ def read_image(
     spacing: tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
-    """Reads an 8- or 16-bit grey image (or a float TIFF), turned as its EXIF entry says.
+    """Reads an 8- or 16-bit grey image (or a float TIFF), oriented by its EXIF entry.
 
-    Colour images whose channels agree are taken as grey, those of 16 bits and in inks (CMYK) too;
-    images of one bit have 0 and 255. Transparent parts become black, but not all of an image.
-    Pixels of a float TIFF that are not a finite number are background. Of a file with previews the
-    main picture is taken, see `image_pages.main_page`.
+    Colour images whose channels agree count as grey, including 16-bit and CMYK images; one-bit
+    images have 0 and 255. Transparent parts become black unless all of the image is transparent.
+    Pixels of a float TIFF that are not finite are background. In a file with previews the main
+    image is used, see `image_pages.main_page`.
 
     Args:
       path: a PNG, TIFF, JPEG, BMP, JPEG 2000, WebP, GIF or PNM file under any name.
-      spacing: mm a pixel (row, col); None leaves it unknown.
+      spacing: mm per pixel (row, col); None leaves it unknown.
       side: "left", "right" or None.
 
     Returns:
       The radiograph, f32[h, w] in the file's own values (0..255 or 0..65535).
 
     Raises:
-      InputError: the file is broken, coloured, drawn by this package, holds several pictures, has
-        no finite pixel or more than formats.MAX_PIXELS.
+      InputError: the file is broken, coloured, drawn by this package, holds several images, has no
+        finite pixel or more than formats.MAX_PIXELS.
     """
     path = Path(path)
     doubts: list[str] = []
     with formats.reading(path, "an image"), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        # As a stream: files that Pillow maps into memory it turns wrongly by their EXIF entry.
+        # As a stream: Pillow turns memory-mapped files wrongly by their EXIF entry.
         with path.open("rb") as stream, Image.open(stream) as image:
             page = main_page(image, path, doubts)
             _check(image, path)
@@ -92,19 +92,19 @@ def read_image(
 
 
 def without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Pixels that are no finite number as background with the lowest value, and where they are."""
+    """Replaces pixels that are not finite by the lowest value; also returns where they are."""
     gaps = ~np.isfinite(array)
     if gaps.all():
         raise InputError("has no pixel that is a finite number")
     if not gaps.any():
         return array, None
-    kind = "infinite or no number" if np.isinf(array).any() else "no number (NaN)"
+    kind = "infinite or not a number" if np.isinf(array).any() else "not a number (NaN)"
     doubts.append(f"{gaps.mean():.2%} of the pixels are {kind}: taken as background")
     return np.where(gaps, array[~gaps].min(), array), gaps
 
 
 def grey(colours: np.ndarray, what: str = "image", tolerance: int = _GREY_TOLERANCE) -> np.ndarray:
-    """The one channel of a picture [h, w, 3] whose three channels agree; else InputError."""
+    """The single channel of an image [h, w, 3] whose three channels agree; else InputError."""
     channels = colours.astype(np.int32)
     spread = int((channels.max(axis=-1) - channels.min(axis=-1)).max())
     limit = tolerance * (257 if colours.dtype == np.uint16 else 1)
@@ -121,7 +121,7 @@ def _check(image: Image.Image, path: Path) -> None:
             f"{path}: {image.width}x{image.height} pixels, more than {formats.MAX_PIXELS}"
         )
     if image.format == "TIFF":
-        # Pillow leaves black what the strips or tiles do not cover.
+        # Pillow leaves areas black that no strip or tile covers.
         areas = [(box[2] - box[0]) * (box[3] - box[1]) for _, box, *_ in _tiles(image)]
         if sum(areas) < image.width * image.height:
             raise InputError(
@@ -134,16 +134,16 @@ def _check(image: Image.Image, path: Path) -> None:
 
 
 def _png_header(path: Path) -> tuple[int, int]:
-    """(bits of a sample, colour type) of a PNG file."""
+    """(bits per sample, colour type) of a PNG file."""
     with path.open("rb") as stream:
         header = stream.read(26)
     return header[24], header[25]
 
 
 def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
-    """Whether it has several channels of 16 bits, of which Pillow keeps the upper 8.
+    """Whether the image has several 16-bit channels, of which Pillow keeps the upper 8 bits.
 
-    That is enough of those that are `_ROUNDED`, with a doubt.
+    For `_ROUNDED` forms that is enough, with a doubt.
     """
     if any(_ROUNDED.fullmatch(_raw_mode(tile)) for tile in _tiles(image)):
         doubts.append("its colours have 16 bits, of which the upper 8 are taken")
@@ -155,16 +155,16 @@ def _is_deep_colour(image: Image.Image, path: Path, doubts: list[str]) -> bool:
         return any(_DEEP.fullmatch(_raw_mode(tile)) for tile in _tiles(image))
     bits_of = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (8,))
     deep = len(bits_of) > 1 and max(bits_of) > 8
-    if deep and image_samples.in_planes(image):  # of which Pillow keeps the upper bytes alone
+    if deep and image_samples.in_planes(image):  # Pillow keeps only the upper bytes of these
         raise InputError(_NOT_KNOWN)
     return deep
 
 
 def _deep_grey(path: Path, page: int) -> np.ndarray:
-    """f32[h, w], 0..65535, of 16-bit colour that is grey, turned as its EXIF entry says.
+    """f32[h, w], 0..65535, of 16-bit colour that is grey, oriented by its EXIF entry.
 
-    Pillow's decoders unpack samples of 16 bits to their upper byte. They are asked twice, for
-    either byte: the lower one is the upper one of the other byte order.
+    Pillow's decoders reduce 16-bit samples to their upper byte. They run twice, once for each byte:
+    the lower byte is the upper one in the other byte order.
     """
     halves = []
     for upper in (True, False):
@@ -189,7 +189,7 @@ def _deep_grey(path: Path, page: int) -> np.ndarray:
 
 
 def _take_byte(image: Image.Image, upper: bool) -> None:
-    """Tells the decoder of 16-bit colour which byte of a sample it is to keep."""
+    """Sets which byte of a 16-bit colour sample the decoder keeps."""
     assert isinstance(image, ImageFile.ImageFile)
     tiles = []
     for tile in image.tile:
@@ -216,7 +216,7 @@ def _tiles(image: Image.Image) -> list[Any]:
 
 
 def _raw_mode(tile: Any) -> str:
-    """Pillow's name of how a tile's samples lie in the file."""
+    """Pillow's name for the layout of a tile's samples in the file."""
     given = tile.args or ""
     return str(given if isinstance(given, str) else given[0])
 
@@ -242,13 +242,13 @@ def _grey_array(image: Image.Image, samples: image_samples.Samples) -> np.ndarra
 
 
 def _opaque(alpha: np.ndarray) -> np.ndarray:
-    """f32 in 0..1; 1 where all is transparent: programs that know no alpha leave 0 there."""
+    """f32 in 0..1; 1 if everything is transparent: programs without alpha support leave 0 there."""
     full = np.float32(np.iinfo(alpha.dtype).max)
     return alpha.astype(np.float32) / full if alpha.any() else np.ones(alpha.shape, np.float32)
 
 
 def _without_inks(image: Image.Image) -> Image.Image:
-    """CMYK as RGB: by the file's colour profile, where it has one that can be used."""
+    """CMYK as RGB: by the file's colour profile, if it has a usable one."""
     profile = image.info.get("icc_profile")
     if profile:
         try:

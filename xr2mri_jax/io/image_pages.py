@@ -1,4 +1,4 @@
-"""Which picture of a file with several is the radiograph: beside it may be a preview of it."""
+"""Chooses the radiograph in a file with several images, such as previews of it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from PIL import Image
 
 from xr2mri_jax.errors import InputError
 
-# More are no previews; and every directory of a TIFF file costs time to read.
+# More cannot be previews; and every directory of a TIFF file costs time to read.
 MOST_PAGES = 64
 # A preview has the same shape and at most this share of the pixels.
 PREVIEW, _ASPECT = 0.25, 0.05
@@ -14,18 +14,18 @@ _SUBFILE_TYPE, _REDUCED = 254, 1
 
 
 def main_page(image: Image.Image, path: Path, doubts: list[str]) -> int:
-    """Goes to the picture that is meant, and returns its number from 0.
+    """Goes to the main image, and returns its number from 0.
 
-    It is the only one, the first of a multi-picture JPEG (MPO: further ones are previews or other
-    views), or that TIFF page of which all others are previews: marked as reduced images, or of the
+    It is the only image, the first of a multi-picture JPEG (MPO: further ones are previews or other
+    views), or the TIFF page of which all others are previews: marked as reduced images, or of the
     same shape and at most a quarter of the pixels.
 
     Args:
       image: opened, not loaded.
-      doubts: gets a clause where others are passed over.
+      doubts: gets a clause if other images are ignored.
 
     Raises:
-      InputError: several pictures, none of which is the main one.
+      InputError: several images, none of which is the main one.
     """
     if image.format == "MPO":
         image.seek(0)

@@ -1,4 +1,4 @@
-"""Samples of TIFF and PNM files that Pillow reads wrongly, to 8 bits, or not at all."""
+"""Samples of TIFF and PNM files that Pillow reads wrongly, only to 8 bits, or not at all."""
 
 import re
 from typing import Any, NamedTuple
@@ -9,10 +9,10 @@ from PIL import Image, ImageFile, TiffImagePlugin
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
 _MIN_IS_WHITE, _SEPARATE = 0, 2
 _UNSIGNED, _SIGNED = 1, 2
-# ExtraSamples: what a further channel is.
+# ExtraSamples: the meaning of a further channel.
 _EXTRA, _UNKNOWN, _MULTIPLIED, _ALPHA = 338, 0, 1, 2
-# Byte order, photometric interpretation, sample format, fill order, bits and further samples, to
-# Pillow's mode and the form of the samples in the file. Only what Pillow has no entry for is added.
+# Maps byte order, photometric interpretation, sample format, fill order, bits and further samples
+# to Pillow's mode and the layout of the samples. Only entries that Pillow lacks are added.
 _FORMS: dict[Any, tuple[str, str]] = {
     (b"MM", 0, (1,), 1, (16,), ()): ("I;16B", "I;16B"),
     (b"MM", 1, (1,), 1, (32,), ()): ("I", "I;32B"),
@@ -30,7 +30,7 @@ _FORMS: dict[Any, tuple[str, str]] = {
             (b"MM", 32, "I;32BS"),
         )
     },
-    # Grey of 16 bits with a second channel: its four bytes are those of a pixel of RGBA.
+    # 16-bit grey with a second channel: its four bytes are read as a pixel of RGBA.
     **{
         (order, 1, (_UNSIGNED,), 1, (16, 16), (extra,)): ("RGBA", form)
         for order, form in ((b"II", "LA;16L"), (b"MM", "LA;16B"))
@@ -39,15 +39,15 @@ _FORMS: dict[Any, tuple[str, str]] = {
 }
 for _key, _form in _FORMS.items():
     TiffImagePlugin.OPEN_INFO.setdefault(_key, _form)
-# libtiff hands samples over in the machine's order. Pillow knows that of unsigned 16 bits only.
+# libtiff returns samples in the machine's byte order. Pillow knows that of unsigned 16 bits only.
 _BIG = re.compile(r"(I;16|I;32|F;32|F;64)B(S|F|)")
 _GREY_ALPHA = re.compile(r"LA;16[LB]")
-# The form of more than 8 bits in PNM files, by Pillow's mode.
+# The layout of more than 8 bits in PNM files, by Pillow's mode.
 _RAW = {"L": "I;16B", "RGB": "RGB;16B"}
 
 
 def set_layout(image: ImageFile.ImageFile) -> None:
-    """Tells the decoder of an image that is not loaded how its samples lie in the file.
+    """Sets how the decoder of an image that is not loaded yet reads the samples in the file.
 
     Pillow unpacks PNM files of more than 8 bits pixel by pixel, and colours to 8 bits.
     """
@@ -65,19 +65,19 @@ def _laid_out(tile: Any) -> Any:
 
 
 def in_planes(image: Image.Image) -> bool:
-    """Whether several channels lie one behind the other."""
+    """Whether the channels are stored one after the other."""
     tags = getattr(image, "tag_v2", {})
     return tags.get(_PLANAR, 1) == _SEPARATE and len(tags.get(_BITS_PER_SAMPLE, (8,))) > 1
 
 
 def hides(image: Image.Image) -> bool:
-    """Whether the last of two or four channels still has to be multiplied with the others."""
+    """Whether the other channels still have to be multiplied by the last of two or four."""
     extra = getattr(image, "tag_v2", {}).get(_EXTRA, (_ALPHA,))
     return extra == (_ALPHA,)
 
 
 class Samples(NamedTuple):
-    """How a TIFF file's samples are to be understood: SampleFormat, bits, WhiteIsZero."""
+    """The interpretation of a TIFF file's samples: SampleFormat, bits, WhiteIsZero."""
 
     form: int = _UNSIGNED
     bits: int = 8
@@ -85,7 +85,7 @@ class Samples(NamedTuple):
 
     @classmethod
     def of(cls, image: Image.Image) -> "Samples":
-        """Those of an image as it was opened; plain ones where it is no TIFF."""
+        """Those of an opened image; plain ones if it is not a TIFF."""
         tags = getattr(image, "tag_v2", {})
         return cls(
             tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0],
@@ -96,8 +96,8 @@ class Samples(NamedTuple):
     def values(self, array: np.ndarray) -> np.ndarray:
         """f32[h, w], white high, of a grey image's array in Pillow's dtype.
 
-        Pillow takes 8 signed bits for unsigned and 32 unsigned ones for signed, and turns
-        WhiteIsZero round where the image has up to 8 bits.
+        Pillow reads signed 8 bits as unsigned and unsigned 32 bits as signed, and inverts
+        WhiteIsZero for images of up to 8 bits.
         """
         if (self.form, self.bits) == (_SIGNED, 8):
             array = array.view(np.int8)

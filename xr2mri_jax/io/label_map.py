@@ -1,4 +1,4 @@
-"""Label maps: whole numbers on a grid, and the names that the file itself gives them."""
+"""Label maps: whole numbers on a grid, with the label names from the file."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, metaimage, mgh, nifti, nrrd
 
-# In any case; of .nhdr, .mhd and .hdr the voxels may lie in a file of the same stem beside it.
+# In any letter case; the voxels of .nhdr, .mhd and .hdr may lie in a file of the same stem.
 ENDINGS = (
     *(".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr"),
     *(".mgz", ".mgh"),
@@ -27,12 +27,12 @@ _SEGMENT = re.compile(r"Segment(\d{1,5})_(Name|LabelValue|Layer|Tags)")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LabelMap:
-    """A label map as its file gives it.
+    """A label map from a file.
 
     Attributes:
-      volume: u16 labels; its `doubts` say what was decided.
-      names: by label, those that the file gives; empty where it gives none.
-      source: where the names come from.
+      volume: u16 labels; its `doubts` state the reader's decisions.
+      names: by label, from the file; empty if it has none.
+      source: origin of the names.
     """
 
     volume: geometry.Volume
@@ -41,7 +41,7 @@ class LabelMap:
 
 
 def map_files(folder: Path) -> list[Path]:
-    """The files of a folder that end as label maps do, sorted; hidden ones are left out."""
+    """The files of a folder with endings of label maps, sorted, without hidden ones."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -59,7 +59,7 @@ def stem(path: Path) -> str:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a label map's file, and of those that may hold its voxels."""
+    """SHA-256 of a label map's file and of those that may hold its voxels."""
     files = [path]
     if path.name.lower().endswith(_DETACHED):
         files = sorted(p for p in path.parent.iterdir() if p.is_file() and _begins(p, stem(path)))
@@ -76,8 +76,8 @@ def _begins(path: Path, name: str) -> bool:
 def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     """Reads a label map: NIfTI, NRRD (3D Slicer's segmentations with layers too), MetaImage or MGH.
 
-    Voxels that are no number are background. Segments of several layers become labels of one map;
-    where they overlap the thinner one, which has fewer voxels, is kept.
+    Voxels that are not numbers are background. Segments of several layers become labels of one map;
+    where they overlap, the thinner one, which has fewer voxels, is kept.
 
     Raises:
       InputError: as the formats' readers, another format, values that are not whole numbers, or a
@@ -103,9 +103,9 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 def whole_labels(
     volume: geometry.Volume, path: str | os.PathLike[str] | None = None
 ) -> geometry.Volume:
-    """The volume with u16 labels; voxels that are no number become background.
+    """The volume with u16 labels; voxels that are not numbers become background.
 
-    Whole numbers may be off by a thousandth, as resampling and scaled files leave them.
+    Values may be off whole numbers by a thousandth, as after resampling or scaling.
 
     Raises:
       InputError: values that are not whole numbers, or outside 0..65535; `path` names the file.
@@ -142,7 +142,7 @@ def _of_nrrd(path: Path) -> LabelMap:
     if not segments:
         return LabelMap(whole_labels(nrrd.read_nrrd(path), path))
     if any(segment.layer >= layers for segment in segments):
-        raise InputError(f"{path}: a segment lies in a layer that is not there, found {layers}")
+        raise InputError(f"{path}: a segment refers to a missing layer, found {layers}")
     if layers == 1:
         volume = geometry.Volume(found.array[0], found.affine)
         names = {segment.value: segment.name for segment in segments if segment.value}
@@ -154,8 +154,8 @@ def _of_nrrd(path: Path) -> LabelMap:
 def _segments(header: Mapping[str, object], layers: int) -> list[_Segment]:
     """The segments of 3D Slicer's header, in its order.
 
-    A name that was made automatically gives way to the terminology's. Slicer before 4.11 tells no
-    layers: every segment has one of its own, in which it has the value 1.
+    The terminology's name replaces an automatic one. Slicer before 4.11 states no layers: every
+    segment has one of its own, in which it has the value 1.
     """
     fields: dict[int, dict[str, str]] = {}
     for key, value in header.items():
@@ -174,20 +174,20 @@ def _segments(header: Mapping[str, object], layers: int) -> list[_Segment]:
         value = one.get("LabelValue", "1" if apart else str(number + 1))
         layer = str(number) if apart else one.get("Layer", "0")
         if not (value.isdecimal() and layer.isdecimal() and len(value) < 6 and len(layer) < 6):
-            raise InputError(f"Segment{number} has no label value or layer that it can have")
+            raise InputError(f"Segment{number} has no valid label value or layer")
         segments.append(_Segment(name, int(value), int(layer)))
     return segments
 
 
 def _terminology(tags: str) -> str:
-    """What a segment's tags call it: context~category~type~..., a type SCHEME^CODE^MEANING."""
+    """A segment's name in its tags: context~category~type~..., a type SCHEME^CODE^MEANING."""
     parts = tags.partition("TerminologyEntry:")[2].split("|")[0].split("~")
     words = parts[2].split("^") if len(parts) > 2 else []
     return words[2] if len(words) > 2 else ""
 
 
 def _merged(found: nrrd.Nrrd, segments: list[_Segment], path: Path) -> LabelMap:
-    """Segments of several layers as labels 1, 2, ... of one map; the smaller ones last."""
+    """Merges segments of several layers into labels 1, 2, ... of one map; the smaller ones last."""
     masks = {
         number: found.array[segment.layer] == segment.value
         for number, segment in enumerate(segments, 1)

@@ -1,4 +1,4 @@
-"""A CSV manifest: the general layout for collections other than the OAI's."""
+"""Reads a CSV manifest, the general layout for collections other than the OAI's."""
 
 from pathlib import Path
 
@@ -14,25 +14,25 @@ _NO_GRADE = {"", "-1", "na", "n/a", "nan", "."}
 
 
 def read_manifest(path: str | Path) -> Source:
-    """Reads a manifest: one row a knee and visit, paths relative to the manifest's folder.
+    """Reads a manifest: one row per knee and visit, paths relative to the manifest's folder.
 
     Columns (any case, any order): `subject` and `side` (left, right, L, R); `visit` (a code like
     V03, months like 24 or 24m, or any name; may be empty); `xray` and `mri` (a file, or for an MRI
-    also a folder or archive of slices; may be empty); `kl` (0..4, empty for unknown). Also
-    understood: `view` ("single": the knee alone, "bilateral": both knees in the radiograph; empty:
-    bilateral where rows of both sides name the same file, else single) and `sequence` (the MRI's,
-    for choosing by sequence; empty: not told) and `spacing` (mm a pixel of the radiograph, instead
-    of what its file says). Commas, semicolons or tabs part the cells.
+    also a folder or archive of slices; may be empty); `kl` (0..4, empty for unknown). Optional:
+    `view` ("single": the knee alone, "bilateral": both knees in the radiograph; empty: bilateral if
+    rows of both sides name the same file, else single), `sequence` (the MRI's, for choosing by
+    sequence; empty: not stated) and `spacing` (mm per pixel of the radiograph, overrides its
+    file). Commas, semicolons or tabs separate the cells.
 
     Returns:
-      A Source; a row's file that does not exist becomes a record with a `problem`, so that one
+      A Source. A row's file that does not exist becomes a record with a `problem`, so that one
       missing file among thousands is reported and does not end the run. The `grades` hold every
-      row, those without a grade too: a row without any file is still a knee that was seen.
+      row, even those without a grade: a row without any file still counts as a knee.
 
     Raises:
-      InputError: names the row and the column of the first wrong cell: no subject, an unknown side,
-        view, sequence or spacing, a grade outside 0..4, a path out of reach, two rows of one knee
-        and visit that contradict each other in the grade.
+      InputError: names the row and the column of the first invalid cell: no subject, an unknown
+        side, view, sequence or spacing, a grade outside 0..4, an unreachable path, or contradictory
+        grades in two rows of one knee and visit.
     """
     path = Path(path)
     required = COLUMNS[:2]
@@ -83,7 +83,7 @@ def _grade(row: Row) -> Grade:
 def _add_grade(
     grades: dict[Knee, tuple[Grade, Row]], grade: Grade, row: Row, problems: list[str]
 ) -> None:
-    """Keeps one grade for a knee and visit; a second row may repeat or complete it."""
+    """Keeps one grade per knee and visit; a second row may repeat or complete it."""
     known = grades.get(grade.knee)
     if known is None:
         grades[grade.knee] = grade, row
@@ -101,7 +101,7 @@ def _add_grade(
 
 
 def _shared_radiographs(rows: tuple[Row, ...]) -> set[tuple[str, str]]:
-    """(subject, xray) of the radiographs that rows of both sides name."""
+    """(subject, xray) of the radiographs named by rows of both sides."""
     sides: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         side = _SIDES.get(row["side"].lower(), row["side"])
@@ -120,7 +120,7 @@ def _is_bilateral(row: Row, both_sides: set[tuple[str, str]]) -> bool:
 
 
 def _sequence(row: Row) -> tuple[str | None, bool]:
-    """The sequence that the row tells; names of other sequences than ours count as "other"."""
+    """The sequence that the row states; names of unknown sequences count as "other"."""
     text = row.get("sequence")
     if not text:
         return None, False

@@ -1,4 +1,4 @@
-"""Volumes from MetaImage files: .mha, and .mhd with its data beside it."""
+"""Reads volumes from MetaImage files: .mha, and .mhd with its data beside it."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, raw_data
 
-# MetaIO's own sizes: its long has 4 bytes.
+# MetaIO's sizes: its long has 4 bytes.
 _TYPES = {
     "MET_CHAR": "i1",
     "MET_UCHAR": "u1",
@@ -27,7 +27,7 @@ _TYPES = {
     "MET_FLOAT": "f4",
     "MET_DOUBLE": "f8",
 }
-# Names that MetaIO takes for one another.
+# Names that MetaIO treats as synonyms.
 _MATRIX = ("TransformMatrix", "Rotation", "Orientation")
 _OFFSET = ("Offset", "Position", "Origin")
 _SPACING = ("ElementSpacing", "ElementSize")
@@ -44,8 +44,8 @@ def read_metaimage(path: str | os.PathLike[str]) -> geometry.Volume:
     in a file, a LIST or a pattern of files beside the header. A fourth axis of one is dropped.
 
     Raises:
-      InputError: broken, not three axes, several channels, no spacing, a unit that
-        is not known, or more or fewer data than the sizes need.
+      InputError: broken, not three axes, several channels, no spacing, an unknown unit, or more or
+        fewer data than the sizes need.
     """
     path = Path(path)
     with formats.reading(path, "MetaImage"):
@@ -74,7 +74,7 @@ def _split(path: Path) -> tuple[dict[str, str], bytes, list[str]]:
                 raise InputError(f"{path}: its header ends without ElementDataFile")
             name, value = line[1].decode(), line[2].decode("utf-8", "replace").strip()
             if name in fields:
-                raise InputError(f"{path}: {name} is there twice, expected it once")
+                raise InputError(f"{path}: {name} occurs twice, expected it once")
             fields[name] = value
             at = line.end()
         where = fields["ElementDataFile"]
@@ -126,13 +126,13 @@ def _affine(fields: dict[str, str], path: Path) -> tuple[np.ndarray, tuple[str, 
         raise InputError(f"{path}: ElementSpacing is {found}, expected three, above 0 mm")
     doubts = []
     if not any(name in fields for name in _MATRIX):
-        doubts.append("no TransformMatrix: its axes are taken to grow to left, back and head")
+        doubts.append("no TransformMatrix: its axes are taken to point to left, back and head")
     matrix = _square(_numbers(fields, _MATRIX, path, np.eye(3).ravel().tolist()), path)
     offset = np.array(_numbers(fields, _OFFSET, path, [0.0, 0.0, 0.0]))[:3]
     if len(offset) != 3:
         raise InputError(f"{path}: Offset has {len(offset)} numbers, expected three")
     if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-2:
-        raise InputError(f"{path}: TransformMatrix is no rotation, expected three unit vectors")
+        raise InputError(f"{path}: TransformMatrix is not a rotation, expected three unit vectors")
     affine = np.eye(4)
     affine[:3, :3] = matrix.T * spacing
     affine[:3, 3] = offset
@@ -164,7 +164,7 @@ def _numbers(
     except ValueError:
         values = []
     if not values or len(values) > 16 or not np.isfinite(values).all():
-        raise InputError(f"{path}: {names[0]} is no list of finite numbers")
+        raise InputError(f"{path}: {names[0]} is not a list of finite numbers")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Volumes from FreeSurfer's files: .mgh, and .mgz, which is gzipped."""
+"""Reads volumes from FreeSurfer's files: .mgh, and .mgz, which is gzipped."""
 
 import gzip
 import math
@@ -19,11 +19,11 @@ _MOST_BEHIND = 1 << 24  # bytes of scan parameters and tags that follow the voxe
 
 
 def read_mgh(path: str | os.PathLike[str]) -> geometry.Volume:
-    """Reads a MGH volume, gzipped or not; voxels keep their dtype.
+    """Reads an MGH volume, gzipped or not; voxels keep their dtype.
 
     Raises:
       InputError: broken, several frames, no geometry (left and right would be a guess), directions
-        that are no unit vectors, or fewer bytes than the sizes need.
+        that are not unit vectors, or fewer bytes than the sizes need.
     """
     path = Path(path)
     with formats.reading(path, "MGH"), _open(path) as stream:
@@ -44,10 +44,10 @@ def read_mgh(path: str | os.PathLike[str]) -> geometry.Volume:
 
 
 def _affine(place: np.ndarray, sizes: list[int]) -> np.ndarray:
-    """Voxel index -> RAS mm; the centre is that of the voxel at half the sizes."""
+    """Voxel index -> RAS mm; the centre is the centre of the voxel at half the sizes."""
     spacing, directions, centre = place[:3], place[3:12].reshape(3, 3).T, place[12:]
     if not np.isfinite(place).all() or np.abs(np.linalg.norm(directions, axis=0) - 1).max() > 1e-2:
-        raise InputError("its directions are no unit vectors, expected a geometry")
+        raise InputError("its directions are not unit vectors, expected a geometry")
     affine = np.eye(4)
     affine[:3, :3] = directions * spacing
     affine[:3, 3] = centre - affine[:3, :3] @ np.divide(sizes, 2)
@@ -55,7 +55,7 @@ def _affine(place: np.ndarray, sizes: list[int]) -> np.ndarray:
 
 
 def _content(stream: IO[bytes], path: Path, sizes: list[int], dtype: np.dtype) -> bytes:
-    """The voxels' bytes; what follows is read too, so that a gzip stream's checksum is compared."""
+    """The voxels' bytes; also reads what follows, so that a gzip stream's checksum is checked."""
     count = math.prod(sizes)
     needed = count * dtype.itemsize
     if count > formats.MAX_VOXELS or needed > MAX_BYTES:

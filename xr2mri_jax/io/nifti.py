@@ -22,7 +22,7 @@ from xr2mri_jax.io import formats, nifti_pair
 from xr2mri_jax.io.budget import MAX_BYTES
 from xr2mri_jax.io.image import without_gaps
 
-_FORMS_MM = 1.0  # sform and qform may lie this far apart at a corner: qform's angles are rounded
+_FORMS_MM = 1.0  # sform and qform may differ this much at a corner: qform's angles are rounded
 _PIXDIM_SHARE = 0.01
 _MOST_EXTENSIONS = 1 << 24
 
@@ -30,8 +30,8 @@ _MOST_EXTENSIONS = 1 << 24
 def read_nifti(path: str | os.PathLike[str]) -> geometry.Volume:
     """Reads a NIfTI-1 or -2 volume, gzipped or not: one file under any name, or a .hdr/.img pair.
 
-    The affine is the sform, else the qform; where both are there and differ it is a doubt. Voxels
-    keep their dtype unless the header scales them (then f32).
+    The affine is the sform, else the qform; if both exist and differ, that is a doubt. Voxels keep
+    their dtype unless the header scales them (then f32).
 
     Raises:
       InputError: broken, not 3D (a fourth axis of one is dropped), complex or coloured voxels,
@@ -57,19 +57,18 @@ def read_nifti_radiograph(
     spacing: tuple[float, float] | None = None,
     side: str | None = None,
 ) -> geometry.Radiograph:
-    """Reads a NIfTI of one picture: one of its three axes has one voxel.
+    """Reads a NIfTI of one image: one of its three axes has one voxel.
 
-    Where the affine says that the picture lies in the coronal plane, it is turned as radiographs
-    are displayed: rows from superior to inferior, columns from the patient's right to left.
-    Otherwise (2D images that were merely stored as NIfTI) the first axis is taken as the column
-    from left to right and the second as the row from top to bottom, as ITK writes them; from bottom
-    to top where the axes grow to left and front, as dcm2niix writes them. Pixels that are not a
-    finite number are background.
+    If the affine places the image in the coronal plane, it is turned as radiographs are displayed:
+    rows from superior to inferior, columns from the patient's right to left. Otherwise (2D images
+    merely stored as NIfTI) the first axis is the column from left to right and the second the row:
+    from top to bottom, as ITK writes it, or from bottom to top if the axes point to left and front,
+    as dcm2niix writes it. Pixels that are not finite are background.
 
     Args:
       path: the file.
-      spacing: mm a pixel (row, col); None takes the header's, which counts as
-        unknown where there is no sform or qform and the voxel size is 1.
+      spacing: mm per pixel (row, col); None takes the header's, which counts as unknown without
+        sform and qform and with voxel size 1.
       side: "left", "right" or None.
 
     Raises:
@@ -130,7 +129,7 @@ def _image(stream: IOBase, path: Path) -> nib.Nifti1Image:
         image = (nib.Nifti2Image if two else nib.Nifti1Image).from_stream(stream)
     if np.prod(image.shape, dtype=np.float64) > formats.MAX_VOXELS:
         raise InputError(f"{path}: shape {image.shape} has more than {formats.MAX_VOXELS} voxels")
-    # From the bytes: nibabel puts a wrong bitpix right without a word.
+    # Read from the bytes: nibabel silently corrects a wrong bitpix.
     order: Literal["little", "big"] = "little" if head[0] in (348 & 0xFF, 540 & 0xFF) else "big"
     bits = int.from_bytes(head[14:16] if two else head[72:74], order)
     stored = image.get_data_dtype()
@@ -146,7 +145,7 @@ def _affine(image: nib.Nifti1Image) -> np.ndarray:
 
 
 def _require_near_voxels(head: bytes, two: bool, path: Path) -> None:
-    """Extensions lie before the voxels; nibabel reads all of them, whatever their size."""
+    """Limits the extensions before the voxels, all of which nibabel reads, whatever their size."""
     order = "<" if head[0] in (348 & 0xFF, 540 & 0xFF) else ">"
     form, place = (f"{order}q", slice(168, 176)) if two else (f"{order}f", slice(108, 112))
     (start,) = struct.unpack(form, head[place])
@@ -156,7 +155,7 @@ def _require_near_voxels(head: bytes, two: bool, path: Path) -> None:
 
 @contextlib.contextmanager
 def _nibabel_silenced() -> Iterator[None]:
-    """Silences the log of nibabel, which repeats on standard error what its exception says."""
+    """Silences nibabel's log, which repeats its exceptions on standard error."""
     logger = imageglobals.logger
     before, logger.disabled = logger.disabled, True
     try:
@@ -170,7 +169,7 @@ def _has_form(image: nib.Nifti1Image) -> bool:
 
 
 def _require_bytes(image: nib.Nifti1Image, path: Path, stream: IOBase) -> None:
-    """The shape must need the bytes that the file has, before memory is taken for them."""
+    """Compares the bytes that the shape needs with the file's before memory is allocated."""
     gzipped = isinstance(stream, gzip.GzipFile)
     pair = len(stream.getbuffer()) if isinstance(stream, io.BytesIO) else None
     size = path.stat().st_size if pair is None else pair
@@ -186,13 +185,13 @@ def _require_bytes(image: nib.Nifti1Image, path: Path, stream: IOBase) -> None:
 
 
 def _end_of_voxels(image: nib.Nifti1Image) -> int:
-    """Bytes from the (unzipped) file's start to behind the last voxel."""
+    """Position after the last voxel, in bytes from the (unzipped) file's start."""
     count = math.prod(int(n) for n in image.shape)
     return int(cast(Any, image.dataobj).offset) + count * image.get_data_dtype().itemsize
 
 
 def _two_places(image: nib.Nifti1Image) -> list[str]:
-    """A clause where sform and qform tell two places: the sform is followed, as nibabel does.
+    """A clause if sform and qform differ: the sform is used, as in nibabel.
 
     Raises:
       InputError: pixdim contradicts the affine: which size is right would be a guess.
@@ -224,31 +223,31 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
         raise InputError(f"voxels of type {stored}, expected real numbers")
     stored_voxels = cast(Any, image.dataobj)
     voxels = np.asarray(stored_voxels.get_unscaled())
-    # Only the end of a gzip stream tells whether its bytes are the ones that were packed.
+    # Only the end of a gzip stream shows whether its bytes are intact.
     stream.seek(_end_of_voxels(image))
     if stream.read(1):
         raise InputError(f"shape {image.shape} leaves bytes over: expected the file to end")
     slope, inter = stored_voxels.slope, stored_voxels.inter
     if (slope, inter) == (1.0, 0.0):
         return voxels.astype(voxels.dtype.newbyteorder("="), copy=False)
-    with np.errstate(over="ignore", invalid="ignore"):  # what leaves the range is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # values outside the range are refused
         scaled = voxels.astype(np.float32) * np.float32(slope) + np.float32(inter)
     if not np.isfinite(scaled).all() and np.isfinite(voxels).all():
         raise InputError(f"scl_slope {slope:g} and scl_inter {inter:g} leave the range of f32")
     return scaled
 
 
-# How Connectome Workbench, and TotalSegmentator after it, writes names into an extension.
+# Label names in an extension as Connectome Workbench writes them, and TotalSegmentator after it.
 _LABEL = re.compile(
     rb"<Label\b[^>]*?\bKey=[\"'](\d{1,5})[\"'][^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]{1,200})"
 )
 
 
 def read_label_names(path: str | os.PathLike[str]) -> dict[int, str]:
-    """The names of labels in a header extension with a LabelTable; {} where there is none.
+    """The names of labels in a header extension with a LabelTable; {} if there is none.
 
     Raises:
-      InputError: as `read_nifti`, but for the voxels.
+      InputError: as `read_nifti`, except for the voxels.
     """
     path = Path(path)
     with formats.reading(path, "NIfTI"), _open(path) as stream:

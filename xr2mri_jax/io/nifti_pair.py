@@ -1,4 +1,4 @@
-"""NIfTI in two files, a header (.hdr) and its voxels (.img), as the one file that readers know."""
+"""Turns NIfTI in two files, a header (.hdr) and its voxels (.img), into one file's content."""
 
 import gzip
 import struct
@@ -7,7 +7,7 @@ from pathlib import Path
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.budget import MAX_BYTES, inflated
 
-# Bytes of each header, and where it has the magic and the voxels' place.
+# Bytes of each header, and the positions of the magic number and of the voxels' offset in it.
 _NIFTI_1 = (348, slice(344, 348), b"n+1\0", 108, "f")
 _NIFTI_2 = (540, slice(4, 12), b"n+2\0\r\n\x1a\n", 168, "q")
 _ENDINGS = {".hdr": ".img", ".hdr.gz": ".img.gz"}
@@ -16,7 +16,7 @@ _LONGEST = 1 << 24  # bytes of a header with its extensions
 
 
 def header_of(path: Path) -> Path:
-    """The header of a pair whose voxels' file is given; any other path as it is."""
+    """The header of a pair if `path` is its voxels' file; any other path unchanged."""
     for header, voxels in _ENDINGS.items():
         if path.name.lower().endswith(voxels):
             for found in (_renamed(path, voxels, header), _renamed(path, voxels, ".hdr")):
@@ -29,7 +29,7 @@ def voxels_of(path: Path) -> Path:
     """The file with the voxels of a pair's header.
 
     Raises:
-      InputError: no ending of a header, or no such file.
+      InputError: not a header's ending, or no such file.
     """
     for header, voxels in _ENDINGS.items():
         if path.name.lower().endswith(header):
@@ -41,7 +41,7 @@ def voxels_of(path: Path) -> Path:
 
 
 def single_file(path: Path) -> bytes:
-    """A pair as the content of one NIfTI file; header extensions are left out.
+    """A pair as the content of one NIfTI file, without header extensions.
 
     Args:
       path: the header.
@@ -63,7 +63,7 @@ def single_file(path: Path) -> bytes:
 
 
 def _renamed(path: Path, ending: str, other: str) -> Path:
-    """The same name with another ending, in capitals where the ending has them."""
+    """The same name with another ending, in capitals if the ending is in capitals."""
     upper = path.name[-len(ending) :].isupper()
     return path.with_name(path.name[: -len(ending)] + (other.upper() if upper else other))
 

@@ -20,16 +20,16 @@ _LEVEL = 2  # of compression; 3, the highest, takes half again as long for 2 %
 def write_nifti(
     path: str | os.PathLike[str], volume: geometry.Volume, step: float | None = None
 ) -> None:
-    """Writes a volume atomically, dtype kept, sform and qform set (code 1, scanner), units mm.
+    """Writes a volume atomically in its dtype, with sform and qform (code 1, scanner), units mm.
 
-    A qform cannot hold a sheared affine: it is left unset (code 0) where it would be off by more
-    than 0.01 mm.
+    A qform cannot hold a sheared affine: it is left unset (code 0) if it would be off by more than
+    0.01 mm.
 
     Args:
       path: ends with .nii or .nii.gz.
       volume: uint8, int8, uint16, int16, uint32, int32, float32 or float64.
-      step: store it as u8, in multiples of this power of two, which the header tells
-        (scl_slope); a quarter of the bytes. Values are rounded to such multiples.
+      step: if given, stores u8 multiples of this power of two, with the step in the header
+        (scl_slope): a quarter of the bytes. Values are rounded to such multiples.
 
     Raises:
       InputError: another ending or dtype, or values that are not 0 to 255 steps.

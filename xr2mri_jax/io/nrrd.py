@@ -1,4 +1,4 @@
-"""NRRD files: volumes, and what 3D Slicer writes of segments into their header."""
+"""Reads NRRD files: volumes, and 3D Slicer's segments in their header."""
 
 import dataclasses
 import io
@@ -15,7 +15,7 @@ from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import formats, raw_data
 
-# Sign that turns each space's axes into RAS.
+# Signs that turn each space's axes into RAS.
 _SPACES = {
     "right-anterior-superior": (1, 1, 1),
     "ras": (1, 1, 1),
@@ -25,7 +25,7 @@ _SPACES = {
     "lps": (-1, -1, 1),
 }
 
-# The names of the NRRD format's definition for each type.
+# The names of each type in the definition of the NRRD format.
 _TYPES = {
     name: dtype
     for dtype, names in {
@@ -56,7 +56,7 @@ class Nrrd:
     """A file's content.
 
     Attributes:
-      array: [layer, i, j, k]; one layer where the file has three axes.
+      array: [layer, i, j, k]; one layer if the file has three axes.
       affine: f64[4, 4], index (i, j, k) -> RAS mm.
       header: fields by name, as text or parsed by pynrrd.
     """
@@ -67,14 +67,14 @@ class Nrrd:
 
 
 def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
-    """Reads a NRRD volume; voxels keep their dtype.
+    """Reads an NRRD volume; voxels keep their dtype.
 
     Data are attached or lie in files beside the header (.nhdr), raw, gzip, bzip2, hex or text. A
-    further axis of one is dropped.
+    fourth axis of size one is dropped.
 
     Raises:
       InputError: broken, not three spatial axes, a space that is not RAS, LAS or LPS, no origin,
-        more or fewer data than the sizes need, or a unit that is not known.
+        more or fewer data than the sizes need, or an unknown unit.
     """
     found = read_layers(path)
     if len(found.array) > 1:
@@ -85,10 +85,10 @@ def read_nrrd(path: str | os.PathLike[str]) -> geometry.Volume:
 
 
 def read_layers(path: str | os.PathLike[str]) -> Nrrd:
-    """Reads a NRRD file of three spatial axes, and perhaps one more: the layers of 3D Slicer.
+    """Reads an NRRD file of three spatial axes and an optional fourth one: 3D Slicer's layers.
 
     Raises:
-      InputError: as `read_nrrd`, but for the number of layers.
+      InputError: as `read_nrrd`, except for the number of layers.
     """
     path = Path(path)
     with formats.reading(path, "NRRD"):
@@ -107,7 +107,7 @@ def read_layers(path: str | os.PathLike[str]) -> Nrrd:
 
 
 def _split(path: Path) -> tuple[bytes, bytes, list[str]]:
-    """The header's text without the names of data files, what follows it, and these names."""
+    """The header's text without the names of data files, the bytes after it, and these names."""
     with path.open("rb") as stream:
         head = stream.read(raw_data.MAX_HEADER)
         ends = [found for mark in (b"\n\n", b"\r\n\r\n") if (found := head.find(mark)) >= 0]
@@ -176,7 +176,7 @@ def _of_digits(stored: bytes, path: Path) -> bytes:
     try:
         return bytes.fromhex(stored.decode("ascii"))
     except ValueError:
-        raise InputError(f"{path}: its data are no hexadecimal digits") from None
+        raise InputError(f"{path}: its data are not hexadecimal digits") from None
 
 
 def _without_lines(stored: bytes, lines: int) -> bytes:
@@ -188,12 +188,12 @@ def _without_lines(stored: bytes, lines: int) -> bytes:
 def _number(header: dict[str, Any], name: str, path: Path) -> int:
     value = header.get(name, header.get(name.replace(" ", ""), 0))
     if not isinstance(value, int) or not -1 <= value <= 1 << 30:
-        raise InputError(f"{path}: {name} is no number that it can be, expected 0 or more")
+        raise InputError(f"{path}: {name} is not a valid number, expected 0 or more")
     return value
 
 
 def _directions(header: dict[str, Any], path: Path) -> list[np.ndarray | None]:
-    """A vector for each axis; None for one that is not spatial."""
+    """One vector per axis; None for an axis that is not spatial."""
     if "space directions" not in header:
         raise InputError(f"{path}: space directions absent or incomplete")
     found: list[np.ndarray | None] = []

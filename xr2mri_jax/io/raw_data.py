@@ -1,4 +1,4 @@
-"""The voxels that a text header describes: attached or in files beside it, packed or not."""
+"""Reads the voxels that a text header describes: attached or in files beside it, packed or not."""
 
 import bz2
 import os
@@ -23,7 +23,7 @@ _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 
 
 def data_file(header: Path, name: str) -> Path:
-    """The data file that a header names: in the header's folder or in one below it.
+    """The data file that a header names, in the header's folder or below it.
 
     Raises:
       InputError: a name that leads elsewhere, or no such file.
@@ -34,15 +34,15 @@ def data_file(header: Path, name: str) -> Path:
         raise InputError(f"{header}: its data file leads out of the folder, expected one beside it")
     path = header.parent / clean
     if not path.is_file():
-        raise InputError(f"{header}: its data file {clean!r} is not there")
+        raise InputError(f"{header}: its data file {clean!r} is missing")
     return path
 
 
 def pattern_names(text: str) -> list[str]:
-    """The names of "slice%03d.raw FIRST LAST STEP", as NRRD and MetaImage headers write them.
+    """The names of "slice%03d.raw FIRST LAST STEP", as in NRRD and MetaImage headers.
 
     Raises:
-      InputError: it is no such pattern, or too many files.
+      InputError: not such a pattern, or too many files.
     """
     match = _PATTERN.fullmatch(text)
     if match is None:
@@ -54,7 +54,7 @@ def pattern_names(text: str) -> list[str]:
 
 
 def read_files(header: Path, names: Sequence[str], skip: int = 0) -> list[bytes]:
-    """The content of data files, without their first `skip` bytes; -1 keeps all for `payload`."""
+    """The content of data files without the first `skip` bytes; -1 keeps all for `payload`."""
     if len(names) > _MOST_FILES:
         raise InputError(f"{header}: names {len(names)} data files, more than {_MOST_FILES}")
     paths = [data_file(header, name) for name in names]
@@ -66,23 +66,23 @@ def read_files(header: Path, names: Sequence[str], skip: int = 0) -> list[bytes]
 def ascii_values(
     header: str | os.PathLike[str], stored: bytes, count: int, dtype: np.dtype
 ) -> np.ndarray:
-    """Voxels that are written as text.
+    """Parses voxels that are written as text.
 
     Args:
       header: names the file in errors.
-      stored: numbers, blanks between them.
-      count: how many there must be.
+      stored: numbers, separated by blanks.
+      count: the required number.
       dtype: of the result [count].
 
     Raises:
-      InputError: more or fewer of them, something else than numbers, or beyond the dtype.
+      InputError: more or fewer numbers, anything other than numbers, or values beyond the dtype.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that text is no number
+        warnings.simplefilter("error", DeprecationWarning)  # numpy's sign of text, not numbers
         try:
             values = np.fromstring(stored.decode("ascii"), np.float64, sep=" ")
         except (ValueError, DeprecationWarning):
-            raise InputError(f"{header}: its data are text that is no number") from None
+            raise InputError(f"{header}: its data are text that is not a number") from None
     if len(values) != count:
         raise InputError(f"{header}: its sizes need {count} numbers, found {len(values)}")
     with np.errstate(invalid="ignore", over="ignore"):
@@ -99,13 +99,13 @@ def payload(
 
     Args:
       header: names the file in errors.
-      stored: the bytes as they lie in the file.
+      stored: the bytes as stored in the file.
       needed: bytes that the sizes need.
       encoding: "raw", "gzip", "zlib" (or gzip) or "bzip2".
-      skip: bytes before the voxels, once unpacked; -1 takes the last bytes of raw data.
+      skip: bytes before the voxels, after unpacking; -1 takes the last bytes of raw data.
 
     Raises:
-      InputError: too many bytes are needed, too few or more are there.
+      InputError: too many bytes are needed, or too few or too many exist.
     """
     if needed + max(skip, 0) > MAX_BYTES:
         raise InputError(f"{header}: its sizes need {needed} bytes, more than {MAX_BYTES}")

@@ -1,4 +1,4 @@
-"""What the readers of file collections give: radiographs, MRI series and grades, as records."""
+"""Records of file collections: radiographs, MRI series and grades."""
 
 import dataclasses
 import re
@@ -31,11 +31,11 @@ Knee = tuple[str, str, str]  # subject, side, visit
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RadiographFile:
-    """One radiograph: `side` "left" or "right", or None where both knees are in the image.
+    """One radiograph: `side` is "left" or "right", or None if the image shows both knees.
 
-    `problem` is empty, or the reason why the file cannot be used (such a file still counts as
-    seen). `barcode` is text: leading zeros belong to it. `spacing` is the pixel size in mm that the
-    collection's table gives, None where only the file may tell it.
+    `problem` is empty, or the reason why the file cannot be used (such a file still counts).
+    `barcode` is text because leading zeros belong to it. `spacing` is the pixel size in mm from
+    the collection's table, None if only the file may give it.
     """
 
     subject: str
@@ -57,9 +57,9 @@ class RadiographFile:
 class MriSeries:
     """One MRI series of one knee: a folder of slices, a volume file, or an archive of slices.
 
-    `sequence` is a name of `names.SEQUENCES`, "other" for a series of the knee that is none of
-    them, or None where the source does not tell (its word is taken then). `exact` says that the
-    name is the one of the OAI protocol. `files` counts the slices where that is known.
+    `sequence` is a name of `names.SEQUENCES`, "other" for another series of the knee, or None if
+    the source does not state it (its word is taken then). `exact`: the name is that of the OAI
+    protocol. `files` is the number of slices if known.
     """
 
     subject: str
@@ -80,7 +80,7 @@ class MriSeries:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Grade:
-    """One knee's Kellgren-Lawrence grade at one visit: `kl` 0..4, or None where it is missing.
+    """One knee's Kellgren-Lawrence grade at one visit: `kl` 0..4, or None if missing.
 
     `project` is the reading project (READPRJ), `raw` the text of the table's cell.
     """
@@ -107,7 +107,7 @@ class Grade:
 class Source:
     """Everything that one collection of files lists.
 
-    `problems` are lines on what was noticed and could not be used or was decided; `ignored` counts
+    `problems` are lines about findings that were not usable or needed a decision; `ignored` counts
     the series that show no knee (hands, hips, thighs, ...) by their description.
     """
 
@@ -129,7 +129,7 @@ class Source:
 
 
 def visit_months(visit: str) -> int | None:
-    """Months after enrolment: of a visit code ("V03"), of a number ("24", "24m"), else None."""
+    """Months after enrolment for a visit code ("V03") or a number ("24", "24m"), else None."""
     if visit.upper() in VISIT_MONTHS:
         return VISIT_MONTHS[visit.upper()]
     match = _MONTHS.fullmatch(visit)
@@ -137,7 +137,7 @@ def visit_months(visit: str) -> int | None:
 
 
 def visit_gap(first: str, second: str) -> int | None:
-    """Months between two visits (0 for equal names), None where they cannot be compared."""
+    """Months between two visits (0 for equal names), None if they cannot be compared."""
     if first == second:
         return 0
     months = visit_months(first), visit_months(second)

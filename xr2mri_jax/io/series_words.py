@@ -1,4 +1,4 @@
-"""Descriptions of series that may be shown: of protocol words alone, never a name."""
+"""Descriptions of series that are safe to show: made of protocol words only, never a name."""
 
 import re
 
@@ -17,7 +17,7 @@ _WORDS = frozenset(
 
 
 def known_description(text: str) -> str:
-    """A SeriesDescription in quotes where all of its words are a protocol's; else "unnamed"."""
+    """A SeriesDescription in quotes if all of its words are protocol words; else "unnamed"."""
     words = [word for word in re.split(r"[^A-Za-z0-9]+", text.upper()) if word]
     known = all(word in _WORDS or re.fullmatch(r"\d{1,3}", word) for word in words)
     return repr(text[:64]) if words and known else "unnamed"

@@ -1,4 +1,4 @@
-"""One way in for every layout: what kind of collection a path is, and its records."""
+"""Reads a file collection of any layout: detects its kind and returns its records."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -44,13 +44,13 @@ def layout_of(path: str | Path) -> str:
 def read_source(
     path: str | Path, grades: Iterable[str | Path] = (), visit: str | None = None
 ) -> Source:
-    """Reads a collection of whichever layout, with its grades.
+    """Reads a collection of any layout, with its grades.
 
     Args:
       path: a manifest's file, or the folder of a collection.
-      grades: KL tables (kxr_sq_bu*.txt, .sas7bdat) that lie elsewhere than under `path`, where
-        they are found (a manifest's folder is not searched).
-      visit: the visit code where a collection does not tell it.
+      grades: KL tables (kxr_sq_bu*.txt, .sas7bdat) outside `path`; those under `path` are found
+        (a manifest's folder is not searched).
+      visit: the visit code if a collection does not state it.
 
     Raises:
       InputError: see `layout_of`, `read_manifest`, `read_archive`, `read_release`, `read_grades`.

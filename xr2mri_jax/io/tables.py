@@ -1,4 +1,4 @@
-"""Delimited text tables, read and written: encoding, header case, broken rows, cells made safe."""
+"""Reads and writes delimited text tables: encoding, header case, broken rows, safe cells."""
 
 import codecs
 import csv
@@ -14,7 +14,7 @@ from typing import Any
 from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.files import atomic_path
 
-# Spreadsheets take cells that begin so for formulas (OWASP, "CSV injection"); numbers are none.
+# Spreadsheets interpret cells with these beginnings as formulas (OWASP, "CSV injection").
 _FORMULA = ("=", "+", "-", "@")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
@@ -32,14 +32,14 @@ class Row:
         return self.cells[column]
 
     def get(self, column: str, default: str = "") -> str:
-        """The cell's text, or `default` where the table has no such column."""
+        """The cell's text, or `default` if the table has no such column."""
         return self.cells.get(column, default)
 
     def spacing(self) -> float | None:
-        """The column `spacing`, mm a pixel, with a decimal point or comma; None where it is empty.
+        """The column `spacing`, mm per pixel, with a decimal point or comma; None if empty.
 
         Raises:
-          InputError: no positive number.
+          InputError: not a positive number.
         """
         text = self.get("spacing")
         if not text:
@@ -49,18 +49,18 @@ class Row:
         except ValueError:
             value = math.nan
         if not 0 < value < math.inf:
-            raise self.error("spacing", text, "a positive number, mm a pixel, or nothing")
+            raise self.error("spacing", text, "a positive number, mm per pixel, or nothing")
         return value
 
     def path(self, column: str) -> Path:
         """The path in a cell: ~ is the home folder, others are relative to the table's folder.
 
-        Where nothing is there as it is written, it is looked for with slashes in place of the
-        backslashes of Windows, and with accents composed or decomposed, which file systems and
-        spreadsheets do each in its way.
+        If the path does not exist as written, it is tried with slashes in place of Windows
+        backslashes, and with accents composed or decomposed, in which file systems and
+        spreadsheets differ.
 
         Raises:
-          InputError: no path, such as the home of a user that is not known.
+          InputError: not a path, such as the home of an unknown user.
         """
         text = self.cells[column]
         turned = (text, text.replace("\\", "/"))
@@ -83,15 +83,15 @@ class Row:
 
 
 def read_text(path: Path) -> str:
-    """A table's text: UTF-8 or, with its byte order mark, UTF-16; Latin-1 where it is neither.
+    """A table's text: UTF-8 or, with its byte order mark, UTF-16; Latin-1 if it is neither.
 
     The mark is dropped, and so is the line "sep=;" that spreadsheets put first.
 
-    Latin-1 gives every byte a character, so nothing is lost where a comment was typed with an old
-    encoding; the columns that are read here are ASCII either way.
+    Latin-1 assigns every byte a character, so nothing is lost if a comment was typed in an old
+    encoding; the columns used here are ASCII either way.
 
     Raises:
-      InputError: the file cannot be read, or holds NUL bytes (it is no text table).
+      InputError: the file cannot be read, or holds NUL bytes (it is not a text table).
     """
     try:
         raw = path.read_bytes()
@@ -113,19 +113,19 @@ def read_table(
     delimiters: str = ",",
     header_rows: int = 1,
 ) -> tuple[Row, ...]:
-    """Reads a table with a header; names become lower case, cells lose blanks at both ends.
+    """Reads a table with a header; names become lower case, cells are stripped of outer blanks.
 
     Args:
       path: the file.
-      required: column names (lower case) that must be there.
-      delimiters: one character, or several of which the header line's most frequent one is taken.
-      header_rows: 2 where a row of descriptions follows the names (NIMH Data Archive).
+      required: column names (lower case) that must exist.
+      delimiters: one character, or several, of which the header line's most frequent one is used.
+      header_rows: 2 if a row of descriptions follows the names (NIMH Data Archive).
 
     Returns:
       The rows in file order; blank lines are left out.
 
     Raises:
-      InputError: no readable table, a column missing or twice, a row with too few or too many
+      InputError: not a readable table, a column missing or twice, a row with too few or too many
         cells, or a quote that never closes.
     """
     text = read_text(path)
@@ -137,7 +137,9 @@ def read_table(
         for cells in reader:
             numbered.append((reader.line_num, cells))
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: no valid table row ({error})") from error
+        raise InputError(
+            f"{path}, line {reader.line_num}: not a valid table row ({error})"
+        ) from error
     if not numbered:
         raise InputError(f"{path}: found an empty file, expected a header with columns")
     names = _column_names(path, numbered[0][1], required)
@@ -154,7 +156,7 @@ def _column_names(path: Path, header: Sequence[str], required: Iterable[str]) ->
         names.pop()
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise InputError(f"{path}: column {twice[0]!r} is there twice, expected each once")
+        raise InputError(f"{path}: column {twice[0]!r} occurs twice, expected each once")
     missing = [name for name in required if name not in names]
     if missing:
         found = ", ".join(names[:12]) or "none"
@@ -172,16 +174,16 @@ def _row(path: Path, number: int, names: Sequence[str], cells: Sequence[str]) ->
 
 
 def _read_cell(text: str) -> str:
-    """A cell without blanks at its ends, and without the apostrophe that `cell` puts first."""
+    """A cell without blanks at its ends, and without the apostrophe that `cell` adds."""
     text = text.strip()
     return text[1:] if text[:1] == "'" and text[1:].startswith(_FORMULA) else text
 
 
 def cell(value: Any) -> str:
-    """A cell's text that no spreadsheet takes for a formula and that controls no terminal.
+    """A cell's text that spreadsheets do not take for a formula and that is safe in terminals.
 
-    Text that begins with = + - @ and is no number gets an apostrophe first, which `read_table`
-    takes away again; control characters are escaped as in `errors.printable`. None is "".
+    Text that begins with = + - @ and is not a number gets an apostrophe in front, which
+    `read_table` removes; control characters are escaped as in `errors.printable`. None is "".
     """
     text = "" if value is None else printable(str(value))
     formula = text.lstrip().startswith(_FORMULA) and not _NUMBER.fullmatch(text.strip())
@@ -189,18 +191,18 @@ def cell(value: Any) -> str:
 
 
 def as_read(text: str) -> str:
-    """What `read_table` gives of a text that was written by `cell`."""
+    """What `read_table` returns for a text written by `cell`."""
     return _read_cell(cell(text))
 
 
 def table_line(cells: Iterable[Any]) -> str:
-    """One row of a CSV table, its cells as `cell` makes them, with the line's end."""
+    """One row of a CSV table with cells made by `cell`, with the line ending."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([cell(value) for value in cells])
     return line.getvalue()
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
-    """Writes a CSV table in UTF-8 with a header, atomically; its cells as `cell` makes them."""
+    """Writes a CSV table in UTF-8 with a header, atomically, with cells made by `cell`."""
     with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         stream.writelines(map(table_line, (columns, *rows)))

@@ -48,8 +48,8 @@ def fit_pca(images: np.ndarray, k: int) -> PCA:
 
     Args:
       images: f32[n, h, w, c], n of 2 or more, finite.
-      k: number of components, 1 or more. At most n - 1 directions have variance: with more asked
-        for, the model has only these, which reconstruct the training images exactly.
+      k: number of components, 1 or more. At most n - 1 directions have variance: for a larger k the
+        model has only these, which reconstruct the training images exactly.
 
     Raises:
       InputError: fewer than 2 images, k below 1, or images that are not [n, h, w, c].

@@ -1,6 +1,6 @@
 """Auto-encoder of both sides of the joint, whose encoder is Siamese-GAP's branch.
 
-The decoder is small, and used in training alone: what is wanted of it are the branch's parameters.
+The decoder is small and used in training only: the purpose is to pretrain the branch's parameters.
 """
 
 import flax.linen as nn
@@ -11,7 +11,7 @@ from xr2mri_jax.models.layers import Convolution, Dtype, Upsample, activate, ini
 from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.siamese_gap import Branch, SiameseGapSpec
 
-# Value of the first reconstruction, and of what is hidden.
+# Value of the first reconstruction, and of hidden pixels.
 MEAN_LEVEL = 0.5
 
 
@@ -32,7 +32,7 @@ class BranchCae(nn.Module):
         self.decoder = _Decoder(self.spec, self.hidden_channels, self.dtype)
 
     def __call__(self, patches: jax.Array, train: bool = False) -> jax.Array:
-        """See the class; `train`: batch normalisation takes the batch's own moments."""
+        """See the class; `train`: batch normalisation uses the batch's own moments."""
         return self.decoder(self.branch(patches - MEAN_LEVEL, train)[-1])
 
 
@@ -66,7 +66,7 @@ def hidden_cells(keys: jax.Array, shape: tuple[int, ...], pixels: int, share: fl
       keys: key[b].
       shape: (h, w).
       pixels: side of a cell; those at the lower and right margin may be cut.
-      share: of the cells, rounded to whole ones.
+      share: of the cells, rounded to whole cells.
     """
     height, width = shape
     rows, columns = -(-height // pixels), -(-width // pixels)

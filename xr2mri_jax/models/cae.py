@@ -37,8 +37,8 @@ class CompactSpec:
       image_shape: (h, w) of the radiograph, each a multiple of 2**len(channels).
       channels: channels of the levels, finest (half resolution) first.
       hidden_channels: channels of the bottleneck's map at the last level's resolution.
-      blocks: residual blocks of each level from a quarter of the resolution on.
-      mean_level: value of the first reconstruction before any training, in (0, 1).
+      blocks: residual blocks of each level, from a quarter of the resolution on.
+      mean_level: value of the untrained reconstruction, in (0, 1).
     """
 
     image_shape: tuple[int, ...]
@@ -144,7 +144,7 @@ class PaperDecoder(nn.Module):
         x = hidden
         for level in reversed(range(len(self.spec.channels))):
             shape = (3, 3, features[level + 1], features[level])
-            # A 3x3 kernel's taps over four phases: an output pixel sees 9/4 of them on average.
+            # A 3x3 kernel's taps over four phases: an output pixel depends on 9/4 on average.
             kernel = self.param(f"up{level}_kernel", initialiser(8.0), shape, jnp.float32)
             start = 0.0 if level else _logit(self.spec.mean_level)
             bias = self.param(

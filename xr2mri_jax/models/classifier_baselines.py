@@ -1,4 +1,4 @@
-"""Networks beside Siamese-GAP: Deep Siamese, ResNet-18, a VGG-like one."""
+"""Baselines of Siamese-GAP: Deep Siamese, ResNet-18, a VGG-like network."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class WidthSpec:
 
     Attributes:
       image_shape: (h, w) of the radiograph.
-      width: channels of its first convolutions; deeper ones have multiples of it.
+      width: channels of the first convolutions; deeper ones have multiples of it.
       dropout: share of the features dropped in training, in [0, 1).
-      classes: how many logits.
-      head: as of `siamese_gap.SiameseGapSpec`.
+      classes: number of logits.
+      head: as in `siamese_gap.SiameseGapSpec`.
     """
 
     image_shape: tuple[int, ...] = (224, 224)
@@ -52,7 +52,7 @@ class _Classifier(nn.Module):
         raise NotImplementedError
 
     def features(self, xray: jax.Array, train: bool = False) -> jax.Array:
-        """Radiograph f32[b, h, w, 1] in [0, 1] to what the last layer sees, f32[b, n]."""
+        """Radiograph f32[b, h, w, 1] in [0, 1] to the input of the last layer, f32[b, n]."""
         return average(self.body(xray - 0.5, train).astype(jnp.float32))
 
     def classify(self, pooled: jax.Array) -> jax.Array:
@@ -62,7 +62,7 @@ class _Classifier(nn.Module):
     def __call__(
         self, xray: jax.Array, train: bool = False, keys: jax.Array | None = None
     ) -> jax.Array:
-        """Radiograph f32[b, h, w, 1] in [0, 1] to logits f32[b, classes]; `keys` of dropout."""
+        """Radiograph f32[b, h, w, 1] in [0, 1] to logits f32[b, classes]; `keys`: for dropout."""
         features = self.features(xray, train)
         if train and keys is not None and self.spec.dropout:
             features = dropped(features, self.spec.dropout, keys)
@@ -72,8 +72,8 @@ class _Classifier(nn.Module):
 class DeepSiamese(_Classifier):
     """Tiulpin et al. 2018 (doi 10.1038/s41598-018-20132-7): both sides of the joint, concatenated.
 
-    Six 3x3 convolutions of width, 2 width and 4 width channels that both patches share, about
-    150 thousand parameters at width 32. Unlike theirs its convolutions are padded.
+    Six 3x3 convolutions of width, 2 width and 4 width channels shared by both patches, about
+    150 thousand parameters at width 32. Unlike in the paper, the convolutions are padded.
     """
 
     def make_body(self) -> nn.Module:
@@ -89,10 +89,10 @@ class DeepSiamese(_Classifier):
 
 
 class VggLike(_Classifier):
-    """Eight 3x3 convolutions in five blocks with maxima between them, on the whole crop.
+    """Eight 3x3 convolutions in five blocks with max pooling between them, on the whole crop.
 
-    After Simonyan and Zisserman 2015, arXiv 1409.1556 (configuration A), at half the channels, with
-    batch norm and an average in place of its three dense layers.
+    After Simonyan and Zisserman 2015, arXiv 1409.1556 (configuration A), with half the channels,
+    batch norm, and an average in place of its three dense layers.
     """
 
     def make_body(self) -> nn.Module:
@@ -113,7 +113,7 @@ class ResNet18(_Classifier):
 
 
 class _Stack(nn.Module):
-    """Layers in a row: (features, stride) a convolution, (0, 2) the maximum of 2 x 2 pixels."""
+    """Sequence of layers: (features, stride) is a convolution, (0, 2) a 2 x 2 max pooling."""
 
     layers: tuple[tuple[int, int], ...]
     axis_name: str | None
@@ -176,14 +176,14 @@ def halved(x: jax.Array) -> jax.Array:
 
 
 class Kind:
-    """Reads the spec of one baseline and makes it, as the module `siamese_gap` does."""
+    """Reads the spec of one baseline and makes the network, like the module `siamese_gap`."""
 
     def __init__(self, name: str, network: type[_Classifier], width: int):
         """Takes the kind's name, its network and its default width."""
         self._name, self._network, self._width = name, network, width
 
     def read_spec(self, spec: Mapping[str, Any]) -> WidthSpec:
-        """Checks a mapping with the fields of `WidthSpec`; wrong: InputError."""
+        """Checks a mapping with the fields of `WidthSpec`; raises InputError if it is invalid."""
         checked = specification.read(WidthSpec, {"width": self._width, **spec}, self._name)
         if len(checked.image_shape) != 2 or min(checked.image_shape) < 16:
             raise InputError(
@@ -207,7 +207,7 @@ class Kind:
     def make(
         self, spec: Mapping[str, Any], dtype: Dtype = jnp.float32, axis_name: str | None = None
     ) -> _Classifier:
-        """The network of `spec`, as `siamese_gap.make`."""
+        """The network of `spec`, like `siamese_gap.make`."""
         return self._network(self.read_spec(spec), axis_name, dtype)
 
 

@@ -23,10 +23,10 @@ KINDS: dict[str, _Kind] = {"siamese_gap": siamese_gap, **classifier_baselines.KI
 
 
 def full_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A classifier's spec with its kind and every size written out, lists for tuples.
+    """A classifier's spec with its kind and every size written out, with lists for tuples.
 
     Args:
-      spec: `kind`, a key of KINDS ("siamese_gap" where it is not given), and the kind's own fields.
+      spec: `kind`, a key of KINDS ("siamese_gap" by default), and the kind's own fields.
 
     Raises:
       InputError: an unknown kind or key, a wrong type or value.
@@ -41,7 +41,7 @@ def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32, axis_name: str | N
     """The network of a spec: a Flax module from radiographs f32[b, h, w, 1] to logits f32[b, k].
 
     Called as module(xray, train=False, keys=None); collections "params" and "batch_stats"; the
-    method `features` gives the f32[b, n] that its last layer sees.
+    method `features` returns the f32[b, n] that the last layer takes.
     """
     kind, sizes = _divided(spec)
     return KINDS[kind].make(sizes, dtype, axis_name)

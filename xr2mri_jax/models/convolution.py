@@ -1,9 +1,9 @@
 """3x3 convolution with batch normalisation and ReLU, in the form that trains fast on a CPU.
 
-XLA's CPU backend runs a 3x3 convolution and its gradient by the image near the processor's peak;
-the gradient by the kernel it does not. It is written out here, and where gradients are taken wide
-convolutions are Winograd's there. Without gradients, and on other devices, all convolutions are
-XLA's own: on a CPU they then run as fast, and compile in a twentieth of the time.
+XLA's CPU backend runs a 3x3 convolution and its gradient by the image near the processor's peak,
+but not the gradient by the kernel. That gradient is written out here, and wide convolutions use
+Winograd's form where gradients are taken. Without gradients, and on other devices, all convolutions
+are XLA's own: on a CPU they then run as fast, and compile in a twentieth of the time.
 """
 
 from functools import partial
@@ -17,8 +17,8 @@ from xr2mri_jax.models import winograd
 from xr2mri_jax.models.layers import Dtype, initialiser
 from xr2mri_jax.models.normalisation import bound, normalise, scale_shift
 
-# Channels, in and out, from which Winograd's form is the faster one on a CPU: of the convolution
-# and both its gradients, and of the gradient by the kernel alone.
+# Channels, in and out, from which Winograd's form is faster on a CPU: for the convolution with both
+# its gradients, and for the gradient by the kernel alone.
 WIDE, NOT_NARROW = 128, 32
 MOMENTUM = 0.95
 _NAMES = ("NHWC", "HWIO", "NHWC")
@@ -34,7 +34,7 @@ def plain(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """3x3 convolution, one pixel of zeros around the image.
+    """3x3 convolution with zero padding of one pixel.
 
     Args:
       x: [b, h, w, c].
@@ -48,8 +48,8 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
 
 
 def _convolve_forward(x: jax.Array, kernel: jax.Array, stride: int) -> Any:
-    # What is kept for the gradients depends on the platform, which is known here only by default;
-    # elsewhere both ways are right too.
+    # The values kept for the gradients depend on the platform, of which only the default is known
+    # here; on other platforms both ways are correct too.
     if stride == 1 and _channels(x, kernel) >= WIDE and jax.default_backend() == "cpu":
         y, transformed = winograd.convolve_kept(x, kernel)
         return y, (transformed, None)
@@ -82,11 +82,11 @@ def _channels(x: jax.Array, kernel: jax.Array) -> int:
 def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array:
     """The gradient of `convolve` by its kernel in the form that is fastest on a CPU.
 
-    Winograd's for stride 1 and channels enough, else one product with a matrix of all windows.
+    Winograd's form for stride 1 and enough channels, else one product with a matrix of all windows.
 
     Args:
       x: [b, h, w, c].
-      gradient: [b, h', w', o], by the convolution's result.
+      gradient: [b, h', w', o], with respect to the convolution's result.
       stride: 1 or 2.
 
     Returns:
@@ -100,7 +100,7 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.Array
         windows = jnp.stack(_windows(x, gradient.shape[1:3], stride))
         product = windows.reshape(9, -1) @ gradient.reshape(-1, outputs)
         return product.reshape(3, 3, 1, outputs)
-    # Few images at a time, whose windows then stay in the processor's cache.
+    # Few images at a time, so that their windows stay in the processor's cache.
     together = 2 if len(x) % 2 == 0 else 1
 
     def add(index: jax.Array, total: jax.Array) -> jax.Array:
@@ -134,9 +134,9 @@ def _own_kernel_gradient(x: jax.Array, gradient: jax.Array, stride: int) -> jax.
 class NormalisedConvolution(nn.Module):
     """3x3 convolution, batch norm, ReLU: [b, h, w, c] -> [b, ceil(h / s), ceil(w / s), features].
 
-    Collections: "params" kernel, scale, bias, all f32; "batch_stats" mean and variance f32[c], the
-    running ones, which are used where `train` is False. Under pmap over `axis_name` the batch's
-    moments are those of all devices.
+    Collections: "params" kernel, scale, bias, all f32; "batch_stats" the running mean and variance
+    f32[c], which are used if `train` is False. Under pmap over `axis_name` the batch's moments are
+    those of all devices.
     """
 
     features: int
@@ -152,8 +152,8 @@ class NormalisedConvolution(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, size, jnp.float32)
         mean = self.variable("batch_stats", "mean", jnp.zeros, size, jnp.float32)
         variance = self.variable("batch_stats", "variance", jnp.ones, size, jnp.float32)
-        # Outside training the gradients asked for are those by the image, which XLA's own form
-        # takes as fast and compiles in a tenth of the time.
+        # Outside training only gradients by the image are requested, which XLA's own form
+        # computes as fast and compiles in a tenth of the time.
         form = convolve if train else plain
         x = form(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
         if not train:

@@ -37,7 +37,7 @@ FORMS = ("pyramid", "vector", "shape")
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSpec:
-    """Sizes of the generator; tuples have one entry a level, finest (half resolution) first.
+    """Sizes of the generator; tuples have one entry per level, finest (half resolution) first.
 
     Attributes:
       volume_shape: (d, h, w) of the volume, each a multiple of 2**len(channels).
@@ -45,13 +45,13 @@ class GeneratorSpec:
       channels: channels of the volume features.
       widths: features of a column inside a residual block, and of an image before it is lifted.
       blocks: residual blocks.
-      mean_level: value of the first volume before any training, in (0, 1).
-      surfaces: signed distances given beside the volume (`phantom.surfaces.NAMES` names nine); 0
-        for none.
-      surface_width: features of a column, of the form "shape" of the whole radiograph, from which
-        the distances are made.
+      mean_level: value of the untrained volume, in (0, 1).
+      surfaces: number of signed distances predicted beside the volume (`phantom.surfaces.NAMES` has
+        nine); 0 for none.
+      surface_width: features of a column (form "shape": of the whole radiograph) from which the
+        distances are computed.
       coefficients: components of the form "shape".
-      column_width: features of a pixel, of the form "shape", that change the column behind it.
+      column_width: features of a pixel, form "shape", that change the column behind it.
       reading: of the form "shape", how the coefficients are read from the hidden variables:
         "network" (trained) or "linear" (fitted when the generator is packaged).
     """
@@ -81,8 +81,8 @@ class Generator(nn.Module):
     With `spec.surfaces` the result is the pair of that volume and the signed distances
     f32[b, k, d / 2, h / 4, w / 4] in mm, negative inside, from the features of the second level.
 
-    The form `pyramid` needs one map [b, h / 2**(i+1), w / 2**(i+1), c] a level; the form `vector`
-    reads the last entry alone, of any shape. Computes in `dtype`; parameters float32.
+    The form `pyramid` needs one map [b, h / 2**(i+1), w / 2**(i+1), c] per level; the form `vector`
+    reads only the last entry, of any shape. Computes in `dtype`; parameters float32.
     """
 
     spec: GeneratorSpec
@@ -152,8 +152,8 @@ class Generator(nn.Module):
     def _surfaces(self, x: jax.Array) -> jax.Array:
         """Feature columns of the second level -> signed distances, with twice the depth.
 
-        The features are normalised: distances have no bound, and a learning rate that the volume
-        bears made them diverge as the features grew.
+        The features are normalised because distances are unbounded: as the features grew, a
+        learning rate suitable for the volume made the distances diverge.
         """
         surfaces, depth, height, width = surface_shape(self.spec)
         column = x.reshape(*x.shape[:3], -1)
@@ -188,7 +188,7 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
         if len(getattr(checked, name)) != levels:
             raise InputError(
                 f"generator.{name}: found {getattr(checked, name)}, expected {levels} entries, "
-                f"one a level of generator.channels"
+                f"one per level of generator.channels"
             )
     specification.require_positive(checked.channels, "generator.channels")
     specification.require_positive(checked.widths, "generator.widths")
@@ -233,12 +233,12 @@ def with_mean_volume(
 ) -> dict[str, Any]:
     """The generator's parameters with a template that makes the untrained output `mean`.
 
-    Training then starts from the mean volume's error and learns what departs from it.
+    Training then starts from the mean volume's error and learns the departures from it.
 
     Args:
       params: the generator's own parameters (the tree under "generator").
       spec: the mapping given to `make`.
-      mean: f32[d, h, w] or [d, h, w, 1] in [0, 1], the mean of the training volumes; kept inside
+      mean: f32[d, h, w] or [d, h, w, 1] in [0, 1], the mean of the training volumes; clipped to
         [0.005, 0.995], where the sigmoid still has a gradient.
 
     Raises:

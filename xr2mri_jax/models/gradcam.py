@@ -18,10 +18,10 @@ from xr2mri_jax.models import siamese_gap
 
 
 class GradCam:
-    """The maps of a network, compiled once for each size of batch.
+    """The maps of a network, compiled once per batch size.
 
     Attributes:
-      levels: numbers of the blocks, 1 and up; block i sees at 1 / 2**(i - 1) of the pixels.
+      levels: numbers of the blocks, from 1; block i has 1 / 2**(i - 1) of the resolution.
     """
 
     def __init__(self, network: Mapping[str, Any]):
@@ -44,9 +44,9 @@ class GradCam:
         """Maps f32[levels, b, h, w] >= 0 in the canonical frame, 0 outside the patches.
 
         The score is the logit of a class, or the difference of the mean logits of the upper and the
-        lower half of the grades. Each branch's map is put back where its patch was cut, the second
-        one mirrored back. Values of different blocks are not comparable; those of both branches at
-        one block are.
+        lower half of the grades. Each branch's map is placed at its patch, the second one mirrored
+        back. Values of different blocks are not comparable; those of both branches in one block
+        are.
 
         Args:
           params: of the network.
@@ -67,11 +67,11 @@ class GradCam:
         return np.stack([in_frame(np.asarray(level), shape) for level in found])
 
     def of_boundaries(self, params: Any, model_state: Any, xray: np.ndarray) -> np.ndarray:
-        """Maps f32[k - 1, b, h, w] >= 0: places that speak for more than grade 0, 1, ..., k - 2.
+        """Maps f32[k - 1, b, h, w] >= 0: evidence for more than grade 0, 1, ..., k - 2.
 
         The score of a boundary is the log-odds that the grade lies above it; its maps are those of
-        the last block that is classified, so that only the forward pass runs the convolutions. The
-        maps of one radiograph are comparable. Arguments and frame as in `__call__`.
+        the last classified block, so that only the forward pass runs the convolutions. The maps of
+        one radiograph are comparable. Arguments and frame as for `__call__`.
         """
         variables = {"params": params, "batch_stats": model_state}
         found = np.asarray(self._boundaries(variables, xray))
@@ -79,7 +79,7 @@ class GradCam:
         return np.stack([in_frame(boundary, shape) for boundary in found])
 
     def _grad_cam_of_boundaries(self, variables: Any, xray: jax.Array) -> jax.Array:
-        """Maps f32[k - 1, 2 b, h', w'] of the last block that is classified."""
+        """Maps f32[k - 1, 2 b, h', w'] of the last classified block."""
         model: Any = self._model
         maps = model.apply(variables, xray, method="maps")
         place = max(model.spec.levels) - 1
@@ -98,7 +98,7 @@ class GradCam:
         return jax.nn.relu(jnp.einsum("kbc,bhwc->kbhw", weights, maps[place]))
 
     def _grad_cam(self, variables: Any, xray: jax.Array, share: jax.Array) -> tuple[jax.Array, ...]:
-        """Maps f32[2 b, h', w'] of each block; the logits count with f32[b, k]."""
+        """Maps f32[2 b, h', w'] of each block; f32[b, k] weights the logits."""
         model: Any = self._model
 
         def score(added: tuple[jax.Array, ...]) -> tuple[jax.Array, tuple[jax.Array, ...]]:
@@ -144,7 +144,7 @@ def _enlarged(maps: np.ndarray, size: int) -> np.ndarray:
 
 
 def to_source(record: Mapping[str, Any], heat: np.ndarray) -> np.ndarray:
-    """A canonical map in the pixels of the image that the radiograph was cut from.
+    """Resamples a canonical map to the pixels of the radiograph's source image.
 
     Args:
       record: of the `StandardRadiograph`: source_shape and canonical_to_source.

@@ -22,9 +22,9 @@ _SLOPE = 0.2
 def initialiser(gain: float, added: bool = False) -> nn.initializers.Initializer:
     """Uniform noise of variance gain / fan-in, drawn by XLA's own bit generator.
 
-    Threefry, the default generator of random keys, costs XLA's CPU compiler most of a second a
-    draw, which made the start of a training run minutes long; "rbg" a tenth. Its numbers may differ
-    between kinds of devices, which an initialisation can bear.
+    Threefry, the default generator of random keys, costs XLA's CPU compiler most of a second per
+    draw, which made the start of a training run minutes long; "rbg" takes a tenth. Its numbers may
+    differ between kinds of devices, which is acceptable for an initialisation.
 
     Args:
       gain: 2 keeps the scale through `activate`, 1 through a linear layer.
@@ -45,8 +45,8 @@ def initialiser(gain: float, added: bool = False) -> nn.initializers.Initializer
 def activate(x: jax.Array) -> jax.Array:
     """LeakyReLU with slope 0.2, the paper's; any shape, dtype kept.
 
-    Its gradient reads the sign from the output, which the next product needs anyway: reading it
-    from the input, XLA's CPU compiler computes the sums before it once more for every use.
+    Its gradient reads the sign from the output, which the next product needs anyway. With the
+    input instead, XLA's CPU compiler recomputes the sums before it for every use.
     """
     return jnp.where(x >= 0, x, _SLOPE * x)
 
@@ -77,8 +77,8 @@ def depth_to_space(x: jax.Array, dims: int) -> jax.Array:
     """Interleaves phases: [b, *n, 2**dims * c] -> [b, *(2 n), c], `dims` spatial axes.
 
     The channel index is (phase of axis 1, ..., phase of axis `dims`, c), the last one fastest: the
-    last axis' phases already lie beside each other. The other axes' phases are stacked, which
-    copies long runs and which XLA does not compute again in every operation that follows.
+    phases of the last axis are already adjacent. The phases of the other axes are stacked, which
+    copies long runs and which XLA does not recompute in every following operation.
     """
     channels = x.shape[-1] // 2**dims
     space = (*x.shape[1:dims], 2 * x.shape[dims])
@@ -102,14 +102,14 @@ def transposed_convolution(
     """Transposed convolution with stride 2 as one matrix product and an interleave.
 
     Equal to `jax.lax.conv_transpose(x, kernel, strides=2)` without its dilated input, which has no
-    fast path on the CPU: every output phase sees only its own taps of the kernel (sub-pixel
-    phases), so that windows of 2 neighbours an axis times a matrix give all phases at once.
+    fast path on the CPU: every output phase uses only its own taps of the kernel (sub-pixel
+    phases), so that windows of 2 neighbours per axis times a matrix give all phases at once.
 
     Args:
       x: [b, *n, c], one to three spatial axes.
       kernel: [*k, c, o], each k of 2, 3 or 4 (one size for all axes), in the orientation of
         `jax.lax.conv_transpose` with `transpose_kernel=False`.
-      crop: (before, after) per spatial axis, in output pixels, taken off the full result, whose
+      crop: (before, after) per spatial axis, in output pixels, removed from the full result, whose
         size is 2 n for k = 2, else 2 n + 2. Padding "SAME" is (0, 0) for k = 2, (1, 1) for k = 4;
         "VALID" is (0, 1) for k = 3.
       bias: [o], added to every pixel; None for none.
@@ -149,9 +149,9 @@ def _phase_matrix(scatter: jax.Array, taps: int, dims: int) -> jax.Array:
 def _phases(x: jax.Array, matrix: jax.Array, taps: int, dims: int) -> jax.Array:
     """`_windows(x, taps, dims) @ matrix`, without storing the windows of the first two axes.
 
-    The windows of three axes are eight times the volume. Two neighbours along the depth are
-    stored; the plane's 2 x 2 are a convolution, for which columns lie behind each other in a row:
-    the next column is as far away as a column is long. Gradients are those of the product.
+    The windows of three axes are eight times the volume. Only two neighbours along the depth are
+    stored; the 2 x 2 neighbours in the plane are a convolution over a row of concatenated columns,
+    in which the next column is one column length away. Gradients are those of the product.
     """
     if dims < 3 or taps == 1:
         return product(_windows(x, taps, dims), matrix)
@@ -185,7 +185,7 @@ _phases.defvjp(_phases_forward, _phases_backward)
 
 
 def _windows(x: jax.Array, taps: int, dims: int) -> jax.Array:
-    """Windows of `taps` neighbours an axis: [b, *n, c] -> [b, *(n + taps - 1), taps**dims * c]."""
+    """Windows of `taps` neighbours per axis: [b, *n, c] -> [b, *(n + taps - 1), taps**dims * c]."""
     if taps == 1:
         return x
     for axis in range(dims, 0, -1):  # axis by axis: fewer and larger copies than by corners
@@ -216,7 +216,7 @@ class Upsample(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         dims = x.ndim - 2
         shape = (4,) * dims + (x.shape[-1], self.features)
-        # An output pixel sees 2**dims of the 4**dims taps: the variance is that of a dense layer.
+        # An output pixel depends on 2**dims of the 4**dims taps: the variance of a dense layer.
         kernel = self.param("kernel", initialiser(2.0**dims), shape, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x, kernel, bias = (array.astype(self.dtype) for array in (x, kernel, bias))
@@ -248,8 +248,8 @@ class Convolution(nn.Module):
 class ResidualBlock(nn.Module):
     """x + conv(activate(conv(activate(x)))), 3x3, [b, h, w, c] kept; starts as the identity.
 
-    The last kernel starts at zero in place of a normalisation, which would cost the CPU a pass
-    over memory and tie the examples' statistics to the compute precision.
+    The last kernel starts at zero instead of a normalisation, which would cost the CPU a pass over
+    memory and tie the examples' statistics to the compute precision.
     """
 
     width: int
@@ -267,9 +267,9 @@ class ResidualBlock(nn.Module):
 class VolumeBlock(nn.Module):
     """Residual block on a volume: [b, h, w, d, c] kept; starts as the identity.
 
-    A (2+1)D bottleneck in the canonical frame, where a depth index always means the same place:
-    a matrix product takes all depths and channels of a column to `width` features, a 3x3
-    convolution mixes them in the plane, a matrix product takes them back to depths and channels.
+    A (2+1)D bottleneck in the canonical frame, where a depth index always means the same position:
+    a matrix product maps all depths and channels of a column to `width` features, a 3x3
+    convolution mixes them in the plane, a matrix product maps them back to depths and channels.
     """
 
     width: int
@@ -290,8 +290,8 @@ class VolumeBlock(nn.Module):
 class Lift(nn.Module):
     """An image's features lifted to a volume: [b, h, w, c] -> [b, h, w, depth, features].
 
-    The canonical frame aligns radiograph and volume along d, so that each pixel owns the column
-    behind it: a 3x3 convolution to `width`, then a matrix product to all depths of the column.
+    The canonical frame aligns radiograph and volume along d, so that each pixel corresponds to the
+    column behind it: a 3x3 convolution to `width`, then a matrix product to all of its depths.
     """
 
     depth: int

@@ -12,7 +12,7 @@ class LinearProbe:
 
     Attributes:
       mean: f64[n], of the training features.
-      scale: f64[n], their standard deviation, 1 where it is 0.
+      scale: f64[n], their standard deviation, or 1 if that is 0.
       weights: f64[n].
       bias: the logit of a mean example.
     """
@@ -29,7 +29,7 @@ class LinearProbe:
 
 
 def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0) -> LinearProbe:
-    """Fits a linear probe: how well frozen hidden variables separate two classes.
+    """Fits a linear probe, to see how well frozen hidden variables separate two classes.
 
     Minimises the sum of the cross entropies plus decay / 2 times the squared weights of the
     standardised features, by L-BFGS.
@@ -37,7 +37,7 @@ def fit_linear_probe(features: np.ndarray, label: np.ndarray, decay: float = 1.0
     Args:
       features: f[n, k], finite; for example the bottleneck of an auto-encoder, flattened.
       label: i[n], 0 or 1.
-      decay: at least 0; to be chosen on examples that are not in `features`.
+      decay: at least 0; choose it on examples that are not in `features`.
 
     Raises:
       ValueError: if shapes do not match or a class is absent.

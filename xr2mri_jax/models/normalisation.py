@@ -1,8 +1,8 @@
 """Batch normalisation with ReLU in the form that trains fast on a CPU.
 
-The sums over pixels and their gradients are limited by memory, and XLA's CPU backend reads and
-writes every array several times for them. Here they go row by row, so that what is made of a row
-stays in the processor's cache; on other devices all rows are taken at once.
+The sums over pixels and their gradients are memory-bound, and XLA's CPU backend reads and writes
+every array several times for them. Here they are computed row by row, so that the intermediate
+results of a row stay in the processor's cache; on other devices all rows are computed at once.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 EPSILON = 1e-5
-# Of a row: [b, w, c] arrays to the arrays that are summed over w.
+# Maps [b, w, c] arrays of a row to the arrays that are summed over w.
 Summands = Callable[..., tuple[jax.Array, ...]]
 
 
@@ -23,8 +23,8 @@ def normalise(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """ReLU of batch normalisation by the batch's own mean and variance.
 
-    Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1, over examples and pixels; over all
-    devices where they share an axis.
+    Ioffe and Szegedy 2015, arXiv 1502.03167, algorithm 1, over examples and pixels, and over all
+    devices if they share an axis.
 
     Args:
       x: [b, h, w, c].
@@ -48,8 +48,8 @@ def scale_shift(x: jax.Array, scale: Any, bias: Any, mean: Any, variance: Any) -
 def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and variance over examples and pixels: [b, h, w, c] to f32[c] each.
 
-    In one pass, about a point near each example's mean: the difference of the mean square and the
-    squared mean loses its digits where the channels of alike radiographs hardly vary.
+    In one pass, relative to a point near each example's mean: the difference of the mean square and
+    the squared mean loses precision if the channels of similar radiographs hardly vary.
     """
     pixels = x.shape[1] * x.shape[2]
     about = jnp.mean(x[:, x.shape[1] // 2].astype(jnp.float32), axis=1, keepdims=True)
@@ -63,7 +63,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _merged(means: jax.Array, variances: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Moments of equally large parts, [n, c], to those of the whole, [c]."""
+    """Merges moments of equally large parts, [n, c], to those of the whole, [c]."""
     mean = jnp.mean(means, axis=0)
     return mean, jnp.mean(variances + jnp.square(means - mean), axis=0)
 
@@ -71,7 +71,7 @@ def _merged(means: jax.Array, variances: jax.Array) -> tuple[jax.Array, jax.Arra
 def _normalise_forward(x: Any, scale: Any, bias: Any, axis_name: str | None) -> Any:
     mean, variance = moments(x)
     if axis_name is not None:
-        # The devices wait for each other once: each one's variance is about its own mean.
+        # The devices synchronise only once: each variance is about the device's own mean.
         everywhere = jax.lax.all_gather(jnp.stack((mean, variance)), axis_name)
         mean, variance = _merged(everywhere[:, 0], everywhere[:, 1])
     y = scale_shift(x, scale, bias, mean, variance)
@@ -106,12 +106,12 @@ normalise.defvjp(_normalise_forward, _normalise_backward)
 def _row_sums(
     summands: Summands, images: tuple[jax.Array, ...], constants: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, ...]:
-    """Sums over pixels, by example, which several devices share: f32[b, c] each.
+    """Sums over pixels by example, divided among the devices: f32[b, c] each.
 
     Args:
       summands: of rows [b, w, c] of `images`, then `constants`.
       images: [b, h, w, c] each.
-      constants: whatever else `summands` takes.
+      constants: further arguments of `summands`.
     """
 
     def at_once(*given: jax.Array) -> tuple[jax.Array, ...]:
@@ -127,7 +127,7 @@ def _row_sums(
                 jax.lax.dynamic_index_in_dim(image, index, axis=1, keepdims=False)
                 for image in given[: len(images)]
             ]
-            # In memory: else what is summed twice would be computed twice.
+            # Materialised: otherwise values that are summed twice would be computed twice.
             parts = jax.lax.optimization_barrier(summands(*rows, *given[len(images) :]))
             return tuple(
                 total + jnp.sum(part, axis=1) for total, part in zip(totals, parts, strict=True)
@@ -141,7 +141,7 @@ def _row_sums(
 
 
 def bound(axis_name: str | None) -> str | None:
-    """`axis_name` where devices share such an axis here (inside pmap), else None."""
+    """`axis_name` if devices share this axis here (inside pmap), else None."""
     try:
         jax.lax.axis_index(axis_name or "")
     except NameError:

@@ -1,13 +1,13 @@
 """Volumes split along depth over the devices of a mesh; without such a mesh nothing changes.
 
-A volume's features are [b, h, w, d, c], seen by the matrix products as columns [b, h, w, d * c].
+A volume's features are [b, h, w, d, c]; the matrix products treat them as columns [b, h, w, d * c].
 Splitting `d` therefore splits a column into contiguous parts: the product into a column gives each
-device its own part, and the product out of a column is a sum over the devices; XLA's partitioner
-inserts it. Upsampling alone reads the voxels next to a part, which `upsampled` exchanges itself:
-the interleaved phases have an odd size, where the partitioner of jaxlib 0.10 and 0.12 crashes. All
-else that a model does is to name, by `split_depth`, the axis of `d` after every level: activations,
-their gradients and the output are then stored in parts, while 2D features, parameters and the
-optimizer's state are whole on every device.
+device its own part, and the product out of a column is a sum over the devices, which XLA's
+partitioner inserts. Only upsampling reads the voxels next to a part; `upsampled` exchanges them
+itself, because the interleaved phases have an odd size, for which the partitioner of jaxlib 0.10
+and 0.12 crashes. A model only has to name the axis of `d` by `split_depth` after every level:
+activations, their gradients and the output are then stored in parts, while 2D features, parameters
+and the optimizer's state are complete on every device.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,8 @@ def split_depth(x: jax.Array, axis: int) -> jax.Array:
       axis: the position of `d`.
 
     Returns:
-      `x`, unchanged where no mesh is set (`jax.set_mesh`) or the mesh does not split depth; whole
-      on each device of the depth where parts would be unequal, as at the coarsest levels.
+      `x`, unchanged if no mesh is set (`jax.set_mesh`) or the mesh does not split depth; complete
+      on each device of the depth axis if the parts would be unequal, as at the coarsest levels.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or DEPTH not in mesh.axis_names:
@@ -46,7 +46,7 @@ def upsampled(
     crop: tuple[int, int],
     bias: jax.Array,
 ) -> jax.Array:
-    """A transposed convolution with kernel 4 and stride 2, by parts where depth is split.
+    """A transposed convolution with kernel 4 and stride 2, computed by parts if depth is split.
 
     Args:
       upsample: `layers.transposed_convolution`.
@@ -56,7 +56,7 @@ def upsampled(
       bias: [o].
 
     Returns:
-      [b, *(2 n), o], split along depth as `x` is by `split_depth`.
+      [b, *(2 n), o], split along depth like `x` by `split_depth`.
     """
     dims = x.ndim - 2
     mesh = jax.sharding.get_abstract_mesh()
@@ -71,8 +71,8 @@ def upsampled(
 
     def part(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         """One device's part, with the voxels before and after it, which are 0 at the ends."""
-        # Written gradients (`product`) are those of one device's part; the gradient of `pcast`
-        # sums them.
+        # The explicit gradients (`product`) are those of one device's part; the gradient of
+        # `pcast` sums them.
         kernel, bias = (jax.lax.pcast(whole, split, to="varying") for whole in (kernel, bias))
         up = [(i, i + 1) for i in range(parts - 1)]
         before = jax.lax.ppermute(x[:, :, :, -1:], DEPTH, up)
@@ -86,7 +86,7 @@ def upsampled(
 
 
 def _spec(x: jax.Array, axis: int, sizes: dict[str, int]) -> PartitionSpec:
-    """The split of an array over examples and depth, each where it gives equal parts."""
+    """The split of an array over examples and depth, wherever the parts are equal."""
     parts: list[str | None] = [None] * x.ndim
     if x.shape[axis] % sizes[DEPTH] == 0:
         parts[axis] = DEPTH

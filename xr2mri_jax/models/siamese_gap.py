@@ -1,7 +1,7 @@
-"""Siamese-GAP: two weight-sharing branches see both sides of the joint, pooled at every depth.
+"""Siamese-GAP: two weight-sharing branches for both sides of the joint, pooled after every block.
 
 Wang, Chetouani and Jennane, arXiv 2303.13203: four blocks of 3x3 convolutions; the global average
-of every block, not of the last alone, goes to the classifier.
+of every block, not only of the last one, goes to the classifier.
 """
 
 import dataclasses
@@ -34,11 +34,11 @@ class SiameseGapSpec:
       channels: of the blocks.
       convolutions: 3x3 convolutions in each block; all blocks but the first begin with stride 2.
       pooling: "average" (GAP) or "maximum" (GMP) over a block's pixels.
-      levels: which blocks' pooled features are classified, 1 the first.
-      branches: how the two patches' features meet, "added" or "concatenated".
+      levels: the blocks whose pooled features are classified, numbered from 1.
+      branches: how the two patches' features are combined, "added" or "concatenated".
       dropout: share of the features dropped in training, in [0, 1).
-      classes: how many logits.
-      head: "nominal", a linear output for each class, or "ordinal", one for each boundary between
+      classes: number of logits.
+      head: "nominal", a linear output per class, or "ordinal", one per boundary between
         neighbouring classes, from which the logits are computed (`losses.continuation_ratio`).
     """
 
@@ -60,9 +60,9 @@ def patch_places(shape: tuple[int, ...]) -> tuple[int, int]:
       shape: (h, w), equal.
 
     Returns:
-      (row, size) in pixels: the published place scaled; the size is the nearest multiple of 8, for
-      three halvings without a remainder. The first patch begins at column 0, the second ends at the
-      last column. For 299 pixels (99, 128), for 224 (74, 96).
+      (row, size) in pixels: the published position, scaled; the size is the nearest multiple of 8,
+      for three halvings without a remainder. The first patch begins at column 0, the second ends at
+      the last column. For 299 pixels (99, 128), for 224 (74, 96).
 
     Raises:
       InputError: if the image is not square or too small for two patches.
@@ -81,7 +81,7 @@ def patches(xray: jax.Array) -> jax.Array:
     """Both sides of the joint, the second one mirrored so that the joint's middle is at its right.
 
     In the canonical frame left knees are mirrored, so that the first patch is always the lateral
-    side, where the fibula is.
+    side with the fibula.
 
     Args:
       xray: [b, h, w, 1].
@@ -95,7 +95,7 @@ def patches(xray: jax.Array) -> jax.Array:
 
 
 def dropped(features: jax.Array, rate: float, keys: jax.Array) -> jax.Array:
-    """Dropout with a key for each example: [b, n] and key[b]; the scale is kept."""
+    """Dropout with one key per example: [b, n] and key[b]; the expected value is kept."""
     kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, features.shape[1:]))(keys)
     return jnp.where(kept, features / (1 - rate), 0.0)
 
@@ -118,8 +118,8 @@ def average(x: jax.Array) -> jax.Array:
 def maximum(x: jax.Array) -> jax.Array:
     """The maximum over pixels: [b, h, w, c] -> [b, c].
 
-    Taken by its place: the gradient of `jnp.max` looks for equal values, which a value that XLA
-    computes once more in another way need not be, and is then 0 / 0.
+    Taken by its position: the gradient of `jnp.max` searches for equal values, but XLA may
+    recompute a value differently, and the gradient is then 0 / 0.
     """
     pixels = x.reshape(x.shape[0], -1, x.shape[-1])
     place = jnp.argmax(jax.lax.stop_gradient(pixels), axis=1)
@@ -129,8 +129,8 @@ def maximum(x: jax.Array) -> jax.Array:
 class Branch(nn.Module):
     """The convolutions that both patches share: [b, p, p, 1] -> the maps after each block.
 
-    Block i has [b, p / 2**i, p / 2**i, channels[i]] after its last ReLU. What is `added` to each
-    block's maps goes on into the next block: the gradient by it is that by the maps.
+    Block i has [b, p / 2**i, p / 2**i, channels[i]] after its last ReLU. `added` is added to each
+    block's maps before the next block: the gradient by it is the gradient by the maps.
     """
 
     spec: SiameseGapSpec
@@ -159,8 +159,8 @@ class Branch(nn.Module):
 class SiameseGap(nn.Module):
     """Radiograph f32[b, h, w, 1] in [0, 1] -> logits f32[b, classes].
 
-    Submodules `branch` and `head`; collections "params" and "batch_stats". Swapping the patches
-    leaves added branches' logits as they are, but for the rounding of a sum.
+    Submodules `branch` and `head`; collections "params" and "batch_stats". With added branches,
+    swapping the patches changes the logits only by the rounding of a sum.
     """
 
     spec: SiameseGapSpec
@@ -198,13 +198,13 @@ class SiameseGap(nn.Module):
         return class_logits(self.head(pooled), self.spec.head)
 
     def features(self, xray: jax.Array, train: bool = False) -> jax.Array:
-        """Radiograph to the pooled features f32[b, n] that the last layer sees."""
+        """Radiograph to the pooled features f32[b, n], the last layer's input."""
         return self.pooled(self.maps(xray, train))
 
     def __call__(
         self, xray: jax.Array, train: bool = False, keys: jax.Array | None = None
     ) -> jax.Array:
-        """See the class; `keys` key[b] for the dropout where `train` is set."""
+        """See the class; `keys` key[b] for the dropout if `train` is set."""
         features = self.features(xray, train)
         if train and keys is not None and self.spec.dropout:
             features = dropped(features, self.spec.dropout, keys)

@@ -1,8 +1,8 @@
 """Siamese-GAP for inference on a CPU: folded normalisation, Winograd's form, few knees at a time.
 
-The results are those of `siamese_gap.SiameseGap` and `gradcam.GradCam` but for rounding. The
+The results equal those of `siamese_gap.SiameseGap` and `gradcam.GradCam` up to rounding. The
 activations of few knees stay in the processor's cache, the convolutions of one block are one loop
-so that they compile once, and maps of evidence share the forward pass with the grading.
+so that they compile once, and evidence maps share the forward pass with the grading.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +18,10 @@ from xr2mri_jax.models.convolution import plain
 from xr2mri_jax.models.normalisation import EPSILON
 
 Maps = tuple[jax.Array, ...]
-# Knees that go through the network at a time.
+# Number of knees that pass through the network together.
 TOGETHER = 2
-# What can be told of a knee beside its features: `gradcam.GradCam.__call__`, the maps of all blocks
-# for the upper half of the grades; `of_boundaries`.
+# Kinds of maps: `gradcam.GradCam.__call__`, of all blocks for the upper half of the grades, and
+# `of_boundaries`.
 BLOCKS, BOUNDARIES = "blocks", "boundaries"
 
 
@@ -31,7 +31,7 @@ class Block(NamedTuple):
     Attributes:
       first: f32[3, 3, c, o], the first kernel; its bias is `biases[0]`.
       rest: f32[n, 36, o, o] in Winograd's form, or f32[n, 3, 3, o, o].
-      turned: like `rest`, of the gradients by the image.
+      turned: like `rest`, for the gradients by the image.
       biases: f32[n + 1, o].
     """
 
@@ -45,8 +45,8 @@ class Layers(NamedTuple):
     """The maps of a block's convolutions, f32[2 b, h, w, c] each.
 
     Attributes:
-      last, first: after the last and the first one.
-      others: f32[n, 2 b, h, w, c], after all but the first; None unless they are kept.
+      last, first: after the last and the first convolution.
+      others: f32[n, 2 b, h, w, c], after all but the first; None unless kept.
     """
 
     last: jax.Array
@@ -62,7 +62,7 @@ class Weights(NamedTuple):
 
 
 def folded(spec: siamese_gap.SiameseGapSpec, params: Any, model_state: Any) -> Weights:
-    """The weights of a trained network in the form of this module.
+    """Converts the weights of a trained network to the form of this module.
 
     Args:
       spec: of the network.
@@ -102,9 +102,9 @@ def program(spec: Mapping[str, Any], map_kinds: Sequence[str] = ()) -> Callable[
       map_kinds: of BLOCKS and BOUNDARIES.
 
     Returns:
-      A function that can be compiled, of `Weights` and xray f32[b, h, w, 1] in [0, 1], that gives
-      logits f32[b, k], features f32[b, n] and by kind of map a tuple of maps f32[b, 2, h', w'] of
-      both patches as they lie in them: one of each block, one of each boundary between grades.
+      A function that can be compiled. It maps `Weights` and xray f32[b, h, w, 1] in [0, 1] to
+      logits f32[b, k], features f32[b, n] and, by kind of map, a tuple of maps f32[b, 2, h', w']
+      of both patches as cropped: one per block, or one per boundary between grades.
     """
     model: Any = siamese_gap.make(spec)
     maps_of = {BLOCKS: _block_maps, BOUNDARIES: _boundary_maps}
@@ -138,7 +138,7 @@ def _convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def _forward(blocks: tuple[Block, ...], x: jax.Array, keep: bool) -> list[Layers]:
     """The maps after the convolutions, by block; all of them only with `keep`.
 
-    The first block's are never kept, because no gradient goes through it.
+    The first block's are never kept, because no gradient passes through it.
     """
     found = []
     for number, block in enumerate(blocks):
@@ -155,7 +155,7 @@ def _forward(blocks: tuple[Block, ...], x: jax.Array, keep: bool) -> list[Layers
 
 
 def _boundary_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
-    """See `gradcam.GradCam.of_boundaries`: of each boundary f32[2 b, h', w']."""
+    """See `gradcam.GradCam.of_boundaries`: f32[2 b, h', w'] for each boundary."""
     maps = tuple(layers.last for layers in kept)
     place = max(model.spec.levels) - 1
 
@@ -171,7 +171,7 @@ def _boundary_maps(model: Any, weights: Weights, kept: list[Layers], score: Any)
 
 
 def _block_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) -> Maps:
-    """See `gradcam.GradCam.__call__`: of each block f32[2 b, h', w']."""
+    """See `gradcam.GradCam.__call__`: f32[2 b, h', w'] for each block."""
     count = model.spec.classes
     signs = np.where(np.arange(count) < count // 2, -1 / (count // 2), 1 / (count - count // 2))
     maps = tuple(layers.last for layers in kept)
@@ -184,7 +184,7 @@ def _block_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) ->
         if number > 1:
             gradient = direct[number - 1] + _transposed(gradient, kernel)
             means.append(jnp.mean(gradient, axis=(1, 2)))
-        else:  # of the largest maps only the gradient's mean counts
+        else:  # the largest maps need only the gradient's mean
             pixels = before.shape[1] * before.shape[2]
             mean = jnp.mean(direct[number - 1], axis=(1, 2))
             means.append(mean + _sum_of_transposed(gradient, kernel) / pixels)
@@ -195,7 +195,7 @@ def _block_maps(model: Any, weights: Weights, kept: list[Layers], score: Any) ->
 
 
 def _before_first(block: Block, kept: Layers, gradient: jax.Array) -> jax.Array:
-    """The gradient by the first convolution's result, from that by the block's maps."""
+    """The gradient by the first convolution's result, from the gradient by the block's maps."""
 
     def layer(gradient: jax.Array, one: Any) -> tuple[jax.Array, None]:
         return _convolve(jnp.where(one[1] > 0, gradient, 0), one[0]), None
@@ -205,10 +205,10 @@ def _before_first(block: Block, kept: Layers, gradient: jax.Array) -> jax.Array:
 
 
 def _transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A gradient taken back through a convolution of stride 2.
+    """Propagates a gradient back through a convolution of stride 2.
 
     XLA's CPU backend takes several times as long for the transposed convolution as for the four
-    products of matrices that give its even and odd rows and columns.
+    matrix products that give its even and odd rows and columns.
 
     Args:
       gradient: f32[b, h, w, o], by the convolution's result.
@@ -219,7 +219,7 @@ def _transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     height, width = gradient.shape[1:3]
     padded = jnp.pad(gradient, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    # Of an even pixel, and of an odd one: which result took part, and by which weight.
+    # For an even and for an odd pixel: the results that it contributes to, and their weights.
     taps: tuple[tuple[tuple[int, int], ...], ...] = (((0, 1),), ((0, 2), (1, 0)))
     rows = []
     for down in taps:
@@ -234,10 +234,10 @@ def _transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _sum_of_transposed(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The sum over pixels f32[b, c] of a gradient taken back through a convolution of stride 2.
+    """The sum over pixels f32[b, c] of a gradient propagated back through stride 2.
 
-    A weight takes part in every pixel of the result but those where it meets the border's zeros:
-    the first row and column of an image of even size.
+    A weight contributes to every pixel of the result except where it meets the zero padding: the
+    first row and column of an image of even size.
 
     Args:
       gradient: f32[b, h, w, o], by the convolution's result.

@@ -1,4 +1,4 @@
-"""Model specifications: a mapping from a config becomes frozen, checked data."""
+"""Turns a mapping from a config into a frozen, checked model specification."""
 
 import dataclasses
 import math
@@ -14,8 +14,8 @@ def read(kind: type[Spec], mapping: Mapping[str, Any], where: str) -> Spec:
     """Builds the frozen dataclass `kind` from `mapping`; every field's type is checked.
 
     Args:
-      kind: dataclass whose fields are `int`, `float`, `str` or `tuple[int, ...]`, as their defaults
-        say; a field without default is a `tuple[int, ...]` that must be given.
+      kind: dataclass whose fields are `int`, `float`, `str` or `tuple[int, ...]`, as by their
+        defaults; a field without default is a required `tuple[int, ...]`.
       mapping: values by field name; lists are accepted for tuples, integers for floats.
       where: the mapping's name in messages, such as "model.cae".
 

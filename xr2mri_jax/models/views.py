@@ -1,7 +1,7 @@
 """Test-time augmentation: averages predictions over a few slightly shifted views.
 
-The logits of the views are averaged: a network that has seen few radiographs may change its mind
-when the knee moves by a few pixels.
+The logits of the views are averaged: the output of a network trained on few radiographs may change
+if the knee moves by a few pixels.
 """
 
 import math
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # Rotation in degrees, magnification, shift down and to the right as shares of height and width. The
-# first view is the radiograph itself, the others balance each other.
+# first view is the radiograph itself; the others cancel out on average.
 VIEWS = (
     (0.0, 1.0, 0.0, 0.0),
     (5.0, 1.05, 0.02, 0.02),

@@ -2,9 +2,9 @@
 
 Lavin and Gray 2016, "Fast algorithms for convolutional neural networks", arXiv 1509.09308. Tiles of
 6 x 6 pixels, 4 apart, and the kernel are transformed, multiplied pixel by pixel of the tile (a
-matrix product over channels each) and transformed back to 4 x 4 pixels. Everything is sums of
-slices and products of matrices, which XLA's CPU backend runs near the processor's peak. In float32
-the result is off by some 1e-5 of its largest value.
+matrix product over channels each) and transformed back to 4 x 4 pixels. All operations are sums of
+slices and matrix products, which XLA's CPU backend runs near the processor's peak. In float32 the
+error of the result is about 1e-5 of its largest value.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,14 +47,14 @@ Transformed = tuple[Grid, Grid]
 
 
 def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transformed]:
-    """3x3 convolution of stride 1, one pixel of zeros around the image.
+    """3x3 convolution of stride 1 with zero padding of one pixel.
 
     Args:
       x: f32[b, h, w, c].
       kernel: f32[3, 3, c, o].
 
     Returns:
-      f32[b, h, w, o], and both arguments as they were transformed, which `gradients` takes.
+      f32[b, h, w, o], and both arguments in transformed form, for `gradients`.
     """
     height, width = x.shape[1:3]
     whole = _whole_tiles(x)
@@ -71,12 +71,12 @@ def convolve_kept(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Transform
 def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The gradients of `convolve_kept` by its image and its kernel.
 
-    The transforms are linear: what is transformed back for the one is the other's factor, so that
-    neither the image nor the kernel is transformed again.
+    The transforms are linear: the same transformed factors serve both gradients, so that neither
+    the image nor the kernel is transformed again.
 
     Args:
       transformed: from `convolve_kept`.
-      gradient: f32[b, h, w, o], by the convolution's result.
+      gradient: f32[b, h, w, o], with respect to the convolution's result.
 
     Returns:
       f32[b, h, w, c], f32[3, 3, c, o].
@@ -97,11 +97,11 @@ def gradients(transformed: Transformed, gradient: jax.Array) -> tuple[jax.Array,
 def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
     """The kernel gradient alone, for a convolution that was computed by other code.
 
-    One image after the other, whose tiles then stay in the processor's cache.
+    Processes one image at a time, so that its tiles stay in the processor's cache.
 
     Args:
       x: f32[b, h, w, c].
-      gradient: f32[b, h, w, o], by the convolution's result.
+      gradient: f32[b, h, w, o], with respect to the convolution's result.
 
     Returns:
       f32[3, 3, c, o].
@@ -110,8 +110,8 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array) -> jax.Array:
 
     def add(index: jax.Array, totals: list[jax.Array]) -> list[jax.Array]:
         image, result = (jax.lax.dynamic_slice_in_dim(a, index, 1) for a in (x, gradient))
-        # One pixel more than is taken: XLA keeps a padded array in the cache, but would take the
-        # slice of all images from memory once more for each of the 36 sums.
+        # Padded by one pixel more than needed: XLA keeps a padded array in the cache, but would
+        # read the slice of all images from memory again for each of the 36 sums.
         tiles = _tiles(jnp.pad(result, ((0, 0), (0, 1), (0, 1), (0, 0))))
         return [a + b for a, b in zip(totals, _products(_windows(image), tiles), strict=True)]
 
@@ -156,7 +156,7 @@ def _kernels(kernel: jax.Array) -> Grid:
 def _tiles(gradient: jax.Array) -> Grid:
     """[b, 4 t, 4 u, o] to the transformed tiles, 6 x 6 of [b t u, o]: A g A^T.
 
-    What is behind the last whole tile is left out.
+    Incomplete tiles at the end are left out.
     """
     height, width = (size // TILE * TILE for size in gradient.shape[1:3])
     columns = [gradient[:, :height, j:width:TILE] for j in range(TILE)]
@@ -182,7 +182,7 @@ def _back(
     matrix: np.ndarray,
     joined: Callable[[Sequence[jax.Array], int], jax.Array],
 ) -> jax.Array:
-    """Applies `matrix` along columns and rows; `joined` makes pixels of a tile's parts."""
+    """Applies `matrix` along columns and rows; `joined` makes pixels from a tile's parts."""
     batch, tall, wide = tiles
     channels = grid[0][0].shape[-1]
     across = []
@@ -203,8 +203,8 @@ def _beside(parts: Sequence[jax.Array], axis: int) -> jax.Array:
 def _overlapped(parts: Sequence[jax.Array], axis: int) -> jax.Array:
     """The six columns of each window, [..., t, 1, ...] with t in `axis`, to its four pixels.
 
-    A window begins one pixel before its tile: its first column is the last of the tile before, and
-    its last one the first of the tile behind.
+    A window begins one pixel before its tile: its first column is the last one of the tile before,
+    and its last column the first one of the next tile.
     """
 
     def moved(part: jax.Array, by: int) -> jax.Array:
@@ -226,5 +226,5 @@ def combined(weights: np.ndarray, arrays: Sequence[jax.Array]) -> jax.Array:
 
 
 def _kept(arrays: Sequence[jax.Array]) -> list[jax.Array]:
-    """The arrays, which XLA is asked not to simplify away; its fusion may compute them again."""
+    """The arrays behind a barrier against simplification; XLA's fusion may still recompute them."""
     return list(jax.lax.optimization_barrier(tuple(arrays)))

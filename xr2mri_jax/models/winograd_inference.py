@@ -1,9 +1,9 @@
-"""3x3 convolution by Winograd's F(4x4, 3x3) with kernels that were transformed before.
+"""3x3 convolution by Winograd's F(4x4, 3x3) with kernels transformed in advance.
 
 Without gradients little has to be kept, and the transforms are written so that XLA's CPU backend
-makes one pass over the tiles for each: with a few images at a time, which stay in the processor's
-cache, 64 and more channels take half the time of XLA's own convolution or less, and 32 channels
-two thirds.
+makes one pass over the tiles for each. With a few images at a time, which stay in the processor's
+cache, 64 and more channels take half the time of XLA's own convolution or less, and 32 channels two
+thirds.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ import numpy as np
 
 from xr2mri_jax.models.winograd import INPUT, KERNEL, OUTPUT, TILE, WINDOW, combined
 
-# Channels from which this form is the faster one on a CPU.
+# Number of channels from which this form is faster on a CPU.
 CHANNELS = 32
 
 
 def usable(size: int, channels: int) -> bool:
-    """Whether `convolve` takes square images of `size` pixels, and gains by it."""
+    """Whether `convolve` accepts square images of `size` pixels, and is faster for them."""
     return size % TILE == 0 and channels >= CHANNELS
 
 
@@ -31,15 +31,15 @@ def transformed(kernel: np.ndarray) -> np.ndarray:
 
 
 def transposed_kernel(kernel: np.ndarray) -> np.ndarray:
-    """A kernel [..., 3, 3, c, o] as that of the gradient of the image, [..., 3, 3, o, c]."""
+    """Converts a kernel [..., 3, 3, c, o] to that of the image's gradient, [..., 3, 3, o, c]."""
     return np.swapaxes(kernel[..., ::-1, ::-1, :, :], -1, -2)
 
 
 def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """3x3 convolution of stride 1, one pixel of zeros around the image.
+    """3x3 convolution of stride 1 with zero padding of one pixel.
 
     Args:
-      x: f32[b, h, w, c], sizes that are multiples of 4.
+      x: f32[b, h, w, c], with sizes that are multiples of 4.
       kernel: f32[36, c, o] from `transformed`.
 
     Returns:
@@ -47,7 +47,7 @@ def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     batch, height, width, _ = x.shape
     tall, wide = height // TILE, width // TILE
-    # Pixels of a tile apart from the tiles: [b, t, 4, u, 4, c], and one tile more behind the last.
+    # A tile's pixels separate from the tiles: [b, t, 4, u, 4, c], with one more tile at the end.
     padded = jnp.pad(x, ((0, 0), (1, TILE - 1), (1, TILE - 1), (0, 0)))
     tiles = padded.reshape(batch, tall + 1, TILE, wide + 1, TILE, -1)
     across = jnp.stack([combined(weights, _window(tiles, 3)) for weights in INPUT])

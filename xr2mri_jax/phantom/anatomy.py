@@ -19,8 +19,8 @@ from xr2mri_jax.phantom.tissues import CODES, attenuation_table
 Array = jax.Array
 
 BONES = ("patella", "femur", "tibia", "fibula")
-# What follows the bones, highest priority first, with the weight of the fine and of the coarse
-# noise in its MRI signal: muscle has streaks, fat has strands of connective tissue.
+# The layers after the bones, highest priority first, with the weights of the fine and of the coarse
+# noise in their MRI signal: muscle has streaks, fat has strands of connective tissue.
 SOFT: dict[str, tuple[float, float]] = {
     "patellar_cartilage": (0.05, 0.0),
     "medial_tibial_cartilage": (0.05, 0.0),
@@ -42,10 +42,10 @@ class Voxels(NamedTuple):
 
     Attributes:
       labels: u8, the tissue with the largest share (codes of `tissues.TISSUES`).
-      signal: f32, DESS signal by the shares of the tissues, relative to cartilage = 1.
-      attenuation: f32, linear attenuation in 1/mm by the shares.
+      signal: f32, DESS signal weighted by the shares of the tissues, relative to cartilage = 1.
+      attenuation: f32, linear attenuation in 1/mm, weighted likewise.
       distances: f32[k, d / 2, h / 4, w / 4], means of the signed distances of `surfaces.NAMES` over
-        blocks of voxels, mm, negative inside; None where not asked for.
+        blocks of voxels, mm, negative inside; None if not requested.
     """
 
     labels: Array
@@ -64,7 +64,7 @@ def voxelise(
       pose: from `pose.place`.
       key: typed key of the textures and of the roughness of surfaces.
       shape: (d, h, w) in voxels over the canonical box.
-      distances: whether to give the signed distances, too; d must be even, h and w multiples of 4.
+      distances: whether to add the signed distances; d must be even, h and w multiples of 4.
     """
     spacing = [extent / n for extent, n in zip(BOX_MM, shape, strict=True)]
     y, z, x = (
@@ -105,11 +105,11 @@ def attenuation_path(
       grid: positions along d, h and w (posterior, inferior, medial; the box's centre is 0), f32[n]
         each, in mm; those along d are evenly spaced.
       voxel_mm: width over which surfaces are blurred.
-      soft: where the soft tissue of a point of the leg's frame is looked up; `muscles` and `skin`
-        are drawn for the box alone.
+      soft: maps a point of the leg's frame to the point where its soft tissue is evaluated, because
+        `muscles` and `skin` are defined for the box only.
 
     Returns:
-      f32[h, w]: line integrals of the attenuation, without unit.
+      f32[h, w]: line integrals of the attenuation, dimensionless.
     """
     relative = [axis / extent + 0.5 for axis, extent in zip(grid, BOX_MM, strict=True)]
     rough, grain = textures(key, relative)
@@ -142,8 +142,8 @@ def _slab(
       box: f32[3, h, w], coordinates (x, y, z) in the box over the overall size.
       rough, grain: f32[h, w], smooth noise of about 10 mm and of about 2 mm, deviation about 1.
       voxel: width over which surfaces are blurred, in the same unit.
-      soft: as in `attenuation_path`; None looks up every point where it is.
-      distances: whether to give the slab's signed distances, f32[k, h / 4, w / 4], in that unit.
+      soft: as in `attenuation_path`; None: the point itself.
+      distances: whether to add the slab's signed distances, f32[k, h / 4, w / 4], in that unit.
     """
     leg, in_femur, in_tibia, in_patella = pose.locals(box)
     femur, notch = bones.femur(p, *in_femur)
@@ -204,7 +204,7 @@ def _column(values: list[float] | np.ndarray) -> Array:
 
 
 def _sclerosis(p: Parameters, medial: Array, depth: Array, femur: Array, z: Array) -> Array:
-    """Share of the marrow under the joint's surface that has hardened: f32[4, h, w] by bone."""
+    """Share of sclerotic marrow under the joint's surface: f32[4, h, w] by bone."""
     left = p["lateral_left"] + (p["medial_left"] - p["lateral_left"]) * medial
     amount = p["sclerosis"] * (1.0 - left)
     none = jnp.zeros_like(amount)
@@ -215,11 +215,11 @@ def _sclerosis(p: Parameters, medial: Array, depth: Array, femur: Array, z: Arra
 def bone_layers(
     p: Parameters, distance: Array, sclerosis: Array, away: Array, grain: Array, voxel: Array
 ) -> tuple[Array, Array, Array]:
-    """Bones: a cortical shell, thick at the shaft, around spongy bone with texture.
+    """Bones: a cortical shell, thick at the shaft, around textured spongy bone.
 
     Args:
       distance, sclerosis: f32[4, h, w] in the order of BONES.
-      away: f32[h, w], distance from the joint along the leg: marrow opens, the shell thickens.
+      away: f32[h, w], distance from the joint along the leg; marrow opens and the shell thickens.
 
     Returns:
       Cover, MRI signal and attenuation, each f32[4, h, w].
@@ -274,10 +274,10 @@ def _composite(layers: tuple[Array, ...]) -> Voxels:
 def textures(key: Array, relative: list[Array]) -> tuple[Array, Array]:
     """The rough and the fine noise, f32[d, h, w] each, at positions relative to the box (0..1).
 
-    Cells fill the box; the factor 1.6 makes up for what interpolation averages out.
+    The cells fill the box; the factor 1.6 compensates the smoothing by interpolation.
     """
     cells = 1.6 * jax.random.normal(key, (32, 36, 72))
-    # The coarse field is a corner of the fine one, stretched: no value meets itself again.
+    # The coarse field is a stretched corner of the fine one: no value coincides with itself.
     return stretch(cells[:14, :14, :14], relative), stretch(cells, relative)
 
 

@@ -21,7 +21,7 @@ class BilateralRadiograph:
       image: u16[rows, cols], value / 65535 in [0, 1], bone bright.
       spacing: (row_mm, col_mm).
       places: the true place of the knee by side.
-      box_centres: where the centre of each knee's canonical box lies, (row, col); the box of
+      box_centres: (row, col) of the centre of each knee's canonical box; the box of
         `case.simulate_case` is centred near the joint, not on it.
     """
 
@@ -45,7 +45,7 @@ def simulate_bilateral(
     `simulate_case(seed, 2 * subject + 1, ...)`.
 
     Args:
-      seed, subject: name the subject, 0 or more; everything follows from them and the settings.
+      seed, subject: identify the subject, 0 or more; they and the settings determine everything.
       shape: pixels (rows, cols).
       spacing: (row_mm, col_mm); the film covers shape * spacing.
       film: how it is taken; None draws it from (seed, subject).
@@ -65,7 +65,7 @@ def take(
     spacing: tuple[float, float],
     rng: np.random.Generator,
 ) -> BilateralRadiograph:
-    """Takes a film of two legs that are projected already; arguments as `film.expose_film`."""
+    """Takes a film of two projected legs; arguments as for `film.expose_film`."""
     image = expose_film(legs, film, shape, spacing, rng)
     places, centres = {}, {}
     for leg in legs:

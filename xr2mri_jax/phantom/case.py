@@ -31,10 +31,10 @@ def simulate_case(
     anatomy. All arrays are in the canonical frame, in which a left knee looks like a right one.
 
     Args:
-      seed: names the population, 0 or more.
+      seed: identifies the population, 0 or more.
       index: number of the knee, 0 or more.
       shape: (d, h, w) in voxels over the canonical box.
-      distances: whether to give signed distances, too; d must be even, h and w multiples of 4.
+      distances: whether to add signed distances; d must be even, h and w multiples of 4.
 
     Returns:
       xray: u16[h, w, 1], value / 65535 in [0, 1], bone bright.
@@ -44,7 +44,7 @@ def simulate_case(
       side, kl: int, index into SIDES and Kellgren-Lawrence grade.
       subject: str.
       spacing: f32[3], mm along d, h, w.
-      distances: i8[k, d / 2, h / 4, w / 4], see `surfaces.stored`; only if asked for.
+      distances: i8[k, d / 2, h / 4, w / 4], see `surfaces.stored`; only if requested.
     """
     if seed < 0 or index < 0:
         raise ValueError(f"seed {seed} and index {index} must be 0 or more")
@@ -78,8 +78,8 @@ class Parts(NamedTuple):
 def compiled_parts(shape: tuple[int, int, int], distances: bool = False) -> Parts:
     """`pose.place`, `anatomy.voxelise` and the measurement, compiled at their first call.
 
-    Compilation takes most of the time of a small dataset: LLVM's effort is chosen by the number of
-    voxels (level 1 runs as fast as the highest here; level 0 is ten times slower to run).
+    Compilation takes most of the time for a small dataset, so LLVM's optimisation level depends on
+    the number of voxels (level 1 runs as fast as the highest here; level 0 runs ten times slower).
     """
     level = 0 if math.prod(shape) <= SMALL else 1
 
@@ -94,7 +94,7 @@ def compiled_parts(shape: tuple[int, int, int], distances: bool = False) -> Part
 
 
 class Draw(NamedTuple):
-    """One knee of a population: its parameters with `bones.with_rows`, and the keys of the rest."""
+    """One knee of a population: its parameters with `bones.with_rows`, and the other keys."""
 
     parameters: Parameters
     surfaces: jax.Array

@@ -1,10 +1,10 @@
 """Completes the leg around a labelled knee with parts of the phantom.
 
-Labelled bones and soft parts keep their place. Bones that are cut off by the field are extended
-along the leg. A missing patella or fibula, muscles, fat, skin, tendons and vessels come from the
-phantom, scaled to the width of the tibia and kept outside labelled parts. Coordinates are as in
-`bones`: canonical right knee, x lateral to medial, y anterior to posterior, z superior to
-inferior, mm from the joint centre.
+Labelled bones and soft parts keep their position. Bones that the field cuts off are extended along
+the leg. A missing patella or fibula, muscles, fat, skin, tendons and vessels come from the phantom,
+scaled to the width of the tibia and kept outside labelled parts. Coordinates are as in `bones`:
+canonical right knee, x lateral to medial, y anterior to posterior, z superior to inferior, mm from
+the joint centre.
 """
 
 import functools
@@ -46,8 +46,8 @@ class LabelMeasurements(NamedTuple):
     Attributes:
       bones: f32[4, d, h, w] in the order of `anatomy.BONES`, distances in mm, negative inside and
         at most half a voxel outside.
-      soft: f32[3, d, h, w]: share of a voxel in labelled soft parts, and that share's part of MRI
-        signal and attenuation.
+      soft: f32[3, d, h, w]: share of a voxel in labelled soft parts, and the contribution of that
+        share to MRI signal and attenuation.
       near: f32[3, d, h, w]: distance to the nearest bone, to the femur's and to the tibia's side of
         the joint, mm, 0 inside.
     """
@@ -65,8 +65,8 @@ def measure_labels(
     Args:
       labels: u8[d, h, w], codes of `tissues.TISSUES`, on the cubic working grid.
       voxel_mm: its voxel size.
-      rough_voxels: f64[3], voxel size of the map that the labels come from, in working voxels:
-        thick slices leave steps that are smoothed away.
+      rough_voxels: f64[3], voxel size of the original map, in working voxels; steps from thick
+        slices are smoothed away.
     """
     sigma = np.maximum(0.5, 0.45 * rough_voxels)
     distances = np.full((len(anatomy.BONES), *labels.shape), _FAR, np.float32)
@@ -107,7 +107,7 @@ def _bounds(mask: np.ndarray, margin: int) -> tuple[slice, ...] | None:
 
 
 def _near(labels: np.ndarray, voxel_mm: float) -> np.ndarray:
-    """Distances on voxels about 2.4 mm apart, enough for smooth outlines, spread over all."""
+    """Distances on voxels about 2.4 mm apart, enough for smooth outlines, interpolated to all."""
     step = max(1, round(2.4 / voxel_mm))
     small = labels[::step, ::step, ::step]
     femoral = [CODES["femur"], CODES["femoral_cartilage"]]
@@ -170,8 +170,8 @@ def _patella_centre(
     rows = np.abs(z - level) < 12.0
     front = (known.bones[anatomy.BONES.index("femur")][:, rows] < 0).any(axis=(1, 2))
     first = y[np.argmax(front)] if front.any() else -28.0 * p["size"]
-    # Its ridge, six tenths of the thickness behind the centre, keeps room for both cartilages. The
-    # trochlea's groove lies some millimetres behind the femur's foremost point.
+    # The patella's ridge, six tenths of the thickness behind the centre, leaves room for both
+    # cartilages. The trochlea's groove lies some millimetres behind the femur's foremost point.
     away = 0.62 * p["patella_thickness"] + p["patellar_cartilage"] + p["femoral_cartilage"] - 4.0
     return np.array([p["patella_offset"], first / p["size"] - away, p["patella_level"]], np.float32)
 
@@ -268,9 +268,9 @@ def _soft_parts(
     missing: tuple[str, ...],
     rough: Array,
 ) -> tuple[dict[str, Array], Array | None]:
-    """Distances of the tissues of `anatomy.SOFT` that the map does not give, and to the fascia.
+    """Distances of the tissues of `anatomy.SOFT` that the map lacks, and to the fascia.
 
-    A map that has the leg has no fascia of its own: None.
+    The fascia is None for a map that has the leg.
     """
     x, y, z = point
     bone, femoral, tibial = near
@@ -301,7 +301,7 @@ def _soft_parts(
     fascia = soft_tissue.fascia(p, x, y, skin)
     muscle = soft_tissue.muscles(p, x, y, z, fascia=fascia)
     muscle = jnp.minimum(muscle, soft_tissue.calf(p, x, y, z, fascia)) + 0.7 * rough
-    # Fat parts the muscles from the bones' ends, where the capsule lies.
+    # Fat separates the muscles from the ends of the bones, where the capsule lies.
     capsule = sdf.smooth_step(45.0, 20.0, jnp.abs(z)) * 4.0 + 0.5
     parts["muscle"] = jnp.maximum(muscle, capsule - bone)
     return parts, fascia

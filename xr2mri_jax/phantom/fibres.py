@@ -13,30 +13,30 @@ from xr2mri_jax.phantom.tissues import CODES
 
 Array = jax.Array
 
-# Septa lie about parallel to the skin, this far apart, mm of a leg of the usual size.
+# Septa lie roughly parallel to the skin, at this distance, in mm for a leg of the usual size.
 SEPTA_MM = 4.0
 # Half the thickness of a septum over SEPTA_MM, and of the fascia in mm.
 _THIN, _FASCIA_MM = 0.1, 0.5
-# Signal of septa and fascia over that of muscle; what a streak leaves of a muscle's.
+# Signal of septa and fascia over that of muscle; share of a muscle's signal left in a streak.
 _CONNECTIVE, _STREAK = 0.65, 0.4
-# How far septa leave their course, over SEPTA_MM (deviation).
+# Standard deviation of the bending of septa, over SEPTA_MM.
 _BEND = 0.7
 
 
 def fields(key: Array, relative: list[Array]) -> tuple[Array, Array]:
-    """Smooth noise that bends the septa and noise drawn out along the leg, for the streaks.
+    """Smooth noise that bends the septa, and noise stretched along the leg for the streaks.
 
     Args:
       key: typed key.
       relative: positions along d, h and w relative to the box (0..1), f32[n] each.
 
     Returns:
-      f32[d, h, w] each, deviation about _BEND and 1.
+      f32[d, h, w] each, standard deviation about _BEND and 1.
     """
     bent, streaked = jax.random.split(key)
     cells = 1.6 * _BEND * jax.random.normal(bent, (40, 40, 40))
     bundles = 1.6 * jax.random.normal(streaked, (96, 16, 128))
-    # The cells reach beyond the box, so that nothing is mirrored within the leg.
+    # The cells extend beyond the box, so that nothing is mirrored within the leg.
     within = [0.5 * position + 0.25 for position in relative]
     return anatomy.stretch(cells, within), anatomy.stretch(bundles, within)
 

@@ -19,9 +19,9 @@ from xr2mri_jax.phantom.radiograph import (
     gaussian_blur,
 )
 
-# Attenuation of lead letters and steel beads as line integral: a few per cent get through.
+# Line integral of the attenuation of lead letters and steel beads: a few per cent pass.
 METAL = 3.0
-# Line integral behind a closed shutter: scatter alone reaches the film.
+# Line integral behind a closed shutter: only scatter reaches the film.
 LEAD = 8.0
 LETTERS = {
     "right": ("####.", "#...#", "#...#", "####.", "#.#..", "#..#.", "#...#"),
@@ -36,14 +36,14 @@ class Film:
     Attributes:
       apart_mm: distance of the two joints.
       shift_mm: (down, right) of the middle between the joints from the film's middle.
-      level_mm: how much lower the left joint stands.
+      level_mm: how much lower the left joint lies.
       rotation_deg: of the whole scene on the film, counterclockwise as displayed.
       shutters_mm: collimated margin at the top, bottom, left and right of the film.
       black_shutters: whether the margins were blackened after processing; else they are unexposed.
       letters: whether a lead R and a lead L lie beside the legs.
-      beads: whether a row of steel beads stands between the legs.
+      beads: whether there is a row of steel beads between the legs.
       exposure: photons relative to the phantom's usual ones.
-      harmonised: share of the slow part that the processing takes away.
+      harmonised: share of the slow part that the processing removes.
       window: percentiles of the exposed film that become 0 and 1.
       gamma: exponent of the displayed value, > 0.
     """
@@ -63,7 +63,7 @@ class Film:
 
 
 def draw_film(rng: np.random.Generator, extent_mm: tuple[float, float]) -> Film:
-    """Draws a film as departments differ: both joints stay on a film of `extent_mm` (h, w)."""
+    """Draws a film with the variation of departments; both joints lie on `extent_mm` (h, w)."""
     height, width = extent_mm
     apart = min(rng.uniform(180.0, 260.0), width - 130.0)
     free = max((width - apart) / 2 - 55.0, 0.0)
@@ -88,7 +88,7 @@ def draw_film(rng: np.random.Generator, extent_mm: tuple[float, float]) -> Film:
 
 
 def on_film(film: Film, scene: tuple[float, float]) -> tuple[float, float]:
-    """A point of the scene, (down, right) mm from the middle between the joints, on the film."""
+    """Maps a point of the scene, (down, right) mm from between the joints, to the film."""
     turn = math.radians(film.rotation_deg)
     down, right = scene
     return (
@@ -114,9 +114,9 @@ def expose_film(
 ) -> np.ndarray:
     """Takes the radiograph of two legs: f32[rows, cols] in [0, 1], bone bright.
 
-    The scene is projected at the legs' pixel size, interpolated to the film's pixels and gets its
-    noise there. The physics are those of `radiograph.expose`; below a pixel of the legs there is no
-    detail.
+    The scene is projected at the legs' pixel size and interpolated to the film's pixels; noise is
+    added there. The physics are those of `radiograph.expose`. There is no detail finer than a pixel
+    of the legs.
 
     Args:
       legs: of one pixel size.
@@ -137,7 +137,7 @@ def expose_film(
     primary = gaussian_blur(jnp.exp(-path), BLUR_MM, size)
     counted = np.asarray(primary + SCATTER * gaussian_blur(primary, SCATTER_MM, size))
     integral = -np.log(counted)
-    # Over the open field alone: a shutter would else darken what lies beside it.
+    # Over the open field only: otherwise a shutter would darken its surroundings.
     share = exposed.astype(np.float32)
     slow = np.asarray(gaussian_blur(jnp.asarray(integral * share), TISSUE_MM, size))
     slow = slow / np.maximum(np.asarray(gaussian_blur(jnp.asarray(share), TISSUE_MM, size)), 0.05)
@@ -169,7 +169,7 @@ def _displayed(
 
 
 def _leg_path(leg: Leg, film: Film, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """f32: the leg's line integrals on the film's coarse grid; shafts go on beyond its field."""
+    """f32: the leg's line integrals on the film's coarse grid; shafts continue beyond its field."""
     origin = np.array(leg_on_film(film, leg, (0.0, 0.0)))
     axes = [np.subtract(leg_on_film(film, leg, unit), origin) for unit in ((1.0, 0.0), (0.0, 1.0))]
     rotation = np.stack(axes, axis=1)  # leg (h, w) -> film (down, right), orthonormal
@@ -199,7 +199,7 @@ def _open(film: Film, down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _metal(film: Film, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """f32 in [0, 1]: where letters and beads lie."""
+    """f32 in [0, 1]: the positions of letters and beads."""
     metal = np.zeros((len(down), len(right)), np.float32)
     step = down[1] - down[0]
     if film.letters:
@@ -236,7 +236,7 @@ def _stamp(
 
 
 def _upsample(coarse_mm: np.ndarray, n: int, spacing: float) -> np.ndarray:
-    """f32[n, coarse]: linear interpolation to n pixels around the same middle."""
+    """f32[n, coarse]: linear interpolation to n pixels with the same middle."""
     wanted = (spacing * (np.arange(n) - (n - 1) / 2) - coarse_mm[0]) / (coarse_mm[1] - coarse_mm[0])
     first = np.clip(np.floor(wanted).astype(int), 0, len(coarse_mm) - 2)
     share = np.clip(wanted - first, 0.0, 1.0).astype(np.float32)

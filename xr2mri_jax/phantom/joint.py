@@ -25,7 +25,7 @@ def cartilages(
     """Distances of the four cartilages: layers on the bones where these articulate.
 
     A layer of thickness t is the bone grown by t; where a weight falls to 0 it retreats under the
-    bone's surface, so that no film is left. Bones come first and cut what overlaps.
+    bone's surface, so that no thin film remains. Bones take precedence and cut overlaps.
     """
     femur, notch, depth, patella = surfaces
     x, y, z = in_femur

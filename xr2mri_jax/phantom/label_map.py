@@ -19,15 +19,15 @@ from xr2mri_jax.phantom.parameters import Parameters, sample
 from xr2mri_jax.phantom.radiograph import expose
 from xr2mri_jax.phantom.tissues import BONE_CODES, CODES
 
-# Voxel of the cubic grid on which the leg is completed: the map's, within these limits.
+# Voxel size of the cubic working grid: the map's, within these limits.
 WORK_MM = (0.8, 1.6)
-VIEW_MM = 144.0  # the radiograph's side: the canonical box and a margin
+VIEW_MM = 144.0  # width of the radiograph: the canonical box and a margin
 PIXEL_MM = 0.4
-_REACH_MM = 100.0  # the leg is made this far from the joint's centre, at most
+_REACH_MM = 100.0  # the leg extends at most this far from the joint's centre
 _BLOCK = 16
 _TAPER_MM = 4.0
 _SOFTEN_VOXELS = 0.45  # partial volume at the edges of labels
-# Depth, height and width of a canonical right knee as directions of growth.
+# Directions in which depth, height and width of a canonical right knee increase.
 _CANONICAL = "PIL"
 _MENISCI = ("medial_meniscus", "lateral_meniscus")
 
@@ -38,7 +38,7 @@ class SimulatedPair:
 
     Attributes:
       radiograph: f32[h, w] in [0, 1], bone bright, as displayed: the patient's right at the left;
-        the joint's centre is the image's middle.
+        the joint's centre is in the middle of the image.
       mri: f32 in [0, 1] on the label map's own grid.
       centre: f64[3], RAS mm of the joint's centre in the MRI.
       record: JSON-able account of the labels found and the parts added.
@@ -63,7 +63,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
       seed: of textures, noise, exposure, and of the soft tissue that the map lacks; 0 or more.
 
     Raises:
-      InputError: an unknown code, a bad side, or a map that shows no such knee, see
+      InputError: an unknown code, an invalid side, or a map that shows no such knee, see
         `landmarks.find_landmarks`.
     """
     _check_codes(labels.array)
@@ -88,7 +88,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
 
 
 class CompletedLeg(NamedTuple):
-    """A complete leg around a labelled knee, as a right one.
+    """A complete leg around a labelled knee, as a right knee.
 
     Attributes:
       signal, attenuation: f32[d, h, w], MRI signal relative to cartilage, and 1/mm.
@@ -107,7 +107,7 @@ def completed(labels: Volume, side: str, key: jax.Array, work_mm: float) -> Comp
       labels: codes of `tissues.TISSUES`.
       side: "left" or "right".
       key: typed key of the soft tissue and its textures.
-      work_mm: voxel of the cubic grid.
+      work_mm: voxel size of the cubic grid.
 
     Raises:
       InputError: as `simulate_pair`.
@@ -121,7 +121,7 @@ def completed(labels: Volume, side: str, key: jax.Array, work_mm: float) -> Comp
 
 
 def oriented(labels: Volume, side: str, found: Landmarks) -> tuple[Volume, Volume]:
-    """The map as of a right knee: with axes along depth, height and width, and as it is stored."""
+    """The map as a right knee: with axes along depth, height and width, and as stored."""
     right = labels if side == "right" else mirror_volume(labels, float(found.centre[0]))
     turn = orientations.ornt_transform(
         orientations.io_orientation(right.affine), orientations.axcodes2ornt(_CANONICAL)
@@ -171,7 +171,7 @@ def _leg(
     grid = working_grid(knee, found.centre, work_mm)
     rough = np.abs(np.linalg.solve(grid.affine[:3, :3], knee.affine[:3, :3])).max(axis=1)
     known = measure_labels(grid.array, work_mm, rough)
-    # Grid and joint share their axes; only the places along them differ.
+    # Grid and joint share their axes; only the positions along them differ.
     d, h, w = (
         grid.affine[row, 3] + grid.affine[row, axis] * np.arange(n) - found.centre[row]
         for axis, (row, n) in enumerate(zip((1, 2, 0), grid.shape, strict=True))
@@ -181,7 +181,7 @@ def _leg(
 
 
 def working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
-    """The labels on a cubic grid along the body's axes that holds radiograph and field.
+    """The labels on a cubic grid along the body's axes that contains radiograph and field.
 
     Above and below the field, the labels of its last slices are repeated, so that bones continue.
     Manual labels taper off at the ends, so a slice some millimetres inside is repeated.
@@ -218,8 +218,8 @@ def working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
 def _scan(knee: Volume, signal: np.ndarray, grid: Volume, key: jax.Array) -> np.ndarray:
     """The MRI f32[d, h, w] on the map's grid.
 
-    Bones and what is not labelled come from the working grid, with their partial volume; thin
-    labelled parts keep the map's own sharpness.
+    Bones and unlabelled parts come from the working grid, with their partial volume; thin labelled
+    parts keep the map's own sharpness.
     """
     step = np.linalg.solve(grid.affine, knee.affine)
     values = ndimage.affine_transform(
@@ -259,7 +259,7 @@ def _expose(
 def _project(
     attenuation: jax.Array, depth_mm: float, rows: jax.Array, columns: jax.Array, key: jax.Array
 ) -> jax.Array:
-    """Line integrals are spread to the pixels before the exponential, as one slab of 1 mm."""
+    """Line integrals are interpolated to the pixels before the exponential, as one slab of 1 mm."""
     path = depth_mm * attenuation.sum(axis=0)
     path = jnp.einsum("hi,ij,wj->hw", rows, path, columns, precision="highest")
     return expose(path[None], 1.0, (PIXEL_MM, PIXEL_MM), key)

@@ -8,21 +8,21 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom.tissues import CODES, TISSUES
 
-# Half the cartilages' thickness below the femur's lowest point lies the joint's middle.
+# The joint's middle lies half the cartilages' thickness below the femur's lowest point.
 _HALF_SPACE_MM = 2.0
 # The plateau is widest this far below the tip of the spines.
 _PLATEAU_MM = (9.0, 20.0)
 PLATEAU_WIDTH_MM = 74.0  # of the phantom of size 1
 _SIZES = (0.6, 1.5)
 _APART_MM = 8.0
-_STEP_MM = 1.5  # landmarks are looked for on voxels about this far apart
+_STEP_MM = 1.5  # landmarks are searched on voxels about this far apart
 _FEWEST = 200  # voxels at that distance
-# Where the halves of a knee are compared, this share of its width is left out beside the middle.
+# Share of a knee's width left out beside the middle when its halves are compared.
 _MIDDLE = 0.12
-_CONDYLES_MM = 45.0  # of the femur, above its lowest point
+_CONDYLES_MM = 45.0  # height of the condyles above the femur's lowest point
 # Standard deviations of four differences over 33 segmented knees, mm.
 _DISTAL_MM, _DEPTH_MM, _FRONT_MM, _ASIDE_MM = 1.5, 2.5, 2.9, 6.0
-# Their sum in such units is 3.8 to 8.7 in these knees, and above -1.3 where they are turned by 10
+# Their sum in these units is 3.8 to 8.7 in these knees, and above -1.3 if they are turned by 10
 # degrees about any axis.
 _SURE = 2.0
 _LATERAL_MEDIAL = (
@@ -56,7 +56,7 @@ def find_landmarks(labels: Volume, side: str) -> Landmarks:
 
     Raises:
       InputError: no femur or no tibia, the femur not above the tibia, the patella behind it, or
-        what is lateral at the medial side: the header or the side is wrong.
+        lateral parts at the medial side: the header or the side is wrong.
     """
     places = _places(labels)
     for bone in ("femur", "tibia"):
@@ -97,11 +97,11 @@ def find_side(labels: Volume) -> str | None:
 
 
 def side_of_shapes(labels: Volume) -> str | None:
-    """The side that the shapes of the bones suggest; None if they do not tell it for sure.
+    """The side that the shapes of the bones suggest; None if it is uncertain.
 
     The medial condyle of the femur reaches further down, the medial plateau is deeper from front to
-    back, the lateral condyle reaches further to the front, and the patella lies laterally. The four
-    are added up: of 33 segmented knees all are right.
+    back, the lateral condyle reaches further to the front, and the patella lies laterally. The sum
+    of the four differences is right for all of 33 segmented knees.
 
     Args:
       labels: codes of `tissues.TISSUES`; needs femur, tibia and patella.
@@ -142,7 +142,7 @@ def side_of_shapes(labels: Volume) -> str | None:
 
 
 def _places(labels: Volume) -> dict[str, np.ndarray]:
-    """RAS mm f64[n, 3] of every tissue's voxels, thinned out."""
+    """RAS mm f64[n, 3] of every tissue's voxels, subsampled."""
     steps = [max(1, int(_STEP_MM / size)) for size in labels.spacing]
     part = labels.array[:: steps[0], :: steps[1], :: steps[2]]
     names = {tissue.code: name for name, tissue in TISSUES.items()}
@@ -156,7 +156,7 @@ def _check_directions(middle: dict[str, np.ndarray], side: str) -> None:
     """Raises InputError if the middles of the parts contradict the header or the side."""
     if middle["femur"][2] < middle["tibia"][2] + _APART_MM:
         raise InputError(
-            "the femur's label does not lie above the tibia's, expected a header that says where "
+            "the femur's label does not lie above the tibia's, expected a header that states where "
             "the head is, or another table of labels"
         )
     if "patella" in middle and middle["patella"][1] < middle["femur"][1]:

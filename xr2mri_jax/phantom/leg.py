@@ -14,13 +14,13 @@ from xr2mri_jax.phantom.case import SMALL, draw
 from xr2mri_jax.phantom.parameters import Parameters
 from xr2mri_jax.phantom.pose import Point, Pose, place
 
-# The projected field (h, w) around the box's centre, and the beam's way through it, in mm. The
-# field holds three blocks of equal area: see `project_leg`.
+# The projected field (h, w) around the box's centre, and the beam's path through it, in mm. The
+# field consists of three blocks of equal area: see `project_leg`.
 FIELD_MM = (3 * BOX_MM[1], 176.0)
 DEPTH_MM = 144.0
-# Beyond this distance from the joint soft tissue is drawn out: its shapes are made for the box.
+# Beyond this distance from the joint, soft tissue is stretched: its shapes are defined for the box.
 DRAWN_FROM_MM, DRAWN_OUT = 72.0, 0.15
-# How much wider the thigh gets a mm beyond that distance; the calf keeps its width.
+# Relative growth of the thigh's width per mm beyond that distance; the calf keeps its width.
 THIGH_GROWTH = 0.0012
 # The fibula's shaft, which ends just below the box, is this many times as long.
 LONGER_FIBULA = 4.0
@@ -33,7 +33,7 @@ class Leg:
     Positions are (h, w) in mm from the canonical box's centre, inferior and medial positive.
 
     Attributes:
-      path: f32[h, w], line integrals of the attenuation over FIELD_MM, without unit.
+      path: f32[h, w], line integrals of the attenuation over FIELD_MM, dimensionless.
       pixel_mm: size of its pixels.
       joint: the tibiofemoral joint's centre.
       joint_line: the lateral and the medial end of the joint line, at the plateau's margins.
@@ -51,7 +51,7 @@ def project_leg(seed: int, index: int, rows: int = 128) -> Leg:
     """Projects the leg of knee `index` of the phantom population `seed`.
 
     Inside the canonical box the anatomy is that of `case.simulate_case(seed, index, ...)`. Above
-    and below it pixels are computed at twice the size and interpolated: there are only shafts.
+    and below it pixels are computed at twice the size and interpolated: only shafts lie there.
 
     Args:
       seed, index: as for `simulate_case`.
@@ -108,7 +108,7 @@ def _centres(n: int, extent: float) -> np.ndarray:
 def _block_grids(rows: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """(z, x) of three blocks of one shape, compiled once.
 
-    The lateral and the medial half of the box's rows, and what lies above and below at twice the
+    The lateral and the medial half of the box's rows, and the rows above and below at twice the
     pixel size.
     """
     pixel, columns = BOX_MM[1] / rows, _columns(rows)
@@ -135,13 +135,13 @@ def _joined(blocks: list[np.ndarray], grids: list, pixel: float) -> np.ndarray:
 
 
 def _linear(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Matrix of linear interpolation from rising positions to others, constant at the ends."""
+    """Matrix of linear interpolation from increasing positions to others, constant at the ends."""
     columns = [np.interp(wanted, known, unit) for unit in np.eye(len(known))]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _drawn_out(leg: Point) -> Point:
-    """Where the soft tissue of a point far from the joint is looked up, in the leg's frame."""
+    """Where the soft tissue of a point far from the joint is evaluated, in the leg's frame."""
     x, y, z = leg
     beyond = jnp.maximum(jnp.abs(z) - DRAWN_FROM_MM, 0.0)
     grown = 1.0 + THIGH_GROWTH * beyond * (z < 0)
@@ -151,7 +151,7 @@ def _drawn_out(leg: Point) -> Point:
 def _places(p: Parameters, pose: Pose) -> tuple[tuple, tuple]:
     """The joint's centre and the joint line's ends, (h, w) in mm in the box.
 
-    The line runs through the middle of both compartments' joint spaces above the plateaus' centres
+    The line runs through the middle of both compartments' joint spaces above the plateaus' centres,
     and ends at the plateau's margins.
     """
     lateral, medial = (

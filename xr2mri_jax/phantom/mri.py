@@ -12,7 +12,7 @@ import numpy as np
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.phantom.tissues import TISSUES, Tissue
 
-# The value in [0, 1] that cartilage has without noise and coil: the fixed rule of scaling.
+# The value in [0, 1] of cartilage without noise and coil: the fixed scaling rule.
 CARTILAGE_LEVEL = 0.42
 # Standard deviation of the noise in each channel, median over acquisitions.
 NOISE = 0.018
@@ -30,7 +30,7 @@ class Dess:
     Attributes:
       tr_ms, te_ms: repetition and echo time, ms.
       flip_deg: flip angle, degrees.
-      fat_left: share of the fat signal that water excitation leaves.
+      fat_left: share of the fat signal that remains after water excitation.
     """
 
     tr_ms: float = 16.3
@@ -53,7 +53,7 @@ def dess_echoes(t1_ms: float, t2_ms: float, sequence: Dess | None = None) -> tup
 
     Args:
       t1_ms, t2_ms: relaxation times, ms.
-      sequence: its parameters; the Osteoarthritis Initiative's where none are given.
+      sequence: its parameters; None: the Osteoarthritis Initiative's.
 
     Returns:
       (S+, S-), both at least 0.
@@ -100,8 +100,8 @@ def acquire(signal: jax.Array, key: jax.Array) -> jax.Array:
       key: typed key of this acquisition.
 
     Returns:
-      f32[d, h, w] in [0, 1]; cartilage lies about at CARTILAGE_LEVEL, what is brighter than 1 (free
-      fluid near the coil) is cut.
+      f32[d, h, w] in [0, 1]; cartilage is at about CARTILAGE_LEVEL, values above 1 (free fluid near
+      the coil) are clipped.
     """
     scanner, thermal = jax.random.split(key)
     draws = jnp.clip(jax.random.normal(scanner, (7,)), -2.0, 2.0)
@@ -132,8 +132,8 @@ def coil_sensitivity(draws: jax.Array, shape: Sequence[int]) -> jax.Array:
 def field_mask(key: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
     """The acquired field: bool[d, h, w] on the canonical grid.
 
-    The field is FIELD_MM wide, a few mm off the joint's centre and turned a few degrees about the
-    leg's axis, as a technician's planning leaves it.
+    The field is FIELD_MM wide, a few mm off the joint's centre and rotated a few degrees about the
+    leg's axis, as in a technician's planning.
     """
     draws = jnp.clip(jax.random.normal(key, (4,)), -2.0, 2.0)
     offset = jnp.array([4.0, 5.0, 3.0]) * draws[:3]

@@ -12,7 +12,7 @@ Parameters = Mapping[str, Any]
 
 
 class Spread(NamedTuple):
-    """How one parameter varies: normal, cut at two standard deviations.
+    """How one parameter varies: normal, clipped at two standard deviations.
 
     Attributes:
       mean: centre of the distribution.
@@ -61,7 +61,7 @@ SPREADS: dict[str, Spread] = {
     "rotation_axial": Spread(0.0, 4.0, 1.0),
     "rotation_frontal": Spread(0.0, 2.0, 1.0),
     "shift_x": Spread(0.0, 4.0, 1.0),
-    # Along the beam the radiograph says nothing; the box is centred on the joint.
+    # The radiograph carries no information along the beam; the box is centred on the joint.
     "shift_y": Spread(4.0, 0.4, 1.0),
     "shift_z": Spread(0.0, 4.0, 1.0),
     "girth": Spread(1.0, 0.05, 0.05),
@@ -108,11 +108,11 @@ def _normals(key: jax.Array) -> jax.Array:
 
 
 def _osteoarthritis(p: dict[str, float], shared: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    """What the grade changes.
+    """The parameters that depend on the grade.
 
     The latent severity is a uniform number shared mostly by both knees; its quantile gives the
     grade. Returns `kl`, `severity` (0 to 4, continuous), `medial_space` and `lateral_space` (bone
-    to bone, mm before size), `medial_left` and `lateral_left` (share of cartilage that is left),
+    to bone, mm before size), `medial_left` and `lateral_left` (remaining share of cartilage),
     `osteophyte` (mm), `sclerosis` (0 to 1) and `varus`, `effusion`, corrected for the grade.
     """
     uniform = 0.5 * (1.0 + math.erf((0.85 * shared[0] + 0.527 * own[0]) / math.sqrt(2.0)))

@@ -1,4 +1,4 @@
-"""Pose of the phantom: where leg, femur, tibia and patella lie, and how the bones are seated."""
+"""Pose of the phantom: positions of leg, femur, tibia and patella, and contact of the bones."""
 
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
 
 
 class Pose(NamedTuple):
-    """Where the parts lie: the leg in the box; femur, tibia and patella in the leg."""
+    """Positions of the parts: the leg in the box; femur, tibia and patella in the leg."""
 
     leg: Frame
     femur: Frame
@@ -50,7 +50,7 @@ class Pose(NamedTuple):
     def locals(self, box: Array) -> tuple[Point, Point, Point, Point]:
         """Coordinates in all four frames by one matrix product.
 
-        The product also ends XLA's fusion, which would else transform points anew in every shape.
+        The product also ends XLA's fusion, which would otherwise transform points for every shape.
 
         Args:
           box: f32[3, h, w], (x, y, z) in the box.
@@ -88,12 +88,12 @@ def _rotation(axis: int, angle: Array) -> Array:
 
 
 def place(p: Parameters) -> Pose:
-    """Poses the leg and seats the bones on each other.
+    """Poses the leg and brings the bones into contact.
 
-    The tibia stands so that the beam runs along its plateau, as fixed flexion intends, up to an
-    error; the femur takes the rest of the flexion and is then moved and tilted until the narrowest
-    distance between the bones equals each compartment's joint space; the patella is moved until it
-    lies in its groove with room for the cartilages.
+    The tibia is oriented so that the beam runs along its plateau, as intended by fixed flexion, up
+    to an error. The femur takes the rest of the flexion and is then moved and tilted until the
+    narrowest distance between the bones equals each compartment's joint space. The patella is moved
+    until it lies in its groove with room for the cartilages.
     """
     leg = Frame(
         _times(

@@ -12,10 +12,10 @@ PHOTONS = 1e5
 SCATTER, SCATTER_MM = 0.12, 18.0
 # Blur of focal spot, screen and pixel, mm.
 BLUR_MM = 0.5
-# The processing takes this share of the slow part (over TISSUE_MM) away, as harmonisation does.
+# Share of the slow part (over TISSUE_MM) that the processing removes, as harmonisation does.
 HARMONISED, TISSUE_MM = 0.55, 16.0
 # Percentiles of the processed image that become 0 and 1: those of `preprocess.radiograph`, so that
-# a simulated radiograph that comes back as a file is not changed by them again.
+# it does not change a simulated radiograph that is read from a file.
 WINDOW = (1.0, 99.0)
 
 
@@ -24,8 +24,8 @@ def expose(
 ) -> jax.Array:
     """Takes the radiograph of an attenuation volume.
 
-    The detector counts I = N exp(-sum(mu) depth_mm) photons, blurred, with scatter; noise has a
-    Poisson count's variance (at these counts its normal limit is used); the logarithm is
+    The detector counts I = N exp(-sum(mu) depth_mm) photons, blurred, with scatter; noise has the
+    variance of a Poisson count (its normal limit is used at these counts); the logarithm is
     harmonised and scaled by fixed percentiles.
 
     Args:

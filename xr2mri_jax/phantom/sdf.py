@@ -1,8 +1,8 @@
 """Signed distances (negative inside) of simple shapes, and their smooth combinations.
 
 All arguments are f32 arrays or scalars that broadcast; lengths share one unit. The distances are
-approximate away from the surface and good to a few per cent near it, which is all that partial
-volume needs. Smooth minimum and ellipsoid: I. Quilez, "distance functions", iquilezles.org.
+approximate away from the surface and accurate to a few per cent near it, which suffices for partial
+volume. Smooth minimum and ellipsoid: I. Quilez, "distance functions", iquilezles.org.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def capsules(x: Array, y: Array, z: Array, rows: Any) -> Array:
     Args:
       x, y, z: f32 of one shape.
       rows: f32[n, 7], start x, y, z, end x, y, z and radius of each. A flat band is a capsule whose
-        start, end and points leave one coordinate out.
+        start, end and points lack one coordinate.
 
     Returns:
       f32[n, *shape of x].

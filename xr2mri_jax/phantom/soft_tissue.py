@@ -30,7 +30,7 @@ MUSCLES: dict[str, tuple[float, float, float, float, float, float]] = {
 
 
 def muscles(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array:
-    """All muscles, kept inside the fascia and apart from each other by thin layers of fat.
+    """All muscles, kept inside the fascia and separated by thin layers of fat.
 
     Args:
       fascia: distance to the deep fascia, negative inside.
@@ -53,7 +53,7 @@ def muscles(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array
 
 
 def calf(p: Parameters, x: Array, y: Array, z: Array, fascia: Array) -> Array:
-    """The muscles behind both bones of the lower leg, as one, which reach the bones."""
+    """The muscles behind both bones of the lower leg as one shape, which reaches the bones."""
     bulk = p["bulk"]
     behind = sdf.ellipsoid(x + 4.0, y - 32.0, z - 78.0, 37.0 * bulk, 27.0 * bulk, 68.0)
     return jnp.maximum(behind, fascia + 0.5)
@@ -77,7 +77,7 @@ def fascia(p: Parameters, x: Array, y: Array, skin_distance: Array) -> Array:
 
 
 def tendons(p: Parameters, x: Array, y: Array, z: Array, patella: tuple) -> Array:
-    """Quadriceps tendon, patella's tendon, collateral ligaments, in the leg's frame.
+    """Quadriceps tendon, patellar tendon, collateral ligaments, in the leg's frame.
 
     Args:
       patella: its centre (x, y, z).
@@ -85,7 +85,7 @@ def tendons(p: Parameters, x: Array, y: Array, z: Array, patella: tuple) -> Arra
     px, py, pz = patella
     height = p["patella_height"]
     flat = jnp.zeros_like(x)
-    # Relative to the patella's centre for what hangs on it, so that the rows stay constant.
+    # Attached parts are relative to the patella's centre, so that the rows stay constant.
     above, below = pz - 0.8 * height, pz + 0.7 * height
     (quadriceps,) = sdf.capsules(
         flat, y - py, z - above, np.array([[0.0, -3.0, 0.0, 0.0, 5.0, -65.0, 3.3]], np.float32)

@@ -72,7 +72,7 @@ def resized(distances: np.ndarray, shape: tuple[int, ...], order: int = 1) -> np
         if after:
             rows = distances.reshape(-1, m, int(np.prod(after, dtype=int)))
             distances = np.matmul(basis, rows).reshape(*before, n, *after)
-        else:  # one product in place of one for every row
+        else:  # one product instead of one per row
             distances = (distances.reshape(-1, m) @ basis.T).reshape(*before, n)
     return distances
 

@@ -8,7 +8,7 @@ from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
 
-# Grid on which they are measured, 2 mm, and the steps along a bone's normals, mm.
+# Measuring grid, 2 mm, and the step along a bone's normals, mm.
 _GRID = (64, 64, 64)
 _VOXEL_MM = BOX_MM[0] / _GRID[0]
 _STEPS_MM = np.arange(0.0, 7.01, 0.25)
@@ -25,10 +25,10 @@ PLATES: dict[str, tuple[str, str, bool | None]] = {
 def mean_thickness(distances: np.ndarray) -> dict[str, float]:
     """Mean thickness of each cartilage plate over the bone that it covers, along its normals.
 
-    From points of the bone's surface its normals are followed to the outer surface. The difference
-    of both distances is not taken: distances that are means of several knees or predicted grow more
-    slowly than the way, and it was a fifth smaller than the same plate of the label map. Medial and
-    lateral part at the tibia's middle.
+    From points of the bone's surface, its normals are followed to the outer surface. The difference
+    of both distances is not used: distances that are means of several knees or predictions grow
+    more slowly than the path, and the result was a fifth smaller than for the same plate of the
+    label map. Medial and lateral part at the tibia's middle.
 
     Args:
       distances: f32[k, d, h, w] in mm over the canonical box, as `surfaces.NAMES`, a right knee.
@@ -57,7 +57,7 @@ def mean_thickness(distances: np.ndarray) -> dict[str, float]:
 
 
 def _way_out(outer: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """mm f64[n] from points, in voxels, along unit vectors to where `outer` changes its sign."""
+    """Path in mm f64[n] from points, in voxels, along unit vectors to a sign change of `outer`."""
     places = points[:, None] + _STEPS_MM[:, None] / _VOXEL_MM * normals[:, None]
     along = ndimage.map_coordinates(outer, np.moveaxis(places, -1, 0), order=1, mode="nearest")
     outside = along >= 0

@@ -4,9 +4,9 @@ Sources:
   T1, T2 of cartilage, muscle, fat, marrow and synovial fluid: Gold et al., "Musculoskeletal MRI at
     3.0 T: relaxation times and image contrast", AJR 183:343-351, 2004.
     Fluid: the T2 is an effective one, because diffusion and motion along the spoiling gradient
-    weaken the second echo (767 ms in tubes). Cartilage's proton density, the fat's fraction that
-    water excitation reaches and that T2 were set so that the signals agree with those of one real
-    DESS series, see tests/phantom/test_dess_contrast.py.
+    weaken the second echo (767 ms in tubes). This T2, the proton density of cartilage, and the
+    fraction of fat that water excitation reaches were set so that the signals agree with those of
+    one real DESS series, see tests/phantom/test_dess_contrast.py.
   Meniscus, ligament, tendon, cortical bone, skin and blood: typical values of the ultrashort-echo
     and 3 T literature (Du et al., Magn Reson Imaging 29:470-482, 2011; Stanisz et al., Magn Reson
     Med 54:507-512, 2005); they are dark in DESS whatever the exact number.
@@ -29,9 +29,9 @@ class Tissue(NamedTuple):
       code: label in label maps, 0 to 255.
       t1_ms, t2_ms: relaxation times at 3 T, ms.
       proton_density: relative to water, in [0, 1].
-      fat_fraction: share of the protons that are fat and that water excitation suppresses.
+      fat_fraction: share of the protons that are fat and suppressed by water excitation.
       attenuation: linear attenuation at 50 keV, 1/mm.
-      bone: whether a voxel of this label is spongy bone that has a cortical shell.
+      bone: whether a voxel of this label is spongy bone with a cortical shell.
     """
 
     code: int

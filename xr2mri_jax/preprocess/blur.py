@@ -1,7 +1,7 @@
 """Gaussian filters of small images as products with matrices.
 
-The results are those of `scipy.ndimage` but for the rounding of sums in float32, in a fraction of
-the time where the filter is wide.
+The results equal those of `scipy.ndimage` except for the rounding of sums in float32, in a
+fraction of the time if the filter is wide.
 """
 
 import functools
@@ -9,7 +9,7 @@ import functools
 import numpy as np
 from scipy import ndimage
 
-# OpenBLAS divides products of more multiplications than this among threads.
+# OpenBLAS splits products of more multiplications than this among threads.
 _ONE_CORE = 250_000
 
 
@@ -17,9 +17,9 @@ def gaussian(image: np.ndarray, sigma: tuple[float, float], mode: str = "reflect
     """`ndimage.gaussian_filter` of a small image.
 
     Args:
-      image: f32[h, w], some hundred pixels each way at most.
+      image: f32[h, w], at most a few hundred pixels each way.
       sigma: of rows and columns, in pixels.
-      mode: how the image goes on beyond its border, as `ndimage` names it.
+      mode: how the image is extended beyond its border, as in `ndimage`.
 
     Returns:
       f32[h, w].
@@ -38,9 +38,9 @@ def along_columns(image: np.ndarray, sigma: float, mode: str = "reflect") -> np.
 
 
 def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """The matrix product, by so few rows at a time that BLAS computes it on one core.
+    """The matrix product, in blocks of so few rows that BLAS computes it on one core.
 
-    Its other threads would wait for each other longer than the product takes.
+    Waiting for other threads would take longer than the product.
     """
     rows = max(1, _ONE_CORE // right.size)
     if len(left) <= rows:

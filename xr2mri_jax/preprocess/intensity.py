@@ -43,7 +43,7 @@ def exposed_area(image: np.ndarray) -> np.ndarray:
 
 
 def _with_rim(area: np.ndarray) -> np.ndarray:
-    """bool[h, w] and SHUTTER_RIM pixels around: faster than SciPy's `binary_dilation`."""
+    """bool[h, w] dilated by SHUTTER_RIM pixels: faster than SciPy's `binary_dilation`."""
     for _ in range(SHUTTER_RIM):
         grown = area.copy()
         grown[1:] |= area[:-1]
@@ -66,10 +66,10 @@ def percentile_window(values: np.ndarray, percentiles: Sequence[float]) -> tuple
     """
     if len(percentiles) != 2 or not 0 <= percentiles[0] < percentiles[1] <= 100:
         raise InputError(
-            f"percentiles: found {list(percentiles)}, expected two rising numbers in 0..100"
+            f"percentiles: found {list(percentiles)}, expected two increasing numbers in 0..100"
         )
     if values.size == 0 or not np.isfinite(values).all():
-        raise InputError("intensities: found none or not finite ones, expected finite values")
+        raise InputError("intensities: found none or some not finite, expected finite values")
     low, high = (float(limit) for limit in np.percentile(values, percentiles))
     if not high - low > 1e-6 * max(abs(low), abs(high)):
         raise InputError(

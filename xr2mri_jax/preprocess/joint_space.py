@@ -12,11 +12,11 @@ from xr2mri_jax.preprocess.framing import pixel_aspect
 from xr2mri_jax.preprocess.joint_space_trace import ACROSS, EDGE, FINE, margins, strip_along
 
 COMPARTMENTS = ("medial", "lateral")
-# Outwards along the joint line, from its lateral end (0) to the medial one (1): where margins are
-# traced in the medial compartment, and where the joint space counts. The lateral compartment is the
-# mirror image. The fixed locations of Neumann et al., Osteoarthr Cartil 17:761-765, 2009, lie at
-# 0.70 to 0.85 medially and, mirrored, at 0.70 to 0.90 laterally: the slopes of the tibial spines
-# are left out, and the outer part, where worn knees are often the narrowest, counts.
+# Ranges along the joint line, from its lateral end (0) to the medial one (1), in the medial
+# compartment: where margins are traced, and where the joint space counts. The lateral compartment
+# is the mirror image. The fixed locations of Neumann et al., Osteoarthr Cartil 17:761-765, 2009,
+# lie at 0.70 to 0.85 medially and, mirrored, at 0.70 to 0.90 laterally. The slopes of the tibial
+# spines are excluded; the outer part, often the narrowest in worn knees, is included.
 _TRACED = (0.62, 0.94)
 _COUNTED = {"medial": (0.68, 0.88), "lateral": (0.68, 0.90)}
 
@@ -25,10 +25,10 @@ class Compartment(NamedTuple):
     """The joint space of one compartment.
 
     Attributes:
-      share: least distance between the margins over the joint line's length; the edge filter's
-        blur is taken out.
-      femur, tibia: f64[n, 2], (row, col) in pixels of the margins that were traced.
-      narrowest: f64[2, 2], (row, col) of the two points that are nearest to each other.
+      share: least distance between the margins over the joint line's length, corrected for the
+        blur of the edge filter.
+      femur, tibia: f64[n, 2], (row, col) in pixels of the traced margins.
+      narrowest: f64[2, 2], (row, col) of the two points nearest to each other.
     """
 
     share: float
@@ -49,7 +49,7 @@ class JointSpace:
     lateral: Compartment
 
     def record(self, line_mm: float | None = None) -> dict[str, Any]:
-        """The JSON-able form: shares of the joint line's length, and mm where that is known.
+        """The JSON-able form: shares of the joint line's length, and mm if its length is known.
 
         Args:
           line_mm: length of the joint line in mm, or None.
@@ -59,23 +59,23 @@ class JointSpace:
         return {name: {"share": share, "mm": known.get(name)} for name, share in shares.items()}
 
     def millimetres(self, line_mm: float) -> dict[str, float]:
-        """The joint space in mm by compartment, of a joint line of `line_mm`."""
+        """The joint space in mm by compartment, for a joint line of `line_mm`."""
         return {name: getattr(self, name).share * line_mm for name in COMPARTMENTS}
 
 
 def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace | None:
-    """Traces the margins of femur and tibia and measures between them.
+    """Traces the margins of femur and tibia and measures their distance.
 
     In a strip along the joint line the two margins of each compartment are traced together, see
     `joint_space_trace.margins`. The joint space is the least distance between them in the
-    weight-bearing part of the compartment; 0 where bone lies on bone.
+    weight-bearing part of the compartment; 0 if bone touches bone.
 
     Args:
       radiograph: f32[H, W], bone bright, upright, as displayed.
       place: side and joint line of the knee in it.
 
     Returns:
-      The joint space; None where the place has no joint line.
+      The joint space; None if the place has no joint line.
     """
     aspect = pixel_aspect(radiograph)
     ends = np.array(place.joint_line, np.float64) * (aspect, 1.0)
@@ -94,7 +94,7 @@ def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace 
         return points / (aspect, 1.0)
 
     traced = (strip.places >= _TRACED[0]) & (strip.places <= _TRACED[1])
-    # The strip's columns lie symmetrically: mirrored ones are the lateral compartment.
+    # The strip's columns are symmetric: mirrored ones are the lateral compartment.
     columns = strip.places[traced]
     found = {}
     for name, femur, tibia in zip(COMPARTMENTS, *margins(strip, traced), strict=True):
@@ -115,7 +115,7 @@ def measure_joint_space(radiograph: Radiograph, place: KneePlace) -> JointSpace 
 
 
 def _unblurred(share: float) -> float:
-    """The width of a gap whose margins are seen `share` apart after the edge filter's blur.
+    """The true width of a gap whose margins appear `share` apart after the edge filter's blur.
 
     The steepest places of a dark band of width g under a normal blur s lie 2x apart, with
     ln((x + g/2) / (x - g/2)) = x g / s^2: never less than 2s, however narrow the band is.
@@ -126,11 +126,11 @@ def _unblurred(share: float) -> float:
 
 @functools.cache
 def _blur_table() -> tuple[np.ndarray, np.ndarray]:
-    """Apparent and true widths, rising, up to where they agree."""
+    """Apparent and true widths, increasing, up to where they agree."""
     blur = float(np.hypot(EDGE / ACROSS, FINE))
     true = np.linspace(1e-4, 8.0, 200) * blur
     low, high = np.maximum(true / 2, blur * 0.5) * (1 + 1e-12), true / 2 + 2 * blur
-    for _ in range(60):  # bisection; the left side falls with x, the right one rises
+    for _ in range(60):  # bisection; the left side decreases with x
         x = (low + high) / 2
         above = np.log((x + true / 2) / np.maximum(x - true / 2, 1e-300)) > x * true / blur**2
         low, high = np.where(above, x, low), np.where(above, high, x)

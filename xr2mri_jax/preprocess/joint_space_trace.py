@@ -7,19 +7,19 @@ from scipy import ndimage
 
 from xr2mri_jax.preprocess import blur
 
-# Half the strip that is looked at and the largest joint space, over the joint line's length;
-# samples of the strip across the line in one length, and along it.
+# Over the joint line's length: half the height of the strip, and the largest joint space. Samples
+# of the strip per length of the line, across it and along it.
 _REACH, _LARGEST = 0.15, 0.14
 ACROSS, _ALONG = 220, 160
 # Blur of the strip, over the line's length, and scale of the edges in samples.
 FINE, EDGE = 1 / 350, 2.0
 # Trace: weight of the darkness between the margins, costs of a step of the femur's margin and of
-# the gap, weight of the distance from the finder's line, and what a column must show for a gap to
-# be seen there. Chosen on training radiographs of the Osteoarthritis Initiative by how well grades
-# 3 and 4 part from 0.
+# the gap, weight of the distance from the finder's line, and the least evidence of a gap in a
+# column. Chosen on training radiographs of the Osteoarthritis Initiative by how well grades 3 and 4
+# separate from 0.
 _DARKNESS, _STEP, _GAP_STEP, _PRIOR, _OPEN = 0.06, 0.05, 0.2, 1.0, 0.4
-# Darkness is local, and to this part below the grey value that this share of the strip's inner part
-# falls below: textured bone has locally dark places, and they are brighter than a joint space.
+# Darkness is local, and counts below this fraction of the grey value at this quantile of the
+# strip's inner part: textured bone has locally dark spots that are brighter than a joint space.
 _BELOW_LEVEL, _LEVEL = 0.7, 0.25
 _WIDE = (15.0, 15.0)  # rows and columns over which contrast is local
 _SMOOTH = 5  # columns over which a margin is averaged
@@ -40,12 +40,12 @@ class Strip(NamedTuple):
 def strip_along(
     image: np.ndarray, start: np.ndarray, along: np.ndarray, across: np.ndarray, aspect: float
 ) -> Strip:
-    """Samples an image about the joint line.
+    """Samples an image around the joint line.
 
     Args:
       image: f32[H, W], bone bright.
-      start, along, across: f64[2], (row * aspect, col): the lateral end, the way to the medial one,
-        and the unit vector that points downwards.
+      start, along, across: f64[2], (row * aspect, col): the lateral end, the vector to the medial
+        end, and the unit vector that points downwards.
       aspect: height of a pixel over its width.
     """
     length = float(np.linalg.norm(along))
@@ -60,7 +60,7 @@ def strip_along(
         ]
     )
     fine = np.array([length * FINE / aspect, length * FINE])
-    # Only what the strip sees is filtered: whole films have millions of pixels more.
+    # Only the part under the strip is filtered: whole films have millions of pixels more.
     low = np.clip(points.min((1, 2)) - 5 * fine, 0, np.array(image.shape) - 2).astype(int)
     high = np.clip(points.max((1, 2)) + 5 * fine + 2, low + 2, image.shape).astype(int)
     part = np.asarray(image[low[0] : high[0], low[1] : high[1]], np.float32)
@@ -73,9 +73,9 @@ def strip_along(
 def margins(strip: Strip, traced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The margins of femur and tibia in the medial and the lateral compartment.
 
-    Dynamic programming finds the pair of margins that is best together: bright above and dark below
-    the femur's, dark above and bright below the tibia's, darkness between them, few steps. Where no
-    gap is seen the margins coincide.
+    Dynamic programming finds the best pair of margins: bright above and dark below the femur's,
+    dark above and bright below the tibia's, darkness between them, few steps. Where no gap is
+    visible the margins coincide.
 
     Args:
       strip: along the joint line.
@@ -105,7 +105,7 @@ def margins(strip: Strip, traced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _edges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness derived downwards, and darkness, over the contrast: f32[rows, columns] each."""
+    """Downward derivative of brightness, and darkness, over the contrast: f32[rows, columns]."""
     spread = max(float(np.ptp(values)), 1e-6)
     contrast = np.sqrt(blur.gaussian((values - blur.gaussian(values, _WIDE)) ** 2, _WIDE))
     contrast += 0.02 * spread
@@ -119,7 +119,7 @@ def _edges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _peaks(edge: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Rows i[columns] moved by half a row at most to the peaks of f32[rows, columns]."""
+    """Rows i[columns], moved by at most half a row to the peaks of f32[rows, columns]."""
     columns = np.arange(len(rows))
     inner = np.clip(rows, 1, len(edge) - 2)
     before, at, after = (edge[inner + by, columns] for by in (-1, 0, 1))
@@ -132,9 +132,9 @@ def _follow(shown: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """The best pairs of margins from the first to the last column of each compartment.
 
     Args:
-      shown: f32[n, rows, columns], brightness derived downwards and the darkness summed over the
-        rows above: a pair of margins gains the lower value less the upper one.
-      away: f64[rows], cost of a joint space whose middle lies in a row.
+      shown: f32[n, rows, columns], downward derivative of brightness plus the darkness summed over
+        the rows above: a pair of margins gains the value at the lower row minus that at the upper.
+      away: f64[rows], cost of a joint space by the row of its middle.
 
     Returns:
       i[n, columns]: rows of the femur's margin, and the gaps.
@@ -142,8 +142,8 @@ def _follow(shown: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray
     count, rows, columns = shown.shape
     cost = _cost(away)
     gaps = cost.shape[1]
-    # Behind each row of pairs, and behind all rows, is a place that is impossible: neighbours of
-    # all pairs lie at fixed distances then, and a step is one pass over memory.
+    # An impossible entry follows each row of pairs, and all rows: neighbours of all pairs then lie
+    # at fixed distances, and a step is one pass over memory.
     width = gaps + 1
     by_column = np.ascontiguousarray(np.moveaxis(shown, 2, 0))
     below = np.pad(by_column, ((0, 0), (0, 0), (0, gaps - 1)), mode="edge")
@@ -175,7 +175,7 @@ def _follow(shown: np.ndarray, away: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _cost(away: np.ndarray) -> np.ndarray:
-    """f32[rows, gaps]: what each pair of margins costs, by its place alone."""
+    """f32[rows, gaps]: the cost of each pair of margins by its position alone."""
     rows = len(away)
     upper = np.arange(rows)[:, None]
     lower = upper + np.arange(round(_LARGEST * ACROSS) + 1)
@@ -185,7 +185,7 @@ def _cost(away: np.ndarray) -> np.ndarray:
 
 
 def _best_of_neighbours(total: np.ndarray, cost: float, apart: int, out: np.ndarray) -> None:
-    """The best of each f32[pairs] and, less `cost`, of those that lie `apart` from it."""
+    """The best of each f32[pairs] and its neighbours at distance `apart`, these less `cost`."""
     less = total - np.float32(cost)
     np.copyto(out, total)
     np.maximum(out[apart:], less[:-apart], out=out[apart:])
@@ -193,10 +193,10 @@ def _best_of_neighbours(total: np.ndarray, cost: float, apart: int, out: np.ndar
 
 
 def _came_from(total: np.ndarray, place: int, cost: float, apart: int) -> int:
-    """The move, -apart, 0 or +apart, to where `_best_of_neighbours` took the best of `place` from.
+    """The move, -apart, 0 or +apart, to the source of the best value in `_best_of_neighbours`.
 
-    Of equals it is 0 before -apart before +apart. Before the first place lies the last one, which
-    is impossible.
+    On ties 0 comes before -apart before +apart. The last entry, which is impossible, precedes the
+    first one.
     """
     own = total[place]
     lower = total[place - apart] - np.float32(cost)

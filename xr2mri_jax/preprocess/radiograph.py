@@ -26,7 +26,7 @@ DEFAULT_CONTRAST: Mapping[str, Any] = MappingProxyType({"percentiles": (1.0, 99.
 # thumbnail or a wrong spacing.
 SMALLEST_PIXELS = 32
 SMALLEST_COVER = 0.25
-# Steps between pixels that differ from whole numbers by less are rounding errors.
+# Step differences below this from whole numbers are rounding errors.
 _SAME_GRID = 1e-9
 
 
@@ -252,7 +252,7 @@ def _cut(radiograph: Radiograph, centre: tuple[float, float], shape: Sequence[in
 def _whole_pixels(
     to_source: np.ndarray, shape: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows i[h] and columns i[w] of the source, where the box's grid is that of its pixels."""
+    """Rows i[h] and columns i[w] of the source if the box's grid coincides with its pixels."""
     whole = np.rint(to_source)
     if np.abs(to_source - whole).max() > _SAME_GRID or (np.abs(np.diag(whole)) != 1).any():
         return None

@@ -20,11 +20,11 @@ LINE_MM = PLATEAU_MM * LINE_OVER_PLATEAU  # of the mean knee
 # 81 to 101 mm in 95 % of those of the Osteoarthritis Initiative.
 _LINE_DEVIATION = PLATEAU_DEVIATION_MM / PLATEAU_MM
 _CROP_DEVIATION = 0.057
-# The estimate's relative error in such crops: root mean square over 20 knees with a known width.
+# Relative error of the estimate in such crops: root mean square over 20 knees of known width.
 CROP_ERROR = 0.10
 # The source of a spacing that the user gives.
 GIVEN = "given"
-# A joint line of another length in mm belongs to no knee of an adult.
+# Plausible length in mm of an adult's joint line.
 LENGTH_MM = (45.0, 115.0)
 
 
@@ -71,9 +71,9 @@ def stated(spacing: float | tuple[float, float], source: str) -> Scale:
 def estimated(radiograph: Radiograph, place: KneePlace) -> Scale:
     """The most likely pixel size of a knee of unknown width.
 
-    In a film, that for which the joint line is as long as a mean knee's. A crop that the joint
-    fills is about as wide as the crop of a mean knee, too: the mean of both logarithms, weighted
-    by their precisions.
+    In a film, the size for which the joint line is as long as a mean knee's. A crop that the joint
+    fills is also about as wide as the crop of a mean knee: the estimate is then the mean of both
+    logarithms, weighted by their precisions.
 
     Args:
       radiograph: its spacing is used only for the pixel aspect.
@@ -92,8 +92,8 @@ def estimated(radiograph: Radiograph, place: KneePlace) -> Scale:
 def line_mm(radiograph: Radiograph, place: KneePlace, scale: Scale) -> float:
     """Length of the joint line in mm; without a stated scale that of the mean knee.
 
-    Lengths that are measured in the radiograph and given in mm are then those of a knee with a mean
-    width, as the shipped generator's volume is.
+    Lengths measured in the radiograph in mm are then those of a knee of mean width, like the
+    shipped generator's volume.
     """
     if scale.deviation:
         return LINE_MM

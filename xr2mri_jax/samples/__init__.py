@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-# A right knee at 0.5 mm a pixel, as a display shows it.
+# A right knee at 0.5 mm per pixel, as a display shows it.
 KNEE = Path(__file__).parent / "knee.png"

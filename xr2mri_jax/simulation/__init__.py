@@ -1,1 +1,1 @@
-"""Files of label maps to files of simulated pairs: a radiograph and an MRI of the same knee."""
+"""Simulates pairs of radiograph and MRI of the same knee from files of label maps."""

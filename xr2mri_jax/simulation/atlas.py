@@ -40,9 +40,9 @@ class Atlas:
 
     Attributes:
       distances: by name of SURFACES f32[knees, SIZE, SIZE, SIZE], mm, negative inside, within
-        LIMIT_MM; what a knee lacks is the first one's.
+        LIMIT_MM; parts that a knee lacks are copied from the first knee.
       signal: f32[legs, SIZE, SIZE, SIZE], MRI signal of the soft tissue relative to cartilage.
-      path: f32[legs, SIZE, SIZE], line integrals of the attenuation of legs whose bones are muscle.
+      path: f32[legs, SIZE, SIZE], line integrals of the attenuation of legs with muscle as bone.
     """
 
     distances: dict[str, np.ndarray]
@@ -56,13 +56,13 @@ def build(maps: Sequence[Volume], sides: Sequence[str], legs: int = 4) -> Atlas:
     Args:
       maps: codes of `tissues.TISSUES`; the first must have all of SURFACES.
       sides: "left" or "right" of each.
-      legs: how many different legs are drawn around the first knee.
+      legs: number of different legs drawn around the first knee.
 
     Raises:
-      InputError: no map, or one that `landmarks.find_landmarks` refuses or that lacks a part.
+      InputError: no map, a map that `landmarks.find_landmarks` refuses, or one that lacks a part.
     """
     if not maps or len(maps) != len(sides):
-        raise InputError(f"{len(maps)} label maps, {len(sides)} sides: expected one side a map")
+        raise InputError(f"{len(maps)} label maps, {len(sides)} sides: expected one side per map")
     knees = [measured(labels, side) for labels, side in zip(maps, sides, strict=True)]
     missing = [name for name in SURFACES if name not in knees[0]]
     if missing:
@@ -133,7 +133,7 @@ def near_surface(
     margin_mm: float,
     extent: Sequence[float] = BOX_MM,
 ) -> np.ndarray:
-    """As `on_grid` for a signed distance; farther than about `margin_mm` outside: LIMIT_MM."""
+    """`on_grid` for a signed distance; LIMIT_MM farther than about `margin_mm` outside."""
     (box,) = ndimage.find_objects((distance < 0).astype(np.uint8)) or (None,)
     result = np.full(shape, LIMIT_MM, np.float32)
     if box is None:
@@ -149,7 +149,7 @@ def near_surface(
     if (low >= high).any():
         return result
     part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    # The part's own box, whose middle lies elsewhere.
+    # The box of the part has another middle.
     aside = (low + high - 1) / 2 - middle
     result[part] = on_grid(
         distance, matrix, matrix @ (aside * step) + offset, tuple(high - low), (high - low) * step
@@ -168,7 +168,7 @@ def measured(
       names: of SURFACES.
 
     Returns:
-      By those of `names` that the map has f32[SIZE, SIZE, SIZE].
+      f32[SIZE, SIZE, SIZE] by name, for those of `names` that the map has.
     """
     knee, centre, voxel = _right_knee(labels, side)
     grid = _grid(knee, centre, voxel / FINE, SIZE * FINE)
@@ -188,7 +188,7 @@ def _right_knee(labels: Volume, side: str) -> tuple[Volume, np.ndarray, float]:
 
 
 def _grid(knee: Volume, centre: np.ndarray, voxel: float, size: int) -> np.ndarray:
-    """The labels on a cube around the joint; bones go on where the map's field ends."""
+    """The labels on a cube around the joint; bones are continued beyond the map's field."""
     work = label_map.working_grid(knee, centre, voxel)
     affine = np.array(work.affine)
     affine[:3, 3] = centre - affine[:3, :3] @ np.full(3, (size - 1) / 2)

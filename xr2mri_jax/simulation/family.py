@@ -42,23 +42,23 @@ from xr2mri_jax.simulation.poses import (
 
 # Distances are computed on voxels of 2 mm and stored on voxels of 4 mm, because they are smooth.
 DISTANCE_SHAPE, STORED_SHAPE = (64, 64, 64), (32, 32, 32)
-# Nodes an axis and standard deviation (mm) of random displacement fields: what the measured places
-# are too far apart to show.
+# Nodes per axis and standard deviation (mm) of random displacement fields, which add details finer
+# than the spacing of the measured places.
 FIELDS = ((9, 0.35), (17, 0.25))
 # Standard deviation of the share of each of the atlas' knees.
 MIXTURE = 0.15
-# About these points, (d, h, w) in mm, measured sizes and poses scale and turn the bones.
+# Points, (d, h, w) in mm, about which measured sizes and poses scale and rotate the bones.
 FEMUR_PIVOT, PATELLA_PIVOT = np.array([5.0, -20.0, 0.0]), np.array([-58.0, -38.0, -3.0])
-# By cartilage: a factor of its thickness, and where its margin begins and is whole, in mm of
-# thickness. Knees whose plates end at different places have thin, wide margins when mixed; with
-# these, drawn plates have the covered area and the mean thickness of measured ones.
+# By cartilage: a factor of its thickness, and the thickness in mm at which its margin begins and
+# is complete. Mixing knees whose plates end at different places gives thin, wide margins; with
+# these values, drawn plates have the covered area and the mean thickness of measured ones.
 THICKNESS = {"femoral_outer": 0.97, "tibial_outer": 0.98, "patellar_outer": 0.97}
 MARGIN_MM = {"femoral_outer": (0.4, 1.3), "tibial_outer": (0.1, 0.7), "patellar_outer": (0.6, 1.6)}
-# A patella is thicker than the mean of patellas whose ridges lie at different places.
+# The mean of patellas whose ridges lie at different places is too thin: this factor corrects it.
 DEEPER = np.array([1.06, 1.0, 1.0])
 # Shares of the Kellgren-Lawrence grades 0 to 4.
 _GRADE_SHARES = (0.34, 0.16, 0.24, 0.16, 0.10)
-FILM_PIXELS = 224  # of a radiograph's frame, as real crops have
+FILM_PIXELS = 224  # of a radiograph's frame, as in real crops
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,9 +66,9 @@ class Knee:
     """A drawn knee before it is imaged.
 
     Attributes:
-      distances: by name f32[SIZE, SIZE, SIZE], bones apart, each in its own frame.
+      distances: by name f32[SIZE, SIZE, SIZE], each bone separately in its own frame.
       femur, patella: matrix f64[3, 3] and offset f64[3]: mm of the scan -> mm of the bone's frame.
-      seen: how the bones lie in the radiograph.
+      seen: the poses of the bones in the radiograph.
       zoom: mm of the box -> mm of the knee.
       grade: Kellgren-Lawrence grade, 0 to 4.
       gaps: least medial and lateral distance between the bones, mm.
@@ -95,18 +95,18 @@ def draw_case(
 
     Args:
       atlas: from `atlas.build`.
-      seed: names the family, 0 or more.
+      seed: identifies the family, 0 or more.
       index: number of the knee, 0 or more.
       shape: (d, h, w) in voxels over the canonical box.
-      strange: factor of what no population was measured for: random displacements, errors of the
-        frame. Knees held out of a training with more of it than the training's tell more about
-        patients than knees of the same kind.
+      strange: factor of the variation that no population was measured for: random displacements and
+        errors of the frame. Held-out knees with a larger factor than the training's predict the
+        performance on patients better than knees of the same kind.
       measured: as for `draw_knee`.
 
     Returns:
-      What `phantom.case.simulate_case` returns, with `distances` i8[k, 32, 32, 32], see
-      `surfaces.stored`. The MRI has no noise, which cannot be predicted from a radiograph, and 256
-      levels; the radiograph is framed by `framing`.
+      The same as `phantom.case.simulate_case`, with `distances` i8[k, 32, 32, 32], see
+      `surfaces.stored`. The MRI has 256 levels and no noise, which cannot be predicted from a
+      radiograph; the radiograph is framed by `framing`.
     """
     rng = np.random.default_rng([seed, index])
     knee = draw_knee(atlas, rng, strange, measured)
@@ -139,7 +139,7 @@ def draw_knee(
 ) -> Knee:
     """Draws shape, wear and poses.
 
-    Args as for `draw_case`; measured: statistics at the places of the package's own; None: those.
+    Args as for `draw_case`; measured: statistics at the package's own places; None: the package's.
     """
     drawn, shapes, grade = draw_shapes(atlas, rng, strange, measured)
     points = plateau_points(shapes["tibia"])
@@ -161,8 +161,8 @@ def draw_shapes(
     Args as for `draw_knee`.
 
     Returns:
-      What `Population.draw` gives; by name of `surfaces.NAMES` f32[SIZE, SIZE, SIZE], mm, each bone
-      in its own frame; the Kellgren-Lawrence grade, 0 to 4.
+      The result of `Population.draw`; by name of `surfaces.NAMES` f32[SIZE, SIZE, SIZE], mm, each
+      bone in its own frame; the Kellgren-Lawrence grade, 0 to 4.
     """
     drawn = (measured or population()).draw(rng)
     shapes = mix_bones(atlas, drawn, rng, strange)
@@ -218,7 +218,7 @@ def mix_bones(
 
 
 def _with_margin(thickness: np.ndarray, name: str) -> np.ndarray:
-    """Thickness in mm of a cartilage that ends at its margin: unchanged where it is thick."""
+    """Thickness in mm of a cartilage that ends at its margin; thick parts stay unchanged."""
     begun, whole = MARGIN_MM[name]
     share = np.clip((thickness - begun) / (whole - begun), 0.0, 1.0)
     return thickness * share**2 * (3.0 - 2.0 * share)
@@ -237,7 +237,7 @@ def _field(rng: np.random.Generator, nodes: int, deviation: float) -> np.ndarray
 
 
 def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.Generator) -> None:
-    """Lips of bone at the margins of the joint, in place."""
+    """Adds lips of bone at the margins of the joint, in place."""
     axis = ((np.arange(SIZE) - (SIZE - 1) / 2) * VOXEL_MM).astype(np.float32)
     height, width = axis[:, None], axis[None, :]
     for bone, outer, level in (("femur", "femoral_outer", -4.0), ("tibia", "tibial_outer", 5.0)):
@@ -250,7 +250,7 @@ def _with_osteophytes(mixed: dict[str, np.ndarray], grade: int, rng: np.random.G
 
 
 def zoom_of(tibia: np.ndarray) -> float:
-    """Width of the plateau, 9 to 20 mm below the spines' tip, over PLATEAU_MM."""
+    """Width of the plateau, 9 to 20 mm below the tip of the spines, over PLATEAU_MM."""
     inside = tibia < 0
     top = int(np.argmax(inside.sum(axis=(0, 2)) > 3))
     rows = slice(top + round(9 / VOXEL_MM), top + round(20 / VOXEL_MM))

@@ -1,7 +1,7 @@
 """Radiographs of a family's knees without MRI, framed for a grader, with the signs of each grade.
 
-The same knee is imaged once for every grade, each time in another pose and on another film, so that
-its shape says nothing about its grade.
+The same knee is imaged once per grade, each time in another pose and on another film, so that its
+shape does not reveal its grade.
 """
 
 from typing import Any
@@ -17,8 +17,8 @@ from xr2mri_jax.simulation.projection import Standing
 from xr2mri_jax.simulation.signs import Signs
 
 GRADES = (0, 1, 2, 3, 4)
-# Deviations of a frame's width, relative, of the joint's row, a share of the height, and of the
-# turn in degrees.
+# Standard deviations of a frame's width (relative), of the joint's row (share of the height), and
+# of the rotation in degrees.
 _WIDTH, _ROW, _TURNS = 0.04, 0.025, 2.5
 
 
@@ -29,14 +29,14 @@ def draw_radiographs(
 
     Args:
       atlas: from `atlas.build`.
-      seed: names the family, 0 or more.
+      seed: identifies the family, 0 or more.
       index: number of the knee, 0 or more.
       pixels: of the frame, each way.
       measured: as for `family.draw_knee`.
 
     Returns:
       For each grade of GRADES: xray u16[pixels, pixels, 1], value / 65535 in [0, 1], bone bright;
-      side and kl, integers; subject, the same for all grades; spacing f32[2], mm of a pixel.
+      side and kl, integers; subject, the same for all grades; spacing f32[2], mm per pixel.
     """
     rng = np.random.default_rng([seed, index])
     drawn = (measured or population()).draw(rng)
@@ -59,7 +59,7 @@ def draw_radiographs(
 
 
 def draw_frame(rng: np.random.Generator) -> Frame:
-    """Draws a frame as real crops differ."""
+    """Draws a frame with the variation of real crops."""
     zoom, row = float(np.exp(rng.normal(0, _WIDTH))), rng.normal(0, _ROW)
     turn = float(np.deg2rad(rng.normal(0, _TURNS)))
     return Frame.mean().moved(zoom, row, (0.0, rng.normal(0, COLUMN_MM)), turn)
@@ -92,12 +92,12 @@ def draw_standing(
 def take_radiograph(
     atlas: Atlas, knee: Standing, frame: Frame, pixels: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """A frame of a standing knee in the soft tissue of one of the atlas' legs.
+    """Takes a framed radiograph of a standing knee in the soft tissue of one of the atlas' legs.
 
     Args:
       atlas: from `atlas.build`.
       knee: from `draw_standing`.
-      frame: what the radiograph shows.
+      frame: the section that the radiograph shows.
       pixels: of the frame, each way.
       rng: of the leg, densities, texture and film.
 

@@ -1,4 +1,4 @@
-"""One label map to the files of one simulated pair."""
+"""Simulates the pair of one label map and writes its files."""
 
 import hashlib
 import json
@@ -42,7 +42,7 @@ class PairFiles(NamedTuple):
 
 
 def inputs_digest(labels: Path, table: str) -> str:
-    """SHA-256 of a map, and of the table of its labels where that is a file."""
+    """SHA-256 of a map, and of the table of its labels if that is a file."""
     found = hashlib.sha256(digest(labels).encode())
     if table not in (AUTO, *TABLES) and Path(table).is_file():
         found.update(Path(table).read_bytes())
@@ -60,17 +60,18 @@ def simulate_file(
 
     Args:
       labels: NIfTI, NRRD, MetaImage or MGH, see `io.label_map`.
-      files: where the pair goes.
-      side: "left" or "right"; None if the labels tell it (fibula, or medial and lateral parts).
+      files: the output paths.
+      side: "left" or "right"; None if the labels determine it (fibula, or medial and lateral
+        parts).
       table: see `knee_labels.knee_of_map`.
-      seed: of what is drawn, 0 or more.
+      seed: random seed, 0 or more.
 
     Returns:
-      The record, as written: of `label_map.simulate_pair`, and the files, the table, the
-      radiograph's spacing_mm and centre_px, the MRI's scale.
+      The record, as written: that of `label_map.simulate_pair`, plus the files, the table, the
+      radiograph's spacing_mm and centre_px, and the MRI's scale.
 
     Raises:
-      InputError: anything of this cannot be used; nothing has been written then.
+      InputError: the map or an argument cannot be used; nothing has been written.
     """
     if seed < 0:
         raise InputError(f"--seed: found {seed}, expected 0 or more")
@@ -96,7 +97,7 @@ def simulate_labels(
       side, table, seed: as for `simulate_file`.
 
     Returns:
-      The pair, and what the map's codes were taken for.
+      The pair, and the meanings of the map's codes.
 
     Raises:
       InputError: as `simulate_file`.
@@ -109,7 +110,7 @@ def simulate_labels(
 
 def _pair(knee: KneeLabels, seed: int) -> SimulatedPair:
     if knee.side is None:
-        raise InputError("the labels do not tell the side, give --side=right or --side=left")
+        raise InputError("the labels do not state the side, give --side=right or --side=left")
     return simulate_pair(knee.volume, knee.side, seed)
 
 
@@ -146,7 +147,7 @@ def _write(files: PairFiles, pair: SimulatedPair, record: dict[str, Any]) -> Non
     pixels = np.rint(pair.radiograph.array * 65535).astype(np.uint16)
     voxels = np.rint(pair.mri.array * np.float32(LEVELS)).astype(np.uint16)
     text = json.dumps(record, indent=2, allow_nan=False)
-    # Where the record is the others are.
+    # If the record exists, so do the other files.
     with atomic_paths(files.record, files.xray, files.mri) as (note, xray, mri):
         Image.fromarray(pixels).save(xray, format="PNG")
         write_nifti(mri, Volume(voxels, pair.mri.affine))

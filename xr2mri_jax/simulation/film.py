@@ -1,8 +1,8 @@
-"""How a simulated radiograph is developed, as departments and collections differ.
+"""Develops simulated radiographs with the variation between departments and collections.
 
-The ranges bring simulated crops near to real ones (the training part of Chen 2018, doi
-10.17632/56rmx5bjcr.1): grey levels along rows, power spectra beside and inside the bones, and the
-features of a network that grades real radiographs, of knees whose segmentations were projected.
+The ranges bring simulated crops close to real ones (the training part of Chen 2018, doi
+10.17632/56rmx5bjcr.1), for knees whose segmentations were projected: grey levels along rows, power
+spectra beside and inside the bones, and the features of a network that grades real radiographs.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from skimage.exposure import equalize_adapthist
 
 _BLUR_MM, _NOISE = (0.05, 0.25), (0.003, 0.01)
 _SCATTER, _SCATTER_MM = (0.2, 0.5), 18.0
-# Share and width (mm) of the fine part that is enhanced, and of the slow parts taken away.
+# Share and width (mm) of the enhanced fine part, and of the removed slow parts.
 _EDGE, _EDGE_MM = (0.0, 1.2), 0.6
 _SLOW = (((0.2, 0.5), (3.5, 6.0)), ((0.3, 0.65), (8.0, 16.0)))
-# Grey level of the frame's darkest tissue: air beside the leg is darker.
+# Grey level of the frame's darkest tissue; air beside the leg is darker.
 _DARKEST = (0.05, 0.2)
 # Share of films with adaptive equalisation, its tiles across a frame and its clip limits.
 _EQUALISED, _TILES, _CLIP_LIMITS = 0.9, (6.0, 10.0), (6e-3, 2e-2)
@@ -29,7 +29,7 @@ def develop(path: np.ndarray, pixel_mm: float, rng: np.random.Generator) -> np.n
     image = image + rng.normal(0, rng.uniform(*_NOISE), image.shape)
     if rng.random() < _MARKED:
         image = _with_marker(image, rng)
-    # Edges are enhanced and the slow part is taken away, as digital radiography does.
+    # Edges are enhanced and slow variation is removed, as in digital radiography.
     image = image + rng.uniform(*_EDGE) * (image - _slow(image, _EDGE_MM / pixel_mm))
     for share, width_mm in _SLOW:
         slow = _slow(image, rng.uniform(*width_mm) / pixel_mm)
@@ -54,7 +54,7 @@ def _scaled(image: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _with_marker(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A bright bar such as of a marker, a screw or an implant's edge, or a dark collimator edge."""
+    """Adds a bright bar like a marker, a screw or an implant's edge, or a dark collimator edge."""
     image = image.copy()
     high, wide = image.shape
     top, left = int(rng.integers(high - 8)), int(rng.integers(wide - 8))

@@ -1,4 +1,4 @@
-"""A folder of label maps to a folder of simulated pairs, with the manifest that prepares it."""
+"""Simulates the pairs of a folder of label maps, and writes the manifest for preparing them."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ COLUMNS = ("subject", "side", "visit", "xray", "mri", "kl", "view", "sequence", 
 class FolderReport:
     """The outcome of every map: names of simulated, previously finished and broken ones.
 
-    `broken` has the reason by file, `doubts` what was decided by name, of finished ones too.
+    `broken` has the reason by file, `doubts` the decisions by name, including finished maps.
     """
 
     done: tuple[str, ...]
@@ -56,21 +56,21 @@ def simulate_folder(
     """Simulates a pair for every map of a folder.
 
     OUTPUT gets xray/NAME.png and .json, mri/NAME.nii.gz, manifest.csv (see `io.manifest`) and, for
-    maps that gave no pair, broken.csv with the reasons. A pair that is there from the same map,
-    side, table and seed is kept, so that an interrupted run goes on.
+    maps without a pair, broken.csv with the reasons. An existing pair of the same map, side, table
+    and seed is kept, so that an interrupted run can be resumed.
 
     Args:
       labels: folder of label maps, see `label_map.map_files`.
       output: created if missing.
-      side: "left" or "right" of all; None if `knees` or the labels tell it.
+      side: "left" or "right" of all; None if `knees` or the labels state it.
       knees: CSV with the columns file (with or without its ending) and, as far as known, side,
-        subject, visit, kl of a map. Without a subject a map's name is its subject.
+        subject, visit, kl of a map. Without a subject, the map's name is the subject.
       table: see `label_tables.find_table`.
-      seed: each map draws from this number and its name.
+      seed: combined with each map's name to seed its random numbers.
 
     Raises:
-      InputError: no folder, no map in it, a bad table or list of knees, or none of the maps gave a
-        pair (the first reason is named).
+      InputError: no folder, no map in it, an invalid table or list of knees, or none of the maps
+        gave a pair (the first reason is named).
     """
     find_table(table)
     output = Path(output)
@@ -116,7 +116,7 @@ def _maps(
     seed: int,
 ) -> list[_Map]:
     if not labels.is_dir():
-        raise InputError(f"--labels: {labels} is no folder, expected one of label maps")
+        raise InputError(f"--labels: {labels} is not a folder, expected one of label maps")
     paths = label_map.map_files(labels)
     if not paths:
         raise InputError(
@@ -160,7 +160,7 @@ def _side(row: Row | None) -> str | None:
 
 
 def _earlier(one: _Map) -> dict[str, Any] | None:
-    """The record of a pair that was made before with the same settings."""
+    """The record of a pair that was made before with the same settings; None if there is none."""
     if not one.files.exist():
         return None
     try:
@@ -172,7 +172,7 @@ def _earlier(one: _Map) -> dict[str, Any] | None:
             and record["labels"]["sha256"] == inputs_digest(one.path, one.settings["table"])
         )
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None  # not ours, or of an older version: made again
+        return None  # foreign, or of an older version: simulated again
     return record if same else None
 
 

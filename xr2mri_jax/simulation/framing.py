@@ -1,6 +1,6 @@
 """Framing of a knee, identical for real and simulated knees.
 
-The network's radiograph is the canonical box at the scale at which the tibial plateau is
+The network's radiograph is the canonical box, scaled so that the tibial plateau is
 `geometry.PLATEAU_MM` wide, around the joint's centre. Crops of real radiographs show less than the
 box: outside of them the border is repeated.
 """
@@ -14,25 +14,25 @@ from scipy import ndimage
 from xr2mri_jax.geometry import BOX_MM, CENTRE_ROW, LINE_SHARE, PLATEAU_MM
 from xr2mri_jax.simulation.poses import Pose, rotation
 
-# How the frame that `preprocess` cuts lies to the knee: length of the found joint line over the
-# plateau's width (0.97 in projections of segmented knees, see `preprocess.scale`); how far the
-# frame's middle lies from where CENTRE_ROW puts it, (h, w) in mm; its turn in degrees. Of the films
-# of measured knees, see "Simulated films beside real ones" in docs/results.md.
+# Position of the frame that `preprocess` cuts relative to the knee: length of the detected joint
+# line over the plateau's width (0.97 in projections of segmented knees, see `preprocess.scale`);
+# offset of the frame's middle from the position by CENTRE_ROW, (h, w) in mm; rotation in degrees.
+# From the films of measured knees, see "Simulated films beside real ones" in docs/results.md.
 _LINE, _ASIDE_MM, _TURN_DEG = 0.94, (-2.9, 1.8), 2.3
-# Deviations of the frame's width, relative, of the joint's row, a share of the height, and of its
-# column.
+# Standard deviations of the frame's width (relative), of the joint's row (share of the height), and
+# of its column.
 _WIDTH, _ROW, COLUMN_MM = 0.04, 0.03, 1.5
 _WHOLE = 0.1  # share of films that show the whole box
 
 
 @dataclasses.dataclass(frozen=True)
 class Jitter:
-    """How the frame misses the knee.
+    """Error of the frame relative to the knee.
 
     Attributes:
       shift_mm: (d, h, w) of the joint's centre from the box's.
       turn: in the frontal plane, radians.
-      scale: > 1 shows the knee larger than it should.
+      scale: above 1 the knee appears too large.
     """
 
     shift_mm: tuple[float, float, float]
@@ -54,7 +54,7 @@ class Jitter:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What a square radiograph shows of a knee.
+    """The section of a knee that a square radiograph shows.
 
     Attributes:
       wide_mm: width and height, mm of a knee whose plateau is PLATEAU_MM wide.
@@ -80,7 +80,7 @@ class Frame:
 
     @classmethod
     def draw(cls, jitter: Jitter, rng: np.random.Generator) -> "Frame":
-        """Draws a frame in the box as crops of real radiographs differ, sometimes the whole box."""
+        """Draws a frame in the box with the variation of real crops, sometimes the whole box."""
         usual = cls.mean()
         if rng.random() < _WHOLE:
             return cls(BOX_MM[1], (0.0, 0.0), usual.turn)
@@ -91,13 +91,13 @@ class Frame:
     def moved(
         self, zoom: float, row: float, shift_mm: tuple[float, float], turn: float = 0.0
     ) -> "Frame":
-        """As a crop departs from this frame.
+        """The frame with a crop's departures.
 
         Args:
-          zoom: > 0, of its width, the joint at the same share of it.
-          row: by which share of its height the joint lies lower.
+          zoom: > 0, factor of its width; the joint stays at the same share of it.
+          row: share of its height by which the joint lies lower.
           shift_mm: (h, w) of its middle.
-          turn: besides its own, radians.
+          turn: added to its own, radians.
         """
         wide = self.wide_mm * zoom
         down, right = zoom * np.array(self.middle_mm) + shift_mm
@@ -111,8 +111,8 @@ class Frame:
           size: pixels of the box each way.
 
         Returns:
-          f64[2] each, by axis: pixels of the image in a pixel of the box, and the image's pixel at
-          the box's first one.
+          f64[2] each, by axis: image pixels per pixel of the box, and the image pixel at the box's
+          first pixel.
         """
         counts, pixel = np.array(shape), BOX_MM[1] / size
         steps = counts * pixel / self.wide_mm
@@ -126,7 +126,7 @@ def canvas(image: np.ndarray, size: int, frame: Frame | None = None) -> np.ndarr
     Args:
       image: f32[H, W] in [0, 1].
       size: pixels of the box each way.
-      frame: where the image lies in the box, its turn not undone; None: as `preprocess` cuts it.
+      frame: the image's position in the box, its turn not undone; None: as `preprocess` cuts it.
 
     Returns:
       f32[size, size]: smoothed to the box's pixels, the image's border repeated outside of it.

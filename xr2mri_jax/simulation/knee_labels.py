@@ -25,7 +25,7 @@ from xr2mri_jax.simulation.label_tables import (
 from xr2mri_jax.simulation.plausible import objection, stray_code
 
 HEADER = "header"
-# Two femurs are two knees: of at least this share of the labelled ones, this far apart.
+# Two femurs are two knees if each has this share of the labelled voxels, at this distance.
 _SHARE, _APART_MM = 0.2, 60.0
 _STEP_MM = 2.5
 
@@ -36,10 +36,10 @@ class KneeLabels:
 
     Attributes:
       volume: u8, codes of `tissues.TISSUES`.
-      side: "left" or "right"; None if nothing tells it.
+      side: "left" or "right"; None if unknown.
       table: the name of the table that was used, "header" for the file's own names.
       used: names by the map's codes.
-      doubts: what was decided, one text each.
+      doubts: decisions, one text each.
     """
 
     volume: Volume
@@ -71,14 +71,15 @@ def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> 
 
     Args:
       found: of any codes.
-      side: "left" or "right"; None if the labels tell it (names with sides, a fibula, medial and
-        lateral parts).
-      table: "auto" takes the names in the file's header, else the first table by which the map can
-        be a knee (`label_tables.candidates`, `plausible.objection`); else see `find_table`.
+      side: "left" or "right"; None if the labels determine it (names with sides, a fibula, medial
+        and lateral parts).
+      table: "auto" uses the names in the file's header, else the first table that makes a
+        plausible knee of the map (`label_tables.candidates`, `plausible.objection`); else see
+        `find_table`.
 
     Raises:
-      InputError: labels that the table does not know, none of a knee, two knees and no side, labels
-        that as the table has them cannot be a knee, or sides that contradict each other.
+      InputError: labels that the table does not know or none of a knee, two knees and no side,
+        labels that cannot be a knee by the table, or contradictory sides.
     """
     if side is not None:
         checked_side(side)
@@ -98,7 +99,7 @@ def knee_of_map(found: LabelMap, side: str | None = None, table: str = AUTO) -> 
 
 
 def _by_names(found: LabelMap, names: Mapping[int, Meaning | None], side: str | None) -> KneeLabels:
-    """Maps labels by the names in the header; what is no part of the knee becomes background."""
+    """Maps labels by the names in the header; other labels become background."""
     present = [int(code) for code in np.flatnonzero(np.bincount(found.volume.array.ravel()))]
     sides = {one.side for code in present if (one := names.get(code)) and one.side}
     if side is None and len(sides) == 2:
@@ -119,14 +120,14 @@ def _by_names(found: LabelMap, names: Mapping[int, Meaning | None], side: str | 
             ignored.append(printable(found.names.get(code, f"label {code}"))[:40])
     if ignored:
         more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
-        doubts.append(f"labels that are no part of the knee: {', '.join(ignored[:5])}{more}")
+        doubts.append(f"labels that are not part of the knee: {', '.join(ignored[:5])}{more}")
     doubts.append(f"the labels' names are those of {found.source}")
     mapped, used = apply_table(found.volume, table)
     return _one_knee(mapped, side, HEADER, used, tuple(doubts))
 
 
 def _by_guess(found: LabelMap, side: str | None) -> KneeLabels:
-    """By the first table that makes a knee of the map."""
+    """Maps labels by the first table that makes a plausible knee of the map."""
     against: dict[str, list[str]] = {}
     for name in candidates(found.volume):
         mapped, used = apply_table(found.volume, TABLES[name])
@@ -136,7 +137,7 @@ def _by_guess(found: LabelMap, side: str | None) -> KneeLabels:
         except _ImplausibleError as error:
             against.setdefault(str(error), []).append(name)
     if not against:
-        apply_table(found.volume, None)  # says which labels no table knows
+        apply_table(found.volume, None)  # its error names the labels that no table knows
     said = "; ".join(f"as {' or '.join(names)} {reason}" for reason, names in against.items())
     without = without_bones(found.volume)
     also = f" ({', '.join(without)} knows them too, without femur or tibia)" if without else ""
@@ -147,7 +148,7 @@ class TwoKneesError(InputError):
     """A map of two knees, of which none is chosen."""
 
     def __init__(self, said: str = ""):
-        """Takes what the error says in place of what helps on the command line."""
+        """Takes another message than the default, which helps on the command line."""
         super().__init__(
             said or "the map holds two knees, expected one: give --side=right or --side=left"
         )
@@ -168,7 +169,7 @@ def _one_knee(
 ) -> KneeLabels:
     mapped, two = _cut(mapped, side)
     if two:
-        doubts = (*doubts, f"the map holds two knees: the {side} one is taken")
+        doubts = (*doubts, f"the map holds two knees: the {side} one is used")
     against = objection(mapped)
     if against:
         raise _ImplausibleError(against)
@@ -184,7 +185,7 @@ def _one_knee(
 
 
 def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:
-    """One knee of a map of two, and whether it was one.
+    """One knee of a map of two, and whether the map held two.
 
     Raises:
       InputError: two knees and no side.
@@ -196,7 +197,7 @@ def _cut(mapped: Volume, side: str | None) -> tuple[Volume, bool]:
         raise TwoKneesError
     index = np.argwhere(mapped.array > 0)
     across = mapped.world(index)[:, 0]
-    # In RAS x grows to the patient's right.
+    # In RAS, x increases to the patient's right.
     other = index[across < middle] if side == "right" else index[across >= middle]
     array = mapped.array.copy()
     array[tuple(other.T)] = 0

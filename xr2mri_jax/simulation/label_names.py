@@ -7,7 +7,7 @@ from typing import NamedTuple
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.simulation.label_tables import ALIASES
 
-# Parts of a knee that are called after its bones and are none of them.
+# Parts of a knee that are named after its bones but are not bones.
 _OTHER = re.compile(
     r"arter|vein|vena|vessel|nerv|muscle|muscul|ligament|tendon|tibialis|poplite|screw|"
     r"(biceps|rectus|quadriceps) femoris|"
@@ -44,7 +44,7 @@ def meaning(name: str) -> Meaning | None:
     """Parses a name such as "Femoral Cartilage", "femur_left" or "medial tibial cart.".
 
     Returns:
-      None if it is no part of a knee that is simulated.
+      None if it is not a part of a knee that is simulated.
     """
     letters = unicodedata.normalize("NFKD", name)
     plainly = "".join(letter for letter in letters if not unicodedata.combining(letter))

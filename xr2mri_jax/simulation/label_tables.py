@@ -10,7 +10,7 @@ from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io.tables import read_table
 from xr2mri_jax.phantom.tissues import CODES
 
-# Names beside those of `tissues.TISSUES`: parts that a map does not tell apart are simulated alike.
+# Names beside those of `tissues.TISSUES`, for maps that do not distinguish parts: simulated alike.
 ALIASES = {
     "tibial_cartilage": "medial_tibial_cartilage",
     "meniscus": "medial_meniscus",
@@ -64,7 +64,7 @@ TABLES: dict[str, dict[int, str]] = {
     },
     "phantom": {code: name for name, code in CODES.items() if code},
     "ski10": {1: "femur", 2: "femoral_cartilage", 3: "tibia", 4: "tibial_cartilage"},
-    # Without a femur, or without bones: known, so that they are not taken for something else.
+    # Without a femur, or without bones: known, so that they are not mistaken for something else.
     "totalseg_appendicular": {
         1: "patella",
         2: "tibia",
@@ -89,12 +89,12 @@ TABLES: dict[str, dict[int, str]] = {
 
 
 def find_table(text: str) -> dict[int, str] | None:
-    """The table that a flag means: a name of TABLES, a CSV file with columns code and name, or None
-    for "auto".
+    """The table for a flag: a name of TABLES, a CSV file with columns code and name, or None for
+    "auto".
 
     Raises:
-      InputError: neither; in a file a code that is no whole number above 0 or is there twice, or a
-        name that is no tissue.
+      InputError: none of these; in a file, a code that is not a whole number above 0 or occurs
+        twice, or a name that is not a tissue.
     """
     if text == AUTO:
         return None
@@ -110,7 +110,7 @@ def find_table(text: str) -> dict[int, str] | None:
     for row in read_table(path, required=("code", "name"), delimiters=",;\t"):
         code, name = row["code"], row["name"].lower().replace(" ", "_")
         if not (code.isascii() and code.isdigit()) or int(code) in table:
-            raise row.error("code", code, "an integer that is there once")
+            raise row.error("code", code, "an integer that occurs once")
         if name not in CODES and name not in ALIASES:
             raise row.error("name", row["name"], f"one of {', '.join((*CODES, *ALIASES))}")
         table[int(code)] = name
@@ -118,18 +118,18 @@ def find_table(text: str) -> dict[int, str] | None:
 
 
 def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume, dict[int, str]]:
-    """Labels in the phantom's codes.
+    """Converts labels to the phantom's codes.
 
     Args:
       labels: integers, of any dtype.
-      table: tissue by code; 0 is always the background. None takes of the tables that
-        know every code of the map the first of `candidates`.
+      table: tissue by code; 0 is always the background. None uses the first of `candidates` among
+        the tables that know every code of the map.
 
     Returns:
       u8 labels on the same grid, and the part of the table that the map uses.
 
     Raises:
-      InputError: values that are not whole, a code that the table does not know, no such table.
+      InputError: values that are not whole numbers, a code unknown to the table, no such table.
     """
     array = labels.array
     if array.dtype.kind == "f":
@@ -154,9 +154,9 @@ def apply_table(labels: Volume, table: Mapping[int, str] | None) -> tuple[Volume
 
 
 def candidates(labels: Volume) -> list[str]:
-    """The tables of TABLES that know every code of a map, femur and tibia among them.
+    """The tables of TABLES that know every code of a map, including a femur and a tibia.
 
-    First the one whose femur and tibia fill most voxels: they are the largest parts of a knee.
+    The first one is that whose femur and tibia fill most voxels: they are the largest parts.
     """
     counts = np.bincount(labels.array.ravel().astype(np.int64), minlength=1)
     codes = [int(code) for code in np.flatnonzero(counts) if code]
@@ -186,6 +186,6 @@ def _guess(labels: Volume, codes: list[int]) -> dict[int, str]:
     without = without_bones(labels)
     also = f" ({', '.join(without)} knows them, without femur or tibia)" if without else ""
     raise InputError(
-        f"found the labels {codes[:20]}, which no table knows with femur and tibia among them"
+        f"found the labels {codes[:20]}, which no table with femur and tibia knows"
         f"{also}: say --table={'|'.join(TABLES)} or name a CSV file"
     )

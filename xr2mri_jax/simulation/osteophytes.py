@@ -1,16 +1,16 @@
 """Adds osteophytes to the corners of a projected joint.
 
-A corner is found in the bone's silhouette, where its side meets its joint surface, because that is
-where a reader of the radiograph looks for an osteophyte.
+A corner is found in the bone's silhouette, where its side meets its joint surface, because readers
+of radiographs look for osteophytes there.
 """
 
 import numpy as np
 
-# How far from the joint surface the side of a bone is looked for, mm.
+# Maximum distance from the joint surface at which the side of a bone is searched, mm.
 _SIDE_MM = 14.0
 # A corner is where the silhouette first reaches this share of its half width.
 _CORNER = {"tibia": 0.93, "femur": 0.93}
-# Heights (mm) over which a lip thins, its depth along the beam, and its middle's deviation.
+# Height (mm) over which a lip thins, its depth along the beam, and the deviation of its middle.
 _THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
 
 

@@ -1,4 +1,4 @@
-"""Whether labels, as a table understands them, can be a knee: sizes, thickness and order."""
+"""Checks whether labels, as a table interprets them, can be a knee: size, thickness and order."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from scipy import ndimage
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.phantom.tissues import CODES, TISSUES
 
-# Half the largest thickness in mm, and volume in cm3, that a part can have. 18 maps in the field of
-# the Osteoarthritis Initiative have: femur 125 to 267 cm3 and 17 to 24 mm, tibia 89 to 176 cm3 and
-# 18 to 24 mm, patella 12 to 32 cm3 and 8 to 13 mm, cartilage up to 20 cm3 and 3.4 mm, menisci up to
-# 2.4 cm3 and 3.3 mm. The limits leave room for other fields, for children and for rough grids.
+# Possible ranges of half the largest thickness in mm, and of the volume in cm3, by part. 18 maps in
+# the field of the Osteoarthritis Initiative have: femur 125 to 267 cm3 and 17 to 24 mm, tibia 89 to
+# 176 cm3 and 18 to 24 mm, patella 12 to 32 cm3 and 8 to 13 mm, cartilage up to 20 cm3 and 3.4 mm,
+# menisci up to 2.4 cm3 and 3.3 mm. The limits allow for other fields, children and coarse grids.
 _BONE = ((7.0, 60.0), (8.0, 900.0))
 _CARTILAGE = ((0.0, 6.0), (0.0, 60.0))
 _MENISCUS = ((0.0, 9.0), (0.0, 25.0))
@@ -37,13 +37,13 @@ _BONES = ("femur", "tibia", "patella")
 _NEAR_MM = 6.0  # median distance of a cartilage from its bone
 _APART_MM = 8.0
 _STEP_MM = 1.2
-_FEWEST = 30  # voxels of a part that is judged
-# Of what surrounds a lesion its bone is at least this share; of 33 real ones it is 0.89 to 1.
+_FEWEST = 30  # least number of voxels of a checked part
+# Least share of the bone in a lesion's surroundings; in 33 real lesions it is 0.89 to 1.
 _WITHIN = 0.5
 
 
 def objection(labels: Volume) -> str:
-    """Why the labels cannot be a knee, a clause; "" if nothing speaks against it.
+    """The reason why the labels cannot be a knee, a clause; "" if there is none.
 
     Args:
       labels: u8, codes of `tissues.TISSUES`.
@@ -65,7 +65,7 @@ def stray_code(labels: Volume, table: Mapping[int, str]) -> str:
     Args:
       labels: the map's own codes.
       table: tissue by code. Several codes of one bone are the bone and its lesions, which lie in
-        it: menisci or a fibula with these codes do not.
+        it; menisci or a fibula with these codes do not lie in the bone.
     """
     counts = np.bincount(labels.array.ravel())
     codes = [
@@ -85,7 +85,7 @@ def stray_code(labels: Volume, table: Mapping[int, str]) -> str:
 
 
 def _places(labels: Volume, array: np.ndarray, steps: list[int]) -> dict[str, np.ndarray]:
-    """RAS mm f64[n, 3] of every tissue's thinned voxels."""
+    """RAS mm f64[n, 3] of every tissue's subsampled voxels."""
     names = {tissue.code: name for name, tissue in TISSUES.items()}
     index = np.argwhere(array > 0)
     codes = array[tuple(index.T)]
@@ -123,7 +123,7 @@ def _sizes(array: np.ndarray, sizes: np.ndarray, places: dict[str, np.ndarray]) 
                 f"{volume[1]:g}"
             )
         half[name] = _half_thickness(array == CODES[name], sizes)
-        # The distance to the next voxel outside is a voxel too long at most.
+        # The distance to the next voxel outside is too long by at most a voxel.
         if not thick[0] <= half[name] <= thick[1] + sizes.max():
             return (
                 f"the {name} would be {2 * half[name]:.0f} mm thick, expected {2 * thick[0]:g} to "
@@ -139,7 +139,7 @@ def _half_thickness(mask: np.ndarray, sizes: np.ndarray) -> float:
     """Radius in mm of the largest ball within a mask, which is continued beyond the field."""
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
     part = np.pad(mask[box], 1, mode="edge")
-    for axis in range(3):  # an edge that is the part's own, not the field's, is outside
+    for axis in range(3):  # only the part's own edge, not the field's, is outside
         for end, at in ((0, box[axis].start > 0), (-1, box[axis].stop < mask.shape[axis])):
             if at:
                 np.moveaxis(part, axis, 0)[end] = False

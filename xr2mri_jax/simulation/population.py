@@ -1,9 +1,9 @@
-"""The measured population of knees: how bones depart from an atlas, and draws of such departures.
+"""The measured population of knees: departures of bones from an atlas, and draws of them.
 
-`population.json` holds what `tools.anatomy.population` measured in segmented knees: means, standard
-deviations and correlations of the offsets of bone surfaces at a few places, of cartilage thickness
-by region, of sizes and of poses. All lengths are those of a knee whose tibial plateau is
-`geometry.PLATEAU_MM` wide. Between the places a Gaussian process interpolates.
+`population.json` holds the measurements of `tools.anatomy.population` in segmented knees: means,
+standard deviations and correlations of the offsets of bone surfaces at a few places, of cartilage
+thickness by region, of sizes and of poses. All lengths refer to a knee whose tibial plateau is
+`geometry.PLATEAU_MM` wide. A Gaussian process interpolates between the places.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ KERNEL_MM = {"femur": 14.0, "tibia": 14.0, "patella": 9.0}
 CARTILAGE_MM = 11.0
 # Variance of an offset's error relative to the kernel's, which keeps the interpolation smooth.
 _NOISE = 0.03
-# Share of every measured correlation that is kept: a few dozen knees overrate them. Between places
-# of one bone the rest falls off with their distance.
+# Share of every measured correlation that is kept, because a few dozen knees overestimate them.
+# Between places of one bone the rest decreases with their distance.
 _KEPT, _NEAR_MM = 0.8, 20.0
-# Averaging around a place and smooth interpolation take away this factor of an offset's deviation.
+# Compensates the loss of an offset's deviation by averaging and smooth interpolation.
 _SPREAD = 1.2
-# Grades draw joint spaces apart, too.
+# Factor of the spread of joint spaces: drawing by grade spreads them further.
 _SPACE_SPREAD = 0.8
-_CUT = 2.5  # draws are cut at so many deviations
-_NODES = 25  # nodes an axis of the grid on which displacements are computed
+_CUT = 2.5  # draws are clipped at this many deviations
+_NODES = 25  # nodes per axis of the grid on which displacements are computed
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SurfacePoints:
-    """Where one bone was measured.
+    """The places where one bone was measured.
 
     Attributes:
       points: f64[n, 3], (d, h, w) in mm of the atlas' frame, on the bone's surface.
@@ -51,11 +51,11 @@ class Population:
     """Statistics of m quantities.
 
     Attributes:
-      names: of the quantities; those of a part have its name before the first dot.
+      names: of the quantities; a part's quantities begin with its name and a dot.
       mean, deviation: f64[m].
       factor: f64[m, m]: factor @ standard normal numbers has the correlation.
       places: by bone of BONES, in the order of its quantities.
-      regions: f64[r, 3] mm, the middles of the regions of cartilage, in the order of theirs.
+      regions: f64[r, 3] mm, the middles of the cartilage regions, in the order of their quantities.
     """
 
     names: tuple[str, ...]
@@ -66,12 +66,12 @@ class Population:
     regions: np.ndarray
 
     def draw(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """One knee's quantities by part, f64[n] each, in the order of the part's names."""
+        """Draws one knee's quantities by part, f64[n] each, in the order of the part's names."""
         normal = np.clip(self.factor @ rng.standard_normal(len(self.names)), -_CUT, _CUT)
         return self.parted(self.mean + self.deviation * normal)
 
     def without_shapes(self) -> "Population":
-        """The same sizes, poses and joint spaces, and no departure of a surface or a cartilage.
+        """The same sizes, poses and joint spaces, without departures of surfaces or cartilage.
 
         For an atlas of many maps, whose own shapes are the variety.
         """
@@ -81,7 +81,7 @@ class Population:
         return dataclasses.replace(self, mean=mean, deviation=deviation)
 
     def parted(self, values: np.ndarray) -> dict[str, np.ndarray]:
-        """Quantities f64[m] by part."""
+        """Groups quantities f64[m] by part."""
         part = self._part
         return {name: values[part == name] for name in dict.fromkeys(part.tolist())}
 
@@ -93,7 +93,7 @@ class Population:
 
 @functools.cache
 def population() -> Population:
-    """The statistics that are part of the package."""
+    """The statistics in the package."""
     text = resources.files("xr2mri_jax.simulation").joinpath(FILE).read_text()
     return read(json.loads(text))
 
@@ -156,7 +156,7 @@ def thickening(factors: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _interpolation(bone: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel f32[nodes, n] between nodes and places, and the places' inverse f64[n, n]."""
+    """Kernel f32[nodes, n] between nodes and places, and the inverse f64[n, n] between places."""
     places, width = population().places[bone], KERNEL_MM[bone]
     apart = np.linalg.norm(places.points[:, None] - places.points[None], axis=-1)
     alike = (places.normals @ places.normals.T) * np.exp(-0.5 * (apart / width) ** 2)
@@ -166,7 +166,7 @@ def _interpolation(bone: str) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _near_regions() -> np.ndarray:
-    """Shares f32[nodes, r] of the regions at every node."""
+    """Weights f32[nodes, r] of the regions at every node."""
     near = _gaussian(population().regions, CARTILAGE_MM)
     return near / (near.sum(axis=1, keepdims=True) + 0.02)
 

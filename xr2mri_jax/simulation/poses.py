@@ -1,7 +1,7 @@
 """Relative poses of the bones of a simulated knee: measured poses, joint spaces, flexion.
 
-A pose is the matrix f64[3, 3] and the offset f64[3] that lead from the mm of a bone's surroundings
-to the mm of its own frame, (d, h, w).
+A pose is the matrix f64[3, 3] and the offset f64[3] that map the mm of a bone's surroundings to the
+mm of its own frame, (d, h, w).
 """
 
 from typing import NamedTuple
@@ -17,23 +17,23 @@ STILL: Pose = (np.eye(3), np.zeros(3))
 # Where medial and lateral gaps are measured, mm from the joint's centre along d and |w|.
 _GAP_D, _GAP_W = np.linspace(-14, 16, 11), np.linspace(12, 30, 8)
 _ARM_MM = 22.0
-# The third percentile of the plateau's distances is larger than the least one by so much, mm.
+# Difference between the third percentile of the plateau's distances and the least one, mm.
 SPACE_MM = 0.15
 _LEFT = (1.0, 0.95, 0.8, 0.5, 0.12)  # remaining fraction of the narrower gap, by grade
 # The radiograph: flexion of the femur against the lying knee and the beam's angle to the plateau,
-# degrees. In fixed flexion the thigh lies at the detector and the beam comes 10 degrees from above,
-# so that the femur is seen nearly as it lies in the MRI: segmentations that are brought to the
-# films of the same knees are flexed by 9 degrees, standard deviation 6.
+# degrees. In fixed flexion the thigh touches the detector and the beam comes 10 degrees from above,
+# so that the femur appears nearly as it lies in the MRI: segmentations aligned to the films of the
+# same knees are flexed by 9 degrees, standard deviation 6.
 FLEXION_DEG, _TILT_DEG = (-4.0, 18.0), (2.0, 4.0)
 
 
 def compose(last: Pose, first: Pose) -> Pose:
-    """The affine map `first`, then `last`, as matrix and offset."""
+    """The affine map that applies `first`, then `last`, as matrix and offset."""
     return last[0] @ first[0], last[0] @ first[1] + last[1]
 
 
 def measured_pose(values: np.ndarray, pivot: np.ndarray) -> Pose:
-    """Matrix and offset from the neighbour's mm to a bone's.
+    """Matrix and offset that map the neighbour's mm to a bone's.
 
     Args:
       values: f64[6]: a rotation vector in degrees and a shift in mm, along d, h, w.
@@ -66,7 +66,7 @@ def _interpolate(volume: np.ndarray, mm: np.ndarray) -> np.ndarray:
 
 
 def gaps(femur: np.ndarray, points: np.ndarray, pose: Pose) -> np.ndarray:
-    """(medial, lateral): least distance from the femur of the plateau's points, mm."""
+    """(medial, lateral): least distance of the plateau's points from the femur, mm."""
     matrix, offset = pose
     away = _interpolate(femur, (points @ matrix.T + offset).T)
     medial = points[:, 2] > 0
@@ -130,7 +130,7 @@ def draw_radiograph_pose(
       lying, tracking: poses of the femur in the scan and of the patella against it.
       wanted: f64[2], medial and lateral joint space, mm.
       rng: of flexion, beam and patella.
-      flexion_deg: of the femur against the lying knee: least and largest.
+      flexion_deg: minimum and maximum flexion of the femur against the lying knee.
     """
     slope = np.arctan(np.polyfit(points[:, 0], points[:, 1], 1)[0])
     tilt = float(np.clip(-slope + np.deg2rad(rng.normal(*_TILT_DEG)), -0.35, 0.2))
@@ -144,7 +144,7 @@ def draw_radiograph_pose(
 
 
 def flexion_pose(femur: np.ndarray, flexion: float) -> Pose:
-    """mm around the flexed femur -> mm of its frame: a rotation about the axis of the condyles."""
+    """Maps mm around the flexed femur to mm of its frame: a rotation about the condyles' axis."""
     middle = femur[:, :, SIZE // 2 - 20 : SIZE // 2 + 20].min(axis=2) < 0
     depths, heights = np.nonzero(middle)
     posterior = (depths.max() - (SIZE - 1) / 2) * VOXEL_MM
@@ -155,7 +155,7 @@ def flexion_pose(femur: np.ndarray, flexion: float) -> Pose:
 
 
 def rotation(axis: int, angle: float) -> np.ndarray:
-    """About d (0), h (1) or w (2); a positive turn about w flexes, about d lowers the medial."""
+    """Rotation about d (0), h (1) or w (2); positive turns about w flex, about d lower medial."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array(
         {

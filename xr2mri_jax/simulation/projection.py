@@ -15,37 +15,37 @@ from xr2mri_jax.simulation.signs import Signs
 
 BONES = ("femur", "patella", "tibia", "fibula")
 
-# Depth of a slab, and how many: 144 mm along the beam.
+# Depth of a slab, and number of slabs: 144 mm along the beam.
 _SLAB_MM, _SLABS = 3.0, 48
-_SOFT_MM = 0.5  # over which a surface is blurred
-# Density of spongy bone, 1 is usual in the phantom; thickness of cortical bone near the joint; what
-# shows of the patella. These and the next were set by the films of measured knees, see "Simulated
-# films beside real ones" in docs/results.md.
+_SOFT_MM = 0.5  # width of a surface's blur
+# Density of spongy bone relative to the phantom's; thickness of cortical bone near the joint;
+# visible share of the patella. These and the next were set by the films of measured knees, see
+# "Simulated films beside real ones" in docs/results.md.
 _DENSITY, _CORTEX_MM, _PATELLA = (0.8, 1.5), (0.05, 0.4), (0.1, 0.6)
-# Under the joint bone is denser: the plate's and the spongy bone's density over the usual one, and
-# the depths where they fall to 1/e, mm.
+# Bone is denser under the joint: density that the plate and the spongy bone gain, over the usual
+# one, and the depths where the gain falls to 1/e, mm.
 _PLATE, _PLATE_MM, _DENSER, _DENSER_MM = (0.5, 4.0), 1.5, (0.2, 2.0), (2.5, 5.0)
-# Scar of the growth plate: share of bones that show one, its density over the spongy bone's, its
-# thickness, mm; by bone its height in the bone's frame, mean and deviation in mm.
+# Scar of the growth plate: share of bones with one, its density over the spongy bone's, its
+# thickness, mm; by bone its height in the bone's frame, mean and standard deviation in mm.
 _SCARRED, _SCAR, _SCAR_MM = 0.7, (0.0, 0.2), 0.8
 _SCAR_HEIGHT_MM = {"femur": (-29.0, 3.0), "tibia": (18.0, 2.5)}
-# Attenuation of the soft tissue against the atlas' legs; width of the leg against theirs, its
-# logarithm, and how far it lies to the medial side, mm: mean and deviation.
+# Attenuation of the soft tissue relative to the atlas' legs; logarithm of the leg's relative width,
+# and its offset to the medial side, mm: mean and standard deviation.
 _FLESH, _GIRTH, _MEDIAL_MM = (0.55, 0.95), (0.05, 0.07), (2.5, 2.0)
-# Strength of the trabeculae, median and deviation of the logarithm: that of real radiographs'
-# finest wavelengths.
+# Strength of the trabeculae, median and deviation of the logarithm: matches the finest wavelengths
+# of real radiographs.
 _TRABECULAE = 0.0045, 0.3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Standing:
-    """A knee as it stands before the beam.
+    """A knee standing in front of the beam.
 
     Attributes:
       bones: by name of BONES f32[SIZE, SIZE, SIZE], signed distances in mm, each in its own frame.
-      seen: its bones' poses.
+      seen: the poses of its bones.
       zoom: mm of a knee whose plateau is PLATEAU_MM wide -> mm of this one.
-      signs: of osteoarthritis at its margins, None: as the bones are.
+      signs: of osteoarthritis at its margins; None: the bones stay as they are.
     """
 
     bones: Mapping[str, np.ndarray]
@@ -62,7 +62,7 @@ def radiograph(
     pixels: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The developed `path`, f32[pixels, pixels] in [0, 1], bone bright; arguments as there."""
+    """The developed `path`, f32[pixels, pixels] in [0, 1], bone bright; the same arguments."""
     integrals = path(knee, backward, frame, soft, pixels, rng)
     return film.develop(integrals, frame.wide_mm / pixels, rng)
 
@@ -75,12 +75,12 @@ def path(
     pixels: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Line integrals f32[pixels, pixels] of a frame, without unit.
+    """Line integrals f32[pixels, pixels] of a frame, dimensionless.
 
     Args:
-      knee: to be imaged.
-      backward: from mm of the frame's film, (d, h, w), to mm of the knee.
-      frame: on the film.
+      knee: the knee.
+      backward: maps mm of the frame's film, (d, h, w), to mm of the knee.
+      frame: its section of the film.
       soft: f32[SIZE, SIZE] of an `Atlas`: the leg with muscle in place of bone.
       pixels: of the frame, each way.
       rng: of densities, margins and texture.
@@ -123,12 +123,12 @@ def path(
 
 
 def _places(count: int, step_mm: float) -> np.ndarray:
-    """f64[count]: mm from the middle."""
+    """f64[count]: positions in mm from the middle."""
     return step_mm * (np.arange(count) - (count - 1) / 2)
 
 
 def _shaft_share(away: np.ndarray) -> np.ndarray:
-    """f64[h, 1]: 0 near the joint to 1 in the shafts, of rows `away` mm from the joint, f64[h]."""
+    """f64[h, 1]: 0 near the joint to 1 in the shafts, by distance `away` f64[h] in mm."""
     return np.clip((np.abs(away) - 24.0) / 34.0, 0, 1)[:, None]
 
 
@@ -138,7 +138,7 @@ def _shell(cortex: float, shaft: np.ndarray) -> np.ndarray:
 
 
 def _across(both: np.ndarray, pixel: float, pixels: int) -> np.ndarray:
-    """f32[w]: from the lateral to the medial one of f64[2], (medial, lateral), across the frame."""
+    """f32[w] across the frame: from the lateral to the medial one of f64[2] (medial, lateral)."""
     share = 1 / (1 + np.exp(-_places(pixels, pixel) / 3.0))
     return (both[0] * share + both[1] * (1 - share)).astype(np.float32)
 
@@ -149,13 +149,13 @@ def _under_joint(
     pixel: float,
     layers: Sequence[tuple[float | np.ndarray, float]],
 ) -> np.ndarray:
-    """How much denser bone is under the joint: f32[d, h, w], a factor of its usual density.
+    """The added density of bone under the joint: f32[d, h, w], a factor of its usual density.
 
     Args:
       distance: f32[d, h, w] in mm, negative inside.
       name: "femur" or "tibia".
       pixel: of a voxel along h, mm.
-      layers: of each its strength where the surface faces the joint, a number or f32[w], and the
+      layers: for each, its strength where the surface faces the joint, a number or f32[w], and the
         depth at which it falls to 1/e, mm.
     """
     faces = np.gradient(distance, pixel, axis=1) * (1 if name == "femur" else -1)
@@ -172,7 +172,7 @@ def _scar(
     extent: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The scar of a growth plate, f32[d, h, w], 1 in its middle; arguments as of `near_surface`."""
+    """The scar of a growth plate, f32[d, h, w], 1 in its middle; arguments as `near_surface`."""
     axes = (_places(n, mm / n).astype(np.float32) for n, mm in zip(shape, extent, strict=True))
     d, h, w = np.meshgrid(*axes, indexing="ij", sparse=True)
     height, across = (
@@ -191,16 +191,16 @@ def _integrals(
     shaft: np.ndarray,
     added: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Attenuation a bone adds to muscle along the beam, and its path length in spongy bone, mm.
+    """Attenuation that a bone adds to muscle along the beam, and its path in spongy bone, mm.
 
     Args:
       distance: f32[d, h, w] in mm, negative inside.
       density: of spongy bone, 1 is usual in the phantom.
       shell: thickness of cortical bone, f32[h, w] or [h, 1] in mm.
       shaft: of `_shaft_share`.
-      added: f32[d, h, w], by which factor of its density spongy bone is denser; None: nowhere.
+      added: f32[d, h, w], added density of spongy bone as a factor of it; None: none.
     """
-    # Between slabs the distance is linear: a surface that the beam crosses covers a part of a slab.
+    # The distance is linear between slabs: a surface that the beam crosses covers a part of a slab.
     middle = 0.5 * (distance[1:] + distance[:-1])
     per_mm = 1 / np.maximum(np.abs(distance[1:] - distance[:-1]), np.float32(_SOFT_MM))
     cover = np.clip(0.5 - middle * per_mm, 0, 1).sum(axis=0)
@@ -217,7 +217,7 @@ def _integrals(
 def _soft_path(
     soft: np.ndarray, backward: Pose, pixel: float, pixels: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Line integrals f32[pixels, pixels] of a leg's soft tissue, its girth not the atlas' leg's."""
+    """Line integrals f32[pixels, pixels] of a leg's soft tissue, with a girth of its own."""
     matrix, offset = backward
     across = np.array([1.0, float(np.exp(-rng.normal(*_GIRTH)))])
     flat = across[:, None] * matrix[1:, 1:] * pixel / VOXEL_MM

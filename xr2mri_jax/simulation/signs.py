@@ -4,26 +4,26 @@ import dataclasses
 
 import numpy as np
 
-# By Kellgren-Lawrence grade 0 to 4, between which a continuous severity interpolates: the remaining
-# share of the narrower joint space, an osteophyte's length in mm, and the density that the plates
-# under the joint gain, over that of spongy bone.
+# By Kellgren-Lawrence grade 0 to 4, interpolated by a continuous severity: the remaining share of
+# the narrower joint space, an osteophyte's length in mm, and the density that the plates under the
+# joint gain, relative to spongy bone.
 _LEFT = (1.0, 0.96, 0.84, 0.52, 0.12)
 _OSTEOPHYTE_MM = (0.0, 0.5, 1.5, 2.5, 4.0)
 _SCLEROSIS = (0.0, 0.4, 1.8, 4.0, 6.5)
-# How much a knee's severity departs from its grade, and the share of knees worn medially.
+# Largest departure of a knee's severity from its grade, and the share of knees worn medially.
 _WITHIN, _MEDIAL = 0.35, 0.75
-# From this severity on at least one osteophyte has the usual length: that makes grade 2.
+# From this severity on, at least one osteophyte has the usual length, which defines grade 2.
 _DEFINITE = 1.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Signs:
-    """What a grade changes in one knee; pairs are (medial, lateral).
+    """The changes of one knee by its grade; pairs are (medial, lateral).
 
     Attributes:
       left: f64[2], remaining shares of the joint spaces.
       osteophytes: by "femur" and "tibia" f64[2], lengths in mm.
-      sclerosis: f64[2], density that the plates under the joint gain, over that of spongy bone.
+      sclerosis: f64[2], density that the plates under the joint gain, relative to spongy bone.
     """
 
     left: np.ndarray

@@ -1,1 +1,1 @@
-"""Benchmarks, fuzzing and the fitting of the small networks; the product imports none of it."""
+"""Benchmarks, fuzzing and the fitting of the small networks; no other package imports them."""

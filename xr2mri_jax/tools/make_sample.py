@@ -1,4 +1,4 @@
-"""Makes the sample radiograph that ships: python -m xr2mri_jax.tools.make_sample"""
+"""Makes the shipped sample radiograph: python -m xr2mri_jax.tools.make_sample"""
 
 import numpy as np
 from PIL import Image

@@ -82,6 +82,6 @@ def test_a_folder_is_predicted_after_a_call_that_is_not_counted(calls, tmp_path,
     report = run("folder", tmp_path, repeats=2, images=2, real=tmp_path / "real")
     assert len(calls) == 3 and report["seconds"] == [2, 3]
     assert (report["images"], report["volumes"], report["images_per_s"]) == (2, 2, 2 / 2.5)
-    assert "2 real radiographs to 2 volumes: 2.5 s, 0.8 a second" in capsys.readouterr().out
+    assert "2 real radiographs to 2 volumes: 2.5 s, 0.8 per second" in capsys.readouterr().out
     with pytest.raises(InputError, match="found no files"):
         run("folder", tmp_path, repeats=2, real=tmp_path / "none")

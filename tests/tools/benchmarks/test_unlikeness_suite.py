@@ -48,7 +48,7 @@ def test_counts_follow_from_the_distances(real, monkeypatch):
     assert kinds["frontal phantom"] == {"n": 3, "refused": 1, "above": 0, "told": 1, "inverted": 1}
     assert kinds["side view (phantom)"]["told"] == 3
     text = unlikeness.table(report)
-    assert "frontal phantom: 1 of 3 told (33.3%): 1 refused, 0 above" in text
+    assert "frontal phantom: 1 of 3 detected (33.3%): 1 refused, 0 above" in text
     assert "other part (real)" not in kinds
 
 

@@ -1,1 +1,1 @@
-"""knee_family: simulated pairs of knees bred from a few label maps."""
+"""knee_family: simulated pairs of knees derived from a few label maps."""

@@ -1,4 +1,4 @@
-"""TFDS builder of a family of knees bred from a folder of label maps."""
+"""TFDS builder of a family of simulated knees derived from a folder of label maps."""
 
 import dataclasses
 import functools
@@ -109,7 +109,7 @@ class Builder(FilesBuilder):
         return self.dataset_info_from_configs(features=features, disable_shuffling=False)
 
     def plan(self, source: Path) -> Work:
-        """Every knee of every split; what is measured in the maps is kept beside the dataset."""
+        """Every knee of every split; the measurements of the maps are kept beside the dataset."""
         config, options = self.builder_config, self.options
         kept = prepared_atlas(map_files(source), Path(self._data_dir_root), options.side)
         function = functools.partial(
@@ -128,7 +128,7 @@ class Builder(FilesBuilder):
         return Work(function, tasks, each * first, what)
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the knees that could not be drawn; returns it in short."""
+        """Writes a table of the knees that could not be drawn; returns a summary."""
         columns = ("key", "reason", "detail")
         write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
         return tally.summary()

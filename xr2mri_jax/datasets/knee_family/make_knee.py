@@ -16,9 +16,9 @@ from xr2mri_jax.simulation import atlas, family, family_radiographs
 from xr2mri_jax.simulation.knee_labels import KneeLabels, TwoKneesError, read_knee
 from xr2mri_jax.simulation.population import Population, population
 
-# Of the knees that are held out, see `family.draw_case`.
+# Strangeness of the held-out knees, see `family.draw_case`.
 STRANGE = 1.6
-# Changes with what `atlas.build` makes of the same maps.
+# Version of the atlas: changes if `atlas.build` makes something else of the same maps.
 _FORM = 2
 
 
@@ -27,10 +27,10 @@ class FamilyOptions:
     """The options, recorded with the dataset.
 
     Attributes:
-      max_broken: share of the knees that may fail to be drawn.
+      max_broken: maximum fraction of the knees that may fail to be drawn.
       departures: whether bone surfaces and cartilage depart from the mixed maps as measured in
-        segmented knees; false where the maps are many and their shapes are the variety.
-      side: "left" or "right" of the maps whose labels do not tell it; None: there are none.
+        segmented knees; false if there are many maps, whose shapes are the variety.
+      side: "left" or "right" of the maps whose labels do not state it; None: there are none.
     """
 
     max_broken: float = 0.01
@@ -54,7 +54,7 @@ def map_files(source: Path) -> list[Path]:
 
 
 def atlas_file(files: list[Path], folder: Path, side: str | None = None) -> Path:
-    """Where `prepared_atlas` keeps the atlas of these maps."""
+    """The path where `prepared_atlas` keeps the atlas of these maps."""
     digest = hashlib.sha256("".join(map(label_map.digest, files)).encode())
     digest.update((side or "").encode())
     return folder / f"atlas{_FORM}_{digest.hexdigest()[:16]}.npz"
@@ -66,10 +66,10 @@ def prepared_atlas(files: list[Path], folder: Path, side: str | None = None) -> 
     Args:
       files: label maps, see `knee_labels.read_knee`; the first must have all parts.
       folder: where atlases are kept.
-      side: of the maps whose labels do not tell it; None: there are none.
+      side: of the maps whose labels do not state it; None: there are none.
 
     Raises:
-      InputError: a map cannot be read, does not tell its side, or shows no such knee.
+      InputError: a map cannot be read, does not state its side, or shows no such knee.
     """
     kept = atlas_file(files, folder, side)
     if not kept.is_file():
@@ -85,9 +85,9 @@ def make_knee(
     departures: bool,
     index: int,
 ) -> list[Outcome]:
-    """The outcome of knee `index` of the atlas in the file `kept`, under a key of its number.
+    """The outcome of knee `index` of the atlas in the file `kept`; its key is its number.
 
-    Knees from number `trained` on, which are held out, are drawn stranger.
+    Knees from number `trained` on are held out, and are drawn with greater strangeness.
     """
     start = time.perf_counter()
     key = f"knee_{index:07d}"
@@ -104,7 +104,7 @@ def make_knee(
 def make_radiographs(
     kept: Path, seed: int, pixels: int, departures: bool, index: int
 ) -> list[Outcome]:
-    """The outcomes of knee `index` with each grade, under keys of its number and the grade."""
+    """The outcomes of knee `index` with each grade; the keys are its number and the grade."""
     start = time.perf_counter()
     key = f"knee_{index:07d}"
     try:
@@ -137,7 +137,7 @@ def _built(files: list[Path], side: str | None) -> atlas.Atlas:
                 logging.warning("%s: %s", path.name, doubt)
             known = knee.side or side
             if known is None:
-                raise InputError(f"{path}: its labels do not tell the side: give --side")
+                raise InputError(f"{path}: its labels do not state the side: give --side")
             maps.append(knee.volume)
             sides.append(known)
     return atlas.build(maps, sides)

@@ -27,7 +27,7 @@ class KneePairsConfig(tfds.core.BuilderConfig):
 
 
 class Builder(FilesBuilder):
-    """Pairs in the canonical frame, as knee_phantom has them, with a record that leads back."""
+    """Pairs in the canonical frame, like those of knee_phantom, with a record that maps back."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
@@ -102,7 +102,7 @@ class Builder(FilesBuilder):
         write_splits(folder / SPLITS, self._plan.splits)
 
     def _final_pairing(self, tally: Tally) -> Pairing:
-        """The pairing after reading: what could not be read, or was not reached, is rejected."""
+        """The pairing after reading: unreadable pairs, and those not reached, are rejected."""
         knees = {pair_key(pair): pair.knee for pair in self._plan.pairing.pairs}
         failures = {knees[each.key]: (Reason(each.reason), each.detail) for each in tally.unusable}
         if not self.on_beam:

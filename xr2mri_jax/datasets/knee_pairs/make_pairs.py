@@ -24,14 +24,14 @@ from xr2mri_jax.preprocess.knees import knees_of, one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
 
-# The acquired field must hold this share of a cube of CORE_MM around the joint's centre: half a
-# knee, as a truncated series shows it, is none. Whole series of the protocol hold all of it.
+# The acquired field must cover this share of a cube of CORE_MM around the joint's centre: half a
+# knee, as in a truncated series, is rejected. Complete series of the protocol cover all of it.
 CORE_MM, SMALLEST_FIELD = 80.0, 0.75
 
 
 @dataclasses.dataclass(frozen=True)
 class FilmTask:
-    """A radiograph, the pairs that it is part of, and where their knees are if that was given."""
+    """A radiograph, its pairs, and the positions of their knees if they were given."""
 
     radiograph: RadiographFile
     pairs: tuple[Pair, ...]
@@ -56,13 +56,13 @@ class _Rejected(Exception):
 def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
     """The outcomes of a task's pairs: examples, or reasons for rejection.
 
-    Whatever is wrong with a file ends as a reason: a preparation goes through thousands of files,
-    and one of them must not end it. What is no `InputError` carries its class's name.
+    Every error in a file becomes a reason: a preparation reads thousands of files, and one of them
+    must not end it. Reasons from errors other than `InputError` name the error's class.
 
     Returns:
-      One outcome a pair, under `pair_key`. An example has xray u16[h, w, 1], mri u16[d, h, w, 1],
+      One outcome per pair, under `pair_key`. An example has xray u16[h, w, 1], mri u16[d, h, w, 1],
       mask u8[d, h, w, 1], side, kl (-1 unknown), subject, visit, spacing f32[3] and record, the
-      JSON text of what was done: the radiograph's and the volume's records, places and files.
+      JSON text of the processing: the radiograph's and the volume's records, places and files.
     """
     clock = _Clock()
     outcomes = []
@@ -145,7 +145,7 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
         broken = "".join(f" ({doubt})" for doubt in radiograph.doubts if "PixelSpacing" in doubt)
         raise _Rejected(
             Reason.SPACING_UNKNOWN,
-            f"{film.path}: the pixel spacing is unknown: neither the file nor the table says it"
+            f"{film.path}: the pixel spacing is unknown: neither the file nor the table states it"
             f"{broken}, give --spacing=MM",
         )
     pixel = np.broadcast_to(spacing, 2).tolist()
@@ -155,7 +155,7 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
 def _knees(
     settings: Settings, task: FilmTask, radiograph: Radiograph, clock: "_Clock"
 ) -> dict[str, FoundKnee | _Rejected]:
-    """The knee of every pair by side, or why it cannot be used."""
+    """The knee of every pair by side, or the reason for rejecting it."""
     path = task.radiograph.path
     found: dict[str, FoundKnee | _Rejected] = {}
     with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, path):
@@ -179,7 +179,7 @@ def _knees(
 
 
 def _with_true_scale(path: Path, knee: FoundKnee | _Rejected) -> FoundKnee | _Rejected:
-    """The knee, but for one whose stated spacing no knee can have: pairs need true millimetres."""
+    """Rejects a knee whose stated spacing is impossible, because pairs need true millimetres."""
     if isinstance(knee, FoundKnee) and knee.scale is not None and knee.scale.deviation:
         return _Rejected(Reason.SPACING_IMPOSSIBLE, f"{path}: {'; '.join(knee.doubts)}")
     return knee
@@ -235,7 +235,7 @@ def _standard_volume(
 
 
 def _require_field(mask: np.ndarray, source: Any, said: str) -> None:
-    """Rejects an MRI whose field holds too little of the joint; `said` goes to the reason."""
+    """Rejects an MRI whose field covers too little of the joint; `said` is added to the reason."""
     core = tuple(
         slice(round(n * (1 - CORE_MM / box) / 2), round(n * (1 + CORE_MM / box) / 2))
         for n, box in zip(mask.shape, BOX_MM, strict=True)
@@ -251,9 +251,9 @@ def _require_field(mask: np.ndarray, source: Any, said: str) -> None:
 
 @contextlib.contextmanager
 def _rejecting(reason: Reason, source: Any = None, said: str = "") -> Iterator[None]:
-    """Turns what goes wrong within into a rejection of one line that names the file.
+    """Turns errors within into a rejection of one line that names the file.
 
-    `said` is added to it: what was decided before.
+    `said`, the earlier decisions, is added to it.
     """
     try:
         yield

@@ -15,22 +15,22 @@ from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 
 @dataclasses.dataclass(frozen=True)
 class PairOptions:
-    """The options, recorded with the dataset; InputError if one cannot be.
+    """The options, recorded with the dataset; InputError for an invalid one.
 
     Attributes:
       sequence: the MRI's, as `pairing.sequence_name` understands it.
-      visit_tolerance: months between the visits of radiograph and MRI that are still a pair.
+      visit_tolerance: maximum months between the visits of a pair's radiograph and MRI.
       duplicates: "choose" or "reject", see `pairing.pair_source`.
-      grades: files of KL tables that lie elsewhere than in the source.
-      visit: the visit code where the collection does not tell it.
-      places: CSV file of given places of knees in radiographs, instead of finding them.
-      spacing: mm a pixel of radiographs that do not tell it; None rejects these.
+      grades: files of KL tables outside the source.
+      visit: the visit code if the collection does not state it.
+      places: CSV file of given positions of knees in radiographs, instead of finding them.
+      spacing: mm per pixel of radiographs that do not state it; None rejects these.
       echo: which of several echoes of an MRI series, 1 for the shortest; None takes the first.
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
       splits: CSV or JSON file of given splits by subject, instead of the hash.
       split_seed: of the hash that splits by subject.
       split_shares: expected share of the subjects by split, sum 1.
-      max_broken: share of the pairs that may turn out to be unusable.
+      max_broken: maximum fraction of the pairs that may be unusable.
     """
 
     sequence: str = "dess"
@@ -59,7 +59,7 @@ class PairOptions:
         if self.visit is not None and visit_months(self.visit) is None:
             raise InputError(f"--visit: found {self.visit!r}, expected a code such as V00")
         if self.spacing is not None and not (math.isfinite(self.spacing) and self.spacing > 0):
-            raise InputError(f"--spacing: found {self.spacing}, expected mm a pixel above 0")
+            raise InputError(f"--spacing: found {self.spacing}, expected mm per pixel above 0")
         if self.echo is not None and self.echo < 1:
             raise InputError(f"--echo: found {self.echo}, expected 1 or more")
         contrast_with_clahe(self.clahe)
@@ -68,5 +68,5 @@ class PairOptions:
 
     @property
     def contrast(self) -> dict[str, Any]:
-        """The radiographs' contrast as `standardise_radiograph` takes it."""
+        """The radiographs' contrast settings for `standardise_radiograph`."""
         return contrast_with_clahe(self.clahe)

@@ -1,4 +1,4 @@
-"""From a collection's files to the work of making pairs: who is paired, split, read together."""
+"""Plans the work on a collection: which knees are paired, their splits, and files read together."""
 
 import dataclasses
 import os
@@ -18,7 +18,7 @@ from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All knees that were seen, the pairs' splits, and the work by split."""
+    """All knees of the collection, the pairs' splits, and the work by split."""
 
     pairing: Pairing
     splits: Splits
@@ -30,17 +30,17 @@ def make_plan(
 ) -> Plan:
     """Reads the collection's tables, pairs its knees and splits the pairs by subject.
 
-    Nothing but tables and folder listings is read. A radiograph of both knees is one task, so that
-    it is decoded once.
+    Only tables and folder listings are read. A radiograph of both knees is one task, so that it is
+    decoded once.
 
     Args:
       source: a collection of any layout, see `io.sources.read_source`.
-      options: what is chosen.
-      report: CSV file for the rejected knees where not one pair was found, or None.
+      options: of the preparation.
+      report: CSV file for the rejected knees if no pair is found, or None.
 
     Raises:
-      InputError: tables that cannot be used, not one pair, a split without a subject, a subject in
-        two splits or in none.
+      InputError: tables that cannot be used, no pair, a split without a subject, a subject in two
+        splits or in none.
     """
     records = read_source(source, options.grades, options.visit)
     pairing = pair_source(

@@ -22,8 +22,8 @@ class KneePhantomConfig(tfds.core.BuilderConfig):
     Attributes:
       volume_shape: (d, h, w) in voxels over the canonical box.
       subjects: number of subjects in (train, validation, test); each has two knees.
-      seed: names the population.
-      distances: whether the knees have signed distances of their surfaces, too, from which a
+      seed: identifies the population.
+      distances: whether the knees also have signed distances of their surfaces, from which a
         generator with `surfaces` learns label maps; half of d, a quarter of h and w.
     """
 
@@ -37,14 +37,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     """Simulated knees in the canonical frame; nothing is downloaded.
 
     Attributes:
-      num_workers: processes that simulate; set it before `download_and_prepare`.
+      num_workers: number of simulating processes; set it before `download_and_prepare`.
       own_progress: this builder shows its own progress bar.
     """
 
     VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
         "1.0.0": "First version.",
-        "1.1.0": "The quickstart has a population of its own, on which no choice was made.",
+        "1.1.0": "The quickstart has its own population, on which no choice was made.",
         "1.2.0": "The default configuration has signed distances.",
     }
     BUILDER_CONFIGS: ClassVar = [

@@ -1,4 +1,4 @@
-"""Simulating many phantom cases on several processes, in order."""
+"""Simulates many phantom cases in several processes, in order."""
 
 import functools
 import os
@@ -21,7 +21,7 @@ def simulate_cases(
     Args:
       seed, shape, distances: see `phantom.case.simulate_case`.
       indices: numbers of the knees.
-      num_workers: processes; 1 simulates in this one. Each of several keeps to its share of the
+      num_workers: processes; 1 simulates in this one. Each of several uses only its share of the
         cores and compiles once; they end with the iterator, or with this process.
     """
     simulate = functools.partial(_simulate, seed, shape, distances)
@@ -29,9 +29,9 @@ def simulate_cases(
 
 
 def keep_to_cores(rank: int, num_workers: int) -> None:
-    """Keeps this process on the CPU and on its share of the cores.
+    """Restricts this process to the CPU and to its share of the cores.
 
-    JAX sizes its thread pools by the cores that a process may use, so the affinity has to be set
+    JAX sizes its thread pools by the cores that a process may use, so the affinity must be set
     before the first computation.
     """
     import jax

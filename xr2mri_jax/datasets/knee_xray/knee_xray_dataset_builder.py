@@ -21,7 +21,7 @@ class KneeXrayConfig(tfds.core.BuilderConfig):
 
     Attributes:
       image_shape: (h, w) in pixels.
-      boxed: whether a radiograph is shown in the canonical box, as the generator sees it.
+      boxed: whether a radiograph is placed in the canonical box, as for the generator.
       more: whether the folder train_more belongs to the training split too, for five grades.
     """
 
@@ -72,7 +72,7 @@ class Builder(FilesBuilder):
         )
 
     def plan(self, source: Path) -> Work:
-        """Every file of every split; those without a knee's name are unusable from the start."""
+        """Every file of every split; files without a knee's name are unusable from the start."""
         listings = list_knees(source, self.builder_config.more)
         tasks = {split: _files(listing) for split, listing in listings.items()}
         function = functools.partial(
@@ -84,7 +84,7 @@ class Builder(FilesBuilder):
         return Work(function, tasks, sum(map(len, tasks.values())), "files")
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the files that could not be used; returns it in short."""
+        """Writes a table of the files that could not be used; returns a summary."""
         columns = ("key", "reason", "detail")
         write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
         return tally.summary()

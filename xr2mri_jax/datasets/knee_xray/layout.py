@@ -1,4 +1,4 @@
-"""The folder-per-grade layout of knee radiographs: which file is which knee, grade and split."""
+"""The folder-per-grade layout of knee radiographs: knee, grade and split of each file."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from xr2mri_jax.errors import InputError
 
 GRADES = ("0", "1", "2", "3", "4")
-# Folder names of the splits and what the dataset calls them.
+# Folder names of the splits and their names in the dataset.
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 # Further training radiographs, which only some configs of the dataset read.
 MORE = "train_more"
@@ -27,7 +27,7 @@ class Knee(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The knees of one split, and the files that are none with the reason."""
+    """The knees of one split, and the other files with the reason."""
 
     knees: tuple[Knee, ...]
     broken: tuple[tuple[Path, str], ...]
@@ -41,12 +41,12 @@ def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, 
       more: whether SOURCE/train_more/{0..4}/... belongs to the training split too.
 
     Returns:
-      {"train": ..., "validation": ..., "test": ...}, of these what is there, sorted by file name;
-      the layout without split folders gives "train" alone.
+      {"train": ..., "validation": ..., "test": ...} as far as they exist, sorted by file name; the
+      layout without split folders gives "train" only.
 
     Raises:
-      InputError: the folder is not there, has neither layout, no radiograph at all, the same knee
-        twice in a split, one patient in two splits, or no train_more although it is asked for.
+      InputError: the folder does not exist, has neither layout, no radiograph at all, the same knee
+        twice in a split, one patient in two splits, or no train_more although it is requested.
     """
     root = Path(source)
     if not root.is_dir():

@@ -19,17 +19,17 @@ from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.simulation import framing
 
-# A frame's pixels before it is put into the canonical box.
+# Pixels of a frame before it is placed in the canonical box.
 _FRAME = (224, 224)
 
 
 @dataclasses.dataclass(frozen=True)
 class XrayOptions:
-    """The options, recorded with the dataset; InputError if one cannot be.
+    """The options, recorded with the dataset; InputError for an invalid one.
 
     Attributes:
       clahe: (clip limit, size of the tiles in mm) of adaptive histogram equalisation, or None.
-      max_broken: share of the files that may be unusable.
+      max_broken: maximum fraction of the files that may be unusable.
     """
 
     clahe: tuple[float, float] | None = None
@@ -41,7 +41,7 @@ class XrayOptions:
 
     @property
     def contrast(self) -> dict[str, Any]:
-        """The contrast as `standardise_radiograph` takes it."""
+        """The contrast settings for `standardise_radiograph`."""
         return contrast_with_clahe(self.clahe)
 
 
@@ -63,7 +63,7 @@ def make_radiograph(
     if knee is None:
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
-        # Files of this layout are crops of one knee: where none is seen, the crop is taken whole.
+        # Files of this layout are crops of one knee: if none is found, the whole crop is used.
         request = KneeRequest(knee.side, side_source="the file's name", force=True)
         radiograph = read_radiograph(knee.path)
         found = one_knee(radiograph, request)
@@ -71,7 +71,7 @@ def make_radiograph(
         image = frame_radiograph(found.radiograph, found.place, size, contrast).image
         if boxed:
             image = framing.canvas(image[..., 0], shape[0])[..., None]
-    except Exception as error:  # one of thousands of files must not end the run: it is listed
+    except Exception as error:  # one bad file of thousands must not end the run
         text = " ".join(str(error).split())
         if not isinstance(error, InputError):
             text = f"{type(error).__name__}: {text}"

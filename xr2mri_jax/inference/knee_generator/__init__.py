@@ -1,1 +1,1 @@
-"""The shipped generator: one radiograph of a knee to surfaces, labels and an MRI-like volume."""
+"""The shipped generator: predicts surfaces, labels and an MRI-like volume from one radiograph."""

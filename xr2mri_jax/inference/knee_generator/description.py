@@ -1,4 +1,4 @@
-"""What model.json of a generator holds: every value in its range."""
+"""Checks the content of a generator's model.json: every value must be in its range."""
 
 import re
 from collections.abc import Mapping

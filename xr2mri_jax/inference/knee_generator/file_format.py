@@ -1,4 +1,4 @@
-"""The files of a packaged generator, see `inference.model_files`: written and read."""
+"""Writes and reads the files of a packaged generator, see `inference.model_files`."""
 
 import functools
 import json
@@ -47,8 +47,8 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel
 
     Args:
       folder: with both files.
-      own: they are the package's: that the shapes are those of the network is not traced again,
-        which takes half a second.
+      own: the files are the package's own: skips tracing the network to check the shapes, which
+        takes half a second.
 
     Raises:
       InputError: a file is missing, damaged, of another format, or belongs to another model.
@@ -60,7 +60,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel
             return None
         try:
             return _shapes(json.dumps(described["config"]))
-        except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
+        except (ValueError, TypeError, OverflowError) as error:  # inconsistent sizes
             raise InputError(f"{path}: config.model: {error}") from error
 
     described, params, novelty_detector = model_files.read(folder, KIND, shapes)
@@ -79,7 +79,7 @@ def _shapes(described: str) -> tuple[Any, int]:
 
 
 def _made(described: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The config and the stage of a description's config; ValueError where sizes do not fit."""
+    """The config and the stage of a description's config; ValueError for inconsistent sizes."""
     config = recipe.plain(recipe.default("generator"))
     sizes = described["model"]
     specs = cae.full_spec(sizes["cae"]), generator.full_spec(sizes["generator"])

@@ -39,7 +39,7 @@ def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
 
     Returns:
       f32[size, size, 1]; its record maps back to the pixels of the source, with `centre_px` at the
-      middle of the box, and `outside` of what the frame covers.
+      middle of the box, and `outside` as the share of the box outside the frame or the source.
     """
     height, width = frame.image.shape[:2]
     steps, first = framing.Frame.mean().box_mapping((height, width), size)

@@ -1,4 +1,4 @@
-"""What model.json of a grader holds: every value in its range."""
+"""Checks the content of a grader's model.json: every value must be in its range."""
 
 import math
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from xr2mri_jax.inference.model_description import (
     is_whole,
 )
 
-# Which row of the threshold table rules the column `at_threshold`.
+# Sensitivity of the row of the threshold table that sets the column `at_threshold`.
 SENSITIVITY = 0.9
 _ROW = ("sensitivity_wanted", "probability", "sensitivity", "specificity")
 _BINS = ("count", "probability", "frequency")
 _TEMPERATURES = (1e-3, 1e3)
-# Lists with a number for each grade, and its range. The last two are there together, where the
-# probabilities are meant for other shares of the grades than the training's.
+# Lists with one number per grade, and their ranges. The last two occur together, if the
+# probabilities are meant for other shares of the grades than those of the training.
 BY_GRADE = {"set_limits": (0.0, 1.0), "offsets": (-100.0, 100.0), "prevalence": (1e-6, 1.0)}
 
 

@@ -1,4 +1,4 @@
-"""The files of a packaged grader, see `inference.model_files`: written and read."""
+"""Writes and reads the files of a packaged grader, see `inference.model_files`."""
 
 import dataclasses
 import os
@@ -27,20 +27,20 @@ POSITIVE_GRADE = 2
 class Calibration:
     """Calibration of the probabilities on held-out patients.
 
-    Thresholds, reliability and errors are those of the probability of grade 2 against the lowest
-    grade, in knees that have one of them.
+    Thresholds, reliability and errors refer to the probability of grade 2 against the lowest
+    grade, in knees that have one of these two grades.
 
     Attributes:
       temperature: divisor of the logits of all grades, > 0.
       thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
       error_before, error_after: expected calibration error without and with the temperature.
-      knees, subjects: numbers of all held-out ones.
+      knees, subjects: total numbers of held-out knees and subjects.
       set_limits: of the conformal sets, one for each grade, see `metrics.conformal`; None with two
         grades.
       offsets: of the logits over the temperature, one for each grade, see
         `metrics.calibration.fit`; None: none.
-      prevalence: the shares of the grades that the offsets are meant for, sum 1; None as they are.
+      prevalence: the shares of the grades that the offsets are meant for, sum 1; None: unchanged.
     """
 
     temperature: float
@@ -104,7 +104,7 @@ def compacted(params: Any, steps: float = 16.0) -> Any:
 
     Args:
       params: nested dicts of f32 arrays whose values fit float16.
-      steps: a kernel's standard deviation has at least so many multiples.
+      steps: a kernel's standard deviation has at least this many multiples.
 
     Returns:
       The same tree; the values still fit float16.
@@ -154,7 +154,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
 
     Args:
       folder: with both files.
-      own: they are the package's: that the shapes are those of the network is not traced again.
+      own: the files are the package's own: skips tracing the network to check the shapes.
 
     Raises:
       InputError: a file is missing, damaged, of another format, or belongs to another model.
@@ -166,7 +166,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
         try:
             network.update(classifiers.full_spec(described["network"]))
             tree = None if own else _shapes(network)
-        except (ValueError, TypeError, OverflowError) as error:  # sizes that do not fit together
+        except (ValueError, TypeError, OverflowError) as error:  # inconsistent sizes
             raise InputError(f"{path}: network: {error}") from error
         grades = described["grades"]
         require_grades(tuple(grades), f"{path}: grades")
@@ -187,7 +187,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> KneeGrader:
                     f"{path}: calibration.{name}: found {len(found)}, expected {len(grades)}, as "
                     "many as grades"
                 )
-        # The features are what the last layer sees.
+        # The features are the input of the last layer.
         return None if tree is None else (tree, tree["params"]["head"]["kernel"].shape[0])
 
     described, tree, novelty_detector = model_files.read(folder, KIND, shapes)

@@ -1,4 +1,4 @@
-"""The grader of a training run, without calibration and statistics of the training radiographs."""
+"""Makes a grader from a training run, without calibration and novelty detector."""
 
 import os
 
@@ -16,7 +16,7 @@ def from_workdir(workdir: str | os.PathLike[str], step: int | None = None) -> Kn
 
     Args:
       workdir: of a stage that predicts grades.
-      step: which checkpoint; None: the one that launch/evaluate.py takes.
+      step: which checkpoint; None: the one that launch/evaluate.py chooses.
 
     Raises:
       InputError: no such run, a stage that predicts no grades, or grades other than early

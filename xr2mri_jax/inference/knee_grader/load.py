@@ -7,10 +7,10 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.knee_grader import file_format
 from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 
-# What ships: the grader of two grades, by the recipe of the paper's task, and that of five.
+# The shipped graders: of two grades, by the recipe of the paper's task, and of five grades.
 SHIPPED = Path(__file__).parent
 SHIPPED_GRADES = SHIPPED / "five_grades"
-# The name of the first one.
+# The name of the grader of two grades.
 EARLY = "kl2"
 
 
@@ -19,8 +19,8 @@ def load_grader(model: str | os.PathLike[str] | None = None) -> KneeGrader:
 
     Args:
       model: a folder with model.json and weights.npz, or the workdir of a training run, whose
-        probabilities are then not calibrated; EARLY for the shipped one of grades 0 and 2; None or
-        "" for the shipped one of five grades.
+        probabilities are then not calibrated; EARLY for the shipped grader of grades 0 and 2; None
+        or "" for the shipped grader of five grades.
 
     Raises:
       InputError: it is missing or damaged.

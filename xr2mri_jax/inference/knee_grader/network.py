@@ -33,8 +33,8 @@ class Network:
 
     Attributes:
       batch_size: radiographs per batch; smaller batches are padded.
-      one_core: it runs on the core of the thread that calls it, so that batches of several threads
-        do not wait for each other; else on all cores.
+      one_core: runs on the core of the calling thread, so that batches of several threads do not
+        wait for each other; otherwise on all cores.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Network:
             BOUNDARIES of `siamese_gap_inference`.
           many: many radiographs will follow; for a few, the form for many takes longer to start
             than it saves, and there are no maps.
-          one_core: see the class; where it is in the form for many on a CPU.
+          one_core: see the class; takes effect in the form for many on a CPU.
         """
         self.batch_size = batch_size
         self._shape = (*grader.image_shape, 1)
@@ -92,7 +92,7 @@ class Network:
             self._compiled = self._program.lower(self._variables, xray).compile(options)
 
     def __call__(self, xray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits f64[b, k] and features f64[b, n]; arguments and errors as of `predict`."""
+        """Logits f64[b, k] and features f64[b, n]; arguments and errors as for `predict`."""
         output = self.predict(xray)
         return output.logits, output.features
 
@@ -125,7 +125,7 @@ def _has_fast_form(grader: KneeGrader) -> bool:
 
 
 def _general(grader: KneeGrader) -> Callable[..., Any]:
-    """Variables and xray f32[b, h, w, 1] to logits and features, for every network and device."""
+    """Maps variables and xray f32[b, h, w, 1] to logits and features, on any device."""
     model = classifiers.make(grader.network)
 
     def logits_and_features(variables: Any, xray: Any) -> Any:
@@ -145,10 +145,10 @@ def _general(grader: KneeGrader) -> Callable[..., Any]:
 def early_probability(
     logits: np.ndarray, grades: Sequence[int], temperature: float = 1.0
 ) -> np.ndarray:
-    """Probability f64[b] of grade 2 against the lowest of the grades.
+    """Probability f64[b] of grade 2 or more against the lowest of the grades.
 
-    That of grade 2 or more in knees that have the lowest grade or these: the odds of grade 2 alone
-    fall again where a higher grade is more likely still.
+    It includes the higher grades because the odds of grade 2 alone decrease again when a higher
+    grade is more likely still.
 
     Args:
       logits: f[b, k], of the grades.

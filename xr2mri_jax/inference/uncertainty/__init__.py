@@ -1,1 +1,1 @@
-"""What a generator's predictions may be off by: intervals fitted on held-out knees."""
+"""Uncertainty of a generator's predictions: intervals fitted on held-out knees."""

@@ -1,4 +1,4 @@
-"""The uncertainty of one trained generator, its file, and to which weights it belongs."""
+"""The uncertainty of one trained generator: its content, its file, and the matching weights."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ QUANTITIES = (
     *(f"thickness_{plate}" for plate in PLATES),
     *(f"joint_space_{name}" for name in COMPARTMENTS),
 )
-_UNKNOWN = (0.0, -1.0)  # in the file, of a quantity that no held-out knee had
+_UNKNOWN = (0.0, -1.0)  # marks a quantity in the file that no held-out knee had
 _LARGEST = 1 << 24
 _SEEN = len(STRUCTURES) + 1
 _VOXELS: dict[str, tuple[int, ...]] = {
@@ -44,14 +44,14 @@ _VOXELS: dict[str, tuple[int, ...]] = {
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """Intervals that hold LEVEL of the truth on held-out knees of the training's own kind.
+    """Intervals that contain LEVEL of the truth on held-out knees of the training dataset.
 
     Attributes:
       voxels: of intensities.
-      surfaces: of signed distances; None of a model that gives none.
-      offsets: (low, high) in mm from a predicted quantity to the true one by name, some of
-        QUANTITIES: those that were found in the knees; empty of a model without surfaces.
-      knees: how many they were fitted on.
+      surfaces: of signed distances; None if the model has none.
+      offsets: (low, high) in mm from a predicted quantity to the true one by name, for those of
+        QUANTITIES that were found in the knees; empty if the model has no surfaces.
+      knees: number of knees in the fit.
     """
 
     voxels: VoxelSpread
@@ -60,7 +60,7 @@ class Uncertainty:
     knees: int
 
     def record(self, quantities: Mapping[str, float], scale: float = 1.0) -> dict[str, Any]:
-        """The JSON-able account of a prediction.
+        """The JSON-able record of a prediction's intervals.
 
         Args:
           quantities: in mm of the patient, by the names of QUANTITIES.
@@ -96,7 +96,7 @@ def write(path: Path, made: Uncertainty, params: Any) -> None:
 
     Args:
       path: usually NAME in the folder of a run or of a packaged generator.
-      made: what is written.
+      made: the content.
       params: of the model that it belongs to.
     """
     arrays = {name: getattr(made.voxels, name).astype(np.float16) for name in _VOXELS}
@@ -120,11 +120,11 @@ def read(
     Args:
       folder: of a run or of a packaged generator.
       params: of the model that was loaded.
-      has_surfaces: whether it gives signed distances.
+      has_surfaces: whether the model predicts signed distances.
 
     Returns:
-      What it holds, or None where there is no file or it was fitted to other weights (another step
-      of the run), and that doubt or "".
+      Its content, or None if there is no file or it was fitted to other weights (another step of
+      the run), and that doubt or "".
 
     Raises:
       InputError: the file is damaged.

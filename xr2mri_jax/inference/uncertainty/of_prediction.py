@@ -1,4 +1,4 @@
-"""Gives a prediction its uncertainty: half-widths, confidence of labels, intervals."""
+"""Adds the uncertainty to a prediction: half-widths, confidence of labels, intervals."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.phantom.surfaces import NAMES
 
-# Of the half-widths, at most 1: coarse steps make small files.
+# Step of the half-widths, which are at most 1: coarse steps make small files.
 HALF_WIDTH_STEP = 1 / 128
-# Half-widths of the 90 % interval, mm, of a joint space that was traced in the radiograph: the 19th
-# of 20 absolute differences to the segmented MRI of real pairs (docs/results.md).
+# Half-widths in mm of the 90 % interval of a joint space traced in the radiograph: the 19th of 20
+# absolute differences to the segmented MRI of real pairs (docs/results.md).
 TRACED_OFF_MM = {"medial": 2.3, "lateral": 2.1}
 
 
 def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) -> Prediction:
-    """The prediction with its uncertainty; unchanged where none is known of the model."""
+    """The prediction with its uncertainty; unchanged if the model's uncertainty is unknown."""
     if uncertainty is None:
         return prediction
     record: dict[str, Any] = {
@@ -47,7 +47,7 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
 
 
 def _of_traced(spaces: Mapping[str, float], scale: float) -> dict[str, dict[str, float]]:
-    """The intervals of a joint space that was measured in the radiograph, mm of the patient."""
+    """The intervals of a joint space measured in the radiograph, mm of the patient."""
     return {
         f"joint_space_{name}": {
             "mm": scale * mm,

@@ -1,4 +1,4 @@
-"""The numbers of a predicted knee that get an interval: cartilage thickness and joint space."""
+"""The quantities of a predicted knee that get an interval: cartilage thickness, joint space."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from xr2mri_jax.phantom.thickness import mean_thickness
 
 
 def quantities(distances: np.ndarray, with_space: bool = True) -> dict[str, float]:
-    """Measured in the surfaces of a knee.
+    """Measures the quantities in the surfaces of a knee.
 
     Args:
       distances: f32[k, d, h, w] in mm of the box, as `phantom.surfaces.NAMES`, a right knee.
-      with_space: whether the joint space is measured, which takes most of the time.
+      with_space: whether to measure the joint space, which takes most of the time.
 
     Returns:
-      mm by the names of `model.QUANTITIES`; without joint space where a plateau is missing.
+      mm by the names of `model.QUANTITIES`; without joint space if a plateau is missing.
     """
     found = {f"thickness_{plate}": mm for plate, mm in mean_thickness(distances).items()}
     between = spaces(distances) if with_space else None

@@ -1,4 +1,4 @@
-"""How far a predicted surface may be off, and how likely a predicted label is right."""
+"""Uncertainty of predicted surfaces, and the probability that a predicted label is right."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from xr2mri_jax.phantom.tissues import CODES
 
 # Blocks of the box along (d, h, w).
 BLOCKS = (8, 16, 16)
-# A logistic distribution has LEVEL of itself within so many of its scales: ln((1 + p) / (1 - p)).
+# A logistic distribution has LEVEL of its mass within this many scales: ln((1 + p) / (1 - p)).
 _SCALES = np.float32(np.log((1 + LEVEL) / (1 - LEVEL)))
 _NAMED = {
     "femoral_cartilage": ("femoral_outer", "femur"),
@@ -31,20 +31,20 @@ class SurfaceSpread:
     half_width: np.ndarray
 
     def on(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The half-widths on a grid over the box, linearly between the blocks: f32[k, *shape]."""
+        """The half-widths on a grid over the box, interpolated linearly: f32[k, *shape]."""
         return surfaces.resized(self.half_width, shape)
 
     def confidence(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """How likely the predicted label of every voxel is right.
+        """Probability that the predicted label of every voxel is right.
 
-        A surface's error is taken to be logistic, its own, and the same along a normal.
+        Surface errors are modelled as logistic, independent, and constant along a normal.
 
         Args:
           distances: f32[k, d, h, w] in mm, as `phantom.surfaces.NAMES`.
-          labels: u8[d, h, w] that `surfaces.labels` makes of them.
+          labels: u8[d, h, w], the result of `surfaces.labels` for them.
 
         Returns:
-          f32[d, h, w] in [0, 1]; of the background, that no structure is there.
+          f32[d, h, w] in [0, 1]; for the background, the probability that no structure is there.
 
         Raises:
           InputError: another number of surfaces or another grid.
@@ -62,11 +62,11 @@ class SurfaceSpread:
         return found
 
     def probabilities(self, distances: np.ndarray) -> dict[int, np.ndarray]:
-        """How likely each label is by its code, f32[d, h, w] each; the background is left out."""
+        """Probability of each label by its code, f32[d, h, w] each, without the background."""
         return _probabilities(distances, self._shares(distances))
 
     def _shares(self, distances: np.ndarray) -> dict[str, np.ndarray]:
-        """How likely each voxel lies inside a surface, by its name: f32[d, h, w]."""
+        """Probability that each voxel is inside a surface, by its name: f32[d, h, w]."""
         widths = surfaces.resized(self.half_width, distances.shape[1:])
         found = {}
         for name, distance, width in zip(NAMES, distances, widths, strict=True):

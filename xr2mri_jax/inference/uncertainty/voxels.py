@@ -1,8 +1,8 @@
-"""How far a predicted intensity may be off: the half-width of an interval for every voxel.
+"""Uncertainty of predicted intensities: the half-width of an interval for every voxel.
 
-The half-width is a product: a factor for the place in the box, one for what is predicted there
-(intensity and contrast of the surroundings), and one for each structure that may lie there, to the
-power of its probability. A thin bright cartilage is wider off than its blurred prediction tells.
+The half-width is a product of factors: one for the position in the box, one for the prediction
+there (intensity and local contrast), and one for each structure that may be there, to the power of
+its probability. The error of a thin bright cartilage is larger than its blurred prediction shows.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ BINS = (len(_INTENSITY) + 1) * (len(_CONTRAST) + 1)
 
 
 def features(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The bin and the block of every voxel: volume f32[d, h, w] in [0, 1] to i32[d, h, w] each."""
+    """Maps a volume f32[d, h, w] in [0, 1] to each voxel's bin and block, i32[d, h, w] each."""
     lowest, highest = _extreme(volume, np.minimum), _extreme(volume, np.maximum)
     levels = _bin(volume, _INTENSITY).astype(np.int32)
     levels *= len(_CONTRAST) + 1
@@ -29,9 +29,9 @@ def features(volume: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _extreme(volume: np.ndarray, choose: np.ufunc) -> np.ndarray:
-    """The least or greatest value among 3 x 3 x 3 voxels, those inside the volume.
+    """The least or greatest value among 3 x 3 x 3 voxels inside the volume.
 
-    An axis at a time on whole slices, which takes a fifth of the time of SciPy's filters.
+    Computed along one axis at a time on whole slices, in a fifth of the time of SciPy's filters.
     """
     found = volume.copy()
     for axis in range(3):
@@ -42,7 +42,7 @@ def _extreme(volume: np.ndarray, choose: np.ufunc) -> np.ndarray:
 
 
 def _bin(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
-    """How many of the edges, few, each value reaches: u8 of its shape; `np.digitize`, faster."""
+    """The number of edges that each value reaches, u8: a faster `np.digitize` for few edges."""
     found = np.zeros(values.shape, np.uint8)
     for edge in edges:
         found += values >= edge
@@ -51,7 +51,7 @@ def _bin(values: np.ndarray, edges: tuple[float, ...]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _places(shape: tuple[int, ...]) -> np.ndarray:
-    """The block of every voxel of a volume of that shape, i32 that cannot be written to."""
+    """The block of every voxel of a volume of that shape, i32, read-only."""
     index = [
         (np.arange(n) * blocks // n).astype(np.int32)
         for n, blocks in zip(shape, BLOCKS, strict=True)
@@ -63,14 +63,14 @@ def _places(shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VoxelSpread:
-    """Tables of logarithms; s structures, the last of them what is none of the others.
+    """Tables of logarithms; s structures, the last of which is everything else.
 
     Attributes:
       of_place: f32[PLACES].
       of_bin: f32[BINS].
       of_structure: f32[s], 0 for a structure that needs no factor.
       seen_in_bin: f32[s, BINS], the logarithm of each structure's share of a bin.
-      seen_at: f32[s, PLACES], that of its share of a place over its share of all voxels.
+      seen_at: f32[s, PLACES], the logarithm of its share of a place over its share of all voxels.
     """
 
     of_place: np.ndarray
@@ -80,7 +80,7 @@ class VoxelSpread:
     seen_at: np.ndarray
 
     def half_width(self, volume: np.ndarray) -> np.ndarray:
-        """Half-width of the interval: volume f32[d, h, w] in [0, 1] to f32[d, h, w] in [0, 1]."""
+        """Maps a volume f32[d, h, w] in [0, 1] to half-widths f32[d, h, w] in [0, 1]."""
         levels, place = features(volume)
         levels *= np.int32(PLACES)
         levels += place
@@ -101,7 +101,7 @@ class VoxelSpread:
         return found
 
     def probability(self, levels: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """How likely each structure is there, by bin and place as independent signs: f32[s, n]."""
+        """Probability f32[s, n] of each structure; bin and place are independent evidence."""
         score = self.seen_in_bin[:, levels] + self.seen_at[:, place]
         score -= score.max(axis=0)
         np.exp(score, out=score)

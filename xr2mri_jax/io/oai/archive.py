@@ -1,4 +1,4 @@
-"""The Osteoarthritis Initiative in the NIMH Data Archive: image03.txt and one archive a series."""
+"""Reads the OAI in the NIMH Data Archive: image03.txt and one archive per series."""
 
 import re
 from collections import Counter
@@ -22,14 +22,14 @@ _VISIT = re.compile(r"V\d\d")
 def read_archive(root: str | Path, visit: str | None = None) -> Source:
     """Reads image03.txt, oai_xrmeta01.txt and oai_kxrsemiquant01.txt under `root`.
 
-    A grade belongs to a radiograph by oai_kxrsemiquant01.barcode -> oai_xrmeta01.barcode ->
+    A grade is linked to a radiograph by oai_kxrsemiquant01.barcode -> oai_xrmeta01.barcode ->
     image03.accession_number; the last two tables may be absent. Archives are not opened here:
     `extract.opened` does that, series by series.
 
     Args:
       root: the downloaded package(s).
-      visit: the visit code of images whose row tells it neither in the column visit, nor by
-        release, nor by path.
+      visit: the visit code of images whose row does not give it in the column visit, by release or
+        by path.
 
     Raises:
       InputError: no image03.txt, a table without its columns, an image without a subject or visit.
@@ -89,7 +89,7 @@ def _add(
     series: list[MriSeries],
     ignored: Counter[str],
 ) -> None:
-    """Puts an image's row where it belongs: radiographs, MRI series of a knee, or ignored."""
+    """Adds an image's row to the radiographs, the MRI series of a knee, or the ignored ones."""
     description = " ".join(row["image_description"].split())
     exam = " ".join((xray.get("examtype") if xray else "").split())
     subject, barcode = row["src_subject_id"], row["accession_number"]
@@ -117,7 +117,7 @@ def _add(
 
 
 def _visit(row: Row, xray: Row | None, default: str | None) -> str:
-    """The visit: from the column, the X-ray table, the release's name, a folder of the path."""
+    """The visit: from the column, the X-ray table, the release's name, or a folder of the path."""
     if not row["src_subject_id"]:
         raise row.error("src_subject_id", "", "a participant")
     for text in (row.get("visit").upper(), xray.get("visit").upper() if xray else ""):
@@ -133,10 +133,10 @@ def _visit(row: Row, xray: Row | None, default: str | None) -> str:
 
 
 def _locate(row: Row, root: Path) -> tuple[Path, str]:
-    """The image's archive on the disk, and the problem if it is not there.
+    """The image's archive on the disk, and the problem if it is missing.
 
-    The column holds an S3 address; a download keeps the end of it, under the package, under
-    image03/, or elsewhere: the longest end that exists is taken.
+    The column holds an S3 address. A download keeps its end, under the package, under image03/, or
+    elsewhere: the longest end that exists is used.
     """
     text = row["image_file"].replace("\\", "/")
     parts = [part for part in text.rpartition("://")[2].split("/") if part]
@@ -158,7 +158,7 @@ def _unjoined(
     radiographs: Iterable[RadiographFile],
     has_xray_table: bool,
 ) -> list[str]:
-    """Lines on grades whose barcode leads to no radiograph: how many, at which of the two steps."""
+    """Lines on grades whose barcode leads to no radiograph, with their number at each step."""
     images = {(item.subject, names.barcode_key(item.barcode)) for item in radiographs}
     keys = [(grade.subject, names.barcode_key(grade.barcode)) for grade in grades if grade.barcode]
     lines = []

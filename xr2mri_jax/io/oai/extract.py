@@ -1,4 +1,4 @@
-"""Archives of one series (tar, gzipped or not, zip): extracted when needed, and given back."""
+"""Extracts archives of one series (tar, gzipped or not, zip) on demand, and removes them again."""
 
 import contextlib
 import gzip
@@ -17,14 +17,14 @@ from xr2mri_jax.io.oai.unzip import member_name, opened_zip
 from xr2mri_jax.io.records import MriSeries, RadiographFile
 
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
-# Behind the last member; writers fill their last record of 10 KiB with zeros.
+# Bytes after the last member; writers fill their last record of 10 KiB with zeros.
 MAX_BEHIND = 1 << 20
-_LONGEST_REASON = 100  # `zipfile` quotes whole names, which damage makes long
+_LONGEST_REASON = 100  # `zipfile` quotes whole names, which may be long if damaged
 _BROKEN = (
     *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile),
     *(zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError),
 )
-# What macOS adds to archives (beside hidden files), and what lies beside the files of a series.
+# Names that macOS adds to archives (beside hidden files), and files beside the slices of a series.
 _MACOS = "__MACOSX"
 _BESIDE_NAMES = ("DICOMDIR", "README", "LICENSE")
 _BESIDE = (
@@ -40,12 +40,12 @@ def is_archive(path: Path) -> bool:
 
 @contextlib.contextmanager
 def opened(record: RadiographFile | MriSeries, scratch: str | Path) -> Iterator[Path]:
-    """Gives the path to read a record from; an archive is extracted and removed afterwards.
+    """Yields the path to read a record from; an archive is extracted and removed afterwards.
 
     Args:
       record: a radiograph or a series.
-      scratch: a folder for extracted files; every call uses a new folder of its own in it, so
-        that workers do not meet.
+      scratch: a folder for extracted files; every call uses a new subfolder, so that workers do
+        not collide.
 
     Yields:
       For a radiograph the file, for a series the folder of its slices or the volume's file.
@@ -76,23 +76,23 @@ def opened(record: RadiographFile | MriSeries, scratch: str | Path) -> Iterator[
 def extract(archive: str | Path, folder: str | Path, max_bytes: int = MAX_BYTES) -> list[Path]:
     """Extracts an archive's files into `folder`, which must exist, in one pass.
 
-    Only plain files and folders are taken; a member that leads out of `folder`, a link or a device
-    refuses the whole archive. Hidden files and the copies in macOS's folder __MACOSX are passed
-    over. The files' modes and owners are not kept. On an error the files written so far are
+    Only plain files and folders are extracted; a member that leads out of `folder`, a link or a
+    device refuses the whole archive. Hidden files and the copies in macOS's folder __MACOSX are
+    ignored. The files' modes and owners are not kept. On an error the files written so far are
     removed.
 
     Args:
       archive: a .tar.gz, .tgz, .tar or .zip file.
-      folder: where to.
-      max_bytes: refuse archives whose files are larger together.
+      folder: the destination.
+      max_bytes: refuse archives whose files have more bytes in total.
 
     Returns:
-      The files, sorted; all in one folder. Texts, tables and a DICOMDIR are not among them, unless
-      there is nothing else.
+      The files, sorted; all in one folder. Texts, tables and a DICOMDIR are left out unless there
+      is nothing else.
 
     Raises:
-      InputError: the archive is missing, truncated or no archive, is empty, has a member that is
-        not taken, files in several folders, or is too large.
+      InputError: the archive is missing, truncated, not an archive or empty, has a refused member
+        or files in several folders, or is too large.
     """
     archive, folder = Path(archive), Path(folder)
     files: list[Path] = []
@@ -121,7 +121,7 @@ def _lies_beside(file: Path) -> bool:
 
 
 def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> None:
-    """Writes the archive's files and appends their paths to `files`; errors as InputError."""
+    """Writes the archive's files and appends their paths to `files`; errors become InputError."""
     budget = Budget(archive, max_bytes + MAX_BEHIND)
     kind = "zip" if archive.suffix.lower() == ".zip" else "tar"
     members = _of_zip if kind == "zip" else _of_tar
@@ -141,7 +141,7 @@ def _extract(archive: Path, folder: Path, max_bytes: int, files: list[Path]) -> 
         raise InputError(f"{archive}: cannot be extracted ({error.strerror or error})") from error
 
 
-# A member's name, its size, and what it is read from; None for a folder.
+# A member's name, its size, and its stream; None for a folder.
 _Member = tuple[str, int, IO[bytes] | None]
 
 
@@ -157,7 +157,7 @@ def _of_tar(archive: Path, budget: Budget) -> Iterator[_Member]:
                         "file"
                     )
                 yield member.name, member.size, tar.extractfile(member)
-                tar.members = []  # type: ignore[attr-defined]  # else the headers of all of them are kept
+                tar.members = []  # type: ignore[attr-defined]  # else all headers are kept
             _check_end(archive, stream, tar.offset)
 
 
@@ -188,8 +188,8 @@ def _stream(archive: Path) -> Iterator[IO[bytes]]:
 def _check_end(archive: Path, stream: BudgetReader, offset: int) -> None:
     """Refuses an archive that stops before the zero block that ends a tar.
 
-    tarfile takes a file that was cut between two members for a whole one: it has then read less
-    than a block behind the last member. Reading on to the end makes gzip compare its checksum.
+    tarfile accepts a file that was cut between two members; it has then read less than a block
+    after the last member. Reading to the end makes gzip compare its checksum.
     """
     if stream.tell() - offset < tarfile.BLOCKSIZE:
         raise InputError(f"{archive}: truncated (the end of the tar archive is missing)")
@@ -197,7 +197,7 @@ def _check_end(archive: Path, stream: BudgetReader, offset: int) -> None:
     while found := stream.read(MAX_PIECE):
         behind += len(found)
         if behind > MAX_BEHIND:
-            raise InputError(f"{archive}: goes on for more than {MAX_BEHIND} bytes behind its end")
+            raise InputError(f"{archive}: has more than {MAX_BEHIND} bytes after its end")
 
 
 def _check_name(archive: Path, name: str) -> None:

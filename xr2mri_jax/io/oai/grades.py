@@ -1,4 +1,4 @@
-"""Kellgren-Lawrence tables: kxr_sq_bu*.txt and SAS, and oai_kxrsemiquant01.txt."""
+"""Reads Kellgren-Lawrence tables: kxr_sq_bu*.txt and SAS, and oai_kxrsemiquant01.txt."""
 
 import dataclasses
 import math
@@ -18,16 +18,16 @@ _SIDES = {"1": "right", "2": "left", "right": "right", "left": "left"}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GradeTable:
-    """The grades of one or several tables, one for each knee and visit; `problems` are notes."""
+    """The grades of one or several tables, one per knee and visit; `problems` are notes."""
 
     grades: tuple[Grade, ...]
     problems: tuple[str, ...] = ()
 
 
 def find_grade_tables(files: Iterable[Path]) -> list[Path]:
-    """Those of `files` whose name is that of a KL table; the text is preferred to the same as SAS.
+    """The files whose name is that of a KL table; text is preferred to the same table as SAS.
 
-    The tables of reading reliability (kxr_sq_rel_bu*.txt) are others and not taken.
+    The tables of reading reliability (kxr_sq_rel_bu*.txt) are different and not included.
     """
     chosen: dict[str, Path] = {}
     for path in sorted(files, key=lambda path: (path.suffix.lower() == ".sas7bdat", str(path))):
@@ -37,10 +37,10 @@ def find_grade_tables(files: Iterable[Path]) -> list[Path]:
 
 
 def read_grades(paths: Iterable[str | Path]) -> GradeTable:
-    """Reads KL tables: `|` separated text, or SAS7BDAT where the name ends so.
+    """Reads KL tables: `|` separated text, or SAS7BDAT by the name's ending.
 
-    Values may be bare ("0") or labelled ("0: 0", "1: Right"), column names of any case. Rows
-    repeat for each reading project: of those that give a grade the first of 15, 37, 42 is taken.
+    Values may be bare ("0") or labelled ("0: 0", "1: Right"), column names in any case. Rows repeat
+    for each reading project: of those with a grade the first of 15, 37, 42 is used.
 
     Raises:
       InputError: a table without ID, SIDE or a VnnXRKL column, or a value that is neither a number
@@ -79,11 +79,11 @@ def read_archive_grades(path: str | Path) -> GradeTable:
 
 
 def choose_project(readings: Iterable[Grade], problems: list[str]) -> tuple[Grade, ...]:
-    """One reading for each knee and visit: the preferred project's that gives a grade.
+    """One reading per knee and visit: that of the preferred project with a grade.
 
-    A knee all of whose readings lack a grade keeps its first one. Two readings of one project
-    that contradict each other are no grade, and a line in `problems`; readings of projects outside
-    PROJECTS are left out and counted there.
+    A knee without any grade keeps its first reading. Two contradictory readings of one project
+    count as no grade, with a line in `problems`; readings of projects outside PROJECTS are left out
+    and counted there.
     """
     by_knee: dict[Knee, list[Grade]] = {}
     foreign = 0
@@ -126,7 +126,7 @@ def _reading(row: Row, subject: str, visit: str, column: str, barcode: str) -> G
 
 
 def _kl(row: Row, column: str) -> int | None:
-    """The grade in a cell; None for a missing-value code and for a number that is no grade."""
+    """The grade in a cell; None for a missing-value code and for a number that is not a grade."""
     value = row[column].partition(":")[0].strip()
     missing_code = value.startswith(".") and not value[1:].isdigit()
     if value.lower() in ("", "nan") or missing_code:
@@ -139,7 +139,7 @@ def _kl(row: Row, column: str) -> int | None:
 
 
 def _plain_number(text: str) -> str:
-    """ "15.0" and "015" as "15"; anything else as it is."""
+    """ "15.0" and "015" as "15"; anything else unchanged."""
     try:
         number = float(text)
     except ValueError:
@@ -173,7 +173,7 @@ def _sas_rows(path: Path) -> tuple[Row, ...]:
 
 
 def rows_from_columns(path: Path, columns: Mapping[str, Iterable[object]]) -> tuple[Row, ...]:
-    """Rows of text from columns of values (numbers, text, None or NaN), as the text tables give.
+    """Rows of text from columns of values (numbers, text, None or NaN), like the text tables.
 
     Raises:
       InputError: ID or SIDE is not among the columns.

@@ -1,4 +1,4 @@
-"""Names in the Osteoarthritis Initiative's tables: releases, visits, series, sides, barcodes."""
+"""Interprets names in the OAI's tables: releases, visits, series, sides, barcodes."""
 
 import re
 
@@ -39,7 +39,7 @@ SEQUENCES = {
     "cor_flash": "COR_T1_3D_FLASH",
 }
 BILATERAL_KNEE = "bilateral pa fixed flexion knee"
-LONGEST_PATH = 255  # bytes; a listed path has 40 to 120, and a name of more is refused by disks
+LONGEST_PATH = 255  # bytes; a listed path has 40 to 120, and disks refuse longer names
 _PROJECTIONS = {"pa", "ap", "flexion", "standing", "weightbearing", "rosenberg", "schuss"}
 _OTHER_VIEWS = {"lateral", "skyline", "sunrise", "merchant", "patella", "tunnel", "axial"}
 _SIDE_WORDS = {
@@ -55,10 +55,10 @@ _NOT_ACQUIRED = {"mpr", "reformat", "locator", "localizer", "localiser", "scout"
 
 
 def visit_of(text: str) -> str | None:
-    """The visit that a release's, folder's or file's name tells, else None.
+    """The visit that the name of a release, folder or file states, else None.
 
     Understands releases ("0.C.2", "OAI Image Release 0.E.1", "4G1"), visit codes ("V03"), months
-    ("24m", "OAI_00m") and the screening, whose radiographs are the baseline's.
+    ("24m", "OAI_00m") and the screening, whose radiographs count as the baseline's.
     """
     code = _VISIT.search(text.replace("_", " "))
     if code:
@@ -74,12 +74,12 @@ def visit_of(text: str) -> str | None:
 
 
 def tokens(description: str) -> list[str]:
-    """Lower-case words of a series' description; blanks, _, -, ^, and the like part them."""
+    """Lower-case words of a series' description, separated by blanks, _, -, ^, and the like."""
     return re.findall(r"[a-z0-9]+", description.lower())
 
 
 def side_of(description: str) -> str | None:
-    """ "left" or "right" where exactly one of the two is named ("..._RIGHT", "RT"), else None."""
+    """ "left" or "right" if exactly one of the two is named ("..._RIGHT", "RT"), else None."""
     sides = {_SIDE_WORDS[word] for word in tokens(description) if word in _SIDE_WORDS}
     return sides.pop() if len(sides) == 1 else None
 
@@ -88,8 +88,8 @@ def sequence_of(description: str) -> tuple[str, bool]:
     """The sequence that a description names, and whether it is the OAI's own name.
 
     Returns:
-      (name, exact): a name of SEQUENCES, or "other". Not exact are names by other hands, such as
-      "Sagittal DESS" or "cor iw tse fs"; reformats and locators are "other".
+      (name, exact): a name of SEQUENCES, or "other". Names from other sources, such as
+      "Sagittal DESS" or "cor iw tse fs", are not exact; reformats and locators are "other".
     """
     words = tokens(description)
     bare = [word for word in words if word not in _SIDE_WORDS]
@@ -119,9 +119,9 @@ def is_knee_radiograph(description: str) -> bool:
 
 
 def barcode_key(barcode: str) -> str:
-    """A barcode for comparing within one subject: the last 8 digits, without leading zeros.
+    """A barcode for comparison within one subject: the last 8 digits, without leading zeros.
 
-    Folders carry 8 digits, accession numbers 12 of which the last 8 are the same ("016610142509"
+    Folders have 8 digits, accession numbers 12, of which the last 8 are the same ("016610142509"
     and "10142509"); spreadsheets drop leading zeros.
     """
     return barcode.strip()[-8:].lstrip("0")

@@ -1,4 +1,4 @@
-"""The Osteoarthritis Initiative's image release: a tree of DICOM files with contents.csv tables."""
+"""Reads the OAI's image release: a tree of DICOM files with contents.csv tables."""
 
 import os
 import re
@@ -18,9 +18,9 @@ _SUBJECT = re.compile(r"\d{7}")
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """The files of a collection, without going down into the participants' folders (7 digits).
+    """The files of a collection, without descending into the participants' folders (7 digits).
 
-    Folders that only hold pixels are the bulk of a release: a walk through them takes hours.
+    Folders that only hold pixels are the bulk of a release: walking through them takes hours.
     """
     for folder, folders, files in walk(root):
         folders[:] = (
@@ -41,19 +41,19 @@ def is_contents(path: Path) -> bool:
 
 
 def read_release(root: str | Path, visit: str | None = None) -> Source:
-    """Reads every contents.csv under `root` and looks which of the listed files are there.
+    """Reads every contents.csv under `root` and checks which of the listed files exist.
 
     Args:
       root: the folder that holds the visits' releases.
-      visit: the visit code for tables that tell it neither by release nor by folder or file name.
+      visit: the visit code for tables that do not state it by release, folder or file name.
 
     Returns:
-      A Source without grades: radiographs as files (one for each image in the series' folder),
-      MRI series as folders. Series of a listed folder that does not exist carry a `problem`.
+      A Source without grades: radiographs as files (one per image in the series' folder), MRI
+      series as folders. Series of a listed folder that does not exist carry a `problem`.
 
     Raises:
-      InputError: no table, a table without its columns, a row without a participant, with a
-        folder outside the release, or whose visit is not known.
+      InputError: no table, a table without its columns, or a row without a participant, with a
+        folder outside the release, or with an unknown visit.
     """
     root = Path(root)
     if not root.is_dir():
@@ -80,7 +80,7 @@ def read_release(root: str | Path, visit: str | None = None) -> Source:
 
 
 def visit_by_path(table: Path, root: Path) -> str | None:
-    """The visit that a table's name tells, else the nearest folder's name up to `root`'s own."""
+    """The visit that a table's name states, else the nearest folder's name up to `root` itself."""
     stem = re.sub(r"^contents[\W_]*", "", table.stem, flags=re.IGNORECASE)
     parts = [stem, *reversed(table.parent.relative_to(root).parts), root.name]
     return next((visit for part in parts if (visit := names.visit_of(part))), None)
@@ -118,7 +118,7 @@ def _add(
     series: list[MriSeries],
     ignored: Counter[str],
 ) -> None:
-    """Puts a row's series where it belongs: radiographs, MRI series of a knee, or ignored."""
+    """Adds a row's series to the radiographs, the MRI series of a knee, or the ignored ones."""
     description = " ".join(row["seriesdescription"].split())
     subject, barcode, date = row["participantid"], row["barcode"], row["studydate"]
     sequence, exact = names.sequence_of(description)
@@ -151,7 +151,7 @@ def is_knee_series(description: str) -> bool:
 def image_files(folder: Path) -> list[Path]:
     """The files of a series' folder (`001`, `002`, ..., without extension); [] if there is none.
 
-    One listing of the folder and no look at each file: a collection has millions of them.
+    Lists the folder once without looking at each file: a collection has millions of them.
     """
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""The members of a zip archive, read within a budget."""
+"""Reads the members of a zip archive within a budget."""
 
 import contextlib
 import stat
@@ -10,7 +10,7 @@ from typing import IO
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.budget import MAX_PARTS
 
-# PKWARE's APPNOTE.TXT 4.3.16: the end of the central directory, and a comment behind it.
+# PKWARE's APPNOTE.TXT 4.3.16: the end of the central directory, and a comment after it.
 _END, _END_64, _END_BYTES, _COMMENT = b"PK\5\6", b"PK\6\7", 22, 65_535
 _LOCATOR_BYTES = 20
 _DIRECTORY_BYTES = 1024 * MAX_PARTS
@@ -19,10 +19,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 @contextlib.contextmanager
 def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip archive whose directory is of a usual size.
+    """Opens a zip archive whose directory has a usual size.
 
     Raises:
-      InputError: no zip archive, or a directory of more members than a series has.
+      InputError: not a zip archive, or a directory with more members than a series has.
       zipfile.BadZipFile: damaged, perhaps only found while members are read.
     """
     with path.open("rb") as stream:
@@ -32,7 +32,7 @@ def opened_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _require_short_directory(path: Path, stream: IO[bytes]) -> None:
-    """`zipfile` reads the whole directory when it opens an archive, whatever its size."""
+    """Limits the directory, which `zipfile` reads completely on opening, whatever its size."""
     size = stream.seek(0, 2)
     stream.seek(max(0, size - _END_BYTES - _COMMENT - _LOCATOR_BYTES))
     tail = stream.read()
@@ -45,7 +45,7 @@ def _require_short_directory(path: Path, stream: IO[bytes]) -> None:
 
 
 def member_name(path: Path, member: zipfile.ZipInfo) -> str:
-    """A member's name with slashes (some programs of Windows write backslashes).
+    """A member's name with slashes (some Windows programs write backslashes).
 
     Raises:
       InputError: the member is encrypted, a link, or packed by a method other than deflate.

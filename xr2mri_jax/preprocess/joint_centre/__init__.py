@@ -1,1 +1,1 @@
-"""A small network that finds the tibiofemoral joint in an MRI: its form, its weights, its use."""
+"""The small network that finds the tibiofemoral joint in an MRI: network, weights and search."""

@@ -1,4 +1,4 @@
-"""The tibiofemoral joint's centre in an MRI of a knee, by a small network that ships with it."""
+"""Finds the tibiofemoral joint's centre in an MRI of a knee with a small shipped network."""
 
 import dataclasses
 
@@ -13,16 +13,16 @@ from xr2mri_jax.preprocess.joint_centre.network import GRID, VOXEL_MM
 SMALLEST_CONFIDENCE = 0.5
 # Share of the heat map that must lie within this distance of the centre found.
 NEAR_MM = 15.0
-# The second look is taken four times, moved by parts of a voxel, so that its grid does not show.
+# The second look is repeated from four positions, offset by parts of a voxel, to average its grid.
 _LOOKS_MM = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)]) * VOXEL_MM / 4
-# Block means to about this voxel size come before resampling: most of the voxels end here.
+# Block means to about this voxel size precede resampling: they reduce most of the voxels.
 _COARSE_MM = 2.5
 _CANONICAL_AXES = np.array([(0, 0, -1.0), (-1.0, 0, 0), (0, -1.0, 0)])  # columns d, h, w in RAS
 
 
 @dataclasses.dataclass(frozen=True)
 class JointCentre:
-    """Where the joint is, and how sure that is.
+    """The position of the joint, and its confidence.
 
     Attributes:
       centre_mm: (x, y, z) in RAS mm: across, midway between the compartments; along the leg, in the
@@ -30,7 +30,7 @@ class JointCentre:
         middle of the phantom's box.
       confidence: in [0, 1]: the probability that the joint is in the field, times the share of the
         heat map near the centre.
-      spread_mm: largest distance between the centre and what one of the four looks found.
+      spread_mm: largest distance between the centre and the result of one of the four looks.
     """
 
     centre_mm: tuple[float, float, float]
@@ -43,13 +43,13 @@ def find_joint_centre(
 ) -> JointCentre:
     """Finds the tibiofemoral joint's centre in an MRI of one knee, of any sequence and orientation.
 
-    A first look at the middle of the field finds the joint roughly, four more around that place
-    find it to a part of a voxel. The weights were trained on phantom knees alone, with contrasts
-    drawn at random (`tools/fit_joint_centre`).
+    A first look at the middle of the field finds the joint roughly; four more around that position
+    find it to a fraction of a voxel. The weights were trained on phantom knees only, with random
+    contrasts (`tools/fit_joint_centre`).
 
     Args:
       volume: any real dtype [i, j, k]; NaN where there is no field.
-      side: "left" or "right"; left knees are looked at mirrored.
+      side: "left" or "right"; left knees are mirrored first.
       smallest_confidence: refuse below this; 0 accepts whatever is found.
 
     Raises:
@@ -83,7 +83,7 @@ def find_joint_centre(
 
 
 def _look(coarse: Volume, middle: np.ndarray) -> tuple[np.ndarray, float, np.ndarray]:
-    """The network at one place: the centre it finds (RAS mm), that it is there, the heat map."""
+    """Runs the network at one position: centre (RAS mm), probability of presence, heat map."""
     affine = _grid_affine(middle)
     sampled, mask = resample(coarse, affine, (GRID,) * 3)
     x = network.network_input(sampled.array, mask)

@@ -1,4 +1,4 @@
-"""The joint centre's network: where in a cube of 5 mm voxels the tibiofemoral joint lies.
+"""The network that locates the tibiofemoral joint in a cube of 5 mm voxels.
 
 One function of plain arrays, written in the operations that NumPy and JAX share (Python array API,
 https://data-apis.org/array-api): `find` evaluates it in NumPy, which needs no compilation and gives
@@ -16,8 +16,8 @@ import numpy as np
 
 from xr2mri_jax.files import atomic_path
 
-# The network sees a cube of GRID voxels of VOXEL_MM, axes as in the canonical frame: it must tell
-# thigh from calf and front from back, not see cartilage.
+# The network's input is a cube of GRID voxels of VOXEL_MM, axes as in the canonical frame: it must
+# distinguish thigh from calf and front from back, not resolve cartilage.
 GRID = 32
 VOXEL_MM = 5.0
 WEIGHTS = Path(__file__).with_name("weights.npz")
@@ -35,7 +35,7 @@ _BOTTOM_CHANNELS, _TOP_CHANNELS = LAYERS[4][3], LAYERS[6][3]
 
 
 def network_input(array: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """What the network sees: f32[..., 2], intensity over its 99th percentile, and the field.
+    """The network's input: f32[..., 2], intensity over its 99th percentile, and the field.
 
     Args:
       array: real [...], any range.
@@ -116,7 +116,7 @@ def shipped_weights() -> dict[str, np.ndarray]:
 
 
 def _convolve(x: Any, kernel: Any, stride: int) -> Any:
-    """Convolution of [b, n, n, n, in] with zeros around, as one matrix product."""
+    """Convolution of [b, n, n, n, in] with zero padding, as one matrix product."""
     if kernel.shape[0] == 1:
         return x @ kernel[0, 0, 0]
     xp = x.__array_namespace__()
@@ -148,7 +148,7 @@ def _unfolded(x: Any) -> Any:
 
 
 def _doubled(x: Any) -> Any:
-    """Every voxel of [b, n, n, n, c] twice along each axis."""
+    """Repeats every voxel of [b, n, n, n, c] twice along each axis."""
     xp = x.__array_namespace__()
     for axis in (1, 2, 3):
         x = xp.repeat(x, 2, axis=axis)

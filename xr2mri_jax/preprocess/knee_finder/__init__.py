@@ -1,1 +1,1 @@
-"""A small network that finds knees in a radiograph: its views, its form, its weights."""
+"""A small network that finds knees in a radiograph: views, network, weights and search."""

@@ -11,27 +11,27 @@ from xr2mri_jax.preprocess.knee_finder.peaks import Detection, find, find_one, u
 from xr2mri_jax.preprocess.knee_finder.view import View, whole_view
 from xr2mri_jax.preprocess.knee_finder.view_maps import ViewMaps
 
-# Least confidence of a knee that is taken, and of one that is reported as doubtful.
+# Minimum confidence of an accepted knee, and of one that is reported as doubtful.
 LEAST_CONFIDENCE, LEAST_DOUBTFUL = 0.4, 0.15
-# Least confidence of a second knee, which is looked for beside a first one.
+# Minimum confidence of a second knee, which is searched for beside a first one.
 LEAST_PARTNER = 0.35
-# Least probability of a centre in the first look that is worth a second one.
+# Minimum probability of a centre in the first look that triggers a second look.
 WORTH_A_LOOK = 0.1
 # Width of the second look, and of the look for a second knee, over the length of the joint line.
 NEAR, BESIDE = 1.4, 2.2
-# Where no knee is seen: the first look's view over the whole, and the second look's width. A joint
-# that is all but destroyed shows in what lies around it.
+# If no knee is found: size of the first look's view over the whole image, and the second look's
+# width. A severely destroyed joint shows by its surroundings.
 WIDER, NEAR_WIDER = 1.3, 1.6
 # Two places are two knees from this distance on, over the length of the joint line. A second knee
-# is looked for where so much of the image lies beside the first one.
+# is searched for if this much of the image lies beside the first one.
 APART, ROOM = 0.8, 0.6
-# A knee of less confidence is compared with what the image shows when it is turned upside down.
+# A knee of less confidence is compared with the detections in the image turned upside down.
 CERTAIN = 0.9
-# Least confidence of the second look where the first one was clear (`peaks.unambiguous`): below it,
-# the first one is completed by the mirror image and the second one repeated. In 1,400 real crops
-# and changed ones the joint centre moves by 0.5 mm at most against looks with the mirror image.
+# Minimum confidence of the second look if the first was clear (`peaks.unambiguous`): below it, the
+# first look is completed by the mirror image and the second one repeated. In 1,400 real and
+# modified crops the joint centre moves by 0.5 mm at most against looks with the mirror image.
 CERTAIN_AFTER_CLEAR = 0.985
-# What either look leaves to the side that it did not see.
+# Probability that either look assigns to the side that it did not see.
 UNSURE = 0.01
 SMALLEST_PIXELS = 48
 
@@ -42,10 +42,10 @@ class DetectedKnees:
 
     Attributes:
       places: the accepted knees, from left to right in the image, two at most.
-      doubtful: places that may be further knees, of too little confidence.
+      doubtful: places that may be further knees, with too little confidence.
       best: the largest confidence, including knees that are not accepted.
-      upside_down: whether a knee is seen when the image is turned by 180 degrees, and none, or a
-        less likely one, as it is.
+      upside_down: whether a knee is found in the image turned by 180 degrees, and none, or a less
+        likely one, in the image as it is.
     """
 
     places: tuple[KneePlace, ...]
@@ -58,7 +58,7 @@ class DetectedKnees:
 class _Knee:
     """A knee in pixels of the radiograph: f64[3, 2] centre, first end, second end.
 
-    `dark` says that it was seen in the inverted image.
+    `dark`: it was found in the inverted image.
     """
 
     side: str
@@ -69,7 +69,7 @@ class _Knee:
 
     @property
     def likelihood(self) -> float:
-        """That it is there and of its side."""
+        """Probability that the knee is there and of its side."""
         return self.confidence * self.side_confidence
 
 
@@ -78,24 +78,23 @@ def detect_knees(
 ) -> DetectedKnees:
     """Detects the knees of a radiograph.
 
-    A small network looks at the whole image and again, near, at every place where the first look
-    saw a joint; each look is the mean of the image's and its mirror image's. A clear first look at
-    one knee does without the mirror image, because it serves only to aim the second look. Where one
-    knee is seen and another has room beside it, that is looked for at the mirrored place. Where no
-    knee is seen the inverted image is looked at; knees found there are marked `dark_bone`; where
-    still none is seen, both are looked at more widely. Where none is seen with certainty, the image
-    is turned by 180 degrees and looked at.
+    A small network looks at the whole image, and again, closer, at every place where the first look
+    found a joint. Each look averages the image and its mirror image. A clear first look at one knee
+    skips the mirror image, because it only aims the second look. If one knee is found and there is
+    room for another, the mirrored place is searched. If no knee is found, the inverted image is
+    searched; knees found there are marked `dark_bone`. If still none is found, both are searched in
+    wider views. If none is found with certainty, the image turned by 180 degrees is searched.
 
     Args:
       radiograph: frontal (posteroanterior or anteroposterior), upright, of either polarity, as
-        displayed: the patient's right at the image's left. The spacing serves for the pixels'
-        aspect alone.
-      least_confidence: of a knee that is taken, in [0, 1].
+        displayed: the patient's right at the image's left. The spacing is used only for the pixel
+        aspect.
+      least_confidence: of an accepted knee, in [0, 1].
 
     Returns:
-      What is seen. The confidence of a place is the geometric mean over its three points of the
-      network's probability, in the near view, that a point lies within 7 % of the view's width of
-      where it was put; the probability of its side is by both looks.
+      What is found. The confidence of a place is the geometric mean over its three points of the
+      network's probability, in the close view, that a point lies within 7 % of the view's width
+      of its position; the probability of its side is by both looks.
 
     Raises:
       InputError: pixels that are not finite, or too few of them.
@@ -127,14 +126,14 @@ def detect_knees(
 def _with_second(
     image: np.ndarray, sure: list[_Knee], rest: list[_Knee], aspect: float
 ) -> tuple[list[_Knee], list[_Knee]]:
-    """The knees that are taken, from left to right, and a doubtful one where just one is taken."""
+    """The accepted knees, from left to right, and a doubtful one if just one is accepted."""
     if len(sure) == 2:
         return sorted(sure, key=_column), []
     (first,) = sure
     beside = _second_knee(-image if first.dark else image, first, aspect)
     found = [] if beside is None else [dataclasses.replace(beside, dark=first.dark)]
     if found and found[0].likelihood < LEAST_PARTNER:
-        # Films put together from files of either polarity exist.
+        # Some films are composed of files of different polarity.
         other = _second_knee(image if first.dark else -image, first, aspect)
         found += [] if other is None else [dataclasses.replace(other, dark=not first.dark)]
     rest = _elsewhere([*rest, *found], first, aspect)[:1]
@@ -150,10 +149,10 @@ def _column(knee: _Knee) -> float:
 def find_knees(
     radiograph: Radiograph, least_confidence: float = LEAST_CONFIDENCE
 ) -> dict[str, KneePlace]:
-    """The knees of `detect_knees` by side: both of a bilateral radiograph, or that of a single one.
+    """The knees of `detect_knees` by side: both of a bilateral radiograph, or a single one.
 
-    Of two knees each has the side of its place on the film, a single one that of the radiograph
-    where that is known.
+    Two knees get their sides from their positions on the film; a single knee gets the radiograph's
+    side if that is known.
 
     Raises:
       InputError: as `detect_knees`; no knee with `least_confidence`.
@@ -170,7 +169,7 @@ def find_knees(
 
 
 def refusal(detected: DetectedKnees, least_confidence: float = LEAST_CONFIDENCE) -> str:
-    """Why a radiograph without knees is refused."""
+    """The reason for refusing a radiograph without knees."""
     if detected.upside_down:
         return (
             "no knee was found in the radiograph as it is, but one when it is turned by 180 "
@@ -234,7 +233,7 @@ def _second_knee(image: np.ndarray, knee: _Knee, aspect: float) -> _Knee | None:
         (_in_source(f, view) for f in find(ViewMaps(image, view).mirror_averaged())),
         key=_first_confidence,
     )
-    # The joint lines of a patient's knees are alike: a peak without line must not decide.
+    # The joint lines of a patient's knees are alike: a peak without a line must not decide.
     half = np.array([[0.0, 0.0], [0.0, -length / 2], [0.0, length / 2]])
     place = dataclasses.replace(first, points=first.points[:1] + half)
     return _second_look(image, [place], aspect)
@@ -273,10 +272,10 @@ def _in_source(found: Detection, view: View) -> _Knee:
 
 
 def _second_look(image: np.ndarray, place: list[_Knee], aspect: float, near: float = NEAR) -> _Knee:
-    """The second look at a place; the side is judged by both looks together.
+    """The second look at a place; both looks together determine the side.
 
     Args:
-      place: what the first look saw there, the likeliest first, of one side or of both.
+      place: the first look's detections there, the likeliest first, of one side or of both.
     """
     width = max(_distance(place[0].points[1], place[0].points[2], aspect), 4.0)
     view = View(tuple(place[0].points[0].tolist()), near * width, aspect)
@@ -288,13 +287,13 @@ def _second_look(image: np.ndarray, place: list[_Knee], aspect: float, near: flo
     ]
     best = int(np.argmax(scores))
     share = scores[best] / sum(scores)
-    # One point hidden by an implant must not hide a knee; a knee has no point that is not there.
+    # One point hidden by an implant must not hide a knee; a point that is surely absent must.
     confidence = float(np.prod(probability) ** (1 / len(probability)))
     return _Knee(SIDES[best], view.to_source(points), confidence, share)
 
 
 def _distance(one: np.ndarray, other: np.ndarray, aspect: float) -> float:
-    """Of two points, in columns."""
+    """Distance of two points in columns."""
     return float(np.hypot((one[0] - other[0]) * aspect, one[1] - other[1]))
 
 

@@ -1,10 +1,10 @@
 """The knee finder's network in a form for inference on a CPU.
 
-The probabilities are those of `network.probabilities` up to rounding, in 60 % of the time.
+The probabilities equal those of `network.probabilities` up to rounding, in 60 % of the time.
 XLA's CPU backend multiplies matrices with few columns slowly, and a layer of 12 channels has 12.
-The layers in WIDER therefore compute two neighbouring pixels as one pixel of twice the channels, by
-a kernel that holds the layer's own kernel twice. The sums of the group normalisation are taken by
-channel first, over pixels, which XLA vectorises.
+The layers in WIDER therefore compute two neighbouring pixels as one pixel of twice the channels,
+with a kernel that holds the layer's own kernel twice. The sums of the group normalisation are taken
+by channel first, over pixels, which XLA vectorises.
 """
 
 import functools
@@ -28,14 +28,14 @@ from xr2mri_jax.preprocess.knee_finder.network import (
 
 # Layers with twice the channels: the first one and those of the largest maps.
 WIDER = ("Conv_0", "Conv_1", "Conv_17")
-_EPSILON = 1e-6  # Flax's own
+_EPSILON = 1e-6  # as in Flax
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 Parameters = dict[str, jax.Array]
 
 
 def prepared(parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The parameters of `network.KneeFinder` as `probabilities` takes them, by path."""
+    """The parameters of `network.KneeFinder` by path, as `probabilities` takes them."""
     flat = traverse_util.flatten_dict(dict(parameters), sep="/")
     arrays = {name: np.asarray(value, np.float32) for name, value in flat.items()}
     for name in WIDER:
@@ -45,7 +45,7 @@ def prepared(parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _doubled(kernel: np.ndarray, stride: int) -> np.ndarray:
-    """f32[h, w, c, o] to f32[h, w + stride, c, 2 o]: for two outputs side by side."""
+    """f32[h, w, c, o] to f32[h, w + stride, c, 2 o]: for two neighbouring outputs."""
     own, next_one = ((0, 0), (0, stride), (0, 0), (0, 0)), ((0, 0), (stride, 0), (0, 0), (0, 0))
     return np.concatenate([np.pad(kernel, own), np.pad(kernel, next_one)], axis=-1)
 
@@ -106,7 +106,7 @@ def _unit(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 def _by_group(values: jax.Array, height: int, width: int) -> jax.Array:
-    """The mean over each group of channels, for each channel: f32[c]."""
+    """The mean over each group of channels, repeated for each channel: f32[c]."""
     rows = values.reshape(height, -1)
     channels = rows.shape[1] // width
     sums = jnp.sum(jnp.sum(rows, axis=0).reshape(width, channels), axis=0)
@@ -117,7 +117,7 @@ def _by_group(values: jax.Array, height: int, width: int) -> jax.Array:
 @functools.cache
 def _shipped() -> tuple[Any, Any, Any]:
     device = jax.local_devices(backend="cpu")[0]
-    # On one core: dividing its small operations among threads takes longer than it saves.
+    # On one core: splitting its small operations among threads takes longer than it saves.
     function = jax.jit(probabilities, compiler_options={"xla_cpu_multi_thread_eigen": False})
     return function, jax.device_put(prepared(load_weights()), device), device
 
@@ -125,7 +125,7 @@ def _shipped() -> tuple[Any, Any, Any]:
 def probability_maps(views: np.ndarray) -> np.ndarray:
     """The probabilities f32[b, 6, CELLS * CELLS + 1] of views f32[b, SIZE, SIZE, 2].
 
-    By the shipped weights, one view at a time so that one shape is compiled.
+    Uses the shipped weights, one view at a time so that one shape is compiled.
     """
     function, parameters, device = _shipped()
     with jax.default_device(device):

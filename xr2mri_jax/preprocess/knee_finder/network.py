@@ -35,7 +35,7 @@ class KneeFinder(nn.Module):
 
     @nn.compact
     def __call__(self, views: jax.Array) -> jax.Array:
-        """Logits of every point's place.
+        """Logits of every point's position.
 
         Args:
           views: f32[b, SIZE, SIZE, 2] of `view.normalise`.
@@ -68,7 +68,7 @@ def _unit(x: jax.Array) -> jax.Array:
 
 
 def initial(key: jax.Array) -> Any:
-    """Parameters before any training."""
+    """Untrained parameters."""
     return jax.jit(KneeFinder().init)(key, jnp.zeros((1, SIZE, SIZE, 2)))["params"]
 
 

@@ -1,4 +1,4 @@
-"""Detections from probability maps: the likeliest place of each point, with its probability."""
+"""Detections from probability maps: the likeliest position of each point, with its probability."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from xr2mri_jax.preprocess.knee_finder.view import SIZE
 
 # Cells around a peak that count as the same place.
 RADIUS = 4
-# What a view shows is clear if all three points of one knee are at least CLEAR probable, the centre
-# of one of the other side at most ABSENT, and the joint line has at least this share of the view's
+# A view is clear if all three points of one knee have at least probability CLEAR, the centre of a
+# knee of the other side at most ABSENT, and the joint line spans at least this share of the view's
 # width, as in a crop of one knee.
 CLEAR, ABSENT, CLEAR_LINE = 0.97, 0.02, 0.6
 
@@ -21,7 +21,7 @@ class Detection(NamedTuple):
     Attributes:
       side: "right" or "left".
       points: f64[3, 2], (row, col) in pixels of the view: centre, first and second end.
-      probability: that the points lie within RADIUS of there, each: f64[3].
+      probability: f64[3], the probability that each point lies within RADIUS of its position.
     """
 
     side: str
@@ -30,13 +30,13 @@ class Detection(NamedTuple):
 
 
 def find(maps: np.ndarray) -> tuple[Detection, Detection]:
-    """Peaks of one view's maps.
+    """Finds the peaks of one view's maps.
 
     Args:
       maps: f32[6, CELLS * CELLS + 1] of `network.probabilities`.
 
     Returns:
-      The right and the left knee, whether they are there or not.
+      The right and the left knee, whether they are present or not.
     """
     grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)
     found = []
@@ -55,16 +55,16 @@ def unambiguous(found: tuple[Detection, Detection]) -> Detection | None:
 
 
 def find_one(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The one knee of a view, whichever side it is.
+    """The single knee of a view, whichever side it is.
 
-    The maps of both sides are added: where a knee is does not depend on which it is.
+    The maps of both sides are added, because the position of a knee does not depend on its side.
 
     Args:
       maps: f32[6, CELLS * CELLS + 1] of `network.probabilities`.
 
     Returns:
       f64[3, 2], (row, col) in pixels of the view; f64[3], the probability that each point lies
-      within RADIUS of there; f64[2], the mean share of that for a right and for a left knee.
+      within RADIUS of there; f64[2], the mean share of a right and of a left knee in it.
     """
     grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)
     points, chances = zip(*(_peak(grid) for grid in grids.sum(0)), strict=True)
@@ -73,14 +73,14 @@ def find_one(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _mass(grid: np.ndarray, point: tuple[float, float]) -> float:
-    """What a map holds around a point in pixels of the view."""
+    """The sum of a map around a point in pixels of the view."""
     row, column = (round((value - 0.5) / 2) for value in point)
     rows = slice(max(0, row - RADIUS), row + RADIUS + 1)
     return float(grid[rows, max(0, column - RADIUS) : column + RADIUS + 1].sum())
 
 
 def _peak(grid: np.ndarray) -> tuple[tuple[float, float], float]:
-    """The mean place around the highest cell, in pixels of the view, and the mass there."""
+    """The mean position around the highest cell, in pixels of the view, and the sum there."""
     top = np.unravel_index(int(grid.argmax()), grid.shape)
     rows, columns = (
         np.arange(max(0, at - RADIUS), min(CELLS, at + RADIUS + 1)) for at in map(int, top)

@@ -1,4 +1,4 @@
-"""A square view of a radiograph as the knee finder's network sees it, and the way back."""
+"""Square views of a radiograph, the input of the knee finder's network, and the mapping back."""
 
 import dataclasses
 from typing import Any
@@ -13,13 +13,13 @@ from xr2mri_jax.preprocess.intensity import exposed_area
 SIZE = 128
 # Percentiles of the exposed part of a view that become 0 and 1.
 WINDOW = (1.0, 99.0)
-# Local contrast: deviation of the Gaussian over which it is taken, and what is added to it.
+# Local contrast: standard deviation of its Gaussian, and the value added to the deviation.
 LOCAL_PIXELS, LOCAL_FLOOR = 6.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """A square cut of a radiograph.
+    """A square section of a radiograph.
 
     Attributes:
       centre: (row, col) of its middle, pixels of the radiograph.
@@ -33,11 +33,11 @@ class View:
 
     @property
     def step(self) -> np.ndarray:
-        """f64[2]: rows and columns of the radiograph a pixel of the view."""
+        """f64[2]: rows and columns of the radiograph per pixel of the view."""
         return np.array([self.side / self.aspect, self.side]) / SIZE
 
     def to_source(self, pixels: np.ndarray) -> np.ndarray:
-        """(row, col) f64[..., 2] in the radiograph of pixels [..., 2] of the view."""
+        """Maps pixels [..., 2] of the view to (row, col) f64[..., 2] in the radiograph."""
         return np.asarray(self.centre) + (np.asarray(pixels) - (SIZE - 1) / 2) * self.step
 
     def from_source(self, points: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ def cut(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
       view: may reach beyond the image.
 
     Returns:
-      f32[SIZE, SIZE], 0 where there is no image, and bool[SIZE, SIZE], where there is.
+      f32[SIZE, SIZE], 0 where there is no image, and bool[SIZE, SIZE], true inside the image.
     """
     spans, shares, insides = [], [], []
     for axis in range(2):
@@ -75,21 +75,21 @@ def cut(image: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
         insides.append((middles >= -0.5) & (middles <= n - 0.5))
     part = np.asarray(image[spans[0], spans[1]], np.float32)
     inside = insides[0][:, None] & insides[1][None, :]
-    # Sparse: every pixel counts in one or two of the view's, however large the radiograph is.
+    # Sparse: every pixel counts in one or two pixels of the view, however large the radiograph is.
     averaged = shares[1] @ (shares[0] @ part).T
     return np.where(inside, averaged.T, 0.0).astype(np.float32), inside
 
 
 def _overlaps(middles: np.ndarray, step: float, first: int, last: int, n: int) -> Any:
-    """Sparse f32[SIZE, pixels]: weights of source pixels, a box as wide as the view's pixel.
+    """Sparse f32[SIZE, pixels]: weights of source pixels, a box as wide as a pixel of the view.
 
-    Where the view's pixels are finer than the image's, the box is one source pixel wide, which is
-    linear interpolation; weights sum to 1.
+    If the view's pixels are finer than the image's, the box is one source pixel wide, which is
+    linear interpolation. Weights sum to 1.
 
     Args:
-      middles: f64[SIZE], of the view's pixels in those of the image.
-      step: pixels of the image a pixel of the view.
-      first, last: the pixels of the image that count, all that a box reaches.
+      middles: f64[SIZE], centres of the view's pixels in pixels of the image.
+      step: pixels of the image per pixel of the view.
+      first, last: the range of image pixels that the boxes reach.
       n: pixels of the image.
     """
     width = max(step, 1.0)
@@ -106,15 +106,15 @@ def _overlaps(middles: np.ndarray, step: float, first: int, last: int, n: int) -
 
 
 def normalise(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Two channels that exposure and processing change little.
+    """Two channels that depend little on exposure and processing.
 
     Args:
       picture: f32[SIZE, SIZE], any range.
-      inside: bool[SIZE, SIZE], where there is image.
+      inside: bool[SIZE, SIZE], true inside the image.
 
     Returns:
-      f32[SIZE, SIZE, 2]: the windowed picture in [0, 1], and its local contrast: the difference
-      from the local mean over the local deviation. Zeros where the picture is blank.
+      f32[SIZE, SIZE, 2]: the windowed view in [0, 1], and its local contrast: the difference from
+      the local mean over the local deviation. Zeros if the view is blank.
     """
     known = picture[inside]
     if known.size == 0 or not known.max() > known.min():

@@ -15,7 +15,7 @@ class ViewMaps:
     """Maps f32[6, cells + 1] of a view and of its mirror image, each computed on first use."""
 
     def __init__(self, image: np.ndarray, view: View) -> None:
-        """Args: image: f32[h, w], finite; view: a part of it, may reach beyond."""
+        """Takes an image f32[h, w], finite, and a view of it, which may reach beyond it."""
         self._channels = normalise(*cut(image, view))
         self._blank = not self._channels.any()
 
@@ -32,10 +32,10 @@ class ViewMaps:
 
 
 def mirrored_maps(maps: np.ndarray) -> np.ndarray:
-    """The maps f32[6, cells + 1] of a mirror image as those of the image."""
+    """Converts the maps f32[6, cells + 1] of a mirror image to those of the image."""
     grids = maps[:, :-1].reshape(len(SIDES), len(POINTS), CELLS, CELLS)[..., ::-1]
     absent = maps[:, -1:].reshape(len(SIDES), len(POINTS), 1)
-    # Right and left change places, and so do the ends of a line.
+    # Right and left are swapped, and so are the ends of a line.
     grids, absent = grids[::-1][:, [0, 2, 1]], absent[::-1][:, [0, 2, 1]]
     flat = grids.reshape(len(maps), CELLS * CELLS)
     return np.concatenate([flat, absent.reshape(len(maps), 1)], axis=1)

@@ -1,6 +1,6 @@
 """Frames of bones: each bone is aligned to a reference bone, whose axes then measure it.
 
-In each frame x grows medially, y posteriorly and z inferiorly (right knee), in mm. A shaft in a
+In each frame x increases medially, y posteriorly and z inferiorly (right knee), in mm. A shaft in a
 field of 140 mm is too short to give an axis of its own; the whole bone gives one.
 """
 
@@ -13,8 +13,8 @@ from xr2mri_jax.errors import InputError
 
 _ROUNDS = 24
 _SAMPLES = 2500
-_FAR_MM = 12.0  # farther from the reference, a point has no counterpart
-_ENOUGH = 0.3  # least share of the points that has one
+_FAR_MM = 12.0  # a point farther from the reference has no counterpart
+_ENOUGH = 0.3  # minimum share of the points with a counterpart
 
 
 class Similarity(NamedTuple):
@@ -31,7 +31,7 @@ class Similarity(NamedTuple):
     scale: float = 1.0
 
     def local(self, points: np.ndarray) -> np.ndarray:
-        """Points f64[n, 3] of the outer frame in this one."""
+        """Maps points f64[n, 3] of the outer frame to this frame."""
         return (points - self.origin) @ self.rotation.T / self.scale
 
     def outer(self, points: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ class Reference(NamedTuple):
     Attributes:
       points: f64[n, 3], mm, densely on the surface.
       normals: f64[n, 3], unit vectors out of the bone.
-      ends: lowest and highest z that are the bone's surface: beyond them the bone was cut off.
+      ends: lowest and highest z of the bone's surface; the bone was cut off beyond them.
     """
 
     points: np.ndarray
@@ -58,15 +58,15 @@ class Reference(NamedTuple):
 
 
 def align(points: np.ndarray, reference: Reference, start: np.ndarray | None = None) -> Similarity:
-    """Aligns a bone to the reference by rotation, shift and size, iterated to the nearest points.
+    """Aligns a bone to the reference by rotation, shift and size, by iterated closest points.
 
-    Every round takes the step that brings the points' distances from the reference's tangent planes
-    to their least sum of squares (Chen and Medioni, Image Vision Comput 10:145-155, 1992).
+    Every round takes the least-squares step for the points' distances from the reference's tangent
+    planes (Chen and Medioni, Image Vision Comput 10:145-155, 1992).
 
     Args:
       points: f64[n, 3] on the bone's surface, axes within about 30 degrees of the reference's.
       reference: in its own frame.
-      start: f64[3], where the reference's origin lies at first; None matches the points' boxes.
+      start: f64[3], initial position of the reference's origin; None matches the points' boxes.
 
     Raises:
       InputError: the bones have too little in common.
@@ -92,7 +92,7 @@ def align(points: np.ndarray, reference: Reference, start: np.ndarray | None = N
 
 
 def _start(points: np.ndarray, reference: Reference) -> np.ndarray:
-    """Matches the middles across, and the end that was not cut off along the leg."""
+    """Matches the middles across the leg, and along the leg the end that was not cut off."""
     low, high = points.min(axis=0), points.max(axis=0)
     first, last = reference.points.min(axis=0), reference.points.max(axis=0)
     shift = (low + high) / 2 - (first + last) / 2
@@ -133,7 +133,7 @@ def _exponential(vector: np.ndarray) -> np.ndarray:
 
 
 def angles(rotation: np.ndarray) -> np.ndarray:
-    """f64[3], degrees: turns about x, y and z of a rotation that is their product in that order."""
+    """f64[3], degrees: x, y and z angles of a rotation that is the product of these turns."""
     return np.degrees(
         [
             np.arctan2(rotation[1, 2], rotation[2, 2]),

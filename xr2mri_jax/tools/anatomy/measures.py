@@ -22,11 +22,11 @@ WIDTH = "tibia_plateau_width"
 def measure_knee(
     surfaces: Mapping[str, Surface], references: Mapping[str, Reference]
 ) -> dict[str, float]:
-    """Measures a knee; mm and degrees, nan for what its field does not show.
+    """Measures a knee; mm and degrees, nan for parts outside its field.
 
     Args:
       surfaces: from `surfaces.find_surfaces`.
-      references: bones that give the frames, with the same names.
+      references: bones that define the frames, with the same names.
     """
     frames = {name: align(s.points, references[name]).rigid() for name, s in surfaces.items()}
     local = {name: frames[name].local(s.points) for name, s in surfaces.items()}
@@ -41,7 +41,7 @@ def measure_knee(
 
 
 def _pose(frames: Mapping[str, Similarity]) -> dict[str, float]:
-    """How the bones lie to each other, and the tibia to the axes of the map."""
+    """The pose of the bones relative to each other, and of the tibia relative to the map's axes."""
     femur, tibia = frames["femur"], frames["tibia"]
     turn = angles(femur.rotation @ tibia.rotation.T)
     place = tibia.local(femur.origin[None])[0]

@@ -1,4 +1,4 @@
-"""Measures `simulation/population.json`: how segmented knees depart from an atlas.
+"""Measures `simulation/population.json`: departures of segmented knees from an atlas.
 
 Every bone is aligned to the atlas' mean bone by a similarity. Offsets are taken along the normals
 of the mean bone, averaged over a few millimetres around each place. The content is means, standard
@@ -20,12 +20,12 @@ from xr2mri_jax.tools.anatomy.frames import Reference, Similarity, align
 from xr2mri_jax.tools.anatomy.surfaces import Surface
 
 COUNTS = {"femur": 72, "tibia": 72, "patella": 32}
-# Heights in mm below the joint's centre between which a bone is measured: what all maps show.
+# Range of heights in mm below the joint's centre where a bone is measured: visible in all maps.
 ENDS = {"femur": (-46.0, 60.0), "tibia": (-60.0, 44.0), "patella": (-99.0, 99.0)}
 _OUTERS = {"femur": "femoral_outer", "tibia": "tibial_outer", "patella": "patellar_outer"}
 _SIGMA_MM = 5.0
-_FAR_MM = 9.0  # offsets beyond are no counterparts
-_THIN_MM = 0.8  # where the atlas' cartilage is thinner it has no region
+_FAR_MM = 9.0  # larger offsets have no counterpart
+_THIN_MM = 0.8  # thinner cartilage of the atlas has no region
 # From (x, y, z), medially, posteriorly, inferiorly, to (d, h, w) and back.
 TO_DHW, TO_XYZ = [1, 2, 0], [2, 0, 1]
 
@@ -42,13 +42,13 @@ class Measured(NamedTuple):
 
 
 class Departures(NamedTuple):
-    """How n knees depart from the atlas: f64[n] by quantity, and their bones."""
+    """Departures of n knees from the atlas: f64[n] by quantity, and their bones."""
 
     columns: dict[str, np.ndarray]
     bones: dict[str, Measured]
 
     def statistics(self, knees: Sequence[int] | None = None) -> dict[str, Any]:
-        """The content of `population.json` of some of the knees, by their numbers; None: of all."""
+        """The content of `population.json` for some knees, by their numbers; None: for all."""
         count = len(self.columns["size.femur"])
         chosen = list(range(count)) if knees is None else list(knees)
         columns = {name: values[chosen] for name, values in self.columns.items()}
@@ -58,20 +58,20 @@ class Departures(NamedTuple):
 def measure_population(
     atlas: Atlas, knees: Sequence[Mapping[str, Surface]], spaces: np.ndarray
 ) -> dict[str, Any]:
-    """The content of `population.json`; arguments as of `measure_departures`."""
+    """The content of `population.json`; arguments as for `measure_departures`."""
     return measure_departures(atlas, knees, spaces).statistics()
 
 
 def measure_departures(
     atlas: Atlas, knees: Sequence[Mapping[str, Surface]], spaces: np.ndarray
 ) -> Departures:
-    """Measures knees at the places where the atlas' bones are compared.
+    """Measures knees at the places where they are compared with the atlas' bones.
 
     Args:
       atlas: of the family.
       knees: n knees with all of BONES, from `surfaces.find_surfaces`.
       spaces: f64[n, 2], medial and lateral joint space in mm of knees without wear at the usual
-        plateau width; NaN of the others.
+        plateau width; NaN for the others.
     """
     bones = {bone: _measured(atlas, bone, [knee[bone] for knee in knees]) for bone in BONES}
     columns: dict[str, np.ndarray] = {}
@@ -151,14 +151,14 @@ def _spread(points: np.ndarray, count: int) -> np.ndarray:
 
 
 def _shares(points: np.ndarray, normals: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """f64[k, n]: weights of the points around each chosen one on its side of the bone."""
+    """f64[k, n]: weights of the points around each chosen one, on the same side of the bone."""
     apart = np.linalg.norm(points[chosen][:, None] - points[None], axis=-1)
     weight = np.exp(-0.5 * (apart / _SIGMA_MM) ** 2) * (normals[chosen] @ normals.T > 0.3)
     return weight / weight.sum(axis=1, keepdims=True)
 
 
 def _pose(bone: Similarity, beside: Similarity, pivot: np.ndarray) -> np.ndarray:
-    """How a bone lies to its neighbour, as `family.measured_pose` takes it."""
+    """The pose of a bone relative to its neighbour, as `family.measured_pose` takes it."""
     turn = (bone.rotation @ beside.rotation.T)[np.ix_(TO_DHW, TO_DHW)]
     middle = pivot[TO_XYZ][None]
     shift = (beside.local(bone.outer(middle)) - middle)[0, TO_DHW]

@@ -1,4 +1,4 @@
-"""The quantities of the anatomy table: names and what they mean; see `measures.measure_knee`."""
+"""The quantities of the anatomy table: names and meanings; see `measures.measure_knee`."""
 
 _AREA = "cartilage_area_"
 QUANTITIES = {
@@ -74,12 +74,12 @@ QUANTITIES = {
     "cartilage_area_tibial_lateral": "cartilage: area on the lateral tibia",
     "cartilage_area_patellar": "cartilage: area on the patella",
 }
-# The patella's own turns and the plateau's slopes are angles, too.
+# Words in the names of angles, including the patella's rotations and the plateau's slopes.
 _ANGLES = ("angle", "slope", "tilt", "flexion", "axial", "frontal", "spin")
 
 
 def area_name(plate: str) -> str:
-    """The quantity that is the area of a plate of `metrics.joint.PLATES`."""
+    """The name of the area of a plate of `metrics.joint.PLATES`."""
     return f"{_AREA}{plate}"
 
 

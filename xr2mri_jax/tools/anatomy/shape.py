@@ -3,7 +3,7 @@
 import numpy as np
 
 BAND_MM = 1.5  # half the thickness of a section
-_FEW = 5  # an extreme is the mean of so many points
+_FEW = 5  # an extreme is the mean of this many points
 
 
 def section(points: np.ndarray, z: float) -> np.ndarray:
@@ -12,24 +12,24 @@ def section(points: np.ndarray, z: float) -> np.ndarray:
 
 
 def top(values: np.ndarray) -> float:
-    """The largest value, as the mean of the few largest; nan where there are too few."""
+    """The largest value, as the mean of the few largest; nan if there are too few."""
     if len(values) < _FEW:
         return float("nan")
     return float(np.partition(values, -_FEW)[-_FEW:].mean())
 
 
 def extent(values: np.ndarray) -> float:
-    """From the smallest to the largest value."""
+    """Distance from the smallest to the largest value."""
     return top(values) + top(-values)
 
 
 def mean_of_last(points: np.ndarray, axis: int) -> np.ndarray:
-    """The place f64[3] where `axis` is largest, as the mean of the points within 0.4 mm of it."""
+    """The point f64[3] with the largest `axis`, as the mean of the points within 0.4 mm of it."""
     return points[points[:, axis] > top(points[:, axis]) - 0.4].mean(axis=0)
 
 
 def profile(x: np.ndarray, y: np.ndarray, reach: float, step: float = 2.0) -> tuple:
-    """The smallest y in every interval of x from -reach to reach, where there are points."""
+    """The smallest y in every interval of x from -reach to reach that has points."""
     edges = np.arange(-reach, reach + step, step)
     place = np.digitize(x, edges)
     kept = [
@@ -41,17 +41,17 @@ def profile(x: np.ndarray, y: np.ndarray, reach: float, step: float = 2.0) -> tu
     return table[:, 0], table[:, 1]
 
 
-# Directions around a section: towards the front, then by 45 degrees over the medial side.
+# Directions around a section: towards the front, then in steps of 45 degrees over medial.
 DIRECTIONS = (
     "front", "front_medial", "medial", "back_medial", "back", "back_lateral", "lateral",
     "front_lateral",
 )  # fmt: skip
 _WEDGE = np.radians(7.0)
-_LAYER_MM = 3.0  # what lies deeper under the outermost point is another surface
+_LAYER_MM = 3.0  # points deeper below the outermost one belong to another surface
 
 
 def outline(cut: np.ndarray, centre: tuple[float, float]) -> dict[str, float]:
-    """How far a section reaches in each of DIRECTIONS from a point (x, y), mm."""
+    """Extent of a section in each of DIRECTIONS from a point (x, y), mm."""
     away = cut[:, :2] - np.array(centre)
     angle = np.arctan2(away[:, 0], -away[:, 1])
     return {name: reach(away, angle, number * np.pi / 4) for number, name in enumerate(DIRECTIONS)}

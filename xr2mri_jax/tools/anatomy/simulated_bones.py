@@ -19,16 +19,16 @@ from xr2mri_jax.tools.anatomy.population import (
 )
 from xr2mri_jax.tools.anatomy.surfaces import Surface
 
-# Turns about y and z in degrees from the atlas' axes to those of each bone: the epicondyles, the
-# rims of the plateau and the patella's width lie along x.
+# Rotations about y and z in degrees from the atlas' axes to those of each bone: the epicondyles,
+# the rims of the plateau and the patella's width lie along x.
 _TURNS = {"femur": (2.3, 6.2), "tibia": (0.0, 9.2), "patella": (0.0, 6.2)}
 _OUTERS = {"femur": "femoral_outer", "tibia": "tibial_outer", "patella": "patellar_outer"}
-_END_MM = 3.0  # what lies nearer to the end of a cut bone is not its surface
+_END_MM = 3.0  # points nearer to the cut end of a bone are not its surface
 _STEP_MM = 0.25
 
 
 def reference_bones(atlas: Atlas) -> dict[str, Reference]:
-    """The atlas' mean bones, each in the frame in which bones are measured."""
+    """The atlas' mean bones, each in its measuring frame."""
     found = {}
     for bone in BONES:
         whole = mean_bone(atlas, bone)
@@ -53,7 +53,7 @@ def drawn_surfaces(knee: Knee) -> dict[str, Surface]:
     for bone, pose in (("femur", knee.femur), ("tibia", STILL), ("patella", knee.patella)):
         points, normals = fine_points(knee.distances[bone])
         thickness = _thickness(knee.distances[_OUTERS[bone]], points, normals)
-        # The pose leads from the scan to the bone's own frame; it is a rotation and a shift.
+        # The pose maps the scan to the bone's own frame; it is a rotation and a shift.
         places = (points[:, TO_DHW] - pose[1]) @ pose[0]
         found[bone] = Surface(
             places[:, TO_XYZ] / knee.zoom,
@@ -64,7 +64,7 @@ def drawn_surfaces(knee: Knee) -> dict[str, Surface]:
 
 
 def fine_points(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `surface_points`, on voxels of half the size: extremes need as many points as of a map."""
+    """`surface_points` on voxels of half the size: extremes need as many points as a map has."""
     (box,) = ndimage.find_objects((distance < 0).astype(np.uint8))
     box = tuple(slice(max(s.start - 4, 0), min(s.stop + 4, SIZE)) for s in box)
     part = distance[box]
@@ -77,7 +77,7 @@ def fine_points(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _thickness(outer: np.ndarray, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """How far the normals run inside the outer surface, mm."""
+    """Length of the normals inside the outer surface, mm."""
     return np.maximum(-interpolate(outer, points), 0.0)
 
 

@@ -23,8 +23,8 @@ COVERS = {
     "patella": ("patellar_cartilage",),
 }
 WORK_MM = 0.75  # finer voxels are averaged to about this size
-SMOOTH_MM = 0.6  # deviation of the Gaussian that rounds the voxels' steps
-_REACH_MM = (-1.5, 7.0)  # along the normal, where cartilage is looked for
+SMOOTH_MM = 0.6  # standard deviation of the Gaussian that smooths the voxel steps
+_REACH_MM = (-1.5, 7.0)  # range along the normal in which cartilage is searched
 _STEP_MM = 0.25
 _FEWEST = 500  # voxels of a bone
 
@@ -35,7 +35,7 @@ class Surface(NamedTuple):
     Attributes:
       points: f64[n, 3], (x, y, z) in mm on the bone's surface.
       normals: f64[n, 3], unit vectors out of the bone.
-      cartilage: f64[n], mm of cartilage along the normal, 0 where there is none.
+      cartilage: f64[n], mm of cartilage along the normal, 0 without cartilage.
     """
 
     points: np.ndarray

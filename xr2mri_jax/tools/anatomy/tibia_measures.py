@@ -12,9 +12,9 @@ OUTLINE = {
     0.3: (0.0, -0.06),
     0.4: (0.0, -0.08),
 }
-# Places on both plateaus, outwards and backwards, in plateau widths.
+# Points on both plateaus, outwards and backwards, in plateau widths.
 PLATEAU_X, PLATEAU_Y = (0.16, 0.27, 0.38), (-0.19, 0.0, 0.19)
-COMPARTMENT = 0.27  # of the width: how far the middles of the compartments lie to the sides
+COMPARTMENT = 0.27  # lateral offset of the compartments' middles, over the width
 
 
 def plateau_width(points: np.ndarray) -> float:
@@ -77,7 +77,7 @@ def _plateau(points: np.ndarray, sign: float, width: float) -> dict[str, float]:
 
 
 def _height(points: np.ndarray, x: float, y: float) -> float:
-    """z of the upper surface near a place, mm."""
+    """z of the upper surface near a point, mm."""
     near = points[np.hypot(points[:, 0] - x, points[:, 1] - y) < 2.5]
     z = near[near[:, 2] < 25.0, 2]
     if len(z) < 5:
@@ -86,7 +86,7 @@ def _height(points: np.ndarray, x: float, y: float) -> float:
 
 
 def measure_patella(points: np.ndarray) -> dict[str, float]:
-    """Measures a patella: width, height, thickness, where its ridge lies; mm and degrees.
+    """Measures a patella: width, height, thickness, position of its ridge; mm and degrees.
 
     Args:
       points: f64[n, 3] of the surface in the patella's frame.

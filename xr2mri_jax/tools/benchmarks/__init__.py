@@ -1,1 +1,1 @@
-"""Measured comparisons: a suite a file; PyTorch is imported only where a suite runs it."""
+"""Benchmarks, one suite per file; PyTorch is imported only by suites that use it."""

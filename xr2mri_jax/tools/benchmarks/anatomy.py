@@ -1,4 +1,4 @@
-"""Whether the knees of `knee_family` have the sizes of measured ones: means and spreads."""
+"""Compares the sizes of the knees of `knee_family` with measured ones: means and spreads."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ PAIRS, MAPS = "knee_real_pairs/pairs.csv", "knee_labels"
 KNEES = 48  # drawn
 SEED = 5
 UNWORN = (0, 1)  # grades whose joint spaces are compared
-# How far a mean may be off, in measured deviations, and how the spreads may differ.
+# Maximum difference of the means in measured deviations, and range of the ratio of the spreads.
 OFF, SPREADS = 0.5, (0.7, 1.4)
 
 
@@ -42,12 +42,12 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     Args:
       real: folder with PAIRS (the first map of every subject is measured) and MAPS, the label maps
         of the family's atlas, of which the first is measured too.
-      knees: how many are drawn.
+      knees: number of drawn knees.
 
     Returns:
       The report, JSON-able: measured, drawn (numbers of knees), quantities (by name: unit, measured
-      and family as {mean, sd}, off, ratio, agrees), agree (their number), and population, the
-      content of `simulation/population.json`.
+      and family as {mean, sd}, off, ratio, agrees), agree (number of agreeing quantities), and
+      population, the content of `simulation/population.json`.
 
     Raises:
       InputError: no folder, or a map that cannot be used.
@@ -106,7 +106,7 @@ def compare(
 
 
 def scaled(knee: Mapping[str, float], name: str) -> float:
-    """A quantity of a knee, NaN where it has none; lengths, areas at a plateau of PLATEAU_MM."""
+    """A quantity of a knee, NaN if missing; lengths and areas at a plateau of PLATEAU_MM."""
     value = knee.get(name, float("nan"))
     power = 0 if is_angle(name) else 2 if is_area(name) else 1
     return value * (PLATEAU_MM / knee[WIDTH]) ** power
@@ -156,7 +156,7 @@ def found_surfaces(pair: Pair) -> dict[str, Surface]:
 
 
 def areas_of(labels: Volume, side: str) -> dict[str, float]:
-    """Bone covered by each cartilage plate, cm2 by name of the table; arguments as of `knee_of`."""
+    """Bone area covered by each cartilage plate, cm2, by the table's names."""
     return {area_name(plate): one.area_cm2 for plate, one in knee_of(labels, side).plates.items()}
 
 
@@ -171,7 +171,7 @@ def _labels_of(knee: Knee) -> Volume:
 
 
 def _space(pair: Pair) -> tuple[float, float]:
-    """Medial and lateral joint space at the usual width; NaN of a worn knee or an unknown grade."""
+    """Medial and lateral joint space at the usual width; NaN for a worn knee or unknown grade."""
     if pair.kl not in UNWORN:
         return float("nan"), float("nan")
     labels = read_knee(pair.labels, pair.side).volume

@@ -1,4 +1,4 @@
-"""The default networks alone: a radiograph to a volume with as many voxels each way, untrained."""
+"""Times the default networks alone: a radiograph to a volume of equal edge length, untrained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,15 +15,15 @@ from xr2mri_jax.training import config as recipe
 def run(
     size: int, repeats: int, sizes: Mapping[str, Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Times the encoder and the default generator, batch 1, float32; compilation is not counted.
+    """Times the encoder and the default generator, batch 1, float32, without compilation.
 
     Args:
       size: voxels each way, and pixels of the radiograph; a multiple of 16.
       repeats: timed calls.
-      sizes: of the networks "cae" and "generator", other than the default ones.
+      sizes: overrides of the sizes of the networks "cae" and "generator".
 
     Returns:
-      JSON-able: voxels, parameters, and median_s, minimum_s, seconds and processor_s as of
+      JSON-able: voxels, parameters, and median_s, minimum_s, seconds and processor_s as from
       `timing.interleaved`.
     """
     config = recipe.plain(recipe.default("generator"))

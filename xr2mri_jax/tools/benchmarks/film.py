@@ -1,7 +1,7 @@
-"""Whether simulated radiographs look like real ones: of the same knees, to the shipped grader.
+"""Compares simulated radiographs with real ones of the same knees by the shipped grader.
 
-The segmentation of a real knee is projected as the family's knees are, and the network that grades
-real radiographs sees it beside the real film of the same knee.
+The segmentation of a real knee is projected like the family's knees, and the network that grades
+real radiographs is applied to it and to the real film of the same knee.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,12 +36,12 @@ def run(real: Path | None, flexions: Sequence[float] = FLEXIONS_DEG) -> dict[str
     """Projects the segmentations of real pairs and grades them beside their films.
 
     Args:
-      real: folder as of the suite "anatomy"; the pairs with a radiograph are used.
-      flexions: degrees by which the femur is flexed against its pose in the scan; besides them, it
-        is flexed as the family's knees are.
+      real: folder as for the suite "anatomy"; the pairs with a radiograph are used.
+      flexions: flexion of the femur against its pose in the scan, degrees; in addition, it is
+        flexed like the family's knees.
 
     Returns:
-      knees, and by row (REAL, DRAWN, a flexion) what `compared` gives.
+      knees, and by row (REAL, DRAWN, a flexion) the result of `compared`.
 
     Raises:
       InputError: no folder, or a file of it that cannot be used.
@@ -70,13 +70,13 @@ def simulated(
     flexion_deg: tuple[float, float],
     number: int,
 ) -> np.ndarray:
-    """f32[FILM_PIXELS, FILM_PIXELS] in [0, 1]: a knee's film, the same chance for every flexion.
+    """f32[FILM_PIXELS, FILM_PIXELS] in [0, 1]: a knee's film, equally random for every flexion.
 
     Args:
-      bred: has the soft tissue, and the fibula, which segmentations may lack.
+      bred: provides the soft tissue, and the fibula, which segmentations may lack.
       bones: f32[SIZE, SIZE, SIZE] by name of _BONES, mm.
-      flexion_deg: from which the femur's flexion is drawn.
-      number: of the knee, for the generator.
+      flexion_deg: range from which the femur's flexion is drawn.
+      number: of the knee, seeds the random numbers.
     """
     rng = np.random.default_rng([_SEED, number])
     points = poses.plateau_points(bones["tibia"])
@@ -95,8 +95,9 @@ def grade_images(
     network: Network, grader: KneeGrader, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Expected grade f64[n] and distance to the training radiographs f64[n] of f32[n, h, w]."""
-    told = [network(part[..., None]) for part in np.split(images, range(BATCH, len(images), BATCH))]
-    logits, features = (np.concatenate(parts) for parts in zip(*told, strict=True))
+    batches = np.split(images, range(BATCH, len(images), BATCH))
+    outputs = [network(batch[..., None]) for batch in batches]
+    logits, features = (np.concatenate(parts) for parts in zip(*outputs, strict=True))
     grades = np.array([one.expected_grade for one in readings(logits, grader)])
     assert grader.novelty_detector is not None
     return grades, grader.novelty_detector.distance(features)
@@ -138,7 +139,7 @@ def _bones(pair: Pair) -> dict[str, np.ndarray]:
 
 
 def _film(pair: Pair, grader: KneeGrader) -> np.ndarray:
-    """The real film, f32[h, w], framed as `grade` does it."""
+    """The real film, f32[h, w], framed as by `grade`."""
     assert pair.xray is not None
     answers = frame_knees(
         read_ahead.decode_radiograph(pair.xray),

@@ -1,4 +1,4 @@
-"""How much of a knee's bone shape one perfect frontal radiograph could tell, on measured knees."""
+"""Estimates how well one perfect frontal radiograph determines a knee's bone shape."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,16 +37,16 @@ from xr2mri_jax.tools.frontal.samples import (
 )
 
 POSES = 9  # seed of the measured knees' poses in films
-KNEES, DEFORMED = 120, 400  # drawn of every family, and smooth deformations
+KNEES, DEFORMED = 120, 400  # drawn knees per family, and smooth deformations
 MEAN, FAMILY = "mean of the other knees", "mean of the drawn knees"
-# Drawn knees whose statistics include the knee that is predicted: more than can be known of it.
+# Drawn knees whose statistics include the predicted knee: an upper bound.
 INCLUDED = "both, itself included"
 # Outlines of the bones that the shipped generator predicts from the real radiographs.
 READ, SHUFFLED = "outline, by the generator", "the same of another radiograph"
 
 
 class Row(NamedTuple):
-    """What is seen of a knee, and the knees from which its shape is mixed."""
+    """The visible features of a knee, and the knees from which its shape is mixed."""
 
     seen: str
     known: str
@@ -55,7 +55,7 @@ class Row(NamedTuple):
 
 
 def rows(reference: Reference) -> list[Row]:
-    """All rows but the means."""
+    """All rows except the means."""
 
     def whole(one: Sample) -> np.ndarray:
         return np.concatenate([reference.offsets(bone, one.shapes[bone]) for bone in one.shapes])
@@ -80,12 +80,12 @@ def rows(reference: Reference) -> list[Row]:
 
 
 def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
-    """Predicts measured knees from what perfect frontal views would tell.
+    """Predicts measured knees from perfect frontal views.
 
     Args:
       real: folder with PAIRS (the first map of every subject) and MAPS, the label maps of the
         family's atlas.
-      knees: how many are drawn of every family, 2 or more.
+      knees: number of drawn knees per family, 2 or more.
 
     Returns:
       The report, see `report`.
@@ -129,18 +129,18 @@ def report(
     """The report from samples.
 
     Args:
-      reference: on which all knees were laid.
+      reference: the knee to which all others are registered.
       measured: n knees.
       drawn: families.FOLDS families, and one whose statistics leave nothing out.
-      smooth: deformations of the reference, which are mixed besides.
-      generated: what a model makes of the radiographs of those that have one.
+      smooth: deformations of the reference, which are mixed in too.
+      generated: a model's predictions from the radiographs of the knees that have one.
       pairs: of the measured knees; those with a radiograph, which come first, are reported.
       true: the measured knees.
 
     Returns:
-      JSON-able: measured, predicted (numbers of knees), drawn (of every family), deformed,
-      subjects, and rows: seen, known, offset_mm (by bone), open and closed (see `scores.summary`),
-      values (ASSD by protocol and bone) and retrieval (None where it was not measured).
+      JSON-able: measured, predicted (numbers of knees), drawn (per family), deformed, subjects, and
+      rows: seen, known, offset_mm (by bone), open and closed (see `scores.summary`), values (ASSD
+      by protocol and bone) and retrieval (None if not measured).
     """
     ceiling = Ceiling(reference, measured, drawn[:-1], families.fold_of, smooth)
     included = Ceiling(reference, measured, drawn[-1:], lambda _: 0, smooth)
@@ -189,7 +189,7 @@ def report(
 def _departures(
     bred: atlas.Atlas, pairs: Sequence[Pair], true: Sequence[Knee], of_atlas: Pair
 ) -> Departures:
-    """Of the measured knees and, last, of the atlas' first."""
+    """Departures of the measured knees and, last, of the atlas' first knee."""
     surfaces = in_threads(found_surfaces, [*pairs, of_atlas], "label maps", "map")
     nothing = [float("nan")] * 2
     spaces = [

@@ -23,7 +23,7 @@ def run(
     batch_size: int = 2,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measures the default generator at `volume_shape`; where torch is installed, its twin too.
+    """Measures the default generator at `volume_shape`, and its PyTorch twin if torch is installed.
 
     Both have the same weights and inputs; outputs and gradients are compared first. The forward
     pass has batch 1, the training step (loss, gradients, Adam update) `batch_size`; float32.
@@ -32,7 +32,7 @@ def run(
       volume_shape: (d, h, w); the radiograph is (h, w).
       repeats: timed calls of each function, taking turns.
       batch_size: of the training step.
-      overrides: sizes of the generator other than the default ones.
+      overrides: sizes of the generator that differ from the default.
 
     Returns:
       JSON-able: "machine", "spec", "torch" (its version, or that it is missing), "agreement",
@@ -175,7 +175,7 @@ class _Twin:
 def _agreement(
     model: generator.Generator, params: Any, hidden: Any, target: np.ndarray, twin: _Twin
 ) -> dict[str, float]:
-    """Largest difference of the outputs, and of the gradients relative to each one's largest."""
+    """Largest difference of the outputs, and of the gradients relative to each one's maximum."""
     output = np.asarray(jax.jit(model.apply)({"params": params}, hidden))
     gradient = jax.jit(jax.grad(lambda p: _loss(model, p, hidden, target)))
     grads = twin.from_flax(gradient(params))

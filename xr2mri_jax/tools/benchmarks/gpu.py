@@ -1,7 +1,7 @@
 """Suite `gpu`: throughput, share of the peak and quality on one accelerator, within a time budget.
 
-Without an accelerator everything runs in tiny sizes on the CPU, and the report says so: its figures
-then show only that the suite works.
+Without an accelerator everything runs in tiny sizes on the CPU, and the report says so: its numbers
+then only show that the suite works.
 """
 
 import importlib.util
@@ -28,12 +28,12 @@ NO_TWIN = "not measured: no PyTorch twin of this network"
 def run(seconds: float = 540.0, tiny: bool = False) -> dict[str, Any]:
     """Measures on the first device of JAX.
 
-    PyTorch comes first; of JAX training in bfloat16, quality, layers, inference, then float32. Each
-    row has a share of the time that is left.
+    PyTorch comes first; for JAX, training in bfloat16, quality, layers, inference, then float32.
+    Each row gets a share of the remaining time.
 
     Args:
-      seconds: time for everything, compilation included; rows without time are listed. A single
-        compilation that is under way may exceed it.
+      seconds: time for everything, including compilation; rows without time are listed. A single
+        compilation in progress may exceed it.
       tiny: tiny sizes; without an accelerator always.
 
     Returns:
@@ -69,9 +69,9 @@ def run(seconds: float = 540.0, tiny: bool = False) -> dict[str, Any]:
 
 
 def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes) -> list[tuple[float, Any]]:
-    """(weight, function of a budget that fills in the report), the most important first.
+    """(weight, function of a budget that adds to the report), the most important first.
 
-    Rows of PyTorch that cannot be measured are in the report at once.
+    Rows of PyTorch that cannot be measured are added to the report at once.
     """
 
     def throughput(name: str, mode: str, dtype: str) -> Any:
@@ -107,7 +107,7 @@ def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes) -> list[tuple[float, A
     training, inference = gpu_throughput.MODES
     jobs: list[tuple[float, Any]] = []
     modes = [(mode, dtype) for dtype in gpu_cases.DTYPES for mode in (training, inference)]
-    # PyTorch first: it gives its memory back, which JAX does not.
+    # PyTorch first: it releases its memory, which JAX does not.
     for mode, dtype in modes:
         for name in gpu_cases.NAMES:
             missing = _missing(report["torch"], name)
@@ -125,7 +125,7 @@ def _jobs(report: dict[str, Any], sizes: gpu_cases.Sizes) -> list[tuple[float, A
 
 
 def _missing(torch: str, name: str) -> str | None:
-    """Why PyTorch cannot be measured for a network, None if it can."""
+    """The reason why PyTorch cannot be measured for a network, or None."""
     if torch == NO_TORCH:
         return NO_TORCH
     from xr2mri_jax.tools.benchmarks import gpu_torch

@@ -1,4 +1,4 @@
-"""The time of the suite `gpu`, shared by its rows, and what was left out."""
+"""The time of the suite `gpu`, shared by its rows, and the rows left out."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Budget:
         return self._end - time.monotonic()
 
     def share(self, part_of: float) -> "Budget":
-        """A budget of that part of the time that is left, which notes in the same list."""
+        """A budget of this share of the remaining time, with the same list of left-out rows."""
         part = Budget(max(self.left(), 0.0) * part_of)
         part.left_out = self.left_out
         return part
@@ -38,12 +38,12 @@ class Budget:
 
 
 def seconds_each(call: Callable[[], Any], wait: Callable[[Any], Any], least: float) -> float:
-    """Seconds of one call, after two calls that are not counted.
+    """Seconds per call, after two calls that are not counted.
 
     Args:
-      call: starts one call; several may be under way at once, as in training.
+      call: starts one call; several may be in progress at once, as in training.
       wait: waits for the result of a call.
-      least: seconds to measure, over at least three calls.
+      least: minimum seconds to measure, over at least three calls.
     """
     for _ in range(2):
         wait(call())
@@ -59,6 +59,6 @@ def seconds_each(call: Callable[[], Any], wait: Callable[[Any], Any], least: flo
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether JAX or PyTorch says that the device has no memory left."""
+    """Whether JAX or PyTorch reports that the device is out of memory."""
     text = f"{type(error).__name__} {error}"
     return any(word in text for word in ("RESOURCE_EXHAUSTED", "OutOfMemory", OUT_OF_MEMORY))

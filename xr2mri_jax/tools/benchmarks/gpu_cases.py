@@ -38,7 +38,7 @@ class Sizes:
       generator: overrides of the generator's spec.
       cae: overrides of the auto-encoder's spec.
       siamese_gap: overrides of Siamese-GAP's spec.
-      batches: batch sizes, each twice the one before, by network.
+      batches: batch sizes by network, each twice the one before.
       layer_batch: batch size at which layers are timed.
       options: of the compiler.
     """
@@ -127,7 +127,7 @@ class _Network:
 
 
 def make(name: str, dtype: str, sizes: Sizes) -> Case:
-    """A network by its name, computing in a dtype of `DTYPES`; parameters are f32."""
+    """The network of that name, computing in a dtype of `DTYPES`; parameters are f32."""
     makers = {"generator": _generator, "cae": _cae, "siamese_gap": _siamese_gap}
     return makers[name](DTYPES[dtype], sizes)
 

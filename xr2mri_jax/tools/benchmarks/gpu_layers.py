@@ -14,7 +14,7 @@ from xr2mri_jax.tools.benchmarks.gpu_budget import Budget, seconds_each
 
 
 def peak(dtype: str, size: int) -> dict[str, Any]:
-    """FLOP/s of a product of two matrices of `size` x `size`: the most that a layer can reach.
+    """FLOP/s of the product of two `size` x `size` matrices: the upper bound for a layer.
 
     Args:
       dtype: of `gpu_cases.DTYPES`.
@@ -34,7 +34,7 @@ def rows(
 
     Returns:
       For each layer {"network", "layer", "kind", "input", "dtype", "ms", "flops", "share_of_peak"},
-      longest first. FLOPs are those of forward and backward pass, from the operations' shapes.
+      slowest first. FLOPs are those of forward and backward pass, from the operations' shapes.
     """
     if not budget.allows(f"layers of {case.name}, {dtype}"):
         return []

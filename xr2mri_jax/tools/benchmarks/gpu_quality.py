@@ -1,7 +1,7 @@
-"""Quality of training in bfloat16 beside float32: the generator on simulated arrays, one seed.
+"""Compares training in bfloat16 with float32: the generator on simulated arrays, one seed.
 
 The volumes are sums of ellipsoids; the hidden variables are random projections of the volume's mean
-along depth, pooled to the size of each level. Both trainings see the same batches in one order.
+along depth, pooled to the size of each level. Both trainings use the same batches in one order.
 """
 
 from typing import Any
@@ -27,8 +27,8 @@ def run(sizes: gpu_cases.Sizes, steps: int, batch_size: int, budget: Budget) -> 
 
     Returns:
       {"steps", "batch_size", "by_dtype": {dtype: {"training_loss" (mean of the last tenth),
-      "held_out_loss" (L1 of averaged parameters on 4 batches that are not trained on)}}, and, where
-      both had time, "held_out_ratio": bfloat16 / float32}.
+      "held_out_loss" (L1 of averaged parameters on 4 batches not used in training)}}, and, if both
+      had time, "held_out_ratio": bfloat16 / float32}.
     """
     report: dict[str, Any] = {"steps": steps, "batch_size": batch_size, "by_dtype": {}}
     for dtype in ("float32", "bfloat16"):
@@ -44,7 +44,7 @@ def run(sizes: gpu_cases.Sizes, steps: int, batch_size: int, budget: Budget) -> 
 def _trained(
     sizes: gpu_cases.Sizes, dtype: str, steps: int, batch_size: int, budget: Budget
 ) -> dict[str, float] | None:
-    """The losses of one training, None without time for all of its steps."""
+    """The losses of one training, or None if there is no time for all of its steps."""
     case = gpu_cases.make("generator", dtype, sizes)
     row = f"quality, {dtype}: {steps} steps"
     if not budget.allows(row):

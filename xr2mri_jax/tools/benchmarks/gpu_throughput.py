@@ -22,9 +22,9 @@ MODES = ("training", "inference")
 def rows(
     case: gpu_cases.Case, mode: str, dtype: str, sizes: gpu_cases.Sizes, budget: Budget
 ) -> dict[str, Any]:
-    """Examples a second by batch size.
+    """Examples per second by batch size.
 
-    The programs of all batch sizes are compiled at once, one a core, before the first is measured.
+    The programs of all batch sizes are compiled at once, one per core, before measuring.
 
     Args:
       case: the network.
@@ -35,7 +35,7 @@ def rows(
 
     Returns:
       {"network", "mode", "dtype", "by_batch": {size: {"examples_per_s", "ms", "flops"}}, "stopped":
-      why no larger batch was measured}. FLOPs are those of the operations' shapes.
+      the reason why no larger batch was measured}. FLOPs are from the operations' shapes.
     """
     name = f"{case.name}, {mode}, {dtype}"
     row: dict[str, Any] = {"network": case.name, "mode": mode, "dtype": dtype, "by_batch": {}}
@@ -47,7 +47,7 @@ def rows(
         programs = [pool.submit(_compiled, case, mode, size, sizes) for size in batches]
         concurrent.futures.wait(programs)
     for size, program in zip(batches, programs, strict=True):
-        # The smallest is measured in any case: its program is there.
+        # The smallest is always measured: its program already exists.
         if size > batches[0] and not budget.allows(f"{name}, batch {size} and more", 2 * spent):
             row["stopped"] = "time"
             break

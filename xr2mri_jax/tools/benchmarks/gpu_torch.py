@@ -24,10 +24,10 @@ TWINS = ("generator", "siamese_gap")
 def rows(
     name: str, mode: str, dtype: str, sizes: gpu_cases.Sizes, budget: Budget
 ) -> dict[str, Any]:
-    """As `gpu_throughput.rows`, of the same network with the same optimizer in PyTorch.
+    """`gpu_throughput.rows` for the same network with the same optimizer in PyTorch.
 
-    Volumes are channels_last_3d, images channels_last; bfloat16 is autocast; float32 products may
-    use TF32, as JAX's do on a GPU by default. The step has AdamW (fused on a GPU), clipping and a
+    Volumes are channels_last_3d, images channels_last; bfloat16 uses autocast; float32 products may
+    use TF32, like JAX's on a GPU by default. The step has AdamW (fused on a GPU), clipping and a
     moving average.
     """
     label = f"PyTorch {name}, {mode}, {dtype}"
@@ -58,12 +58,12 @@ def rows(
 
 
 def device() -> torch.device:
-    """The GPU, or the CPU where there is none."""
+    """The GPU, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _release() -> None:
-    """Gives the GPU's memory back, which JAX needs afterwards; forgets compiled programs."""
+    """Releases the GPU's memory, which JAX needs afterwards, and compiled programs."""
     gc.collect()
     torch.compiler.reset()
     if torch.cuda.is_available():
@@ -77,7 +77,7 @@ def _wait(_: Any) -> None:
 
 def _call(name: str, mode: str, dtype: str, size: int, sizes: gpu_cases.Sizes) -> Callable[[], Any]:
     network, inputs, loss_of = (_generator if name == "generator" else _siamese_gap)(size, sizes)
-    # Compiling takes longer than the budget on a CPU, where nobody asks for the figure.
+    # Compiling takes longer than the budget on a CPU, where the figure is not needed.
     forward = torch.compile(network, dynamic=False) if torch.cuda.is_available() else network
     half = torch.autocast(device().type, torch.bfloat16, enabled=dtype == "bfloat16")
     if mode == "inference":

@@ -1,4 +1,4 @@
-"""How fast a folder of radiographs is graded by the command, as a process of its own."""
+"""Measures how fast the command, as a separate process, grades a folder of radiographs."""
 
 import csv
 import tempfile
@@ -23,23 +23,23 @@ from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks import process_usage, timing
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
-# Phantom subjects whose knees the made radiographs repeat, with other noise.
+# Number of phantom subjects whose knees the made radiographs repeat, each with other noise.
 SUBJECTS, SIZE = 3, 224
 FEATURES = 480
 
 
 def run(images: int, real: Path | None = None, model: str | None = None) -> dict[str, Any]:
-    """Grades a folder twice, with no compiled programs on disk and then with those of the first.
+    """Grades a folder twice: without compiled programs on disk, then with those of the first run.
 
     Args:
-      images: how many radiographs; of `real` the first ones.
+      images: number of radiographs; the first ones of `real`.
       real: folder of radiographs; None: simulated ones of 224 pixels are made.
-      model: as `xr2mri grade` takes it; None: the shipped one, or where none ships the full-size
+      model: as for `xr2mri grade`; None: the shipped one, or if none is shipped the full-size
         network with random weights, which takes as long.
 
     Returns:
-      The report, JSON-able: machine, images, source, weights, and for "cold" and "warm" what
-      `measure` gives.
+      The report, JSON-able: machine, images, source, weights, and the results of `measure` for
+      "cold" and "warm".
 
     Raises:
       InputError: the folder has no files.
@@ -84,7 +84,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[str, Any]:
-    """Runs the command once and watches it.
+    """Runs the command once and measures it.
 
     Args:
       folder: of the radiographs.
@@ -93,9 +93,9 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
       cache: folder of compiled programs.
 
     Returns:
-      seconds (from the start of the process to its end), first_row_s (to the first row on disk),
-      images_per_s (files over seconds, start and all), processor_s (of all its threads),
-      peak_bytes (resident; 0 where the system does not tell), graded (knees), refused (files).
+      seconds (from start to end of the process), first_row_s (until the first row is on disk),
+      images_per_s (files over total seconds, start included), processor_s (of all its threads),
+      peak_bytes (resident; 0 if the system does not report it), graded (knees), refused (files).
 
     Raises:
       RuntimeError: the command failed.
@@ -124,7 +124,7 @@ def measure(folder: Path, output: Path, model: str | None, cache: Path) -> dict[
 
 
 def make_radiographs(folder: Path, images: int) -> int:
-    """Writes PNG files of simulated knees, each with noise of its own; returns how many."""
+    """Writes PNG files of simulated knees, each with its own noise; returns their number."""
     knees = []
     for film, _ in films(SUBJECTS, 64):
         answers = frame_knees(Radiograph(film.image), (SIZE, SIZE), DEFAULT_CONTRAST)
@@ -139,7 +139,7 @@ def make_radiographs(folder: Path, images: int) -> int:
 
 
 def link_files(folder: Path, real: Path, images: int) -> int:
-    """Links to the first files of a folder and those in it; returns how many."""
+    """Links to the first files of a folder and its subfolders; returns their number."""
     found = sorted(path for path in real.rglob("*") if path.is_file())[:images]
     if not found:
         raise InputError(f"--real={real}: found no files, expected a folder of radiographs")
@@ -149,7 +149,7 @@ def link_files(folder: Path, real: Path, images: int) -> int:
 
 
 def random_grader() -> KneeGrader:
-    """The full-size network with random weights, calibrated on nothing."""
+    """The full-size network with random weights and a dummy calibration."""
     spec = classifiers.full_spec({})
     module = classifiers.make(spec)
     xray = np.zeros((1, *spec["image_shape"], 1), np.float32)
@@ -170,7 +170,7 @@ def random_grader() -> KneeGrader:
 
 
 def _rows(path: Path) -> int:
-    """Rows of a table below its heads, 0 where it is not there."""
+    """Number of rows of a table below its header, 0 if the table does not exist."""
     try:
         return path.read_bytes().count(b"\n") - 1
     except OSError:

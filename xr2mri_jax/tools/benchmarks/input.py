@@ -1,4 +1,4 @@
-"""Suite `input`: what reading and augmentation add to the classifier's training step."""
+"""Suite `input`: the time that reading and augmentation add to the classifier's training step."""
 
 import contextlib
 import statistics
@@ -30,7 +30,7 @@ AUGMENT = {
     "noise": 0.04,
 }
 MIXUP = 0.4
-# For compilation and the allocators, before anything is timed.
+# Steps for compilation and the allocators before timing.
 WARMUP = 2
 # Batches of distinct radiographs.
 BATCHES = 8
@@ -51,13 +51,12 @@ def run(
       image_size: pixels of the radiograph each way.
       repeats: steps of each kind.
       batch_size: radiographs in a step.
-      overrides: sizes of the network other than the default ones.
+      overrides: sizes of the network that differ from the default.
 
     Returns:
       JSON-able: "machine", "batch_size", medians in seconds: "step_s" without input, "wait_s" for
-      the next batch, "augmented_s" of the step with augmentation, "alone_s" of the augmentation by
-      itself on one device; "share": the median over the
-      turns of (wait + augmented - step) / step.
+      the next batch, "augmented_s" of the step with augmentation, "alone_s" of the augmentation
+      alone on one device; "share": the median over the turns of (wait + augmented - step) / step.
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
     bare_config, config = (_config(spec, batch_size, augmented) for augmented in (False, True))
@@ -124,7 +123,7 @@ def _config(spec: Mapping[str, Any], batch_size: int, augmented: bool) -> dict[s
 
 
 def _training(config: Mapping[str, Any], stage: Any) -> Any:
-    """A function that takes a step on a batch and returns when it is done."""
+    """A function that runs a step on a batch and returns when it is finished."""
     key = jax.random.key(0)
     params, model_state = initialise(stage, key)
     steps = steps_of(config, stage, params)
@@ -141,7 +140,7 @@ def _training(config: Mapping[str, Any], stage: Any) -> Any:
 
 
 def _augmentation() -> Any:
-    """A function that augments a batch and returns when it is done."""
+    """A function that augments a batch and returns when it is finished."""
     strength = augment.strengths(AUGMENT)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""How near the joint's centre is found: phantom scans as a scanner would store them, and timing."""
+"""Measures how accurately and fast the joint's centre is found, in realistic phantom scans."""
 
 import time
 from typing import Any
@@ -15,9 +15,9 @@ from xr2mri_jax.phantom.case import compiled_parts
 from xr2mri_jax.phantom.parameters import SPREADS, sample
 from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
 
-# A larger piece of the leg than the canonical box, so that a field may lie off the joint.
+# A larger piece of the leg than the canonical box, so that the field may be off the joint.
 CUBE_MM = 180.0
-# Spacing and extent (mm) along the stored axes of what the Osteoarthritis Initiative acquires;
+# Spacing and extent (mm) along the stored axes of the Osteoarthritis Initiative's acquisitions;
 # directions of these axes as in its files.
 SEQUENCES: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
     "sag_dess": ((0.73, 0.73, 1.4), (140.0, 140.0, 112.0), "PIR"),
@@ -78,11 +78,11 @@ def simulated_scan(
 ) -> tuple[Volume, str, np.ndarray]:
     """One phantom knee as a scanner would store it, and its joint's centre.
 
-    The field is off the joint by some 12 mm and oblique by some 6 degrees each way; its sizes vary
-    by a tenth; a coil's field of up to a factor of about 3 and Rician noise are on it.
+    The field is off the joint by about 12 mm and oblique by about 6 degrees in each direction; its
+    sizes vary by a tenth. A coil's field of up to a factor of about 3 and Rician noise are added.
 
     Args:
-      seed, index: of the knee, as in `phantom.case.simulate_case`; also of what the scanner does.
+      seed, index: of the knee, as in `phantom.case.simulate_case`; also seed the scanner's effects.
       sequence: a key of SEQUENCES; any but sag_dess has random contrasts.
       voxels: along each edge of the simulated piece of leg, CUBE_MM.
 
@@ -125,15 +125,15 @@ def leg(seed: int, index: int, voxels: int) -> tuple[Volume, np.ndarray, np.ndar
 
     Returns:
       The DESS signal f32[n, n, n] (axes d, h, w) relative to cartilage, the labels u8 of the same
-      shape, and the joint's centre (x, y, z): where the middle of the phantom's box would lie if
-      it were not shifted.
+      shape, and the joint's centre (x, y, z): the position of the middle of the phantom's box
+      without its shift.
     """
     parts = compiled_parts((voxels,) * 3)
     subjects, knees = (jax.random.fold_in(jax.random.key(seed), part) for part in (0, 1))
     key = jax.random.fold_in(knees, index)
     parameters = dict(with_rows(sample(jax.random.fold_in(subjects, index // 2), key)))
     size = float(parameters["size"])
-    # The phantom's box is 128 mm; a smaller knee in it is a knee of its own size in a larger box.
+    # The phantom's box is 128 mm; a smaller knee in it equals a true-sized knee in a larger box.
     parameters["size"] = np.float32(size * 128.0 / CUBE_MM)
     voxelised = parts.voxelise(parameters, parts.place(parameters), jax.random.fold_in(key, 2))
     x, y, z = (float(parameters[name]) for name in ("shift_x", "shift_y", "shift_z"))

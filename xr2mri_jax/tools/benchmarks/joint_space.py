@@ -1,4 +1,4 @@
-"""Whether predicted labels show narrowed joints: joint space against the grade of real crops."""
+"""Compares the joint space of predicted labels with the grade of real crops."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ SEED = 0
 
 
 def run(real: Path | None, predictor: LabelPredictor | None = None) -> dict[str, Any]:
-    """Measures the least joint space in the labels that a generator predicts.
+    """Measures the least joint space in the labels predicted by a generator.
 
     Args:
       real: folder with GRADE/NAME.png of the grades in HEALTHY and NARROWED, crops of one knee
-        each; NAME ends with L or R, and what comes before is the patient.
-      predictor: None: the generator that ships.
+        each; NAME is the patient followed by L or R.
+      predictor: None: the shipped generator.
 
     Returns:
       The report, JSON-able: model, knees, refused (a reason by file), and by compartment and for
@@ -91,7 +91,7 @@ def _match(path: Path) -> re.Match[str]:
 
 
 def measured(space: np.ndarray, grades: np.ndarray, subjects: Sequence[str]) -> dict[str, Any]:
-    """Joint space by grade, and how well it tells NARROWED from HEALTHY.
+    """Joint space by grade, and how well it separates NARROWED from HEALTHY.
 
     Args:
       space: f64[n], mm.
@@ -105,7 +105,7 @@ def measured(space: np.ndarray, grades: np.ndarray, subjects: Sequence[str]) -> 
     if narrowed.all() or not narrowed.any():
         raise InputError(f"found {len(grades)} usable knees of one group, expected both")
 
-    def tells(chosen: np.ndarray) -> dict[str, float] | None:
+    def auc_of(chosen: np.ndarray) -> dict[str, float] | None:
         label = narrowed[chosen].astype(int)
         return {"auc": auc(-space[chosen], label)} if 0 < label.mean() < 1 else None
 
@@ -117,7 +117,7 @@ def measured(space: np.ndarray, grades: np.ndarray, subjects: Sequence[str]) -> 
         }
         for grade in np.unique(grades).tolist()
     }
-    return {"by_grade": by_grade, **statistics.estimates_of_whole(tells, subjects, SEED)}
+    return {"by_grade": by_grade, **statistics.estimates_of_whole(auc_of, subjects, SEED)}
 
 
 def table(report: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How well knees are found: unseen phantom films, what must be refused, real crops where given."""
+"""Measures the knee finder: unseen phantom films, images to be refused, real crops if given."""
 
 import time
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from xr2mri_jax.preprocess.knee_finder.find import find_knees
 from xr2mri_jax.tools.benchmarks.strange_films import strange_films
 from xr2mri_jax.tools.fit_knee_finder.pictures import Picture, nowhere, pair_picture, read_crops
 
-# The phantom population, which is not the one that the network was fitted to.
+# The phantom population, different from that of the fit.
 SEED = 47_000
-# Pixels of the projected legs across 128 mm: finer ones take longer and show no more of a joint.
+# Pixels of the projected legs across 128 mm: finer ones take longer and add no detail of a joint.
 GRID_ROWS = 96
 NEAR_MM = 5.0
-# Length of a real joint line, for what a distance on a crop without spacing is in millimetres.
+# Length of a real joint line, which converts distances on a crop without spacing to millimetres.
 LINE_MM = 75.0
 PAIRS = 200
 GRID = 100
@@ -36,7 +36,7 @@ def run(films: int, real: Path | None, pictures: Path | None) -> dict[str, Any]:
     Args:
       films: phantom films, 1 or more.
       real: folder with `knee_xray_kl/val` and `dicom_xray`, or None.
-      pictures: folder for grids of what was found, or None.
+      pictures: folder for grids of the detections, or None.
 
     Returns:
       The report, JSON-able.
@@ -80,7 +80,7 @@ def films(
     """Unseen phantom films with varied extent, spacing, processing, rotation and cropping.
 
     Yields:
-      The film with its truth, and the radiograph to look at, every third without spacing.
+      The film with its truth, and the radiograph to search, every third one without spacing.
     """
     for subject in range(number):
         legs = tuple(project_leg(SEED, 2 * subject + side, grid_rows) for side in range(2))
@@ -143,7 +143,7 @@ def _phantom(number: int) -> dict[str, Any]:
                     np.hypot(*(np.subtract(place.centre_px, truth.centre_px) * film.spacing))
                 )
             distances.append(distance)
-        # A side is right where the knee of that name is found at its own place and not the other's.
+        # A side is right if the knee of that name is found at its own place and not at the other's.
         sides_right += all(distance < 40.0 for distance in distances)
         errors += distances
     known = np.array(errors)[np.isfinite(errors)]
@@ -217,7 +217,7 @@ def _best(image: np.ndarray) -> KneePlace | None:
 
 
 def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, dict[str, float]]:
-    """Number of knees and share on the right side by the confidence that they were found with."""
+    """Number of knees and share with the right side, by their confidence."""
     bins = {}
     for low, high in ((0.5, 0.6), (0.6, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01)):
         part = (confidence >= low) & (confidence < high)
@@ -227,7 +227,7 @@ def calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, dict[str
 
 
 def _pairs(images: np.ndarray, found: list[KneePlace | None], truth: list[str]) -> dict[str, Any]:
-    """Crops with bright bone in pairs on one film, against where each was found on its own."""
+    """Crops with bright bone in pairs on one film, compared with their individual detections."""
     rng = np.random.default_rng(SEED)
     alone: dict[str, list[Picture]] = {"right": [], "left": []}
     for image, place, side in zip(images, found, truth, strict=True):
@@ -264,7 +264,7 @@ def _pairs(images: np.ndarray, found: list[KneePlace | None], truth: list[str]) 
 def _grid(
     names: list[str], images: np.ndarray, found: list[KneePlace | None], folder: Path
 ) -> None:
-    """GRID crops, drawn with a fixed seed, with what was found, in pictures of 20."""
+    """GRID crops, drawn with a fixed seed, with their detections, in pictures of 20."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = np.random.default_rng(100).choice(len(names), min(GRID, len(names)), replace=False)
     tiles = []

@@ -1,6 +1,6 @@
-"""How long users wait: `predict` and `grade` of one radiograph, and `predict` of a folder.
+"""Measures how long users wait: `predict` and `grade` of one radiograph, `predict` of a folder.
 
-Beside them the default networks alone, as generators of other projects are timed.
+The default networks are also timed alone, as generators of other projects are timed.
 """
 
 import statistics
@@ -14,12 +14,12 @@ from xr2mri_jax.tools.benchmarks import cube, grade, process_usage, timing
 
 
 def run(repeats: int, real: Path | None = None, size: int = 128) -> dict[str, Any]:
-    """One radiograph: the first call with nothing compiled on disk, then further ones.
+    """One radiograph: the first call without compiled programs on disk, then further calls.
 
     Args:
       repeats: further calls of each command.
-      real: folder whose first file is taken; None: the sample.
-      size: voxels each way of the networks alone, see `cube.run`.
+      real: folder whose first file is used; None: the sample.
+      size: edge length in voxels for the networks alone, see `cube.run`.
 
     Returns:
       The report, JSON-able: machine, networks (`cube.run`), and by command ("predict" with labels,
@@ -80,12 +80,12 @@ def run_folder(images: int, repeats: int, real: Path | None = None) -> dict[str,
     """`predict --xray=FOLDER`, with volumes and their uncertainty written as .nii.gz.
 
     Args:
-      images: how many radiographs; of `real` the first ones.
+      images: number of radiographs; the first ones of `real`.
       repeats: calls, after one that compiles and is not counted.
       real: folder of radiographs; None: simulated ones are made.
 
     Returns:
-      The report, JSON-able: machine, images, source, volumes (written by each call), seconds,
+      The report, JSON-able: machine, images, source, volumes (written per call), seconds,
       median_s, images_per_s (by the median), processor_s (the median), peak_bytes.
 
     Raises:
@@ -127,7 +127,7 @@ def folder_table(report: Mapping[str, Any]) -> str:
     """The report of `run_folder` in lines."""
     return (
         f"{report['images']} {report['source']} radiographs to {report['volumes']} volumes: "
-        f"{report['median_s']:.1f} s, {report['images_per_s']:.1f} a second, "
+        f"{report['median_s']:.1f} s, {report['images_per_s']:.1f} per second, "
         f"{report['processor_s']:.1f} s of processor time, "
         f"{report['peak_bytes'] / 2**20:.0f} MiB at most"
     )

@@ -1,4 +1,4 @@
-"""Memory, open files and threads of a training over thousands of steps with frequent saves."""
+"""Measures memory, open files and threads of a training over thousands of steps and many saves."""
 
 import statistics
 import subprocess
@@ -18,7 +18,7 @@ _FEWEST = 20  # samples
 
 
 class Sample(NamedTuple):
-    """What a process holds at one moment: memory in MiB, open files and threads."""
+    """The resources of a process at one moment: memory in MiB, open files and threads."""
 
     memory_mib: float
     files: int
@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 
 def run(steps: int | None = None) -> dict[str, Any]:
-    """Trains a small auto-encoder in a process of its own and looks at it twice a second.
+    """Trains a small auto-encoder in a separate process and samples it twice per second.
 
     The first quarter, in which JAX compiles and the caches fill, is left out.
 
@@ -39,7 +39,7 @@ def run(steps: int | None = None) -> dict[str, Any]:
       second quarter, of the last quarter and the largest.
 
     Raises:
-      InputError: the training failed, or was too short to be looked at.
+      InputError: the training failed, or was too short for sampling.
     """
     steps = steps or STEPS
     with tempfile.TemporaryDirectory() as name:

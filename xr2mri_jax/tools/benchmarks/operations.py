@@ -1,4 +1,4 @@
-"""The generator's operations one by one, at the sizes of its finest level, forward and backward."""
+"""Times the generator's operations one by one, at the sizes of its finest level."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def run(spec: GeneratorSpec, repeats: int, with_torch: bool) -> dict[str, Any]:
     used by the generator, the plain 3x3x3 convolution of the finest features.
 
     Returns:
-      {"sizes": what the names stand for, "seconds": name -> times as `timing.interleaved` gives}.
+      {"sizes": meaning of the names, "seconds": name -> times from `timing.interleaved`}.
     """
     cases = _cases(spec)
     functions: dict[str, Callable[[], Any]] = {}

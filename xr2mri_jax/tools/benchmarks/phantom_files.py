@@ -1,4 +1,4 @@
-"""Phantom knees as the files that a hospital has: bilateral radiographs, oblique MRI series."""
+"""Phantom knees as typical hospital files: bilateral radiographs, oblique MRI series."""
 
 import os
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from xr2mri_jax.geometry import SIDES, Volume, from_canonical, resample
 
-# Where the knees of a lying patient are, RAS mm, and how the sagittal slices are turned (degrees,
-# about the leg and about the line from front to back), as a technician's planning leaves it.
+# Positions of the knees of a lying patient, RAS mm, and rotation of the sagittal slices (degrees,
+# about the leg and about the line from front to back), as in a technician's planning.
 CENTRES = {"right": (95.0, -12.0, -480.0), "left": (-95.0, -12.0, -480.0)}
 TURN, TILT = 9.0, 4.0
 # Voxel counts and size (mm) of the Osteoarthritis Initiative's sagittal DESS, within the slice.
@@ -25,7 +25,7 @@ LEVELS = 1000  # stored value of the brightest voxel
 def dess_volume(
     case: dict[str, Any], slices: int = 160, rows: int = MATRIX, columns: int = MATRIX
 ) -> Volume:
-    """A phantom knee as an oblique sagittal series shows it.
+    """A phantom knee as an oblique sagittal series.
 
     Args:
       case: of `phantom.case.simulate_case`.
@@ -69,13 +69,13 @@ def write_series(
     description: str,
     chosen: Sequence[int] | None = None,
 ) -> list[Path]:
-    """Writes a volume as one DICOM series, a file a slice, named 001, 002, ... without extension.
+    """Writes a volume as one DICOM series, a file per slice, named 001, 002, ... without extension.
 
     Args:
-      folder: made where it is missing.
+      folder: created if missing.
       volume: int16[i = column, j = row, k = slice] with its affine in RAS mm.
       description: the SeriesDescription.
-      chosen: numbers of the slices that are written, all where None.
+      chosen: numbers of the slices to write; None: all.
 
     Returns:
       The files.
@@ -111,7 +111,7 @@ def write_film(
     """Writes a radiograph as computed radiography: 12 of 16 bits.
 
     Args:
-      path: the file; its folder is made where it is missing.
+      path: the file; its folder is created if missing.
       image: u16[rows, cols] over the whole range, bone bright.
       spacing: (row_mm, col_mm), or None to leave it out.
       inverted: store as MONOCHROME1, bone at low values.
@@ -132,7 +132,7 @@ def write_film(
 
 
 def _image(pixels: np.ndarray, storage: str, modality: str) -> Dataset:
-    """A dataset with pixels [rows, cols] of 16 bits and what every image needs."""
+    """A dataset with pixels [rows, cols] of 16 bits and the tags that every image needs."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian

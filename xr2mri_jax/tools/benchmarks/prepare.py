@@ -1,4 +1,4 @@
-"""How long the preparation of knee_pairs takes, what for, and how much memory a worker needs."""
+"""Measures the preparation of knee_pairs: time by kind of work, and memory per worker."""
 
 import os
 import tempfile
@@ -44,21 +44,21 @@ def make_files(folder: Path, slices: int = SLICES, subjects: int = SUBJECTS) -> 
 def measure(
     files: Sequence[SubjectFiles], pairs: int, num_workers: int, config: str = "default"
 ) -> dict[str, Any]:
-    """Prepares knee_pairs from `pairs` pairs, of which the files repeat.
+    """Prepares knee_pairs from `pairs` pairs, for which the files repeat.
 
-    Repeated files come from the operating system's cache: reading them from a slow disk or a
-    network is not in these numbers.
+    Repeated files come from the operating system's cache: the numbers do not include reading from a
+    slow disk or a network.
 
     Args:
       files: of one subject or more.
-      pairs: how many, 2 or more; an odd number is rounded up, since a radiograph serves two knees.
+      pairs: number of pairs, 2 or more; rounded up to even, since a radiograph serves two knees.
       num_workers: processes.
       config: of the dataset.
 
     Returns:
-      JSON-able: seconds from the command to the whole dataset and a pair, processor seconds a pair,
-      seconds by kind of work, summed over the processes, with their shares, and the peak memory
-      (bytes) of each worker.
+      JSON-able: seconds from the command to the complete dataset, and per pair, processor seconds
+      per pair, seconds by kind of work, summed over the processes, with their shares, and the peak
+      memory (bytes) of each worker.
 
     Raises:
       InputError: fewer than 2 pairs.
@@ -81,7 +81,7 @@ def measure(
             {"split_shares": {"train": 1.0}, "max_broken": 0.0},
         )
         seconds = time.perf_counter() - start
-        # Of this process and its workers, which have ended: other work on the machine adds nothing.
+        # Of this process and its finished workers: other work on the machine adds nothing.
         processor = sum(os.times()[:4]) - sum(before[:4])
     tally = builder.tally
     total = sum(tally.costs.values())
@@ -110,8 +110,8 @@ def table(report: Mapping[str, Any]) -> str:
     peak = max(report["worker_peak_bytes"]) / 2**30
     lines = [
         f"{report['dataset']}: {report['pairs']} pairs on {report['num_workers']} workers in "
-        f"{report['seconds']:.1f} s, {report['seconds_per_pair']:.2f} s a pair "
-        f"({report['processor_s_per_pair']:.2f} s of processor time); at most {peak:.2f} GiB a "
+        f"{report['seconds']:.1f} s, {report['seconds_per_pair']:.2f} s per pair "
+        f"({report['processor_s_per_pair']:.2f} s of processor time); at most {peak:.2f} GiB per "
         "worker"
     ]
     for kind, share in sorted(report["share"].items(), key=lambda item: -item[1]):

@@ -16,9 +16,9 @@ class ProcessUsage(NamedTuple):
     """The resources that a command used.
 
     Attributes:
-      seconds: from the start of the process to its end.
+      seconds: from start to end of the process.
       processor_s: of all its threads and processes.
-      peak_bytes: resident at most; 0 where the system does not tell.
+      peak_bytes: maximum resident memory; 0 if the system does not report it.
     """
 
     seconds: float
@@ -34,12 +34,12 @@ def run_command(
     Args:
       words: the verb and its flags.
       cache: folder of the user's cache, with the compiled programs; a new one for a first call.
-      look: called every 20 ms with the seconds since the start, while it runs.
+      look: called every 20 ms with the seconds since the start, while the command runs.
 
     Raises:
       RuntimeError: the command failed.
     """
-    # As the command itself chooses it, see `runtime.compilation_cache`.
+    # The command derives its cache folder from this, see `runtime.compilation_cache`.
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     peak, start, before = 0, time.perf_counter(), _processor_s()
@@ -63,13 +63,13 @@ def run_command(
 
 
 def _processor_s() -> float:
-    """Processor time of the processes that this one started and that have ended."""
+    """Processor time of this process's children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _resident(process: int) -> int:
-    """The most memory that a process has held so far, in bytes; 0 where it is not told."""
+    """Peak memory of a process so far, in bytes; 0 if unknown."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:

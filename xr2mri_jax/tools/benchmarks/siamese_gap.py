@@ -31,24 +31,24 @@ def run(
     batch_size: int = 32,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measures one training step (loss, gradients, Adam); where torch is installed, its twin too.
+    """Measures one training step (loss, gradients, Adam), with its PyTorch twin if installed.
 
-    JAX works as in training, in one process with a device a core (`parallel.divide_cores`), and
-    in a process a core (`train.py --local_processes=0`). The twin runs in PyTorch's default memory
-    format and in channels_last. None shares a process with another, and they take turns. Both
-    frameworks have the same weights and inputs; without dropout their gradients are compared
+    JAX runs as in training: in one process with one device per core (`parallel.divide_cores`), and
+    in one process per core (`train.py --local_processes=0`). The twin runs in PyTorch's default
+    memory format and in channels_last. None shares a process with another, and they take turns.
+    Both frameworks have the same weights and inputs; without dropout, their gradients are compared
     first; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
       repeats: timed calls of each function, taking turns.
       batch_size: radiographs in a step; each has two patches.
-      overrides: sizes of the network other than the default ones.
+      overrides: sizes of the network that differ from the default.
 
     Returns:
       JSON-able: "machine", "spec", "torch" (its version, or that it is missing), "agreement",
       "seconds" by function, "epoch_s" (of EPOCH radiographs, from the medians), "ratios" of each
-      form of JAX to each one of PyTorch, as "JAX's / PyTorch's".
+      form of JAX to each form of PyTorch, as "JAX's / PyTorch's".
     """
     spec = {"image_shape": (image_size, image_size), "dropout": 0.0, **(overrides or {})}
     model, xray, label, variables = _made(spec, batch_size)
@@ -108,7 +108,7 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def training_step(form: str, spec: Mapping[str, Any], batch_size: int) -> Callable[[], None]:
-    """One of the measured functions, in a process that does nothing else.
+    """One of the measured functions, in a process of its own.
 
     Args:
       form: "jax", or "torch" with the memory format.
@@ -125,7 +125,7 @@ def training_step(form: str, spec: Mapping[str, Any], batch_size: int) -> Callab
 def _training_step_of(
     environment: Mapping[str, str], spec: Mapping[str, Any], batch_size: int
 ) -> Callable[[], None]:
-    """One process's part of the training step that a process a core takes."""
+    """One process's part of the training step with one process per core."""
     os.environ.update(environment)
     host_memory.keep_freed_memory()
     parallel.divide_cores(1, batch_size)
@@ -145,7 +145,7 @@ def _made(
 
 
 def _devices(batch_size: int) -> list[jax.Device]:
-    """As many devices as share the batch equally; one of each process where there are several."""
+    """As many devices as divide the batch equally; one per process if there are several."""
     devices = jax.devices()
     if jax.process_count() > 1:
         return [
@@ -216,7 +216,7 @@ def _jax_step(
 
 
 def _placed(sharding: NamedSharding, value: np.ndarray) -> jax.Array:
-    """An array that every process holds, on the devices of all."""
+    """An array that every process holds, placed on the devices of all."""
     return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
 
 
@@ -254,8 +254,8 @@ def _agreement(
 ) -> dict[str, float]:
     """Largest relative difference of a parameter's gradient, in the Euclidean norm.
 
-    Where rounding moves one value across a ReLU's 0 it is some thousandths (in PyTorch's float32
-    against its own float64 too), else a millionth.
+    If rounding moves one value across a ReLU's 0, the difference is some thousandths (in PyTorch's
+    float32 against its own float64 too), otherwise a millionth.
     """
     import torch
 

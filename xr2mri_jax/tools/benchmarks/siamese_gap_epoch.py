@@ -1,8 +1,7 @@
-"""Suite `siamese_gap_epoch`: an epoch of the classifier's training, its input with it.
+"""Suite `siamese_gap_epoch`: an epoch of the classifier's training, including its input.
 
-What `siamese_gap` measures is the step on an input that lies ready. Here every radiograph is
-shuffled, put into its batch and augmented, as in training, and both frameworks have to do it on the
-cores that train.
+The suite `siamese_gap` measures the step on a ready input. Here every radiograph is shuffled,
+batched and augmented, as in training, and both frameworks do this on the cores that train.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ from xr2mri_jax.training import parallel
 from xr2mri_jax.training import state as states
 from xr2mri_jax.training.step import steps_of
 
-# The strengths of `configs/siamese_gap.py:fine`, and its settings but Muon, which PyTorch lacks for
+# The strengths and settings of `configs/siamese_gap.py:fine`, except Muon, which PyTorch lacks for
 # kernels.
 AUGMENT = {
     "shift": 8.0,
@@ -41,9 +40,9 @@ AUGMENT = {
 }
 OPTIMIZER = {"learning_rate": 1e-3, "weight_decay": 1e-2, "clip_norm": 5.0, "ema_decay": 0.99}
 LABEL_SMOOTHING = 0.1
-# An epoch of the real radiographs that are trained on: 2040 in batches of 32.
+# An epoch of the real training radiographs: 2040 in batches of 32.
 STEPS = 64
-# For compilation and the allocators, before anything is timed.
+# Steps for compilation and the allocators before timing.
 WARMUP = 2
 
 
@@ -54,26 +53,26 @@ def run(
     steps: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measures `steps` training steps from stored radiographs on; with torch installed, its too.
+    """Measures `steps` training steps from stored radiographs, with PyTorch's if it is installed.
 
-    JAX works as `train.py --local_processes=0` does: a process a core, with `make_iterator`
-    and the step of `training.step`. PyTorch has the same radiographs, network and sizes, and the
-    same augmentation, in NumPy (`numpy_augment`), where JAX augments in its step; AdamW, clipping,
-    label smoothing and a moving average of the weights are on both sides. Its input is a DataLoader
-    without workers and with one for every core, its memory format the default one and
-    channels_last: four forms. All take turns, each in processes that do nothing else; float32.
+    JAX runs as by `train.py --local_processes=0`: one process per core, with `make_iterator` and
+    the step of `training.step`. PyTorch has the same radiographs, network and sizes, and the same
+    augmentation, in NumPy (`numpy_augment`), whereas JAX augments in its step. Both use AdamW,
+    clipping, label smoothing and a moving average of the weights. PyTorch's input is a DataLoader
+    without workers and with one worker per core, its memory format the default one and
+    channels_last: four forms. All take turns, each in processes of its own; float32.
 
     Args:
       image_size: pixels of the radiograph each way.
       repeats: timed epochs of each form.
       batch_size: radiographs in a step.
       steps: of an epoch, 1 or more; None: STEPS.
-      overrides: sizes of the network other than the default ones.
+      overrides: sizes of the network that differ from the default.
 
     Returns:
       JSON-able: "machine", "batch_size", "steps", "torch" (its version, or that it is missing),
-      "seconds" of an epoch by form, "ratios" of JAX to each form of PyTorch: of the medians, and of
-      the epochs that had the same turn the median ("paired").
+      "seconds" of an epoch by form, "ratios" of JAX to each form of PyTorch: of the medians, and
+      the median of the ratios of epochs in the same turn ("paired").
     """
     spec = {"image_shape": (image_size, image_size), **(overrides or {})}
     steps = STEPS if steps is None else steps

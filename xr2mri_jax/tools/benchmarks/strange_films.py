@@ -1,4 +1,4 @@
-"""Images without an upright knee, made otherwise than those that the knee finder was fitted to."""
+"""Images without an upright knee, of other kinds than those in the knee finder's training."""
 
 import numpy as np
 
@@ -7,12 +7,12 @@ from xr2mri_jax.phantom.bilateral import take
 from xr2mri_jax.phantom.film import draw_film
 from xr2mri_jax.phantom.leg import project_leg
 
-# The phantom population of the knee film that is turned and cut.
+# The phantom population of the knee film that is rotated and cut.
 SEED = 31_000
 
 
 def strange_films() -> dict[str, Radiograph]:
-    """Images without an upright knee, made otherwise than those that the network was fitted to."""
+    """Images without an upright knee, of other kinds than those in the network's training."""
     rng = np.random.default_rng(5)
     row, column = np.mgrid[-1:1:512j, -1:1:512j]
     chest = np.zeros((512, 512))

@@ -55,24 +55,24 @@ def run(
       suite: one of `NAMES`.
       output: path of the JSON file, written atomically.
       repeats: timed calls of each function, 1 or more.
-      batch_size: of the training step, 1 or more; None: 2 of the generator, else 32.
+      batch_size: of the training step, 1 or more; None: 2 for the generator, else 32.
       volume_shape: (d, h, w) in voxels, as numbers or their text; of the generator.
-      image_size: pixels of the radiograph each way; of input, siamese_gap and
+      image_size: pixels of the radiograph each way; for input, siamese_gap and
         siamese_gap_epoch.
-      films: phantom films of the suites "knee_finder" and "unlikeness", 1 or more.
+      films: phantom films for the suites "knee_finder" and "unlikeness", 1 or more.
       real: folder of real files for the suite "knee_finder", see `benchmarks.knee_finder.run`;
-        of "folder", "grade" and "latency" a folder of radiographs, of "joint_space" and
-        "volume_grade" one with GRADE/NAME.png, of "unlikeness" as of "knee_finder", of "anatomy",
-        "film" and "frontal" one with label maps, see `benchmarks.anatomy.run`.
-      pictures: folder for that suite's pictures.
-      pairs: of the preparation, 2 or more.
+        for "folder", "grade" and "latency" a folder of radiographs, for "joint_space" and
+        "volume_grade" one with GRADE/NAME.png, for "unlikeness" as for "knee_finder", for
+        "anatomy", "film" and "frontal" one with label maps, see `benchmarks.anatomy.run`.
+      pictures: folder for pictures of the suite "knee_finder".
+      pairs: for the preparation, 2 or more.
       num_workers: processes of the preparation, 1 or more.
-      images: radiographs of the suites "grade", "folder" and "unlikeness", 1 or more.
-      model: of that suite, see `benchmarks.grade.run`.
-      steps: of an epoch of siamese_gap_epoch (None: of a whole one), or of the training of
+      images: radiographs for the suites "grade", "folder" and "unlikeness", 1 or more.
+      model: for the suite "grade", see `benchmarks.grade.run`.
+      steps: of an epoch of siamese_gap_epoch (None: a whole one), or of the training of
         "long_run" (None: 3000), 1 or more.
       seconds: time for the suite "gpu", 1 or more.
-      tiny: of the suite "gpu": tiny sizes, as without an accelerator.
+      tiny: for the suite "gpu": tiny sizes, as without an accelerator.
 
     Raises:
       InputError: an unknown suite, or a number that cannot be used.

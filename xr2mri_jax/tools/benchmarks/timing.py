@@ -1,4 +1,4 @@
-"""Timing of functions side by side, and the machine they ran on."""
+"""Times functions side by side, and describes the machine."""
 
 import contextlib
 import importlib.metadata
@@ -25,17 +25,17 @@ def interleaved(
 ) -> dict[str, dict[str, Any]]:
     """Times every function `repeats` times, taking turns.
 
-    Turns make a ratio robust where other work shares the machine: a slow moment meets all.
+    Turns make a ratio robust to other work on the machine: a slow period affects all functions.
 
     Args:
-      functions: by name; each call must return only when its result is there.
-      repeats: timed calls a function, 1 or more.
+      functions: by name; each call must return only when its result is ready.
+      repeats: timed calls per function, 1 or more.
       warmup: calls before that, for compilation and caches.
 
     Returns:
       name -> {"median_s", "minimum_s", "seconds": every time in order, "processor_s": the least
       processor time of a call, summed over the process's threads, which other work on the machine
-      does not lengthen (threads that wait actively count too)}.
+      does not lengthen (actively waiting threads count too)}.
     """
     for function in functions.values():
         for _ in range(warmup):
@@ -44,11 +44,11 @@ def interleaved(
 
 
 def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
-    """One function's times against another's, both from `interleaved` or `in_processes`.
+    """Ratios of one function's times to another's, from `interleaved` or `in_processes`.
 
     Returns:
-      "medians": their quotient; "paired": the median of the quotients of the calls that had the
-      same turn, which a machine that becomes slower in between spoils less.
+      "medians": the ratio of the medians; "paired": the median of the ratios of calls in the same
+      turn, which is less affected by a machine that becomes slower meanwhile.
     """
     turns = zip(ours["seconds"], theirs["seconds"], strict=True)
     return {
@@ -60,13 +60,13 @@ def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, floa
 def rows(
     title: str, seconds: Mapping[str, Mapping[str, Any]], unit: str = "s", digits: int = 2
 ) -> list[str]:
-    """Results of `interleaved` or `in_processes` as lines of text: a head, then each function.
+    """Results of `interleaved` or `in_processes` as lines of text: a header, then each function.
 
     Args:
-      title: over the names.
-      seconds: as those two return it.
+      title: header of the names.
+      seconds: the result of one of them.
       unit: "s" or "ms".
-      digits: behind the decimal point.
+      digits: after the decimal point.
     """
     width = max(map(len, (title, *seconds))) + 1
     lines = [f"{title:<{width}} {'median':>10} {'minimum':>10} {'processor':>10}"]
@@ -83,23 +83,23 @@ Maker = Callable[[], Callable[[], Any]]
 def in_processes(
     makers: Mapping[str, Maker | Sequence[Maker]], repeats: int, warmup: int = 2
 ) -> dict[str, dict[str, Any]]:
-    """As `interleaved`, with each function in its own process, as in real use.
+    """`interleaved` with each function in its own process, as in real use.
 
-    In one process the frameworks share the C library's memory and the processor with each other's
+    In one process the frameworks share the C library's memory, and the processor with each other's
     waiting threads, which costs JAX a sixth of its time.
 
     Args:
-      makers: by name; each makes its function in that process, and can be pickled. Of several
-        makers each has a process, and their functions work at once: a call lasts as long as the
-        longest of them, and its processor time is that of all.
-      repeats: timed calls a function, 1 or more.
+      makers: by name; each creates its function in its process, and can be pickled. Of several
+        makers each has a process, and their functions run at once: a call lasts as long as the
+        longest of them, and its processor time is their sum.
+      repeats: timed calls per function, 1 or more.
       warmup: calls before that.
 
     Returns:
       As `interleaved`.
 
     Raises:
-      RuntimeError: where a process ended.
+      RuntimeError: a process ended.
     """
     context = multiprocessing.get_context("spawn")
     links: dict[str, list[Connection]] = {}
@@ -109,7 +109,7 @@ def in_processes(
             links[name] = []
             for make in team if isinstance(team, Sequence) else [team]:
                 ours, theirs = context.Pipe()
-                # Not a daemon, which could have no processes of its own to read its input.
+                # Not a daemon, because a daemon cannot have processes of its own to read its input.
                 process = context.Process(target=_serve, args=(theirs, make, warmup))
                 process.start()
                 processes.append(process)
@@ -118,7 +118,7 @@ def in_processes(
             _answers(name, links[name])
         return _in_turns({name: _asked(name, team) for name, team in links.items()}, repeats)
     finally:
-        # Those that JAX joined leave together: one that is killed would take the others with it.
+        # Processes joined by JAX end together: one that is killed would take the others with it.
         for link in itertools.chain.from_iterable(links.values()):
             with contextlib.suppress(BrokenPipeError):
                 link.send(False)
@@ -129,13 +129,13 @@ def in_processes(
 
 
 def _serve(link: Connection, make: Maker, warmup: int) -> None:
-    """What a process of `in_processes` does: calls its function whenever it is asked."""
+    """The loop of a process of `in_processes`: calls its function on every request."""
     function = make()
     for _ in range(warmup):
         function()
     call = _timed(function)
     link.send((0.0, 0.0))
-    # The one that asks may be gone: then there is nobody to tell.
+    # The requesting process may be gone.
     with contextlib.suppress(EOFError, BrokenPipeError):
         while link.recv():
             link.send(call())
@@ -159,7 +159,7 @@ def _answers(name: str, links: Sequence[Connection]) -> tuple[float, float]:
 
 
 def _timed(function: Callable[[], Any]) -> Callable[[], tuple[float, float]]:
-    """Calls a function: its seconds, and processor time."""
+    """Wraps a function to return its seconds and processor time."""
 
     def call() -> tuple[float, float]:
         start, used = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""The generator's form `pyramid` in PyTorch, as one writes it there, for the side-by-side runs.
+"""The generator's form `pyramid` in idiomatic PyTorch, for the side-by-side runs.
 
 Volumes are [b, c, d, h, w], upsampling is `ConvTranspose3d`, columns are 1x1 `Conv2d` on depth and
 channels together (a view, without a copy). Importing this module imports torch.

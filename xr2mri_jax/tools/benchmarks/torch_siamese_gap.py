@@ -1,4 +1,4 @@
-"""Siamese-GAP in PyTorch, as one writes it there, for the side-by-side runs; imports torch."""
+"""Siamese-GAP in idiomatic PyTorch, for the side-by-side runs; imports torch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -72,7 +72,7 @@ def from_flax(params: Mapping[str, Any], spec: SiameseGapSpec) -> dict[str, torc
 
 
 class AugmentedRadiographs(torch.utils.data.Dataset[Any]):
-    """Stored radiographs, each augmented anew when it is asked for."""
+    """Stored radiographs, augmented anew at every access."""
 
     def __init__(self, stored: Sequence[Mapping[str, Any]], strength: Mapping[str, float]) -> None:
         self._stored = stored
@@ -105,13 +105,13 @@ def training(
     Args:
       spec: of the network.
       strength: of the augmentation, from `augment.strengths`.
-      batch_size: examples of a step.
-      workers: processes that augment; 0: the training's own.
+      batch_size: examples per step.
+      workers: processes that augment; 0: the training process.
       channels_last: PyTorch's memory format.
       label_smoothing: of the cross entropy.
-      learning_rate: AdamW's.
-      weight_decay: AdamW's.
-      clip_norm: largest norm of the gradient.
+      learning_rate: of AdamW.
+      weight_decay: of AdamW.
+      clip_norm: maximum norm of the gradient.
       ema_decay: of the weights' moving average.
     """
     network: Any = TorchSiameseGap(spec)

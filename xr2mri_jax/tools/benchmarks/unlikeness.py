@@ -1,7 +1,7 @@
-"""How many images that are no upright frontal knee are told, where 95 % of real knees are kept.
+"""Counts images other than upright frontal knees that are detected while 95 % of knees are kept.
 
-Two things tell: the knee finder refuses the image, or the grader's distance to its training
-radiographs lies above a limit. The limit keeps 95 % of one half of the real crops.
+An image is detected if the knee finder refuses it, or if the grader's distance to its training
+radiographs is above a limit. The limit keeps 95 % of one half of the real crops.
 """
 
 from collections.abc import Mapping
@@ -26,23 +26,23 @@ from xr2mri_jax.tools.fit_knee_finder.hard_examples import lateral_views
 from xr2mri_jax.tools.fit_knee_finder.pictures import read_crops
 
 KEPT = 0.95
-# Not the seed that the knee finder was fitted with.
+# Different from the seed of the knee finder's training.
 SEED = 61_000
-CHANGED = 50  # real crops of each change
+CHANGED = 50  # number of real crops per change
 
 
 def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
     """Measures all kinds.
 
     Args:
-      real: folder with `knee_xray_kl/val` and, if it is there, `dicom_xray`.
+      real: folder with `knee_xray_kl/val` and, optionally, `dicom_xray`.
       count: phantom films and side views, 1 or more.
       images: real crops, evenly spaced among those of the folder, 4 or more.
 
     Returns:
       The report, JSON-able: kept, limit, calibration_crops, and real and kinds (by name) with n,
-      refused, above (the limit), told (either) and inverted (neither: seen as dark bone and turned
-      bright, with a warning).
+      refused, above (the limit), told (either) and inverted (neither: recognised as dark bone and
+      inverted, with a warning).
 
     Raises:
       InputError: no folder or no crops in it.
@@ -50,7 +50,7 @@ def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
     if real is None:
         raise InputError("--real is missing: expected a folder with knee_xray_kl/val")
     crops = read_crops(real / "knee_xray_kl" / "val").images
-    # Files are sorted by grade: evenly spaced ones have all of them.
+    # Files are sorted by grade: an even spacing covers all grades.
     crops = crops[np.linspace(0, len(crops) - 1, min(images, len(crops))).astype(np.int64)]
     grader = load_grader(None)
     network = Network(grader, 8)
@@ -84,7 +84,7 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for name, row in rows.items():
         lines.append(
-            f"{name}: {row['told']} of {row['n']} told ({row['told'] / row['n']:.1%}): "
+            f"{name}: {row['told']} of {row['n']} detected ({row['told'] / row['n']:.1%}): "
             f"{row['refused']} refused, {row['above']} above the limit; of the others "
             f"{row['inverted']} inverted with a warning"
         )
@@ -113,8 +113,8 @@ def _kinds(crops: np.ndarray, real: Path, count: int) -> dict[str, list[Radiogra
 def _distance(
     radiograph: Radiograph, grader: KneeGrader, network: Network
 ) -> tuple[float, bool] | None:
-    """The least distance of the knees that are found, and if one was inverted; None of none."""
-    assert grader.novelty_detector is not None  # a grader that ships has one
+    """The least distance of the knees found, and whether one was inverted; None without knees."""
+    assert grader.novelty_detector is not None  # a shipped grader has one
     try:
         answers = frame_knees(radiograph, grader.image_shape, grader.contrast, KneeRequest())
     except InputError:
@@ -128,5 +128,5 @@ def _counts(found: list[tuple[float, bool] | None], limit: float) -> dict[str, i
     refused = sum(one is None for one in found)
     above = sum(one is not None and one[0] > limit for one in found)
     inverted = sum(one is not None and one[0] <= limit and one[1] for one in found)
-    told = {"refused": refused, "above": above, "told": refused + above, "inverted": inverted}
-    return {"n": len(found), **told}
+    counts = {"refused": refused, "above": above, "told": refused + above, "inverted": inverted}
+    return {"n": len(found), **counts}

@@ -1,4 +1,4 @@
-"""Whether the bones of predicted volumes suggest the same grade as the network, and as readers."""
+"""Compares the grade suggested by predicted volumes with the network's and the readers' grades."""
 
 import tempfile
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.volume_grade import APART, CUT_MM, GROUPS, disagreement
 from xr2mri_jax.metrics import grading
 
-# Cuts that are tried, mm.
+# Tested cuts, mm.
 _TRIED_MM = np.round(np.arange(0.2, 6.0, 0.1), 1)
 
 
 def run(real: Path | None) -> dict[str, Any]:
-    """Grades radiographs with `--volume` and compares.
+    """Grades radiographs with `--volume` and compares the grades.
 
     Args:
       real: folder with GRADE/NAME.png, grades 0 to 4, crops of one knee each.
 
     Returns:
-      The report, JSON-able: what `compared` gives, and refused (a reason by file).
+      The report, JSON-able: the result of `compared`, and refused (a reason by file).
 
     Raises:
-      InputError: no folder, or no file in a folder that is named by a grade.
+      InputError: no folder, or no file in a folder named by a grade.
     """
     if real is None:
         raise InputError("--real is missing: expected a folder with GRADE/NAME.png")
@@ -49,16 +49,16 @@ def run(real: Path | None) -> dict[str, Any]:
 
 
 def compared(label: np.ndarray, called: np.ndarray, spaces: np.ndarray) -> dict[str, Any]:
-    """How well groups of grades agree.
+    """Agreement of groups of grades.
 
     Args:
       label, called: i64[n], the reader's grade and the network's.
       spaces: f64[n, 2], (medial, lateral) mm between the predicted bones.
 
     Returns:
-      knees; cut_mm, the shipped one; fitted_mm, the best one of these knees; lesser_mm (mean and sd
-      by the reader's grade); against the "network" and the "reader" the confusion (their groups in
-      rows) with its kappa; warned, how often `disagreement` warns.
+      knees; cut_mm, the shipped one; fitted_mm, the best one for these knees; lesser_mm (mean and
+      sd by the reader's grade); against the "network" and the "reader" the confusion (their groups
+      in rows) with its kappa; warned, the number of warnings of `disagreement`.
     """
     lesser = spaces.min(axis=1)
     return {
@@ -86,7 +86,7 @@ def fitted(lesser: np.ndarray, label: np.ndarray) -> float:
 
     Args:
       lesser: f64[n], mm.
-      label: i64[n], the readers' grades; equally often, where each is to count alike.
+      label: i64[n], the readers' grades, in equal numbers if each is to have the same weight.
     """
     wanted = groups_of(label)
     kappas = [agreement(lesser < cut, wanted)["kappa"] for cut in _TRIED_MM]
@@ -94,14 +94,14 @@ def fitted(lesser: np.ndarray, label: np.ndarray) -> float:
 
 
 def groups_of(grades: np.ndarray) -> np.ndarray:
-    """Numbers of GROUPS i64[n] of grades i64[n]."""
+    """Group numbers in GROUPS i64[n] of grades i64[n]."""
     return np.array([next(i for i, group in enumerate(GROUPS) if one in group) for one in grades])
 
 
 def agreement(suggested: np.ndarray, wanted: np.ndarray) -> dict[str, Any]:
     """confusion (wanted in rows) and kappa of groups i64[n] each.
 
-    Of two groups Cohen's kappa is the same without weights and with linear or quadratic ones.
+    With two groups Cohen's kappa is the same without weights and with linear or quadratic ones.
     """
     counts = grading.confusion(suggested, wanted, len(GROUPS))
     kappa = grading.from_confusion(counts)["quadratic_kappa"]

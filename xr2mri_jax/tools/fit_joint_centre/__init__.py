@@ -1,1 +1,1 @@
-"""How the network of `preprocess.joint_centre` is fitted: examples from the phantom, the loop."""
+"""Fits the network of `preprocess.joint_centre`: examples from the phantom, training loop."""

@@ -36,11 +36,11 @@ def legs(seed: int, count: int) -> list[Leg]:
 
 
 def example(rng: np.random.Generator, knees: Sequence[Leg]) -> tuple[np.ndarray, np.ndarray]:
-    """One example: four of five show a knee, most of these its joint.
+    """One example: four of five show a knee, most of these the joint.
 
     Returns:
-      f32[GRID, GRID, GRID, 2] as the network sees it, and the joint's centre in voxels (d, h, w),
-      f32[3], UNKNOWN where the joint is not in the field.
+      f32[GRID, GRID, GRID, 2], the network's input, and the joint's centre in voxels (d, h, w),
+      f32[3], UNKNOWN if the joint is outside the field.
     """
     show = _knee if rng.random() < 0.8 else _no_knee
     image, mask, centre = show(rng, knees[int(rng.integers(len(knees)))])
@@ -59,7 +59,7 @@ def _knee(rng: np.random.Generator, one: Leg) -> tuple[np.ndarray, np.ndarray, n
     grid = _grid()
     source = matrix @ grid + offset[:, None] + bend.reshape(3, -1)
     image = _sampled(image, source)
-    # Where the bent grid meets the joint: a fixed point, since bending is slow.
+    # Where the bent grid meets the joint: a fixed-point iteration, since bending is slow.
     place = target
     for _ in range(6):
         at = place / VOXEL_MM + _MIDDLE
@@ -71,7 +71,7 @@ def _knee(rng: np.random.Generator, one: Leg) -> tuple[np.ndarray, np.ndarray, n
     nearest = np.clip(np.round(centre), 0, GRID - 1).astype(int)
     if not (centre.min() > 0.5 and centre.max() < GRID - 1.5 and mask[tuple(nearest)]):
         centre = np.full(3, UNKNOWN)
-    if rng.random() < 0.15:  # a side that was told wrongly
+    if rng.random() < 0.15:  # a wrong side
         image, mask = image[:, :, ::-1], mask[:, :, ::-1]
         centre[2] = GRID - 1 - centre[2] if centre[0] >= 0 else UNKNOWN
     return image, mask, centre
@@ -97,7 +97,7 @@ def _no_knee(rng: np.random.Generator, one: Leg) -> tuple[np.ndarray, np.ndarray
 
 
 def _torn(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """A knee in shuffled blocks, or turned as no knee lies."""
+    """A knee in shuffled blocks, or rotated into an impossible orientation."""
     if rng.random() < 0.5:
         orders = ((1, 0, 2), (2, 1, 0), (0, 2, 1))
         turned = [image[:, ::-1], image[::-1], *(image.transpose(order) for order in orders)]
@@ -128,7 +128,7 @@ def _contrast(rng: np.random.Generator) -> np.ndarray:
     for group in _GROUPS:
         table[list(group)] = rng.uniform(0.08, 1)
     kind = rng.random()
-    if kind < 0.3:  # fat is not suppressed: marrow is as bright
+    if kind < 0.3:  # without fat suppression: marrow is as bright
         table[5:9] = table[12] * rng.uniform(0.8, 1.1)
     elif kind < 0.75:
         table[1:5], table[5:9] = rng.uniform(0.5, 1), rng.uniform(0.05, 0.35)
@@ -141,7 +141,7 @@ def _contrast(rng: np.random.Generator) -> np.ndarray:
 
 
 def _acquired(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """With a coil's field, a scanner's blur and Rician noise; f32, 0 outside the field."""
+    """Adds a coil's field, a scanner's blur and Rician noise; f32, 0 outside the field."""
     t = (np.indices(_SHAPE) - _MIDDLE) / (GRID / 2)
     linear, square = rng.normal(0, 0.35, (3, 1, 1, 1)), rng.normal(0, 0.25, (3, 1, 1, 1))
     blur = rng.uniform(0, 0.5, 3)
@@ -153,19 +153,19 @@ def _acquired(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray) -> 
 
 
 def _field(rng: np.random.Generator) -> np.ndarray:
-    """bool[GRID, GRID, GRID]: a box in the grid's middle, often turned a little."""
+    """bool[GRID, GRID, GRID]: a box in the grid's middle, often slightly rotated."""
     half = np.array([rng.uniform(100, 175), rng.uniform(90, 175), rng.uniform(85, 165)]) / 2
     turn = _turn(rng, 5) if rng.random() < 0.6 else np.eye(3)
     return (np.abs(turn.T @ _grid()) <= half[:, None]).all(0).reshape(_SHAPE)
 
 
 def _grid() -> np.ndarray:
-    """Voxel places f64[3, n] in mm around the grid's middle."""
+    """Voxel positions f64[3, n] in mm from the grid's middle."""
     return (np.indices(_SHAPE).reshape(3, -1) - _MIDDLE) * VOXEL_MM
 
 
 def _sampled(image: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """The leg at places f64[3, n] in mm, as f32[GRID, GRID, GRID]."""
+    """Samples the leg at positions f64[3, n] in mm, as f32[GRID, GRID, GRID]."""
     index = source / (CUBE_MM / VOXELS) + (VOXELS - 1) / 2
     return ndimage.map_coordinates(image, index, order=1, mode="nearest").reshape(_SHAPE)
 

@@ -15,7 +15,7 @@ from xr2mri_jax.tools.fit_joint_centre.examples import UNKNOWN, example, legs
 
 SPREAD = 0.8  # voxels, standard deviation of the target on the heat map
 LARGEST_RATE = 4e-3
-REPORTED = 100  # steps between lines on the progress
+REPORTED = 100  # steps between progress lines
 Weights = dict[str, jax.Array]
 Example = tuple[np.ndarray, np.ndarray]
 
@@ -24,10 +24,10 @@ class Plan(NamedTuple):
     """Sizes of a fit.
 
     Attributes:
-      knees: phantom knees that the examples are made of.
-      examples: how many are made; each is shifted by up to two voxels whenever it is taken.
+      knees: number of phantom knees for the examples.
+      examples: number of examples; each is shifted by up to two voxels at every use.
       steps: of AdamW, with a warm-up and a cosine decay to 0.
-      batch: examples a step.
+      batch: examples per step.
       seed: of the phantom population, the examples, the initial weights and the order.
     """
 
@@ -46,7 +46,7 @@ def fit(
     Args:
       output: the .npz file, written atomically at the end.
       plan: sizes; None: the defaults of `Plan`.
-      say: receives a line on the progress.
+      say: receives progress lines.
 
     Raises:
       InputError: a size below 1.
@@ -109,8 +109,8 @@ def loss(weights: Weights, x: jax.Array, y: jax.Array) -> jax.Array:
     Args:
       weights: by name.
       x: f32[b, GRID, GRID, GRID, 2] of `network_input`.
-      y: f32[b, 3] voxels (d, h, w), negative where the joint is outside the field; the target is
-        then the logit of that.
+      y: f32[b, 3] voxels (d, h, w), negative if the joint is outside the field; the target is then
+        the logit for that.
 
     Returns:
       The mean over the batch, f32[].
@@ -127,7 +127,7 @@ def loss(weights: Weights, x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def brightened(x: jax.Array, key: jax.Array) -> jax.Array:
-    """Another gamma and a little more noise for every example, f32 of the same shape."""
+    """Random gamma and a little more noise for every example, f32 of the same shape."""
     gamma_key, level_key, noise_key = jax.random.split(key, 3)
     each = (x.shape[0], 1, 1, 1)
     gamma = jax.random.uniform(gamma_key, each, minval=0.8, maxval=1.25)
@@ -137,7 +137,7 @@ def brightened(x: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def shifted(x: np.ndarray, y: np.ndarray, by: np.ndarray) -> Example:
-    """An example moved by whole voxels; what comes from outside the grid is outside the field.
+    """Shifts an example by whole voxels; voxels from outside the grid are outside the field.
 
     Args:
       x: f32[GRID, GRID, GRID, 2] of `network_input`.

@@ -1,1 +1,1 @@
-"""How the network of `preprocess.knee_finder` is fitted: pictures, pseudo-labels, the loop."""
+"""Fits the network of `preprocess.knee_finder`: pictures, pseudo-labels, training loop."""

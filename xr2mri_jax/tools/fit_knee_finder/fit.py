@@ -1,4 +1,4 @@
-"""Fits the knee finder: first to phantoms, then to real crops that it labelled itself."""
+"""Fits the knee finder: first to phantoms, then to real crops with its own pseudo-labels."""
 
 import dataclasses
 import functools
@@ -47,7 +47,7 @@ MIXED_SHARES = {
     "turned": 0.05,
     "lateral": 0.02,
 }
-# Severe grades are rare and hard: their crops stand in the pools this many times.
+# Severe grades are rare and hard: their crops are repeated this many times in the pools.
 REPEATED = {"3": 2, "4": 3}
 
 
@@ -56,10 +56,10 @@ class Plan:
     """Sizes of a fit.
 
     Attributes:
-      seed: of everything random; also names the phantom population.
+      seed: of all random numbers; also identifies the phantom population.
       subjects, films, singles, pairs, strange, hard, pasted, turned, laterals: sizes of the pools.
       phantom_steps, mixed_steps: optimiser steps of the two parts.
-      relabel: steps of the second part, after which crops without a label are labelled again.
+      relabel: steps of the second part after which crops without a label are labelled again.
       batch_size, learning_rate: of the optimiser.
     """
 
@@ -145,7 +145,7 @@ def real_pools(plan: Plan, points: np.ndarray, crops: pictures.Crops) -> Pools:
 def batches(
     pools: Pools, shares: dict[str, float], size: int, seed: int
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Endless views f32[size, SIZE, SIZE, 2] and targets; the next are made while one is used."""
+    """Endless views f32[size, SIZE, SIZE, 2] and targets; the next batch is made in advance."""
     ready: queue.Queue = queue.Queue(maxsize=4)
     stop = threading.Event()
 
@@ -169,7 +169,7 @@ def batches(
             yield ready.get()
     finally:
         stop.set()
-        while thread.is_alive():  # it may wait for room
+        while thread.is_alive():  # it may wait for space in the queue
             try:
                 ready.get(timeout=0.1)
             except queue.Empty:
@@ -177,7 +177,7 @@ def batches(
 
 
 def loss(parameters: Any, views: jax.Array, targets: jax.Array) -> jax.Array:
-    """Cross entropy of the maps f32[b, 6, n] against their targets, less the targets' entropy."""
+    """Cross entropy of the maps f32[b, 6, n] with their targets, minus the targets' entropy."""
     logits = network.KneeFinder().apply({"params": parameters}, views)
     entropy = jax.scipy.special.entr(targets).sum(-1)
     return jnp.mean(optax.softmax_cross_entropy(logits, targets) - entropy)
@@ -185,7 +185,7 @@ def loss(parameters: Any, views: jax.Array, targets: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass
 class State:
-    """What training changes; `mean` is the running mean of the parameters, which ships."""
+    """The state of training; `mean` is the running mean of the parameters, which is shipped."""
 
     parameters: Any
     mean: Any
@@ -231,14 +231,14 @@ def train(
 
 
 def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
-    """Fits the network and writes its weights; a run that was cut off goes on where it saved.
+    """Fits the network and writes its weights; an interrupted run continues from its last save.
 
-    Crops of which two rounds of labels are not sure, the most deformed ones, get the place that
-    crops of this kind share: they are cut around the joint.
+    Crops whose labels remain uncertain after two rounds, the most deformed ones, get the typical
+    position of such crops, because they are cut around the joint.
 
     Args:
       real: folders of real crops, `GRADE/NAME{R,L}.png`, all of one size.
-      workdir: where pools, states and labels are kept; made for one plan.
+      workdir: folder for pools, states and labels; belongs to one plan.
       output: the weights, .npz.
       plan: sizes of the fit.
 
@@ -252,12 +252,12 @@ def fit(real: Sequence[Path], workdir: Path, output: Path, plan: Plan) -> None:
     number = len(crops.images)
     points, trusted = np.zeros((number, 3, 2)), np.zeros(number, bool)
     for part, steps in enumerate((plan.relabel, plan.mixed_steps), 2):
-        open_ = ~trusted  # what the network labelled once keeps its label
+        open_ = ~trusted  # crops labelled once keep their label
         labels = workdir / f"labels{part}.pickle"
         points[open_], trusted[open_], dark = _cached(
             labels, _labelling(state.mean, crops.images[open_], crops.sides[open_])
         )
-        # All crops show bright bone from here on: an inverted image is to be seen as such.
+        # All crops show bright bone from here on, so that the network recognises an inverted image.
         crops.images[np.flatnonzero(open_)[dark]] ^= 255
         said = f"{trusted.mean():.1%} of {number} trusted, {dark.sum()} inverted"
         print(f"labels {part}: {said}", flush=True)
@@ -288,7 +288,7 @@ def _labelling(parameters: Any, images: np.ndarray, sides: np.ndarray) -> Callab
 def _part(
     path: Path, pools: Pools, shares: dict[str, float], plan: Plan, steps: int, start: Any
 ) -> State:
-    """One part of the training, from parameters `start` or from where `path` stands."""
+    """One part of the training, from parameters `start` or from the state in `path`."""
     state = State(start, start, None)
     if path.exists():
         state = pickle.loads(path.read_bytes())

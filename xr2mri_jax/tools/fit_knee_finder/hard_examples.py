@@ -12,12 +12,12 @@ from xr2mri_jax.phantom.film import LETTERS
 from xr2mri_jax.phantom.radiograph import scale
 from xr2mri_jax.tools.fit_knee_finder.pictures import Picture, enhanced, nowhere
 
-# Voxels (d, h, w) of the phantom that is looked at from the side.
+# Voxels (d, h, w) of the phantom for lateral views.
 LATERAL_SHAPE = (96, 128, 48)
 
 
 def deformed(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A knee as severe arthritis changes it: bent bones, a closed compartment, dense margins."""
+    """A knee deformed as by severe arthritis: bent bones, a closed compartment, dense margins."""
     (side,) = np.flatnonzero(np.isfinite(picture.points[:, 0, 0])).tolist()
     centre, first, second = picture.points[side]
     length = float(np.linalg.norm(second - first))
@@ -31,14 +31,14 @@ def deformed(picture: Picture, rng: np.random.Generator) -> Picture:
     points = picture.points.copy()
     for number, point in enumerate((centre, first, second)):
         row, column = np.clip(np.rint(point).astype(int), 0, np.array(shape) - 1)
-        # The picture at a point now shows what lay at point + shift.
+        # The picture at a point now shows the content from point + shift.
         points[side, number] = point - shift[:, row, column]
     image = _dense(image, points[side], rng)
     return Picture(np.clip(image, 0, 255).astype(np.uint8), points)
 
 
 def _smooth_noise(rng: np.random.Generator, shape: Sequence[int], sigma: float) -> np.ndarray:
-    """f32[h, w] of deviation 1 that varies over about `sigma` pixels."""
+    """f32[h, w] of standard deviation 1 that varies over about `sigma` pixels."""
     step = max(1, int(sigma / 4))
     coarse = [-(-n // step) + 1 for n in shape]
     noise = ndimage.gaussian_filter(rng.normal(size=coarse), sigma / step)
@@ -47,7 +47,7 @@ def _smooth_noise(rng: np.random.Generator, shape: Sequence[int], sigma: float) 
 
 
 def _closing(picture: Picture, side: int, rng: np.random.Generator) -> np.ndarray:
-    """f32[2, h, w]: the tibia moves up at one end of the joint line, so that its space closes."""
+    """f32[2, h, w]: moves the tibia up at one end of the joint line, so that its space closes."""
     _, first, second = picture.points[side]
     length = float(np.linalg.norm(second - first))
     rows, columns = np.indices(picture.image.shape, np.float32)
@@ -61,7 +61,7 @@ def _closing(picture: Picture, side: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _dense(image: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bright bone along the joint line and spurs at its ends, of a drawn strength."""
+    """Adds bright bone along the joint line and spurs at its ends, of random strength."""
     _, first, second = points
     length = float(np.linalg.norm(second - first))
     grid = np.moveaxis(np.indices(image.shape, np.float32), 0, -1)
@@ -147,11 +147,11 @@ def _fill(image: np.ndarray, corners: Sequence[np.ndarray], bright: int) -> None
 
 
 def pasted_film(right: Picture | None, left: Picture | None, rng: np.random.Generator) -> Picture:
-    """One or two crops with sharp edges on a dark, grey or bright ground with letters.
+    """One or two crops with sharp edges on a dark, grey or bright background with letters.
 
     Args:
       right, left: crops of a right and of a left knee; one may be None.
-      rng: of sizes, margins, the gap and all else.
+      rng: of sizes, margins, the gap and everything else.
     """
     size = int(rng.integers(110, 180))
     crops = [_resized(one, size, rng) for one in (right, left) if one is not None]
@@ -177,7 +177,7 @@ def pasted_film(right: Picture | None, left: Picture | None, rng: np.random.Gene
 
 
 def _resized(crop: Picture, size: int, rng: np.random.Generator) -> Picture:
-    """A crop of about `size` pixels, of which up to a quarter is cut off at top and bottom."""
+    """A crop of about `size` pixels, with up to a quarter cut off at top and bottom."""
     zoom = size * rng.uniform(0.9, 1.1) / crop.image.shape[1]
     image = ndimage.zoom(
         crop.image.astype(np.float32), zoom, order=1, grid_mode=True, mode="nearest"
@@ -190,7 +190,7 @@ def _resized(crop: Picture, size: int, rng: np.random.Generator) -> Picture:
 
 
 def _letter(canvas: np.ndarray, rng: np.random.Generator) -> None:
-    """A bright R or L anywhere: which one says nothing of the knee below it."""
+    """Draws a bright R or L anywhere, independent of the knee below it."""
     rows = LETTERS["right" if rng.random() < 0.5 else "left"]
     letter = np.array([[mark == "#" for mark in row] for row in rows])
     letter = np.kron(letter, np.ones([int(rng.integers(1, 5))] * 2, bool))
@@ -202,7 +202,7 @@ def _letter(canvas: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def not_upright(picture: Picture, rng: np.random.Generator) -> Picture:
-    """A real knee upside down, on its side, or upright with dark bone: none that counts."""
+    """A real knee upside down, on its side, or upright with dark bone: none is a valid knee."""
     if rng.random() < 0.35:
         return Picture(255 - picture.image, nowhere())
     turns = int(rng.choice([1, 2, 2, 2, 3]))
@@ -211,7 +211,7 @@ def not_upright(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def lateral_views(seed: int, number: int, rng: np.random.Generator) -> list[Picture]:
-    """Phantom knees seen from the side, cut and processed at random: no frontal knees."""
+    """Phantom knees seen from the side, cut and processed at random: not frontal knees."""
     d, h, w = LATERAL_SHAPE
     parts = case.compiled_parts(LATERAL_SHAPE)
     views = []

@@ -1,4 +1,4 @@
-"""Pseudo-labels of real crops: what the network sees, moved onto the dark joint space."""
+"""Pseudo-labels of real crops: the network's detections, moved onto the dark joint space."""
 
 from collections.abc import Callable
 
@@ -8,11 +8,11 @@ from scipy import ndimage
 from xr2mri_jax.preprocess.knee_finder.peaks import find
 from xr2mri_jax.preprocess.knee_finder.view import View, cut, normalise, whole_view
 
-# Shares along the joint line between which each compartment's joint space is looked for.
+# Range along the joint line, as shares, in which each compartment's joint space is searched.
 COMPARTMENTS = ((0.10, 0.38), (0.62, 0.90))
-# How far from the line (share of its length), and in how many steps of one pixel of the strip.
+# Search distance from the line (share of its length), and size of the strip in pixels.
 REACH, STRIP = 0.14, (57, 160)
-# Labels with a less probable point than this, or that moved more (share of the line), are dropped.
+# Labels with a less probable point, or that moved farther (share of the line), are dropped.
 LEAST_PROBABLE, FARTHEST = 0.30, 0.10
 
 Look = Callable[[np.ndarray], np.ndarray]
@@ -21,7 +21,7 @@ Look = Callable[[np.ndarray], np.ndarray]
 def label_crops(
     look: Look, images: np.ndarray, sides: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Finds the joint of crops whose side is known, and which of them have dark bone.
+    """Finds the joint of crops with known side, and which crops have dark bone.
 
     Args:
       look: views f32[n, SIZE, SIZE, 2] -> probability maps f32[n, 6, cells + 1].
@@ -29,7 +29,7 @@ def label_crops(
       sides: 0 for right and 1 for left knees, [n].
 
     Returns:
-      f64[n, 3, 2], (row, col) of centre, first and second end; bool[n], which are to be trusted;
+      f64[n, 3, 2], (row, col) of centre, first and second end; bool[n], which are reliable;
       bool[n], which have dark bone: their labels are of the inverted image.
     """
     points = np.zeros((len(images), 3, 2))
@@ -46,7 +46,7 @@ def label_crops(
 
 
 def _seen(look: Look, image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
-    """The mean of three views, one of them mirrored, and the least probable point's probability."""
+    """The mean of three views, one of them mirrored, and the smallest probability of a point."""
     whole = whole_view(image.shape)
     pictures = [(image, 1.0, False), (image, 1.15, False), (image[:, ::-1], 1.05, True)]
     seen, chances = [], []
@@ -65,9 +65,9 @@ def _seen(look: Look, image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
 def onto_joint_space(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, float]:
     """Moves a joint line onto the dark band between the bones.
 
-    In a strip along the line the darkest ridge (dark against what lies above and below) is followed
-    through each compartment by dynamic programming; the line through the middles of both is taken,
-    cut where the old line ends. The centre moves with the line.
+    In a strip along the line, dynamic programming follows the darkest ridge (dark against the rows
+    above and below) through each compartment. The new line passes through the middles of both
+    ridges, and has the old line's ends. The centre moves with the line.
 
     Args:
       image: f32[h, w].
@@ -101,7 +101,7 @@ def onto_joint_space(image: np.ndarray, points: np.ndarray) -> tuple[np.ndarray,
 
 
 def _ridge(strip: np.ndarray) -> np.ndarray:
-    """How much darker a place is than what lies above and below it, over the local contrast."""
+    """How much darker a pixel is than the rows above and below it, over the local contrast."""
     deviation = ndimage.gaussian_filter(strip, 12)
     contrast = np.sqrt(ndimage.gaussian_filter((strip - deviation) ** 2, 12)) + 4.0
     best = np.full(strip.shape, -np.inf)
@@ -113,9 +113,9 @@ def _ridge(strip: np.ndarray) -> np.ndarray:
 
 
 def _follow(darkness: np.ndarray) -> np.ndarray:
-    """Row of the darkest smooth way from the first to the last column: int[columns]."""
+    """Row of the darkest smooth path from the first to the last column: int[columns]."""
     rows, columns = darkness.shape
-    # Near the line first: osteophytes and the patella's edge make bands as well.
+    # Prefers the line's vicinity: osteophytes and the patella's edge form bands too.
     prior = 0.6 * (np.linspace(-1, 1, rows) ** 2)[:, None]
     cost = -darkness + prior
     total, came = cost[:, 0], np.zeros((rows, columns), int)

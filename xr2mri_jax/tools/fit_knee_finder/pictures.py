@@ -1,4 +1,4 @@
-"""Pictures to learn from: phantom films, real crops alone and in pairs, and what is no knee."""
+"""Training pictures: phantom films, real crops alone and in pairs, and images without a knee."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from xr2mri_jax.phantom.bilateral import BilateralRadiograph, take
 from xr2mri_jax.phantom.film import Film, draw_film
 from xr2mri_jax.phantom.leg import Leg, project_leg
 
-# Films (h, w) in mm and the pixel across: few, because every extent is compiled.
+# Film sizes (h, w) in mm and the pixel size: few, because every size is compiled.
 EXTENTS = ((350.0, 430.0), (430.0, 350.0), (300.0, 400.0), (240.0, 400.0))
 FILM_PIXELS = 320
 # A film around one knee, in mm.
@@ -24,12 +24,12 @@ SINGLE_MM = (150.0, 140.0)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Picture:
-    """An image and where its knees are.
+    """An image and the positions of its knees.
 
     Attributes:
       image: u8[h, w], bone bright.
       points: f64[2, 3, 2], (row, col) of centre, first and second end of the right and the left
-        knee; NaN where there is none.
+        knee; NaN for an absent knee.
     """
 
     image: np.ndarray
@@ -49,7 +49,7 @@ def legs(seed: int, subjects: int) -> list[tuple[Leg, Leg]]:
 def phantom_picture(
     pairs: Sequence[tuple[Leg, Leg]], rng: np.random.Generator, single: bool
 ) -> Picture:
-    """A film of two legs, which may be of two subjects, or a cut around one knee."""
+    """A film of two legs, possibly of two subjects, or a section around one knee."""
     first, second = rng.integers(len(pairs), size=2).tolist()
     both = pairs[first][0], pairs[second][1]
     if single:
@@ -71,7 +71,7 @@ def phantom_picture(
 
 
 def _narrowed(film: Film, rng: np.random.Generator) -> Film:
-    """No shutters but in one of four: they are drawn for a whole film."""
+    """Removes the shutters in three of four films, because they are drawn for a whole film."""
     if rng.random() < 0.25:
         return dataclasses.replace(film, shutters_mm=tuple(rng.uniform(0, 12, 4).tolist()))
     return dataclasses.replace(film, shutters_mm=(0.0, 0.0, 0.0, 0.0))
@@ -90,7 +90,7 @@ def places_of(radiograph: BilateralRadiograph) -> np.ndarray:
 
 
 def enhanced(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Half of the images get adaptive histogram equalisation, as published crops have it."""
+    """Applies adaptive histogram equalisation to half of the images, as in published crops."""
     if rng.random() < 0.5:
         return image
     kernel = max(8, int(min(image.shape) * rng.uniform(0.08, 0.35)))
@@ -115,7 +115,7 @@ class Crops:
     grades: list[str]
 
     def only(self, chosen: np.ndarray) -> "Crops":
-        """Those that bool[n] chooses."""
+        """The crops selected by bool[n]."""
         kept = np.flatnonzero(chosen).tolist()
         return Crops(
             [self.names[i] for i in kept],
@@ -150,7 +150,7 @@ def read_crops(*folders: Path) -> Crops:
 
 
 def pair_picture(right: Picture, left: Picture, rng: np.random.Generator) -> Picture:
-    """Two crops of single knees on one film: shafts go on, what lies beside fades away."""
+    """Two crops of single knees on one film: shafts are continued, the surroundings fade out."""
     height, width = int(rng.integers(220, 330)), 320
     size = rng.uniform(0.19, 0.36) * width
     apart = rng.uniform(max(1.05 * size, 0.38 * width), max(1.1 * size, 0.62 * width))
@@ -174,7 +174,7 @@ def _paste(
     scale: float,
     rng: np.random.Generator,
 ) -> None:
-    """Blends a scaled crop into a canvas; above and below it its border rows go on, blurred."""
+    """Blends a scaled crop into a canvas; its border rows continue above and below, blurred."""
     small = ndimage.gaussian_filter(crop.astype(np.float32), 0.4 / scale)
     beyond = np.concatenate([small[:6].mean(0)[None], small[-6:].mean(0)[None]])
     placed = ndimage.affine_transform(
@@ -191,7 +191,7 @@ def _paste(
 
 
 def strange_picture(known: Sequence[Picture], rng: np.random.Generator) -> Picture:
-    """A picture without an upright knee: noise, shapes, textures, turned or scrambled knees."""
+    """A picture without an upright knee: noise, shapes, textures, rotated or scrambled knees."""
     kinds = (
         _noise,
         _shapes,
@@ -206,7 +206,7 @@ def strange_picture(known: Sequence[Picture], rng: np.random.Generator) -> Pictu
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
-    """Noise whose power falls with frequency by a drawn exponent."""
+    """Noise with a power-law spectrum of random exponent."""
     n = 192
     frequency = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :])
     spectrum = np.fft.rfft2(rng.normal(size=(n, n))) / (frequency + 0.01) ** rng.uniform(0, 2.2)
@@ -228,7 +228,7 @@ def _shapes(rng: np.random.Generator) -> np.ndarray:
 
 
 def _stripes(rng: np.random.Generator) -> np.ndarray:
-    """Bent bands of brightness, as ribs, fingers or spines are."""
+    """Bent bright bands, like ribs, fingers or a spine."""
     n = 192
     row, column = np.mgrid[:n, :n] / n
     bend = rng.uniform(-0.6, 0.6) * (column - 0.5) ** 2 + 0.1 * ndimage.gaussian_filter(
@@ -241,7 +241,7 @@ def _stripes(rng: np.random.Generator) -> np.ndarray:
 
 
 def _turned(known: Sequence[Picture], rng: np.random.Generator) -> np.ndarray:
-    """A knee film that lies on its side or stands on its head."""
+    """A knee film on its side or upside down."""
     image = known[int(rng.integers(len(known)))].image
     return np.rot90(image, int(rng.integers(1, 4))).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Training views: a picture turned, mirrored, zoomed and re-exposed, with its target maps."""
+"""Training views: a picture rotated, mirrored, zoomed and re-exposed, with its target maps."""
 
 import math
 
@@ -9,7 +9,7 @@ from xr2mri_jax.preprocess.knee_finder.network import CELLS
 from xr2mri_jax.preprocess.knee_finder.view import SIZE, normalise
 from xr2mri_jax.tools.fit_knee_finder.pictures import Picture
 
-# Deviation of the target around a point, in cells of a map.
+# Standard deviation of the target around a point, in cells of a map.
 TARGET_CELLS = 0.9
 
 
@@ -20,8 +20,8 @@ def training_view(
 
     Args:
       picture: with any number of knees.
-      rng: of everything that varies.
-      zoom: look at one knee from near, as the second look does, rather than at the whole.
+      rng: of all variation.
+      zoom: view one knee closely, as in the second look, instead of the whole picture.
 
     Returns:
       f32[SIZE, SIZE, 2] of `view.normalise`, and f32[6, CELLS * CELLS + 1], the target.
@@ -32,7 +32,7 @@ def training_view(
     level = 0
     image = picture.image.astype(np.float32)
     scale = math.sqrt(abs(np.linalg.det(matrix)))
-    while scale > 1.6:  # halve first: the warp below takes single points
+    while scale > 1.6:  # halve first: the warp below samples single points
         rows, columns = (n // 2 * 2 for n in image.shape)
         image = image[:rows, :columns].reshape(rows // 2, 2, columns // 2, 2).mean((1, 3))
         scale, level = scale / 2, level + 1
@@ -57,7 +57,7 @@ def mirrored(picture: Picture) -> Picture:
 def _placement(
     picture: Picture, rng: np.random.Generator, zoom: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The view's place: picture (row, col) = matrix @ view (row, col) + shift."""
+    """The view's mapping: picture (row, col) = matrix @ view (row, col) + shift."""
     turn = math.radians(float(np.clip(rng.normal(0, 4), -12, 12)))
     known = np.flatnonzero(np.isfinite(picture.points[:, 0, 0]))
     rows, columns = picture.image.shape
@@ -76,7 +76,7 @@ def _placement(
 
 
 def _exposed(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another exposure and processing: field, contrast curve, blur, noise, shutters."""
+    """Simulates another exposure and processing: field, contrast curve, blur, noise, shutters."""
     row, column = np.mgrid[:SIZE, :SIZE] / SIZE - 0.5
     field = rng.normal(0, 0.25, 2)
     view = np.clip(view * (1 + field[0] * row + field[1] * column), 0, None)
@@ -97,11 +97,11 @@ def _exposed(view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def target_maps(points: np.ndarray) -> np.ndarray:
-    """Where the points are: f32[6, CELLS * CELLS + 1], each row sums to 1.
+    """Target maps of the points: f32[6, CELLS * CELLS + 1], each row sums to 1.
 
     Args:
-      points: f64[2, 3, 2], (row, col) in pixels of the view, NaN where there is none. Points
-        outside the view count as not there.
+      points: f64[2, 3, 2], (row, col) in pixels of the view, NaN if absent. Points outside the
+        view count as absent.
     """
     cells = (points.reshape(-1, 2) - 0.5) / 2
     target = np.zeros((len(cells), CELLS * CELLS + 1), np.float32)

@@ -1,1 +1,1 @@
-"""How much of a knee's bone shape a perfect frontal view tells."""
+"""Estimates how well a perfect frontal view determines a knee's bone shape."""

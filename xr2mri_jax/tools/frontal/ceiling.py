@@ -1,4 +1,4 @@
-"""Predicts every measured knee from what is seen of it and from all other knees."""
+"""Predicts every measured knee from its visible features and all other knees."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,21 +10,21 @@ from xr2mri_jax.evaluation.real_pairs.mean_shape import bone_of
 from xr2mri_jax.tools.frontal.regression import best_of_others, departures, mixtures
 from xr2mri_jax.tools.frontal.samples import Reference, Sample
 
-# From which knees a prediction is mixed: the other measured ones, drawn ones, or both, with smooth
-# deformations of the reference besides. The mean is always that of the other measured knees.
+# The knees from which a prediction is mixed: the other measured ones, drawn ones, or both, always
+# with smooth deformations of the reference. The mean is always that of the other measured knees.
 OTHERS, DRAWN, BOTH = "others", "drawn", "both"
-_DEFORMED = (0.0, 0.1, 0.3, 1.0)  # shares of the deformations, where those of knees are 1
+_DEFORMED = (0.0, 0.1, 0.3, 1.0)  # shares of the deformations, relative to 1 for knees
 Features = Callable[[Sample], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predicted:
-    """Every measured knee, predicted without itself.
+    """Predictions of every measured knee from the other knees.
 
     Attributes:
       offset_mm: by bone f64[knees]: mean offset between the surfaces of prediction and truth beyond
         a similarity.
-      bone: of a knee's number and a name the predicted bone, where the reference lies.
+      bone: maps a knee's number and a bone's name to the predicted bone, in the reference's place.
     """
 
     offset_mm: dict[str, np.ndarray]
@@ -75,14 +75,13 @@ class Ceiling:
     def seen(
         self, features: Features, known: str, read: Mapping[int, np.ndarray] | None = None
     ) -> Predicted:
-        """What is seen of every knee tells how others are mixed.
+        """Predicts every knee as a mixture of others from its visible features.
 
         Args:
           features: f[n] in mm of a sample.
-          known: which are mixed: OTHERS, DRAWN or BOTH.
-          read: by knee the same features as somebody else reads them, say in a radiograph; of each
-            counts how it departs from the mean of the rest. Knees that are not in it get the mean.
-            None: the true ones.
+          known: the knees to mix: OTHERS, DRAWN or BOTH.
+          read: by knee, the same features from another source, such as a radiograph; the departures
+            from their mean are used. Knees without an entry get the mean. None: the true features.
         """
         measured = _stacked(self._measured, features)
         families = [] if known == OTHERS else [_stacked(f, features) for f in self._families]
@@ -104,7 +103,7 @@ class Ceiling:
         return self._mixed(mixed, known)
 
     def _mixed(self, mixed: Callable[[int, np.ndarray], np.ndarray], known: str) -> Predicted:
-        """The mixture of every knee, by the candidate that is best for the others."""
+        """The mixture for every knee, by the candidate that is best for the others."""
         count = len(self._measured)
         others = [np.delete(np.arange(count), i) for i in range(count)]
         mixes = [mixed(i, own) for i, own in enumerate(others)]
@@ -146,7 +145,7 @@ def _stacked(samples: Sequence[Sample], features: Features) -> np.ndarray:
 def _kinds(
     known: str, own: np.ndarray, drawn: np.ndarray | None, deformed: np.ndarray | None
 ) -> list[np.ndarray]:
-    """What is mixed."""
+    """The kinds of knees to mix."""
     if known == OTHERS or drawn is None:
         return [own]
     if known == DRAWN:

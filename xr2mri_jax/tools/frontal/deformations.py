@@ -1,7 +1,8 @@
 """Smooth deformations of the reference: views of shapes beyond the measured ones.
 
-A scalar field moves the surface along its normals. All of it is linear: the outline moves as the
-surface does where the beam touches it, and the thickness changes where the beam enters and leaves.
+A scalar field moves the surface along its normals. Everything is linear: the outline moves like the
+surface at the points where the beam is tangent, and the thickness changes where the beam enters and
+leaves.
 """
 
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ from xr2mri_jax.tools.frontal.samples import FILM, VIEWS, Reference, Sample, fil
 from xr2mri_jax.tools.frontal.views import DEPTH_MM, STEP_MM, view
 
 DEVIATION_MM = 0.7
-WIDTHS_MM = (7.0, 14.0)  # of the kernel, by turns
+WIDTHS_MM = (7.0, 14.0)  # of the kernel, in alternation
 SEED = 11
 _SIZE = 64
-_FINE_MM = 0.5  # between points along a beam
-# Steps of the derivatives by shifts in mm, a turn in radians and the logarithm of size.
+_FINE_MM = 0.5  # spacing of points along a beam
+# Steps of the derivatives for shifts in mm, a rotation in radians and the logarithm of size.
 _STEPS = np.diag([0.02, 1.0, 1.0, 0.02])
 
 
 class _Sensitivity:
-    """Linear changes of the features of one bone in one view with its surface."""
+    """Linear changes of one bone's features in one view with its surface."""
 
     def __init__(self, reference: Reference, bone: str, which: str) -> None:
         frame = reference.frames[bone]
@@ -48,7 +49,7 @@ class _Sensitivity:
         self._back = np.linalg.pinv(self._outline)
 
     def features(self, field: Distances) -> tuple[np.ndarray, np.ndarray]:
-        """Changes of outline and thickness, after the view is laid on the reference's again."""
+        """Changes of outline and thickness, with the view registered to the reference's again."""
         outline = -field.at(self._touched)
         counted = np.bincount(self._pixel, field.at(self._crossed), self._pixels)
         thickness = counted * (_FINE_MM / STEP_MM)
@@ -67,7 +68,7 @@ def _on_outline(outline: Distances, pixels: np.ndarray) -> np.ndarray:
 def _along(
     knee: Distances, turn: Similarity | None, pixels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Points f64[depth, n, 3] in mm of the bone along the beams of pixels; distances there."""
+    """Points f64[depth, n, 3] in mm of the bone along the beams of pixels, and distances there."""
     depth = (np.arange(round(2 * DEPTH_MM / _FINE_MM)) + 0.5) * _FINE_MM - DEPTH_MM
     beam = np.empty((len(depth), len(pixels), 3))
     beam[..., 0], beam[..., 1:] = depth[:, None], pixels

@@ -1,4 +1,4 @@
-"""Families of drawn knees whose statistics leave measured knees out, so that these stay unseen."""
+"""Families of drawn knees whose statistics leave measured knees out, so that these are unseen."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,11 +20,11 @@ def fold_of(knee: int) -> int:
 
 
 def left_out(departures: Departures, knees: int, fold: int) -> population.Population:
-    """The population of all measured knees without those of a fold.
+    """The population of all measured knees except those of a fold.
 
     Args:
-      departures: of the knees, and of others that no fold leaves out after them.
-      knees: how many are divided into folds.
+      departures: of the knees, followed by others that no fold leaves out.
+      knees: number of knees that are divided into folds.
       fold: 0 to FOLDS - 1; FOLDS leaves nothing out.
     """
     count = len(departures.columns["size.femur"])
@@ -39,7 +39,7 @@ def drawn_samples(
     numbers: Sequence[int],
     fold: int = 0,
 ) -> Iterator[Sample]:
-    """Samples of drawn knees; the same `fold` and number draw the same random numbers."""
+    """Samples of drawn knees; equal `fold` and number give equal random numbers."""
     for number in numbers:
         rng = np.random.default_rng([SEED, fold, number])
         knee = draw_knee(atlas, rng, measured=measured)

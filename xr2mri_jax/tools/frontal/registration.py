@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
-_LOOSE_MM = 1.5  # residuals above count less
+_LOOSE_MM = 1.5  # larger residuals have less weight
 _STEPS = 40
 
 
@@ -18,7 +18,7 @@ class Distances:
     Attributes:
       array: f32[n, ...], mm, of two or three axes.
       step: mm between the samples; the array's middle is the origin.
-      low, high: f64[axes], mm: beyond them the values at them go on, as a shaft does.
+      low, high: f64[axes], mm: beyond them their values continue, as in a shaft.
     """
 
     array: np.ndarray
@@ -49,7 +49,7 @@ class Similarity:
 
     @classmethod
     def of(cls, values: np.ndarray, axes: int) -> "Similarity":
-        """From turns in radians (one of 2 axes, three of 3), shifts in mm, logarithm of scale."""
+        """Made from turns in radians (one in 2D, three in 3D), shifts in mm, logarithm of scale."""
         if axes == 2:
             c, s = np.cos(values[0]), np.sin(values[0])
             turn = np.array([[c, -s], [s, c]])

@@ -1,7 +1,7 @@
-"""Ridge regression between knees: a shape as a mixture of known knees, by what is seen of it.
+"""Ridge regression between knees: predicts a shape as a mixture of known knees from its features.
 
-Known knees are of several kinds, such as measured, drawn and deformed ones. Those of every kind
-depart from their own mean, and every kind has its share, however many knees it has.
+Known knees are of several kinds, such as measured, drawn and deformed ones. Each kind is centred on
+its own mean and has a fixed share, however many knees it has.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 
 # Penalties relative to the sum of all variances.
 STRENGTHS = tuple(10.0**power for power in np.arange(-6.0, 1.01, 0.5))
-# Features are no more exact than this: without it traces of the grid would tell what no view shows.
+# Features are at most this exact: otherwise traces of the grid would carry invisible information.
 EXACT_MM = 0.01
 
 
 def departures(kinds: Sequence[np.ndarray]) -> np.ndarray:
-    """f64[n, ...]: values f[k, ...] of every kind from their mean, one kind after the other."""
+    """f64[n, ...]: values f[k, ...] of every kind minus the kind's mean, concatenated."""
     known = [np.asarray(kind, np.float64) for kind in kinds]
     return np.concatenate([kind - kind.mean(axis=0) for kind in known])
 
@@ -23,7 +23,7 @@ def departures(kinds: Sequence[np.ndarray]) -> np.ndarray:
 def mixtures(
     kinds: Sequence[np.ndarray], shares: Sequence[Sequence[float]], departed: np.ndarray
 ) -> np.ndarray:
-    """How to mix known knees into one of which only features are seen.
+    """Computes how to mix known knees into one of which only features are known.
 
     Values of that knee are predicted as a mean plus the mixture of `departures`. This is ridge
     regression from features to values, in its dual form.
@@ -31,7 +31,7 @@ def mixtures(
     Args:
       kinds: f[k, m] of every kind, features in mm, k 1 or more.
       shares: one or more choices of the kinds' shares, 0 or more.
-      departed: f[m], what is seen, from its mean.
+      departed: f[m], the known features minus their mean.
 
     Returns:
       f64[candidates, n]: a mixture for each choice of shares with each of STRENGTHS.
@@ -55,7 +55,7 @@ def mixtures(
 
 
 def best_of_others(errors: np.ndarray) -> np.ndarray:
-    """Which candidate each knee gets: the best of all other knees.
+    """The candidate for each knee: the best one for all other knees.
 
     Args:
       errors: f[knees, candidates], of every knee predicted without itself.

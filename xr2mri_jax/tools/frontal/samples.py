@@ -1,4 +1,4 @@
-"""Knees as numbers: every bone's shape, and what perfect frontal views tell of it."""
+"""Knees as numbers: every bone's shape, and the features of perfect frontal views."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ from xr2mri_jax.tools.frontal.views import Frame, view
 _DHW = [1, 2, 0]
 STEP_MM, _SHAPE = 2.0, (64, 64, 64)
 _END_MM = BOX_MM[0] / 2 - STEP_MM
-_NEAR_MM = 9.0  # of the reference's surface: all other knees' surfaces
-FIELD_MM = 46.0  # the reference's surface within this distance along each axis lays it on a knee
+_NEAR_MM = 9.0  # distance that contains all other knees' surfaces
+FIELD_MM = 46.0  # registration uses the reference's surface within this distance along each axis
 _POINTS = 1200
-# The film's pose against the scan's: flexion of the femur from the beam's view, tilt of the tibia
-# (both about w, degrees), and turns of each bone about the leg's axis.
+# Pose in the film relative to the scan: flexion of the femur from the beam's view, tilt of the
+# tibia (both about w, degrees), and rotation of each bone about the leg's axis.
 FLEXION, TILT, AXIAL = (20.0, 30.0), (-5.0, 5.0), 4.0
-# Views: along the beam as the mean knee lies; as the bones lie in the scan; as in a film.
+# Views: along the beam with the mean knee's pose; with the scan's pose; with a film's pose.
 ALIGNED, SCAN, FILM = "aligned", "scan", "film"
 VIEWS = (ALIGNED, SCAN, FILM)
 
@@ -36,9 +36,9 @@ class Sample:
     """One knee.
 
     Attributes:
-      shapes: by bone f16[n], mm: distances laid on the reference by a similarity in space, at the
-        voxels of `Reference.near`.
-      outlines, thicknesses: by view f32[n], both bones' features one after the other.
+      shapes: by bone f16[n], mm: distances registered to the reference by a similarity in space, at
+        the voxels of `Reference.near`.
+      outlines, thicknesses: by view f32[n], the features of both bones, one after the other.
       size_mm: PLATEAU_MM times the size of the last bone relative to the reference's.
     """
 
@@ -49,7 +49,7 @@ class Sample:
 
 
 class Reference:
-    """The knee on which all others are laid.
+    """The knee to which all others are registered.
 
     Attributes:
       points: by bone f64[n, 3] mm, its surface near the joint.
@@ -72,7 +72,7 @@ class Reference:
         rng: np.random.Generator,
         views: Sequence[str] = VIEWS,
     ) -> Sample:
-        """Measures a knee in some of VIEWS; `rng` draws its pose in the film."""
+        """Measures a knee in the given VIEWS; `rng` draws its pose in the film."""
         shapes, places = {}, {}
         seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in views}
         for name, bone in knee.items():
@@ -95,7 +95,7 @@ class Reference:
         return found
 
     def offsets(self, bone: str, values: np.ndarray) -> np.ndarray:
-        """How far a bone's surface lies from the reference's, beyond any similarity.
+        """Distance of a bone's surface from the reference's, beyond any similarity.
 
         Args:
           bone: its name.
@@ -120,12 +120,12 @@ class Reference:
 
 
 def millimetres(index: np.ndarray) -> np.ndarray:
-    """Where voxels f[n, 3] of a bone's grid lie, mm."""
+    """Positions of voxels f[n, 3] of a bone's grid, mm."""
     return (index - (np.array(_SHAPE) - 1) / 2) * STEP_MM
 
 
 def film_pose(bone: str, rng: np.random.Generator) -> Similarity:
-    """Turns of a bone about w and h, each bone by itself."""
+    """Random rotations of a bone about w and h, independent for each bone."""
     about_w = rng.uniform(*(FLEXION if bone == "femur" else TILT))
     turn = Rotation.from_euler("xz", [rng.normal(0, AXIAL), about_w], degrees=True)
     # Rotation's axes x, y, z stand for h, d, w here, as d, h, w is left-handed.
@@ -146,7 +146,7 @@ def true_knee(knee: Knee) -> dict[str, Distances]:
     for name in BONES:
         bone = knee.bones[name]
         low, high = np.full(3, -_END_MM), np.full(3, _END_MM)
-        # Shafts go on where a map ends below or above; nothing goes on to the sides.
+        # Shafts continue where a map ends below or above; nothing continues to the sides.
         low[1], high[1] = -bone.known.high[2], -bone.known.low[2]
         values = np.clip(signed_distances(bone), -LIMIT_MM, LIMIT_MM)
         found[name] = Distances(values, STEP_MM, low, high)
@@ -154,7 +154,7 @@ def true_knee(knee: Knee) -> dict[str, Distances]:
 
 
 def drawn_knee(knee: family.Knee) -> dict[str, Distances]:
-    """The bones of a drawn knee in the pose of its scan, its plateau of the usual width."""
+    """The bones of a drawn knee in the pose of its scan, with the usual plateau width."""
     ends = np.full(3, _END_MM)
     still = framing.Jitter((0.0, 0.0, 0.0), 0.0, 1.0).backward(knee.zoom)
     found = {}

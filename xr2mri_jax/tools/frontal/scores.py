@@ -1,4 +1,4 @@
-"""Predicted bones against true ones, by the protocol of the real pairs."""
+"""Compares predicted bones with true ones, by the protocol of the real pairs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import BONES, OPEN, PROTOCOLS, SU
 from xr2mri_jax.metrics.alignment import Similarity, align
 from xr2mri_jax.tools.frontal.ceiling import Predicted
 
-ALIGNMENT = "similarity"  # neither size nor place is predicted
+ALIGNMENT = "similarity"  # neither size nor position is predicted
 _LAID = SURFACE_POINTS // 8
 
 # ASSD f64[n] in mm by protocol and bone.
@@ -31,7 +31,7 @@ def targets(knees: Sequence[Knee]) -> list[dict[str, Target]]:
 
 
 def distances(found: Predicted, true: Sequence[dict[str, Target]]) -> Distances:
-    """ASSD of every prediction to its own truth, by the functions of `evaluate --pairs`."""
+    """ASSD of every prediction to its truth, by the functions of `evaluate --pairs`."""
 
     def one(i: int) -> dict[str, dict[str, float]]:
         made = {
@@ -49,7 +49,7 @@ def distances(found: Predicted, true: Sequence[dict[str, Target]]) -> Distances:
 def retrieved(
     found: Predicted, true: Sequence[dict[str, Target]], subjects: list[str]
 ) -> dict[str, Any]:
-    """Rank of the own knee among all, open surfaces; see `real_pairs.retrieval`."""
+    """Rank of the own knee among all, for open surfaces; see `real_pairs.retrieval`."""
 
     count = len(true)
     bones = [{bone: found.bone(i, bone) for bone in BONES} for i in range(count)]
@@ -64,7 +64,7 @@ def retrieved(
 
 
 def _open(bone: Bone, target: Target) -> float:
-    """The ASSD alone, as `compare` has it."""
+    """The ASSD alone, as in `compare`."""
     fixed, field = target.bone.surface, target.field
     laid = Similarity()
     for scale in (False, True):
@@ -73,7 +73,7 @@ def _open(bone: Bone, target: Target) -> float:
 
 
 def summary(found: Distances, mean: Distances, subjects: Sequence[str]) -> dict[str, Any]:
-    """By protocol and bone: assd, and better: by how much smaller than that of the mean knee."""
+    """By protocol and bone: assd, and better: the reduction against that of the mean knee."""
     return {
         protocol: {
             bone: {

@@ -1,4 +1,4 @@
-"""What a perfect frontal view shows of one bone: its outline and its thickness along the beam."""
+"""A perfect frontal view of one bone: its outline and its thickness along the beam."""
 
 import dataclasses
 
@@ -10,10 +10,10 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.tools.frontal.registration import Distances, Similarity, register
 
 STEP_MM = 2.0
-# Half the extent of the view along (h, w) and along the beam, mm. Only what lies within the inner
-# extent of the reference counts: turned bones show the ends of their maps further out.
+# Half the extent of the view along (h, w) and along the beam, mm. Only the inner extent of the
+# reference counts: rotated bones show the ends of their maps further out.
 HALF_MM, DEPTH_MM, INNER_MM = (56.0, 60.0), 64.0, (44.0, 52.0)
-BAND_MM = 4.0  # pixels nearer to the reference's outline tell the outline
+BAND_MM = 4.0  # pixels this near to the reference's outline represent it
 LIMIT_MM = 8.0
 _BETWEEN = 16  # points added to each edge of a traced outline
 
@@ -66,7 +66,7 @@ def _silhouette(least: np.ndarray) -> Distances:
 
 
 class Frame:
-    """Where views are compared: after a similarity in the image on the view of a reference.
+    """The frame for comparing views, after a similarity in the image to a reference's view.
 
     Attributes:
       pixels: f64[n, 2], (h, w) in mm.
@@ -88,11 +88,11 @@ class Frame:
         return self.looked_at(seen, self.place(seen))
 
     def place(self, seen: View) -> Similarity:
-        """Where the reference's view lies in another."""
+        """The position of the reference's view in another view."""
         return register(seen.outline, self._points)
 
     def looked_at(self, seen: View, place: Similarity) -> tuple[np.ndarray, np.ndarray]:
-        """As `features`, from a place that is known."""
+        """`features` at a known position."""
         outline = seen.outline.at(place(self.pixels[self.band])) / place.scale
         thickness = dataclasses.replace(seen.outline, array=seen.thickness)
         return outline, thickness.at(place(self.pixels)) / place.scale

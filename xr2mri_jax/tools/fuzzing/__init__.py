@@ -1,1 +1,1 @@
-"""Broken files by the thousand: what every reader must refuse in one line, or read right."""
+"""Thousands of broken files, which every reader must refuse in one line, or read correctly."""

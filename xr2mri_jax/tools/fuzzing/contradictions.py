@@ -1,4 +1,4 @@
-"""Damage after which a header contradicts the pixels: every one of these must be refused."""
+"""Damage after which a header contradicts the pixels: readers must refuse all of it."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ Change = Callable[[Dataset, Rng], None]
 
 
 def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
-    """The contradictions that a seed can be given, by name."""
+    """The contradictions that apply to a seed, by name."""
     content = next(iter(seed.files.values()))
     if content[128:132] == b"DICM":
         found = {name: _on_one(seed, change) for name, change in _dicom_changes(content).items()}
@@ -47,7 +47,7 @@ def contradictions(seed: Seed) -> dict[str, Callable[[Rng], Files]]:
 
 
 def _only(seed: Seed, content: bytes) -> Files:
-    """The seed's files with another content of the first, which is the header of several."""
+    """The seed's files with another content of the first file, the header if there are several."""
     return {**seed.files, next(iter(seed.files)): content}
 
 
@@ -225,12 +225,12 @@ _META = {
     "packed data that are not": (b"CompressedData = False", b"CompressedData = True"),
     "no data file": (b"ElementDataFile", b"ElementFile"),
 }
-# Text has as many numbers whatever their type, and is never packed.
+# Text has the same numbers whatever their type, and is never packed.
 _OF_BINARY_DATA = ("other type", "packed data that are not")
 
 
 def _text_changes(seed: Seed, content: bytes) -> dict[str, Callable[[Rng], Files]]:
-    """Of a header of text; the user's own files may have other lines than the made ones."""
+    """Changes of a text header; the user's own files may have other lines than the made ones."""
     changes = _META if content.startswith(b"ObjectType") else _NRRD
     text = b"BinaryData = False" in content or b"encoding: ascii" in content
     return {

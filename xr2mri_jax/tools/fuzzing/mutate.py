@@ -31,7 +31,7 @@ _WORDS = (
     "../../a",
     "=1",
 )
-# Elements that decide what the pixels mean; others are damaged too, less often.
+# Elements that determine the meaning of the pixels; others are damaged too, less often.
 _TAGS = (
     "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
     "SamplesPerPixel", "NumberOfFrames", "PhotometricInterpretation", "PlanarConfiguration",
@@ -39,7 +39,7 @@ _TAGS = (
     "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
     "Modality", "SeriesInstanceUID", "ImageLaterality", "PixelData", "SliceThickness",
 )  # fmt: skip
-# Offset and struct format of NIfTI-1's fields that decide what the voxels mean.
+# Offset and struct format of the NIfTI-1 fields that determine the meaning of the voxels.
 _NIFTI = {
     "sizeof_hdr": (0, "i"), "dim": (40, "8h"), "datatype": (70, "h"), "bitpix": (72, "h"),
     "pixdim": (76, "8f"), "vox_offset": (108, "f"), "scl_slope": (112, "f"),
@@ -49,11 +49,11 @@ _NIFTI = {
 
 
 def mutated(seed: Seed, rng: Rng) -> tuple[str, Files]:
-    """One broken copy of a seed, and what was done to it.
+    """One broken copy of a seed, and the name of the damage.
 
     Args:
       seed: a sound input, not changed.
-      rng: decides everything.
+      rng: determines everything.
     """
     files = dict(seed.files)
     name = str(rng.choice(sorted(files)))
@@ -83,7 +83,7 @@ def mutated(seed: Seed, rng: Rng) -> tuple[str, Files]:
 
 
 def damage_bytes(content: bytes, rng: Rng) -> bytes:
-    """Flips, overwrites, cuts out, inserts, repeats or cuts off; a header is hit more often."""
+    """Flips, overwrites, removes, inserts, repeats or cuts off bytes; more often in the header."""
     data = bytearray(content)
     for _ in range(int(rng.integers(1, 5))):
         if not data:
@@ -110,7 +110,7 @@ def damage_bytes(content: bytes, rng: Rng) -> bytes:
 
 
 def damage_dicom(content: bytes, rng: Rng) -> bytes:
-    """Changes, deletes, copies or swaps elements, or lies about an element's length."""
+    """Changes, deletes, copies or swaps elements, or falsifies an element's length."""
     if rng.random() < 0.25:
         return _wrong_length(content, rng)
     with pydicom.config.disable_value_validation():
@@ -122,12 +122,12 @@ def damage_dicom(content: bytes, rng: Rng) -> bytes:
             pydicom.dcmwrite(stream, dataset)
             return stream.getvalue()
         except Exception:
-            # What pydicom itself refuses to write is damaged by hand.
+            # Elements that pydicom refuses to write are damaged by hand.
             return damage_bytes(content, rng)
 
 
 def damage_frame(content: bytes, rng: Rng) -> bytes:
-    """Damages the compressed pixels of a DICOM file, their header above all."""
+    """Damages the compressed pixels of a DICOM file, mainly their header."""
     at = max(content.find(b"\xff\xd8\xff"), content.find(b"\xff\x4f\xff\x51"))
     return content[:at] + damage_bytes(content[at:], rng)
 
@@ -171,7 +171,7 @@ def _wrong_length(content: bytes, rng: Rng) -> bytes:
 
 
 def damage_nifti(content: bytes, rng: Rng) -> bytes:
-    """Overwrites fields of a NIfTI-1 header; of a NIfTI-2 header, bytes."""
+    """Overwrites fields of a NIfTI-1 header; for a NIfTI-2 header, bytes."""
     if int.from_bytes(content[:4], "little") != 348:
         return damage_bytes(content[:540], rng) + content[540:]
     data = bytearray(content)
@@ -198,7 +198,7 @@ def damage_nrrd(content: bytes, rng: Rng) -> bytes:
 
 
 def damage_metaimage(content: bytes, rng: Rng) -> bytes:
-    """The same of a MetaImage header."""
+    """The same for a MetaImage header."""
     end = content.find(b"\n", content.find(b"ElementDataFile"))
     return _damaged_lines(content[:end], b" = ", rng) + content[end:]
 
@@ -246,7 +246,7 @@ def damage_table(content: bytes, rng: Rng) -> bytes:
 
 
 def damage_png(content: bytes, rng: Rng) -> bytes:
-    """Rewrites one field of the header chunk, its check sum made right again."""
+    """Rewrites one field of the header chunk, and corrects its checksum."""
     data = bytearray(content)
     at = 16 + int(rng.integers(13))
     data[at] = int(rng.choice([0, 1, 2, 3, 4, 6, 8, 16, 40, 127, 255]))
@@ -261,7 +261,7 @@ def _inside_gzip(content: bytes, rng: Rng) -> bytes:
 
 
 def _disorder(files: Files, name: str, rng: Rng) -> tuple[str, Files]:
-    """What happens to folders: files missing, twice, swapped, foreign, empty."""
+    """Damages folders: files missing, duplicated, swapped, foreign, empty."""
     other = str(rng.choice(sorted(files)))
     kind = int(rng.integers(5))
     if kind == 0:

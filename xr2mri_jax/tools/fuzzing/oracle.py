@@ -1,4 +1,4 @@
-"""What must hold of an input that a reader accepts, checked against the bytes by other means."""
+"""Checks the result for an accepted input against the bytes by independent means."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
 
 def read(kind: str, folder: Path, names: list[str]) -> Any:
-    """Reads what lies in `folder` as the package does; see `seeds.Seed.kind`."""
+    """Reads the content of `folder` as the package does; see `seeds.Seed.kind`."""
     only = folder / names[0] if names else folder
     if kind == "radiograph":
         return readers.read_radiograph(only)
@@ -49,9 +49,9 @@ def read(kind: str, folder: Path, names: list[str]) -> Any:
 
 
 def complaint(result: Any, files: dict[str, bytes]) -> str:
-    """What is wrong with an accepted result, or nothing.
+    """The error in an accepted result, or "".
 
-    The shape must be the header's, the bytes of uncompressed pixels must be there in full, and the
+    The shape must be the header's, the bytes of uncompressed pixels must be complete, and the
     geometry must be finite, regular and of a plausible size.
     """
     if isinstance(result, Volume):
@@ -70,7 +70,7 @@ def complaint(result: Any, files: dict[str, bytes]) -> str:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Whether two results hold the same pixels in the same place."""
+    """Whether two results have the same pixels and geometry."""
     if isinstance(first, Volume) and isinstance(second, Volume):
         place = np.allclose(first.affine, second.affine, atol=1e-4)
         return place and _equal(first.array, second.array)
@@ -126,7 +126,7 @@ def _volume(volume: Volume, files: dict[str, bytes]) -> str:
 
 def _series(volume: Volume, files: dict[str, bytes]) -> str:
     images = [c for c in files.values() if pydicom.dcmread(io.BytesIO(c), force=True).get("Rows")]
-    # Where some of the files are passed over, the reader says so.
+    # The reader reports ignored files.
     if volume.doubts:
         return ""
     if len(images) == 1:
@@ -162,7 +162,7 @@ def _bytes_of(dataset: pydicom.Dataset, frames: int = 1) -> str:
     pixel = dataset.BitsAllocated // 8 * samples
     needed = frames * dataset.Rows * dataset.Columns * pixel
     found = len(dataset.PixelData)
-    # Less than a row or a column behind the pixels is passed over.
+    # Less than a row or a column after the pixels is ignored.
     spare = min(dataset.Rows, dataset.Columns) * pixel
     return "" if 0 <= found - needed <= spare else f"{found} bytes of pixels, header {needed}"
 
@@ -193,7 +193,7 @@ def _page_sizes(content: bytes) -> list[tuple[int, int]]:
         while len(sizes) < 64:
             try:
                 image.seek(len(sizes))
-            except Exception:  # no more pages, or a broken one behind those that count
+            except Exception:  # no more pages, or a broken one after the relevant ones
                 return sizes
             sizes.append(image.size)
     return sizes

@@ -1,4 +1,4 @@
-"""Runs the fuzzer: broken files read in worker processes that are watched, and a summary."""
+"""Runs the fuzzer: supervised worker processes read broken files; returns a summary."""
 
 import dataclasses
 import multiprocessing
@@ -24,18 +24,18 @@ from xr2mri_jax.tools.fuzzing.seeds_of_programs import program_seeds
 
 LONGEST_MESSAGE = 1000
 MEMORY = 3 * 1024**3  # address space of a worker: a reader that asks for more fails
-CONTRADICTING = 0.25  # share of the files that get a declared contradiction
-# What a run must not find.
+CONTRADICTING = 0.25  # share of the files with a declared contradiction
+# Kinds of faults that a run must not find.
 FAULTS = ("traceback", "bad message", "wrong", "contradiction accepted", "hang", "crash")
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of one broken file.
+    """The outcome for one broken file.
 
     Attributes:
       index: its number in the run.
-      seed, what: which sound input, and what was done to it.
+      seed, what: the sound input, and the damage.
       kind: "refused", "accepted", "equal" (accepted, and the same as the sound one), or a fault.
       detail: the message.
       seconds: of reading.
@@ -59,17 +59,17 @@ def run(
     """Breaks and reads `files` inputs.
 
     Args:
-      files: how many.
-      seed: with a file's number it decides what is done to it.
+      files: number of files.
+      seed: with a file's number, determines the damage.
       workers: processes; one that dies or hangs is replaced and counted.
-      seconds: after this long a file hangs; it is tried once more, with four times as long, before
+      seconds: a file that takes longer hangs; it is tried once more with four times as long before
         it counts, since the machine may have been busy.
-      extra: a folder with the user's own files to break, beside the made ones.
+      extra: a folder with the user's own files to break, in addition to the made ones.
 
     Returns:
-      JSON-able: files, seed, seconds, refused, accepted, equal, each fault's number, "by_damage"
-      (refused and accepted by kind of input and damage), "slowest" ([seconds, input, damage]) and
-      "findings" (the first fifty faults).
+      JSON-able: files, seed, seconds, refused, accepted, equal, the number of each fault,
+      "by_damage" (refused and accepted by kind of input and damage), "slowest" ([seconds, input,
+      damage]) and "findings" (the first fifty faults).
     """
     if files < 1 or workers < 1 or not seconds > 0:
         raise InputError(
@@ -97,7 +97,7 @@ def run(
 
 
 class _Worker:
-    """One process, and the file that it is at."""
+    """One process, and its current file."""
 
     def __init__(self, seed: int, extra: str | Path | None) -> None:
         self._arguments = (seed, None if extra is None else str(extra))
@@ -107,7 +107,7 @@ class _Worker:
         self._start()
 
     def _start(self) -> None:
-        # Started afresh, not forked: the parent may hold threads.
+        # Spawned, not forked: the parent may have threads.
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self._process = context.Process(target=_work, args=(other, *self._arguments), daemon=True)
@@ -123,7 +123,7 @@ class _Worker:
             self._deadline = time.monotonic() + seconds
 
     def take(self, seconds: float) -> Outcome | None:
-        """The outcome of the file it is at, None while that is not known."""
+        """The outcome of its current file, None while it is unknown."""
         index = self.index
         assert index is not None
         try:
@@ -155,7 +155,7 @@ class _Worker:
 def _work(pipe: Any, seed: int, extra: str | None) -> None:
     seeds = made_seeds() + program_seeds() + (seeds_of_folder(extra) if extra else [])
     seeds = [one for one in seeds if _is_readable(one)]
-    # C decoders print what they find on standard error; only what is raised counts here.
+    # C decoders print messages on standard error; only exceptions count here.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     pipe.send("ready")
@@ -168,7 +168,7 @@ def _work(pipe: Any, seed: int, extra: str | None) -> None:
 
 
 def _is_readable(seed: Seed) -> bool:
-    """Whether the sound input reads; the user's own files may be ones that do not."""
+    """Whether the sound input can be read; the user's own files may be unreadable."""
     try:
         _read(seed.kind, seed.files)
     except (InputError, ImportError):
@@ -191,7 +191,7 @@ def attempt(seeds: list[Seed], seed: int, index: int) -> Outcome:
 def attempt_files(
     index: int, seed: Seed, what: str, files: dict[str, bytes], contradicting: bool
 ) -> Outcome:
-    """Reads broken files and judges what came of it."""
+    """Reads broken files and judges the outcome."""
     start = time.perf_counter()
 
     def outcome(kind: str, detail: str = "") -> Outcome:
@@ -227,7 +227,7 @@ def _read(kind: str, files: dict[str, bytes]) -> Any:
 
 
 def _message_fault(message: str, files: dict[str, bytes]) -> str:
-    """What is wrong with a refusal: it must be one line, readable, and name the file or folder."""
+    """The fault of a refusal: it must be one line, readable, and name the file or folder."""
     if not message or "\n" in message or "\r" in message:
         return "not one line: "
     if len(message) > LONGEST_MESSAGE:

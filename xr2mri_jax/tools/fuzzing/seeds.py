@@ -1,4 +1,4 @@
-"""Small made files of every kind that is read: what the fuzzer breaks."""
+"""Small made files of every readable kind, which the fuzzer breaks."""
 
 import gzip
 import io
@@ -43,9 +43,9 @@ class Seed(NamedTuple):
     """One sound input.
 
     Attributes:
-      name: what it is, for the report.
-      kind: "radiograph", "volume", "labels", "series", "archive" or a table's file name: who reads
-        it.
+      name: for the report.
+      kind: the reader: "radiograph", "volume", "labels", "series", "archive" or a table's file
+        name.
       files: content by name; a series has several.
     """
 
@@ -55,9 +55,9 @@ class Seed(NamedTuple):
 
 
 def made_seeds() -> list[Seed]:
-    """Every kind of file, the same bytes in every run.
+    """Every kind of file, with the same bytes in every run.
 
-    See `seeds_of_programs` for those in the forms of telephones, ITK, 3D Slicer and newer scanners.
+    See `seeds_of_programs` for the formats of telephones, ITK, 3D Slicer and newer scanners.
     """
     return [
         *_radiographs(),
@@ -70,10 +70,10 @@ def made_seeds() -> list[Seed]:
 
 
 def seeds_of_folder(folder: str | Path, largest: int = 3_000_000) -> list[Seed]:
-    """Sound inputs from the user's own files under `folder`: kinds told by content.
+    """Sound inputs from the user's own files under `folder`, with kinds detected by content.
 
-    Files larger than `largest` bytes are left out; of every folder of DICOM files with slices the
-    first ten (by name) are one series.
+    Files larger than `largest` bytes are left out; the first ten DICOM files with slices (by name)
+    of every folder form one series.
     """
     from xr2mri_jax.errors import InputError
     from xr2mri_jax.io import formats
@@ -126,7 +126,7 @@ def image_dataset(pixels: np.ndarray, modality: str, syntax: str, **tags: Any) -
 
 
 def dicom_bytes(dataset: Dataset) -> bytes:
-    """The dataset as a DICOM file, its group lengths and meta information in order."""
+    """The dataset as a DICOM file, with valid group lengths and meta information."""
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, dataset, enforce_file_format=True)
     return stream.getvalue()
@@ -182,7 +182,7 @@ def _radiographs() -> list[Seed]:
 
 
 def _compress_by_gdcm(dataset: Dataset, syntax: str) -> None:
-    """Compresses into a syntax that only GDCM of our decoders can write."""
+    """Compresses into a syntax that only GDCM among our decoders can write."""
     with tempfile.TemporaryDirectory() as folder:
         plain, packed = str(Path(folder) / "plain"), str(Path(folder) / "packed")
         Path(plain).write_bytes(dicom_bytes(dataset))
@@ -199,7 +199,7 @@ def _compress_by_gdcm(dataset: Dataset, syntax: str) -> None:
         if not (done and writer.Write()):
             raise RuntimeError(f"GDCM cannot write {syntax}")
         written = pydicom.dcmread(packed)
-    # Only the pixels: the file that GDCM writes has new UIDs in every run.
+    # Only the pixels, because the file written by GDCM has new UIDs in every run.
     dataset.file_meta.TransferSyntaxUID = written.file_meta.TransferSyntaxUID
     dataset.PixelData = written.PixelData
     dataset["PixelData"].is_undefined_length = True
@@ -277,7 +277,7 @@ def _nrrd_bytes(affine: np.ndarray, encoding: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "v.nrrd"
         nrrd.write(str(path), made_voxels(np.int16), header)
-        # Without the comments, one of which is the time.
+        # Without the comments, one of which contains the time.
         lines = path.read_bytes().split(b"\n", 8)
         return b"\n".join(line for line in lines if not line.startswith(b"#"))
 

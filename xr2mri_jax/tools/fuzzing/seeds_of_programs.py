@@ -1,4 +1,4 @@
-"""Made files in the forms that telephones, 3D Slicer, ITK and newer scanners write."""
+"""Made files in the formats of telephones, 3D Slicer, ITK and newer scanners."""
 
 import gzip
 import io
@@ -29,7 +29,7 @@ _MATRIX = "-1 0 0 0 0 -1 0 1 0"
 
 
 def program_seeds() -> list[Seed]:
-    """Pictures, volumes and label maps; the same bytes in every run."""
+    """Pictures, volumes and label maps, with the same bytes in every run."""
     return [*_pictures(), *_dicom(), *_volumes(), *_labels()]
 
 
@@ -71,7 +71,7 @@ def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def _deep_png(channels: int) -> bytes:
-    """Grey in channels of 16 bits, the last of an even number opaque."""
+    """Grey in channels of 16 bits; the last of an even number is opaque."""
     array = np.stack([made_picture() * 16] * channels, axis=-1)
     if channels % 2 == 0:
         array[..., -1] = 65535
