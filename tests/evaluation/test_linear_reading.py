@@ -22,12 +22,25 @@ def simulated(random, n=400):
     return features, score
 
 
+def patients(features):
+    """Pairs of neighbouring rows."""
+    return np.arange(len(features) // 2 * 2).reshape(-1, 2)
+
+
+def both(random, n=300):
+    """Features of the left and the right knee of patients, alike but for noise, in turn."""
+    features, _ = simulated(random, n)
+    features = np.repeat(features, 2, axis=0)
+    features[:, 2:] = random.normal(size=(2 * n, 4))
+    return features + (0.1 * random.normal(size=features.shape)).astype(np.float32)
+
+
 def test_the_regression_predicts_the_scores_and_is_centred_on_real_radiographs():
     random = np.random.default_rng(0)
     features, score = simulated(random)
-    real, _ = simulated(random, 300)
+    real = both(random)
     real[:, 0] += 2.0  # real radiographs differ in their mean
-    kernel, offset = linear_reading.regression(features, score, real)
+    kernel, offset = linear_reading.regression(features, score, real, patients(real))
     found = real @ kernel + offset
     assert kernel.shape == (6, 1) and offset.shape == (1,)
     np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
@@ -36,27 +49,42 @@ def test_the_regression_predicts_the_scores_and_is_centred_on_real_radiographs()
     assert np.corrcoef(guess[:, 0], truth[:, 0])[0, 1] > 0.98
 
 
-def test_a_direction_that_varies_more_in_real_radiographs_is_not_relied_on():
+def test_what_differs_between_the_knees_of_a_patient_is_not_relied_on():
     random = np.random.default_rng(1)
     features, score = simulated(random)
-    real, _ = simulated(random)
-    weights = linear_reading.regression(features, score, real)[0][:, 0]
+    real = both(random)
+    pairs = patients(real)
+    weights = linear_reading.regression(features, score, real, pairs)[0][:, 0]
     assert 0.5 < weights[0] / weights[1] < 2.0
-    real[:, 0] += 10 * random.normal(size=len(real))  # another film, not another shape
-    weights = linear_reading.regression(features, score, real.astype(np.float32))[0][:, 0]
+    shared = real.copy()  # patients differ, their knees do not
+    shared[:, 0] += np.repeat(10 * random.normal(size=len(pairs)), 2).astype(np.float32)
+    weights = linear_reading.regression(features, score, shared, pairs)[0][:, 0]
+    assert 0.5 < weights[0] / weights[1] < 2.0
+    real[:, 0] += (10 * random.normal(size=len(real))).astype(np.float32)  # another film
+    weights = linear_reading.regression(features, score, real, pairs)[0][:, 0]
     assert abs(weights[0]) < 0.05 * abs(weights[1])
 
 
 def test_the_regression_equals_its_normal_equations():
     random = np.random.default_rng(2)
     features, score = simulated(random, 30)
-    real = simulated(random, 20)[0]
-    kernel, _ = linear_reading.regression(features, score, real)
-    x, z = features - features.mean(axis=0), real - real.mean(axis=0)
-    matrix = x.T @ x / 30 + linear_reading.REAL_WEIGHT * z.T @ z / 20
-    ridge = linear_reading.RIDGE * np.trace(matrix) / 50
-    wanted = np.linalg.solve(matrix + ridge * np.eye(6), x.T @ score / 30)
-    np.testing.assert_allclose(kernel, wanted, rtol=1e-3, atol=1e-5)
+    real = both(random, 10)
+    kernel, _ = linear_reading.regression(features, score, real, patients(real))
+    x, apart = features - features.mean(axis=0), real[::2] - real[1::2]
+    matrix = x.T @ x / 30 + linear_reading.BOTH_WEIGHT * apart.T @ apart / 20
+    wanted = np.linalg.solve(matrix + linear_reading.RIDGE * np.eye(6), x.T @ score / 30)
+    np.testing.assert_allclose(kernel, wanted, rtol=1e-2, atol=1e-4)
+
+
+def test_patients_with_both_knees_are_found_and_others_left_out():
+    columns = {
+        "subject": ["a", "b", "a", "c", "d", "d", "b"],
+        "side": ["left", "right", "right", "left", "right", "left", "left"],
+    }
+    np.testing.assert_array_equal(linear_reading.both_knees(columns), [[0, 2], [6, 1], [5, 4]])
+    np.testing.assert_array_equal(linear_reading.both_knees(columns, {"b"}), [[0, 2], [5, 4]])
+    with pytest.raises(InputError, match="--real: found both knees of none of 1 patients"):
+        linear_reading.both_knees(columns, {"a", "b", "d"})
 
 
 def model():
@@ -103,11 +131,20 @@ def test_a_fitted_generator_reads_the_shape_of_its_examples():
 
     real = {
         "train": [
-            {"xray": np.asarray(film(size) * np.uint16(257))[..., None], "subject": str(i)}
-            for i, size in enumerate(random.normal(size=30))
+            {
+                "xray": np.asarray(film(size) * np.uint16(257))[..., None],
+                "subject": str(patient),
+                "side": side,
+            }
+            for patient, size in enumerate(random.normal(size=30))
+            for side in range(2)
         ]
     }
-    part = linear_reading.fit(stage, params, iter(map(example, sizes)), real, mean_knee, 1)
+    examples = iter(map(example, sizes))
+    part, both_known = linear_reading.fit(
+        stage, params, examples, real, mean_knee, 1, exclude={"3"}
+    )
+    assert both_known == 29
     config["model"]["generator"] = stages.generator.full_spec(
         {**config["model"]["generator"], "reading": "linear", "coefficients": 5}
     )

@@ -26,7 +26,11 @@ _TRUST = flags.DEFINE_float(
 _READING_KNEES = flags.DEFINE_integer(
     "reading_knees",
     0,
-    "packaged generator: fit its reading of the hidden variables on so many simulated knees",
+    "packaged generator: replace its reading of the radiograph by a linear one, fitted on this "
+    "number of simulated knees and on --real",
+)
+_EXCLUDE = flags.DEFINE_list(
+    "exclude_subjects", [], "patients of --real whose radiographs take no part in --reading_knees"
 )
 _STEP = flags.DEFINE_integer("step", None, "checkpoint; default: the newest")
 
@@ -44,6 +48,7 @@ def main() -> None:
         _MAPS.value,
         _TRUST.value,
         _READING_KNEES.value,
+        _EXCLUDE.value,
     )
     size = (folder / "weights.npz").stat().st_size / 2**20
     print(f"{folder}: {model.stage.name} stage, step {model.step}, {size:.1f} MB")

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def ship(
     maps: str | os.PathLike[str] | None = None,
     trust: float = 1.0,
     reading_knees: int = 0,
+    exclude_subjects: Sequence[str] = (),
 ) -> tuple[LoadedModel, Path]:
     """Makes the generator of a run and writes its files.
 
@@ -72,8 +73,9 @@ def ship(
         mean of the training knees' distances, see `mean_knee.mean_knee_distances`; form "shape".
       trust: see `calibrated_shape.calibrate`; form "shape".
       reading_knees: of a packaged generator, the simulated knees from which a linear reading of the
-        hidden variables is fitted, see `linear_reading`; it replaces the trained reading. `real`
+        radiograph is fitted, see `linear_reading`; it replaces the trained reading. `real`
         takes part. 0: the reading stays.
+      exclude_subjects: patients of `real` whose radiographs take no part in the linear reading.
 
     Returns:
       The model as it ships and its folder.
@@ -88,9 +90,8 @@ def ship(
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
     files.require_writable(folder, "--output")
     if (Path(workdir) / model_files.DESCRIPTION).is_file():
-        made = _repackage(
-            Path(workdir), maps, folder, output is None, data_dir, reading_knees, real
-        )
+        reading = (reading_knees, real, frozenset(exclude_subjects))
+        made = _repackage(Path(workdir), maps, folder, output is None, data_dir, reading)
         return made, folder
     if reading_knees:
         raise InputError(
@@ -147,10 +148,10 @@ def _repackage(
     folder: Path,
     own: bool,
     data_dir: str | os.PathLike[str] | None,
-    reading_knees: int,
-    real: str,
+    reading: tuple[int, str, frozenset[str]],
 ) -> LoadedModel:
     """Writes a packaged generator with another mean knee, and another reading if asked."""
+    reading_knees, real, exclude = reading
     if maps is None or data_dir is None:
         raise InputError(
             f"--workdir={packaged}: found a packaged generator, expected --maps and --data_dir "
@@ -163,10 +164,12 @@ def _repackage(
     if reading_knees:
         knees = checked_reading_knees(reading_knees)
         builder = datasets.load_builder(real, data_dir)
-        model = _read_linearly(model, Path(maps), Path(data_dir), knees, builder)
+        model, patients = _read_linearly(model, Path(maps), Path(data_dir), knees, builder, exclude)
         described |= {
             "reading": f"linear, fitted on {reading_knees} simulated knees",
             "reading_real_radiographs": f"{real} {builder.version}",
+            "reading_patients_with_both_knees": patients,
+            "reading_without_patients": sorted(exclude),
             "trusted": {},
         }
     else:
@@ -197,9 +200,9 @@ def checked_reading_knees(knees: int) -> int:
 
 
 def _read_linearly(
-    model: LoadedModel, maps: Path, data_dir: Path, knees: int, real: Any
-) -> LoadedModel:
-    """The model with a linear reading of the hidden variables about the mean knee."""
+    model: LoadedModel, maps: Path, data_dir: Path, knees: int, real: Any, exclude: frozenset[str]
+) -> tuple[LoadedModel, int]:
+    """The model with a linear reading about the mean knee, and the patients that took part."""
     sizes = model.config["model"]
     changed = {**sizes["generator"], "coefficients": linear_reading.COEFFICIENTS}
     config = {**model.config, "model": {**sizes, "generator": {**changed, "reading": "linear"}}}
@@ -211,9 +214,12 @@ def _read_linearly(
     def mean_knee(view: np.ndarray) -> np.ndarray:
         return mean_knee_distances(bred, jitter_of(view))
 
-    part = linear_reading.fit(model.stage, model.params, simulated, real, mean_knee)
+    part, patients = linear_reading.fit(
+        model.stage, model.params, simulated, real, mean_knee, exclude=exclude
+    )
     params = {**model.params, "generator": part}
-    return dataclasses.replace(model, config=config, stage=stages.make_stage(config), params=params)
+    stage = stages.make_stage(config)
+    return dataclasses.replace(model, config=config, stage=stage, params=params), patients
 
 
 def _widened_intervals(fitted: uncertainties.Uncertainty) -> uncertainties.Uncertainty:

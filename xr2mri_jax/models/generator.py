@@ -28,7 +28,7 @@ from xr2mri_jax.models.layers import (
     unit_rms,
 )
 from xr2mri_jax.models.product import Dense
-from xr2mri_jax.models.shape_generator import READINGS, ShapeGenerator
+from xr2mri_jax.models.shape_generator import READINGS, ShapeGenerator, reading_features
 from xr2mri_jax.models.sharding import split_depth
 from xr2mri_jax.phantom.surfaces import NAMES
 
@@ -226,6 +226,18 @@ def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator | Sha
     if checked.form == "shape":
         return ShapeGenerator(checked, surface_shape(checked), dtype)
     return Generator(checked, dtype)
+
+
+def seen(spec: Mapping[str, Any], hidden: tuple[jax.Array, ...], xray: jax.Array) -> Any:
+    """What the generator of `spec` takes: the hidden variables, or features of a linear reading.
+
+    Args:
+      spec: the mapping given to `make`.
+      hidden: hidden variables by level, finest first.
+      xray: f32[b, h, w, 1] in [0, 1], of which they are.
+    """
+    linear = spec.get("reading") == "linear"
+    return reading_features(hidden, xray) if linear else hidden
 
 
 def with_mean_volume(

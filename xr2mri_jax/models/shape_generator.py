@@ -4,10 +4,11 @@ The hidden variables become the coefficients of the principal components of the 
 signed distances, after statistical shape models of bones from radiographs (Fleute and Lavallee,
 MICCAI 1998). With the reading "network" a trained network gives the coefficients, and each pixel
 adds to the distances of the column of voxels behind it what the components do not hold. With the
-reading "linear" the coefficients are a linear function of the hidden variables of three levels,
-fitted in closed form (`evaluation.linear_reading`). The volume is painted from the surfaces: what
-lies inside one has its tissue's level, what lies outside is the mean of the training volumes there.
-No operation on fine volumes is trained, so that training costs little more than the encoder's.
+reading "linear" the coefficients are a linear function of the bottleneck and of the radiograph's
+oriented gradients, fitted in closed form (`evaluation.linear_reading`). The volume is painted from
+the surfaces: inside a surface it has the level of the tissue, outside of all surfaces it is the
+mean of the training volumes. No operation on fine volumes is trained, so training costs little more
+than the encoder's.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from xr2mri_jax.models.layers import (
     activate,
     initialiser,
 )
+from xr2mri_jax.models.oriented_gradients import oriented_gradients
 from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.sharding import split_depth
 from xr2mri_jax.phantom import surfaces
@@ -46,10 +48,12 @@ _BONES = (("femur", "femoral_outer"), ("tibia", "tibial_outer"), ("patella", "pa
 
 
 class ShapeGenerator(nn.Module):
-    """Hidden variables, finest first -> (volume f32[b, d, h, w, 1], distances f32[b, k, ...] mm).
+    """What a knee's radiograph shows -> (volume f32[b, d, h, w, 1], distances f32[b, k, ...] mm).
 
-    Reads every level but the finest, each [b, h', w', c]. `spec` is a `generator.GeneratorSpec` of
-    the form "shape"; the distances have the shape `generator.surface_shape(spec)`.
+    The reading "network" takes the hidden variables, finest first, and uses every level but the
+    finest, each [b, h', w', c]; the reading "linear" takes `reading_features` f32[b, f]. `spec` is
+    a `generator.GeneratorSpec` of the form "shape"; the distances have the shape
+    `generator.surface_shape(spec)`.
     """
 
     spec: Any
@@ -57,7 +61,7 @@ class ShapeGenerator(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, hidden: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, seen: Any) -> tuple[jax.Array, jax.Array]:
         spec, shape = self.spec, self.surface_shape
         zeros = nn.initializers.zeros
         mean = self.param("mean", zeros, shape, jnp.float32)
@@ -65,16 +69,15 @@ class ShapeGenerator(nn.Module):
         template = self.param("template", zeros, spec.volume_shape, jnp.float32)
         levels = self.param("levels", zeros, (len(LEVELS),), jnp.float32)
         if spec.reading == "linear":
-            distances = mean + jnp.tensordot(self._read(hidden), basis, axes=1)
+            distances = mean + jnp.tensordot(self._read(seen), basis, axes=1)
         else:
-            distances = mean + jnp.tensordot(self._coefficients(hidden), basis, axes=1)
-            distances = distances + self._columns(hidden)
+            distances = mean + jnp.tensordot(self._coefficients(seen), basis, axes=1)
+            distances = distances + self._columns(seen)
         distances = split_depth(distances, 2)
         return painted(distances, template, levels)[..., None], distances
 
-    def _read(self, hidden: tuple[jax.Array, ...]) -> jax.Array:
+    def _read(self, features: jax.Array) -> jax.Array:
         """f32[b, coefficients], in standard deviations of the simulated knees."""
-        features = reading_features(hidden)
         zeros, count = nn.initializers.zeros, self.spec.coefficients
         kernel = self.param("reading", zeros, (features.shape[-1], count), jnp.float32)
         offset = self.param("reading_offset", zeros, (count,), jnp.float32)
@@ -123,18 +126,20 @@ class ShapeGenerator(nn.Module):
         return column.astype(jnp.float32)
 
 
-def reading_features(hidden: tuple[jax.Array, ...]) -> jax.Array:
-    """What the linear reading sees: the hidden variables of the three deepest levels, f32[b, f].
+def reading_parts(hidden: tuple[jax.Array, ...], xray: jax.Array) -> list[jax.Array]:
+    """What the linear reading takes, in parts of one kind: f32[b, f] each.
 
     Args:
-      hidden: by level, finest first, each [b, h', w', c]; three levels or more. The finest of the
-        three is averaged over 2 x 2 pixels.
+      hidden: by level, finest first, each [b, h', w', c]; the bottleneck, the last, is taken.
+      xray: f32[b, n, n, 1] in [0, 1], of which the oriented gradients are taken.
     """
-    fine, middle, deep = hidden[-3:]
-    batch, height, width, channels = fine.shape
-    fine = fine.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
-    parts = [part.astype(jnp.float32).reshape(batch, -1) for part in (deep, middle, fine)]
-    return jnp.concatenate(parts, axis=-1)
+    maps = [hidden[-1], *oriented_gradients(xray)]
+    return [part.astype(jnp.float32).reshape(len(xray), -1) for part in maps]
+
+
+def reading_features(hidden: tuple[jax.Array, ...], xray: jax.Array) -> jax.Array:
+    """The parts of `reading_parts` beside each other: f32[b, f]."""
+    return jnp.concatenate(reading_parts(hidden, xray), axis=-1)
 
 
 def painted(distances: jax.Array, template: jax.Array, levels: jax.Array) -> jax.Array:

@@ -50,6 +50,12 @@ class Builder(FilesBuilder):
             more=True,
         ),
         KneeXrayConfig(name="box128", description="in the canonical box", boxed=True),
+        KneeXrayConfig(
+            name="grades_box128",
+            description="in the canonical box, train_more too",
+            boxed=True,
+            more=True,
+        ),
     ]
     OPTIONS = XrayOptions
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Give the folder with the folders per grade as --source=DIR."
