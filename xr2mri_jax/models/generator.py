@@ -228,12 +228,12 @@ def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator | Sha
     return Generator(checked, dtype)
 
 
-def seen(spec: Mapping[str, Any], hidden: tuple[jax.Array, ...], xray: jax.Array) -> Any:
+def seen(spec: Mapping[str, Any], hidden: Any, xray: Any) -> Any:
     """What the generator of `spec` takes: the hidden variables, or features of a linear reading.
 
     Args:
       spec: the mapping given to `make`.
-      hidden: hidden variables by level, finest first.
+      hidden: tuple of hidden variables by level, finest first.
       xray: f32[b, h, w, 1] in [0, 1], of which they are.
     """
     linear = spec.get("reading") == "linear"

@@ -1,11 +1,17 @@
 """Agreement, ranks and paired differences against numbers worked out by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from xr2mri_jax.evaluation.real_pairs import joint, measure, retrieval, summary
+from xr2mri_jax.evaluation.real_pairs import individual_shape, joint, measure, retrieval, summary
 from xr2mri_jax.evaluation.real_pairs.compare import Comparison
+from xr2mri_jax.evaluation.real_pairs.knee import Bone, as_bytes
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, METRICS, PROTOCOLS
+from xr2mri_jax.geometry import Volume
+from xr2mri_jax.metrics.box import Box
+from xr2mri_jax.metrics.surfaces import surface_of
 
 NAMES = ["a", "b", "c", "d"]
 
@@ -69,3 +75,52 @@ def test_improvement_is_positive_where_the_model_is_better():
     assert gain["assd"]["mean"] == pytest.approx(0.5)
     assert gain["dice"]["mean"] == pytest.approx(-0.5)
     assert gain["assd"]["ci95"] == pytest.approx([0.5, 0.5])
+
+
+def test_individual_shape_is_correlated_over_knees_and_points_where_the_map_reaches():
+    true = np.array([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0]])
+    predicted = np.array([[0.5, -0.5, 9.0], [-0.5, 0.5, -9.0]])
+    known = np.array([[True, True, False], [True, True, False]])
+    made = individual_shape.Departures(true, np.where(known, predicted, 0), known)
+    found = individual_shape.summary({"femur": made}, ["a", "b"], 0)["femur"]
+    assert found["r"] == pytest.approx(1) and found["other_radiograph"] == pytest.approx(-1)
+    assert found["true_mm"] == pytest.approx(1) and found["predicted_mm"] == pytest.approx(0.5)
+    half = individual_shape.Departures(true, np.array([[1.0, 1, 0], [-1, -1, 0]]), known)
+    unrelated = individual_shape.summary({"femur": half}, ["a", "b"], 0)["femur"]
+    assert unrelated["r"] == pytest.approx(0)
+
+
+def test_a_model_that_predicts_one_knee_for_everybody_has_no_individual_shape():
+    true = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    made = individual_shape.Departures(true, np.zeros((2, 2)), np.ones((2, 2), bool))
+    found = individual_shape.summary({"tibia": made}, ["a", "b"], 0)["tibia"]
+    assert found["r"] is None and found["intervals"]["r"] is None and found["predicted_mm"] == 0
+
+
+def test_departures_of_a_bone_leave_out_pose_and_size_and_find_a_bulge():
+    def bone(bulge, size=1.0, shift=0.0):
+        """A cone-like bone with a bulge of so many mm at its right side."""
+        axis = np.linspace(-47, 47, 95)
+        x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
+        x, y, z = (v / size - shift for v in (x, y, z))
+        radius = 24 - 0.1 * z + bulge * np.exp(-((z / 14) ** 2)) * (x > 0)
+        inside = np.clip(0.5 + radius - np.hypot(x, y * 1.3), 0, 1) * (np.abs(z) < 34)
+        affine = np.diag((1.0, 1, 1, 1))
+        affine[:3, 3] = -47
+        volume = Volume(inside.astype(np.float32), affine)
+        return Bone(surface_of(volume), as_bytes(volume), Box.around(47.0))
+
+    def knee(bulge, size=1.0, shift=0.0):
+        bones = dict.fromkeys(("femur", "tibia"), bone(bulge, size, shift))
+        return SimpleNamespace(bones=bones, field=Box.around(46.0))
+
+    true = [knee(0.0), knee(3.0, 1.06, 1.5)]
+    predicted = [knee(0.0, 0.95), knee(1.5, 1.0, -1.0)]
+    mean = dict.fromkeys(("femur", "tibia"), bone(1.5))
+    found = individual_shape.departures(true, predicted, mean)["femur"]
+    assert found.known.all() and found.true.shape == (2, individual_shape.POINTS)
+    assert 0.7 < found.true.max() < 1.8  # about half of 3 mm from the mean of both knees
+    assert 0.02 < np.mean(found.true[1] > 0.5) < 0.4
+    seen = individual_shape.summary({"femur": found}, ["a", "b"], 0)["femur"]
+    assert seen["r"] > 0.6
+    assert 0.3 < seen["predicted_mm"] / seen["true_mm"] < 0.7

@@ -52,8 +52,8 @@ class MeanShapes:
         made = in_threads(maps, chosen, "signed distances", "knee")
         self._maps = dict(zip(chosen, made, strict=True))
 
-    def without(self, subject: str) -> Mean:
-        """The mean shape of all other subjects."""
+    def without(self, subject: str | None) -> Mean:
+        """The mean shape of all other subjects; None: of all."""
         chosen = [i for name, i in self._first.items() if name != subject]
         bones = {
             bone: bone_of(np.mean([self._maps[i][bone] for i in chosen], axis=0)) for bone in BONES

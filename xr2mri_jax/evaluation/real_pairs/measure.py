@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from xr2mri_jax.evaluation.real_pairs.compare import Comparison, Fits, Target, compare
+from xr2mri_jax.evaluation.real_pairs.individual_shape import Departures, departures
 from xr2mri_jax.evaluation.real_pairs.joint import joint_values
 from xr2mri_jax.evaluation.real_pairs.knee import Bone, Knee
 from xr2mri_jax.evaluation.real_pairs.knees import (
@@ -61,6 +62,7 @@ class Measured:
       values: METRICS by protocol, source (the model and CONTROLS), bone and alignment.
       fits: transforms of the model's bones, by bone and protocol, for every pair.
       joint: (true, predicted) by quantity, f64[n] each, NaN where the true map lacks it.
+      departures: of the individual shapes, by bone.
       distances: for the retrieval, by protocol and alignment: f64[n, n], the ASSD (mean of femur
         and tibia) between prediction i and true knee j.
     """
@@ -71,6 +73,7 @@ class Measured:
     values: Values
     fits: list[dict[str, dict[str, Fits]]]
     joint: dict[str, tuple[np.ndarray, np.ndarray]]
+    departures: dict[str, Departures]
     distances: dict[str, dict[str, np.ndarray]]
 
 
@@ -93,7 +96,8 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
     targets = [{bone: Target(knee.bones[bone], knee.field) for bone in BONES} for knee in true]
     crossed = _crossed(predicted, targets)
     own = [{bone: crossed[bone][i][i] for bone in BONES} for i in range(len(pairs))]
-    found = {MODEL: own, **_mean_shapes(pairs, shapes, predicted, every, targets)}
+    means = MeanShapes(every, [pair.subject for pair in shapes])
+    found = {MODEL: own, **_mean_shapes(pairs, means, predicted, every, targets)}
     values: Values = {
         protocol: {
             source: {bone: _column([one[bone].scores[protocol] for one in made]) for bone in BONES}
@@ -113,6 +117,7 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
         values,
         [{bone: one[bone].fits for bone in BONES} for one in own],
         joint_values(true, predicted),
+        departures(true, predicted, means.without(None).bones),
         {protocol: _distances(crossed, protocol) for protocol in PROTOCOLS},
     )
 
@@ -138,13 +143,12 @@ def _crossed(predicted: Sequence[Knee], targets: Targets) -> dict[str, list[list
 
 def _mean_shapes(
     pairs: Sequence[Pair],
-    shapes: Sequence[Pair],
+    true_means: MeanShapes,
     predicted: Sequence[Knee],
     every: Sequence[Knee],
     targets: Targets,
 ) -> dict[str, list[dict[str, Comparison]]]:
     """Compares the controls that are mean or true shapes with every true knee: by source."""
-    true_means = MeanShapes(every, [pair.subject for pair in shapes])
     own_means = MeanShapes(predicted, [pair.subject for pair in pairs])
 
     def one(i: int) -> dict[str, dict[str, Comparison]]:

@@ -76,6 +76,7 @@ def page(
         shown.append(tables.improvements(content, protocol))
         sections.append(Section(f"Bones, {protocol}", shown))
     sections += [
+        Section("Individual shape", [tables.individual_shape(content)]),
         Section("Controls", [Lines(_meanings())]),
         Section("Joint space and cartilage", [tables.joint(content), _spaces(found)]),
         Section("Uncertainty", intervals.parts(content.get("uncertainty"))),
@@ -109,6 +110,14 @@ def findings(content: Mapping[str, Any]) -> list[str]:
             f"rank is {seen['mean_rank']:.1f} (guessing: {seen['chance']['mean_rank']:.1f}), or "
             f"{seen['relative']['mean_rank']:.1f} by relative distances."
         )
+    for bone, shape in content["individual_shape"].items():
+        if shape["r"] is not None:
+            ends = tables.interval(shape["intervals"]["r"], "+.2f")
+            lines.append(
+                f"{bone.capitalize()}, individual shape: predicted and true departures from the "
+                f"mean bone correlate with r = {shape['r']:+.2f} {ends}; with another subject's "
+                f"radiograph {shape['other_radiograph'] or 0:+.2f}."
+            )
     for name, space in content["joint_space"].items():
         r = "not defined" if space["r"] is None else f"{space['r']:.2f}"
         lines.append(

@@ -7,7 +7,13 @@ import numpy as np
 
 from xr2mri_jax.evaluation import retrieval as ranking
 from xr2mri_jax.evaluation import statistics
-from xr2mri_jax.evaluation.real_pairs import joint, pair_errors, protocol, retrieval
+from xr2mri_jax.evaluation.real_pairs import (
+    individual_shape,
+    joint,
+    pair_errors,
+    protocol,
+    retrieval,
+)
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, Measured, OfBone
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
@@ -41,6 +47,10 @@ CONVENTION = {
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
     "ties count against the prediction; relative: ranks after subtracting the mean distance of all "
     "predictions to the true knee, because a knee near the mean is near to every prediction",
+    "individual_shape": "correlation of predicted and true departures from the mean bone, mm along "
+    f"its normal at {individual_shape.POINTS} points per bone, after similarity alignment of every "
+    "bone with the mean true bone and less the mean over the knees; another radiograph: with the "
+    "predictions for all other subjects",
     "verdict": pair_errors.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
     f"({statistics.WHOLE_SAMPLES} for a correlation), subjects resampled",
@@ -59,8 +69,8 @@ def summarise(found: Measured, seed: int) -> Tree:
     Returns:
       n, subjects; closed and open, each with values and intervals (by source, bone, alignment and
       metric) and improvement (mean and ci95 by control, bone, alignment, metric); ssr_kd (by
-      source, bone, alignment); retrieval (by protocol and alignment), joint_space, cartilage, pose,
-      convention.
+      source, bone, alignment); individual_shape (by bone); retrieval (by protocol and alignment),
+      joint_space, cartilage, pose, convention.
     """
     subjects = [pair.subject for pair in found.pairs]
     by_protocol = {name: _of_protocol(found, name, subjects, seed) for name in PROTOCOLS}
@@ -81,6 +91,7 @@ def summarise(found: Measured, seed: int) -> Tree:
             }
             for source in (MODEL, MEAN)
         },
+        "individual_shape": individual_shape.summary(found.departures, subjects, seed),
         "retrieval": retrieval.summary(found.distances, subjects, seed),
         **joint.summary(found.joint, subjects, seed),
         "pose": {
