@@ -68,6 +68,33 @@ def test_bones_and_volume_come_to_the_wanted_distance(wanted):
     assert 2 * (shown & expected).sum() / (shown.sum() + expected.sum()) > 0.97
 
 
+def test_the_femur_moves_as_a_rigid_body():
+    d, h, w = places(SHAPE)
+    before = knee()
+    # A condylar block under a narrow shaft: a shear would tilt the block and not the shaft.
+    block = np.maximum.reduce([h + 1.0, -h - 24.0, np.abs(w) - 30.0, np.abs(d) - 20.0])
+    shaft = np.maximum.reduce([h + 20.0, np.abs(w) - 12.0, np.abs(d) - 12.0])
+    femur = NAMES.index("femur")
+    before[femur] = np.clip(np.minimum(block, shaft), -LIMIT_MM, LIMIT_MM)
+    wanted = {"medial": 1.0, "lateral": 7.0}
+    after = fit_joint_space(np.zeros(VOLUME, np.float32), before, wanted).distances[femur]
+    inside = [
+        surfaces.resized(x[None], (128, 128, 128), order=3)[0] < 0 for x in (before[femur], after)
+    ]
+    assert inside[1].sum() == pytest.approx(inside[0].sum(), rel=0.02)
+
+    def axes(mask, rows):
+        """Direction of the longest axis (h, w) of the part of a mask in some rows."""
+        _, row, column = np.nonzero(mask)
+        kept = (row >= rows[0]) & (row < rows[1])
+        points = np.stack([row[kept], column[kept]]).astype(float)
+        return np.degrees(np.arctan(np.polyfit(*points, 1)[0]))
+
+    shaft_turn = axes(inside[1], (8, 36)) - axes(inside[0], (8, 36))
+    medial, lateral = -5.0, 1.0  # the moves, to first order
+    assert shaft_turn == pytest.approx(np.degrees(np.arctan((medial - lateral) / 38)), abs=2.0)
+
+
 def test_cartilage_is_compressed_with_the_space():
     before = knee(5.0, 5.0)
     found = fit_joint_space(np.zeros(VOLUME, np.float32), before, {"medial": 2.0, "lateral": 5.0})

@@ -1,14 +1,15 @@
 """Adjusts a predicted knee to the joint space that is measured in its radiograph.
 
 The network predicts the shape of the bones; their distance is traced in the radiograph itself
-(`preprocess.joint_space`). The femur is moved along the leg and tilted in the frontal plane until
-the least distance between the bones, medial and lateral, equals the measured one. The tissue
-between the bones is stretched or compressed with it, in the volume and in the surfaces.
+(`preprocess.joint_space`). The femur is moved along the leg and turned in the frontal plane, as a
+rigid body, until the least distance between the bones, medial and lateral, equals the measured one.
+The tissue between the bones is stretched or compressed with it, in the volume and in the surfaces.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 from skimage.measure import marching_cubes
 
@@ -23,7 +24,8 @@ _MEASURED = (64, 64, 64)
 _NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
 # Maximum move of either compartment in mm, and the number of rounds of moving and measuring.
 LARGEST_MM, _ROUNDS = 6.0, 4
-# Nothing moves below this level (mm under the joint's centre); above it the move ramps up.
+# In the volume nothing moves below this level (mm under the joint's centre), and the move ramps up
+# above it.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
 # Share of the femur's move that each surface follows.
 _SHARES = tuple(
@@ -100,8 +102,9 @@ class _Bones(NamedTuple):
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
         """Least distance by compartment after the femur is moved: f64[2]."""
+        turn, upwards = _motion(moves)
         moved = self.femur.copy()
-        moved[:, 1] -= _move(moved[:, 2], moves)
+        moved[:, 1:] = self.femur[:, 1:] @ turn.T - (upwards, 0.0)
         tree = cKDTree(moved)
         return np.array([tree.query(plateau)[0].min() for plateau in self.plateaus])
 
@@ -125,23 +128,38 @@ def _bones(distances: np.ndarray) -> _Bones | None:
     return _Bones(femur, tuple(plateaus)) if all(map(len, plateaus)) else None
 
 
-def _move(right: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """Upward move of the femur at positions f64[n], mm to the right of the middle."""
-    medial, lateral = moves
-    return (medial + lateral) / 2 + (medial - lateral) / 2 * np.clip(right / _MIDDLE, -1.6, 1.6)
+def _motion(moves: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, float]:
+    """The rigid motion that moves both compartments upwards by `moves` mm, to first order.
+
+    Args:
+      moves: f64[2], medial and lateral.
+      share: of the motion.
+
+    Returns:
+      The rotation f64[2, 2] of (h, w) about the box's middle, and the move upwards in mm after it.
+    """
+    medial, lateral = share * moves
+    angle = np.arctan((medial - lateral) / (2 * _MIDDLE))
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.array([[cosine, -sine], [sine, cosine]]), (medial + lateral) / 2
 
 
 def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """The surfaces after the move, f32 of the same shape: each moves rigidly, see _SHARES."""
-    depth, rows, columns = distances.shape[1:]
-    fine = surfaces.resized(distances, (depth, 4 * rows, columns), order=3)
-    move = _move(_places(columns, BOX_MM[2]), moves)
+    step = np.array(BOX_MM[1:]) / distances.shape[2:]
+    middle = (np.array(distances.shape[2:]) - 1) / 2
     found = distances.copy()
     for number, share in enumerate(_SHARES):
         if share:
-            field = _sampled(fine[number], np.broadcast_to(share * move, fine.shape[1:]))
-            found[number] = field.reshape(depth, rows, 4, columns)[:, :, 1:3].mean(axis=2)
-    return found
+            turn, upwards = _motion(moves, share)
+            # Voxel o shows what was at turn^T (o + upwards).
+            matrix, offset = np.eye(3), np.zeros(3)
+            matrix[1:, 1:] = turn.T * step / step[:, None]
+            offset[1:] = turn.T @ (upwards, 0.0) / step + middle - matrix[1:, 1:] @ middle
+            ndimage.affine_transform(
+                distances[number], matrix, offset, output=found[number], mode="nearest"
+            )
+    return np.clip(found, -surfaces.LIMIT_MM, surfaces.LIMIT_MM)
 
 
 def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:
@@ -157,14 +175,16 @@ def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> n
     """
     shape = volume.shape
     rows = shape[1]
-    # The distances are smooth in a horizontal plane: only the rows must be fine to resolve the gap.
     coarse = moved.shape[1], rows, moved.shape[3]
     chosen = moved[[NAMES.index("tibia"), NAMES.index("femur")]]
     tibia, femur = np.maximum(surfaces.resized(chosen, coarse, order=3), 0.0)
     share = tibia / (tibia + femur + 1e-3)
-    below = np.clip((_STILL_MM - _places(rows, BOX_MM[1])) / _RAMP_MM, 0.0, 1.0)
-    shift = share * below[:, None] * _move(_places(coarse[2], BOX_MM[2]), moves)
-    return _sampled(volume, surfaces.resized(shift[None].astype(np.float32), shape)[0])
+    share *= np.clip((_STILL_MM - _places(rows, BOX_MM[1])) / _RAMP_MM, 0.0, 1.0)[:, None]
+    share = surfaces.resized(share[None].astype(np.float32), shape)[0]
+    turn, upwards = _motion(moves)
+    h, w = np.meshgrid(_places(rows, BOX_MM[1]), _places(shape[2], BOX_MM[2]), indexing="ij")
+    from_h, from_w = np.tensordot(turn.T, [h + upwards, w], axes=1)
+    return _sampled(volume, share * (from_h - h), share * (from_w - w))
 
 
 def _places(count: int, extent: float) -> np.ndarray:
@@ -172,16 +192,13 @@ def _places(count: int, extent: float) -> np.ndarray:
     return (np.arange(count) + 0.5) * extent / count - extent / 2
 
 
-def _sampled(field: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Samples f32[d, h, w] linearly, `shift` mm (of the same shape) below each voxel."""
+def _sampled(field: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Samples f32[d, h, w] linearly, `down` and `right` mm (of the same shape) from each voxel."""
     depth, rows, columns = field.shape
-    place = shift.astype(np.float32) * np.float32(rows / BOX_MM[1])
-    place += np.arange(rows, dtype=np.float32)[:, None]
-    np.clip(place, 0, rows - 1, out=place)
-    low = np.minimum(place.astype(np.int32), rows - 2)
-    place -= low
-    # Flat indices: twice as fast as one index per axis.
-    planes = np.arange(depth, dtype=np.int32)[:, None, None] * (rows * columns)
-    index = low * columns + (planes + np.arange(columns, dtype=np.int32))
-    above = field.take(index)
-    return above + place * (field.take(index + columns) - above)
+    places = [np.broadcast_to(np.arange(depth, dtype=np.float32)[:, None, None], field.shape)]
+    for shift, count, axis, extent in ((down, rows, 1, BOX_MM[1]), (right, columns, 2, BOX_MM[2])):
+        index = np.arange(count, dtype=np.float32).reshape(
+            [-1 if i == axis else 1 for i in range(3)]
+        )
+        places.append(index + shift.astype(np.float32) * np.float32(count / extent))
+    return ndimage.map_coordinates(field, places, order=1, mode="nearest")
