@@ -24,7 +24,7 @@ def test_a_knee_has_several_radiographs_and_one_shape(bred):
     again, same, seen = draw_example(bred, 3, 5, 2, 32)
     np.testing.assert_array_equal(films, again)
     np.testing.assert_array_equal(distances, same)
-    assert views.shape == (2, 4) and (views[0] != views[1]).all()
+    assert views.shape == (2, 3) and (views[0] != views[1]).all()
     np.testing.assert_array_equal(views, seen)
     assert (draw_example(bred, 3, 6, 1, 32)[1] != distances).any()
 
@@ -54,9 +54,11 @@ def test_the_mean_shape_in_the_mean_pose_is_the_mean_knee(bred):
 def test_the_view_of_a_frame_is_where_the_box_shows_the_knee():
     mean = Frame.mean()
     np.testing.assert_allclose(view_of(mean), 0, atol=1e-12)
-    frame = mean.moved(1.1, 0.02, (1.0, -2.0), 0.05)
+    wide = view_of(mean.moved(1.1, 0.02, (1.0, -2.0), 0.05))
+    assert wide[0] == pytest.approx(view_of(mean.moved(1.0, 0.02, (1.0, -2.0), 0.05))[0])
+    frame = mean.moved(1.0, 0.02, (1.0, -2.0), 0.05)
     jitter = jitter_of(view_of(frame))
-    assert jitter.scale == pytest.approx(1 / 1.1)
+    assert jitter.scale == 1.0 and view_of(frame).shape == (3,)
     # A point of the box is a pixel of the film; the film shows there a point of the knee.
     box = np.array([0.0, 12.0, -7.0])
     matrix, offset = mean.backward()

@@ -1,7 +1,7 @@
 """Fits the linear reading of a generator of the form `shape`: radiograph -> coefficients.
 
-The coefficients of shape components, and of the knee's size, turn and place in the image, are a
-ridge regression on the bottleneck and on oriented gradients of the radiograph, in closed form, from
+The coefficients of shape components, and of the knee's turn and place in the image, are a ridge
+regression on the bottleneck and on oriented gradients of the radiograph, in closed form, from
 simulated radiographs of known knees. Simulated radiographs differ from real ones in ways that a
 regression mistakes for shape. So unlabelled real radiographs of both knees of patients take part:
 the two knees of a patient have nearly the same shape, left ones mirrored, so that what differs
@@ -30,7 +30,7 @@ from xr2mri_jax.simulation.reading_examples import draw_example
 
 FILMS = 3  # radiographs of a simulated knee
 # Components of shape, and of how a radiograph shows the knee (`reading_examples.view_of`).
-SHAPES, VIEWS = 40, 4
+SHAPES, VIEWS = 40, 3
 COEFFICIENTS = SHAPES + VIEWS
 # Weight of the difference between a patient's knees against the simulated examples' error, and of
 # the ridge against the mean square of a real radiograph's features.

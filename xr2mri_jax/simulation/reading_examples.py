@@ -1,7 +1,9 @@
 """Examples for reading shape: several radiographs of a simulated knee, and its shape.
 
 The radiographs differ in pose, frame, film and signs of osteoarthritis. The shape is given in the
-mean pose, beside how each radiograph shows it: its size and place in the image.
+mean pose, beside how each radiograph shows it: its turn and place in the image. Its size in the
+image is not given: a radiograph without spacing does not determine the true size, so a prediction
+keeps the mean knee's.
 """
 
 import numpy as np
@@ -28,7 +30,7 @@ def draw_example(
     Returns:
       The radiographs u8[films, size, size], value / 255 in [0, 1], as `preprocess` frames real ones
       and places them in the box; the signed distances i8[k, 32, 32, 32] of
-      `mean_knee.in_mean_pose`, see `surfaces.stored`; and `view_of` each frame, f64[films, 4].
+      `mean_knee.in_mean_pose`, see `surfaces.stored`; and `view_of` each frame, f64[films, 3].
     """
     rng = np.random.default_rng([seed, index])
     drawn, shapes, grade = family.draw_shapes(atlas, rng)
@@ -48,8 +50,7 @@ def view_of(frame: framing.Frame) -> np.ndarray:
     """How the canonical box shows a knee whose frame is taken for the mean frame.
 
     Returns:
-      f64[4]: the logarithm of its size against the true one, its turn in radians, and how far it
-      lies down and to the right in mm, see `jitter_of`.
+      f64[3]: its turn in radians, and how far it lies down and to the right in mm, see `jitter_of`.
     """
     mean = framing.Frame.mean()
     wider = frame.wide_mm / mean.wide_mm
@@ -57,10 +58,10 @@ def view_of(frame: framing.Frame) -> np.ndarray:
     offset = middle - wider * matrix @ np.array([0.0, *mean.middle_mm])
     turn = frame.turn - mean.turn
     shift = -(poses.rotation(0, turn).T @ offset) / wider
-    return np.array([-np.log(wider), turn, shift[1], shift[2]])
+    return np.array([turn, shift[1], shift[2]])
 
 
 def jitter_of(view: np.ndarray) -> framing.Jitter:
-    """The frame error that `view_of` describes."""
-    scale, turn, down, right = (float(value) for value in view)
-    return framing.Jitter((0.0, down, right), turn, float(np.exp(scale)))
+    """The frame error that `view_of` describes, of a frame with the mean width."""
+    turn, down, right = (float(value) for value in view)
+    return framing.Jitter((0.0, down, right), turn, 1.0)

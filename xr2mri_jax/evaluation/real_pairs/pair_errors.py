@@ -8,14 +8,15 @@ from xr2mri_jax.datasets.data_origin import REAL, SIMULATED, UNKNOWN, origin_of_
 from xr2mri_jax.evaluation import verdict
 from xr2mri_jax.evaluation.real_pairs.joint import Both, space_key
 from xr2mri_jax.evaluation.real_pairs.measure import MEAN, SHUFFLED, Measured
-from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED
+from xr2mri_jax.evaluation.real_pairs.protocol import BONES, OPEN
 from xr2mri_jax.evaluation.real_pairs.retrieval import PRIMARY
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
 from xr2mri_jax.presentation.model_and_controls import MODEL
 
 CONVENTION = {
-    "bone shape": f"ASSD of femur and tibia, mean of both, {CLOSED}, after {PRIMARY} alignment",
+    "bone shape": f"ASSD of femur and tibia, mean of both, {OPEN}, after {PRIMARY} alignment; size "
+    "does not count, because a radiograph without spacing does not determine it",
     "joint space": "absolute error in mm, mean of both compartments",
     "cartilage": "absolute error of the thickness in standard deviations of the true knees, mean "
     "over the plates that the true map has",
@@ -34,7 +35,7 @@ def judge_pairs(found: Measured, seed: int) -> dict[str, object]:
     properties = {
         "bone shape": {
             verdict_name: np.mean(
-                [found.values[CLOSED][source][bone][PRIMARY]["assd"] for bone in BONES], axis=0
+                [found.values[OPEN][source][bone][PRIMARY]["assd"] for bone in BONES], axis=0
             )
             for verdict_name, source in (
                 (MODEL, MODEL),
