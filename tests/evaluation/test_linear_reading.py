@@ -76,15 +76,15 @@ def test_the_regression_equals_its_normal_equations():
     np.testing.assert_allclose(kernel, wanted, rtol=1e-2, atol=1e-4)
 
 
-def test_patients_with_both_knees_are_found_and_others_left_out():
+def test_patients_with_both_knees_are_found():
     columns = {
         "subject": ["a", "b", "a", "c", "d", "d", "b"],
         "side": ["left", "right", "right", "left", "right", "left", "left"],
     }
     np.testing.assert_array_equal(linear_reading.both_knees(columns), [[0, 2], [6, 1], [5, 4]])
-    np.testing.assert_array_equal(linear_reading.both_knees(columns, {"b"}), [[0, 2], [5, 4]])
-    with pytest.raises(InputError, match="--real: found both knees of none of 1 patients"):
-        linear_reading.both_knees(columns, {"a", "b", "d"})
+    one_sided = {"subject": ["c", "d", "d"], "side": ["left", "right", "unknown"]}
+    with pytest.raises(InputError, match="--real: found both knees of none of 2 patients"):
+        linear_reading.both_knees(one_sided)
 
 
 def model():
@@ -140,11 +140,19 @@ def test_a_fitted_generator_reads_the_shape_of_its_examples():
             for side in range(2)
         ]
     }
-    examples = iter(map(example, sizes))
+    knees = list(map(example, sizes))
+    bright = np.full_like(real["train"][6]["xray"], 65535)
+    strange = [{"xray": bright, "subject": "strange", "side": side} for side in range(2)]
+    with_strange = {"train": [*real["train"], *strange]}
     part, both_known = linear_reading.fit(
-        stage, params, examples, real, mean_knee, 1, exclude={"3"}
+        stage, params, iter(knees), with_strange, mean_knee, 1, exclude={"3", "strange"}
     )
     assert both_known == 29
+    # An excluded patient changes nothing.
+    without = {"train": [one for one in real["train"] if one["subject"] != "3"]}
+    same, _ = linear_reading.fit(stage, params, iter(knees), without, mean_knee, 1)
+    for name, value in part.items():
+        np.testing.assert_allclose(value, same[name], rtol=1e-3, atol=1e-5)
     config["model"]["generator"] = stages.generator.full_spec(
         {**config["model"]["generator"], "reading": "linear", "coefficients": 4}
     )
@@ -164,4 +172,6 @@ def test_a_linear_reading_is_fitted_for_packages_only_and_from_enough_knees(tmp_
         ship_generator.ship(tmp_path, "knee_xray/box128", tmp_path / "new", reading_knees=5)
     with pytest.raises(InputError, match="found 5, expected more than the 43 components"):
         ship_generator.checked_reading_knees(5)
+    with pytest.raises(InputError, match="--exclude_subjects: found a,b without --reading_knees"):
+        ship_generator.ship(tmp_path, "knee_xray/box128", exclude_subjects=["a", "b"])
     assert SHIPPED.is_dir() and not (tmp_path / "new").exists()

@@ -98,12 +98,12 @@ def test_a_linear_reading_gives_coefficients_from_bottleneck_and_gradients():
     model = generator.make(spec)
     levels = hidden()
     xray = np.random.default_rng(4).random((2, 32, 32, 1), np.float32)
-    features = np.asarray(generator.seen(spec, levels, xray))
+    features = np.asarray(generator.input_of(spec, levels, xray))
     deep = levels[-1].reshape(2, -1)
     np.testing.assert_allclose(features[:, : deep.shape[1]], deep, rtol=1e-6)
     gradients = [np.asarray(part).reshape(2, -1) for part in oriented_gradients(xray)]
     np.testing.assert_allclose(features[:, deep.shape[1] :], np.concatenate(gradients, axis=1))
-    assert generator.seen(SPEC, levels, xray) is levels
+    assert generator.input_of(SPEC, levels, xray) is levels
     params = dict(model.init(jax.random.key(0), features)["params"])
     assert set(params) == {*fitted(knees()), "reading", "reading_offset"}
     random = np.random.default_rng(2)

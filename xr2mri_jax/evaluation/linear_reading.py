@@ -101,7 +101,10 @@ def fit(
         return shape_generator.reading_parts(hidden, xray)
 
     known, columns = passes.predictions(parts_of, real, "train", _BATCH, "real radiographs")
-    pairs = both_knees(columns, exclude)
+    kept = [i for i, subject in enumerate(columns["subject"]) if subject not in exclude]
+    known = [part[kept] for part in known]
+    columns = {name: [columns[name][i] for i in kept] for name in ("subject", "side")}
+    pairs = both_knees(columns)
     rows, seen, views = [], [], []
     for films, distances, shown in simulated:
         rows.append(distances.ravel())
@@ -117,39 +120,38 @@ def fit(
     wanted = np.repeat(scores, [len(part) for part in views], axis=0)
     wanted = np.concatenate([wanted, (shown - shown.mean(axis=0)) / deviation], axis=1)
     scales = _scales(known)
-    features, real_features = (_beside(parts, scales) for parts in (_stacked(seen), known))
+    simulated_parts = [np.concatenate(part) for part in zip(*seen, strict=True)]
+    features, real_features = (_scaled(parts, scales) for parts in (simulated_parts, known))
     kernel, offset = regression(features, wanted, real_features, pairs)
-    kept = {name: params["generator"][name] for name in ("template", "levels")}
+    painting = {name: params["generator"][name] for name in ("template", "levels")}
     made = {
         "mean": mean,
         "basis": np.concatenate([basis, np.stack(changes)]),
         "reading": kernel * np.repeat(scales, [part.shape[1] for part in known])[:, None],
         "reading_offset": offset,
     }
-    tree = {**kept, **{name: jnp.asarray(value, jnp.float32) for name, value in made.items()}}
+    tree = {**painting, **{name: jnp.asarray(value, jnp.float32) for name, value in made.items()}}
     return tree, len(pairs)
 
 
-def both_knees(columns: Mapping[str, Sequence[Any]], exclude: Collection[str] = ()) -> np.ndarray:
+def both_knees(columns: Mapping[str, Sequence[Any]]) -> np.ndarray:
     """Positions of the left and the right knee of every patient who has both: i64[p, 2].
 
     Args:
       columns: subject and side ("left" or "right") of every radiograph; of several radiographs of
         a knee the last counts.
-      exclude: subjects that are left out.
 
     Raises:
       InputError: there is no such patient.
     """
     knees: dict[str, dict[str, int]] = {}
     for place, (subject, side) in enumerate(zip(columns["subject"], columns["side"], strict=True)):
-        if subject not in exclude:
-            knees.setdefault(subject, {})[side] = place
+        knees.setdefault(subject, {})[side] = place
     found = [(one["left"], one["right"]) for one in knees.values() if {"left", "right"} <= set(one)]
     if not found:
         raise InputError(
             f"--real: found both knees of none of {len(knees)} patients, expected radiographs of "
-            "both knees, from which the reading learns what is not shape"
+            "both knees of the same patients"
         )
     return np.array(found)
 
@@ -174,15 +176,16 @@ def regression(
       real @ kernel + offset is 0.
     """
     n, p = len(features), len(pairs)
-    apart = real[pairs[:, 0]] - real[pairs[:, 1]]
-    rows = np.concatenate([features - features.mean(axis=0), apart]).astype(np.float32)
+    differences = real[pairs[:, 0]] - real[pairs[:, 1]]
+    rows = np.concatenate([features - features.mean(axis=0), differences]).astype(np.float32)
     rows[:n] /= np.sqrt(n)
     rows[n:] *= np.sqrt(BOTH_WEIGHT / (2 * p))
     gram = (rows @ rows.T).astype(np.float64)
     gram[np.diag_indices_from(gram)] += RIDGE
     wanted = np.zeros((n + p, scores.shape[1]))
     wanted[:n] = scores / np.sqrt(n)
-    kernel = rows.T @ linalg.solve(gram, wanted, assume_a="pos", overwrite_a=True)
+    solution = linalg.solve(gram, wanted, assume_a="pos", overwrite_a=True)
+    kernel = rows.T @ solution.astype(np.float32)
     return kernel, -(real.mean(axis=0) @ kernel)
 
 
@@ -192,10 +195,7 @@ def _scales(parts: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([1 / np.sqrt(max(square, 1e-12) * len(parts)) for square in squares])
 
 
-def _stacked(seen: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    return [np.concatenate(part) for part in zip(*seen, strict=True)]
-
-
-def _beside(parts: Sequence[np.ndarray], scales: np.ndarray) -> np.ndarray:
+def _scaled(parts: Sequence[np.ndarray], scales: np.ndarray) -> np.ndarray:
+    """The parts, each times its scale, beside each other: f32[n, f]."""
     scaled = [np.asarray(part) * np.float32(k) for part, k in zip(parts, scales, strict=True)]
     return np.concatenate(scaled, axis=1)

@@ -86,6 +86,11 @@ def ship(
     Raises:
       InputError: the run or the dataset cannot be used, or the folder holds other files.
     """
+    if exclude_subjects and not reading_knees:
+        raise InputError(
+            f"--exclude_subjects: found {','.join(exclude_subjects)} without --reading_knees, "
+            "expected both: only the linear reading uses radiographs of --real by patient"
+        )
     if not 0 <= trust <= 1:
         raise InputError(f"--trust: found {trust}, expected 0 to 1")
     folder = Path(output) if output is not None else SHIPPED
@@ -172,7 +177,7 @@ def _repackage(
             "reading": f"linear, fitted on {reading_knees} simulated knees",
             "reading_real_radiographs": f"{real} {builder.version}",
             "reading_patients_with_both_knees": patients,
-            "reading_without_patients": sorted(exclude),
+            "reading_excluded_patients": len(exclude),
             "trusted": {},
         }
     else:
@@ -231,8 +236,9 @@ def _widened_intervals(fitted: uncertainties.Uncertainty) -> uncertainties.Uncer
     for plate, off in _PATIENTS_OFF_MM.items():
         low, high = offsets.get(f"thickness_{plate}", (0.0, 0.0))
         offsets[f"thickness_{plate}"] = min(low, -off), max(high, off)
-    assert fitted.surfaces is not None  # of a generator of the form "shape"
-    spread = SurfaceSpread(np.float32(_PATIENTS_WIDER) * fitted.surfaces.half_width)
+    spread = fitted.surfaces
+    if spread is not None:
+        spread = SurfaceSpread(np.float32(_PATIENTS_WIDER) * spread.half_width)
     return dataclasses.replace(fitted, surfaces=spread, offsets=offsets)
 
 

@@ -23,7 +23,7 @@ from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
 _MEASURED = (64, 64, 64)
 _NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
 # Maximum move of either compartment in mm, and the number of rounds of moving and measuring.
-LARGEST_MM, _ROUNDS = 6.0, 4
+LARGEST_MM, _ROUNDS = 6.0, 8
 # In the volume nothing moves below this level (mm under the joint's centre), and the move ramps up
 # above it.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
@@ -152,21 +152,19 @@ def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
     for number, share in enumerate(_SHARES):
         if share:
             turn, upwards = _motion(moves, share)
-            # Voxel o shows what was at turn^T (o + upwards).
-            matrix, offset = np.eye(3), np.zeros(3)
-            matrix[1:, 1:] = turn.T * step / step[:, None]
-            offset[1:] = turn.T @ (upwards, 0.0) / step + middle - matrix[1:, 1:] @ middle
-            ndimage.affine_transform(
-                distances[number], matrix, offset, output=found[number], mode="nearest"
-            )
+            # Voxel o of a frontal plane shows what was at turn^T (o + upwards).
+            matrix = turn.T * step / step[:, None]
+            offset = turn.T @ (upwards, 0.0) / step + middle - matrix @ middle
+            for plane, moved in zip(distances[number], found[number], strict=True):
+                ndimage.affine_transform(plane, matrix, offset, output=moved, mode="nearest")
     return np.clip(found, -surfaces.LIMIT_MM, surfaces.LIMIT_MM)
 
 
 def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:
     """The volume after the move.
 
-    A voxel takes its content from below, by a share of the move that depends on its distances to
-    tibia and femur: none in the tibia, all in the femur, in proportion between them.
+    A voxel takes its content from its place before a share of the motion, which depends on its
+    distances to tibia and femur: none in the tibia, all in the femur, in proportion between them.
 
     Args:
       volume: f32[d, h, w].
@@ -195,10 +193,23 @@ def _places(count: int, extent: float) -> np.ndarray:
 def _sampled(field: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Samples f32[d, h, w] linearly, `down` and `right` mm (of the same shape) from each voxel."""
     depth, rows, columns = field.shape
-    places = [np.broadcast_to(np.arange(depth, dtype=np.float32)[:, None, None], field.shape)]
-    for shift, count, axis, extent in ((down, rows, 1, BOX_MM[1]), (right, columns, 2, BOX_MM[2])):
-        index = np.arange(count, dtype=np.float32).reshape(
-            [-1 if i == axis else 1 for i in range(3)]
-        )
-        places.append(index + shift.astype(np.float32) * np.float32(count / extent))
-    return ndimage.map_coordinates(field, places, order=1, mode="nearest")
+    row, row_share = _neighbours(down, rows, 1, BOX_MM[1])
+    column, column_share = _neighbours(right, columns, 2, BOX_MM[2])
+    # Flat indices: twice as fast as one index per axis.
+    planes = np.arange(depth, dtype=np.int32)[:, None, None] * (rows * columns)
+    index = planes + row * columns + column
+    above, below = (
+        (first := field.take(index + step)) + column_share * (field.take(index + step + 1) - first)
+        for step in (0, columns)
+    )
+    return above + row_share * (below - above)
+
+
+def _neighbours(
+    shift: np.ndarray, count: int, axis: int, extent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first of the two neighbours along an axis, i32, and the share of the second, f32."""
+    places = np.arange(count, dtype=np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+    place = np.clip(places + shift.astype(np.float32) * np.float32(count / extent), 0, count - 1)
+    first = np.minimum(place.astype(np.int32), count - 2)
+    return first, place - first

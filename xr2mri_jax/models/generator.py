@@ -52,8 +52,9 @@ class GeneratorSpec:
         distances are computed.
       coefficients: components of the form "shape".
       column_width: features of a pixel, form "shape", that change the column behind it.
-      reading: of the form "shape", how the coefficients are read from the hidden variables:
-        "network" (trained) or "linear" (fitted when the generator is packaged).
+      reading: of the form "shape", how the coefficients follow from the radiograph: "network" (from
+        the hidden variables, trained) or "linear" (from the bottleneck and oriented gradients,
+        fitted when the generator is packaged).
     """
 
     volume_shape: tuple[int, ...]
@@ -228,13 +229,13 @@ def make(spec: Mapping[str, Any], dtype: Dtype = jnp.float32) -> Generator | Sha
     return Generator(checked, dtype)
 
 
-def seen(spec: Mapping[str, Any], hidden: Any, xray: Any) -> Any:
+def input_of(spec: Mapping[str, Any], hidden: Any, xray: Any) -> Any:
     """What the generator of `spec` takes: the hidden variables, or features of a linear reading.
 
     Args:
       spec: the mapping given to `make`.
       hidden: tuple of hidden variables by level, finest first.
-      xray: f32[b, h, w, 1] in [0, 1], of which they are.
+      xray: f32[b, h, w, 1] in [0, 1], the radiographs.
     """
     linear = spec.get("reading") == "linear"
     return reading_features(hidden, xray) if linear else hidden

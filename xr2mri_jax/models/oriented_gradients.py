@@ -20,7 +20,7 @@ GRIDS = (32, 16, 8)
 # Blur of an image before its gradient, in pixels, and of the magnitudes, as a share of the image.
 _BLUR, _NEIGHBOURHOOD = 0.7, 1 / 16
 # Added to the magnitude of the neighbourhood, of gradients of intensities in [0, 1] per pixel.
-_QUIET = 0.02
+_CONTRAST_FLOOR = 0.02
 
 
 def oriented_gradients(xray: jax.Array) -> list[jax.Array]:
@@ -47,8 +47,8 @@ def oriented_gradients(xray: jax.Array) -> list[jax.Array]:
     magnitude = jnp.hypot(down, right)
     turned = jnp.mod(jnp.arctan2(down, right) / (2 * np.pi), 1.0) * DIRECTIONS
     # The share of a direction falls linearly to 0 at its neighbours.
-    away = jnp.abs(turned[:, None] - jnp.arange(DIRECTIONS)[None, :, None, None])
-    share = jnp.clip(1.0 - jnp.minimum(away, DIRECTIONS - away), 0.0, 1.0)
+    distance = jnp.abs(turned[:, None] - jnp.arange(DIRECTIONS)[None, :, None, None])
+    share = jnp.clip(1.0 - jnp.minimum(distance, DIRECTIONS - distance), 0.0, 1.0)
     return [_cells(magnitude[:, None] * share, count) for count in GRIDS]
 
 
@@ -57,7 +57,7 @@ def _cells(values: jax.Array, count: int) -> jax.Array:
     width = size // count
     means = values.reshape(batch, directions, count, width, count, width).mean(axis=(3, 5))
     magnitude = _smoothed(jnp.sqrt(jnp.square(means).sum(axis=1)), _NEIGHBOURHOOD * count)
-    return means / (magnitude[:, None] + _QUIET)
+    return means / (magnitude[:, None] + _CONTRAST_FLOOR)
 
 
 def _smoothed(image: jax.Array, sigma: float) -> jax.Array:

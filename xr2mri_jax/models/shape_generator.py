@@ -48,7 +48,7 @@ _BONES = (("femur", "femoral_outer"), ("tibia", "tibial_outer"), ("patella", "pa
 
 
 class ShapeGenerator(nn.Module):
-    """What a knee's radiograph shows -> (volume f32[b, d, h, w, 1], distances f32[b, k, ...] mm).
+    """Features of a radiograph -> (volume f32[b, d, h, w, 1], distances f32[b, k, ...] mm).
 
     The reading "network" takes the hidden variables, finest first, and uses every level but the
     finest, each [b, h', w', c]; the reading "linear" takes `reading_features` f32[b, f]. `spec` is
@@ -61,7 +61,7 @@ class ShapeGenerator(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, seen: Any) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, given: Any) -> tuple[jax.Array, jax.Array]:
         spec, shape = self.spec, self.surface_shape
         zeros = nn.initializers.zeros
         mean = self.param("mean", zeros, shape, jnp.float32)
@@ -69,10 +69,10 @@ class ShapeGenerator(nn.Module):
         template = self.param("template", zeros, spec.volume_shape, jnp.float32)
         levels = self.param("levels", zeros, (len(LEVELS),), jnp.float32)
         if spec.reading == "linear":
-            distances = mean + jnp.tensordot(self._read(seen), basis, axes=1)
+            distances = mean + jnp.tensordot(self._read(given), basis, axes=1)
         else:
-            distances = mean + jnp.tensordot(self._coefficients(seen), basis, axes=1)
-            distances = distances + self._columns(seen)
+            distances = mean + jnp.tensordot(self._coefficients(given), basis, axes=1)
+            distances = distances + self._columns(given)
         distances = split_depth(distances, 2)
         return painted(distances, template, levels)[..., None], distances
 

@@ -85,8 +85,8 @@ class GeneratorStage:
         xray = np.zeros((1, height, width, 1), np.float32)
         encoder_rng, generator_rng = (jax.random.fold_in(rng, i) for i in range(2))
         encoder = self.encoder.init(encoder_rng, xray)
-        seen = generator.seen(self.spec, self.encoder.apply(encoder, xray), xray)
-        made = self.generator.init(generator_rng, seen)
+        hidden = self.encoder.apply(encoder, xray)
+        made = self.generator.init(generator_rng, generator.input_of(self.spec, hidden, xray))
         return {"encoder": encoder["params"], "generator": made["params"]}, {}
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
@@ -147,8 +147,8 @@ class GeneratorStage:
         hidden = self.encoder.apply({"params": params["encoder"]}, xray)
         if self.frozen:
             hidden = jax.lax.stop_gradient(hidden)
-        seen = generator.seen(self.spec, hidden, xray)
-        return split(self.generator.apply({"params": params["generator"]}, seen))
+        given = generator.input_of(self.spec, hidden, xray)
+        return split(self.generator.apply({"params": params["generator"]}, given))
 
     def predict(self, params: Any, model_state: Any, xray: Any) -> Any:
         """See `base.Predicts`."""

@@ -98,7 +98,7 @@ class JointStage(base.AllTrained):
         cae_rng, generator_rng = (jax.random.fold_in(rng, i) for i in range(2))
         variables = self.cae.init(cae_rng, xray)
         hidden = self.cae.apply(variables, xray, method="encode")
-        made = self.generator.init(generator_rng, hidden)
+        made = self.generator.init(generator_rng, generator.input_of(self.spec, hidden, xray))
         return {**variables["params"], "generator": made["params"]}, {}
 
     def init(self, rng: jax.Array, batch: base.Batch) -> tuple[Any, Any]:
@@ -120,7 +120,8 @@ class JointStage(base.AllTrained):
         variables = {"params": {name: params[name] for name in ("encoder", "decoder")}}
         hidden = self.cae.apply(variables, xray, method="encode")
         decoded = self.cae.apply(variables, hidden[-1], method="decode")
-        return decoded, *split(self.generator.apply({"params": params["generator"]}, hidden))
+        given = generator.input_of(self.spec, hidden, xray)
+        return decoded, *split(self.generator.apply({"params": params["generator"]}, given))
 
     def predict(self, params: Any, model_state: Any, xray: Any) -> Any:
         """See `base.Predicts`."""

@@ -83,18 +83,32 @@ def test_individual_shape_is_correlated_over_knees_and_points_where_the_map_reac
     known = np.array([[True, True, False], [True, True, False]])
     made = individual_shape.Departures(true, np.where(known, predicted, 0), known)
     found = individual_shape.summary({"femur": made}, ["a", "b"], 0)["femur"]
-    assert found["r"] == pytest.approx(1) and found["other_radiograph"] == pytest.approx(-1)
+    assert found["r"] == pytest.approx(1)
     assert found["true_mm"] == pytest.approx(1) and found["predicted_mm"] == pytest.approx(0.5)
     half = individual_shape.Departures(true, np.array([[1.0, 1, 0], [-1, -1, 0]]), known)
     unrelated = individual_shape.summary({"femur": half}, ["a", "b"], 0)["femur"]
     assert unrelated["r"] == pytest.approx(0)
 
 
+def test_chance_is_what_permuted_predictions_reach():
+    random = np.random.default_rng(0)
+    true = random.normal(size=(12, 5))
+    true -= true.mean(axis=0)
+    known = np.ones((12, 5), bool)
+    names = [str(i) for i in range(12)]
+    own = individual_shape.Departures(true, true, known)
+    found = individual_shape.summary({"femur": own}, names, 0)["femur"]
+    assert found["r"] == pytest.approx(1) and 0.1 < found["chance95"] < 0.6
+    others = individual_shape.Departures(true, np.roll(true, 1, axis=0), known)
+    wrong = individual_shape.summary({"femur": others}, names, 0)["femur"]
+    assert wrong["r"] < wrong["chance95"] == pytest.approx(found["chance95"], abs=0.1)
+
+
 def test_a_model_that_predicts_one_knee_for_everybody_has_no_individual_shape():
     true = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    made = individual_shape.Departures(true, np.zeros((2, 2)), np.ones((2, 2), bool))
+    made = individual_shape.Departures(true, np.full((2, 2), 1e-16), np.ones((2, 2), bool))
     found = individual_shape.summary({"tibia": made}, ["a", "b"], 0)["tibia"]
-    assert found["r"] is None and found["intervals"]["r"] is None and found["predicted_mm"] == 0
+    assert found["r"] is None and found["ci95"] is None and found["predicted_mm"] < 1e-9
 
 
 def test_departures_of_a_bone_leave_out_pose_and_size_and_find_a_bulge():

@@ -1,9 +1,9 @@
 """How much of a bone's individual shape a prediction contains: departures from the mean bone.
 
-Surface distances consist mostly of what all knees have in common. Here both the true and the
-predicted bones are aligned with the mean bone, size included, and what remains of the mean over the
-knees is subtracted: the correlation is 1 for a perfect model and 0 for one that predicts the same
-bone, or another patient's, for everybody.
+Surface distances consist mostly of what all knees have in common. Here the true and the predicted
+bones are aligned with the mean bone, size included, and the mean over the knees is subtracted. The
+correlation of what remains is 1 for a perfect model, near 0 for predictions of other knees, and not
+defined for a model that predicts the same bone for everybody.
 """
 
 import dataclasses
@@ -14,8 +14,9 @@ import numpy as np
 
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.real_pairs.knee import Bone, Knee
+from xr2mri_jax.evaluation.real_pairs.knees import in_threads
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, MARGIN_MM, REACH_MM
-from xr2mri_jax.metrics.alignment import align
+from xr2mri_jax.metrics.alignment import Similarity, align
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.surfaces import area_sample
 
@@ -24,6 +25,7 @@ POINTS = 1500
 _FIELD = Box.around(REACH_MM - MARGIN_MM)
 # A larger distance is not along the normal: the surface ends or another part is nearest.
 _LARGEST_MM = 6.0
+_LEAST_MM = 1e-3  # departures below this are rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,40 +60,48 @@ def departures(
 
 def _of_bone(true: Sequence[Knee], predicted: Sequence[Knee], mean: Bone, name: str) -> Departures:
     points = area_sample(mean.surface, _FIELD(mean.surface.points), POINTS)[0]
-    rows = [[_offsets(knee, name, mean, points) for knee in knees] for knees in (true, predicted)]
-    known = np.array([reached for _, reached in rows[0]])
+
+    def of_knee(i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own, knee = true[i].bones[name], true[i]
+        fit = align(own.surface, mean.surface, _FIELD, own.known, scale=True)
+
+        def reached(places: np.ndarray) -> np.ndarray:
+            """Where the true map shows the field, in the frame of the mean bone."""
+            back = fit.inverse_points(places)
+            return _FIELD(places) & own.known(back) & knee.field(back)
+
+        other = predicted[i].bones[name]
+        other_fit = align(other.surface, mean.surface, reached, other.known, scale=True)
+        return _offsets(own, fit, points), _offsets(other, other_fit, points), reached(points)
+
+    rows = in_threads(of_knee, range(len(true)), f"individual shape, {name}", "knee")
+    known = np.array([reached for _, _, reached in rows])
     centred = []
-    for row in rows:
-        offsets = np.where(known, np.array([values for values, _ in row]), 0.0)
+    for number in range(2):
+        offsets = np.where(known, np.array([row[number] for row in rows]), 0.0)
         mean_offset = offsets.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         centred.append(np.where(known, offsets - mean_offset, 0.0))
     return Departures(centred[0], centred[1], known)
 
 
-def _offsets(
-    knee: Knee, name: str, mean: Bone, points: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Distance f64[p] in mm from the mean bone outwards to a bone, and where its map reaches."""
-    bone = knee.bones[name]
-    transform = align(bone.surface, mean.surface, _FIELD, bone.known, scale=True)
-    own = transform.inverse_points(points)
-    outwards = -transform.scale * bone.surface.signed_distance(own)
-    reached = bone.known(own) & knee.field(own)
-    return np.clip(outwards, -_LARGEST_MM, _LARGEST_MM), reached
+def _offsets(bone: Bone, fit: Similarity, points: np.ndarray) -> np.ndarray:
+    """Distance f64[p] in mm from points of the mean bone outwards to an aligned bone."""
+    outwards = -fit.scale * bone.surface.signed_distance(fit.inverse_points(points))
+    return np.clip(outwards, -_LARGEST_MM, _LARGEST_MM)
 
 
 def summary(found: Mapping[str, Departures], subjects: Sequence[str], seed: int) -> dict[str, Any]:
-    """Correlation of true and predicted departures, pooled over knees and points, by bone.
+    """Correlation of true and predicted departures over all points, every knee with equal weight.
 
     Args:
       found: from `departures`.
       subjects: n names, resampled for the intervals.
-      seed: seed of the bootstrap.
+      seed: seed of the bootstrap and of the permutations.
 
     Returns:
-      By bone: r, other_radiograph (r with the predictions for all other subjects) and their
-      intervals; None where a departure has no variance; true_mm and predicted_mm, the root mean
-      square departures.
+      By bone: r and its interval ci95; chance95, which r exceeds in 5 % of the permutations of the
+      predictions among the knees; all None where the departures are below 0.001 mm; true_mm and
+      predicted_mm, the root mean square departures.
     """
     return {bone: _summary(one, subjects, seed) for bone, one in found.items()}
 
@@ -99,33 +109,24 @@ def summary(found: Mapping[str, Departures], subjects: Sequence[str], seed: int)
 def _summary(found: Departures, subjects: Sequence[str], seed: int) -> dict[str, Any]:
     count = np.maximum(found.known.sum(axis=1), 1)
     products = found.true @ found.predicted.T / count[:, None]
-    # Another knee's prediction is compared where the own true map reaches.
     squares = found.known @ (found.predicted**2).T / count[:, None]
     true = (found.true**2).sum(axis=1) / count
-    others = np.asarray(subjects)[:, None] != np.asarray(subjects)[None, :]
-    alone = np.eye(len(subjects), dtype=bool)
-    made: dict[str, Any] = {"intervals": {}}
-    for name, chosen in (("r", alone), ("other_radiograph", others)):
-        weight = chosen / np.maximum(chosen.sum(axis=1, keepdims=True), 1)
-        columns = (products * weight).sum(axis=1), (squares * weight).sum(axis=1), true
-        whole = _correlation(columns, subjects, seed)
-        made[name] = None if whole is None else whole["mean"]
-        made["intervals"][name] = None if whole is None else whole["ci95"]
-    made["true_mm"] = float(np.sqrt(true.mean()))
-    made["predicted_mm"] = float(np.sqrt(np.diagonal(squares).mean()))
-    return made
+    sizes = {
+        "true_mm": float(np.sqrt(true.mean())),
+        "predicted_mm": float(np.sqrt(np.diagonal(squares).mean())),
+    }
+    if min(sizes.values()) < _LEAST_MM:
+        return {"r": None, "ci95": None, "chance95": None, **sizes}
+    knees = np.arange(len(subjects))
 
-
-def _correlation(
-    columns: tuple[np.ndarray, ...], subjects: Sequence[str], seed: int
-) -> dict[str, Any] | None:
-    """r of products and squares f64[n] summed over the knees; None without variance."""
-
-    def measure(places: np.ndarray) -> dict[str, float] | None:
-        product, predicted, true = (column[places].sum() for column in columns)
-        variance = predicted * true
+    def correlation(chosen: np.ndarray, shown: np.ndarray) -> dict[str, float] | None:
+        """r of true knees with the predictions of other positions; None without variance."""
+        variance = squares[chosen, shown].sum() * true[chosen].sum()
+        product = products[chosen, shown].sum()
         return {"r": float(product / np.sqrt(variance))} if variance > 0 else None
 
-    if measure(np.arange(len(subjects))) is None:
-        return None
-    return statistics.estimates_of_whole(measure, subjects, seed)["r"]
+    whole = statistics.estimates_of_whole(lambda c: correlation(c, c), subjects, seed)["r"]
+    rng = np.random.default_rng(seed)
+    drawn = [correlation(knees, rng.permutation(knees)) for _ in range(statistics.WHOLE_SAMPLES)]
+    chance = np.percentile([one["r"] for one in drawn if one is not None], 95)
+    return {"r": whole["mean"], "ci95": whole["ci95"], "chance95": float(chance), **sizes}

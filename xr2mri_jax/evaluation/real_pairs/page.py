@@ -101,8 +101,7 @@ def findings(content: Mapping[str, Any]) -> list[str]:
                 f"{bone.capitalize()}, {protocol}: ASSD {values}; Dice "
                 f"{own['centred']['dice']:.3f} centred."
             )
-            if protocol == CLOSED:
-                lines += _comparisons(content, bone)
+            lines += _comparisons(content, protocol, bone)
         seen = content["retrieval"][protocol][PRIMARY]
         lines.append(
             f"Retrieval, {protocol}, {PRIMARY}: the own knee is the nearest of {seen['n']} in "
@@ -112,11 +111,11 @@ def findings(content: Mapping[str, Any]) -> list[str]:
         )
     for bone, shape in content["individual_shape"].items():
         if shape["r"] is not None:
-            ends = tables.interval(shape["intervals"]["r"], "+.2f")
+            ends = tables.interval(shape["ci95"], "+.2f")
             lines.append(
                 f"{bone.capitalize()}, individual shape: predicted and true departures from the "
-                f"mean bone correlate with r = {shape['r']:+.2f} {ends}; with another subject's "
-                f"radiograph {shape['other_radiograph'] or 0:+.2f}."
+                f"mean bone correlate with r = {shape['r']:+.2f} {ends}; by chance r is below "
+                f"{shape['chance95']:+.2f} in 95 % of the cases."
             )
     for name, space in content["joint_space"].items():
         r = "not defined" if space["r"] is None else f"{space['r']:.2f}"
@@ -127,13 +126,13 @@ def findings(content: Mapping[str, Any]) -> list[str]:
     return [*lines, *intervals.findings(content.get("uncertainty"))]
 
 
-def _comparisons(content: Mapping[str, Any], bone: str) -> list[str]:
+def _comparisons(content: Mapping[str, Any], protocol: str, bone: str) -> list[str]:
     lines = []
     for control, alignment in _COMPARED:
-        gain = content[CLOSED]["improvement"][control][bone][alignment]["assd"]
+        gain = content[protocol]["improvement"][control][bone][alignment]["assd"]
         ends = tables.interval(gain["ci95"], "+.2f")
         lines.append(
-            f"{bone.capitalize()}, {CLOSED}, {alignment}, against {LABELS[control]}: ASSD better "
+            f"{bone.capitalize()}, {protocol}, {alignment}, against {LABELS[control]}: ASSD better "
             f"by {gain['mean']:+.2f} mm {ends}; {_verdict(gain)}."
         )
     return lines

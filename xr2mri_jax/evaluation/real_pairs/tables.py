@@ -94,24 +94,17 @@ def _joint_row(label: str, seen: Mapping[str, Any], unit: str) -> Row:
 
 def individual_shape(content: Mapping[str, Any]) -> Table:
     """Correlation of predicted and true departures from the mean bone."""
-    rows = [
-        _row(
-            bone,
-            [
-                *(
-                    "not defined"
-                    if seen[name] is None
-                    else _cell(seen[name], seen["intervals"][name], "+.2f")
-                    for name in ("r", "other_radiograph")
-                ),
-                f"{seen['true_mm']:.2f}",
-                f"{seen['predicted_mm']:.2f}",
-            ],
-        )
-        for bone, seen in content["individual_shape"].items()
-    ]
-    heads = ("bone", "r", "r with another subject's radiograph", "true departures (mm)",
-             "predicted departures (mm)")  # fmt: skip
+    rows = []
+    for bone, seen in content["individual_shape"].items():
+        known = seen["r"] is not None
+        cells = [
+            _cell(seen["r"], seen["ci95"], "+.2f") if known else "not defined",
+            f"{seen['chance95']:+.2f}" if known else "",
+            f"{seen['true_mm']:.2f}",
+            f"{seen['predicted_mm']:.2f}",
+        ]
+        rows.append(_row(bone, cells))
+    heads = ("bone", "r", "by chance below", "true departures (mm)", "predicted departures (mm)")
     stated = content["convention"]["individual_shape"]
     return Table(f"{stated[0].upper()}{stated[1:]}. Departures: root mean square.", heads, rows)
 
