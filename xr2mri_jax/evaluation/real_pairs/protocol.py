@@ -25,7 +25,8 @@ CONVENTION = {
     "field": f"the cube within {REACH_MM:g} mm of the joint's centre along each axis, limited to "
     f"the true map without a margin of {MARGIN_MM:g} mm at its borders",
     "closed": "for comparison with published figures: with the joints' centres aligned, both bones "
-    "are cut by the field and compared as closed bodies; the cut faces are included in the alignment and in the metrics; "
+    "are cut by the field and compared as closed bodies; the cut faces are included in the "
+    "alignment and in the metrics; "
     "distances are between the centres of border voxels of 1 mm",
     "open": "the surfaces themselves, with sub-voxel precision: after the alignment, the part of "
     "the field that both maps show; a bone has no surface at the border of the field, and "
