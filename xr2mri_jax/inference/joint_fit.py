@@ -95,18 +95,22 @@ def spaces(distances: np.ndarray) -> dict[str, float] | None:
 
 
 class _Bones(NamedTuple):
-    """Points f64[n, 3] (d, h, w) in mm from the box's middle: the femur, and both plateaus."""
+    """Points f64[n, 3] (d, h, w) in mm from the box's middle: the femur's, and both plateaus."""
 
-    femur: np.ndarray
+    femur: cKDTree
     plateaus: tuple[np.ndarray, ...]
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
-        """Least distance by compartment after the femur is moved: f64[2]."""
+        """Least distance by compartment after the femur is moved: f64[2].
+
+        The motion is rigid, so the plateaus move back instead and the femur's tree is built once.
+        """
         turn, upwards = _motion(moves)
-        moved = self.femur.copy()
-        moved[:, 1:] = self.femur[:, 1:] @ turn.T - (upwards, 0.0)
-        tree = cKDTree(moved)
-        return np.array([tree.query(plateau)[0].min() for plateau in self.plateaus])
+        found = []
+        for plateau in self.plateaus:
+            moved = np.column_stack([plateau[:, 0], (plateau[:, 1:] + (upwards, 0.0)) @ turn])
+            found.append(self.femur.query(moved)[0].min())
+        return np.array(found)
 
 
 def _bones(distances: np.ndarray) -> _Bones | None:
@@ -125,7 +129,7 @@ def _bones(distances: np.ndarray) -> _Bones | None:
     for sign in (1.0, -1.0):  # medial lies at positive w
         outwards = sign * tibia[:, 2] / PLATEAU_MM
         plateaus.append(tibia[level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])])
-    return _Bones(femur, tuple(plateaus)) if all(map(len, plateaus)) else None
+    return _Bones(cKDTree(femur), tuple(plateaus)) if all(map(len, plateaus)) else None
 
 
 def _motion(moves: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, float]:
