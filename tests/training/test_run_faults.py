@@ -95,7 +95,10 @@ def test_a_checkpoint_with_another_config_than_its_runs_is_refused(tmp_path):
     assert fit(tmp_path, steps=4) == 0
     changed = config(steps=9, loss__xray={**config()["loss"]["xray"], "l1": 0.5})
     workdir.write_config(tmp_path, changed)
-    said = r"checkpoints/4 was trained with config.loss.xray.l1=1.0, but the run's config.json has 0.5"
+    said = (
+        r"checkpoints/4 was trained with config.loss.xray.l1=1.0, "
+        r"but the run's config.json has 0.5"
+    )
     with pytest.raises(InputError, match=said):
         fit(tmp_path, steps=5, loss__xray=changed["loss"]["xray"])
     workdir.write_config(tmp_path, config(steps=9))
