@@ -6,7 +6,7 @@ import sys
 import pytest
 
 SCRIPT = """
-from absl import flags
+from absl import flags, logging
 from xr2mri_jax.runtime import command_line
 from xr2mri_jax.errors import InputError
 flags.DEFINE_integer("n", 0, "a number")
@@ -16,6 +16,8 @@ def main():
         raise InputError("file x: found\\n a, expected b")
     if flags.FLAGS.n == 2:
         raise RuntimeError("broken")
+    if flags.FLAGS.n == 3:
+        logging.warning("%s: a\\n doubt", "file x")
 command_line.run(main, required=("name",))
 """
 
@@ -30,6 +32,7 @@ command_line.run(main, required=("name",))
         ([], 2, "error: --name is missing: a name"),
         (["--name=a", "more"], 2, "error: unexpected argument 'more'"),
         (["--name=a", "--n=2"], 1, "RuntimeError: broken"),
+        (["--name=a", "--n=3"], 0, "warning: file x: a doubt\n"),
     ],
 )
 def test_exit_codes(arguments, code, said):

@@ -1,5 +1,6 @@
 """Runs a command with the common exit codes: 0 done, 1 the work failed, 2 wrong input."""
 
+import logging as standard_logging
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,15 @@ from xr2mri_jax.runtime import devices, host_memory, interruption
 # The exceptions of absl and ml_collections for invalid flags.
 _WRONG_FLAGS = (flags.Error, ValueError, AttributeError, KeyError, TypeError, SyntaxError)
 _QUOTES = "\"'"
+
+
+class _PlainDoubts(logging.PythonFormatter):
+    """Shows a doubt as the commands show an error; other messages keep time and place."""
+
+    def format(self, record: standard_logging.LogRecord) -> str:
+        if record.levelno < standard_logging.WARNING or record.exc_info:
+            return str(super().format(record))
+        return f"{record.levelname.lower()}: {record.getMessage()}"
 
 
 def run(
@@ -55,6 +65,7 @@ def run(
         if not flags.FLAGS["verbosity"].present:  # some libraries log every file they open
             logging.set_verbosity(logging.WARNING)
         logging.get_absl_handler().addFilter(_one_line)
+        logging.get_absl_handler().setFormatter(_PlainDoubts())
         try:
             with interruption.unwinding():
                 host_memory.require_addresses()
