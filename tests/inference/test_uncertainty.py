@@ -12,12 +12,16 @@ from made_uncertainty import uncertainty
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
+from xr2mri_jax.inference.joint_fit import spaces
 from xr2mri_jax.inference.predictor import Predictor
+from xr2mri_jax.inference.shapes import label_volume
 from xr2mri_jax.inference.uncertainty import model, voxels
 from xr2mri_jax.inference.uncertainty.of_prediction import TRACED_OFF_MM, with_uncertainty
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.thickness import mean_thickness
+from xr2mri_jax.phantom.tissues import CODES
 
 PARAMS = {"encoder": {"w": np.arange(6, dtype=np.float32)}, "generator": {"b": np.ones(2)}}
 
@@ -129,6 +133,9 @@ def test_numbers_have_intervals_and_labels_a_confidence(plain, tmp_path):
     plate = about["thickness_femoral_medial"]
     assert plate["high"] - plate["mm"] == pytest.approx(2 * 0.25)
     assert plate["mm"] - plate["low"] == pytest.approx(2 * 0.5)
+    assert plate["mm"] == pytest.approx(2 * mean_thickness(mean_knee())["femoral_medial"])
+    space = about["joint_space_medial"]["mm"]
+    assert space == pytest.approx(2 * spaces(mean_knee())["medial"])
     assert made.record["uncertainty"]["surface_mm"]["femur"] == pytest.approx(4.0)
     assert made.confidence.shape == made.labels.shape
     files = OutputFiles.beside(tmp_path / "o.nii.gz", "x.png")
@@ -137,6 +144,27 @@ def test_numbers_have_intervals_and_labels_a_confidence(plain, tmp_path):
         "o.nii.gz", "o.json", "o.png", "o_uncertainty.nii.gz", "l.nii.gz", "l.json",
         "l_confidence.nii.gz",
     }  # fmt: skip
+
+
+def test_the_recorded_thickness_is_that_of_the_scaled_label_map(plain):
+    """A ball with a shell, whose thickness follows from its volume in the patient's label map."""
+    at = (np.arange(32) + 0.5) * 4 - 64
+    d, h, w = np.meshgrid(at, at, at, indexing="ij")
+    distances = np.full((len(NAMES), 32, 32, 32), 7.5, np.float32)
+    for name, radius in (("patella", 20.0), ("patellar_outer", 22.5)):
+        ball = np.sqrt((d + 30) ** 2 + h**2 + w**2) - radius
+        distances[NAMES.index(name)] = np.clip(ball, -7.5, 7.5)
+    knee = dataclasses.replace(plain, distances=distances, scale=0.75)
+    codes = surfaces.labels(surfaces.resized(distances, (128, 128, 128), order=3))
+    labels = label_volume(codes, "left", knee.scale)
+    bone, both = (
+        np.isin(labels.array, [CODES[name] for name in names]).sum() * np.prod(labels.spacing)
+        for names in (["patella"], ["patella", "patellar_cartilage"])
+    )
+    shell = np.cbrt(0.75 * both / np.pi) - np.cbrt(0.75 * bone / np.pi)
+    assert shell == pytest.approx(0.75 * 2.5, abs=0.05)
+    found = with_uncertainty(knee, uncertainty()).record["uncertainty"]["intervals"]
+    assert found["thickness_patellar"]["mm"] == pytest.approx(shell, abs=0.1)
 
 
 def test_a_traced_joint_space_has_the_interval_of_traced_ones(plain):

@@ -42,7 +42,8 @@ class JointFit(NamedTuple):
     Attributes:
       volume: f32[d, h, w].
       distances: f32[k, d', h', w'], as `surfaces.NAMES`.
-      record: JSON-able: wanted_mm, before_mm, after_mm and moved_mm by compartment.
+      record: JSON-able: wanted_mm, before_mm, after_mm and moved_mm by compartment, in mm of
+        the box.
     """
 
     volume: np.ndarray

@@ -167,7 +167,7 @@ class Predictor:
                 "world": "RAS mm, origin at radiograph.centre_px",
                 "values": f"0..1 in steps of 1/{_LEVELS:.0f}, the scale of the training volumes",
             },
-            "joint_space": None if fitted is None else fitted.record,
+            "joint_space": None if fitted is None else _in_patient(fitted.record, scale),
             "warnings": [],
         }
         made = Prediction(volume, canonical, standard, record, distances, scale)
@@ -199,6 +199,16 @@ class Predictor:
                 f"radiographs: found shape {np.shape(xray)}, expected (b, {self.image_shape[0]}, "
                 f"{self.image_shape[1]}, 1)"
             )
+
+
+def _in_patient(
+    spaces: Mapping[str, Mapping[str, float]], scale: float
+) -> dict[str, dict[str, float]]:
+    """The record of a `JointFit`, from mm of the box to mm of the patient."""
+    return {
+        name: {compartment: scale * mm for compartment, mm in found.items()}
+        for name, found in spaces.items()
+    }
 
 
 def load_predictor(model: str | os.PathLike[str] | None = None) -> Predictor:

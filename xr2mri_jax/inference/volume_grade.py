@@ -42,7 +42,7 @@ def space_measurer() -> Measure:
         fitted = made.record["joint_space"]
         if fitted is None:
             raise InputError("found no joint space in the predicted volume, expected both plateaus")
-        medial, lateral = (made.scale * fitted["after_mm"][name] for name in COMPARTMENTS)
+        medial, lateral = (fitted["after_mm"][name] for name in COMPARTMENTS)
         return medial, lateral
 
     return measured

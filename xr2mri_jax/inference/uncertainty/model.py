@@ -63,18 +63,19 @@ class Uncertainty:
         """The JSON-able record of a prediction's intervals.
 
         Args:
-          quantities: in mm of the patient, by the names of QUANTITIES.
+          quantities: in mm of the box, by the names of QUANTITIES.
           scale: mm in the patient per mm of the box.
 
         Returns:
-          level, fitted_on, and by quantity mm, low and high.
+          level, fitted_on, and by quantity mm, low and high, in mm of the patient: values and
+          offsets are scaled like the label map.
         """
         intervals = {}
         for name, value in quantities.items():
             if name not in self.offsets:
                 continue
-            low, high = (max(value + scale * offset, 0.0) for offset in self.offsets[name])
-            intervals[name] = {"mm": value, "low": low, "high": high}
+            low, high = (scale * max(value + offset, 0.0) for offset in self.offsets[name])
+            intervals[name] = {"mm": scale * value, "low": low, "high": high}
         return {
             "level": LEVEL,
             "fitted_on": f"{self.knees} held-out knees of the training's dataset",

@@ -36,7 +36,7 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
         }
     about = uncertainty.record(measured, prediction.scale) | record
     if fitted is not None:
-        about["intervals"] |= _of_traced(fitted["after_mm"], prediction.scale)
+        about["intervals"] |= _of_traced(fitted["after_mm"])
     half_width = uncertainty.voxels.half_width(prediction.canonical)
     return dataclasses.replace(
         prediction,
@@ -46,13 +46,13 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
     )
 
 
-def _of_traced(spaces: Mapping[str, float], scale: float) -> dict[str, dict[str, float]]:
+def _of_traced(spaces: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """The intervals of a joint space measured in the radiograph, mm of the patient."""
     return {
         f"joint_space_{name}": {
-            "mm": scale * mm,
-            "low": max(scale * mm - TRACED_OFF_MM[name], 0.0),
-            "high": scale * mm + TRACED_OFF_MM[name],
+            "mm": mm,
+            "low": max(mm - TRACED_OFF_MM[name], 0.0),
+            "high": mm + TRACED_OFF_MM[name],
         }
         for name, mm in spaces.items()
     }
