@@ -150,11 +150,11 @@ def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
 def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
     table = folder / "knees.csv"
     table.write_text(
-        "File,side,spacing\nmore/film.png,left,0.4\nmore/film.png,R,0.3\nabsent.png,,\n"
+        "File,side,spacing\nmore/film.png,left,0.4\nmore/film.png,R,0.45\nabsent.png,,\n"
     )
     rows = many.predict_many(ManyOptions(table, tmp_path / "out", spacing=9.0))
     assert [row["side"] for row in rows] == ["left", "right", ""]
-    assert [row["spacing_mm"] for row in rows] == ["0.4000", "0.3000", ""]
+    assert [row["spacing_mm"] for row in rows] == ["0.4000", "0.4500", ""]
     assert "absent.png" in rows[2]["error"] or "no such file" in rows[2]["error"].lower()
 
 

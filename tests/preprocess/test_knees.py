@@ -128,17 +128,23 @@ def test_the_scale_of_a_crop_lies_between_that_of_its_joint_line_and_of_usual_cr
 
 
 @pytest.mark.parametrize("factor", [0.25, 2.5])
-def test_an_impossible_spacing_of_a_file_is_named_and_not_used(film, factor):
+def test_an_impossible_spacing_is_not_used_from_a_file_and_refused_if_given(film, factor):
     radiograph, _ = film
     wrong = dataclasses.replace(radiograph, spacing=(0.6 * factor, 0.6 * factor))
     for knee in knees_of(wrong, KneeRequest()):
         assert knee.scale.source == "the joint line"
         assert knee.radiograph.spacing[0] == pytest.approx(0.6, rel=0.25)
         assert f"the {knee.side} knee's joint line is " in knee.doubts[0]
+        assert f"mm long at the file's spacing of {0.6 * factor:.3g} mm per pixel" in knee.doubts[0]
         assert "expected 45 to 115 mm: not used" in knee.doubts[0]
-    knee = one_knee(radiograph, KneeRequest("left", 0.6 * factor))
-    assert knee.radiograph.spacing == (0.6 * factor, 0.6 * factor)
-    assert "is --spacing right?" in knee.doubts[0]
+    reason = (
+        r"left knee's joint line is \d+ mm long at the given spacing of .*: is the spacing right\?"
+    )
+    with pytest.raises(InputError, match=reason):
+        one_knee(radiograph, KneeRequest("left", 0.6 * factor))
+    forced = one_knee(radiograph, KneeRequest("left", 0.6 * factor, force=True))
+    assert forced.radiograph.spacing == (0.6 * factor, 0.6 * factor)
+    assert "is the spacing right?" in forced.doubts[0]
 
 
 def test_dark_bone_is_inverted_and_said(film):

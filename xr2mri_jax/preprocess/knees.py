@@ -257,15 +257,11 @@ def _make_found_knee(
     doubts: list[str],
     seen: bool = True,
 ) -> FoundKnee | RefusedKnee:
-    """A knee with its scale, polarity and all doubts; refused if its joint line is too steep."""
-    steep = _steepness(place, radiograph)
-    if steep > STEEPEST and not request.force:
-        return RefusedKnee(
-            side,
-            f"the {side} knee's joint line is tilted by {steep:.0f} degrees, expected at most "
-            f"{STEEPEST:g}: is the radiograph upright?",
-        )
+    """A knee with its scale, polarity and all doubts, or the reason why it is refused."""
     sided = dataclasses.replace(place, side=side)
+    reason = "" if request.force else _refusal(radiograph, request, sided)
+    if reason:
+        return RefusedKnee(side, reason)
     scale, doubt = _scale(radiograph, request, sided)
     bright = inverted(radiograph) if place.dark_bone else radiograph
     spacing = radiograph.spacing if scale is None else scale.spacing
@@ -280,12 +276,28 @@ def _make_found_knee(
     )
 
 
+def _refusal(radiograph: Radiograph, request: KneeRequest, place: KneePlace) -> str:
+    """The reason if the joint line is too steep or impossible at the given spacing; else ""."""
+    steep = _steepness(place, radiograph)
+    if steep > STEEPEST:
+        return (
+            f"the {place.side} knee's joint line is tilted by {steep:.0f} degrees, expected at "
+            f"most {STEEPEST:g}: is the radiograph upright?"
+        )
+    if request.spacing is None or not line_columns(place, radiograph) > 0:
+        return ""
+    given = scales.stated(request.spacing, scales.GIVEN)
+    doubt = scales.doubt(radiograph, place, given)
+    return f"{doubt}: is the spacing right?" if doubt else ""
+
+
 def _scale(
     radiograph: Radiograph, request: KneeRequest, place: KneePlace
 ) -> tuple[Scale | None, list[str]]:
     """The knee's scale, and doubts about a stated one.
 
-    An impossible spacing from the file is replaced by the estimate; one given by the user is kept.
+    An impossible spacing from the file is replaced by the estimate. One given by the user is kept;
+    the knee is then refused, unless `request.force`.
     """
     line = line_columns(place, radiograph) > 0
     stated = None
@@ -301,7 +313,7 @@ def _scale(
     if not doubt:
         return stated, []
     if request.spacing is not None:
-        return stated, [f"{doubt}: is --spacing right?"]
+        return stated, [f"{doubt}: is the spacing right?"]
     return scales.estimated(radiograph, place), [f"{doubt}: not used"]
 
 

@@ -105,8 +105,8 @@ def doubt(radiograph: Radiograph, place: KneePlace, scale: Scale) -> str:
     length = line_mm(radiograph, place, scale)
     if LENGTH_MM[0] <= length <= LENGTH_MM[1]:
         return ""
+    spacing = "the given spacing" if scale.source == GIVEN else f"{scale.source}'s spacing"
     return (
-        f"the {place.side} knee's joint line is {length:.0f} mm long at the spacing of "
-        f"{scale.spacing[1]:.3g} mm that {scale.source} states, expected {LENGTH_MM[0]:g} to "
-        f"{LENGTH_MM[1]:g} mm"
+        f"the {place.side} knee's joint line is {length:.0f} mm long at {spacing} of "
+        f"{scale.spacing[1]:.3g} mm per pixel, expected {LENGTH_MM[0]:g} to {LENGTH_MM[1]:g} mm"
     )
