@@ -39,7 +39,8 @@ class Grade:
       side: "left" or "right".
       probability_kl2: of Kellgren-Lawrence grade 2 against grade 0, in [0, 1].
       positive: whether the threshold for a sensitivity of 0.9 is reached; None: not calibrated.
-      distance: to the training radiographs; above 1: unlike them; None: unknown for the model.
+      distance: novelty score, above 1 for 1 % of radiographs like those of the training; None:
+        unknown for the model.
       warnings: doubtful decisions, one clause each.
       joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is unknown.
       grade: the most likely Kellgren-Lawrence grade; None: the model has two grades only.

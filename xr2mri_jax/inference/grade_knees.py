@@ -48,8 +48,8 @@ def grade_knees(
             notes = list(knee.notes)
             if d is not None and d > 1:
                 notes.append(
-                    f"unlike the training radiographs (distance {d:.2f}, below 1 for 99 % of "
-                    "similar radiographs)"
+                    f"unlike the training radiographs (novelty score {d:.2f}, 1 % of similar "
+                    "radiographs exceed 1)"
                 )
             if knee.volume_space_mm is not None and found is not None:
                 notes += filter(None, [disagreement(found.grade, knee.volume_space_mm)])

@@ -68,7 +68,10 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
             f"{grader.calibration.threshold:.3f}: {pluralise(positive, 'knee')}."
         )
     unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
-    said.append(f"Unlike the training radiographs (distance above 1): {pluralise(unlike, 'knee')}.")
+    said.append(
+        "Unlike the training radiographs (novelty score, in the column distance, above 1): "
+        f"{pluralise(unlike, 'knee')}."
+    )
     sections = [
         Section("Summary", [Lines(said)]),
         Section("Knees", [_knees(folder, rows, several)]),

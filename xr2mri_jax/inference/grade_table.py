@@ -28,7 +28,8 @@ class GradedKnee:
       side: "left" or "right", or "" if nothing was graded.
       probability: of Kellgren-Lawrence grade 2 (against 0) in [0, 1]; None if not graded.
       warning: the reason for not grading, or doubtful decisions; "" for none.
-      distance: to the training radiographs, above 1 unlike them; None if unknown.
+      distance: novelty score, above 1 for 1 % of radiographs like those of the training; None if
+        unknown.
       positive: whether the probability reaches the threshold for a sensitivity of 0.9; None if
         there is no threshold.
       picture: path of the knee's picture; None if none was drawn.

@@ -191,6 +191,7 @@ def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
     doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.warning()]
     if unlike is not None and unlike > 1:
         doubts.append(
-            f"unlike the training radiographs (distance {unlike:.1f}, 1 % of similar ones exceed 1)"
+            f"unlike the training radiographs (novelty score {unlike:.2f}, 1 % of similar "
+            "radiographs exceed 1)"
         )
     return [doubt for doubt in doubts if doubt]
