@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.data.records import open_records
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.runtime import processor
+from xr2mri_jax.runtime.progress import progress
 
 UNKNOWN = "unknown"
 ORDER = ("psnr", "ssim3d", "ssim", "mae")
@@ -66,7 +66,8 @@ def batches(
     iterator = make_iterator(
         records, split, batch_size=batch_size, epochs=1, fields=(*fields, "subject", *optional)
     )
-    yield from tqdm(iterator, total=iterator.steps, desc=title, unit="batch", disable=None)
+    assert iterator.steps is not None  # one epoch
+    yield from progress(iterator, title, "batch", iterator.steps)
     iterator.close()
 
 
@@ -120,7 +121,7 @@ def measure(
     # Several at once: while one batch is computed, the arrays of another are prepared.
     with ThreadPoolExecutor(processor.cores()) as pool:
         made = pool.map(one, starts)
-        for values in tqdm(made, f"measuring {title}", len(starts), unit="batch", disable=None):
+        for values in progress(made, f"measuring {title}", "batch", len(starts)):
             for name, value in values.items():
                 found.setdefault(name, []).append(np.asarray(value, np.float64))
     # jit returns dicts in alphabetical order; restore the usual one.

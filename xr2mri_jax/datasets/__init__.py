@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import importlib
+import io
 import os
 import shutil
 import signal
@@ -168,7 +169,9 @@ def _build(
     if getattr(builder, "own_progress", False):
         tfds.disable_progress_bar()
     place = _place_to_build(builder, data_dir)
-    with place, _termination_as_interrupt(), buckets.without_tensorflow():
+    # TFDS prints the size of a download, although nothing is downloaded.
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with place, _termination_as_interrupt(), buckets.without_tensorflow(), quiet:
         builder.download_and_prepare(
             download_dir=os.path.join(data_dir, "downloads"),
             download_config=config,

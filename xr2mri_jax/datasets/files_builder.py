@@ -18,12 +18,12 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
-from tqdm import tqdm
 
 from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
 from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
+from xr2mri_jax.runtime.progress import progress
 
 PROVENANCE, REPORT = "preparation.json", "report.csv"
 _PACKAGES = (
@@ -132,14 +132,16 @@ class FilesBuilder(
         function = functools.partial(on_one_thread, work.function)
         if self.on_beam:
             return self._beam_transforms(work, function)
-        tasks = itertools.chain.from_iterable(work.tasks.values())
-        outcomes = ordered_map(function, tasks, self.num_workers)
-        bar = tqdm(total=work.total, desc=f"preparing {self.name}", unit="item", mininterval=1.0)
+        every = list(itertools.chain.from_iterable(work.tasks.values()))
+        outcomes = progress(
+            ordered_map(function, every, self.num_workers),
+            f"preparing {self.name}",
+            "file",
+            len(every),
+        )
         # One stream for all splits, which TFDS reads in this order: the workers start only once.
         return {
-            split: self._generate_examples(
-                split, tasks, itertools.islice(outcomes, len(tasks)), bar
-            )
+            split: self._generate_examples(split, tasks, itertools.islice(outcomes, len(tasks)))
             for split, tasks in work.tasks.items()
         }
 
@@ -158,13 +160,12 @@ class FilesBuilder(
         return path
 
     def _generate_examples(
-        self, split: str, tasks: Sequence[Any], outcomes: Iterator[list[Outcome]], bar: tqdm
+        self, split: str, tasks: Sequence[Any], outcomes: Iterator[list[Outcome]]
     ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """Yields the split's examples under their keys; the others go to the tally."""
         assert self.tally is not None
         examples = 0
         for outcome in itertools.chain.from_iterable(self._waiting(outcomes)):
-            bar.update()
             self.tally.add(outcome)
             self.tally.check()  # at once: the rest of the work cannot change it
             if outcome.example is not None:

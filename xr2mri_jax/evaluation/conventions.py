@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import statistics
 from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.metrics.conventions import CONVENTIONS, LEAST_VOXELS
 from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.runtime.progress import progress
 
 ABOUT = {
     "x2ct_gan": "X2CT-GAN's published code: PSNR with a peak of 4095 on intensities times 2500, "
@@ -60,7 +60,8 @@ def measure(
       sources: by name, functions from cases i[b] to predictions f32[b, d, h, w, 1].
     """
     found: Found = {name: {source: {} for source in sources} for name in names}
-    for case in tqdm(range(store.cases if names else 0), desc="conventions", disable=None):
+    cases = store.cases if names else 0
+    for case in progress(range(cases), "conventions", "case", cases):
         at = np.array([case])
         true, mask = store.real(at)[0, ..., 0], store.mask(at)[0, ..., 0] > 0
         whole = None if mask.all() else mask

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
@@ -13,6 +12,7 @@ from xr2mri_jax.evaluation.property_errors import LabelsOf
 from xr2mri_jax.metrics.occupancy import dice
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.runtime.progress import progress
 
 Distances = Callable[[np.ndarray], np.ndarray]
 PARTS: dict[str, tuple[str, ...]] = {
@@ -35,7 +35,7 @@ def mean_distances(source: Any, split: str) -> np.ndarray | None:
         return None
     opened, _ = open_records(records, split, ("distances",))
     total: Any = 0.0
-    for index in tqdm(range(len(opened)), "mean surfaces", unit="knee", disable=None):
+    for index in progress(range(len(opened)), "mean surfaces", "knee", len(opened)):
         total = total + np.asarray(opened[index]["distances"], np.float64)
     return np.asarray(total / (len(opened) * surfaces.STEPS), np.float32)
 
@@ -70,8 +70,7 @@ def evaluate(
         return surfaces.labels(surfaces.resized(np.asarray(found, np.float32), shape, order=3))
 
     made = [
-        map_of(distances(xray[None]))
-        for xray in tqdm(xrays, "label maps", unit="knee", disable=None)
+        map_of(distances(xray[None])) for xray in progress(xrays, "label maps", "knee", len(xrays))
     ]
     sources: dict[str, Callable[[int], np.ndarray]] = {"model": lambda i: made[i]}
     if mean is not None:

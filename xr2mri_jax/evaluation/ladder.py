@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage
-from tqdm import tqdm
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
@@ -14,6 +13,7 @@ from xr2mri_jax.evaluation import controls, verdict
 from xr2mri_jax.evaluation.linear_baseline import LinearFits, LinearModel
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
+from xr2mri_jax.runtime.progress import progress
 
 Predict = Callable[[np.ndarray], Any]
 # Sums of squares f64[n] by source of the prediction, structure and band.
@@ -208,7 +208,8 @@ def _squares(
     opened, _ = open_records(records, split, ("mri", "mask", "labels"))
     count = len(opened)
     found: Squares = {}
-    for first in tqdm(range(0, count, batch_size), desc="ladder", unit="batch", disable=None):
+    starts = range(0, count, batch_size)
+    for first in progress(starts, "ladder", "batch", len(starts)):
         cases = np.minimum(np.arange(first, first + batch_size), count - 1)
         made = {name: np.asarray(predict(of(name, cases)), np.float32) for name in names}
         for size, model in linear.items():

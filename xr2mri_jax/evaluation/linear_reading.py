@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import linalg
-from tqdm import tqdm
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import shape_generator
 from xr2mri_jax.phantom import surfaces
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation import atlas as atlases
 from xr2mri_jax.simulation.reading_examples import draw_example
 
@@ -53,7 +53,7 @@ def examples(atlas: Path, knees: int, size: int, workers: int) -> Iterator[Examp
     """
     draw = functools.partial(on_one_thread, functools.partial(_draw, atlas, size))
     made = ordered_map(draw, range(knees), workers)
-    yield from tqdm(made, "simulated knees", knees, unit="knee", mininterval=1)
+    yield from progress(made, "simulated knees", "knee", knees)
 
 
 def _draw(atlas: Path, size: int, index: int) -> Example:

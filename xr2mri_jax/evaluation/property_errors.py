@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.records import open_records
@@ -15,6 +14,7 @@ from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.metrics import structures
 from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.runtime import processor
+from xr2mri_jax.runtime.progress import progress
 
 LABELLED = ("bone shape", "joint space", "cartilage", "texture")
 COARSE_MM = 20.0
@@ -84,7 +84,7 @@ def volume_errors(
 
     with ThreadPoolExecutor(processor.cores()) as pool:
         done = pool.map(measure, range(store.cases))
-        list(tqdm(done, "measuring properties", store.cases, unit="case", disable=None))
+        list(progress(done, "measuring properties", "case", store.cases))
     missing: PropertyErrors = dict.fromkeys(LABELLED) if labels is None else {}
     return {**found, **missing}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.evaluation.property_errors import LabelsOf
 from xr2mri_jax.evaluation.result import Result
@@ -22,6 +21,7 @@ from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.presentation.page_elements import Shown, Viewer
 from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
 from xr2mri_jax.runtime import processor
+from xr2mri_jax.runtime.progress import progress
 
 MOST_CASES = 200  # maximum number of cases with volumes in a report's folder
 FAILURES = 8  # in the gallery
@@ -69,7 +69,7 @@ def write(folder: Path, source: Source, most: int = MOST_CASES) -> tuple[Viewer,
 
     with ThreadPoolExecutor(processor.cores()) as pool:
         made = pool.map(one, chosen)
-        listed = list(tqdm(made, "viewer", len(chosen), unit="case", disable=None))
+        listed = list(progress(made, "viewer", "case", len(chosen)))
     names = [""] * len(order)
     for i, shown in zip(chosen, listed, strict=True):
         names[i] = shown.name

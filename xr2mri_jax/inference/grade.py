@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
@@ -29,6 +28,7 @@ from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
+from xr2mri_jax.runtime.progress import progress
 
 # scikit-image's default settings for adaptive equalisation: clip limit; tiles of an eighth (mm).
 CLAHE = (0.01, 16.0)
@@ -178,7 +178,7 @@ def graded(
             # Whole films are kept only if they are drawn.
             (2 if drawn else 4) * batch_size,
         )
-        counted = tqdm(framed, "graded", len(listed), unit="file", disable=None)
+        counted = progress(framed, "graded", "file", len(listed))
         # Each batch is computed and drawn on one core; several batches run at a time.
         for rows in read_ahead.map_ahead(
             pool,

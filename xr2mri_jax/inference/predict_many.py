@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_writable
@@ -23,6 +22,7 @@ from xr2mri_jax.inference.row_file import RowFile
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.runtime import lock
+from xr2mri_jax.runtime.progress import progress
 
 
 def is_many(xray: str | os.PathLike[str]) -> bool:
@@ -102,16 +102,14 @@ def _predicted(
     if rest:
         predictor.compile()
     workers = read_ahead.workers()
-    progress = tqdm(total=len(rest), unit="file", disable=None)
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool, progress:
-        for found in read_ahead.map_ahead(
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        made = read_ahead.map_ahead(
             pool,
             lambda one: _of_file(one, stems[one.name], predictor, options),
             rest,
             2 * workers,
-        ):
-            yield found
-            progress.update()
+        )
+        yield from progress(made, "predicted", "file", len(rest))
 
 
 def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions) -> Rows:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from absl import logging
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError, printable
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io import label_map
 from xr2mri_jax.io.tables import Row, read_table, write_table
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation.files import PairFiles, inputs_digest, simulate_file
 from xr2mri_jax.simulation.label_tables import find_table
 
@@ -80,7 +80,7 @@ def simulate_folder(
     broken: dict[str, str] = {}
     doubts: dict[str, tuple[str, ...]] = {}
     rows: dict[str, dict[str, str]] = {}
-    for one in tqdm(maps, unit="map", desc="simulating"):
+    for one in progress(maps, "simulating", "map", len(maps)):
         record = _earlier(one)
         if record is not None:
             kept.append(one.name)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from xr2mri_jax.datasets.knee_phantom.pool import simulate_cases
 from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.runtime.progress import progress
 
 SPLITS = ("train", "validation", "test")
 
@@ -97,19 +97,22 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = self.builder_config
         # One stream for all splits, which TFDS reads in this order: the workers compile only once.
         knees = range(2 * sum(config.subjects))
-        cases = simulate_cases(
-            config.seed, knees, config.volume_shape, self.num_workers, config.distances
+        cases = progress(
+            simulate_cases(
+                config.seed, knees, config.volume_shape, self.num_workers, config.distances
+            ),
+            f"simulating {self.name}/{config.name}",
+            "knee",
+            len(knees),
         )
-        bar = tqdm(total=len(knees), desc=f"simulating {self.name}/{config.name}", unit="knee")
         return {
-            split: self._generate_examples(itertools.islice(cases, 2 * subjects), bar)
+            split: self._generate_examples(itertools.islice(cases, 2 * subjects))
             for split, subjects in zip(SPLITS, config.subjects, strict=True)
         }
 
     def _generate_examples(
-        self, cases: Iterator[tuple[int, dict[str, Any]]], bar: tqdm
+        self, cases: Iterator[tuple[int, dict[str, Any]]]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the knees of a split under keys made of their numbers."""
         for index, case in cases:
-            bar.update()
             yield f"knee_{index:07d}", case

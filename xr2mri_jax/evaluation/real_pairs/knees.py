@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import Knee, knee_of
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.inference.label_prediction import LabelPredictor
 from xr2mri_jax.runtime import processor
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation.knee_labels import read_knee
 from xr2mri_jax.simulation.label_tables import find_table
 
@@ -47,7 +46,7 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
       InputError: a radiograph cannot be used, or the prediction shows no knee.
     """
     volumes = []
-    for pair in tqdm(pairs, desc="predictions", unit="radiograph", mininterval=1):
+    for pair in progress(pairs, "predictions", "radiograph", len(pairs)):
         assert pair.xray is not None
         try:
             volumes.append(predictor.predict(pair.xray, pair.side).volume())
@@ -74,7 +73,7 @@ def in_threads(
     with ThreadPoolExecutor(processor.cores()) as pool:
         made = pool.map(work, listed)
         try:
-            return list(tqdm(made, desc=what, unit=unit, total=len(listed), mininterval=1))
+            return list(progress(made, what, unit, len(listed)))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
 from xr2mri_jax.errors import InputError
@@ -18,6 +17,7 @@ from xr2mri_jax.metrics.occupancy import GRID
 from xr2mri_jax.phantom.landmarks import PLATEAU_WIDTH_MM, find_landmarks
 from xr2mri_jax.phantom.surfaces import labels as labels_inside
 from xr2mri_jax.phantom.surfaces import resized
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.family import Knee, draw_knee, scan_distances
 from xr2mri_jax.simulation.framing import Jitter
@@ -63,7 +63,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
     spaces = np.array(in_threads(_space, sources, "joint spaces", "map"))
     grades = [pair.kl for pair in sources]
     family, drawn_grades = [], []
-    for index in tqdm(range(knees), desc="drawn knees", unit="knee", mininterval=1):
+    for index in progress(range(knees), "drawn knees", "knee", knees):
         knee = draw_knee(bred, np.random.default_rng([SEED, index]))
         own = areas_of(_labels_of(knee), "right")
         family.append(measure_knee(drawn_surfaces(knee), references) | own)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knees import in_threads
@@ -21,6 +20,7 @@ from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.load import load_grader
 from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.preprocess.knee_request import KneeRequest
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation import atlas, family, poses, projection
 from xr2mri_jax.simulation.framing import Frame
 from xr2mri_jax.simulation.knee_labels import read_knee
@@ -58,7 +58,7 @@ def run(real: Path | None, flexions: Sequence[float] = FLEXIONS_DEG) -> dict[str
     found = {REAL: compared(read, read)}
     bends = {DRAWN: poses.FLEXION_DEG} | {f"{angle:g}": (angle, angle) for angle in flexions}
     for name, bent in bends.items():
-        bar = tqdm(bones, desc=f"films, {name}", unit="knee", mininterval=1)
+        bar = progress(bones, f"films, {name}", "knee", len(bones))
         made = [simulated(bred, one, bent, number) for number, one in enumerate(bar)]
         found[name] = compared(grade_images(network, grader, np.stack(made)), read)
     return {"knees": len(pairs), "rows": found}

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.evaluation.real_pairs.knee import Knee
 from xr2mri_jax.evaluation.real_pairs.knees import (
@@ -17,6 +16,7 @@ from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, OPEN
 from xr2mri_jax.evaluation.real_pairs.table import Pair
 from xr2mri_jax.geometry import PLATEAU_MM
 from xr2mri_jax.inference.label_prediction import label_predictor
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.simulation import atlas
 from xr2mri_jax.simulation.family import draw_knee
 from xr2mri_jax.simulation.label_tables import AUTO
@@ -102,7 +102,7 @@ def run(real: Path | None, knees: int = KNEES) -> dict[str, Any]:
         population = families.left_out(departures, len(pairs), fold)
         made = families.drawn_samples(bred, population, reference, range(knees), fold)
         bar = f"family {fold + 1} of {families.FOLDS + 1}"
-        drawn.append(list(tqdm(made, desc=bar, total=knees, unit="knee", mininterval=1)))
+        drawn.append(list(progress(made, bar, "knee", knees)))
 
     def sample(i: int) -> Sample:
         return reference.sample(true_knee(true[i]), np.random.default_rng([POSES, i]))

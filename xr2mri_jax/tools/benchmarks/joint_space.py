@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import statistics
@@ -14,6 +13,7 @@ from xr2mri_jax.evaluation.real_pairs.knee import joint_space_of
 from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor
 from xr2mri_jax.metrics.classification import auc
 from xr2mri_jax.metrics.joint import COMPARTMENTS
+from xr2mri_jax.runtime.progress import progress
 
 HEALTHY, NARROWED = (0,), (3, 4)
 _NAME = re.compile(r"(?P<subject>.+)(?P<side>[LR])\.png")
@@ -42,7 +42,7 @@ def run(real: Path | None, predictor: LabelPredictor | None = None) -> dict[str,
     files = crops(real)
     predictor = predictor or label_predictor(None)
     spaces, kept, refused = [], [], {}
-    for grade, path in tqdm(files, desc="joint space", unit="knee", mininterval=1):
+    for grade, path in progress(files, "joint space", "knee", len(files)):
         found = _match(path)
         try:
             labels = predictor.predict(path, _SIDES[found["side"]]).volume()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
@@ -20,6 +19,7 @@ from xr2mri_jax.inference.knee_grader.network import Network
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.knees import DARK_BONE
+from xr2mri_jax.runtime.progress import progress
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 from xr2mri_jax.tools.benchmarks.strange_films import strange_films
 from xr2mri_jax.tools.fit_knee_finder.hard_examples import lateral_views
@@ -55,14 +55,21 @@ def run(real: Path | None, count: int, images: int) -> dict[str, Any]:
     grader = load_grader(None)
     network = Network(grader, 8)
     first, second = (
-        [_distance(Radiograph(image), grader, network) for image in tqdm(part, desc="real crops")]
+        [
+            _distance(Radiograph(image), grader, network)
+            for image in progress(part, "real crops", "crop", len(part))
+        ]
         for part in (crops[::2], crops[1::2])
     )
     known = [one[0] for one in first if one is not None]
     limit = float(np.quantile([*known, *[np.inf] * (len(first) - len(known))], KEPT))
     kinds = {
         name: _counts(
-            [_distance(image, grader, network) for image in tqdm(images, desc=name)], limit
+            [
+                _distance(image, grader, network)
+                for image in progress(images, name, "radiograph", len(images))
+            ],
+            limit,
         )
         for name, images in _kinds(crops[1::2], real, count).items()
     }
