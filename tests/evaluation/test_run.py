@@ -15,6 +15,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation import run
 from xr2mri_jax.inference.uncertainty import model as uncertainties
+from xr2mri_jax.runtime import lock
 from xr2mri_jax.training import loaded_model as trained_models
 
 SHAPE = (12, 16, 16)
@@ -174,6 +175,15 @@ def test_a_stage_without_pictures_is_refused(trained, tmp_path):
         run.evaluate_workdir(tmp_path)
     with pytest.raises(InputError, match="--batch_size: 0"):
         run.evaluate_workdir(tmp_path, batch_size=0)
+
+
+def test_a_folder_that_another_evaluation_writes_is_refused(trained, tmp_path):
+    with (
+        lock.hold_beside(tmp_path / "evaluation", "an evaluation"),
+        pytest.raises(InputError, match="evaluation: is in use by an evaluation, process"),
+    ):
+        run.evaluate_workdir(tmp_path, batch_size=2)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_run_ends_with_code_2(tmp_path):

@@ -65,6 +65,29 @@ def test_the_lock_of_a_killed_owner_is_taken_over_and_that_is_said(tmp_path, num
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_locked_before_it_exists(tmp_path, caplog):
+    folder = tmp_path / "new" / "report"
+    with lock.hold_beside(folder, "an evaluation"):
+        assert not folder.exists()
+        with (
+            pytest.raises(InputError, match=rf"^{folder}: is in use by an evaluation, process "),
+            lock.hold_beside(folder, "another"),
+        ):
+            pass
+        with lock.hold_beside(folder.with_name("other"), "another"):
+            pass
+    assert not list(folder.parent.iterdir())
+    # The file of an owner that was killed does not block the next.
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = write_owner(tmp_path, pid=dead.pid, boot=lock._boot(), host=lock.socket.gethostname())
+    left.rename(folder.with_name(".report.lock"))
+    with caplog.at_level("WARNING"), lock.hold_beside(folder, "another"):
+        pass
+    assert f"{folder}: taken over from a training run, process {dead.pid}" in caplog.text
+    assert not list(folder.parent.iterdir())
+
+
 def test_the_same_process_is_no_exception_and_what_was_held_is_free_again(tmp_path):
     for _ in range(2):
         with (

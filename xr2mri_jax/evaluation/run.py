@@ -38,6 +38,7 @@ from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
 from xr2mri_jax.presentation.page_elements import Picture
+from xr2mri_jax.runtime import lock
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import inference_settings
 from xr2mri_jax.training.loaded_model import load_best
@@ -79,7 +80,8 @@ def evaluate_workdir(
       The path of the report, index.html.
 
     Raises:
-      InputError: if the run, the dataset, the split or the folder cannot be used.
+      InputError: if the run, the dataset, the split or the folder cannot be used, or another
+        evaluation into the folder is running.
     """
     model = load_best(workdir, step)
     stage = model.stage
@@ -118,6 +120,13 @@ def evaluate_workdir(
         raise InputError(
             f"{workdir}: --views does not apply to the stage {stage.name!r}, expected a classifier"
         )
+    with lock.hold_beside(folder, "an evaluation"):
+        return _evaluated(request, linear_probe, views)
+
+
+def _evaluated(request: EvaluationRequest, linear_probe: bool, views: bool) -> Path:
+    """Runs the evaluation that fits the stage; arguments and errors as for `evaluate_workdir`."""
+    stage, workdir = request.model.stage, request.evaluated["workdir"]
     if linear_probe:
         if not isinstance(stage, Encodes):
             raise InputError(

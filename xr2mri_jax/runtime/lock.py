@@ -1,8 +1,9 @@
 """A lock on a folder: only one process at a time writes in it, and the others are told which one.
 
-The lock is flock(2) on FOLDER/.lock, which the system releases when the owner ends for any reason.
-The file contains host, process and time. On a shared file system flock may not work across hosts;
-then the owner counts as alive while it renews the modification time of the file.
+The lock is flock(2) on FOLDER/.lock, or on .FOLDER.lock beside a folder that is written as a whole.
+The system releases it when the owner ends for any reason. The file contains host, process and time.
+On a shared file system flock may not work across hosts; then the owner counts as alive while it
+renews the modification time of the file.
 """
 
 import contextlib
@@ -75,8 +76,31 @@ def hold(folder: Path, work: str) -> Iterator[None]:
       InputError: another process holds the lock, or one on another host that renewed it less than
         SILENT seconds ago.
     """
-    path = folder / NAME
-    file = _acquire(path, work)
+    with _held(folder / NAME, folder, work):
+        yield
+
+
+@contextlib.contextmanager
+def hold_beside(folder: Path, work: str) -> Iterator[None]:
+    """Like `hold`, for a folder that may not exist yet: the lock lies beside it.
+
+    Args:
+      folder: the folder; its parent is created if missing.
+      work: as for `hold`.
+
+    Raises:
+      InputError: as `hold`.
+    """
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _held(folder.with_name(f".{folder.name}{NAME}"), folder, work):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, folder: Path, work: str) -> Iterator[None]:
+    """Holds the lock file at `path`; messages name `folder`."""
+    file = _acquire(path, folder, work)
     done = threading.Event()
     renewal = threading.Thread(target=_renew, args=(file.fileno(), done), daemon=True)
     renewal.start()
@@ -91,7 +115,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
         file.close()
 
 
-def _acquire(path: Path, work: str) -> BinaryIO:
+def _acquire(path: Path, folder: Path, work: str) -> BinaryIO:
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
@@ -102,16 +126,16 @@ def _acquire(path: Path, work: str) -> BinaryIO:
             owner = _read(file)
             if owner is not None and _refused(owner, path, free):
                 raise InputError(
-                    f"{path.parent}: is in use by {owner}, expected one process at a time: wait "
+                    f"{folder}: is in use by {owner}, expected one process at a time: wait "
                     f"until it ends{_removal(owner, path)}"
                 )
             if free is False:
                 raise InputError(
-                    f"{path.parent}: is in use by a process that has just started, expected one "
-                    "process at a time"
+                    f"{folder}: is in use by a process that has just started, expected one process "
+                    "at a time"
                 )
             if owner is not None:
-                logging.warning("%s: taken over from %s, which has ended", path.parent, owner)
+                logging.warning("%s: taken over from %s, which has ended", folder, owner)
             _write(file, work)
             return file
         except BaseException:

@@ -243,6 +243,25 @@ def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeyp
         run.evaluate_pairs(table, tmp_path / "full")
 
 
+def test_two_evaluations_never_write_into_one_folder(table, tmp_path, monkeypatch):
+    output = tmp_path / "out"
+    second = []
+
+    def interrupted(workdir):
+        with pytest.raises(InputError, match=rf"^{output}: is in use by an evaluation, process"):
+            run.evaluate_pairs(table, output)
+        second.append("refused before it loaded a model")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "label_predictor", interrupted)
+    # Twice: an interrupted evaluation leaves nothing that blocks the next one.
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run.evaluate_pairs(table, output)
+        assert not list(tmp_path.iterdir())
+    assert len(second) == 2
+
+
 def test_threads_keep_the_order_and_pass_on_the_first_error():
     assert in_threads(lambda i: i * i, range(50), "squares", "one") == [i * i for i in range(50)]
 

@@ -17,6 +17,7 @@ from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor, with_cache
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
+from xr2mri_jax.runtime import lock
 
 SEED = 0
 RESULT = "real_pairs.json"
@@ -48,21 +49,24 @@ def evaluate_pairs(
       The path of the report, index.html.
 
     Raises:
-      InputError: the table, a file, the model or the folder cannot be used.
+      InputError: the table, a file, the model or the folder cannot be used, or another evaluation
+        into the folder is running.
     """
     output = Path(output)
     require_new(output)
     if single is not None:
         pages.require_single(Path(single), "--page")
     listed = read_pairs(pairs, exclude_subjects)
-    predictor = label_predictor(workdir)
-    folder = predictions or (None if workdir is None else Path(workdir) / "labels")
-    if folder is not None:
-        predictor = with_cache(predictor, Path(folder))
-    found = measure(listed, predictor, table)
-    about = _about(pairs, predictor, table, exclude_subjects)
-    place = None if single is None else Path(single)
-    return write(found, output, about, predictor, place)
+    with lock.hold_beside(output, "an evaluation"):
+        require_new(output)  # again: another evaluation may have ended since
+        predictor = label_predictor(workdir)
+        folder = predictions or (None if workdir is None else Path(workdir) / "labels")
+        if folder is not None:
+            predictor = with_cache(predictor, Path(folder))
+        found = measure(listed, predictor, table)
+        about = _about(pairs, predictor, table, exclude_subjects)
+        place = None if single is None else Path(single)
+        return write(found, output, about, predictor, place)
 
 
 def require_new(output: Path) -> None:
