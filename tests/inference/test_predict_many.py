@@ -68,10 +68,11 @@ def test_every_knee_and_every_refusal_has_a_row(loaded, folder, tmp_path):
     assert {path.name for path in output.glob("*.png")} == set()
 
 
-def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypatch):
+def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypatch, capsys):
     output = tmp_path / "out"
     options = ManyOptions(folder, output)
     whole = many.predict_many(options)
+    assert f"{output / TABLE}: 3 knees synthesised, 2 refused - " in capsys.readouterr().out
     # As a killed run leaves it: some rows in the partial table, one volume gone.
     kept = [row for row in whole if row["file"] != "noise.png"]
     (output / TABLE).unlink()
@@ -90,6 +91,8 @@ def test_a_run_that_was_cut_off_is_continued(loaded, folder, tmp_path, monkeypat
     again = many.predict_many(options)
     assert sorted(worked) == ["noise.png", "single.png"]
     assert sorted(map(str, again)) == sorted(map(str, whole))
+    said = "1 knee synthesised, 2 kept from an earlier run, 2 refused - "
+    assert said in capsys.readouterr().out
     worked.clear()
     assert len(many.predict_many(options)) == len(whole)
     assert worked == []

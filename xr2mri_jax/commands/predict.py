@@ -113,9 +113,8 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
 
 
 def _predict_many() -> None:
-    from xr2mri_jax.inference.many_options import TABLE, ManyOptions
+    from xr2mri_jax.inference.many_options import ManyOptions
     from xr2mri_jax.inference.predict_many import predict_many
-    from xr2mri_jax.presentation.pluralise import pluralise
 
     for flag in (CENTRE, DICOM_DIR):
         if flag.value is not None:
@@ -140,12 +139,7 @@ def _predict_many() -> None:
         bool(PICTURE.value),
         None if PAGE.value is None else Path(PAGE.value),
     )
-    rows = predict_many(options)
-    done = sum(bool(row["volume"]) for row in rows)
-    print(
-        f"{Path(OUTPUT.value) / TABLE}: {pluralise(done, 'knee')} synthesised, {len(rows) - done} "
-        "refused - research only, not for diagnosis"
-    )
+    predict_many(options)
 
 
 def _parse_centre(text: str | None) -> tuple[float, float] | None:

@@ -21,6 +21,7 @@ from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.inference.row_file import RowFile
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
+from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.runtime.progress import progress
 
@@ -31,7 +32,7 @@ def is_many(xray: str | os.PathLike[str]) -> bool:
 
 
 def predict_many(options: ManyOptions) -> Rows:
-    """Predicts every knee of many radiographs; files are read and written in several threads.
+    """Predicts every knee of many radiographs in several threads, and prints the counts.
 
     An interrupted run is resumed: files that have a row and have not changed are skipped. A file
     that cannot be used has a row with the reason.
@@ -59,6 +60,7 @@ def predict_many(options: ManyOptions) -> Rows:
     with lock.hold(options.output, "a prediction of many radiographs"):
         kept = many_resume.finished_rows(options, predictor)
         rows = [row for one in listed for row in kept.get(many_resume.key(one, options), [])]
+        earlier = _knees(rows)
         rest = [one for one in listed if many_resume.key(one, options) not in kept]
         with RowFile(options.output / TABLE, COLUMNS, map(_cells, rows)) as table:
             for found in _predicted(options, predictor, _stems(rest, rows), rest):
@@ -66,13 +68,23 @@ def predict_many(options: ManyOptions) -> Rows:
                 rows += found
         if options.page is not None:
             many_page.write(options.page, rows)
-    if not any(row["volume"] for row in rows):
+    if not _knees(rows):
         raise InputError(
             f"--xray={options.xray}: none of {len(listed)} files could be used, expected frontal "
             f"knee radiographs: {rows[0]['file']}: {rows[0]['error']} (all reasons: "
             f"{options.output / TABLE})"
         )
+    done = _knees(rows)
+    said = f"{earlier} kept from an earlier run, " if earlier else ""
+    print(
+        f"{options.output / TABLE}: {pluralise(done - earlier, 'knee')} synthesised, {said}"
+        f"{len(rows) - done} refused - research only, not for diagnosis"
+    )
     return rows
+
+
+def _knees(rows: Rows) -> int:
+    return sum(bool(row["volume"]) for row in rows)
 
 
 def _listed(options: ManyOptions) -> list[Listed]:
