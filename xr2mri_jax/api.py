@@ -149,8 +149,10 @@ def grade(
     """Grades every knee of a radiograph: grades 0 to 4, and early osteoarthritis, 2 against 0.
 
     Args:
-      xray, side, spacing: as for `predict`.
+      xray: as for `predict`.
       model: a grader's folder or the workdir of a run; None: the shipped grader.
+      side: as for `predict`.
+      spacing: as for `predict`.
       clahe: equalise the contrast adaptively, like that of the training radiographs.
       volume: also predict the volume with the shipped generator and measure its joint space.
 

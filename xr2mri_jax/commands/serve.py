@@ -32,7 +32,7 @@ def main() -> None:
         if error.name not in ("flask", "waitress"):
             raise
         raise InputError(
-            f"the package {error.name} is missing: pip install 'xr2mri_jax[serve]'"
+            f"the package {error.name} is missing: in the clone, pip install '.[serve]'"
         ) from error
     from xr2mri_jax.runtime import compilation_cache
 

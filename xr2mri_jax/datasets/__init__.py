@@ -228,7 +228,8 @@ def _beam(runner: str, num_workers: int, options: Sequence[str]) -> tuple[str, A
         from xr2mri_jax.datasets import beam_pipeline
     except ImportError as error:
         raise InputError(
-            f"--beam_runner={runner} needs Apache Beam: pip install -e '.[beam]' ({error})"
+            f"--beam_runner={runner} needs Apache Beam: in the clone, pip install '.[beam]' "
+            f"({error})"
         ) from error
     return beam_pipeline.pipeline_options(runner, num_workers, options)
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def serve(
         files.require_writable(Path(keep), "--keep")
     taken = _bound(port)
     port = taken.getsockname()[1]
+    print("loading the model, which takes some seconds", file=sys.stderr, flush=True)
     predictor = load_predictor(model)
     predictor.compile()
     hosts = frozenset(f"{name}:{port}" for name in (ADDRESS, "localhost"))

@@ -156,8 +156,8 @@ def _sas_rows(path: Path) -> tuple[Row, ...]:
         import pyreadstat  # an optional package: most users have the text tables
     except ImportError as error:
         raise InputError(
-            f"{path}: reading SAS tables needs the package pyreadstat (pip install pyreadstat); "
-            "the same table as .txt needs nothing more"
+            f"{path}: reading SAS tables needs the package pyreadstat: in the clone, pip install "
+            "'.[sas]'; the same table as .txt needs nothing more"
         ) from error
     if not path.is_file():
         raise InputError(f"{path}: no such file, expected a SAS7BDAT table")
