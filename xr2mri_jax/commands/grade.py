@@ -29,7 +29,10 @@ _CLAHE = flags.DEFINE_bool(
     "clahe", False, "equalise the contrast adaptively, like that of the training radiographs"
 )
 _FORCE = flags.DEFINE_bool(
-    "force", False, "grade the middle of the image if no frontal knee is found in it"
+    "force",
+    False,
+    "grade the middle of the image if no frontal knee is found in it; also accept a tilted joint "
+    "line or an impossible --spacing",
 )
 _VOLUME = flags.DEFINE_bool(
     "volume",

@@ -65,7 +65,10 @@ PAGE = flags.DEFINE_string(
     "for one radiograph also possible: one file ending in .html",
 )
 FORCE = flags.DEFINE_bool(
-    "force", False, "use the middle of the image if no frontal knee is found in it"
+    "force",
+    False,
+    "use the middle of the image if no frontal knee is found in it; also accept a tilted joint "
+    "line or an impossible --spacing",
 )
 
 

@@ -23,7 +23,8 @@ class KneeRequest:
       centre: (row, col) of the joint centre; None: located in the image.
       joint_line: both ends of the joint line, (row, col) each, given with the centre; or None.
       named: the side that the file name suggests, see `named_side`.
-      force: use the middle of the image if no knee is found in it.
+      force: use the middle of the image if no knee is found in it; accept a tilted joint line, and
+        a spacing at which its length is impossible.
       side_source: the origin of `side`, for messages.
 
     Raises:
