@@ -51,6 +51,7 @@ def test_signs_grow_with_the_grade():
     assert (np.diff(left) < 0).all() and (np.diff(sclerosis) > 0).all()
     assert (np.diff([values.mean() for values in longest]) > 0).all()
     assert longest[0].max() < 0.4 and longest[2].min() > 1.0
+    assert (np.diff([np.mean([signs.spines for signs in row]) for row in drawn]) > 0).all()
 
 
 def tibia():
@@ -76,6 +77,15 @@ def test_a_lip_grows_at_its_corner_alone():
     assert columns.max() >= 52 and columns.min() > 40
     assert rows.min() > 12 and rows.max() < 28
     assert (grown <= before).all()
+
+
+def test_the_spines_rise_in_the_middle_alone():
+    before, raised = tibia(), tibia()
+    osteophytes.raise_spines(raised, 3.0, PIXEL)
+    rows, columns = np.nonzero(((raised < 0) & (before >= 0)).any(axis=0))
+    assert 1 <= 20 - rows.min() <= 3 and 15 < columns.min() < columns.max() < 45
+    osteophytes.raise_spines(before, 0.0, PIXEL)
+    np.testing.assert_array_equal(before, tibia())
 
 
 def test_bone_is_denser_under_the_joint_and_sclerosis_adds_to_it_on_its_side():

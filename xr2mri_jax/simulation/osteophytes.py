@@ -1,4 +1,4 @@
-"""Adds osteophytes to the corners of a projected joint.
+"""Adds osteophytes to the corners of a projected joint, and raises the tibial spines.
 
 A corner is found in the bone's silhouette, where its side meets its joint surface, because readers
 of radiographs look for osteophytes there.
@@ -12,6 +12,9 @@ _SIDE_MM = 14.0
 _CORNER = {"tibia": 0.93, "femur": 0.93}
 # Height (mm) over which a lip thins, its depth along the beam, and the deviation of its middle.
 _THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
+# The spines lie within this distance of the tibia's middle; where their gain is greatest, below
+# their tip, and its deviations along the leg and across it, mm.
+_SPINES_MM, _BELOW_TIP_MM, _TALL_MM, _WIDE_MM = 12.0, 3.0, 4.0, 7.0
 
 
 def grow(
@@ -51,6 +54,29 @@ def grow(
             continue
         box = tuple(slice(n[0], n[-1] + 1) for n in near)
         distance[:, *box] -= (envelope[:, None, None] * lip[box]).astype(np.float32)
+
+
+def raise_spines(distance: np.ndarray, gain: float, pixel: float) -> None:
+    """Raises the middle of the tibia's joint surface, in place; arguments as for `grow`.
+
+    Args:
+      distance: f32[d, h, w] in mm.
+      gain: height, mm; 0 changes nothing.
+      pixel: size of a voxel along h and w, mm.
+    """
+    outline = distance.min(axis=0) < 0
+    columns = np.flatnonzero(outline.any(axis=0))
+    if gain <= 0 or not len(columns):
+        return
+    middle = round(float(columns.mean()))
+    reach = round(_SPINES_MM / pixel)
+    rows = np.flatnonzero(outline[:, max(middle - reach, 0) : middle + reach].any(axis=1))
+    if not len(rows):
+        return
+    below = (np.arange(outline.shape[0])[:, None] - rows[0]) * pixel - _BELOW_TIP_MM
+    aside = (np.arange(outline.shape[1])[None, :] - middle) * pixel
+    shape = np.exp(-0.5 * (np.square(below / _TALL_MM) + np.square(aside / _WIDE_MM)))
+    distance -= (gain * shape).astype(np.float32)
 
 
 def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int, int] | None:
