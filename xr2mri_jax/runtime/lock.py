@@ -1,8 +1,9 @@
-"""A lock on a folder: only one process at a time writes in it, and the others are told which one.
+"""A lock on a folder or a file: only one process at a time writes it; others are told which one.
 
-The lock is flock(2) on FOLDER/.lock, which the system releases when the owner ends for any reason.
-The file contains host, process and time. On a shared file system flock may not work across hosts;
-then the owner counts as alive while it renews the modification time of the file.
+The lock is flock(2) on FOLDER/.lock, or on .NAME.lock beside the file NAME. The system releases it
+when the owner ends for any reason. The lock file contains host, process and time. On a shared file
+system flock may not work across hosts; then the owner counts as alive while it renews the
+modification time of the lock file.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from typing import BinaryIO
 from absl import logging
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import naming
 
 try:
     import fcntl
@@ -75,8 +77,21 @@ def hold(folder: Path, work: str) -> Iterator[None]:
       InputError: another process holds the lock, or one on another host that renewed it less than
         SILENT seconds ago.
     """
-    path = folder / NAME
-    file = _acquire(path, work)
+    with _held(folder / NAME, folder, work):
+        yield
+
+
+@contextlib.contextmanager
+def hold_file(path: Path, work: str) -> Iterator[None]:
+    """`hold` for one output file, which need not exist; its folder must exist and be writable."""
+    with _held(path.with_name(f".{path.name}{NAME}"), path, work):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, place: Path, work: str) -> Iterator[None]:
+    """Holds the lock file `path`, which protects `place`."""
+    file = _acquire(path, place, work)
     done = threading.Event()
     renewal = threading.Thread(target=_renew, args=(file.fileno(), done), daemon=True)
     renewal.start()
@@ -91,7 +106,7 @@ def hold(folder: Path, work: str) -> Iterator[None]:
         file.close()
 
 
-def _acquire(path: Path, work: str) -> BinaryIO:
+def _acquire(path: Path, place: Path, work: str) -> BinaryIO:
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
@@ -102,17 +117,18 @@ def _acquire(path: Path, work: str) -> BinaryIO:
             owner = _read(file)
             if owner is not None and _refused(owner, path, free):
                 raise InputError(
-                    f"{path.parent}: is in use by {owner}, expected one process at a time: wait "
+                    f"{place}: is in use by {owner}, expected one process at a time: wait "
                     f"until it ends{_removal(owner, path)}"
                 )
             if free is False:
                 raise InputError(
-                    f"{path.parent}: is in use by a process that has just started, expected one "
+                    f"{place}: is in use by a process that has just started, expected one "
                     "process at a time"
                 )
             if owner is not None:
-                logging.warning("%s: taken over from %s, which has ended", path.parent, owner)
-            _write(file, work)
+                logging.warning("%s: taken over from %s, which has ended", place, owner)
+            with naming(place):
+                _write(file, work)
             return file
         except BaseException:
             file.close()
