@@ -17,6 +17,7 @@ from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor, with_cache
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
+from xr2mri_jax.simulation.label_tables import find_table
 
 SEED = 0
 RESULT = "real_pairs.json"
@@ -54,6 +55,7 @@ def evaluate_pairs(
     require_new(output)
     if single is not None:
         pages.require_single(Path(single), "--page")
+    find_table(table)  # refused here, before anything is measured
     listed = read_pairs(pairs, exclude_subjects)
     predictor = label_predictor(workdir)
     folder = predictions or (None if workdir is None else Path(workdir) / "labels")
