@@ -283,6 +283,9 @@ def test_wrong_outputs_and_options_are_refused(crop, model, tmp_path):
     (tmp_path / "x.png").rename(tmp_path / "1L.csv")
     with pytest.raises(InputError, match="overwrite the radiograph"):
         grade(tmp_path / "1L.csv", GradeOutput.of(tmp_path / "1L.csv"), model)
+    (tmp_path / "table.csv").write_text("file\n1L.csv\n")
+    with pytest.raises(InputError, match=r"--xray: found the table .*: only predict takes a table"):
+        grade(tmp_path / "table.csv", GradeOutput.of(tmp_path / "o.csv"), model)
     for options in ({"spacing": -1.0}, {"spacing": np.nan}, {"batch_size": 0}):
         with pytest.raises(InputError, match=f"--{next(iter(options))}: found"):
             GradeOptions(**options)

@@ -97,6 +97,11 @@ def grade(
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
+    if Path(xray).suffix.lower() in (".csv", ".tsv"):
+        raise InputError(
+            f"--xray: found the table {xray}, expected a radiograph or a folder of radiographs: "
+            "only predict takes a table"
+        )
     grader = _grader(model, options)
     output.table.parent.mkdir(parents=True, exist_ok=True)
     with lock.hold_file(output.table, "a grading"):
