@@ -1,6 +1,8 @@
 """Tests of atomic writing."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,14 @@ def test_atomic_path_keeps_the_suffix(tmp_path):
         assert partial.name.endswith(".nii.gz")
         partial.write_bytes(b"1")
     assert (tmp_path / "v.nii.gz").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("path", ["x.json", "./x.json", "a/x.json"])
+def test_a_full_disk_names_the_file_of_a_relative_path(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OSError, match="disk is full") as caught, files.atomic_path(path) as partial:
+        raise OSError(errno.ENOSPC, "No space left", str(partial))
+    assert caught.value.filename == str(Path(path))
 
 
 def test_write_json_refuses_nan(tmp_path):

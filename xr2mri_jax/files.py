@@ -258,9 +258,11 @@ def naming(path: Path) -> Iterator[None]:
 
 def _final(name: Path, path: Path) -> Path:
     """`name` with the temporary file or folder of `path` replaced by the final name."""
-    if not name.is_relative_to(path.parent):
+    # `tempfile` gives absolute names, also beside a relative path.
+    folder = path.parent.absolute()
+    if not name.absolute().is_relative_to(folder):
         return name
-    first, *rest = name.relative_to(path.parent).parts or ("",)
+    first, *rest = name.absolute().relative_to(folder).parts or ("",)
     is_temporary = first.startswith(".partial-") and first.endswith(f"-{path.name}")
     return path.joinpath(*rest) if is_temporary else name
 

@@ -267,6 +267,11 @@ def test_wrong_outputs_and_options_are_refused(crop, model, tmp_path):
         (("o.txt",), r"--output: found .*o.txt, expected a name ending in .csv"),
         (("folder.csv",), "is a folder"),
         (("o.csv", None, "p.csv"), "ending in .html"),
+        (("o.csv", "o.csv"), "--gradcam_dir: .*o.csv is already another file of this command"),
+        (("o.csv", "o.csv.partial"), "--gradcam_dir: .* is already another file of this command"),
+        (("o.csv", "p.html", "p.html"), "--gradcam_dir: .* is already another file"),
+        (("o.csv", "o.csv/maps"), "--gradcam_dir: .*maps lies in .*o.csv, which --output writes"),
+        (("o.csv", None, "o.csv/p.html"), "--html: .*p.html lies in .*o.csv, which --output"),
     ):
         paths = [None if name is None else tmp_path / name for name in arguments]
         with pytest.raises(InputError, match=match):
@@ -278,6 +283,9 @@ def test_wrong_outputs_and_options_are_refused(crop, model, tmp_path):
     (tmp_path / "x.png").rename(tmp_path / "1L.csv")
     with pytest.raises(InputError, match="overwrite the radiograph"):
         grade(tmp_path / "1L.csv", GradeOutput.of(tmp_path / "1L.csv"), model)
+    (tmp_path / "table.csv").write_text("file\n1L.csv\n")
+    with pytest.raises(InputError, match=r"--xray: found the table .*: only predict takes a table"):
+        grade(tmp_path / "table.csv", GradeOutput.of(tmp_path / "o.csv"), model)
     for options in ({"spacing": -1.0}, {"spacing": np.nan}, {"batch_size": 0}):
         with pytest.raises(InputError, match=f"--{next(iter(options))}: found"):
             GradeOptions(**options)

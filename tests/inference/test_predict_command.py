@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import stages, workdir
+from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference.export import OutputFiles
+from xr2mri_jax.inference.many_options import ManyOptions
 from xr2mri_jax.tools.fuzzing.contradictions import contradictions
 from xr2mri_jax.tools.fuzzing.seeds import by_name, made_seeds
 from xr2mri_jax.training import config as recipe
@@ -129,3 +132,51 @@ def test_many_radiographs_into_one_file_is_one_line_and_exit_2(tmp_path, flag):
     assert done.returncode == 2
     assert f"--{flag}: found the file {tmp_path / 'one.nii.gz'}, with many" in done.stderr
     assert sorted(tmp_path.iterdir()) == [table]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("output=a.nii.gz", "meshes=a.png"), "--meshes: a.png is already another file"),
+        (("output=a.nii.gz", "dicom_dir=a.json"), "--dicom_dir: a.json is already another file"),
+        (("output=a.nii.gz", "page=a.json"), "--page: a.json is already another file"),
+        (("output=a.nii.gz", "dicom_dir=a_uncertainty.nii.gz"), "--dicom_dir: a_uncertainty.nii"),
+        (("output=a.nii.gz", "meshes=a.nii.gz/m"), "--meshes: a.nii.gz/m lies in a.nii.gz, which"),
+        (("output=a.nii.gz", "meshes=d", "dicom_dir=d"), "--dicom_dir: d is already another file"),
+        (("output=a.nii.gz", "meshes=d", "page=./d"), "--page: d is already another file"),
+        (("output=a.nii.gz", "dicom_dir=d", "page=d"), "--page: d is already another file"),
+        (
+            ("output=a.nii.gz", "dicom_dir=d", "page=d/p"),
+            "--page: d/p lies in d, which --dicom_dir",
+        ),
+        (
+            ("output=a.nii.gz", "dicom_dir=d", "labels=d/l.nii"),
+            "--labels: d/l.nii lies in d, which",
+        ),
+        (("output=p/a.nii.gz", "page=p"), "--output: p/a.nii.gz lies in p, which --page writes"),
+        (("output=a.nii.gz", "page=l.html", "labels=l.html/l.nii"), "--labels: l.html/l.nii lies"),
+        (("output=a.nii.gz", "labels=b.nii", "meshes=b.json"), "--meshes: b.json is already"),
+        (("output=a.nii.gz", "labels=b.nii", "meshes=b_confidence.nii"), "--meshes: b_conf"),
+    ],
+)
+def test_outputs_that_collide_are_refused_before_any_work(knee_png, tmp_path, flags, said):
+    done = command_process.run(
+        "predict", f"--xray={knee_png}", *(f"--{flag}" for flag in flags), folder=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {said}") and "expected" in line
+    assert list(tmp_path.iterdir()) in ([], [knee_png])
+
+
+def test_outputs_may_lie_in_the_folder_of_the_meshes(knee_png, tmp_path):
+    files = OutputFiles.beside(tmp_path / "m" / "a.nii.gz", knee_png, tmp_path / "m" / "d")
+    files = files.with_shapes(tmp_path / "m/l.nii", tmp_path / "m", knee_png, tmp_path / "m/p")
+    assert files.meshes == tmp_path / "m" and not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("flag", ["labels", "meshes", "page"])
+@pytest.mark.parametrize("name", ["predictions.csv", "predictions.csv.partial/x"])
+def test_folders_in_the_place_of_the_table_are_refused(tmp_path, flag, name):
+    with pytest.raises(InputError, match=f"--{flag}: .*predictions.csv"):
+        ManyOptions(tmp_path, tmp_path / "out", **{flag: tmp_path / "out" / name})

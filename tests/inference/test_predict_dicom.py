@@ -99,7 +99,12 @@ def test_what_cannot_be_written_is_refused_before_any_work(loaded, knee_png, tmp
     refused("no --dicom_dir", knee_png, output, keep_identity=True)
     refused("not a DICOM file", knee_png, output, dicom_dir=folder, keep_identity=True)
     refused("not empty", knee_png, output, dicom_dir=full)
-    refused("of its own", knee_png, folder / "o.nii.gz", dicom_dir=folder)
+    refused(
+        "--output: .* lies in .*, which --dicom_dir writes",
+        knee_png,
+        folder / "o.nii.gz",
+        dicom_dir=folder,
+    )
     assert sorted(tmp_path.iterdir()) == [full, knee_png]
 
 

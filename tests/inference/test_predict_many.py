@@ -158,6 +158,8 @@ def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
     rows = many.predict_many(ManyOptions(table, tmp_path / "out", spacing=9.0))
     assert [row["side"] for row in rows] == ["left", "right", ""]
     assert [row["spacing_mm"] for row in rows] == ["0.4000", "0.4500", ""]
+    (record,) = (tmp_path / "out").glob("*film_left.json")
+    assert json.loads(record.read_text())["knee"]["side_source"] == "the table's side"
     assert "absent.png" in rows[2]["error"] or "no such file" in rows[2]["error"].lower()
 
 
@@ -167,6 +169,7 @@ def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):
         ("file\n", "found no rows"),
         ("name\na.png\n", "file"),
         ("file,side\na.png,top\n", r"row 2, column side: found 'top', expected left, right"),
+        ("file,side\na.png,left\n,left\n", r"row 3, column file: found '', expected a radiog"),
         ("file,spacing\na.png,-1\n", r"row 2, column spacing: found '-1', expected a positive"),
         ("file,spacing\na.png,nan\n", r"row 2, column spacing: found 'nan'"),
         ("file,side\na.png,\na.png,left\n", r"found a.png twice"),

@@ -71,11 +71,49 @@ def test_sigmoid_window(tmp_path):
     )
 
 
-def test_first_of_several_windows_and_none_without_width(tmp_path):
+def test_first_of_several_windows(tmp_path):
     found = read(tmp_path / "x", WindowCenter=[100.5, 7], WindowWidth=[201, 9])
     np.testing.assert_allclose(found, np.clip(PIXELS / 200.0, 0, 1) * 4095, rtol=1e-5)
-    found = read(tmp_path / "y", WindowCenter=100, WindowWidth=0)
-    np.testing.assert_array_equal(found, PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"WindowCenter": 100, "WindowWidth": 0}, "WindowWidth (0028,1051) is 0, expected more"),
+        ({"WindowCenter": 100, "WindowWidth": 1}, "WindowWidth (0028,1051) is 1, expected more"),
+        (
+            {"WindowCenter": 100, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
+            "WindowWidth (0028,1051) is 0, expected more than 0",
+        ),
+        (
+            {"WindowCenter": 100000, "WindowWidth": 10},
+            "the window of WindowCenter (0028,1050) and WindowWidth (0028,1051) hides the whole",
+        ),
+        # All that it shows is the background.
+        ({"WindowCenter": 4, "WindowWidth": 3, "PixelPaddingValue": 0}, "hides the whole image"),
+    ],
+)
+def test_a_useless_window_is_ignored_with_a_doubt(tmp_path, tags, said):
+    without = io.read_radiograph(
+        made(tmp_path / "x", **{key: tags[key] for key in tags if key.startswith("Pixel")})
+    )
+    found = io.read_radiograph(made(tmp_path / "y", **tags))
+    np.testing.assert_array_equal(found.array, without.array)
+    (doubt,) = (one for one in found.doubts if one not in without.doubts)
+    assert said in doubt and doubt.endswith(": ignored")
+
+
+def test_the_window_after_a_useless_one_is_taken(tmp_path):
+    tags = {"WindowCenter": [100000, 100, 100.5], "WindowWidth": [10, 0, 201]}
+    found = io.read_radiograph(made(tmp_path / "x", **tags))
+    np.testing.assert_allclose(found.array, np.clip(PIXELS / 200.0, 0, 1) * 4095, rtol=1e-5)
+    assert len(found.doubts) == 2
+
+
+def test_a_constant_image_has_no_hidden_window(tmp_path):
+    pixels = np.full((4, 4), 7, np.uint16)
+    found = io.read_radiograph(made(tmp_path / "x", pixels, WindowCenter=900, WindowWidth=10))
+    assert not any("window" in doubt for doubt in found.doubts)
 
 
 def test_look_up_tables_by_hand(tmp_path):
@@ -106,6 +144,35 @@ def test_spacing(tmp_path, tags, expected):
     path = made(tmp_path / "x", **tags)
     assert io.read_radiograph(path).spacing == expected
     assert io.read_radiograph(path, spacing=0.7).spacing == (0.7, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "calibrated", "taken"),
+    [
+        ([0.3, 0.3], None, "former"),
+        ([0.3, 0.3], "FIDUCIAL", "latter"),
+        ([0.05, 0.05], "GEOMETRY", "latter"),
+        ([0.143, 0.3], None, "former"),
+        ([0.143, 0.143], None, None),
+        ([0.1431, 0.1431], None, None),  # rounded otherwise
+        ([0.12, 0.12], None, None),
+        ([0.1, 0.1], "GEOMETRY", None),
+        ([0, 0], None, None),
+    ],
+)
+def test_two_spacings_that_disagree_are_a_doubt(tmp_path, pixel, calibrated, taken):
+    tags = {"ImagerPixelSpacing": [0.143, 0.143], "PixelSpacing": pixel}
+    if calibrated:
+        tags["PixelSpacingCalibrationType"] = calibrated
+    found = io.read_radiograph(made(tmp_path / "x", **tags))
+    if taken is None:
+        assert found.doubts == ()
+        return
+    (doubt,) = found.doubts
+    assert "ImagerPixelSpacing (0018,1164) is [0.143, 0.143]" in doubt
+    assert f"PixelSpacing (0028,0030) is [{pixel[0]:g}, {pixel[1]:g}]" in doubt
+    assert doubt.endswith(f"the {taken} is taken")
+    assert found.spacing == tuple(pixel if taken == "latter" else [0.143, 0.143])
 
 
 @pytest.mark.parametrize(

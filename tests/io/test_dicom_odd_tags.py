@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from made_dicom import PIXELS, made
+from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from xr2mri_jax import io
@@ -50,6 +52,16 @@ def test_decimal_commas_in_tags_that_are_not_needed(tmp_path, tags, text, keywor
     else:
         assert found.doubts == ()
     assert io.read_radiograph(tmp_path / "x", spacing=0.3).spacing == (0.3, 0.3)
+
+
+def test_a_compression_for_films_that_move_is_named(tmp_path):
+    path = made(
+        tmp_path / "x",
+        syntax=uid.MPEG4HP41,
+        PixelData=encapsulate([b"1234" * 10]),
+    )
+    with pytest.raises(InputError, match=r"TransferSyntaxUID \(0002,0010\) is MPEG-4 AVC/H.264"):
+        io.read_radiograph(path)
 
 
 @pytest.mark.parametrize(

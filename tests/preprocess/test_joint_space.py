@@ -57,6 +57,19 @@ def test_a_known_width_is_measured(medial, lateral, factor, turn):
         assert middle @ along / (along @ along) == pytest.approx(where, abs=0.06)
 
 
+@pytest.mark.parametrize("exponent", [-140, -100, -30, 30, 100, 119])
+def test_the_unit_of_the_grey_values_does_not_matter(exponent):
+    image, place = drawn(0.03, 0.07)
+    usual = measure_joint_space(Radiograph(image, None), place)
+    scaled = measure_joint_space(Radiograph(np.ldexp(image, exponent), None), place)
+    for name in COMPARTMENTS:
+        # The smallest numbers in float32 have fewer digits.
+        tolerance = 1e-4 if exponent == -140 else 0.0
+        assert getattr(scaled, name).share == pytest.approx(
+            getattr(usual, name).share, abs=tolerance, rel=0.0
+        )
+
+
 def test_a_left_knee_is_the_mirror_image():
     image, place = drawn(0.03, 0.07)
     right = measure_joint_space(Radiograph(image, None), place)

@@ -57,6 +57,15 @@ def test_two_knees_are_two_answers_in_their_places(film):
     )
 
 
+def test_exchanged_knees_are_a_doubt_about_each_side(film):
+    radiograph, _ = film
+    exchanged = Radiograph(np.roll(radiograph.array, radiograph.shape[1] // 2, axis=1), SPACING)
+    answers = knees_of(exchanged, KneeRequest())
+    assert [one.side for one in answers] == ["right", "left"]
+    for one in answers:
+        assert "because of its position on the film" in one.doubts[0]
+
+
 @pytest.mark.parametrize("width", [350, 420, 500])
 def test_a_film_with_one_knee_is_one_answer(film, width):
     radiograph, truth = film
@@ -223,6 +232,10 @@ def test_knees_have_the_side_of_their_place_on_the_film(sighted):
     right, left = sighted(alike)
     assert (right.side, left.side) == ("right", "left") and right.doubts == ()
     assert "looks like a right one (confidence 0.60)" in left.doubts[0]
+    unsure = DetectedKnees((place("right", 150.0), place("left", 450.0, sure=0.55)), (), 0.9)
+    right, left = sighted(unsure)
+    assert right.doubts == () and left.side == "left"
+    assert "it may be the other one (confidence 0.55): are the knees exchanged?" in left.doubts[0]
     swapped = DetectedKnees((place("left", 150.0), place("right", 450.0)), (), 0.9)
     with pytest.raises(InputError, match="is the image mirrored"):
         sighted(swapped)

@@ -11,6 +11,7 @@ from xr2mri_jax.runtime import command_line
 from xr2mri_jax.errors import InputError
 flags.DEFINE_integer("n", 0, "a number")
 flags.DEFINE_string("name", None, "a name")
+flags.DEFINE_float("size", None, "a size", lower_bound=0.5, upper_bound=2)
 def main():
     if flags.FLAGS.n == 1:
         raise InputError("file x: found\\n a, expected b")
@@ -32,6 +33,9 @@ command_line.run(main, required=("name",))
         ([], 2, "error: --name is missing: a name"),
         (["--name=a", "more"], 2, "error: unexpected argument 'more'"),
         (["--name=a", "--n=2"], 1, "RuntimeError: broken"),
+        (["--name=a", "--size=nan"], 2, "error: --size: found nan, expected a finite number"),
+        (["--name=a", "--size=inf"], 2, "error: flag --size=inf"),
+        (["--name=a", "--size=1"], 0, ""),
         (["--name=a", "--n=3"], 0, "warning: file x: a doubt\n"),
     ],
 )

@@ -90,12 +90,7 @@ def main() -> None:
 def _predict_one(centre: tuple[float, float] | None) -> None:
     from xr2mri_jax.inference.predict import predict_file
 
-    page = None
-    if PAGE.value is not None:
-        from xr2mri_jax.inference.prediction_page import PredictionPage
-
-        page = PredictionPage(PAGE.value)
-    made = predict_file(
+    predict_file(
         MODEL.value,
         XRAY.value,
         OUTPUT.value,
@@ -108,10 +103,8 @@ def _predict_one(centre: tuple[float, float] | None) -> None:
         LABELS.value,
         MESHES.value,
         picture=PICTURE.value is not False,
+        page=PAGE.value,
     )
-    if page is not None:
-        with page:
-            page.add(made, "knee", Path(XRAY.value).name)
     print(f"{OUTPUT.value}: synthesised from one radiograph - research only, not for diagnosis")
 
 

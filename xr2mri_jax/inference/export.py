@@ -22,6 +22,7 @@ from xr2mri_jax.files import (
 )
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
+from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.uncertainty.of_prediction import HALF_WIDTH_STEP
 from xr2mri_jax.io import dicom_write, write_nifti
@@ -81,29 +82,46 @@ class OutputFiles(NamedTuple):
         labels: str | os.PathLike[str] | None,
         meshes: str | os.PathLike[str] | None,
         xray: str | os.PathLike[str],
+        page: str | os.PathLike[str] | None = None,
     ) -> "OutputFiles":
         """The same with a label map file and a folder of meshes, checked.
 
+        Args:
+          labels, meshes: None where not wanted.
+          xray: the input.
+          page: folder or file of a page that the caller writes, only checked here.
+
         Raises:
-          InputError: wrong file ending, a path that cannot be written to, or one that is already
-            another output or the input.
+          InputError: wrong file ending, a path that cannot be written to, or two outputs, or an
+            output and the input, in one place.
         """
         if labels is not None:
-            path = Path(labels)
-            named = [*self.named(), _beside(self.volume, "uncertainty"), Path(xray)]
-            taken = {file.resolve() for file in named}
-            for file in (path, shapes.table_path(path), _beside(path, "confidence")):
-                if file.resolve() in taken:
-                    raise InputError(f"--labels: {file} is already another file of this command")
-            require_writable(path.parent, "--labels")
+            for file in _label_files(Path(labels)):
+                require_apart(file, [xray], "--labels", "the radiograph")
+            require_writable(Path(labels).parent, "--labels")
         if meshes is not None:
             if Path(meshes).exists() and not Path(meshes).is_dir():
                 raise InputError(f"--meshes: found the file {meshes}, expected a folder")
             require_writable(Path(meshes).parent, "--meshes")
-        return self._replace(
+        files = self._replace(
             labels=None if labels is None else Path(labels),
             meshes=None if meshes is None else Path(meshes),
         )
+        places = files._places()
+        require_separate(places if page is None else [*places, OutputPlace("--page", Path(page))])
+        return files
+
+    def _places(self) -> list[OutputPlace]:
+        """All files and folders that may be written."""
+        volumes = [*self.named(), _beside(self.volume, "uncertainty")]
+        places = [OutputPlace("--output", file) for file in volumes]
+        if self.labels is not None:
+            places += [OutputPlace("--labels", file) for file in _label_files(self.labels)]
+        if self.meshes is not None:
+            places.append(OutputPlace("--meshes", self.meshes, shared=True))
+        if self.dicom is not None:
+            places.append(OutputPlace("--dicom_dir", self.dicom.folder))
+        return places
 
     def named(self) -> list[Path]:
         """The volume, record and picture that are wanted."""
@@ -144,11 +162,6 @@ class OutputFiles(NamedTuple):
             raise InputError("--keep_identity: found no --dicom_dir, expected one with it")
         if dicom_dir is None:
             return files
-        if Path(dicom_dir).resolve() in path.resolve().parents:
-            raise InputError(
-                f"--dicom_dir: found {dicom_dir}, which also contains {path}, expected a folder of "
-                "its own"
-            )
         return files._replace(dicom=_dicom_output(Path(dicom_dir), Path(xray), keep_identity))
 
 
@@ -240,6 +253,11 @@ def _beside(path: Path, what: str) -> Path:
     """NAME_WHAT.nii.gz beside NAME.nii.gz."""
     suffix = next(suffix for suffix in SUFFIXES if path.name.endswith(suffix))
     return path.with_name(f"{path.name.removesuffix(suffix)}_{what}{suffix}")
+
+
+def _label_files(path: Path) -> list[Path]:
+    """A label map with the table of its codes and its confidence."""
+    return [path, shapes.table_path(path), _beside(path, "confidence")]
 
 
 def _dicom_output(folder: Path, xray: Path, keep_identity: bool) -> DicomOutput:

@@ -28,6 +28,7 @@ from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
+from xr2mri_jax.runtime import lock
 from xr2mri_jax.runtime.progress import progress
 
 # scikit-image's default settings for adaptive equalisation: clip limit; tiles of an eighth (mm).
@@ -89,23 +90,31 @@ def grade(
       cannot be graded has one row with the reason.
 
     Raises:
-      InputError: the model, a path or an option cannot be used; or no knee at all could be graded,
-        in which case the table is still written, with the reasons.
+      InputError: the model, a path or an option cannot be used; another process is writing the
+        table; or no knee at all could be graded, in which case the table is still written, with
+        the reasons.
     """
     options = options or GradeOptions()
     listed = list_files(Path(xray), output.holds)
     output.require_apart(listed[0].path if Path(xray).is_file() else None)
+    if Path(xray).suffix.lower() in (".csv", ".tsv"):
+        raise InputError(
+            f"--xray: found the table {xray}, expected a radiograph or a folder of radiographs: "
+            "only predict takes a table"
+        )
     grader = _grader(model, options)
-    rows = []
-    with Table(output.table) as table:
-        for row in graded(listed, grader, options, output):
-            table.add(row)
-            rows.append(row)
-    if output.page is not None:
-        # Imported here, because the imports for the page's figure take a second.
-        from xr2mri_jax.inference import grade_page
+    output.table.parent.mkdir(parents=True, exist_ok=True)
+    with lock.hold_beside(output.table, "a grading"):
+        rows = []
+        with Table(output.table) as table:
+            for row in graded(listed, grader, options, output):
+                table.add(row)
+                rows.append(row)
+        if output.page is not None:
+            # Imported here, because the imports for the page's figure take a second.
+            from xr2mri_jax.inference import grade_page
 
-        grade_page.write(output.page, rows, grader)
+            grade_page.write(output.page, rows, grader)
     if not any(row.probability is not None for row in rows):
         raise InputError(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import require_apart, require_writable
+from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.inference.row_file import partial_path
 
 
@@ -33,7 +34,8 @@ class GradeOutput:
         """Checks the names; a page without `gradcam_dir` has its pictures in PAGE_pictures.
 
         Raises:
-          InputError: wrong file ending, a path that is a folder, or one that cannot be written.
+          InputError: wrong file ending, a path that is a folder, one that cannot be written, or two
+            outputs in one place.
         """
         table = _file(output, "--output", ".csv")
         page = None if html is None else _file(html, "--html", ".html")
@@ -44,6 +46,12 @@ class GradeOutput:
             if pictures.exists() and not pictures.is_dir():
                 raise InputError(f"--gradcam_dir: {pictures} is a file, expected a folder's name")
             require_writable(pictures, "--gradcam_dir")
+        places = [OutputPlace("--output", file) for file in (table, partial_path(table))]
+        if page is not None:
+            places.append(OutputPlace("--html", page))
+        if pictures is not None:
+            places.append(OutputPlace("--gradcam_dir", pictures, shared=True))
+        require_separate(places)
         return cls(table, pictures, page)
 
     def holds(self, path: Path) -> bool:

@@ -120,6 +120,8 @@ def list_table(path: Path) -> list[Listed]:
 
 def _listed(row: Row) -> Listed:
     name, side = row["file"], row.get("side").lower()
+    if not name:
+        raise row.error("file", name, "a radiograph's file")
     if side not in _SIDES:
         raise row.error("side", side, "left, right or nothing")
     return Listed(name, row.path("file"), _SIDES[side], row.spacing())

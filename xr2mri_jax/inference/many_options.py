@@ -5,7 +5,9 @@ import math
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import many_page
+from xr2mri_jax.inference import earlier_outputs, many_page
+from xr2mri_jax.inference.output_places import OutputPlace, require_separate
+from xr2mri_jax.inference.row_file import partial_path
 
 TABLE = "predictions.csv"
 COLUMNS = (
@@ -59,6 +61,11 @@ class ManyOptions:
             )
         if self.page is not None:
             many_page.require_folder(self.page)
+        table = self.output / TABLE
+        own = [OutputPlace("--output", file) for file in (table, partial_path(table))]
+        own.append(OutputPlace("--output", self.output / earlier_outputs.RUN))
+        for flag, folder in self.folders().items():
+            require_separate([*own, OutputPlace(flag, folder, shared=True)])
 
     def folders(self) -> dict[str, Path]:
         """The folders of the outputs by flag."""

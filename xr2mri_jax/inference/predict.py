@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
@@ -25,6 +25,9 @@ from xr2mri_jax.preprocess.radiograph import (
     standardise_radiograph,
 )
 from xr2mri_jax.preprocess.scale import line_mm
+
+if TYPE_CHECKING:
+    from xr2mri_jax.inference.prediction_page import PredictionPage
 
 
 def _compiled(model: str | os.PathLike[str] | None) -> Predictor:
@@ -97,6 +100,7 @@ def predict_file(
     labels: str | os.PathLike[str] | None = None,
     meshes: str | os.PathLike[str] | None = None,
     picture: bool = True,
+    page: str | os.PathLike[str] | None = None,
 ) -> Prediction:
     """Reads a radiograph, predicts, and writes OUT.nii.gz, OUT.png, OUT.json and optional files.
 
@@ -116,14 +120,16 @@ def predict_file(
       labels: file for the label map; the table of its codes is written beside it as JSON.
       meshes: folder for one STL file per structure, in the patient's mm.
       picture: whether OUT.png is drawn.
+      page: a page with a viewer: a new folder, or a file ending in .html.
 
     Raises:
       InputError: one of the arguments cannot be used; nothing has been written.
     """
     files = OutputFiles.beside(output, xray, dicom_dir, keep_identity)
-    files = files.with_shapes(labels, meshes, xray)
     if not picture:
         files = files._replace(picture=None)
+    files = files.with_shapes(labels, meshes, xray, page)
+    viewed = None if page is None else _page(page)
     request = KneeRequest(side, spacing, centre, named=named_side(Path(xray)), force=force)
     # The model is loaded and compiled while the knee is found.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -148,7 +154,17 @@ def predict_file(
     for warning in prediction.warnings:
         logging.warning(warning)
     write_prediction(files, prediction)
+    if viewed is not None:
+        with viewed:
+            viewed.add(prediction, "knee", Path(xray).name)
     return prediction
+
+
+def _page(output: str | os.PathLike[str]) -> "PredictionPage":
+    # Imported here, because most predictions have no page.
+    from xr2mri_jax.inference.prediction_page import PredictionPage
+
+    return PredictionPage(output)
 
 
 def with_source(predicted: Prediction, radiograph: Radiograph, xray: Path) -> Prediction:

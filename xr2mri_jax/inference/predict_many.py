@@ -133,6 +133,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         one.spacing or options.spacing,
         named=named_side(one.path),
         force=options.force,
+        side_source="the table's side" if one.side else "--side",
     )
 
     def read() -> tuple[Any, Sequence[FoundKnee | RefusedKnee]]:

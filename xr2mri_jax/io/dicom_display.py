@@ -43,8 +43,8 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     """The display values f32[h, w] of a single-frame image, bone bright, and its background.
 
     The stored values go through the modality LUT or rescale, then through the first VOI LUT or
-    else the first window, and MONOCHROME1 is inverted within the range that the values can take.
-    The background (see `dicom_background`) gets the lowest value of the other pixels.
+    else the first usable window, and MONOCHROME1 is inverted within the range that the values can
+    take. The background (see `dicom_background`) gets the lowest value of the other pixels.
 
     Args:
       dataset: with pixels.
@@ -70,7 +70,7 @@ def displayed(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[np.ndarray, 
     _check_shape(dataset, photometric, doubts)
     hidden = background(dataset, pixels, doubts)
     values, low, high = _modality_values(dataset, pixels)
-    values, low, high = _values_of_interest(dataset, values, low, high, doubts)
+    values, low, high = _values_of_interest(dataset, values, low, high, hidden, doubts)
     if photometric == "MONOCHROME1":
         values = values.dtype.type(low + high) - values
     if values.dtype == np.float64 and np.abs(values).max() > _EXACT:
@@ -136,10 +136,16 @@ def _modality_values(
 
 
 def _values_of_interest(
-    dataset: pydicom.Dataset, values: np.ndarray, low: float, high: float, doubts: list[str]
+    dataset: pydicom.Dataset,
+    values: np.ndarray,
+    low: float,
+    high: float,
+    hidden: np.ndarray | None,
+    doubts: list[str],
 ) -> tuple[np.ndarray, float, float]:
     """Applies the first VOI LUT, else the first window (PS3.3 C.11.2), onto the range low..high.
 
+    A window that is too narrow, or in which no two pixels that are not `hidden` differ, is ignored.
     Implemented here because pydicom's windowing inverts images with a negative rescale slope.
     """
     try:
@@ -156,10 +162,20 @@ def _values_of_interest(
     centers = unneeded_numbers(dataset, "WindowCenter", doubts)
     widths = unneeded_numbers(dataset, "WindowWidth", doubts)
     function = function or "LINEAR"
-    if not centers or not widths or widths[0] <= (1.0 if function == "LINEAR" else 0.0):
-        return values, low, high
-    part = _windowed(values, centers[0], widths[0], function)
-    return (part * np.float32(high - low) + np.float32(low)).astype(np.float32), low, high
+    least = 1.0 if function == "LINEAR" else 0.0
+    visible = slice(None) if hidden is None else ~hidden
+    for center, width in zip(centers, widths, strict=False):
+        if width <= least:
+            tag = named("WindowWidth")
+            doubts.append(f"{tag} is {shown(width)}, expected more than {least:g}: ignored")
+            continue
+        part = _windowed(values, center, width, function)
+        if np.ptp(part[visible]) == 0 < np.ptp(values[visible]):
+            tags = f"{named('WindowCenter')} and {named('WindowWidth')}"
+            doubts.append(f"the window of {tags} hides the whole image: ignored")
+            continue
+        return (part * np.float32(high - low) + np.float32(low)).astype(np.float32), low, high
+    return values, low, high
 
 
 def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:

@@ -34,6 +34,8 @@ _SIDE_WORDS = {**_SIDES, "LT": "left", "RT": "right"}
 _OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
 # Plausible range of SID over SOD.
 MAGNIFICATION = (1.0, 2.5)
+# Two spacings are equal if their ratio is at least this: files round them.
+_ROUNDED = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +178,7 @@ def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] 
     films NominalScannedPixelSpacing; 0 counts as absent.
     """
     calibrated = term(dataset, "PixelSpacingCalibrationType", ("GEOMETRY", "FIDUCIAL"))
+    _check_agreement(dataset, "latter" if calibrated else "former", doubts)
     if calibrated and (found := _pixel(dataset, "PixelSpacing", doubts)):
         return found
     found = _pixel(dataset, "ImagerPixelSpacing", doubts)
@@ -184,6 +187,24 @@ def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] 
         return plain or _pixel(dataset, "NominalScannedPixelSpacing", doubts)
     factor = _magnification(dataset, doubts)
     return found[0] / factor, found[1] / factor
+
+
+def _check_agreement(dataset: pydicom.Dataset, taken: str, doubts: list[str]) -> None:
+    """Adds a doubt if ImagerPixelSpacing over PixelSpacing is no plausible magnification."""
+    imager, pixel = (
+        _pixel(dataset, keyword, []) for keyword in ("ImagerPixelSpacing", "PixelSpacing")
+    )
+    if imager is None or pixel is None:
+        return
+    low, high = MAGNIFICATION
+    if not all(
+        _ROUNDED * low <= i / p <= high / _ROUNDED for i, p in zip(imager, pixel, strict=True)
+    ):
+        doubts.append(
+            f"{named('ImagerPixelSpacing')} is {shown(imager)} and {named('PixelSpacing')} is "
+            f"{shown(pixel)}, expected a magnification from {low:g} to {high:g} between them: the "
+            f"{taken} is taken"
+        )
 
 
 def check_aspect(dataset: pydicom.Dataset, doubts: list[str]) -> None:

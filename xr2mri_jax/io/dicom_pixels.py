@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pydicom
 from pydicom import encaps, uid
+from pydicom.pixels import get_decoder
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import dicom_jpeg
@@ -108,6 +109,13 @@ def _is_encapsulated(dataset: pydicom.Dataset) -> bool:
     syntax = uid.UID(str(dataset.file_meta.TransferSyntaxUID))
     if not syntax.is_transfer_syntax or syntax.is_private:
         raise InputError(f"{named('TransferSyntaxUID')} is {syntax}: expected a known one")
+    try:
+        get_decoder(syntax)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{named('TransferSyntaxUID')} is {syntax.name}: expected an image that is not "
+            "compressed, or JPEG, JPEG-LS, JPEG 2000 or RLE"
+        ) from error
     return syntax.is_encapsulated
 
 

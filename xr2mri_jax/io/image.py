@@ -4,17 +4,18 @@ Resolution entries of such files refer to print, not to the detector, and are ig
 is the caller's or unknown. Bone is expected to be bright, as viewers show the image.
 """
 
+import contextlib
 import io
 import os
 import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
@@ -73,8 +74,7 @@ def read_image(
     """
     path = Path(path)
     doubts: list[str] = []
-    with formats.reading(path, "an image"), warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+    with formats.reading(path, "an image"), _named_errors(path):
         # As a stream: Pillow turns memory-mapped files wrongly by their EXIF entry.
         with path.open("rb") as stream, Image.open(stream) as image:
             page = main_page(image, path, doubts)
@@ -89,6 +89,22 @@ def read_image(
                 array = _grey_array(ImageOps.exif_transpose(image), samples)
         array, background = without_gaps(array, doubts)
         return geometry.Radiograph(array, spacing, side, tuple(doubts), background)
+
+
+@contextlib.contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Pillow's errors about huge and unreadable files as `InputError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        # Raised before the size is known here; Pillow's limit is larger than this one.
+        raise InputError(f"{path}: more than {formats.MAX_PIXELS} pixels") from error
+    except UnidentifiedImageError as error:  # its message shows the stream object
+        raise InputError(
+            f"{path}: cannot be read as an image, expected a whole file (is it cut off?)"
+        ) from error
 
 
 def without_gaps(array: np.ndarray, doubts: list[str]) -> tuple[np.ndarray, np.ndarray | None]:

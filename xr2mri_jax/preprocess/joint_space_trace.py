@@ -106,7 +106,10 @@ def margins(strip: Strip, traced: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _edges(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Downward derivative of brightness, and darkness, over the contrast: f32[rows, columns]."""
-    spread = max(float(np.ptp(values)), 1e-6)
+    # Scaled by a power of two, which is exact: squares of values of any size stay finite.
+    _, exponent = np.frexp(float(values.max()) - float(values.min()))
+    values = np.ldexp(values, -exponent)
+    spread = float(np.ptp(values)) or 1.0
     contrast = np.sqrt(blur.gaussian((values - blur.gaussian(values, _WIDE)) ** 2, _WIDE))
     contrast += 0.02 * spread
     edge = blur.along_rows(values, EDGE, order=1)

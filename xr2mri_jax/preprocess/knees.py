@@ -147,6 +147,12 @@ def _bilateral_film(
                     f"taken as the {side} knee because of its position on the film, but it looks "
                     f"like a {place.side} one (confidence {place.side_confidence:.2f})"
                 )
+            elif place.side_confidence < SURE_OF_SIDE:
+                doubts.append(
+                    f"taken as the {side} knee because of its position on the film; by its looks "
+                    f"it may be the other one (confidence {place.side_confidence:.2f}): are the "
+                    "knees exchanged?"
+                )
             source = IMAGE if request.side is None else request.side_source
             answers.append(_make_found_knee(radiograph, request, place, side, source, doubts))
     return tuple(answers)

@@ -1,6 +1,7 @@
 """Runs a command with the common exit codes: 0 done, 1 the work failed, 2 wrong input."""
 
 import logging as standard_logging
+import math
 import signal
 import sys
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def run(
         for name in required:
             if flags.FLAGS[name].value in (None, "", []):
                 _refuse(f"--{name} is missing: {flags.FLAGS[name].help}")
+        _require_finite()
         return rest
 
     def guarded(_: list[str]) -> None:
@@ -83,6 +85,14 @@ def run(
             _end(line, WORK_FAILED)
 
     app.run(guarded, flags_parser=parse)
+
+
+def _require_finite() -> None:
+    """Refuses flags that are NaN or infinite: NaN passes the bounds of absl's flags."""
+    for name in flags.FLAGS:
+        value = flags.FLAGS[name].value
+        if isinstance(value, float) and not math.isfinite(value):
+            _refuse(f"--{name}: found {value:g}, expected a finite number")
 
 
 def _show_help(main: Callable[[], Any]) -> None:

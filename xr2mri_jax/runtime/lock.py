@@ -1,9 +1,9 @@
-"""A lock on a folder: only one process at a time writes in it, and the others are told which one.
+"""A lock on a folder or a file: only one process at a time writes it; others are told which one.
 
-The lock is flock(2) on FOLDER/.lock, or on .FOLDER.lock beside a folder that is written as a whole.
-The system releases it when the owner ends for any reason. The file contains host, process and time.
-On a shared file system flock may not work across hosts; then the owner counts as alive while it
-renews the modification time of the file.
+The lock is flock(2) on FOLDER/.lock, or on .NAME.lock beside the file or folder NAME. The system
+releases it when the owner ends for any reason. The lock file contains host, process and time. On a
+shared file system flock may not work across hosts; then the owner counts as alive while it renews
+the modification time of the lock file.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from typing import BinaryIO
 from absl import logging
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.files import naming
 
 try:
     import fcntl
@@ -81,26 +82,26 @@ def hold(folder: Path, work: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def hold_beside(folder: Path, work: str) -> Iterator[None]:
-    """Like `hold`, for a folder that may not exist yet: the lock lies beside it.
+def hold_beside(path: Path, work: str) -> Iterator[None]:
+    """`hold` for a file or folder that need not exist yet: the lock lies beside it.
 
     Args:
-      folder: the folder; its parent is created if missing.
+      path: of the file or folder; its parent is created if missing.
       work: as for `hold`.
 
     Raises:
       InputError: as `hold`.
     """
-    folder = folder.absolute()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _held(folder.with_name(f".{folder.name}{NAME}"), folder, work):
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _held(path.with_name(f".{path.name}{NAME}"), path, work):
         yield
 
 
 @contextlib.contextmanager
-def _held(path: Path, folder: Path, work: str) -> Iterator[None]:
-    """Holds the lock file at `path`; messages name `folder`."""
-    file = _acquire(path, folder, work)
+def _held(path: Path, place: Path, work: str) -> Iterator[None]:
+    """Holds the lock file `path`, which protects `place`."""
+    file = _acquire(path, place, work)
     done = threading.Event()
     renewal = threading.Thread(target=_renew, args=(file.fileno(), done), daemon=True)
     renewal.start()
@@ -115,7 +116,7 @@ def _held(path: Path, folder: Path, work: str) -> Iterator[None]:
         file.close()
 
 
-def _acquire(path: Path, folder: Path, work: str) -> BinaryIO:
+def _acquire(path: Path, place: Path, work: str) -> BinaryIO:
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         try:
@@ -126,17 +127,18 @@ def _acquire(path: Path, folder: Path, work: str) -> BinaryIO:
             owner = _read(file)
             if owner is not None and _refused(owner, path, free):
                 raise InputError(
-                    f"{folder}: is in use by {owner}, expected one process at a time: wait "
+                    f"{place}: is in use by {owner}, expected one process at a time: wait "
                     f"until it ends{_removal(owner, path)}"
                 )
             if free is False:
                 raise InputError(
-                    f"{folder}: is in use by a process that has just started, expected one process "
-                    "at a time"
+                    f"{place}: is in use by a process that has just started, expected one "
+                    "process at a time"
                 )
             if owner is not None:
-                logging.warning("%s: taken over from %s, which has ended", folder, owner)
-            _write(file, work)
+                logging.warning("%s: taken over from %s, which has ended", place, owner)
+            with naming(place):
+                _write(file, work)
             return file
         except BaseException:
             file.close()

@@ -237,6 +237,17 @@ def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeyp
     with pytest.raises(InputError, match=r"a\.nii\.gz: found the label 5, expected those of"):
         run.evaluate_pairs(table, tmp_path / "out", table="oai_zib")
     assert not (tmp_path / "out").exists()
+
+    def unusable(xray, side):
+        raise InputError(f"{xray}: holds 96 x 96 x 96 voxels, expected one image")
+
+    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(unusable))
+    with pytest.raises(InputError, match=r"a\.png: holds") as caught:
+        run.evaluate_pairs(table, tmp_path / "out", table="pymskt")
+    assert str(caught.value).count("a.png") == 1
+    monkeypatch.setattr(run, "label_predictor", lambda workdir: pytest.fail("already at work"))
+    with pytest.raises(InputError, match="--table: found 'nosuch', expected auto"):
+        run.evaluate_pairs(table, tmp_path / "out", table="nosuch")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(InputError, match="expected a new or empty folder"):

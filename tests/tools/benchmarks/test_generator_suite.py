@@ -59,6 +59,7 @@ def test_the_command_writes_its_report(monkeypatch, tmp_path, capsys):
     [
         ({"suite": "speed"}, "--suite: found 'speed'"),
         ({"output": ""}, "--output is missing"),
+        ({"output": "b.txt"}, "--output: found b.txt, expected a name ending in .json"),
         ({"repeats": 0}, "--repeats: found 0"),
         ({"batch_size": 0}, "--batch_size: found 0"),
         ({"volume_shape": ["16", "x", "16"]}, "--volume_shape: found 16,x,16"),

@@ -51,7 +51,8 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
         try:
             volumes.append(predictor.predict(pair.xray, pair.side).volume())
         except InputError as error:
-            raise InputError(f"{pair.xray}: {error}") from error
+            reason = str(error).removeprefix(f"{pair.xray}: ")
+            raise InputError(f"{pair.xray}: {reason}") from error
 
     def knee(i: int) -> Knee:
         try:

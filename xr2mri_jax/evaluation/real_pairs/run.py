@@ -18,6 +18,7 @@ from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predicto
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.runtime import lock
+from xr2mri_jax.simulation.label_tables import find_table
 
 SEED = 0
 RESULT = "real_pairs.json"
@@ -56,6 +57,7 @@ def evaluate_pairs(
     require_new(output)
     if single is not None:
         pages.require_single(Path(single), "--page")
+    find_table(table)  # refused here, before anything is measured
     listed = read_pairs(pairs, exclude_subjects)
     with lock.hold_beside(output, "an evaluation"):
         require_new(output)  # again: another evaluation may have ended since

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import write_json
+from xr2mri_jax.files import require_ending, write_json
 
 NAMES = (
     "anatomy",
@@ -75,10 +75,11 @@ def run(
       tiny: for the suite "gpu": tiny sizes, as without an accelerator.
 
     Raises:
-      InputError: an unknown suite, or a number that cannot be used.
+      InputError: an unknown suite, another ending than .json, or a number that cannot be used.
     """
     if not output:
         raise InputError("--output is missing: expected the path of a JSON file")
+    require_ending(Path(output), ".json", "--output")
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
     if batch_size is None:
