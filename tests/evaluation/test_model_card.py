@@ -103,6 +103,7 @@ def test_the_body_has_verdict_data_metrics_and_limits(run):
         "| mean volume | 22.8 (22 to 23) | 0.5 |",
         "say nothing about patients",
         "not a medical device",
+        MEANING,
     ):
         assert said in body, said
     assert "patients" not in _parts(model_card.of_run(folder, model, SPLITS, "real", None))[1]

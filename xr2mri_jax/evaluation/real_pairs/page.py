@@ -33,6 +33,7 @@ from xr2mri_jax.presentation.page_elements import (
     Section,
     Viewer,
 )
+from xr2mri_jax.presentation.statement import MEANING
 
 TITLES = {
     "real": "Evaluation on real pairs of radiograph and segmented MRI",
@@ -86,7 +87,7 @@ def page(
         Section("Method", report.measured(content, evaluated)),
     ]
     judged = content["verdict"]
-    notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
+    notices = [f"{report.STATEMENT} {MEANING}", NOTICE]
     return Page(TITLES[judged["origin"]], notices, sections, judged["sentence"])
 
 
