@@ -10,6 +10,7 @@ import yaml
 import xr2mri_jax
 from xr2mri_jax import workdir
 from xr2mri_jax.evaluation import model_card
+from xr2mri_jax.presentation.statement import MEANING
 
 RUN = {"run": "0123456789abcdef", "config_sha256": [], "earlier": {"cae_workdir": "fedcba"}}
 
