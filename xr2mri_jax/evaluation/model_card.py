@@ -86,7 +86,7 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
     Args:
       facts: name, stage, step, dataset, dataset_version, splits, split, knees, dtype_trained,
         dtype_evaluated, run, earlier_runs, sha256, versions, config.
-      metrics: as for `of_run`.
+      metrics: as for `of_run`; names, if present, explains the names of the metrics.
     """
     import yaml
 
@@ -192,6 +192,7 @@ def _body(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
         parts += [
             "## Metrics",
             f"Split `{facts['split']}`; mean and 95 % interval (subjects resampled).",
+            *([metrics["names"]] if "names" in metrics else []),
             _metrics(metrics),
         ]
     limits = [*LIMITS["every"], *LIMITS.get(_task(facts)[0], ())]
