@@ -10,6 +10,7 @@ import yaml
 import xr2mri_jax
 from xr2mri_jax import workdir
 from xr2mri_jax.evaluation import model_card
+from xr2mri_jax.presentation.statement import MEANING
 
 RUN = {"run": "0123456789abcdef", "config_sha256": [], "earlier": {"cae_workdir": "fedcba"}}
 
@@ -103,6 +104,7 @@ def test_the_body_has_verdict_data_metrics_and_limits(run):
         "| mean volume | 22.8 (22 to 23) | 0.5 |",
         "say nothing about patients",
         "not a medical device",
+        MEANING,
     ):
         assert said in body, said
     assert "patients" not in _parts(model_card.of_run(folder, model, SPLITS, "real", None))[1]

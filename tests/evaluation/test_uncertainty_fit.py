@@ -54,6 +54,8 @@ def test_every_structure_is_held_as_often_as_promised():
     assert widths["bone"] < widths["muscle"] < widths["cartilage"]
     assert found["surface"] == {} and found["quantity"] == {} and found["labels"] == {}
     assert "bone" in report.findings(found)[0] and len(report.parts(found)) == 2
+    terms = dict(report.parts(found)[-1].terms)
+    assert set(terms) == {"level", "intensity"} and terms["level"] == "90%"
 
 
 def test_surfaces_are_held_and_probabilities_right():
@@ -65,6 +67,8 @@ def test_surfaces_are_held_and_probabilities_right():
     assert 0.8 < found["surface"]["femur"]["coverage"]["mean"] < 0.97
     assert found["labels"]["bone"]["calibration_error"] < 0.1
     assert len(report.parts(found)) == 2 + 1 + 1 + len(found["labels"])
+    terms = dict(report.parts(found)[-1].terms)
+    assert set(terms) == {"level", *(kind for kind in measure.CONVENTION if found.get(kind))}
     assert report.parts(None) == report.findings(None) == []
 
 

@@ -1,5 +1,6 @@
 """The gallery: one row a knee, in a picture that can be looked at."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -8,7 +9,9 @@ from PIL import Image
 
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import gallery as drawer
 from xr2mri_jax.inference.gallery import write_gallery
+from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.presentation import gallery
 
@@ -31,6 +34,19 @@ def test_real_radiographs_have_a_row_each_with_what_the_shipped_model_gives(knee
     # The same radiograph twice gives the same four panels twice.
     assert all((row > 128).mean() > 0.02 for row in rows)
     assert rows[0].mean() == pytest.approx(rows[1].mean(), rel=0.02)
+
+
+def test_a_stated_spacing_scales_the_row(knees, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(drawer, "draw", lambda cases: shown.extend(cases) or gallery.draw(cases))
+    for spacing in ((0.4, 0.4), (0.6, 0.6)):
+        stated = dataclasses.replace(read_radiograph(samples.KNEE), spacing=spacing)
+        monkeypatch.setattr(drawer, "read_radiograph", lambda path, stated=stated: stated)
+        write_gallery(tmp_path / "gallery.png", xray=knees / "a.png")
+    assert shown[1].scale == pytest.approx(1.5 * shown[0].scale) and shown[0].scale != 1
+    (axes, *_) = gallery.draw(shown[:1]).axes
+    left, right, *_ = axes.images[0].get_extent()
+    assert right - left == pytest.approx(128 * shown[0].scale)
 
 
 def test_the_number_of_knees_can_be_limited(knees, tmp_path):

@@ -19,6 +19,7 @@ from xr2mri_jax.inference.grade import GradeOptions, grade
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.grade_table import COLUMNS, GradedKnee, Table
 from xr2mri_jax.inference.knee_grader import file_format
+from xr2mri_jax.inference.knee_picture import GAP, LINE
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.tools.benchmarks.knee_finder import films
@@ -113,7 +114,7 @@ def test_rows_in_the_table(done):
             whole = np.asarray(Image.open(picture))
             assert whole.ndim == 3 and min(whole.shape[:2]) >= 48
             blocks = np.asarray(Image.open(picture.with_stem(picture.stem + "_blocks")))
-            assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
+            assert blocks.shape == (64 + LINE, 6 * 64 + 5 * GAP, 3)
 
 
 def test_what_cannot_be_graded_says_why(done):
@@ -172,7 +173,7 @@ def test_the_page(done):
     assert text.count('loading="lazy"') == 8
     for source in re.findall(r'<img src="([^"]*)" alt="[^"]*" width', text):
         assert re.fullmatch(r"maps/[A-Za-z0-9._-]+\.png", source) and (done[1] / source).is_file()
-    order = [text.index(f"{row.file}</th>") for row in done[0] if "<" not in row.file]
+    order = [text.index(f"{row.file}</span>") for row in done[0] if "<" not in row.file]
     assert order == sorted(order)
     assert "Reliability diagram" in text and "wanted sensitivity" in text
     assert "Graded: 8 knees. Not graded: 7 rows;" in text and "not a diagnosis" in text
@@ -225,7 +226,7 @@ def test_clahe_changes_what_the_network_sees(crop, model, tmp_path):
         output = GradeOutput.of(tmp_path / "o.csv", tmp_path / "maps")
         (row,) = grade(tmp_path / "1L.png", output, model, GradeOptions(clahe=clahe))
         blocks = row.picture.with_stem(row.picture.stem + "_blocks")
-        pictures.append(np.asarray(Image.open(blocks)).astype(float)[:, :32])
+        pictures.append(np.asarray(Image.open(blocks)).astype(float)[:64, :64])
     assert np.abs(pictures[0] - pictures[1]).mean() > 2
 
 

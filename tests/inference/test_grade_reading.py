@@ -21,6 +21,7 @@ from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
+from xr2mri_jax.inference.knee_picture import GAP, LINE
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
@@ -107,10 +108,12 @@ def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, 
     assert "volume&#39;s grade" not in text and "joint space, medial" in text
     assert row.reading.text in text and "the most likely one of 0 to 4" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
-    assert blocks.shape == (32, 6 * 32 + 5 * 4, 3)
+    assert blocks.shape == (64 + LINE, 6 * 64 + 5 * GAP, 3)
+    assert blocks[64:].max() > 200  # titles
     by_grade = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_grades")))
-    assert by_grade.shape == (32 + 2 * 18, 5 * 32 + 4 * 4, 3)
-    assert by_grade[32:50].max() > 200 and by_grade[50:].max() > 200  # labels, and the grade
+    assert by_grade.shape == (64 + 2 * LINE, 5 * 64 + 4 * GAP, 3)
+    titles, grade = by_grade[64 : 64 + LINE], by_grade[64 + LINE :]
+    assert titles.max() > 200 and grade.max() > 200
     assert text.count('loading="lazy"') == 2 and "1L_left_grades.png" in text
 
 

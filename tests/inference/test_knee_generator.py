@@ -17,6 +17,7 @@ from xr2mri_jax.inference.knee_generator import frame, load
 from xr2mri_jax.preprocess import scale
 from xr2mri_jax.preprocess.knee_request import FoundKnee
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
+from xr2mri_jax.presentation import picture
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,9 @@ def test_one_command_writes_volume_labels_meshes_and_what_was_done(framed, shipp
     assert made.scale == 1.0
 
 
-def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path):
+def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path, monkeypatch):
+    figures, draw = [], picture.draw
+    monkeypatch.setattr(picture, "draw", lambda *args: figures.append(draw(*args)) or figures[-1])
     xray = tmp_path / "knee.png"
     noise(xray)
     output = tmp_path / "out.nii.gz"
@@ -127,6 +130,8 @@ def test_a_known_spacing_scales_what_is_made(framed, shipped, tmp_path):
     assert made.scale == pytest.approx(1.2 * 64 * 0.79 / (0.94 * PLATEAU_MM), rel=0.01)
     zooms = nib.load(output).header.get_zooms()
     np.testing.assert_allclose(zooms, np.array([4.0, 8.0, 4.0]) * made.scale, rtol=1e-5)
+    left, right, *_ = figures[0].axes[1].images[0].get_extent()
+    assert right - left == pytest.approx(128 * made.scale, rel=1e-5)
 
 
 def test_labels_are_refused_where_they_would_overwrite_the_record(framed, shipped, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.preprocess.radiograph import (
+    displayed,
     source_pixels,
     source_values,
     spread_over_box,
@@ -95,6 +96,18 @@ def test_outside_repeats_the_border():
     top = standard.image[:20, :, 0]
     np.testing.assert_allclose(top, np.broadcast_to(top[:1], top.shape), atol=1e-6)
     assert top.std() > 0
+    assert standard.record["inside"] == {"rows": [24, 103], "columns": [0, 127]}
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_displayed_radiograph_is_dim_where_its_border_is_repeated(side):
+    standard = standardise_radiograph(knee(side=side), (64, 64), (79.5, 39.5), WHOLE)
+    shown, own = displayed(standard), standard.image[..., 0]
+    if side == "left":
+        own = own[:, ::-1]
+    # The box reaches 40 of its 160 pixels beyond the left edge of the image.
+    np.testing.assert_array_equal(shown[:, 16:], own[:, 16:])
+    np.testing.assert_allclose(shown[:, :16], 0.3 * own[:, :16], atol=1e-6)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

@@ -42,6 +42,21 @@ def test_bars_are_as_long_as_their_means():
     assert length[0] / length[1] == pytest.approx(2.0, abs=0.01)
 
 
+def test_the_label_of_a_bar_lies_beyond_its_interval():
+    bare = {"mean": 0.1, "ci95": None}
+    drawn = figures.bars({"model": {"psnr": {"mean": 20.0, "ci95": [19.0, 21.0]}, "mae": bare}})
+    (label,) = (text for text in _svg(drawn).iterfind(".//{*}text") if text.text == "20.00")
+    assert "text-anchor: start" in label.get("style")
+    lines = [path for path in _svg(drawn).iterfind(".//{*}path") if path.get("style")]
+    ends = [
+        max(float(x) for x in re.findall(r"[ML] ([-0-9.]+)", path.get("d")))
+        for path in lines
+        if "stroke-width: 1.6" in path.get("style")
+    ]
+    assert len(ends) == 1
+    assert float(label.get("x")) == pytest.approx(ends[0] + 6, abs=0.5)
+
+
 @pytest.mark.parametrize("ranks", [[1], [1, 2, 2], list(range(1, 200))])
 def test_rank_histogram(ranks):
     drawn = figures.ranks(ranks)

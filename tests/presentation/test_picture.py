@@ -74,4 +74,33 @@ def test_dim_volumes_are_shown_brighter_and_say_so():
     array = np.full(SHAPE, 0.5, np.float32)
     figure = draw(np.zeros((64, 64), np.float32), array, "left", "caption")
     assert [axes.images[0].get_clim()[1] for axes in figure.axes] == [1.0] + [0.5] * 5
-    assert "caption; planes shown from 0 to 0.50" in [t.get_text() for t in figure.texts]
+    assert "caption\nplanes: grey from 0 to 0.50" in [t.get_text() for t in figure.texts]
+
+
+def test_scale_bars_and_marks_follow_the_scale_of_the_volume():
+    half_width = np.full(SHAPE, 0.1, np.float32)
+    xray = np.zeros((64, 64), np.float32)
+    figure = draw(xray, corner(), "left", "caption", None, half_width, scale=0.75)
+    shown = [axes for axes in figure.axes if axes.images]
+    assert len(shown) == 9
+    for axes in shown:
+        left, right, bottom, top = axes.images[0].get_extent()
+        assert (right - left, bottom - top) == (96, 96)
+        bar = axes.lines[-1].get_xdata()
+        assert bar[1] - bar[0] == 20
+        texts = [text.get_text() for text in axes.texts]
+        assert "20 mm" in texts
+    columns = sorted(line.get_xdata()[0] for line in shown[1].lines[:-1])
+    assert columns == pytest.approx([-0.75 * COMPARTMENT_MM, 0, 0.75 * COMPARTMENT_MM])
+    one = panels(xray, half_width, "left")
+    other = panels(xray, half_width, "left", scale=0.75)
+    for some, same in zip(one, other, strict=True):
+        np.testing.assert_array_equal(some.pixels, same.pixels)
+
+
+def test_the_half_widths_have_a_colour_bar():
+    array = np.full(SHAPE, 0.5, np.float32)
+    figure = draw(np.zeros((64, 64), np.float32), array, "left", "caption", half_width=array)
+    (bar,) = (child for child in figure.axes[8].child_axes)
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["0", "0.25", "≥ 0.50"]
+    assert "bottom row: half-width of the 90 % interval" in figure.texts[-1].get_text()

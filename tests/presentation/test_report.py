@@ -6,6 +6,7 @@ import pytest
 
 from xr2mri_jax.presentation import pages, report
 from xr2mri_jax.presentation.page_elements import Picture
+from xr2mri_jax.presentation.statement import MEANING
 
 EVALUATED = {"stage": "generator", "step": 7, "dataset": "knee_pairs/x", "split": "test"}
 VOID = {"meta", "img"}
@@ -79,6 +80,7 @@ def test_page_is_balanced_self_contained_and_has_alternatives():
     for expected in (
         "below <it>",
         "not for diagnosis",
+        MEANING,
         "25.00",
         "24.00 to 26.00",
         "+1.00",

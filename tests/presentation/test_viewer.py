@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from test_pages import page_of
 
+from xr2mri_jax import files
 from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.page_elements import LinkedPicture, Page, Row, Section, Table
 
 STATE = "document.querySelector('[data-viewer]').dataset.state"
 STATUS = "document.querySelector('[data-status]').textContent"
@@ -50,6 +52,27 @@ def test_a_page_opens_from_a_file_without_network_or_error(opened):
     names = {url.rpartition("/")[2] for url in opened.requests}
     # Of the cases the one that is shown alone is loaded.
     assert names == {"index.html", "case-0.js", "niivue.umd.js"}
+
+
+def test_wide_pictures_shrink_to_the_page(chromium, tmp_path):
+    Image.fromarray(np.zeros((40, 3000), np.uint8)).save(tmp_path / "wide.png")
+    name = "a/radiograph-of_scanner.2024.png"
+    picture = LinkedPicture("wide.png", "wide.png", "a strip")
+    rows = [Row(name, ["right", "5.1 mm", "word " * 30], pictures=[picture])]
+    table = Table("caption " * 60, ["file", "side", "space", "warning"], rows, wrapped=True)
+    files.write_text(
+        tmp_path / "index.html", pages.render(Page("Knees", [], [Section("Knees", [table])]))
+    )
+    with chromium(1280, 700) as browser:
+        browser.open((tmp_path / "index.html").as_uri())
+        browser.wait("document.images[0].complete || (scrollTo(0, 400), false)")
+        assert browser.run("document.images[0].getBoundingClientRect().right") < 1280
+        box = "document.querySelector('.wide')"
+        assert browser.run(f"{box}.scrollWidth - {box}.clientWidth") <= 0
+        assert browser.run("document.images[0].clientWidth") > 1000
+        assert browser.run(f"{box}.contains(document.querySelector('.caption'))") is False
+        lines = "document.querySelector('.label').getClientRects()[0].height"
+        assert browser.run(lines) < 30  # one line of text
 
 
 def test_a_key_moves_the_planes(opened):

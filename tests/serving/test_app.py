@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.serving import jobs as jobs_module
 from xr2mri_jax.serving.app import make_app
 from xr2mri_jax.serving.guard import file_name
@@ -53,6 +54,11 @@ def jobs():
 @pytest.fixture
 def user(jobs):
     return User(make_app(jobs, frozenset([HOST]), MOST_MB))
+
+
+def test_the_page_says_what_a_prediction_means(user):
+    text = user.get("/").text
+    assert MEANING in text and "not for diagnosis" in text
 
 
 def test_two_hundred_hostile_uploads_are_refused_with_a_line_each(user, jobs):

@@ -13,6 +13,7 @@ from xr2mri_jax import files, workdir
 from xr2mri_jax.datasets.data_origin import REAL, SIMULATED
 from xr2mri_jax.datasets.data_origin import origin as origin_of
 from xr2mri_jax.presentation.model_and_controls import MODEL
+from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.training import inference_settings
 from xr2mri_jax.training.loaded_model import LoadedModel
 
@@ -32,10 +33,7 @@ LIMITS = {
         "The figures apply to the evaluated split. Other devices, positions and populations were "
         "not evaluated.",
     ),
-    "image-to-3d": (
-        "A predicted volume shows what the model considers likely. It cannot show anything that "
-        "the radiograph does not determine.",
-    ),
+    "image-to-3d": (MEANING,),
     SIMULATED: (
         "The model was evaluated on simulated knees. A radiograph determines more of a phantom "
         "than of a patient, so the figures say nothing about patients.",
@@ -88,7 +86,7 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
     Args:
       facts: name, stage, step, dataset, dataset_version, splits, split, knees, dtype_trained,
         dtype_evaluated, run, earlier_runs, sha256, versions, config.
-      metrics: as for `of_run`.
+      metrics: as for `of_run`; names, if present, explains the names of the metrics.
     """
     import yaml
 
@@ -194,6 +192,7 @@ def _body(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
         parts += [
             "## Metrics",
             f"Split `{facts['split']}`; mean and 95 % interval (subjects resampled).",
+            *([metrics["names"]] if "names" in metrics else []),
             _metrics(metrics),
         ]
     limits = [*LIMITS["every"], *LIMITS.get(_task(facts)[0], ())]

@@ -30,6 +30,7 @@ from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.io.image import DRAWN
+from xr2mri_jax.preprocess.radiograph import displayed
 from xr2mri_jax.presentation.statement import STATEMENT
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -306,20 +307,24 @@ def _write_picture(path: Path, prediction: Prediction) -> None:
     standard = prediction.seen
     # Canonical axes with the mirroring undone: the order in which planes are displayed.
     array = from_canonical(prediction.canonical, standard.side).array
-    pixels = standard.image[..., 0]
-    if standard.record["mirrored"]:
-        pixels = pixels[:, ::-1]
     model, source = prediction.record["model"], prediction.record.get("source", {})
     named = Path(source["file"]).name if "file" in source else "radiograph"
     spacing = standard.record["spacing_mm"]
     known = spacing is not None and min(spacing) > 0
     size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
+    scale = prediction.record.get("knee", {}).get("scale")
+    if scale is not None and scale["deviation_mm"] > 0:
+        size += " (estimated)"
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
+    if standard.record["outside"]["share"] > 0:
+        caption += "; the radiograph's border is repeated where it is dim"
     labels, half_width = (
         None if one is None else from_canonical(one, standard.side).array
         for one in (prediction.labels, prediction.half_width)
     )
-    figure = draw(pixels, array, standard.side, caption, labels, half_width)
+    figure = draw(
+        displayed(standard), array, standard.side, caption, labels, half_width, prediction.scale
+    )
     figure.savefig(
         path, format="png", facecolor="black", metadata=DRAWN, pil_kwargs={"compress_level": 2}
     )

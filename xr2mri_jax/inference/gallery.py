@@ -10,14 +10,14 @@ from xr2mri_jax import datasets
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path, require_ending, require_writable
-from xr2mri_jax.inference.knee_generator.frame import framed_knee
+from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
-from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, dimmed
 from xr2mri_jax.presentation.gallery import Case, draw
 from xr2mri_jax.presentation.pluralise import pluralise
 
@@ -80,7 +80,7 @@ def _simulated(
         xray = batch["xray"][i, ..., 0]
         cases.append(Case(f"{name}, simulated", xray, batch["mri"][i, ..., 0], batch["labels"][i]))
         seen = StandardRadiograph(batch["xray"][i], "right", {})
-        cases.append(_case(f"{name}, generated", predictor, seen))
+        cases.append(_case(f"{name}, generated", predictor, seen, xray))
     return cases
 
 
@@ -99,12 +99,19 @@ def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Ca
         except InputError as error:
             logging.warning("not shown: %s: %s", file.name, error)
             continue
-        cases.append(_case(f"{file.name}, real", predictor, seen))
+        scale = scale_of(seen.record, knee.scale)
+        cases.append(_case(f"{file.name}, real", predictor, seen, dimmed(seen), scale))
     if not cases:
         raise InputError(f"--xray={xray}: no knee can be shown of {pluralise(len(listed), 'file')}")
     return cases
 
 
-def _case(title: str, predictor: Predictor, seen: StandardRadiograph) -> Case:
-    made = predictor.predict(seen)
-    return Case(title, np.asarray(seen.image[..., 0]), made.canonical, made.labels)
+def _case(
+    title: str,
+    predictor: Predictor,
+    seen: StandardRadiograph,
+    shown: np.ndarray,
+    scale: float = 1.0,
+) -> Case:
+    made = predictor.predict(seen, scale)
+    return Case(title, shown, made.canonical, made.labels, scale)

@@ -14,18 +14,15 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
+from xr2mri_jax.preprocess.radiograph import displayed
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.page_elements import Lines, Page, Row, Section, Shown, Table, Viewer
 from xr2mri_jax.presentation.pluralise import pluralise
-from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.presentation.statement import MEANING, STATEMENT
 from xr2mri_jax.presentation.viewer_case import Layer, Surface, ViewerCase
 
 # Voxels along each axis of the grid of the page's meshes; the STL files have a finer one.
 MESH_SIZE = 72
-MEANING = (
-    "A predicted volume shows what the model considers likely. It cannot show anything that the "
-    "radiograph does not determine."
-)
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
 _CAPTION = (
     "The novelty score measures how unlike the training radiographs a radiograph is: 1 % of "
@@ -51,14 +48,11 @@ def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
         assert prediction.labels is not None  # the prediction has distances
         layers.append(Layer("labels", shapes.label_volume(prediction.labels, side, scale)))
         meshes = viewer_meshes(found, side, scale)
-    pixels = prediction.seen.image[..., 0]
-    if prediction.seen.record["mirrored"]:
-        pixels = pixels[:, ::-1]
     return ViewerCase(
         name,
         title,
         layers,
-        pixels,
+        displayed(prediction.seen),
         scale,
         meshes,
         shapes.table() if found is not None else (),
@@ -89,6 +83,12 @@ def _facts(record: dict[str, Any], side: str) -> dict[str, str]:
     }
     if "unlike" in model:
         facts["novelty"] = f"{model['unlike']:.2f} (1 % of similar radiographs exceed 1)"
+    outside = record["radiograph"]["outside"]["share"]
+    if outside > 0:
+        facts["radiograph"] = (
+            f"the dimmed {outside:.0%} lie outside the part that the model reads; its border is "
+            "repeated there"
+        )
     facts |= _intervals(record.get("uncertainty"))
     for i, warning in enumerate(record["warnings"], 1):
         facts[f"warning {i}"] = warning

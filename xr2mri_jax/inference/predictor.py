@@ -29,6 +29,7 @@ from xr2mri_jax.training.loaded_model import LoadedModel
 
 # Number of steps of a volume's values: as fine as a scanner's; files are a third smaller.
 _LEVELS = np.float32(4096)
+SHIPPED_MODEL = "the shipped model"  # the name of its folder in records
 
 
 class Predictor:
@@ -65,7 +66,7 @@ class Predictor:
         self.image_shape = (int(h), int(w))
         self.contrast = contrast_of(model.config)
         self.boxed = frames_by_joint_line(model)
-        self.source = os.fspath(source) if source else "the shipped model"
+        self.source = os.fspath(source) if source else SHIPPED_MODEL
         self._model = model
         # Transferred to the device once: NumPy arrays would be transferred by every call.
         self._weights = jax.device_put((model.params, model.model_state))

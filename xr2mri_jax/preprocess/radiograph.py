@@ -26,6 +26,8 @@ DEFAULT_CONTRAST: Mapping[str, Any] = MappingProxyType({"percentiles": (1.0, 99.
 # thumbnail or a wrong spacing.
 SMALLEST_PIXELS = 32
 SMALLEST_COVER = 0.25
+# Brightness of the pixels outside the image in a picture, relative to their own.
+DIMMED = np.float32(0.3)
 # Step differences below this from whole numbers are rounding errors.
 _SAME_GRID = 1e-9
 
@@ -65,8 +67,8 @@ def standardise_radiograph(
 
     Returns:
       The radiograph in the canonical frame. Its record has source_shape, shape, spacing_mm, side,
-      mirrored, centre_px, box_mm, canonical_to_source (3x3, see `source_pixels`), outside (fraction
-      of the box outside the image, filled with "edge"), window {low, high, percentiles} and clahe.
+      mirrored, centre_px, box_mm, canonical_to_source (3x3, see `source_pixels`), outside and
+      inside (see `covered_box`), window {low, high, percentiles} and clahe.
 
     Raises:
       InputError: unknown side or spacing, an image that is too small, blank or not finite, a centre
@@ -91,7 +93,7 @@ def standardise_radiograph(
         "centre_px": list(centre_px),
         "box_mm": list(BOX_MM[1:]),
         "canonical_to_source": to_source.tolist(),
-        "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
+        **covered_box(inside),
         "window": window,
         "clahe": settings["clahe"],
     }
@@ -207,6 +209,43 @@ def inside_source(
         for where, n in zip(index, source_shape, strict=True)
     )
     return rows[:, None] & columns[None, :]
+
+
+def covered_box(inside: np.ndarray) -> dict[str, Any]:
+    """Records which pixels of the box show the radiograph.
+
+    Args:
+      inside: bool[h, w], True in a rectangle; the other pixels repeat its border.
+
+    Returns:
+      outside (fraction of the other pixels, filled with "edge") and inside (first and last row and
+      column of the rectangle).
+    """
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    return {
+        "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
+        "inside": {
+            "rows": [int(rows[0]), int(rows[-1])],
+            "columns": [int(columns[0]), int(columns[-1])],
+        },
+    }
+
+
+def dimmed(standard: StandardRadiograph) -> np.ndarray:
+    """The radiograph f32[h, w] in [0, 1] for a picture, dimmed where it repeats its border.
+
+    The repeated pixels form streaks, which would look like an artefact of the image.
+    """
+    rows, columns = (standard.record["inside"][axis] for axis in ("rows", "columns"))
+    shown = DIMMED * standard.image[..., 0]
+    part = slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1)
+    shown[part] = standard.image[(*part, 0)]
+    return shown
+
+
+def displayed(standard: StandardRadiograph) -> np.ndarray:
+    """`dimmed` with the mirroring undone: the patient's right at the image's left."""
+    return dimmed(standard)[:, ::-1] if standard.record["mirrored"] else dimmed(standard)
 
 
 def _require_cover(radiograph: Radiograph, inside: np.ndarray) -> None:

@@ -156,8 +156,9 @@ def _bar(axes: Axes, row: int, found: Mapping[str, Any], colour: str) -> None:
         axes.plot([low, high], [row, row], color="black", linewidth=1.6)
         axes.plot([low, high], [row, row], color="black", marker="|", linestyle="", markersize=7)
         end = max(mean, high)
-    text = f" {mean:.2f}" if abs(mean) >= 1 else f" {mean:.3f}"
-    axes.text(end, row, text, va="center", ha="left", fontsize=9)
+    text = f"{mean:.2f}" if abs(mean) >= 1 else f"{mean:.3f}"
+    # The distance is an offset: SVG viewers drop a leading space.
+    axes.annotate(text, (end, row), (6, 0), textcoords="offset points", va="center", fontsize=9)
 
 
 def _show(axes: Axes, panel: picture.Panel, title: str, top: float, colours: str = "gray") -> None:

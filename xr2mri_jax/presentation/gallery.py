@@ -21,12 +21,14 @@ class Case(NamedTuple):
       radiograph: f32[h, w] in [0, 1], a right knee.
       volume: f32[d, h, w] in [0, 1] over the canonical box.
       labels: u8[d, h, w], or None.
+      scale: mm in the patient per mm of the box.
     """
 
     title: str
     radiograph: np.ndarray
     volume: np.ndarray
     labels: np.ndarray | None
+    scale: float = 1.0
 
 
 def draw(cases: Sequence[Case]) -> Figure:
@@ -39,7 +41,7 @@ def draw(cases: Sequence[Case]) -> Figure:
     figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01, wspace=0.03, hspace=0.14)
     for row, case in zip(grid, cases, strict=True):
         white = max(float(np.percentile(case.volume, 99.9)), 0.1)
-        made = panels(case.radiograph, case.volume, "right", case.labels)
+        made = panels(case.radiograph, case.volume, "right", case.labels, case.scale)
         by_title = {panel.title: panel for panel in made}
         for axes, name in zip(row, _SHOWN, strict=True):
             panel = by_title[name]

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 _COLOUR, _OUTLINE = (90, 230, 255), (0, 0, 0)
 # Text height, line width and half length of the end bars, as fractions of the picture's height.
-_TEXT, _LINE, _END = 1 / 24, 1 / 300, 1 / 90
+_TEXT, _LINE, _END = 1 / 12, 1 / 200, 1 / 90
 _SMALLEST_TEXT = 10
 
 

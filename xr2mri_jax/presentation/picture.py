@@ -38,7 +38,11 @@ class Panel(NamedTuple):
 
 
 def panels(
-    radiograph: np.ndarray, array: np.ndarray, side: str, labels: np.ndarray | None = None
+    radiograph: np.ndarray,
+    array: np.ndarray,
+    side: str,
+    labels: np.ndarray | None = None,
+    scale: float = 1.0,
 ) -> list[Panel]:
     """Radiograph, coronal, axial and three sagittal planes, displayed as radiologists expect.
 
@@ -50,15 +54,17 @@ def panels(
       array: f32[d, h, w] in [0, 1] over the canonical box, same frame (no mirroring).
       side: "left" or "right"; determines the lateral compartment.
       labels: u8[d, h, w] in the same frame, or None.
+      scale: mm in the patient per mm of the box.
     """
-    deep, high, wide = BOX_MM
+    deep, high, wide = (scale * extent for extent in BOX_MM)
     lateral_mm = -COMPARTMENT_MM if side == "right" else COMPARTMENT_MM
-    columns = (lateral_mm, 0.0, -lateral_mm)
+    columns = (lateral_mm, 0.0, -lateral_mm)  # in the box
+    marks = tuple(scale * column for column in columns)
     coronal_letters = ("R", "L", "S", "I")
     shown = [
         Panel("radiograph", radiograph, (high, wide), coronal_letters),
         Panel(
-            "coronal", _plane(array, 0, 0.0), (high, wide), coronal_letters, columns,
+            "coronal", _plane(array, 0, 0.0), (high, wide), coronal_letters, marks,
             _nearest(labels, 0, 0.0),
         ),
         Panel(
@@ -76,9 +82,9 @@ def panels(
     return shown
 
 
-def uncertain_panels(half_width: np.ndarray, side: str) -> list[Panel]:
+def uncertain_panels(half_width: np.ndarray, side: str, scale: float = 1.0) -> list[Panel]:
     """Coronal, axial and middle sagittal plane of half-widths f32[d, h, w], as in `panels`."""
-    shown = panels(np.zeros((1, 1), np.float32), half_width, side)
+    shown = panels(np.zeros((1, 1), np.float32), half_width, side, scale=scale)
     planes = [panel for panel in shown if panel.title in ("coronal", "axial", "sagittal, middle")]
     return [
         panel._replace(title=f"uncertainty, {panel.title}", marks_mm=(), colours="magma")
@@ -93,34 +99,46 @@ def draw(
     caption: str,
     labels: np.ndarray | None = None,
     half_width: np.ndarray | None = None,
+    scale: float = 1.0,
 ) -> Figure:
     """Draws the panels.
 
     Args:
-      radiograph, array, side, labels: as in `panels`.
+      radiograph, array, side, labels, scale: as in `panels`.
       caption: a second line of the title.
       half_width: f32[d, h, w] in the frame of `array`, of the interval of each voxel, drawn in a
-        third row on the scale of the volume; None: no such row.
+        third row with a colour bar, on the scale of the volume; None: no such row.
     """
     rows = 2 if half_width is None else 3
     figure = Figure(figsize=(13.2, 0.8 + 4.3 * rows), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, 3)
     top = 1 - 0.13 * 9.4 / figure.get_figheight()
-    figure.subplots_adjust(left=0.02, right=0.98, top=top, bottom=0.02, wspace=0.05, hspace=0.1)
+    right = 0.98 if half_width is None else 0.94
+    figure.subplots_adjust(left=0.02, right=right, top=top, bottom=0.02, wspace=0.05, hspace=0.1)
     figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=1 - 0.19 * (1 - top))
     # Scaling to the maximum would make bone and muscle too dark to distinguish.
     white = max(float(np.percentile(array, 99.9)), 0.1)
-    caption = f"{caption}; planes shown from 0 to {white:.2f}"
-    shown = panels(radiograph, array, side, labels)
+    greys = f"planes: grey from 0 to {white:.2f}"
+    shown = panels(radiograph, array, side, labels, scale)
     if half_width is not None:
-        caption += ", below the half-width of the 90 % interval"
-        shown += uncertain_panels(half_width, side)
-    level = 1 - 0.58 * (1 - top)
-    figure.text(0.5, level, caption, color="white", fontsize=11, ha="center", va="center")
+        greys += "; bottom row: half-width of the 90 % interval"
+        shown += uncertain_panels(half_width, side, scale)
+    level, lines = 1 - 0.55 * (1 - top), f"{caption}\n{greys}"
+    figure.text(0.5, level, lines, color="white", fontsize=11, ha="center", va="center")
     for axes, panel in zip(grid.flat, shown, strict=True):
         draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
+    if half_width is not None:
+        _draw_colour_bar(grid[-1, -1], white)
     return figure
+
+
+def _draw_colour_bar(axes: Axes, white: float) -> None:
+    """The colours of a panel's values from 0 to `white` and above, at its right."""
+    bar = axes.inset_axes((1.02, 0.0, 0.03, 1.0))
+    axes.figure.colorbar(axes.images[0], cax=bar, ticks=[0, white / 2, white])
+    bar.set_yticklabels(["0", f"{white / 2:.2f}", f"≥ {white:.2f}"])
+    bar.tick_params(colors="white", labelsize=9)
 
 
 def _plane(array: np.ndarray, axis: int, offset_mm: float) -> np.ndarray:

@@ -19,6 +19,7 @@ from xr2mri_jax.presentation.page_elements import (
     Terms,
     Viewer,
 )
+from xr2mri_jax.presentation.statement import MEANING
 
 METRIC_NAMES = {"psnr": "PSNR (dB)", "ssim3d": "3D SSIM", "ssim": "SSIM", "mae": "MAE"}
 LOWER_IS_BETTER = ("mae",)
@@ -41,10 +42,6 @@ MEANINGS = {
     "variables, if there are enough training radiographs.",
 }
 STATEMENT = "For research only, not for diagnosis."
-GUESSED = (
-    "A predicted volume shows what the model considers likely. It cannot show anything that the "
-    "radiograph does not determine."
-)
 SIMULATED = (
     "These knees are simulated. The numbers show how well the method works on the simulation; "
     "they say nothing about patients."
@@ -72,7 +69,7 @@ def page(
       uncertainty: the parts about the model's intervals.
     """
     title = f"Evaluation of {evaluated['stage']} on {evaluated['dataset']}, {evaluated['split']}"
-    notices = [f"{STATEMENT} {GUESSED}" if "retrieval" in metrics else STATEMENT]
+    notices = [f"{STATEMENT} {MEANING}" if "retrieval" in metrics else STATEMENT]
     if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
     every: list[Part] = [] if cases is None else [cases]

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.serving import guard
 from xr2mri_jax.serving.jobs import Job, Jobs, one_line
 
@@ -39,7 +40,7 @@ def make_app(jobs: Jobs, hosts: frozenset[str], most_mb: float) -> Flask:
     def page() -> str:
         return pages.from_template(
             "serve.html", token=token, most_mb=f"{most_mb:g}", scripts=(*pages.SCRIPTS, UPLOAD),
-            style=STYLE, niivue=pages.NIIVUE,
+            style=STYLE, niivue=pages.NIIVUE, meaning=MEANING,
         )  # fmt: skip
 
     @app.get("/static/<path:name>")

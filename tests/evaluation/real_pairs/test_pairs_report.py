@@ -1,5 +1,7 @@
 """Pairs from a table to the report, with a model that answers with known knees."""
 
+import copy
+import csv
 import html
 import json
 import re
@@ -13,9 +15,10 @@ from made_uncertainty import uncertainty
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation.real_pairs import run
+from xr2mri_jax.evaluation.real_pairs import intervals, run
 from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, MEAN_PREDICTION, SHUFFLED
+from xr2mri_jax.evaluation.real_pairs.page import findings
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.table import COLUMNS, read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPrediction, LabelPredictor
@@ -131,10 +134,61 @@ def test_the_card_has_the_figures_of_the_pairs(report, content):
     text = (report / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
     (result,) = head["model-index"][0]["results"]
-    (found,) = [one for one in result["metrics"] if one["name"] == "femur_assd_similarity"]
+    (found,) = [one for one in result["metrics"] if one["name"] == "femur_assd_open_similarity"]
     assert found["value"] == content["open"]["values"][MODEL]["femur"]["similarity"]["assd"]
     assert head["xr2mri_jax"]["sha256"]["weights"] == "made"
     assert content["verdict"]["sentence"] in text
+    assert "Protocol open: the surfaces themselves" in text
+    for one in result["metrics"]:
+        assert "_open_" in one["name"], one
+
+
+def test_the_viewer_and_the_captions_have_the_open_protocol(report):
+    text = (report / "index.html").read_text()
+    titles = re.findall(r"<option value=\"case-\d\">([^<]*)</option>", text)
+    assert len(titles) == 3 and all("open ASSD" in title for title in titles)
+    buttons = re.findall(r"data-show=\"case-\d\">((?:Worst|Median|Best)[^<]*)<", text)
+    assert len(buttons) == 3 and all("open ASSD" in button for button in buttons)
+    assert text.count("Open ASSD centred and after similarity alignment") == 3
+    with (report / "cases.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for i, row in enumerate(rows):
+        packed = (report / "cases" / f"case-{i}.js").read_text()
+        for bone in BONES:
+            value = float(row[f"open_model_{bone}_similarity_assd"])
+            assert f'["{bone} ASSD (mm), open, similarity", "{value:.2f}"]' in packed
+        assd = [float(row[f"open_model_{bone}_similarity_assd"]) for bone in BONES]
+        (title,) = (t for t in titles if t.startswith(f"{row['subject']} "))
+        assert float(title.split("ASSD ")[1].split()[0]) == pytest.approx(np.mean(assd), abs=0.006)
+    values = [float(title.split("ASSD ")[1].split()[0]) for title in titles]
+    assert values == sorted(values, reverse=True)
+
+
+def test_units_and_signs_are_uniform(report):
+    text = html.unescape((report / "index.html").read_text())
+    assert "area (cm²)" in text and "(cm2)" not in text and "in cm2" not in text
+    assert "femoral medial thickness (mm)" in text and "thickness mm" not in text
+    assert "interval of true minus predicted" in text
+    assert not re.search(r"(better|worse) by [-+]", text)
+
+
+def test_a_model_that_is_worse_is_called_worse(content):
+    worse = copy.deepcopy(content)
+    gain = worse["open"]["improvement"][MEAN]["femur"]["similarity"]["assd"]
+    gain.update(mean=-0.021, ci95=[-0.05, 0.01])
+    (line,) = (
+        line for line in findings(worse) if "Femur, open, similarity, against mean sh" in line
+    )
+    assert "ASSD worse by 0.02 mm (interval of the gain: -0.05 to +0.01 mm); no diff" in line
+
+
+def test_the_origin_of_the_intervals_is_that_of_the_model(report, content):
+    assert content["uncertainty"]["fitted"] == intervals.FITTED
+    text = html.unescape((report / "index.html").read_text())
+    assert intervals.FITTED in text and "fitted on simulated knees" not in text
+    assert "widened to cover the development pairs" in intervals.FITTED_SHIPPED
+    for said in (intervals.FITTED, intervals.FITTED_SHIPPED):
+        assert "in-sample" in said
 
 
 def test_the_own_knee_is_found(content):

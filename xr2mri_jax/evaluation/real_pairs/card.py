@@ -8,10 +8,14 @@ from typing import Any
 
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
-from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN
+from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, CLOSED, CONVENTION, OPEN
 from xr2mri_jax.presentation.model_and_controls import MODEL
 
 _METRICS = ("assd", "dice")
+NAMES = (
+    "Names: bone, metric (ASSD in mm), protocol, alignment. "
+    f"Protocol {OPEN}: {CONVENTION[OPEN]}. Metrics of the protocol {CLOSED} are in the report."
+)
 
 
 def text(content: Mapping[str, Any], evaluated: Mapping[str, Any], identity: str) -> str:
@@ -42,7 +46,7 @@ def text(content: Mapping[str, Any], evaluated: Mapping[str, Any], identity: str
         "versions": model_card.versions(),
         "config": model.get("sizes", {}),
     }
-    return model_card.card(facts, {**content, **_figures(content)})
+    return model_card.card(facts, {**content, **_figures(content), "names": NAMES})
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +55,7 @@ def _figures(content: Mapping[str, Any]) -> dict[str, Any]:
 
     def of(source: str) -> dict[str, Any]:
         return {
-            f"{bone}_{metric}_{alignment}": {
+            f"{bone}_{metric}_{OPEN}_{alignment}": {
                 "mean": part["values"][source][bone][alignment][metric],
                 "ci95": part["intervals"][source][bone][alignment][metric],
             }

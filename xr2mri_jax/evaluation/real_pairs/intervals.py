@@ -1,4 +1,4 @@
-"""Coverage, on real knees, of the model's intervals, which are fitted on simulated knees."""
+"""Coverage of the model's intervals on real knees."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,26 +17,43 @@ from xr2mri_jax.inference.uncertainty.surfaces import BLOCKS
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.metrics.joint import COMPARTMENTS, PLATES
 from xr2mri_jax.phantom.surfaces import NAMES
-from xr2mri_jax.presentation.page_elements import Part, Row, Table, share
+from xr2mri_jax.presentation.page_elements import Cell, Paragraph, Part, Row, Table, share
 
 CONVENTION = (
-    f"{LEVEL:.0%} intervals, fitted on simulated knees; bones: share of the points of the "
-    "predicted surface within the half-width of the true surface, by alignment; quantities: share "
-    "of the knees whose true value lies in the interval"
+    f"{LEVEL:.0%} intervals; bones: share of the points of the predicted surface within the "
+    f"half-width of the true surface, by {OPEN} alignment; quantities: share of the knees whose "
+    "true value lies in the interval"
+)
+# The origin of the intervals. Joint space has the same intervals for every model.
+_JOINT_SPACE = (
+    "The intervals of the joint space were fitted on the shipped generator's development pairs. "
+    "On these pairs such a coverage is in-sample, and no test."
+)
+FITTED_SHIPPED = (
+    "The intervals of bones and cartilage were fitted on held-out simulated knees, then widened to "
+    f"cover the development pairs. {_JOINT_SPACE}"
+)
+FITTED = (
+    "The intervals of bones and cartilage were fitted on held-out knees of the model's training "
+    "dataset; ship_generator --maps then widens them to cover the shipped generator's development "
+    f"pairs. {_JOINT_SPACE}"
 )
 
 
-def summary(found: Measured, uncertainty: Uncertainty | None, seed: int) -> dict[str, Any] | None:
+def summary(
+    found: Measured, uncertainty: Uncertainty | None, seed: int, shipped: bool = False
+) -> dict[str, Any] | None:
     """The coverage on real knees; None for a model without intervals.
 
     Args:
       found: all measurements.
       uncertainty: the model's uncertainty.
       seed: seed of the bootstrap.
+      shipped: whether the model is the shipped generator.
 
     Returns:
-      convention; bones: coverage by bone and alignment, and half_width_mm; quantities: coverage,
-      low_mm and high_mm (true minus predicted) by name.
+      convention; fitted, the origin of the intervals; bones: coverage by bone and alignment, and
+      half_width_mm; quantities: coverage, low_mm and high_mm (true minus predicted) by name.
     """
     if uncertainty is None or uncertainty.surfaces is None:
         return None
@@ -62,7 +79,8 @@ def summary(found: Measured, uncertainty: Uncertainty | None, seed: int) -> dict
             held = ((off >= low) & (off <= high)).astype(float)
             coverage = statistics.estimate(held, names, seed=seed)
             quantities[name] = {"coverage": coverage, "low_mm": low, "high_mm": high}
-    return {"convention": CONVENTION, "bones": bones, "quantities": quantities}
+    fitted = FITTED_SHIPPED if shipped else FITTED
+    return {"convention": CONVENTION, "fitted": fitted, "bones": bones, "quantities": quantities}
 
 
 def _bone(found: Measured, bone: str, half_width: np.ndarray, seed: int) -> dict[str, Any]:
@@ -96,17 +114,21 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
     """The coverage as tables; [] for None."""
     if found is None:
         return []
-    caption = "Coverage on real knees of intervals fitted on simulated knees."
+    caption = f"Coverage of the {LEVEL:.0%} intervals on real knees."
     bones, numbers = [], []
     for name, one in found["bones"].items():
         cells = [share(one["coverage"][alignment]) for alignment in ALIGNMENTS]
         bones.append(Row(name, [*cells, f"{one['half_width_mm']:.1f}"]))
     for name, one in found["quantities"].items():
         span = f"{one['low_mm']:+.2f} to {one['high_mm']:+.2f}"
-        numbers.append(Row(name.replace("_", " "), [share(one["coverage"]), span]))
+        label = f"{name.removesuffix('_mm').replace('_', ' ')} (mm)"
+        numbers.append(Row(label, [share(one["coverage"]), span]))
+    alignments = [Cell(name, OPEN) for name in ALIGNMENTS]
+    ends = f"{LEVEL:.0%} interval of true minus predicted"
     return [
-        Table(f"{caption} Bones.", ["bone", *ALIGNMENTS, "half-width (mm)"], bones),
-        Table(f"{caption} Quantities.", ["", "coverage", "true minus predicted (mm)"], numbers),
+        Paragraph(found["fitted"]),
+        Table(f"{caption} Bones.", ["bone", *alignments, "half-width (mm)"], bones),
+        Table(f"{caption} Quantities.", ["quantity", "coverage", ends], numbers),
     ]
 
 
@@ -116,7 +138,7 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         return []
     bones = ", ".join(
         f"{bone} {one['coverage']['centred']['mean']:.0%} centred and "
-        f"{one['coverage']['rigid']['mean']:.0%} after rigid alignment"
+        f"{one['coverage']['rigid']['mean']:.0%} after rigid alignment ({OPEN})"
         for bone, one in found["bones"].items()
     )
     numbers = ", ".join(
@@ -124,5 +146,6 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         for name, one in found["quantities"].items()
     )
     return [
-        f"Coverage of the {LEVEL:.0%} intervals: surface points {bones}; share of knees {numbers}."
+        f"Coverage of the {LEVEL:.0%} intervals: surface points {bones}; share of knees {numbers}. "
+        f"{found['fitted']}"
     ]

@@ -17,7 +17,7 @@ from xr2mri_jax.evaluation.real_pairs.measure import (
     SHUFFLED,
     Measured,
 )
-from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, CLOSED, OPEN, PROTOCOLS
+from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.retrieval import PRIMARY
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.metrics.joint import COMPARTMENTS
@@ -33,6 +33,7 @@ from xr2mri_jax.presentation.page_elements import (
     Section,
     Viewer,
 )
+from xr2mri_jax.presentation.statement import MEANING
 
 TITLES = {
     "real": "Evaluation on real pairs of radiograph and segmented MRI",
@@ -86,7 +87,7 @@ def page(
         Section("Method", report.measured(content, evaluated)),
     ]
     judged = content["verdict"]
-    notices = [f"{report.STATEMENT} {report.GUESSED}", NOTICE]
+    notices = [f"{report.STATEMENT} {MEANING}", NOTICE]
     return Page(TITLES[judged["origin"]], notices, sections, judged["sentence"])
 
 
@@ -131,9 +132,11 @@ def _comparisons(content: Mapping[str, Any], protocol: str, bone: str) -> list[s
     for control, alignment in _COMPARED:
         gain = content[protocol]["improvement"][control][bone][alignment]["assd"]
         ends = tables.interval(gain["ci95"], "+.2f")
+        word = "better" if gain["mean"] >= 0 else "worse"
+        interval = f" (interval of the gain: {ends[1:-1]} mm)" if ends else ""
         lines.append(
-            f"{bone.capitalize()}, {protocol}, {alignment}, against {LABELS[control]}: ASSD better "
-            f"by {gain['mean']:+.2f} mm {ends}; {_verdict(gain)}."
+            f"{bone.capitalize()}, {protocol}, {alignment}, against {LABELS[control]}: ASSD {word} "
+            f"by {abs(gain['mean']):.2f} mm{interval}; {_verdict(gain)}."
         )
     return lines
 
@@ -153,7 +156,7 @@ def _meanings() -> list[str]:
 
 
 def _spaces(found: Measured) -> Picture:
-    panels = {f"{name} joint space, mm": found.joint[space_key(name)] for name in COMPARTMENTS}
+    panels = {f"{name} joint space (mm)": found.joint[space_key(name)] for name in COMPARTMENTS}
     return Picture(
         label_figures.agreement(panels),
         "Predicted against true joint space; the line shows equality.",
@@ -179,7 +182,7 @@ def _cases(found: Measured) -> list[Picture]:
         image = read_radiograph(pair.xray).array
         image = image[:, ::-1] if pair.side == "left" else image
         png = label_figures.label_case(image, found.true[i].labels.array, _rows(found, i))
-        scored = found.values[CLOSED][MODEL]
+        scored = found.values[OPEN][MODEL]
         distances = ", ".join(
             f"{bone} {scored[bone]['centred']['assd'][i]:.2f} and "
             f"{scored[bone]['similarity']['assd'][i]:.2f} mm"
@@ -187,10 +190,10 @@ def _cases(found: Measured) -> list[Picture]:
         )
         grade = "unknown" if pair.kl is None else str(pair.kl)
         caption = (
-            f"{pair.name}, Kellgren-Lawrence grade {grade}. Closed ASSD centred and after "
-            f"similarity alignment: {distances}. Grey: true bone, blue: true cartilage, lines: "
-            "predicted bone, aligned with the truth by the open alignments. Shown as a right knee, "
-            "with the lateral side at the left."
+            f"{pair.name}, Kellgren-Lawrence grade {grade}. {OPEN.capitalize()} ASSD centred "
+            f"and after similarity alignment: {distances}. Grey: true bone, blue: true cartilage, "
+            f"lines: predicted bone, aligned with the truth by the {OPEN} alignments. Shown as a "
+            "right knee, with the lateral side at the left."
         )
         pictures.append(Picture(png, caption, f"Predicted contours on the true map, {pair.name}"))
     return pictures

@@ -15,6 +15,7 @@ from xr2mri_jax.evaluation.real_pairs.pair_errors import judge_pairs
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor, with_cache
+from xr2mri_jax.inference.predictor import SHIPPED_MODEL
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.runtime import lock
@@ -94,10 +95,11 @@ def write(
       predictor: the model, whose intervals are tested if it has any.
       single: path for a single-file report, or None.
     """
+    shipped = predictor.about["workdir"] == SHIPPED_MODEL
     content = {
         "verdict": judge_pairs(found, SEED),
         **summarise(found, SEED),
-        "uncertainty": intervals.summary(found, predictor.uncertainty, SEED),
+        "uncertainty": intervals.summary(found, predictor.uncertainty, SEED, shipped),
         "evaluated": dict(evaluated),
     }
     table = columns(found)

@@ -43,7 +43,7 @@ CONVENTION = {
     "to 0.35 of its width from the middle) to the femur",
     "cartilage": "volume in ml within 64 mm of the joint's centre along each axis, limited to the "
     "map; thickness in mm along the bone's normal, mean over the area of bone with cartilage, and "
-    "that area in cm2",
+    "that area in cm²",
     "retrieval": "rank of the own knee among all true knees by ASSD (mean of femur and tibia); "
     "ties count against the prediction; relative: ranks after subtracting the mean distance of all "
     "predictions to the true knee, because a knee near the mean is near to every prediction",

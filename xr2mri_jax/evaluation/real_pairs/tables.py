@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS
-from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, PROTOCOLS
+from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, CLOSED, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.summary import SSR_KD
 from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
 from xr2mri_jax.presentation.page_elements import Cell, Row, Table
@@ -12,6 +12,7 @@ from xr2mri_jax.presentation.page_elements import Cell, Row, Table
 SHOWN = ("assd", "dice", "hd95", "nsd")
 _NAMES = {"dice": "Dice", "assd": "ASSD (mm)", "hd95": "HD95 (mm)", "hd": "HD (mm)",
           "nsd": "NSD", "dsc": "DSC"}  # fmt: skip
+_UNITS = {"cm2": "cm²"}
 _SHARES = ("dice", "nsd", "dsc")
 
 
@@ -31,7 +32,7 @@ def bones(content: Mapping[str, Any], protocol: str, metric: str) -> Table:
         for source in (MODEL, *CONTROLS)
     ]
     heads: list[Cell | str] = [
-        _NAMES[metric],
+        f"{protocol} {_NAMES[metric]}",
         *(Cell(bone, a) for bone in BONES for a in ALIGNMENTS),
     ]
     caption = f"{protocol.capitalize()}: {content['convention'][metric]}; mean, 95 % interval."
@@ -52,12 +53,10 @@ def improvements(content: Mapping[str, Any], protocol: str) -> Table:
         for control, gains in content[protocol]["improvement"].items()
     ]
     heads: list[Cell | str] = [
-        "ASSD gain over",
+        f"{protocol} ASSD gain (mm) over",
         *(Cell(bone, a) for bone in BONES for a in ALIGNMENTS),
     ]
-    caption = (
-        f"{protocol.capitalize()}: paired differences in mm, positive where the model is better."
-    )
+    caption = f"{protocol.capitalize()}: paired differences, positive where the model is better."
     return Table(caption, heads, rows)
 
 
@@ -71,6 +70,7 @@ def joint(content: Mapping[str, Any]) -> Table:
         for quantity, seen in quantities.items():
             if seen is not None:
                 name, _, unit = quantity.rpartition("_")
+                unit = _UNITS.get(unit, unit)
                 rows.append(_joint_row(f"{plate.replace('_', ' ')} {name} ({unit})", seen, ""))
     heads = ("quantity", "n", "true mean ± SD", "r", "mean error", "bias", "error of others' mean")
     return Table("Predicted against true joint space and cartilage.", heads, rows)
@@ -157,7 +157,7 @@ def ssr_kd(content: Mapping[str, Any]) -> Table:
     heads: list[Cell | str] = [
         "shape",
         "bone",
-        *(Cell(_NAMES[m], a) for a in ALIGNMENTS for m in SSR_KD),
+        *(Cell(f"{CLOSED} {_NAMES[m]}", a) for a in ALIGNMENTS for m in SSR_KD),
     ]
     return Table(content["convention"]["ssr_kd"], heads, rows)
 

@@ -37,7 +37,11 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
         below = f"{text}; expected calibration error {error:.3f}."
         picture = figures.reliability(one["bins"], "observed frequency")
         made.append(Picture(picture, f"{below[0].upper()}{below[1:]}", f"Reliability of {text}"))
-    terms = [(str(name), str(text)) for name, text in found["convention"].items()]
+    terms = [
+        (str(name), f"{text:.0%}" if name == "level" else str(text))
+        for name, text in found["convention"].items()
+        if name == "level" or found[name]
+    ]
     return [*made, Terms(terms)]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from xr2mri_jax.geometry import BOX_MM, PLATEAU_MM
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.knee_request import FoundKnee
-from xr2mri_jax.preprocess.radiograph import StandardRadiograph, inside_source
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, covered_box, inside_source
 from xr2mri_jax.preprocess.scale import Scale
 from xr2mri_jax.simulation import framing
 
@@ -39,7 +39,7 @@ def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
 
     Returns:
       f32[size, size, 1]; its record maps back to the pixels of the source, with `centre_px` at the
-      middle of the box, and `outside` as the share of the box outside the frame or the source.
+      middle of the box, and the pixels in both the frame and the source as `covered_box`.
     """
     height, width = frame.image.shape[:2]
     steps, first = framing.Frame.mean().box_mapping((height, width), size)
@@ -55,7 +55,7 @@ def place_in_box(frame: StandardRadiograph, size: int) -> StandardRadiograph:
         **frame.record,
         "shape": [size, size],
         "centre_px": (to_source @ [middle, middle, 1.0])[:2].tolist(),
-        "outside": {"share": float(1 - inside.mean()), "fill": "edge"},
+        **covered_box(inside),
         "canonical_to_source": to_source.tolist(),
         "box_mm": list(BOX_MM[1:]),
         "scale": f"the tibial plateau is taken to be {PLATEAU_MM:g} mm wide",
