@@ -27,7 +27,7 @@ CONVENTION = (
 # The origin of the intervals. Joint space has the same intervals for every model.
 _JOINT_SPACE = (
     "The intervals of the joint space were fitted on the shipped generator's development pairs. "
-    "On these pairs such a coverage is in-sample, and no test."
+    "Coverage of any of these intervals on the development pairs is in-sample, not a test."
 )
 FITTED_SHIPPED = (
     "The intervals of bones and cartilage were fitted on held-out simulated knees, then widened to "
