@@ -14,11 +14,11 @@ from xr2mri_jax.inference.grade_knees import grade_knees
 from xr2mri_jax.inference.grade_reading import GradeReading
 from xr2mri_jax.inference.joint_space_markers import length_markers, space_texts
 from xr2mri_jax.inference.knee_grader.network import Network
-from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, ENLARGED, WHOLE, KneePictures
+from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE, KneePictures
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS as BLOCK_MAPS
 from xr2mri_jax.models.siamese_gap_inference import BOUNDARIES
 from xr2mri_jax.preprocess.knee_request import KneeRequest
-from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST, canonical_pixels
+from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.presentation.length_markers import _COLOUR, LengthMarker, draw_length_markers
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
@@ -73,9 +73,9 @@ def test_drawn_in_the_source_and_in_the_frame_of_both_sides(knees, pictures):
         part = whole[row - 2 : row + 3, column - 2 : column + 3]
         assert len(where(part))
     plain = {side: pictures._plain(knee) for side, knee in (("l", left), ("r", mirrored))}
-    lines = {side: where(picture[:36]) for side, picture in plain.items()}
+    lines = {side: where(picture[:18]) for side, picture in plain.items()}
     # The same knee, mirrored: so are the lines.
-    mirror = np.abs(lines["l"] - (0, 2 * made_grader.SIZE - 1))
+    mirror = np.abs(lines["l"] - (0, made_grader.SIZE - 1))
     for some, others in ((mirror, lines["r"]), (lines["r"], mirror)):
         apart = np.abs(some[:, None] - others[None]).max(axis=-1)
         assert len(some) >= 8 and apart.min(axis=1).max() <= 1
@@ -137,34 +137,3 @@ def test_a_span_is_a_line_between_its_ends():
     point = draw_length_markers(black, [LengthMarker(np.full((2, 2), 30.0), "0.0 mm")], 60)
     assert len(where(point)) and not black.any()
     assert draw_length_markers(black, [], 60) is black
-
-
-def test_a_small_source_is_enlarged_with_its_markers(knees, pictures):
-    _, left, _ = knees
-    record = dict(left.record)
-    matrix = np.array(record["canonical_to_source"])
-    # The same frame in a source of a quarter of the pixels along each axis of the frame.
-    shrink = made_grader.SIZE / abs(matrix[0, 0] * made_grader.SIZE)
-    matrix[:2] *= shrink
-    matrix[:2, 2] += (shrink - 1) / 2
-    small = np.asarray(
-        Image.fromarray(left.source).resize(
-            tuple(round(shrink * n) for n in left.source.shape[::-1])
-        )
-    )
-    record |= {"canonical_to_source": matrix.tolist(), "source_shape": list(small.shape)}
-    knee = dataclasses.replace(left, source=small, record=record, joint_space=None)
-    whole = np.asarray(Image.open(io.BytesIO(pictures.draw(knee)[WHOLE])))
-    assert whole.shape[:2] == tuple(ENLARGED * n for n in small.shape)
-
-
-def test_markers_follow_the_enlarged_pixels(knees, pictures):
-    """The drawn line lies at the enlarged place of its ends in the network's input."""
-    _, left, _ = knees
-    plain = pictures._plain(left)
-    assert plain.shape[:2] == (64, 64)
-    for span in length_markers(left, lambda source: canonical_pixels(left.record, source)):
-        row, column = span.ends.mean(axis=0)
-        column = made_grader.SIZE - 1 - column  # displayed as in the source, not mirrored
-        row, column = np.rint(2 * np.array([row, column]) + 0.5).astype(int)
-        assert len(where(plain[row - 1 : row + 2, column - 1 : column + 2]))

@@ -18,14 +18,11 @@ from xr2mri_jax.preprocess.radiograph import canonical_pixels
 from xr2mri_jax.presentation import heat_picture, png
 from xr2mri_jax.presentation.length_markers import draw_length_markers
 
-# Suffix of the pictures of the network's input; the one of the source has none.
+# Suffix of the pictures in the network's pixels; the one in the source's pixels has none.
 BLOCKS, BY_GRADE = "_blocks", "_grades"
 WHOLE = ""
-# Every pixel of the network's input is drawn as a square of this many pixels, so that text is
-# legible beside it.
-ENLARGED = 2
 # Height of a line of text and of its letters in pixels, and width of the white gap between panels.
-LINE, _LETTERS, GAP = 40, 28, 8
+LINE, _LETTERS, GAP = 24, 16, 4
 
 
 class KneePictures:
@@ -51,8 +48,8 @@ class KneePictures:
           maps: from the grading; missing ones are computed.
 
         Returns:
-          WHOLE: the radiograph, overlaid with the combined map of all blocks and with the measured
-            joint space; in its own pixels, or enlarged if the knee has fewer than in the others.
+          WHOLE: the radiograph in its own pixels, overlaid with the combined map of all blocks and
+            with the measured joint space.
           BLOCKS: the network's input with the joint space; overlaid with the combined map; and
             overlaid with the map of each block, from the first to the last. All have titles.
           BY_GRADE, with a reading only: the input with the joint space, and for each grade but the
@@ -62,7 +59,7 @@ class KneePictures:
         levels = self._blocks(knee) if blocks is None else _framed(knee, blocks)
         heats = [heat_picture.combined(levels), *(heat_picture.scaled(level) for level in levels)]
         plain = self._plain(knee)
-        panels = [plain, *(_enlarged(_overlaid(knee, heat)) for heat in heats)]
+        panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
         titles = ["joint space", "all blocks", *(f"block {i + 1}" for i in range(len(levels)))]
         drawn = {
             WHOLE: png.encoded(_whole(knee, heats[0]), DRAWN),
@@ -82,17 +79,15 @@ class KneePictures:
         return self._maps.of_boundaries(self._params, self._state, knee.image[None])[:, 0]
 
     def _plain(self, knee: FramedKnee) -> np.ndarray:
-        """The network's input as displayed, with the joint space: u8[h, w, 3], enlarged."""
+        """The network's input as displayed, with the joint space: u8[h, w, 3]."""
         width = knee.image.shape[1]
 
         def place(source: np.ndarray) -> np.ndarray:
             pixels = canonical_pixels(knee.record, source)
-            pixels = np.abs(pixels - (0, width - 1)) if knee.side == "left" else pixels
-            return _enlarged_place(pixels, ENLARGED)
+            return np.abs(pixels - (0, width - 1)) if knee.side == "left" else pixels
 
         nothing = np.zeros(knee.image.shape[:2], np.float32)
-        picture = _enlarged(_overlaid(knee, nothing))
-        return draw_length_markers(picture, length_markers(knee, place), ENLARGED * width)
+        return draw_length_markers(_overlaid(knee, nothing), length_markers(knee, place), width)
 
     def _by_grade(
         self, knee: FramedKnee, reading: GradeReading, plain: np.ndarray, maps: np.ndarray
@@ -104,7 +99,7 @@ class KneePictures:
             p = sum(p for other, p in reading.probabilities.items() if other >= grade)
             more = "" if grade == self._grades[-1] else " or more"
             titles.append(f"grade {grade}{more}: {p:.0%}")
-        panels = [plain, *(_enlarged(_overlaid(knee, heat)) for heat in heats)]
+        panels = [plain, *(_overlaid(knee, heat) for heat in heats)]
         picture = _titled(panels, titles)
         said = f"grade {reading.text}, expected {reading.expected_grade:.1f}"
         return np.concatenate([picture, _line(picture.shape[1], said)])
@@ -115,16 +110,6 @@ def _titled(panels: Sequence[np.ndarray], titles: Sequence[str]) -> np.ndarray:
     picture, width = heat_picture.strip(panels, GAP), panels[0].shape[1]
     below = np.concatenate([_title(width + GAP, title) for title in titles], axis=1)
     return np.concatenate([picture, below[:, : picture.shape[1]]])
-
-
-def _enlarged(picture: np.ndarray, factor: int = ENLARGED) -> np.ndarray:
-    """Every pixel of u8[h, w, 3] as a square of `factor` x `factor` pixels."""
-    return picture.repeat(factor, axis=1).repeat(factor, axis=0)
-
-
-def _enlarged_place(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """(row, col) in the enlarged picture; integers are pixel centres."""
-    return factor * (pixels + 0.5) - 0.5
 
 
 def _framed(knee: FramedKnee, maps: Iterable[np.ndarray]) -> np.ndarray:
@@ -140,17 +125,12 @@ def _overlaid(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
 
 
 def _whole(knee: FramedKnee, heat: np.ndarray) -> np.ndarray:
-    """The source u8[H, W, 3], overlaid with a map of the canonical frame and the joint space.
-
-    It is enlarged if the knee's frame has fewer pixels in it than in the other pictures.
-    """
+    """The source u8[H, W, 3], overlaid with a map of the canonical frame and the joint space."""
     grey = knee.source.astype(np.float32) / 255
     picture = heat_picture.overlaid(grey, to_source(knee.record, heat))
     # Text and lines scale with the knee's frame; a film may be many times as large.
     frame = heat.shape[0] * abs(knee.record["canonical_to_source"][0][0])
-    factor = max(1, round(ENLARGED * heat.shape[0] / frame))
-    markers = length_markers(knee, lambda source: _enlarged_place(source, factor))
-    return draw_length_markers(_enlarged(picture, factor), markers, factor * frame)
+    return draw_length_markers(picture, length_markers(knee, lambda source: source), frame)
 
 
 def _line(width: int, text: str) -> np.ndarray:
@@ -162,4 +142,4 @@ def _line(width: int, text: str) -> np.ndarray:
 
 
 # Drawing letters takes as long as encoding the picture, and most titles recur.
-_title = functools.lru_cache(maxsize=128)(_line)
+_title = functools.lru_cache(maxsize=512)(_line)
