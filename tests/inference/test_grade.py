@@ -114,7 +114,7 @@ def test_rows_in_the_table(done):
             whole = np.asarray(Image.open(picture))
             assert whole.ndim == 3 and min(whole.shape[:2]) >= 48
             blocks = np.asarray(Image.open(picture.with_stem(picture.stem + "_blocks")))
-            assert blocks.shape == (64 + LINE, 6 * 64 + 5 * GAP, 3)
+            assert blocks.shape == (32 + LINE, 6 * 32 + 5 * GAP, 3)
 
 
 def test_what_cannot_be_graded_says_why(done):
@@ -226,7 +226,7 @@ def test_clahe_changes_what_the_network_sees(crop, model, tmp_path):
         output = GradeOutput.of(tmp_path / "o.csv", tmp_path / "maps")
         (row,) = grade(tmp_path / "1L.png", output, model, GradeOptions(clahe=clahe))
         blocks = row.picture.with_stem(row.picture.stem + "_blocks")
-        pictures.append(np.asarray(Image.open(blocks)).astype(float)[:64, :64])
+        pictures.append(np.asarray(Image.open(blocks)).astype(float)[:32, :32])
     assert np.abs(pictures[0] - pictures[1]).mean() > 2
 
 

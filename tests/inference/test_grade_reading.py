@@ -108,11 +108,11 @@ def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, 
     assert "volume&#39;s grade" not in text and "joint space, medial" in text
     assert row.reading.text in text and "the most likely one of 0 to 4" in text
     blocks = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_blocks")))
-    assert blocks.shape == (64 + LINE, 6 * 64 + 5 * GAP, 3)
-    assert blocks[64:].max() > 200  # titles
+    assert blocks.shape == (32 + LINE, 6 * 32 + 5 * GAP, 3)
+    assert blocks[32:].max() > 200  # titles
     by_grade = np.asarray(Image.open(row.picture.with_stem(row.picture.stem + "_grades")))
-    assert by_grade.shape == (64 + 2 * LINE, 5 * 64 + 4 * GAP, 3)
-    titles, grade = by_grade[64 : 64 + LINE], by_grade[64 + LINE :]
+    assert by_grade.shape == (32 + 2 * LINE, 5 * 32 + 4 * GAP, 3)
+    titles, grade = by_grade[32 : 32 + LINE], by_grade[32 + LINE :]
     assert titles.max() > 200 and grade.max() > 200
     assert text.count('loading="lazy"') == 2 and "1L_left_grades.png" in text
 
