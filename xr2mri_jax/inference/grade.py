@@ -103,7 +103,6 @@ def grade(
             "only predict takes a table"
         )
     grader = _grader(model, options)
-    output.table.parent.mkdir(parents=True, exist_ok=True)
     with lock.hold_beside(output.table, "a grading"):
         rows = []
         with Table(output.table) as table:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from xr2mri_jax.inference import novelty
 from xr2mri_jax.inference.framing import FramedKnee
 from xr2mri_jax.inference.grade_reading import readings
 from xr2mri_jax.inference.grade_table import GradedKnee
@@ -45,12 +46,7 @@ def grade_knees(
         for place, (knee, p, d, found) in enumerate(
             zip(part, probability, distance, read, strict=True)
         ):
-            notes = list(knee.notes)
-            if d is not None and d > 1:
-                notes.append(
-                    f"unlike the training radiographs (novelty score {d:.2f}, 1 % of similar "
-                    "radiographs exceed 1)"
-                )
+            notes = [*knee.notes, *novelty.doubts(d)]
             if knee.volume_space_mm is not None and found is not None:
                 notes += filter(None, [disagreement(found.grade, knee.volume_space_mm)])
             if calibration is None:

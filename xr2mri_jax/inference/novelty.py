@@ -37,6 +37,16 @@ class NoveltyDetector:
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
 
 
+def doubts(score: float | None) -> list[str]:
+    """A doubt about a radiograph whose score is above 1; [] otherwise, and if it is unknown."""
+    if score is None or score <= 1:
+        return []
+    return [
+        f"unlike the training radiographs (novelty score {score:.2f}, 1 % of similar radiographs "
+        "exceed 1)"
+    ]
+
+
 def deepest_features(stage: Encodes, params: Any, xray: Any) -> Any:
     """Mean and deviation over the positions of the deepest hidden variables, f32[b, n].
 

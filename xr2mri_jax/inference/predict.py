@@ -10,6 +10,7 @@ from absl import logging
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
+from xr2mri_jax.inference import novelty
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.prediction import Prediction
@@ -204,10 +205,6 @@ def _model_input(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiogr
 
 def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
     """The doubtful decisions, as texts."""
-    doubts = [*knee.doubts, "" if knee.scale is None else knee.scale.warning()]
-    if unlike is not None and unlike > 1:
-        doubts.append(
-            f"unlike the training radiographs (novelty score {unlike:.2f}, 1 % of similar "
-            "radiographs exceed 1)"
-        )
+    scaled = "" if knee.scale is None else knee.scale.warning()
+    doubts = [*knee.doubts, scaled, *novelty.doubts(unlike)]
     return [doubt for doubt in doubts if doubt]

@@ -57,10 +57,10 @@ def grow(
 
 
 def raise_spines(distance: np.ndarray, gain: float, pixel: float) -> None:
-    """Raises the middle of the tibia's joint surface, in place; arguments as for `grow`.
+    """Raises the middle of the tibia's joint surface, in place.
 
     Args:
-      distance: f32[d, h, w] in mm.
+      distance: f32[d, h, w] in mm, negative inside.
       gain: height, mm; 0 changes nothing.
       pixel: size of a voxel along h and w, mm.
     """
