@@ -82,6 +82,17 @@ def test_the_file_belongs_to_its_weights(tmp_path, with_surfaces):
     found, doubt = model.read(tmp_path, PARAMS, with_surfaces)
     assert doubt == "" and found.knees == 5 and found.offsets == made.offsets
     np.testing.assert_allclose(found.voxels.of_bin, made.voxels.of_bin, atol=1e-3)
+    assert found.record({})["fitted_on"] == "5 held-out knees of the training's dataset"
+    model.write(tmp_path / model.NAME, dataclasses.replace(made, widened=True), PARAMS)
+    widened, _ = model.read(tmp_path, PARAMS, with_surfaces)
+    assert widened.record({})["fitted_on"].endswith(
+        "then widened to cover the generator's development pairs"
+    )
+    with np.load(tmp_path / model.NAME) as arrays:
+        earlier = {name: arrays[name] for name in arrays if name != "widened"}
+    np.savez(tmp_path / model.NAME, allow_pickle=False, **earlier)
+    found, _ = model.read(tmp_path, PARAMS, with_surfaces)
+    assert not found.widened
     other = {**PARAMS, "generator": {"b": np.ones(2) + 1e-3}}
     found, doubt = model.read(tmp_path, other, with_surfaces)
     assert found is None and "was fitted to other weights" in doubt

@@ -239,7 +239,7 @@ def _widened_intervals(fitted: uncertainties.Uncertainty) -> uncertainties.Uncer
     spread = fitted.surfaces
     if spread is not None:
         spread = SurfaceSpread(np.float32(_PATIENTS_WIDER) * spread.half_width)
-    return dataclasses.replace(fitted, surfaces=spread, offsets=offsets)
+    return dataclasses.replace(fitted, surfaces=spread, offsets=offsets, widened=True)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,12 @@ LARGEST = 1 << 28
 Wanted = tuple[tuple[int, ...], tuple[str, ...]]
 
 
-def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dict[str, np.ndarray]:
+def read(
+    path: Path,
+    content: bytes,
+    wanted: Mapping[str, Wanted] | None,
+    optional: Collection[str] = (),
+) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, checked against the expected shapes and dtypes.
 
     Headers are read first, so that no oversized array and no pickle is unpacked.
@@ -26,6 +31,7 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dic
       path: for messages.
       content: the bytes of the file.
       wanted: the expected arrays by name; None: all arrays of the file, whose content is known.
+      optional: names of `wanted` that files may lack.
 
     Raises:
       InputError: it is not an .npz, an array is missing, unknown, damaged, of another shape or
@@ -38,7 +44,7 @@ def read(path: Path, content: bytes, wanted: Mapping[str, Wanted] | None) -> dic
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             if wanted is None:
                 return {name: _array(path, archive, name, None) for name in names}
-            _require_names(path, names, wanted)
+            _require_names(path, names, wanted, optional)
             return {name: _array(path, archive, name, wanted[name]) for name in names}
     except (
         zipfile.BadZipFile,
@@ -60,10 +66,12 @@ def _require_size(path: Path, wanted: Mapping[str, Wanted]) -> None:
         )
 
 
-def _require_names(path: Path, names: list[str], wanted: Mapping[str, Wanted]) -> None:
+def _require_names(
+    path: Path, names: list[str], wanted: Mapping[str, Wanted], optional: Collection[str]
+) -> None:
     if len(names) != len(set(names)):
         raise InputError(f"{path}: an array occurs twice, expected each once")
-    for name in sorted(wanted.keys() ^ set(names)):
+    for name in sorted((wanted.keys() ^ set(names)) - (set(optional) - set(names))):
         said = "is missing, expected it" if name in wanted else "is not known"
         raise InputError(f"{path}: the array {name[:80]!r} {said} in the network of model.json")
 

@@ -33,6 +33,8 @@ QUANTITIES = (
 _UNKNOWN = (0.0, -1.0)  # marks a quantity in the file that no held-out knee had
 _LARGEST = 1 << 24
 _SEEN = len(STRUCTURES) + 1
+# Files from before this array was written lack it.
+_WIDENED = "widened"
 _VOXELS: dict[str, tuple[int, ...]] = {
     "of_place": (voxels.PLACES,),
     "of_bin": (voxels.BINS,),
@@ -52,12 +54,14 @@ class Uncertainty:
       offsets: (low, high) in mm from a predicted quantity to the true one by name, for those of
         QUANTITIES that were found in the knees; empty if the model has no surfaces.
       knees: number of knees in the fit.
+      widened: whether the intervals were widened afterwards to cover real pairs.
     """
 
     voxels: VoxelSpread
     surfaces: SurfaceSpread | None
     offsets: Mapping[str, tuple[float, float]]
     knees: int
+    widened: bool = False
 
     def record(self, quantities: Mapping[str, float], scale: float = 1.0) -> dict[str, Any]:
         """The JSON-able record of a prediction's intervals.
@@ -76,9 +80,12 @@ class Uncertainty:
                 continue
             low, high = (scale * max(value + offset, 0.0) for offset in self.offsets[name])
             intervals[name] = {"mm": scale * value, "low": low, "high": high}
+        fitted_on = f"{self.knees} held-out knees of the training's dataset"
+        if self.widened:
+            fitted_on += ", then widened to cover the generator's development pairs"
         return {
             "level": LEVEL,
-            "fitted_on": f"{self.knees} held-out knees of the training's dataset",
+            "fitted_on": fitted_on,
             "intervals": intervals,
         }
 
@@ -106,6 +113,7 @@ def write(path: Path, made: Uncertainty, params: Any) -> None:
         offsets = [made.offsets.get(name, _UNKNOWN) for name in QUANTITIES]
         arrays["offsets"] = np.asarray(offsets, np.float32)
     arrays["knees"] = np.asarray([made.knees], np.int32)
+    arrays[_WIDENED] = np.asarray([made.widened], np.uint8)
     arrays["model"] = np.frombuffer(identity(params), np.uint8)
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
@@ -136,13 +144,17 @@ def read(
     wanted: dict[str, model_arrays.Wanted] = {
         name: (shape, ("float16",)) for name, shape in _VOXELS.items()
     }
-    wanted |= {"knees": ((1,), ("int32",)), "model": ((32,), ("uint8",))}
+    wanted |= {
+        "knees": ((1,), ("int32",)),
+        "model": ((32,), ("uint8",)),
+        _WIDENED: ((1,), ("uint8",)),
+    }
     if has_surfaces:
         wanted |= {
             "half_width": ((len(NAMES), *surfaces.BLOCKS), ("float16",)),
             "offsets": ((len(QUANTITIES), 2), ("float32",)),
         }
-    found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted)
+    found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted, (_WIDENED,))
     if found["model"].tobytes() != identity(params):
         return None, (
             f"{path} was fitted to other weights of this run, so that no uncertainty is given: "
@@ -158,4 +170,5 @@ def read(
         for name, (low, high) in zip(QUANTITIES, rows, strict=False)
         if low <= high
     }
-    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0])), ""
+    widened = _WIDENED in found and bool(found[_WIDENED][0])
+    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0]), widened), ""
