@@ -5,11 +5,13 @@ import pytest
 from layered_knees import LAYER_MM, VOXEL_MM, made_knee
 from scipy.spatial.transform import Rotation
 
+from xr2mri_jax.evaluation.real_pairs import measure, retrieval
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
 from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, centred, knee_of
 from xr2mri_jax.evaluation.real_pairs.mean_shape import MeanShapes, bone_of, signed_distances
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
+    BONES,
     CLOSED,
     CUBE,
     METRICS,
@@ -122,6 +124,17 @@ def test_the_mean_of_two_spheres_lies_between_them():
 @pytest.fixture(scope="module")
 def knees():
     return [knee_of(made_knee(width, 5.0 - i), "right") for i, width in enumerate((66.0, 72, 78))]
+
+
+def test_a_knee_that_ignores_the_radiograph_is_never_retrieved(knees):
+    targets = [{bone: Target(knee.bones[bone], knee.field) for bone in BONES} for knee in knees]
+    crossed = measure._crossed([knees[0]] * len(knees), targets)
+    distances = {name: measure._distances(crossed, name) for name in PROTOCOLS}
+    found = retrieval.summary(distances, ["a", "b", "c"], 0)
+    for protocol in PROTOCOLS:
+        for alignment in ALIGNMENTS:
+            ranked = found[protocol][alignment]["relative"]
+            assert (ranked["top1"], ranked["mean_rank"]) == (0, len(knees))
 
 
 def test_a_knee_is_measured_in_mm(knees):

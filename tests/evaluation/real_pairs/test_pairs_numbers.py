@@ -67,6 +67,14 @@ def test_the_mean_over_others_leaves_out_the_own_subject():
     assert found["rigid"]["assd"].tolist() == [10, (1 + 21) / 2, 12]
 
 
+def test_exchanged_radiographs_are_comparable_with_the_model():
+    """Sampled values are 10 above those from all points, for the own and for other knees."""
+    crossed = [[comparison(10 + 3 * (i != j)) for j in range(3)] for i in range(3)]
+    model = {a: {m: np.zeros(3) for m in METRICS} for a in ALIGNMENTS}
+    found = measure.exchanged(model, crossed, "open", NAMES[:3])
+    assert found["similarity"]["hd"].tolist() == [3, 3, 3]
+
+
 def test_improvement_is_positive_where_the_model_is_better():
     def column(value):
         return {a: {m: np.full(3, value) for m in METRICS} for a in ALIGNMENTS}

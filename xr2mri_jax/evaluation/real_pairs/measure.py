@@ -49,7 +49,6 @@ OfBone = dict[str, dict[str, np.ndarray]]
 # By protocol, source and bone.
 Values = dict[str, dict[str, dict[str, OfBone]]]
 Targets = Sequence[Mapping[str, Target]]
-_FULLY = (MODEL, MEAN)  # sources measured from all points of the surfaces
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,7 +94,7 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
     true = every[: len(pairs)]
     targets = [{bone: Target(knee.bones[bone], knee.field) for bone in BONES} for knee in true]
     crossed = _crossed(predicted, targets)
-    own = [{bone: crossed[bone][i][i] for bone in BONES} for i in range(len(pairs))]
+    own = _own(predicted, targets)
     means = MeanShapes(every, [pair.subject for pair in shapes])
     found = {MODEL: own, **_mean_shapes(pairs, means, predicted, every, targets)}
     values: Values = {
@@ -105,9 +104,10 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
         }
         for protocol in PROTOCOLS
     }
+    subjects = [pair.subject for pair in pairs]
     for protocol in PROTOCOLS:
         values[protocol][SHUFFLED] = {
-            bone: _of_others(crossed[bone], protocol, [pair.subject for pair in pairs])
+            bone: exchanged(values[protocol][MODEL][bone], crossed[bone], protocol, subjects)
             for bone in BONES
         }
     return Measured(
@@ -123,13 +123,18 @@ def measure(pairs: Sequence[Pair], predictor: LabelPredictor, table: str) -> Mea
 
 
 def _crossed(predicted: Sequence[Knee], targets: Targets) -> dict[str, list[list[Comparison]]]:
-    """Compares every prediction with every true knee: by bone, [prediction][truth]."""
+    """Compares every prediction with every true knee: by bone, [prediction][truth].
+
+    All of them from SURFACE_POINTS, so that the own knee is compared like the others.
+    """
     places = list(np.ndindex(len(predicted), len(targets)))
 
     def one(place: tuple[int, ...]) -> dict[str, Comparison]:
         i, j = place
-        points = None if i == j else SURFACE_POINTS
-        return {bone: compare(predicted[i].bones[bone], targets[j][bone], points) for bone in BONES}
+        return {
+            bone: compare(predicted[i].bones[bone], targets[j][bone], SURFACE_POINTS)
+            for bone in BONES
+        }
 
     made = in_threads(one, places, "predictions against truths", "pair")
     width = len(targets)
@@ -139,6 +144,15 @@ def _crossed(predicted: Sequence[Knee], targets: Targets) -> dict[str, list[list
         ]
         for bone in BONES
     }
+
+
+def _own(predicted: Sequence[Knee], targets: Targets) -> list[dict[str, Comparison]]:
+    """Compares every prediction with its own true knee, from all points of the surfaces."""
+
+    def one(i: int) -> dict[str, Comparison]:
+        return {bone: compare(predicted[i].bones[bone], targets[i][bone]) for bone in BONES}
+
+    return in_threads(one, range(len(targets)), "predictions against own truths", "knee")
 
 
 def _mean_shapes(
@@ -164,12 +178,7 @@ def _mean_shapes(
             MEAN_PREDICTION: own_means.without(pairs[i].subject).bones,
         }
         return {
-            source: {
-                bone: compare(
-                    bones[bone], targets[i][bone], None if source in _FULLY else SURFACE_POINTS
-                )
-                for bone in BONES
-            }
+            source: {bone: compare(bones[bone], targets[i][bone]) for bone in BONES}
             for source, bones in sources.items()
         }
 
@@ -180,6 +189,32 @@ def _mean_shapes(
 def _column(scores: Sequence[Mapping[str, Mapping[str, float]]]) -> OfBone:
     return {
         alignment: {m: np.array([one[alignment][m] for one in scores]) for m in METRICS}
+        for alignment in ALIGNMENTS
+    }
+
+
+def exchanged(
+    model: OfBone, crossed: Sequence[Sequence[Comparison]], protocol: str, subjects: Sequence[str]
+) -> OfBone:
+    """The values of SHUFFLED, comparable with the model's.
+
+    Other subjects' predictions are measured from SURFACE_POINTS, the model's own from all points,
+    and these differ (a Hausdorff distance by half a millimetre). The difference between the
+    other subjects' predictions and the own one, both from SURFACE_POINTS, is added to the
+    model's value.
+
+    Args:
+      model: the model's values from all points.
+      crossed: comparisons from SURFACE_POINTS, [prediction][truth].
+      protocol: one of PROTOCOLS.
+      subjects: n names.
+    """
+    own = _column([crossed[j][j].scores[protocol] for j in range(len(subjects))])
+    others = _of_others(crossed, protocol, subjects)
+    return {
+        alignment: {
+            m: model[alignment][m] + others[alignment][m] - own[alignment][m] for m in METRICS
+        }
         for alignment in ALIGNMENTS
     }
 

@@ -19,7 +19,8 @@ ALIGNMENTS = ("centred", "rigid", "similarity")
 METRICS = ("dice", "assd", "hd95", "hd", "nsd")
 
 DICE_STEP_MM = 2.5  # distance between the points at which volumes are compared
-SURFACE_POINTS = 2000  # points per surface; the model and the mean shape use all points
+# Points per surface where every prediction is compared with every true knee.
+SURFACE_POINTS = 2000
 
 CONVENTION = {
     "field": f"the cube within {REACH_MM:g} mm of the joint's centre along each axis, limited to "

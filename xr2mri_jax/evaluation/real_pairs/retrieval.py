@@ -8,6 +8,7 @@ from xr2mri_jax.evaluation import retrieval, statistics
 
 # A radiograph without spacing does not determine size and pose, only shape.
 PRIMARY = "similarity"
+_DECIMALS = 9  # of relative distances, mm
 
 
 def summary(
@@ -34,9 +35,11 @@ def summary(
 
 def _one(distance: np.ndarray, subjects: list[str], seed: int) -> dict[str, Any]:
     own = np.eye(len(distance), dtype=bool)
+    # Rounding keeps equal distances equal after the subtraction.
+    relative = np.round(distance - distance.mean(axis=0), _DECIMALS)
     return {
         **_ranked(distance, subjects, seed),
-        "relative": _ranked(distance - distance.mean(axis=0), subjects, seed),
+        "relative": _ranked(relative, subjects, seed),
         "assd_own": float(distance[own].mean()),
         "assd_others": float(distance[~own].mean()),
     }

@@ -14,7 +14,7 @@ from xr2mri_jax.evaluation.real_pairs import (
     protocol,
     retrieval,
 )
-from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, Measured, OfBone
+from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, SHUFFLED, Measured, OfBone
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
     BONES,
@@ -36,8 +36,10 @@ CONVENTION = {
     "ssr_kd": "Dice, Hausdorff distance and ASSD of the closed bodies, as SSR-KD compares whole "
     "bones (npj Digit Med 2026); it used two orthogonal radiographs in the MRI's pose, so its "
     "figures correspond to the centred ones",
-    "points": f"the controls except the mean shape: {SURFACE_POINTS} points per surface; the model "
-    "and the mean shape: all points",
+    "points": "all points of the surfaces; comparisons of every prediction with every true knee "
+    f"(retrieval and {SHUFFLED}): {SURFACE_POINTS} points per surface, and {SHUFFLED} is the "
+    "model's value plus the difference between other subjects' predictions and its own at these "
+    "points",
     "improvement": "model against control, pair by pair: positive where the model is better",
     "joint_space": "mm, minimum distance from the weight-bearing part of the tibial plateau (0.15 "
     "to 0.35 of its width from the middle) to the femur",
