@@ -86,6 +86,8 @@ def test_an_image_release(knees, sas, tmp_path):
     made = json.loads((builder.data_path / "preparation.json").read_text())
     assert made["options"]["visit_tolerance"] == 12 and made["versions"]["numpy"]
     assert made["source"] == str(tmp_path / "oai")
+    assert [Path(path).name for path in made["tables"]["source"]][:1] == ["contents.csv"]
+    assert list(made["tables"]["grades"]) == [str(sas)]
     assert not [path for path in builder.data_path.parent.iterdir() if "incomplete" in path.name]
     with pytest.raises(InputError, match=r"prepared with --visit_tolerance=12, asked for 0"):
         datasets.prepare("knee_pairs/smoke", tmp_path / "data")

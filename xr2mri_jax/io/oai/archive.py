@@ -13,6 +13,7 @@ from xr2mri_jax.io.records import Grade, MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
 
 IMAGES, XRAYS, GRADES = "image03.txt", "oai_xrmeta01.txt", "oai_kxrsemiquant01.txt"
+TABLES = (IMAGES, XRAYS, GRADES)
 _REQUIRED = ("src_subject_id", "image_file", "image_description", "accession_number")
 _BOTH_SIDES = "3"
 _XRAY_SIDES = {"1": "right", "2": "left"}
@@ -37,7 +38,7 @@ def read_archive(root: str | Path, visit: str | None = None) -> Source:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected a package of the NIMH Data Archive")
-    found: dict[str, list[Path]] = {IMAGES: [], XRAYS: [], GRADES: []}
+    found: dict[str, list[Path]] = {name: [] for name in TABLES}
     for path in walk_files(root):
         found.get(path.name.lower(), []).append(path)
     if not found[IMAGES]:
