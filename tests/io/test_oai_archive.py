@@ -1,14 +1,16 @@
 """Tests of the reader of NIMH Data Archive packages and of the extraction of their archives."""
 
+import dataclasses
 import gzip
 import io
 import tarfile
 
 import pytest
 
+from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.oai import extract, opened, read_archive
-from xr2mri_jax.io.records import MriSeries, RadiographFile
+from xr2mri_jax.io.records import MriSeries, RadiographFile, Source
 from xr2mri_jax.io.sources import layout_of, read_source
 
 KNEES = "Bilateral PA Fixed Flexion Knee"
@@ -110,6 +112,25 @@ def test_description_side_and_visit_from_the_xray_table(tmp_path):
 def test_visit_by_column_then_release_then_path(tmp_path, visit, study, expected):
     root = package(tmp_path / "nda", [image("1", "00000001", KNEES, visit, study)])
     assert read_archive(root).radiographs[0].visit == expected
+
+
+def test_a_scan_repeated_after_new_year_is_the_later_one(tmp_path):
+    columns = (*IMAGE_COLUMNS, "interview_date")
+    dates = ("12/28/2004", "01/05/2005", "2005-01-04", "soon", "")
+    rows = [
+        (*image("1", f"1000000{number}", "SAG_3D_DESS_RIGHT"), date)
+        for number, date in enumerate(dates)
+    ]
+    write_nda(tmp_path / "image03.txt", columns, rows)
+    source = read_archive(tmp_path)
+    found = [scan.date for scan in source.series]
+    assert found == ["2004-12-28", "2005-01-05", "2005-01-04", "", ""]
+    (note,) = source.problems
+    assert "row 6, column interview_date: found 'soon', expected MM/DD/YYYY" in note
+    present = tuple(dataclasses.replace(scan, problem="") for scan in source.series)
+    film = RadiographFile("1", "V00", tmp_path)
+    (pair,) = pair_source(Source((film,), present)).pairs
+    assert pair.series.barcode == "016610000001"
 
 
 def test_unknown_visit(tmp_path):
