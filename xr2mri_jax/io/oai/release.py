@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io.folders import walk
+from xr2mri_jax.io.folders import NOT_DICOM, NOT_IMAGES, walk
 from xr2mri_jax.io.oai import names
 from xr2mri_jax.io.records import MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
@@ -151,7 +151,8 @@ def is_knee_series(description: str) -> bool:
 def image_files(folder: Path) -> list[Path]:
     """The files of a series' folder (`001`, `002`, ..., without extension); [] if there is none.
 
-    Lists the folder once without looking at each file: a collection has millions of them.
+    Files that are not DICOM by their name are left out unless there is nothing else. Lists the
+    folder once without looking at each file: a collection has millions of them.
     """
     try:
         with os.scandir(folder) as entries:
@@ -160,7 +161,13 @@ def image_files(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
-    return [folder / name for name in sorted(files) if not name.startswith(".")]
+    found = [folder / name for name in sorted(files) if not name.startswith(".")]
+    images = [path for path in found if not _lies_beside(path)]
+    return images or found
+
+
+def _lies_beside(path: Path) -> bool:
+    return path.name.upper() in NOT_IMAGES or path.suffix.lower() in NOT_DICOM
 
 
 def _absence(row: Row, path: Path) -> str:
