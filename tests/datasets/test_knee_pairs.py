@@ -286,9 +286,19 @@ def test_a_film_of_two_subjects_or_an_mri_of_two_knees_is_refused(tmp_path):
             make_plan(mri, options)
 
 
+def test_the_remedy_for_an_empty_split_is_what_made_the_splits(tmp_path):
+    source = listed_pairs(tmp_path, "p1,right,a.png,r.nii.gz")
+    (tmp_path / "splits.csv").write_text("subject,split\np1,train\np9,test\n")
+    with pytest.raises(InputError, match=r"'test' has none of the 1 subjects: .*--splits=.*csv"):
+        make_plan(source, PairOptions(splits=str(tmp_path / "splits.csv")))
+    with pytest.raises(InputError, match=r"none of the 1 subjects: .*--split_shares"):
+        make_plan(source, PairOptions())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"split_shares": {"all": 1.0}}, "found the name 'all'"),
         ({"sequence": "t2star"}, "sequence is 't2star'"),
         ({"visit_tolerance": -1}, "--visit_tolerance: found -1"),
         ({"duplicates": "both"}, "--duplicates: found 'both'"),

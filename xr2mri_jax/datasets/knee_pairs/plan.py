@@ -97,6 +97,7 @@ def _splits(pairing: Pairing, options: PairOptions) -> Splits:
     if options.splits is None:
         shares = {name: share for name, share in options.split_shares.items() if share > 0}
         splits = split_subjects(pairing.subjects, options.split_seed, shares)
+        remedy = "change its share or seed (--split_shares, --split_seed)"
     else:
         given = read_splits(options.splits)
         homes = {subject: given.split_of(subject) for subject in pairing.subjects}
@@ -108,7 +109,8 @@ def _splits(pairing: Pairing, options: PairOptions) -> Splits:
             given.seed,
             given.fractions,
         )
-    splits.require_members()
+        remedy = f"add a subject with a pair to it in --splits={options.splits}, or remove it there"
+    splits.require_members(remedy)
     return splits
 
 
