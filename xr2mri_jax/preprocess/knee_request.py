@@ -9,7 +9,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.scale import Scale
+from xr2mri_jax.preprocess.scale import HEADER, Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,8 @@ class KneeRequest:
       named: the side that the file name suggests, see `named_side`.
       force: use the middle of the image if no knee is found in it; accept a tilted joint line, and
         a spacing at which its length is impossible.
-      side_source: the origin of `side`, for messages.
+      side_source, centre_source: the origin of `side` and of `centre`, for messages.
+      spacing_source: the origin of the radiograph's own spacing, for messages.
 
     Raises:
       InputError: a spacing that is not positive.
@@ -38,6 +39,8 @@ class KneeRequest:
     named: str | None = None
     force: bool = False
     side_source: str = "--side"
+    centre_source: str = "--centre"
+    spacing_source: str = HEADER
 
     def __post_init__(self) -> None:
         if self.spacing is not None:
