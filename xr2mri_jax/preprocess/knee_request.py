@@ -18,8 +18,7 @@ class KneeRequest:
 
     Attributes:
       side: the requested knee; None: every knee that is found.
-      spacing: mm per pixel, one number or (row, col); overrides the file's, which is not corrected
-        for magnification.
+      spacing: mm per pixel, one number or (row, col); overrides the file's.
       centre: (row, col) of the joint centre; None: located in the image.
       joint_line: both ends of the joint line, (row, col) each, given with the centre; or None.
       named: the side that the file name suggests, see `named_side`.
