@@ -56,7 +56,7 @@ def image(subject, name, description, visit="V00", study="OAI Image Release 0.C.
 
 
 def package(root, images, xrays=(), grades=(), present=True):
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     write_nda(root / "image03.txt", IMAGE_COLUMNS, images)
     if xrays:
         write_nda(root / "oai_xrmeta01.txt", XRAY_COLUMNS, xrays)
@@ -93,6 +93,20 @@ def test_tables_are_joined_by_barcode(tmp_path):
     assert (grade.knee, grade.kl) == (("9000099", "right", "V00"), 2)
     assert source.ignored == {"AX_T1_THIGH": 1}
     assert source.problems == ()
+
+
+@pytest.mark.parametrize("place", ["packages/1217891", "1217891/tables", "OAI_00m/1217891"])
+def test_a_package_named_by_seven_digits_is_found_but_participants_are_not_searched(
+    tmp_path, place
+):
+    root = tmp_path / "nda"
+    package(root / place, [image("9000099", "00341204", KNEES)])
+    # Neither below a release nor elsewhere are the folders of participants searched.
+    for hidden in ("0.C.2/9000099", "files/9000100/20040914"):
+        package(root / hidden, [image("9000099", "00000001", KNEES)])
+    assert layout_of(root) == "archive"
+    (film,) = read_archive(root).radiographs
+    assert film.barcode == "016600341204"
 
 
 def test_description_side_and_visit_from_the_xray_table(tmp_path):

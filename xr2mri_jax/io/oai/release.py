@@ -18,16 +18,34 @@ _SUBJECT = re.compile(r"\d{7}")
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """The files of a collection, without descending into the participants' folders (7 digits).
+    """The files of a collection, without descending into the participants' folders.
 
     Folders that only hold pixels are the bulk of a release: walking through them takes hours.
     """
     for folder, folders, files in walk(root):
         folders[:] = (
-            name for name in folders if not _SUBJECT.fullmatch(name) and not name.startswith(".")
+            name
+            for name in folders
+            if not name.startswith(".") and not _is_participant(Path(folder, name))
         )
         for name in files:
             yield Path(folder, name)
+
+
+def _is_participant(folder: Path) -> bool:
+    """Whether a folder is named by 7 digits, in a release or with nothing but dates (digits) in it.
+
+    Packages of the NIMH Data Archive have names of 7 digits too.
+    """
+    if not _SUBJECT.fullmatch(folder.name):
+        return False
+    if names.is_release(folder.parent.name):
+        return True
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return True
+    return all(name.isdigit() or name.startswith(".") for name in found)
 
 
 def find_contents(root: str | Path) -> list[Path]:
