@@ -19,11 +19,13 @@ ECHOES = "2 echoes (EchoTime (0018,0081) 5, 30 ms), the first is taken (--echo c
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    """A film with an odd header, and a right knee's MRI: of two echoes, and of the second alone."""
+    """Films with an odd header, and a right knee's MRI: of two echoes, and of the second alone."""
     root = tmp_path_factory.mktemp("collection")
     film = simulate_bilateral(SEED, 0, FILM_SHAPE, FILM_SPACING)
-    write_film(root / "film", film.image, film.spacing)
-    change(root / "film", root / "film", ViewPosition="LL")
+    for subject in "abc":
+        (root / subject).mkdir()
+        write_film(root / subject / "film", film.image, film.spacing)
+        change(root / subject / "film", root / subject / "film", ViewPosition="LL")
     volume = dess_volume(simulate_case(SEED, 0, SHAPE), slices=SLICES)
     write_series(root / "plain", volume, "SAG_3D_DESS_RIGHT")
     for name in ("both", "second"):
@@ -34,8 +36,8 @@ def collection(tmp_path_factory):
         for target in ("both", "second"):
             change(path, root / target / f"{path.name}e2", lambda a: a // 64 * a // 64, EchoTime=30)
     (root / "pairs.csv").write_text(
-        "subject,side,xray,mri,view\na,right,film,both,bilateral\n"
-        "b,right,film,second,bilateral\nc,right,film,plain,bilateral\n"
+        "subject,side,xray,mri,view\na,right,a/film,both,bilateral\n"
+        "b,right,b/film,second,bilateral\nc,right,c/film,plain,bilateral\n"
     )
     return root
 
@@ -94,9 +96,11 @@ def test_an_mri_of_the_other_knee_by_its_header_is_rejected(collection, tmp_path
         (source / name).mkdir(parents=True)
         for path in (collection / "plain").iterdir():
             change(path, source / name / path.name, **{tag: side})
-    shutil.copyfile(collection / "film", source / "film")
+    for subject in "ab":
+        shutil.copytree(collection / subject, source / subject)
     (source / "pairs.csv").write_text(
-        "subject,side,xray,mri,view\na,right,film,told,bilateral\nb,right,film,other,bilateral\n"
+        "subject,side,xray,mri,view\n"
+        "a,right,a/film,told,bilateral\nb,right,b/film,other,bilateral\n"
     )
     rows, found, _ = prepared(source, tmp_path)
     assert (rows["a"]["status"], rows["b"]["reason"]) == ("paired", "mri_broken")

@@ -125,7 +125,19 @@ def test_visits_that_cannot_be_compared():
     same = Source((film(visit="before", side="right"),), (scan(visit="before"),))
     assert outcome(same) == {("1", "right", "before"): "before"}
     mixed = Source((film(visit="24m", side="right"),), (scan(visit="V03"),))
-    assert outcome(mixed)[("1", "right", "V03")] == "24m"
+    assert outcome(mixed) == {("1", "right", "V03"): "V03"}
+
+
+def test_spellings_of_a_visit_are_one_visit():
+    grades = (Grade("1", "right", "v03", 2),)
+    for own, others in (("24m", "V03"), ("v03", "24"), ("24", "24m")):
+        (pair,) = pair_source(Source((film(visit=own),), (scan(visit=others),), grades)).pairs
+        assert (pair.visit, pair.radiograph.visit, pair.kl) == ("V03", "V03", 2)
+    series = (scan(visit="V03", name="a"), scan(visit="24m", name="b"))
+    twice = Source((film(visit="24", side="right"),), series)
+    assert outcome(twice, duplicates="reject") == {("1", "right", "V03"): Reason.AMBIGUOUS}
+    half = Source((film(visit="6", side="right"),), (scan(visit="6m"),))
+    assert outcome(half) == {("1", "right", "6m"): "6m"}
 
 
 def test_the_nearest_radiograph_is_taken_and_each_once():
@@ -241,7 +253,7 @@ def test_duplicates_can_be_rejected_but_repeated_records_are_none():
     assert outcome(source, duplicates="reject") == {("1", "right", "V00"): "V00"}
 
 
-VISITS = st.sampled_from(["V00", "V01", "V03", "V10", "18m", "", "before"])
+VISITS = st.sampled_from(["V00", "V01", "V03", "24m", "v03", "V10", "18m", "", "before"])
 FILMS = st.builds(
     film,
     st.sampled_from("12"),

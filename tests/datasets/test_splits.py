@@ -132,5 +132,24 @@ def test_unknown_subject_and_empty_split():
     found = splits.split_subjects(["1"], 0, {"train": 1.0, "test": 0.0})
     with pytest.raises(InputError, match="subject '2' is in none of the splits train, test"):
         found.split_of("2")
-    with pytest.raises(InputError, match="split 'test' has none of the 1 subjects"):
-        found.require_members()
+    with pytest.raises(InputError, match="split 'test' has none of the 1 subjects: change it"):
+        found.require_members("change it")
+
+
+@pytest.mark.parametrize("name", ["all", "val set", "train[:50%]", "a+b", "a/b", "."])
+def test_names_that_cannot_be_selected_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"split fractions .*expected a name of letters"):
+        splits.split_of("1", 0, {"train": 0.5, name: 0.5})
+    table = tmp_path / "splits.csv"
+    table.write_text(f"subject,split\n1,train\n2,{name}\n")
+    with pytest.raises(InputError, match=r"splits\.csv, row 3, column split: .*expected a name of"):
+        splits.read_splits(table)
+    listed = tmp_path / "splits.json"
+    listed.write_text(json.dumps({"subjects": {"train": ["1"], name: ["2"]}}))
+    with pytest.raises(InputError, match=r"splits\.json, key 'subjects': .*expected a name of"):
+        splits.read_splits(listed)
+
+
+@pytest.mark.parametrize("name", ["train", "Validation_2", "val-set", "allen"])
+def test_other_names_are_accepted(name):
+    assert splits.split_of("1", 0, {name: 1.0}) == name

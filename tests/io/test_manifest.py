@@ -161,3 +161,22 @@ def test_a_spacing_that_is_none_is_refused(tmp_path, text):
     path.write_text(f"subject,side,xray,spacing\n1,R,a.png,{text}\n")
     with pytest.raises(InputError, match=rf"row 2, column spacing: found '{text}'"):
         read_manifest(path)
+
+
+@pytest.mark.parametrize("visit", ["V03", "v03", "24", "24m"])
+def test_tables_of_grades_are_joined_whatever_the_spelling_of_the_visit(tmp_path, visit):
+    table = tmp_path / "kxr_sq_bu03.txt"
+    table.write_text("ID|SIDE|READPRJ|V03XRKL\n1|1|15|3\n2|1|15|3\n")
+    rows = [f"1,right,{visit},x.png,m.nii.gz,2", f"2,right,{visit},x.png,n.nii.gz,3"]
+    source = read_source(manifest(tmp_path, *rows), [table])
+    assert [(grade.visit, grade.kl) for grade in source.grades] == [("V03", 3)] * 2
+    (note,) = source.problems
+    assert note == "subject 1, right, V03: KL 3 of project 15 is used instead of KL 2"
+
+
+def test_two_spellings_of_a_visit_are_one_row_twice(tmp_path):
+    rows = ["1,right,V03,x.png,m.nii.gz,2", "1,right,24m,x.png,n.nii.gz,"]
+    (note,) = read_manifest(manifest(tmp_path, *rows)).problems
+    assert "row 3: subject 1, right, visit V03 is in row 2 too" in note
+    with pytest.raises(InputError, match="expected 2 as in row 2"):
+        read_manifest(manifest(tmp_path, *rows, "1,right,24,,,4"))

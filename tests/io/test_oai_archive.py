@@ -1,14 +1,16 @@
 """Tests of the reader of NIMH Data Archive packages and of the extraction of their archives."""
 
+import dataclasses
 import gzip
 import io
 import tarfile
 
 import pytest
 
+from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.oai import extract, opened, read_archive
-from xr2mri_jax.io.records import MriSeries, RadiographFile
+from xr2mri_jax.io.records import MriSeries, RadiographFile, Source
 from xr2mri_jax.io.sources import layout_of, read_source
 
 KNEES = "Bilateral PA Fixed Flexion Knee"
@@ -54,7 +56,7 @@ def image(subject, name, description, visit="V00", study="OAI Image Release 0.C.
 
 
 def package(root, images, xrays=(), grades=(), present=True):
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     write_nda(root / "image03.txt", IMAGE_COLUMNS, images)
     if xrays:
         write_nda(root / "oai_xrmeta01.txt", XRAY_COLUMNS, xrays)
@@ -93,6 +95,20 @@ def test_tables_are_joined_by_barcode(tmp_path):
     assert source.problems == ()
 
 
+@pytest.mark.parametrize("place", ["packages/1217891", "1217891/tables", "OAI_00m/1217891"])
+def test_a_package_named_by_seven_digits_is_found_but_participants_are_not_searched(
+    tmp_path, place
+):
+    root = tmp_path / "nda"
+    package(root / place, [image("9000099", "00341204", KNEES)])
+    # Neither below a release nor elsewhere are the folders of participants searched.
+    for hidden in ("0.C.2/9000099", "files/9000100/20040914"):
+        package(root / hidden, [image("9000099", "00000001", KNEES)])
+    assert layout_of(root) == "archive"
+    (film,) = read_archive(root).radiographs
+    assert film.barcode == "016600341204"
+
+
 def test_description_side_and_visit_from_the_xray_table(tmp_path):
     root = package(
         tmp_path / "nda",
@@ -110,6 +126,25 @@ def test_description_side_and_visit_from_the_xray_table(tmp_path):
 def test_visit_by_column_then_release_then_path(tmp_path, visit, study, expected):
     root = package(tmp_path / "nda", [image("1", "00000001", KNEES, visit, study)])
     assert read_archive(root).radiographs[0].visit == expected
+
+
+def test_a_scan_repeated_after_new_year_is_the_later_one(tmp_path):
+    columns = (*IMAGE_COLUMNS, "interview_date")
+    dates = ("12/28/2004", "01/05/2005", "2005-01-04", "soon", "")
+    rows = [
+        (*image("1", f"1000000{number}", "SAG_3D_DESS_RIGHT"), date)
+        for number, date in enumerate(dates)
+    ]
+    write_nda(tmp_path / "image03.txt", columns, rows)
+    source = read_archive(tmp_path)
+    found = [scan.date for scan in source.series]
+    assert found == ["2004-12-28", "2005-01-05", "2005-01-04", "", ""]
+    (note,) = source.problems
+    assert "row 6, column interview_date: found 'soon', expected MM/DD/YYYY" in note
+    present = tuple(dataclasses.replace(scan, problem="") for scan in source.series)
+    film = RadiographFile("1", "V00", tmp_path)
+    (pair,) = pair_source(Source((film,), present)).pairs
+    assert pair.series.barcode == "016610000001"
 
 
 def test_unknown_visit(tmp_path):

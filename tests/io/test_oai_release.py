@@ -128,6 +128,23 @@ def test_several_images_in_a_folder_and_hidden_files(tmp_path):
     assert names == ["001", "002"]
 
 
+@pytest.mark.parametrize("stray", ["Thumbs.db", "desktop.ini", "README", "notes.txt", "view.JPG"])
+def test_stray_files_are_no_images(tmp_path, stray):
+    rows = [
+        row("0.C.2", "9000099", "2004", "00000001", KNEES, 1),
+        row("0.E.1", "9000099", "2004", "00000002", "SAG_3D_DESS_LEFT", 2),
+    ]
+    visit_tree(tmp_path, rows)
+    for listed in rows:
+        (tmp_path / listed[0] / stray).write_bytes(b"x")
+    source = read_release(tmp_path)
+    assert [film.path.name for film in source.radiographs] == ["001"]
+    assert source.series[0].files == 2
+    (tmp_path / rows[0][0] / "001").unlink()
+    (film,) = read_release(tmp_path).radiographs
+    assert film.path.name == stray  # whether it is a radiograph shows when it is read
+
+
 def test_backslashes_in_folder(tmp_path):
     listed = row("0.C.2", "9000099", "2004", "00000001", KNEES, 1)
     visit_tree(tmp_path, [listed])

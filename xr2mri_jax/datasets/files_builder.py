@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from xr2mri_jax.datasets.input_tables import Digests, require_unchanged, table_digests
 from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
 from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
@@ -86,6 +87,7 @@ class FilesBuilder(
     report_path: str | os.PathLike[str] | None = None
     tally: Tally | None = None
     _waited = 0.0
+    _digests: Digests
 
     def plan(self, source: Path) -> Work:
         """The work for the source's files; called once, before anything is written."""
@@ -98,11 +100,15 @@ class FilesBuilder(
     def write_records(self, folder: Path) -> None:
         """Writes further files that belong to the dataset (default: none)."""
 
+    def input_tables(self) -> dict[str, list[Path]]:
+        """The tables that define the dataset, by the option that gives them (default: none)."""
+        return {}
+
     def require_same_preparation(self) -> None:
-        """Refuses a prepared dataset that was made with other options, or from other files.
+        """Refuses a prepared dataset that was made with other options, or from other tables.
 
         Raises:
-          InputError: names the first option that differs, with both values.
+          InputError: names the first option that differs, with both values, or the first table.
         """
         path = epath.Path(self.data_path) / PROVENANCE
         made = json.loads(path.read_text())
@@ -120,12 +126,14 @@ class FilesBuilder(
                 f"{self.data_dir}: is prepared with --{name}={before}, asked for {now}: remove the "
                 "folder, or prepare into another --data_dir"
             )
+        require_unchanged(made.get("tables", {}), table_digests(self.input_tables()), self.data_dir)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         if self.options is None:
             self.options = self.OPTIONS()
         self.source = os.path.abspath(self._given_source(dl_manager))
         start = time.perf_counter()
+        self._digests = table_digests(self.input_tables())
         work = self.plan(Path(self.source))
         self.tally = Tally(work.total, self.options.max_broken, work.what)
         self.tally.costs["planning"] = time.perf_counter() - start
@@ -259,6 +267,7 @@ class FilesBuilder(
                     "dataset": self.info.full_name,
                     "source": os.fspath(self.source or ""),
                     "options": recorded(self.options),
+                    "tables": self._digests,
                     "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                     "items": self._tally().total,
                     "unusable": len(self._tally().unusable),

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +15,10 @@ from xr2mri_jax.files import write_json
 from xr2mri_jax.io.tables import read_table, write_table
 
 FRACTIONS: Mapping[str, float] = MappingProxyType({"train": 0.8, "validation": 0.1, "test": 0.1})
+
+# Other names cannot be stored or selected by TFDS, in which `all` means the splits together.
+_NAME = re.compile(r"(?!all$)[\w-]+")
+_NAMES = "a name of letters, digits, _ and - other than 'all'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +44,12 @@ class Splits:
             names = ", ".join(self.subjects)
             raise InputError(f"subject {subject!r} is in none of the splits {names}") from None
 
-    def require_members(self) -> None:
-        """Raises InputError if a split has no subject, because its fraction is too small."""
+    def require_members(self, remedy: str) -> None:
+        """Raises InputError, which ends with the remedy, if a split has no subject."""
         total = sum(map(len, self.subjects.values()))
         for name, members in self.subjects.items():
             if not members:
-                raise InputError(
-                    f"split {name!r} has none of the {total} subjects: change its share or seed "
-                    "(--split_shares, --split_seed)"
-                )
+                raise InputError(f"split {name!r} has none of the {total} subjects: {remedy}")
 
     @functools.cached_property
     def _home(self) -> dict[str, str]:
@@ -68,7 +70,7 @@ def split_of(subject: str, seed: int, fractions: Mapping[str, float] = FRACTIONS
     """The split of a subject, which does not depend on the other subjects of the collection.
 
     Raises:
-      InputError: fractions that are not numbers >= 0 with the sum 1.
+      InputError: fractions that are not numbers >= 0 with the sum 1, or an impossible name.
     """
     _check_fractions(fractions)
     return _split_of(subject, seed, fractions)
@@ -85,7 +87,7 @@ def split_subjects(
       fractions: expected share of the subjects (not exact: it is a hash) by the split's name.
 
     Raises:
-      InputError: fractions that are not numbers >= 0 with the sum 1.
+      InputError: fractions that are not numbers >= 0 with the sum 1, or an impossible name.
     """
     _check_fractions(fractions)
     members: dict[str, list[str]] = {name: [] for name in fractions}
@@ -131,7 +133,8 @@ def read_splits(path: str | Path) -> Splits:
     """Reads what `write_splits` wrote, or a user's own CSV with the columns subject and split.
 
     Raises:
-      InputError: not readable as splits, or a subject in two of them.
+      InputError: not readable as splits, a name that a split cannot have, or a subject in two
+        splits.
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
@@ -140,6 +143,8 @@ def read_splits(path: str | Path) -> Splits:
             if not row["subject"] or not row["split"]:
                 column = "split" if row["subject"] else "subject"
                 raise row.error(column, "", "a name")
+            if not _NAME.fullmatch(row["split"]):
+                raise row.error("split", row["split"], _NAMES)
             members.setdefault(row["split"], []).append(row["subject"])
         return Splits({name: tuple(dict.fromkeys(found)) for name, found in members.items()})
     return _read_json(path)
@@ -155,6 +160,9 @@ def _read_json(path: Path) -> Splits:
         for found in subjects.values()
     ):
         raise InputError(f"{path}: key 'subjects' is not a list of subjects for each split")
+    for name in subjects:
+        if not _NAME.fullmatch(name):
+            raise InputError(f"{path}, key 'subjects': found the split {name!r}, expected {_NAMES}")
     frozen = {name: tuple(found) for name, found in subjects.items()}
     seed, fractions = content.get("seed"), content.get("fractions")
     if not isinstance(seed, int | None) or not isinstance(fractions, dict | None):
@@ -174,6 +182,9 @@ def _split_of(subject: str, seed: int, fractions: Mapping[str, float]) -> str:
 
 def _check_fractions(fractions: Mapping[str, float]) -> None:
     text = ", ".join(f"{name}={fraction}" for name, fraction in fractions.items()) or "none"
+    for name in fractions:
+        if not _NAME.fullmatch(name):
+            raise InputError(f"split fractions {text}: found the name {name!r}, expected {_NAMES}")
     values = list(fractions.values())
     if not all(math.isfinite(value) and value >= 0 for value in values):
         raise InputError(f"split fractions {text}: expected numbers of 0 or more")

@@ -15,15 +15,8 @@ from xr2mri_jax.io import dicom_pixels, dicom_stack, formats
 from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_frames import Frame, OtherObject, read_frames
 from xr2mri_jax.io.dicom_tags import named
+from xr2mri_jax.io.folders import NOT_DICOM, NOT_IMAGES
 
-_NOT_SLICES = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI", "README", "LICENSE")
-# Endings of files beside slices. A damaged DICOM slice has none of these.
-_NOT_DICOM = (
-    *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
-    *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".zip", ".bval"),
-    *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url", ".exe", ".dll", ".inf"),
-    *(".jar", ".css", ".js", ".bat", ".sh", ".ico", ".bmp", ".mhd", ".hdr", ".rtf", ".cfg", ".md5"),
-)
 # Media have a DICOMDIR, and below it one folder each for patient, study and series.
 _DEEPEST, _MOST_BELOW = 6, 20_000
 _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
@@ -85,7 +78,7 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
       InputError: no files, or files that may be broken slices.
     """
     paths = _listing(folder)
-    if all(path.suffix.lower() in _NOT_DICOM for path in paths):
+    if all(path.suffix.lower() in NOT_DICOM for path in paths):
         paths += [path for below in _folders(folder) for path in _listing(below)]
         if len(paths) > _MOST_BELOW:
             raise InputError(f"{folder}: more than {_MOST_BELOW} files below it, expected a series")
@@ -99,7 +92,7 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
             dicom = formats.sniff(path) == "dicom"
         except InputError:
             dicom = False
-        named_otherwise = path.suffix.lower() in _NOT_DICOM
+        named_otherwise = path.suffix.lower() in NOT_DICOM
         (slices if dicom else beside if named_otherwise else broken).append(path)
     if broken or not slices:
         found = broken or beside
@@ -113,7 +106,7 @@ def _listing(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name.upper() not in _NOT_SLICES
+        if path.is_file() and not path.name.startswith(".") and path.name.upper() not in NOT_IMAGES
     )
 
 

@@ -1,9 +1,19 @@
-"""Walks through a folder and its subfolders."""
+"""Walks through a folder and its subfolders; names of files that are no images."""
 
 import os
 from collections.abc import Iterator
 
 from absl import logging
+
+# Names of files that systems and media add to a folder of images, in upper case.
+NOT_IMAGES = ("DICOMDIR", "THUMBS.DB", "DESKTOP.INI", "README", "LICENSE")
+# Endings of files beside DICOM files. A damaged DICOM file has none of these.
+NOT_DICOM = (
+    *(".txt", ".csv", ".tsv", ".json", ".xml", ".pdf", ".html", ".htm", ".md", ".log", ".ini"),
+    *(".png", ".jpg", ".jpeg", ".gif", ".nii", ".gz", ".nrrd", ".mha", ".zip", ".bval"),
+    *(".bvec", ".yml", ".yaml", ".xlsx", ".docx", ".db", ".lnk", ".url", ".exe", ".dll", ".inf"),
+    *(".jar", ".css", ".js", ".bat", ".sh", ".ico", ".bmp", ".mhd", ".hdr", ".rtf", ".cfg", ".md5"),
+)
 
 
 def walk(root: str | os.PathLike[str]) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -1,4 +1,7 @@
-"""Records of file collections: radiographs, MRI series and grades."""
+"""Records of file collections: radiographs, MRI series and grades.
+
+Records are joined by the text of their visit. Each therefore stores its visit as `visit_code`.
+"""
 
 import dataclasses
 import re
@@ -24,6 +27,7 @@ VISIT_MONTHS = {
     "V10": 96,
     "V11": 108,
 }
+_CODES = {months: code for code, months in VISIT_MONTHS.items()}
 _MONTHS = re.compile(r"(\d{1,3})\s*(?:m|mo|month|months)?", re.IGNORECASE)
 
 Knee = tuple[str, str, str]  # subject, side, visit
@@ -49,6 +53,7 @@ class RadiographFile:
     spacing: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "visit", visit_code(self.visit))
         if self.side is not None:
             _check_side(self.side)
 
@@ -75,6 +80,7 @@ class MriSeries:
     problem: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "visit", visit_code(self.visit))
         _check_side(self.side)
 
 
@@ -94,6 +100,7 @@ class Grade:
     raw: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "visit", visit_code(self.visit))
         _check_side(self.side)
         if self.kl is not None and self.kl not in range(5):
             raise ValueError(f"kl is {self.kl}, expected 0..4 or None")
@@ -134,6 +141,12 @@ def visit_months(visit: str) -> int | None:
         return VISIT_MONTHS[visit.upper()]
     match = _MONTHS.fullmatch(visit)
     return int(match[1]) if match else None
+
+
+def visit_code(visit: str) -> str:
+    """One spelling of a visit: "V03" for v03, 24 and 24m, "6m" for 6; other names as they are."""
+    months = visit_months(visit)
+    return visit if months is None else _CODES.get(months, f"{months}m")
 
 
 def visit_gap(first: str, second: str) -> int | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.manifest import read_manifest
-from xr2mri_jax.io.oai.archive import IMAGES, read_archive
+from xr2mri_jax.io.oai.archive import IMAGES, TABLES, read_archive
 from xr2mri_jax.io.oai.grades import choose_project, find_grade_tables, read_grades
 from xr2mri_jax.io.oai.release import find_contents, is_contents, read_release, walk_files
 from xr2mri_jax.io.records import Source
@@ -61,6 +61,26 @@ def read_source(
         return _with_grades(read_manifest(path / MANIFEST if path.is_dir() else path), grades)
     source = read_archive(path, visit) if layout == "archive" else read_release(path, visit)
     return _with_grades(source, [*find_grade_tables(walk_files(path)), *map(Path, grades)])
+
+
+def source_tables(path: str | Path) -> list[Path]:
+    """The tables that `read_source` reads in a collection; none if it does not exist.
+
+    Raises:
+      InputError: see `layout_of`.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    layout = layout_of(path)
+    if layout == "manifest":
+        return [path / MANIFEST if path.is_dir() else path]
+    files = list(walk_files(path))
+    if layout == "archive":
+        tables = [file for file in files if file.name.lower() in TABLES]
+    else:
+        tables = [file for file in files if is_contents(file)]
+    return [*tables, *find_grade_tables(files)]
 
 
 def _with_grades(source: Source, tables: Iterable[str | Path]) -> Source:

@@ -9,7 +9,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import KneePlace, Radiograph
-from xr2mri_jax.preprocess.scale import Scale
+from xr2mri_jax.preprocess.scale import HEADER, Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +18,14 @@ class KneeRequest:
 
     Attributes:
       side: the requested knee; None: every knee that is found.
-      spacing: mm per pixel, one number or (row, col); overrides the file's, which is not corrected
-        for magnification.
+      spacing: mm per pixel, one number or (row, col); overrides the file's.
       centre: (row, col) of the joint centre; None: located in the image.
       joint_line: both ends of the joint line, (row, col) each, given with the centre; or None.
       named: the side that the file name suggests, see `named_side`.
       force: use the middle of the image if no knee is found in it; accept a tilted joint line, and
         a spacing at which its length is impossible.
-      side_source: the origin of `side`, for messages.
+      side_source, centre_source: the origin of `side` and of `centre`, for messages.
+      spacing_source: the origin of the radiograph's own spacing, for messages.
 
     Raises:
       InputError: a spacing that is not positive.
@@ -38,6 +38,8 @@ class KneeRequest:
     named: str | None = None
     force: bool = False
     side_source: str = "--side"
+    centre_source: str = "--centre"
+    spacing_source: str = HEADER
 
     def __post_init__(self) -> None:
         if self.spacing is not None:

@@ -14,14 +14,14 @@ from xr2mri_jax.preprocess.framing import FILLS, line_columns, pixel_aspect
 from xr2mri_jax.preprocess.knee_finder.find import DetectedKnees, detect_knees, refusal
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
 from xr2mri_jax.preprocess.polarity import inverted
-from xr2mri_jax.preprocess.scale import Scale
+from xr2mri_jax.preprocess.scale import HEADER, Scale
 
 # Maximum slope of a joint line in degrees.
 STEEPEST = 25.0
 # Below this confidence the side estimated from the image is a guess.
 SURE_OF_SIDE = 0.8
 DARK_BONE = "bone is dark in the file: the image was inverted"
-HEADER, NAME, IMAGE = "the file", "the file's name", "the image"
+NAME, IMAGE = "the file's name", "the image"
 
 
 def knees_of(radiograph: Radiograph, request: KneeRequest) -> tuple[FoundKnee | RefusedKnee, ...]:
@@ -169,8 +169,8 @@ def _knee_at_centre(
     row, column = centre
     if not (0 <= row <= rows - 1 and 0 <= column <= columns - 1):
         raise InputError(
-            f"--centre: found row {row:g}, column {column:g}, expected a pixel of the "
-            f"{rows} x {columns} image"
+            f"{request.centre_source}: found row {row:g}, column {column:g}, expected a pixel of "
+            f"the {rows} x {columns} image"
         )
     near = [place for place in detected.places if _is_near(place, centre, radiograph)]
     known_side, source = _known_side(radiograph, request)
@@ -310,7 +310,7 @@ def _scale(
     if request.spacing is not None:
         stated = scales.stated(request.spacing, scales.GIVEN)
     elif radiograph.spacing is not None:
-        stated = scales.stated(radiograph.spacing, HEADER)
+        stated = scales.stated(radiograph.spacing, request.spacing_source)
     if not line:
         return stated, []
     if stated is None:

@@ -22,8 +22,8 @@ _LINE_DEVIATION = PLATEAU_DEVIATION_MM / PLATEAU_MM
 _CROP_DEVIATION = 0.057
 # Relative error of the estimate in such crops: root mean square over 20 knees of known width.
 CROP_ERROR = 0.10
-# The source of a spacing that the user gives.
-GIVEN = "given"
+# The sources of a spacing that the user gives, and of one that the file states.
+GIVEN, HEADER = "given", "the file"
 # Plausible length in mm of an adult's joint line.
 LENGTH_MM = (45.0, 115.0)
 
@@ -34,8 +34,9 @@ class Scale:
 
     Attributes:
       spacing: (row_mm, col_mm).
-      source: GIVEN by the user (option, table or argument), "the file", or what it was estimated
-        from, "the joint line" or "the joint line and the crop's width".
+      source: GIVEN by the user (option, table or argument), HEADER or, in a dataset, the option or
+        column; or what it was estimated from, "the joint line" or "the joint line and the crop's
+        width".
       deviation: relative standard deviation of an estimate between patients; 0 for a stated size.
     """
 
@@ -105,7 +106,8 @@ def doubt(radiograph: Radiograph, place: KneePlace, scale: Scale) -> str:
     length = line_mm(radiograph, place, scale)
     if LENGTH_MM[0] <= length <= LENGTH_MM[1]:
         return ""
-    spacing = "the given spacing" if scale.source == GIVEN else f"{scale.source}'s spacing"
+    named = {GIVEN: "the given spacing", HEADER: "the file's spacing"}
+    spacing = named.get(scale.source, f"the spacing ({scale.source})")
     return (
         f"the {place.side} knee's joint line is {length:.0f} mm long at {spacing} of "
         f"{scale.spacing[1]:.3g} mm per pixel, expected {LENGTH_MM[0]:g} to {LENGTH_MM[1]:g} mm"

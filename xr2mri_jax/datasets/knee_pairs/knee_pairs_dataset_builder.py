@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from xr2mri_jax.datasets.knee_pairs.plan import Plan, make_plan
 from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.datasets.pairing_report import Pairing, Reason
 from xr2mri_jax.datasets.splits import write_splits
+from xr2mri_jax.io.sources import source_tables
 
 SPLITS = "splits.json"
 
@@ -71,6 +73,14 @@ class Builder(FilesBuilder):
             homepage="https://nda.nih.gov/oai",
             disable_shuffling=False,
         )
+
+    def input_tables(self) -> dict[str, list[Path]]:
+        """The source's tables, and those of given splits, places and grades."""
+        options = self.options or PairOptions()
+        given = {"splits": options.splits, "places": options.places}
+        tables = {name: [Path(file)] for name, file in given.items() if file is not None}
+        source = [] if self.source is None else source_tables(os.path.abspath(self.source))
+        return {"source": source, **tables, "grades": [Path(file) for file in options.grades]}
 
     def plan(self, source: Path) -> Work:
         """Pairs and splits the collection's knees; see `plan.make_plan`."""

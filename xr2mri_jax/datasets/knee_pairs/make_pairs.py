@@ -5,7 +5,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from xr2mri_jax.io import read_radiograph, read_volume
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.joint_centre.find import find_joint_centre
-from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
-from xr2mri_jax.preprocess.knees import knees_of, one_knee
+from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest
+from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
+from xr2mri_jax.preprocess.scale import HEADER
 from xr2mri_jax.preprocess.volume import StandardVolume, standardise_volume
 
 # The acquired field must cover this share of a cube of CORE_MM around the joint's centre: half a
@@ -67,7 +68,7 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
     clock = _Clock()
     outcomes = []
     try:
-        knees = _knees(settings, task, _radiograph(settings, task, clock), clock)
+        knees = _knees(task, *_radiograph(settings, task, clock), clock)
         failed = None
     except _Rejected as rejected:
         failed = rejected
@@ -129,8 +130,8 @@ def _example(
         return example, doubts
 
 
-def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiograph:
-    """The decoded radiograph, with the side and spacing that its file states."""
+def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> tuple[Radiograph, str]:
+    """The decoded radiograph, with the table's side and the spacing, and the spacing's origin."""
     film = task.radiograph
     with clock("decoding"), _rejecting(Reason.RADIOGRAPH_BROKEN):
         with opened(film, settings.scratch or tempfile.gettempdir()) as path:
@@ -140,7 +141,12 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
                 f"{film.path}: its header says {radiograph.side}, expected {film.side} as in the "
                 "collection's table"
             )
-    spacing = film.spacing or radiograph.spacing or settings.spacing
+    stated = (
+        (film.spacing, "the table's column spacing"),
+        (radiograph.spacing, HEADER),
+        (settings.spacing, "--spacing"),
+    )
+    spacing, source = next((one for one in stated if one[0] is not None), (None, ""))
     if spacing is None:
         broken = "".join(f" ({doubt})" for doubt in radiograph.doubts if "PixelSpacing" in doubt)
         raise _Rejected(
@@ -149,33 +155,60 @@ def _radiograph(settings: Settings, task: FilmTask, clock: "_Clock") -> Radiogra
             f"{broken}, give --spacing=MM",
         )
     pixel = np.broadcast_to(spacing, 2).tolist()
-    return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=film.side)
+    return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=film.side), source
 
 
 def _knees(
-    settings: Settings, task: FilmTask, radiograph: Radiograph, clock: "_Clock"
+    task: FilmTask, radiograph: Radiograph, spacing_source: str, clock: "_Clock"
 ) -> dict[str, FoundKnee | _Rejected]:
     """The knee of every pair by side, or the reason for rejecting it."""
     path = task.radiograph.path
+    sideless = dataclasses.replace(radiograph, side=None)
+    request = KneeRequest(spacing_source=spacing_source)
+    # A place that cannot be used rejects its own knee only, and so do knees that are not found.
+    searches: list[tuple[set[str], Radiograph, KneeRequest]] = [
+        ({side}, sideless, _at(side, place, request)) for side, place in task.places.items()
+    ]
+    if missing := {pair.side for pair in task.pairs} - set(task.places):
+        searches.append((missing, radiograph, request))
     found: dict[str, FoundKnee | _Rejected] = {}
-    with clock("localising"), _rejecting(Reason.KNEE_NOT_FOUND, path):
-        missing = {pair.side for pair in task.pairs} - set(task.places)
-        answers = knees_of(radiograph, KneeRequest()) if missing else ()
-        for side in sorted(missing):
-            answer = next((one for one in answers if one.side == side), None)
-            if answer is None:
-                reason = f"{path}: no {side} knee was found in it"
-                found[side] = _Rejected(Reason.KNEE_NOT_FOUND, reason)
-            elif isinstance(answer, RefusedKnee):
-                found[side] = _Rejected(Reason.KNEE_NOT_FOUND, f"{path}: {answer.reason}")
-            else:
-                found[side] = answer
-        for side, place in task.places.items():
-            line = place.joint_line if place.joint_line[0] != place.joint_line[1] else None
-            request = KneeRequest(side, None, place.centre_px, line, side_source="--places")
-            sideless = dataclasses.replace(radiograph, side=None)
-            found[side] = one_knee(sideless, request)
+    with clock("localising"):
+        for sides, film, asked in searches:
+            try:
+                with _rejecting(Reason.KNEE_NOT_FOUND, path):
+                    found.update(_located(path, film, asked, sides))
+            except _Rejected as rejected:
+                found.update(dict.fromkeys(sides, rejected))
     return {side: _with_true_scale(path, knee) for side, knee in found.items()}
+
+
+def _at(side: str, place: KneePlace, request: KneeRequest) -> KneeRequest:
+    """The request for the knee at a given place."""
+    line = place.joint_line if place.joint_line[0] != place.joint_line[1] else None
+    return dataclasses.replace(
+        request,
+        side=side,
+        centre=place.centre_px,
+        joint_line=line,
+        side_source="--places",
+        centre_source="--places",
+    )
+
+
+def _located(
+    path: Path, radiograph: Radiograph, request: KneeRequest, sides: Collection[str]
+) -> dict[str, FoundKnee | _Rejected]:
+    """The knees of these sides in the radiograph."""
+    found: dict[str, FoundKnee | _Rejected] = {}
+    answers = {answer.side: answer for answer in knees_of(radiograph, request)}
+    for side in sides:
+        answer = answers.get(side)
+        if isinstance(answer, FoundKnee):
+            found[side] = answer
+        else:
+            reason = f"no {side} knee was found in it" if answer is None else answer.reason
+            found[side] = _Rejected(Reason.KNEE_NOT_FOUND, f"{path}: {reason}")
+    return found
 
 
 def _with_true_scale(path: Path, knee: FoundKnee | _Rejected) -> FoundKnee | _Rejected:

@@ -40,7 +40,7 @@ def make_plan(
 
     Raises:
       InputError: tables that cannot be used, no pair, a split without a subject, a subject in two
-        splits or in none.
+        splits or in none, a file of two subjects, or an MRI of two knees.
     """
     records = read_source(source, options.grades, options.visit)
     pairing = pair_source(
@@ -56,6 +56,7 @@ def make_plan(
             f"--source={source}: found no pair of radiograph and MRI: "
             + "; ".join(line.strip() for line in pairing.summary().splitlines()[1:])
         )
+    _require_own_files(pairing)
     splits = _splits(pairing, options)
     places = {} if options.places is None else read_knee_positions(options.places)
     _require_use(places, pairing, options)
@@ -71,10 +72,32 @@ def make_plan(
     return Plan(pairing, splits, {name: tuple(found) for name, found in tasks.items()})
 
 
+def _require_own_files(pairing: Pairing) -> None:
+    """Refuses a radiograph of two subjects, which may be split, and an MRI of two knees."""
+    films: dict[str, str] = {}
+    scans: dict[str, tuple[str, str]] = {}
+    for pair in sorted(pairing.pairs, key=lambda pair: pair.knee):
+        path = os.path.realpath(pair.radiograph.path)
+        other = films.setdefault(path, pair.subject)
+        if other != pair.subject:
+            raise InputError(
+                f"{pair.radiograph.path}: is the radiograph of subject {other!r} and of subject "
+                f"{pair.subject!r}, expected one subject (one for both knees of a patient)"
+            )
+        knee = pair.subject, pair.side
+        first = scans.setdefault(os.path.realpath(pair.series.path), knee)
+        if first != knee:
+            raise InputError(
+                f"{pair.series.path}: is the MRI of subject {first[0]!r}, {first[1]}, and of "
+                f"subject {knee[0]!r}, {knee[1]}, expected one knee"
+            )
+
+
 def _splits(pairing: Pairing, options: PairOptions) -> Splits:
     if options.splits is None:
         shares = {name: share for name, share in options.split_shares.items() if share > 0}
         splits = split_subjects(pairing.subjects, options.split_seed, shares)
+        remedy = "change its share or seed (--split_shares, --split_seed)"
     else:
         given = read_splits(options.splits)
         homes = {subject: given.split_of(subject) for subject in pairing.subjects}
@@ -86,7 +109,8 @@ def _splits(pairing: Pairing, options: PairOptions) -> Splits:
             given.seed,
             given.fractions,
         )
-    splits.require_members()
+        remedy = f"add a subject with a pair to it in --splits={options.splits}, or remove it there"
+    splits.require_members(remedy)
     return splits
 
 

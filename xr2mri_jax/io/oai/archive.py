@@ -1,5 +1,7 @@
 """Reads the OAI in the NIMH Data Archive: image03.txt and one archive per series."""
 
+import contextlib
+import datetime
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +15,7 @@ from xr2mri_jax.io.records import Grade, MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
 
 IMAGES, XRAYS, GRADES = "image03.txt", "oai_xrmeta01.txt", "oai_kxrsemiquant01.txt"
+TABLES = (IMAGES, XRAYS, GRADES)
 _REQUIRED = ("src_subject_id", "image_file", "image_description", "accession_number")
 _BOTH_SIDES = "3"
 _XRAY_SIDES = {"1": "right", "2": "left"}
@@ -37,7 +40,7 @@ def read_archive(root: str | Path, visit: str | None = None) -> Source:
     root = Path(root)
     if not root.is_dir():
         raise InputError(f"{root}: no such folder, expected a package of the NIMH Data Archive")
-    found: dict[str, list[Path]] = {IMAGES: [], XRAYS: [], GRADES: []}
+    found: dict[str, list[Path]] = {name: [] for name in TABLES}
     for path in walk_files(root):
         found.get(path.name.lower(), []).append(path)
     if not found[IMAGES]:
@@ -60,6 +63,9 @@ def read_archive(root: str | Path, visit: str | None = None) -> Source:
                 problems.append(f"{table_path}, row {row.number}: {key[0]} is listed twice")
                 continue
             seen.add(key)
+            if row.get("interview_date") and not _date(row):
+                text = row["interview_date"]
+                problems.append(str(row.error("interview_date", text, "MM/DD/YYYY: ignored")))
             xray = xrays.get((row["src_subject_id"], names.barcode_key(row["accession_number"])))
             _add(row, xray, root, visit, radiographs, series, ignored)
     problems.extend(_unjoined(grades, xrays, radiographs, bool(found[XRAYS])))
@@ -93,7 +99,7 @@ def _add(
     description = " ".join(row["image_description"].split())
     exam = " ".join((xray.get("examtype") if xray else "").split())
     subject, barcode = row["src_subject_id"], row["accession_number"]
-    date = row.get("interview_date")
+    date = _date(row)
     side = names.side_of(description)
     if names.is_knee_radiograph(description) or names.is_knee_radiograph(exam):
         code = xray.get("side").partition(":")[0].strip() if xray else _BOTH_SIDES
@@ -114,6 +120,15 @@ def _add(
         )  # fmt: skip
     else:
         ignored[description or "(no description)"] += 1
+
+
+def _date(row: Row) -> str:
+    """The date in the order that sorts, YYYY-MM-DD; "" if it is missing or not a date."""
+    text = row.get("interview_date").partition(" ")[0]  # a time may follow
+    for form in ("%m/%d/%Y", "%Y-%m-%d"):
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.strptime(text, form).date().isoformat()
+    return ""
 
 
 def _visit(row: Row, xray: Row | None, default: str | None) -> str:

@@ -83,7 +83,7 @@ def choose_project(readings: Iterable[Grade], problems: list[str]) -> tuple[Grad
 
     A knee without any grade keeps its first reading. Two contradictory readings of one project
     count as no grade, with a line in `problems`; readings of projects outside PROJECTS are left out
-    and counted there.
+    and counted there. A different grade without a project (a manifest's) also gives a line.
     """
     by_knee: dict[Knee, list[Grade]] = {}
     foreign = 0
@@ -109,8 +109,19 @@ def _best(knee: Knee, readings: list[Grade], problems: list[str]) -> Grade:
             )
             return dataclasses.replace(graded[0], kl=None)
         if graded:
+            _note_overridden(knee, graded[0], readings, problems)
             return graded[0]
     return min(readings, key=lambda reading: (*PROJECTS, "").index(reading.project))
+
+
+def _note_overridden(knee: Knee, chosen: Grade, readings: list[Grade], problems: list[str]) -> None:
+    """Adds a line if the chosen grade of a project replaces another one without a project."""
+    other = {each.kl for each in readings if not each.project} - {chosen.kl, None}
+    if chosen.project and other:
+        problems.append(
+            f"subject {knee[0]}, {knee[1]}, {knee[2]}: KL {chosen.kl} of project {chosen.project} "
+            f"is used instead of KL {' and '.join(map(str, sorted(other, key=str)))}"
+        )
 
 
 def _reading(row: Row, subject: str, visit: str, column: str, barcode: str) -> Grade:

@@ -73,6 +73,11 @@ def visit_of(text: str) -> str | None:
     return "V00" if _SCREENING.search(spaced) else None
 
 
+def is_release(text: str) -> bool:
+    """Whether a folder's name is that of an image release, such as 0.C.2."""
+    return _RELEASE.fullmatch(text) is not None
+
+
 def tokens(description: str) -> list[str]:
     """Lower-case words of a series' description, separated by blanks, _, -, ^, and the like."""
     return re.findall(r"[a-z0-9]+", description.lower())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io.folders import walk
+from xr2mri_jax.io.folders import NOT_DICOM, NOT_IMAGES, walk
 from xr2mri_jax.io.oai import names
 from xr2mri_jax.io.records import MriSeries, RadiographFile, Source
 from xr2mri_jax.io.tables import Row, read_table
@@ -18,16 +18,34 @@ _SUBJECT = re.compile(r"\d{7}")
 
 
 def walk_files(root: Path) -> Iterator[Path]:
-    """The files of a collection, without descending into the participants' folders (7 digits).
+    """The files of a collection, without descending into the participants' folders.
 
     Folders that only hold pixels are the bulk of a release: walking through them takes hours.
     """
     for folder, folders, files in walk(root):
         folders[:] = (
-            name for name in folders if not _SUBJECT.fullmatch(name) and not name.startswith(".")
+            name
+            for name in folders
+            if not name.startswith(".") and not _is_participant(Path(folder, name))
         )
         for name in files:
             yield Path(folder, name)
+
+
+def _is_participant(folder: Path) -> bool:
+    """Whether a folder is named by 7 digits, in a release or with nothing but dates (digits) in it.
+
+    Packages of the NIMH Data Archive have names of 7 digits too.
+    """
+    if not _SUBJECT.fullmatch(folder.name):
+        return False
+    if names.is_release(folder.parent.name):
+        return True
+    try:
+        found = os.listdir(folder)
+    except OSError:
+        return True
+    return all(name.isdigit() or name.startswith(".") for name in found)
 
 
 def find_contents(root: str | Path) -> list[Path]:
@@ -151,7 +169,8 @@ def is_knee_series(description: str) -> bool:
 def image_files(folder: Path) -> list[Path]:
     """The files of a series' folder (`001`, `002`, ..., without extension); [] if there is none.
 
-    Lists the folder once without looking at each file: a collection has millions of them.
+    Files that are not DICOM by their name are left out unless there is nothing else. Lists the
+    folder once without looking at each file: a collection has millions of them.
     """
     try:
         with os.scandir(folder) as entries:
@@ -160,7 +179,13 @@ def image_files(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed ({error.strerror})") from error
-    return [folder / name for name in sorted(files) if not name.startswith(".")]
+    found = [folder / name for name in sorted(files) if not name.startswith(".")]
+    images = [path for path in found if not _lies_beside(path)]
+    return images or found
+
+
+def _lies_beside(path: Path) -> bool:
+    return path.name.upper() in NOT_IMAGES or path.suffix.lower() in NOT_DICOM
 
 
 def _absence(row: Row, path: Path) -> str:

@@ -1,6 +1,7 @@
 """Measures the preparation of knee_pairs: time by kind of work, and memory per worker."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ def make_files(folder: Path, slices: int = SLICES, subjects: int = SUBJECTS) -> 
 def measure(
     files: Sequence[SubjectFiles], pairs: int, num_workers: int, config: str = "default"
 ) -> dict[str, Any]:
-    """Prepares knee_pairs from `pairs` pairs, for which the files repeat.
+    """Prepares knee_pairs from `pairs` pairs, for which links to the files repeat.
 
     Repeated files come from the operating system's cache: the numbers do not include reading from a
     slow disk or a network.
@@ -69,7 +70,7 @@ def measure(
         manifest = Path(folder) / "manifest.csv"
         rows = ["subject,side,visit,xray,mri,kl"]
         for number in range((pairs + 1) // 2):
-            film, series = files[number % len(files)]
+            film, series = _linked(files[number % len(files)], Path(folder) / f"{number}")
             rows += [f"made{number:05d},{side},V00,{film},{series[side]}," for side in SIDES]
         manifest.write_text("\n".join(rows) + "\n")
         start, before = time.perf_counter(), os.times()
@@ -97,6 +98,23 @@ def measure(
         "share": {kind: spent / total for kind, spent in sorted(tally.costs.items())},
         "worker_peak_bytes": [tally.workers[process] for process in sorted(tally.workers)],
     }
+
+
+def _linked(files: SubjectFiles, folder: Path) -> SubjectFiles:
+    """Hard links to a subject's files: a dataset has each file only once."""
+    folder.mkdir()
+    for side, series in files.series.items():
+        shutil.copytree(series, folder / side, copy_function=_link)
+    _link(files.film, folder / "film")
+    return SubjectFiles(folder / "film", {side: folder / side for side in files.series})
+
+
+def _link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """A hard link, or a copy on a file system without them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def run(pairs: int, num_workers: int) -> dict[str, Any]:
