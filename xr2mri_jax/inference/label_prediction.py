@@ -88,17 +88,20 @@ class LabelPredictor:
     uncertainty: Uncertainty | None = None
 
 
-def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
+def label_predictor(
+    workdir: str | os.PathLike[str] | None, step: int | None = None
+) -> LabelPredictor:
     """The model of a run, or the shipped model.
 
     Args:
       workdir: of a run whose generator has surfaces, or folder of a packaged generator; None: the
         shipped model.
+      step: checkpoint of the run; None: the newest.
 
     Raises:
       InputError: no model is shipped, the run cannot be used, or it predicts no labels.
     """
-    model, novelty_detector = load_generator(workdir)
+    model, novelty_detector = load_generator(workdir, step)
     uncertainty, doubt = uncertainty_of(workdir, model)
     if doubt:
         logging.warning(doubt)
