@@ -127,7 +127,7 @@ def ship(
     elif maps is not None:
         raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(params)
-    model = dataclasses.replace(model, params=params)
+    trained, model = model, dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
     novelty_detector, count = _fit_novelty_detector(stage, params, builder)
     watched = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
@@ -146,7 +146,9 @@ def ship(
     with _output_folder(folder, output is None) as place:
         _write(place, model, novelty_detector, training, uncertainty)
         if output is not None:
-            _write_card(place, workdir, model, data_dir)
+            # With the parts of the run that are not packaged, as it was evaluated.
+            every = dataclasses.replace(model, params={**trained.params, **params})
+            _write_card(place, workdir, every, data_dir)
     return model, folder
 
 
@@ -269,7 +271,7 @@ def _write_card(
     model: LoadedModel,
     data_dir: str | os.PathLike[str] | None,
 ) -> None:
-    """The card of the run, with the figures of its last evaluation if that was of this step."""
+    """The card of the run, with the figures of its last evaluation if that was of this model."""
     data = model.config["data"]
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     text = model_card.of_shipped(workdir, model, builder)
