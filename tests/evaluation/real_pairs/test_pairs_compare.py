@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from xr2mri_jax.evaluation.real_pairs import measure, retrieval
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
+from xr2mri_jax.evaluation.real_pairs.joint import joint_values
 from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, centred, knee_of
 from xr2mri_jax.evaluation.real_pairs.mean_shape import MeanShapes, bone_of, signed_distances
 from xr2mri_jax.evaluation.real_pairs.protocol import (
@@ -146,6 +147,24 @@ def test_a_knee_is_measured_in_mm(knees):
         [6, 6, 6], abs=VOXEL_MM / 2
     )
     assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(LAYER_MM, abs=0.3)
+
+
+def test_a_cartilage_that_the_true_map_does_not_label_is_unknown(knees):
+    """The made knees have a patella without cartilage; one map has no femoral cartilage either."""
+    made = made_knee(72.0, 4.0)
+    array = np.where(made.array == CODES["femoral_cartilage"], 0, made.array).astype(np.uint8)
+    # Without medial cartilage, but with lateral one of the same structure, the plateau is bare.
+    array[array == CODES["medial_tibial_cartilage"]] = 0
+    partial = knee_of(Volume(array, made.affine), "right")
+    assert set(partial.plates) == {"tibial_medial", "tibial_lateral"}
+    found = joint_values([knees[1], partial], [partial, knees[1]])
+    for quantity in ("volume_ml", "thickness_mm", "area_cm2"):
+        for both in found[f"patellar_{quantity}"]:
+            assert np.isnan(both).all()
+        true, predicted = found[f"femoral_medial_{quantity}"]
+        assert true[0] > 0 and predicted[0] == 0 and np.isnan([true[1], predicted[1]]).all()
+        true, predicted = found[f"tibial_medial_{quantity}"]
+        assert true[1] == 0 and predicted[1] > 0
 
 
 def test_cartilage_outside_of_the_field_of_the_bones_counts():

@@ -79,7 +79,7 @@ class Knee:
       field: the box of the comparison, see `protocol.CONVENTION`.
       width_mm: width of the tibial plateau, see `landmarks.find_landmarks`.
       plates: cartilage by plate inside the canonical box (the patella lies partly outside
-        `field`); empty for a map without cartilage.
+        `field`); without the plates whose cartilage or bone the map does not label.
       space_mm: joint space by compartment.
       labels: u8 on the 1 mm grid, for pictures.
     """
@@ -152,11 +152,8 @@ def _occupied(labels: Volume, names: Sequence[str]) -> dict[str, Volume]:
 def _plates(
     filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], known: Box
 ) -> dict[str, Plate]:
-    if not any(name.endswith("cartilage") for name in filled):
-        return {}
     grid = filled["femur"]
-    nothing = Volume(np.zeros(grid.shape, np.float32), grid.affine)
-    cartilages = {name: filled.get(name, nothing) for name in _STRUCTURES if "cartilage" in name}
+    cartilages = {name: one for name, one in filled.items() if name.endswith("cartilage")}
     return cartilage_plates(cartilages, surfaces, Volume(known.mask(grid), grid.affine))
 
 
