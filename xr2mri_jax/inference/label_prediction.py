@@ -58,6 +58,11 @@ class LabelPrediction:
         if len(self.spacing) != 3 or not all(0 < mm < np.inf for mm in self.spacing):
             raise InputError(f"predicted labels: found spacing {self.spacing}, expected 3 mm > 0")
 
+    @property
+    def scale(self) -> float:
+        """Mm of the patient per mm of the canonical box."""
+        return self.spacing[0] * self.labels.shape[0] / BOX_MM[0]
+
     def volume(self) -> Volume:
         """The map in RAS mm of a right knee, with the centre of the array at the origin."""
         depth, height, width = self.spacing

@@ -82,6 +82,8 @@ class Knee:
         `field`); without the plates whose cartilage or bone the map does not label.
       space_mm: joint space by compartment.
       labels: u8 on the 1 mm grid, for pictures.
+      centre: f64[3], RAS mm, where the map of a right knee has the joint's centre.
+      scale: of a predicted knee, mm of the patient per mm of the canonical box.
     """
 
     bones: Mapping[str, Bone]
@@ -90,6 +92,12 @@ class Knee:
     plates: Mapping[str, Plate]
     space_mm: Mapping[str, float]
     labels: Volume
+    centre: np.ndarray
+    scale: float = 1.0
+
+    def in_box(self, points: np.ndarray) -> np.ndarray:
+        """Points f64[n, 3] of a predicted knee in RAS mm of the canonical box."""
+        return (points + self.centre) / self.scale
 
 
 def knee_of(labels: Volume, side: str) -> Knee:
@@ -120,6 +128,7 @@ def knee_of(labels: Volume, side: str) -> Knee:
         _plates(filled, surfaces, known),
         joint_space(surfaces["femur"], surfaces["tibia"], width),
         resample(labels, canonical_affine(GRID), GRID, order=0)[0],
+        found.centre,
     )
 
 
