@@ -74,3 +74,24 @@ def test_the_shipped_intervals_of_thickness_hold_what_patients_need():
     for plate, off in ship_generator._PATIENTS_OFF_MM.items():
         low, high = shipped.offsets[f"thickness_{plate}"]
         assert low <= -off + 1e-6 and high >= off - 1e-6
+
+
+def test_the_scale_of_the_novelty_score_is_that_of_other_patients(monkeypatch):
+    """Not of other radiographs: both knees of a patient are on one side of the split."""
+    subjects = [f"s{i // 2}" for i in range(60)]
+    values = np.arange(60.0)[:, None]
+    monkeypatch.setattr(
+        ship_generator.passes, "predictions", lambda *_: (values, {"subject": subjects})
+    )
+    fitted = []
+    monkeypatch.setattr(ship_generator.novelty, "fit", lambda *parts: fitted.append(parts))
+    _, count = ship_generator._fit_novelty_detector(None, None, None)
+    ((trained, held_out),) = fitted
+    assert len(trained) == count and 0 < len(held_out) < len(trained)
+    assert sorted([*trained, *held_out]) == sorted(values)
+    patients = [{subjects[int(i)] for (i,) in part} for part in (trained, held_out)]
+    assert not patients[0] & patients[1]
+    del subjects[:]
+    subjects += ["s"] * 60
+    with pytest.raises(InputError, match="--real: found 1 patients in the training split"):
+        ship_generator._fit_novelty_detector(None, None, None)

@@ -4,12 +4,14 @@ import json
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
 import yaml
 
 import xr2mri_jax
 from xr2mri_jax import workdir
 from xr2mri_jax.evaluation import model_card
+from xr2mri_jax.inference import model_files
 from xr2mri_jax.presentation.statement import MEANING
 
 RUN = {"run": "0123456789abcdef", "config_sha256": [], "earlier": {"cae_workdir": "fedcba"}}
@@ -29,7 +31,9 @@ def run(tmp_path):
     (tmp_path / workdir.CONFIG).write_text(json.dumps(config))
     (tmp_path / workdir.RUN).write_text(json.dumps(RUN))
     (checkpoint / workdir.MANIFEST).write_text("{}")
-    return tmp_path, SimpleNamespace(config=config, stage=SimpleNamespace(name="generator"), step=7)
+    stage, weights = SimpleNamespace(name="generator"), {"kernel": np.float32([0.1, 0.2])}
+    model = SimpleNamespace(config=config, stage=stage, params=weights, model_state={}, step=7)
+    return tmp_path, model
 
 
 def _metrics():
@@ -110,14 +114,35 @@ def test_the_body_has_verdict_data_metrics_and_limits(run):
     assert "patients" not in _parts(model_card.of_run(folder, model, SPLITS, "real", None))[1]
 
 
-def test_a_packaged_model_has_the_figures_of_its_own_step_only(run):
+def test_a_packaged_model_has_the_figures_of_its_own_weights_only(run):
     folder, model = run
     place = folder / "evaluation"
     place.mkdir()
-    (place / "metrics.json").write_text(json.dumps(_metrics()))
-    head, _ = _parts(model_card.of_shipped(folder, model, SPLITS))
+
+    def packaged(views, evaluated):
+        metrics = _metrics()
+        metrics["evaluated"] |= evaluated
+        (place / "metrics.json").write_text(json.dumps(metrics))
+        return _parts(model_card.of_shipped(folder, model, SPLITS, views))
+
+    own = {"weights_sha256": model_card.weights_sha256(model)}
+    model.params = model_files.rounded(model.params)
+    head, body = packaged(False, own)
     assert head["model-index"][0]["results"][0]["metrics"][0]["value"] == 26.05
+    assert "before the weights were rounded to float16" in body
+    assert "model-index" in packaged(True, {**own, "views": True})[0]
     model.step = 8
-    head, body = _parts(model_card.of_shipped(folder, model, SPLITS))
-    assert "model-index" not in head and "This checkpoint was not evaluated" in body
+    for views, evaluated in (
+        (True, own),
+        (False, {**own, "views": True}),
+        (False, {**own, "linear_probe": {}}),
+        (False, {**own, "dataset": "knee_phantom/other"}),
+        (False, {}),  # as older evaluations are
+    ):
+        head, body = packaged(views, evaluated)
+        assert "model-index" not in head and "was not evaluated with the weights" in body
+    # Calibrated, compacted or trained again to the same step.
+    model.params = {"kernel": model.params["kernel"] * 0.9}
+    head, _ = packaged(False, own)
+    assert "model-index" not in head
     assert head["xr2mri_jax"]["sha256"]["checkpoint_manifest"] == ""

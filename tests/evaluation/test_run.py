@@ -13,7 +13,7 @@ from made_uncertainty import uncertainty
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import conventions as other_conventions
-from xr2mri_jax.evaluation import run
+from xr2mri_jax.evaluation import model_card, run
 from xr2mri_jax.inference.uncertainty import model as uncertainties
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.training import loaded_model as trained_models
@@ -92,6 +92,7 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     found = json.loads((path.parent / "metrics.json").read_text())
     assert found["n"] == 5 and found["evaluated"]["step"] == 3
     assert found["evaluated"]["dataset"] == "knee_phantom/made"
+    assert found["evaluated"]["weights_sha256"] == model_card.weights_sha256(trained)
     assert found["model"]["psnr"]["mean"] > found["controls"]["mean_volume"]["psnr"]["mean"]
     text = path.read_text()
     assert text.count("<figure><img") == 5 and text.count('data-show="case-') == 5 + 5 + 3

@@ -14,7 +14,9 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import PLATEAU_MM, KneePlace, Radiograph
 from xr2mri_jax.inference import predict
 from xr2mri_jax.inference.knee_generator import frame, load
+from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.preprocess import scale
+from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import FoundKnee
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
 from xr2mri_jax.presentation import picture
@@ -39,6 +41,15 @@ def test_what_is_written_is_read_in_float16(model, shipped):
         strict=True,
     ):
         np.testing.assert_array_equal(np.asarray(ours, np.float16).astype(np.float32), theirs)
+
+
+def test_a_packaged_generator_keeps_the_contrast_of_its_training(model, tmp_path):
+    assert Predictor(load.load_generator(load.SHIPPED)[0]).contrast["clahe"] is None
+    clahe = contrast_with_clahe((0.01, 16.0))
+    config = {**model.config, "data": {**model.config["data"], "contrast": clahe}}
+    made_generator.write(tmp_path, dataclasses.replace(model, config=config))
+    found = Predictor(load.load_generator(tmp_path)[0]).contrast
+    assert found == {"percentiles": [1.0, 99.0], "clahe": {"clip_limit": 0.01, "kernel_mm": 16.0}}
 
 
 def test_the_box_leads_back_to_the_sources_pixels_and_knows_its_scale():

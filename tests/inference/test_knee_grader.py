@@ -8,12 +8,14 @@ import made_grader
 import numpy as np
 import pytest
 
+from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.evaluation import ship_grader
+from xr2mri_jax.evaluation import model_card, ship_grader
 from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification
 from xr2mri_jax.models import siamese_gap, views
+from xr2mri_jax.training.loaded_model import load_best
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +122,15 @@ def run_folder(tmp_path, monkeypatch):
 
 def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     (tmp_path / "preparation.json").write_text('{"options": {"clahe": [0.01, 16.0]}}')
+    evaluated = {
+        "weights_sha256": model_card.weights_sha256(load_best(run_folder)),
+        "dataset": made_grader.config()["data"]["dataset"], "knees": "real", "split": "test",
+    }  # fmt: skip
+    metrics = {"model": {"auc": {"mean": 0.75, "ci95": None}}, "n": 4, "subjects": 2}
+    (run_folder / "evaluation").mkdir()
+    files.write_json(run_folder / "evaluation" / "metrics.json", metrics | {"evaluated": evaluated})
     _, folder = ship_grader.ship(run_folder, tmp_path / "shipped", equalised=True)
+    assert "| model | 0.75 |" in (folder / "README.md").read_text()
     written = ["README.md", "model.json", "weights.npz"]
     assert sorted(path.name for path in folder.iterdir()) == written
     read = load.load_grader(folder)

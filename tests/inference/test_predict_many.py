@@ -1,13 +1,16 @@
 """Tests of predicting many radiographs: rows, resuming, refusals, names."""
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
+from made_uncertainty import uncertainty
 from PIL import Image
 
 from xr2mri_jax import samples
@@ -148,6 +151,51 @@ def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
     (tmp_path / "out" / RUN).write_text("{")
     with pytest.raises(InputError, match=r"predictions.json: cannot be read as JSON"):
         many.predict_many(ManyOptions(folder, tmp_path / "out"))
+
+
+def test_a_folder_of_another_model_is_refused(folder, fake_model, tmp_path, monkeypatch):
+    """The path alone does not tell: a run trained again, or calibrated since, has the same one."""
+
+    def load_as(model, spread=None):
+        made = Predictor(model, source="run", uncertainty=(spread, ""))
+        monkeypatch.setattr(many, "load_predictor", lambda _: made)
+
+    monkeypatch.chdir(tmp_path)
+    options = ManyOptions(folder, tmp_path / "out", "run")
+    load_as(fake_model)
+    rows = many.predict_many(options)
+    assert json.loads((tmp_path / "out" / RUN).read_text())["model"] == str(tmp_path / "run")
+    assert many.predict_many(dataclasses.replace(options, model=str(tmp_path / "run"))) == rows
+    other = SimpleNamespace(**{**vars(fake_model), "params": {"scale": np.float32(0.25)}})
+    load_as(other)
+    with pytest.raises(InputError, match=r"made with weights_sha256='\w{64}', found '\w{64}' now"):
+        many.predict_many(options)
+    load_as(fake_model, uncertainty(with_surfaces=False))
+    with pytest.raises(InputError, match=r"made with uncertainty_sha256=None, found '\w{64}' now"):
+        many.predict_many(options)
+
+
+def test_a_file_that_failed_for_lack_of_memory_is_predicted_again(
+    loaded, folder, tmp_path, monkeypatch
+):
+    options, found = ManyOptions(folder, tmp_path / "out"), many.predict_found
+    failed = []
+
+    def scarce(predictor, knee):
+        if knee.place.side == "left" and not failed:
+            failed.append(knee)
+            raise MemoryError
+        return found(predictor, knee)
+
+    monkeypatch.setattr(many, "predict_found", scarce)
+    first = many.predict_many(options)
+    (row,) = (row for row in first if row["error"].startswith("MemoryError"))
+    again = many.predict_many(options)
+    assert len(again) == len(first) and not any("Memory" in row["error"] for row in again)
+    volumes = [one["volume"] for one in again if one["file"] == row["file"]]
+    assert volumes and all(volumes)
+    kept = [one for one in first if one["file"] != row["file"]]
+    assert all(one in again for one in kept)
 
 
 def test_a_table_states_sides_and_spacings(loaded, folder, tmp_path):

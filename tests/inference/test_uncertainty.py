@@ -68,10 +68,33 @@ def test_confidence_is_even_at_a_surface_and_certain_far_from_it():
     # The half-width holds LEVEL of the logistic errors.
     chance = spread._shares(np.full_like(distances, -2.0))["femur"]
     np.testing.assert_allclose(chance, (1 + LEVEL) / 2, atol=1e-4)
-    total = sum(spread.probabilities(distances).values())
+    likely = spread.probabilities(distances)
+    total = sum(chance for code, chance in likely.items() if code)
     assert total.min() >= 0 and np.quantile(total, 0.999) <= 1.05
     with pytest.raises(InputError, match="found distances"):
         spread.confidence(distances[:3], labels)
+
+
+def test_bone_and_the_outer_surface_of_its_cartilage_are_one_doubt_about_the_background():
+    """Bare bone, where both surfaces are the same: as certain on either side."""
+    spread = uncertainty(mm=2.0).surfaces
+    distances = np.full((len(NAMES), 8, 8, 8), 300.0, np.float32)
+    away = np.array([-3, -2, -1, -0.5, 0.5, 1, 2, 3], np.float32)
+    for name in ("femur", "femoral_outer"):
+        distances[NAMES.index(name)] = away[:, None, None]
+    labels = surfaces.labels(distances)
+    assert (labels[4:] == 0).all() and (labels[:4] == CODES["femur"]).all()
+    found = spread.confidence(distances, labels)
+    np.testing.assert_allclose(found, found[::-1], atol=1e-6)
+    assert (np.diff(found[4:, 0, 0]) > 0).all() and found[4, 0, 0] > 0.5
+    # A cartilage that may be there adds its doubt; another bone multiplies.
+    distances[NAMES.index("femoral_outer")] -= 0.4
+    thicker = spread.probabilities(distances)[0]
+    chance = 1 / (1 + np.exp(np.log(19) * np.array([0.1, 0.6, 1.6, 2.6]) / 2))
+    np.testing.assert_allclose(thicker[4:, 0, 0], 1 - chance, rtol=1e-5)
+    distances[NAMES.index("fibula")] = 0.0
+    both = spread.probabilities(distances)[0]
+    np.testing.assert_allclose(both, thicker / 2, rtol=1e-5)
 
 
 @pytest.mark.parametrize("with_surfaces", [True, False])

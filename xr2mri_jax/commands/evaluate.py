@@ -6,7 +6,7 @@ xr2mri evaluate --workdir=DIR [--split=test] [--output=DIR/evaluation]
 xr2mri evaluate --workdir=CAE_RUN --linear_probe --split=validation
 xr2mri evaluate --workdir=CLASSIFIER_RUN --views --split=validation
 xr2mri evaluate --pairs=PAIRS.csv --output=NEW_FOLDER [--workdir=GENERATOR_RUN]
-    [--exclude_subjects=A,B]
+    [--step=N] [--exclude_subjects=A,B]
 """
 
 from absl import flags
@@ -58,10 +58,14 @@ _CONVENTIONS = flags.DEFINE_list(
 _PAGE = flags.DEFINE_string(
     "page", None, "also write the report as one HTML file under 30 MB, with as many cases as fit"
 )
+# Flags that apply only with --pairs, and only without it.
+_OF_PAIRS = (_TABLE, _EXCLUDE_SUBJECTS)
+_OF_SPLITS = (_SPLIT, _DATA_DIR, _BATCH_SIZE, _LINEAR_PROBE, _VIEWS, _CONVENTIONS)
 
 
 def main() -> None:
     """Reads the flags and evaluates."""
+    _require_applicable()
     if _PAIRS.value:
         _evaluate_pairs()
         return
@@ -84,6 +88,16 @@ def main() -> None:
     print(f"report: {report}")
 
 
+def _require_applicable() -> None:
+    """Raises InputError for a flag that the chosen evaluation would ignore."""
+    there, needed = ("with", "without") if _PAIRS.value else ("without", "with")
+    for flag in _OF_SPLITS if _PAIRS.value else _OF_PAIRS:
+        if flag.present:
+            raise InputError(
+                f"--{flag.name}: found {flag.value!r} {there} --pairs, expected it {needed} --pairs"
+            )
+
+
 def _evaluate_pairs() -> None:
     if not _OUTPUT.value:
         raise InputError("--output is missing: with --pairs a new folder for the report")
@@ -94,6 +108,7 @@ def _evaluate_pairs() -> None:
         _OUTPUT.value,
         _WORKDIR.value or None,
         _TABLE.value,
+        step=_STEP.value,
         exclude_subjects=_EXCLUDE_SUBJECTS.value,
         single=_PAGE.value,
     )

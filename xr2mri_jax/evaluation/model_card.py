@@ -8,10 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 import xr2mri_jax
 from xr2mri_jax import files, workdir
 from xr2mri_jax.datasets.data_origin import REAL, SIMULATED
 from xr2mri_jax.datasets.data_origin import origin as origin_of
+from xr2mri_jax.inference.uncertainty.model import identity
 from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.training import inference_settings
@@ -38,8 +42,12 @@ LIMITS = {
         "The model was evaluated on simulated knees. A radiograph determines more of a phantom "
         "than of a patient, so the figures say nothing about patients.",
     ),
-    "unmeasured": ("This checkpoint was not evaluated, so this card has no figures.",),
+    "unmeasured": (
+        "The model was not evaluated with the weights and views of this package, so this card has "
+        "no figures.",
+    ),
 }
+ROUNDED = "Measured before the weights were rounded to float16."
 
 
 def of_run(
@@ -64,20 +72,44 @@ def of_run(
     return card(facts, metrics)
 
 
-def of_shipped(folder: str | os.PathLike[str], model: LoadedModel, builder: Any) -> str:
+def weights_sha256(model: LoadedModel) -> str:
+    """SHA-256 of a model's weights as a package stores them, rounded to float16."""
+    with np.errstate(over="ignore"):
+        tree = jax.tree.map(
+            lambda x: np.asarray(x).astype(np.float16), (model.params, model.model_state)
+        )
+    return identity(tree).hex()
+
+
+def of_shipped(
+    folder: str | os.PathLike[str], model: LoadedModel, builder: Any, views: bool = False
+) -> str:
     """The card of a packaged model, with the figures in WORKDIR/evaluation.
 
-    The card has no figures if that folder has no evaluation of this step and dataset.
+    The card has no figures unless that folder has an evaluation of the packaged model.
+
+    Args:
+      folder: the run's workdir.
+      model: the run's model with the packaged weights.
+      builder: builder of the evaluation dataset.
+      views: whether the packaged model averages over views of a radiograph.
     """
     path = Path(folder) / "evaluation" / "metrics.json"
     metrics = files.read_json(path) if path.is_file() else None
     about = {} if metrics is None else metrics["evaluated"]
     data = model.config["data"]
-    if about.get("step") != model.step or about.get("dataset") != data["dataset"]:
+    same = (
+        about.get("dataset") == data["dataset"]
+        and about.get("weights_sha256") == weights_sha256(model)
+        and about.get("views", False) == views
+        and "linear_probe" not in about
+    )
+    if metrics is None or not same:
         split = data["eval_split"]
         knees = origin_of(data["dataset"], builder, split)
         return of_run(folder, model, builder, knees, None, split)
-    return of_run(folder, model, builder, about["knees"], metrics, about["split"])
+    noted = {**metrics, "note": ROUNDED}
+    return of_run(folder, model, builder, about["knees"], noted, about["split"])
 
 
 def card(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
@@ -86,7 +118,7 @@ def card(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
     Args:
       facts: name, stage, step, dataset, dataset_version, splits, split, knees, dtype_trained,
         dtype_evaluated, run, earlier_runs, sha256, versions, config.
-      metrics: as for `of_run`; names, if present, explains the names of the metrics.
+      metrics: as for `of_run`; note, if present, is a paragraph about the metrics.
     """
     import yaml
 
@@ -192,7 +224,7 @@ def _body(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
         parts += [
             "## Metrics",
             f"Split `{facts['split']}`; mean and 95 % interval (subjects resampled).",
-            *([metrics["names"]] if "names" in metrics else []),
+            *([metrics["note"]] if "note" in metrics else []),
             _metrics(metrics),
         ]
     limits = [*LIMITS["every"], *LIMITS.get(_task(facts)[0], ())]

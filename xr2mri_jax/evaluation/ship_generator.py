@@ -16,6 +16,7 @@ from xr2mri_jax import datasets, files, stages
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
+from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import linear_reading, model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrate
@@ -36,6 +37,8 @@ from xr2mri_jax.training.loaded_model import LoadedModel, load_model
 BATCH = 16
 # The split that `generator:shape` is watched with.
 _HELD_OUT = "validation"
+# Share of the patients of the real radiographs whose distances give the novelty score its scale.
+_NOVELTY_HELD_OUT = 0.15
 # Intervals fitted on simulated knees alone are too narrow for patients. Absolute errors in mm of
 # the plates' thickness by the shipped generator that 19 of 20 development pairs do not exceed
 # (`evaluate --pairs`), rounded up; and the factor of the surfaces' half-widths with which they
@@ -127,7 +130,7 @@ def ship(
     elif maps is not None:
         raise InputError("--maps: found a generator without components, expected the form shape")
     params = model_files.rounded(params)
-    model = dataclasses.replace(model, params=params)
+    trained, model = model, dataclasses.replace(model, params=params)
     builder = datasets.load_builder(real, data_dir or data["data_dir"])
     novelty_detector, count = _fit_novelty_detector(stage, params, builder)
     watched = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
@@ -146,7 +149,9 @@ def ship(
     with _output_folder(folder, output is None) as place:
         _write(place, model, novelty_detector, training, uncertainty)
         if output is not None:
-            _write_card(place, workdir, model, data_dir)
+            # With the parts of the run that are not packaged, as it was evaluated.
+            every = dataclasses.replace(model, params={**trained.params, **params})
+            _write_card(place, workdir, every, data_dir)
     return model, folder
 
 
@@ -269,7 +274,7 @@ def _write_card(
     model: LoadedModel,
     data_dir: str | os.PathLike[str] | None,
 ) -> None:
-    """The card of the run, with the figures of its last evaluation if that was of this step."""
+    """The card of the run, with the figures of its last evaluation if that was of this model."""
     data = model.config["data"]
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     text = model_card.of_shipped(workdir, model, builder)
@@ -285,8 +290,11 @@ def _with_mean_knee(params: Any, maps: Path, data_dir: Path) -> Any:
 
 def _fit_novelty_detector(stage: Encodes, params: Any, builder: Any) -> tuple[NoveltyDetector, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
-    trained, held_out = (
-        np.asarray(passes.predictions(features, builder, split, BATCH, f"{split} radiographs")[0])
-        for split in ("train[:85%]", "train[85%:]")
-    )
-    return novelty.fit(trained, held_out), len(trained)
+    found, about = passes.predictions(features, builder, "train", BATCH, "train radiographs")
+    chosen = np.array([subject_fraction(name, 0) < _NOVELTY_HELD_OUT for name in about["subject"]])
+    if chosen.all() or not chosen.any():
+        raise InputError(
+            f"--real: found {len(set(about['subject']))} patients in the training split, expected "
+            "enough for statistics and held-out ones"
+        )
+    return novelty.fit(found[~chosen], found[chosen]), int((~chosen).sum())

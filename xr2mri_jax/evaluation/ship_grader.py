@@ -183,10 +183,12 @@ def ship(
     else:
         with files.atomic_folder(folder) as partial:
             file_format.write(partial, grader)
-            model = load_best(workdir, step)
+            model = dataclasses.replace(
+                load_best(workdir, step), params=grader.params, model_state=grader.model_state
+            )
             data = model.config["data"]
             builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
-            card = model_card.of_shipped(workdir, model, builder)
+            card = model_card.of_shipped(workdir, model, builder, views)
             files.write_text(partial / model_card.NAME, card)
     return grader, folder
 

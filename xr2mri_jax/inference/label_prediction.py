@@ -58,6 +58,11 @@ class LabelPrediction:
         if len(self.spacing) != 3 or not all(0 < mm < np.inf for mm in self.spacing):
             raise InputError(f"predicted labels: found spacing {self.spacing}, expected 3 mm > 0")
 
+    @property
+    def scale(self) -> float:
+        """Mm of the patient per mm of the canonical box."""
+        return self.spacing[0] * self.labels.shape[0] / BOX_MM[0]
+
     def volume(self) -> Volume:
         """The map in RAS mm of a right knee, with the centre of the array at the origin."""
         depth, height, width = self.spacing
@@ -88,17 +93,20 @@ class LabelPredictor:
     uncertainty: Uncertainty | None = None
 
 
-def label_predictor(workdir: str | os.PathLike[str] | None) -> LabelPredictor:
+def label_predictor(
+    workdir: str | os.PathLike[str] | None, step: int | None = None
+) -> LabelPredictor:
     """The model of a run, or the shipped model.
 
     Args:
       workdir: of a run whose generator has surfaces, or folder of a packaged generator; None: the
         shipped model.
+      step: checkpoint of the run; None: the newest.
 
     Raises:
       InputError: no model is shipped, the run cannot be used, or it predicts no labels.
     """
-    model, novelty_detector = load_generator(workdir)
+    model, novelty_detector = load_generator(workdir, step)
     uncertainty, doubt = uncertainty_of(workdir, model)
     if doubt:
         logging.warning(doubt)

@@ -13,7 +13,7 @@ from xr2mri_jax.inference import many_page
 from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import Listed
 from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
-from xr2mri_jax.inference.predictor import Predictor
+from xr2mri_jax.inference.predictor import SHIPPED_MODEL, Predictor
 from xr2mri_jax.inference.row_file import partial_path
 from xr2mri_jax.io.tables import as_read, read_table
 
@@ -43,8 +43,9 @@ def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str,
     """
     run = {
         "version": __version__,
-        "model": predictor.source,
+        "model": os.path.abspath(options.model) if options.model else SHIPPED_MODEL,
         "step": predictor.step,
+        **predictor.identity(),
         "force": options.force,
         "labels": None if options.labels is None else os.fspath(options.labels.absolute()),
         "meshes": None if options.meshes is None else os.fspath(options.meshes.absolute()),

@@ -119,6 +119,20 @@ class Checks:
         self.keys("features", features, ("distance_one",))
         self.value("features.distance_one", features["distance_one"], "a number > 0", is_positive)
 
+    def contrast(self, found: Any) -> None:
+        """Raises InputError unless `found` is a valid entry `contrast`, as `DEFAULT_CONTRAST`."""
+        self.keys("contrast", found, ("percentiles", "clahe"))
+        self.value(
+            "contrast.percentiles",
+            found["percentiles"],
+            "two rising numbers in [0, 100]",
+            lambda v: are_numbers(v, 0, 100) and len(v) == 2 and v[0] < v[1],
+        )
+        if found["clahe"] is not None:
+            self.keys("contrast.clahe", found["clahe"], ("clip_limit", "kernel_mm"))
+            for name, value in found["clahe"].items():
+                self.value(f"contrast.clahe.{name}", value, "a number > 0", is_positive)
+
     def plain(self, key: str, found: Any) -> None:
         """Raises InputError unless `found` is an object of plain, finite values."""
         wanted = "an object of plain, finite values"

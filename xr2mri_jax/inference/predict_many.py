@@ -140,9 +140,9 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         radiograph = read_ahead.decode_radiograph(one.path)
         return radiograph, knees_of(radiograph, request)
 
-    answer, reason = _result_or_reason(one.path, read)
+    answer, failed = _result_or_cells(one.path, read)
     if answer is None:
-        return [blank | {"error": reason}]
+        return [blank | failed]
     radiograph, answers = answer
     rows = []
     for knee in answers:
@@ -150,11 +150,11 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         if isinstance(knee, RefusedKnee):
             rows.append(row | {"error": knee.reason})
             continue
-        predicted, reason = _result_or_reason(
+        predicted, failed = _result_or_cells(
             one.path, functools.partial(predict_found, predictor, knee)
         )
         if predicted is None:
-            rows.append(row | {"error": reason})
+            rows.append(row | failed)
             continue
         files = _files(f"{stem}_{knee.side}", options)
         write_prediction(files, with_source(predicted, radiograph, one.path))
@@ -162,15 +162,24 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         if options.page is not None:
             many_page.write_case(options.page, row, predicted)
         rows.append(row)
+    if not all(row["input"] for row in rows):
+        rows = [row | _TRIED_AGAIN for row in rows]
     return rows
 
 
-def _result_or_reason(path: Path, work: Callable[[], Any]) -> tuple[Any, str]:
-    """The result of `work`, or None and the reason: one bad file must not end the run."""
+# Cells of a file whose failure is not the file's fault, such as too little memory: without its
+# digest it is not finished, and a repeated run predicts it again.
+_TRIED_AGAIN = {"input": ""}
+
+
+def _result_or_cells(path: Path, work: Callable[[], Any]) -> tuple[Any, dict[str, str]]:
+    """The result of `work`, or None and the cells that say why: one file must not end the run."""
     try:
-        return work(), ""
+        return work(), {}
+    except InputError as error:
+        return None, {"error": read_ahead.error_reason(path, error)}
     except Exception as error:
-        return None, read_ahead.error_reason(path, error)
+        return None, {"error": read_ahead.error_reason(path, error)} | _TRIED_AGAIN
 
 
 def _files(name: str, options: ManyOptions) -> OutputFiles:

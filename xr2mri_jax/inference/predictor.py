@@ -1,5 +1,6 @@
 """A loaded model that predicts volumes and surfaces, compiled once for many radiographs."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from xr2mri_jax.inference.knee_generator.load import (
 from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.shapes import scaled
-from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.model import Uncertainty, identity
 from xr2mri_jax.inference.uncertainty.of_prediction import with_uncertainty
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, standardise_radiograph
@@ -92,6 +93,13 @@ class Predictor:
     def step(self) -> int:
         """Training step of the model."""
         return int(self._model.step)
+
+    def identity(self) -> dict[str, str | None]:
+        """SHA-256 of the weights and of the uncertainty, None without one."""
+        model, uncertainty = self._model, self._uncertainty
+        found = None if uncertainty is None else identity(dataclasses.asdict(uncertainty)).hex()
+        weights = identity((model.params, model.model_state)).hex()
+        return {"weights_sha256": weights, "uncertainty_sha256": found}
 
     def compile(self) -> None:
         """Compiles what a prediction needs, before several threads need it at once."""

@@ -56,7 +56,7 @@ PLATES: dict[str, tuple[str, str, float]] = {
 def cartilage_plates(
     cartilages: Mapping[str, Volume], bones: Mapping[str, Surface], field: Volume
 ) -> dict[str, Plate]:
-    """Volume, thickness and covered area of every plate whose bone is present.
+    """Volume, thickness and covered area of every plate whose bone and cartilage are given.
 
     The thickness at a point of the bone's surface is the integral of the cartilage's occupancy
     along the bone's normal, so partial voxels count in proportion. A plate's thickness is the mean
@@ -64,12 +64,13 @@ def cartilage_plates(
     centre.
 
     Args:
-      cartilages: occupancies f32 in [0, 1] by the names in PLATES, on one grid.
+      cartilages: occupancies f32 in [0, 1] of the available cartilages by the names in PLATES, on
+        one grid.
       bones: surfaces of the available bones by the names in PLATES.
       field: bool on the same grid: the voxels to include.
 
     Returns:
-      The values by plate; zeros if the bone has no cartilage.
+      The values by plate; zeros if there is no cartilage on that side of the bone.
     """
     found = {}
     voxel_ml = abs(np.linalg.det(field.affine[:3, :3])) / _CUBIC_MM
@@ -77,7 +78,7 @@ def cartilage_plates(
         step * index for step, index in zip(field.affine[0], np.ogrid[_whole(field)], strict=False)
     )
     for plate, (cartilage, bone, sign) in PLATES.items():
-        if bone not in bones:
+        if bone not in bones or cartilage not in cartilages:
             continue
         occupancy, surface = cartilages[cartilage], bones[bone]
         counted = field.array & (sign * x >= 0)

@@ -1,13 +1,18 @@
 """Bones of known difference, compared in both protocols."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from layered_knees import LAYER_MM, VOXEL_MM, made_knee
+from made_uncertainty import uncertainty
 from scipy.spatial.transform import Rotation
 
-from xr2mri_jax.evaluation.real_pairs import measure, retrieval
+from xr2mri_jax.evaluation.real_pairs import intervals, measure, retrieval
 from xr2mri_jax.evaluation.real_pairs.compare import Target, compare
+from xr2mri_jax.evaluation.real_pairs.joint import joint_values
 from xr2mri_jax.evaluation.real_pairs.knee import FULL, Bone, as_bytes, centred, knee_of
+from xr2mri_jax.evaluation.real_pairs.knees import predict_knees
 from xr2mri_jax.evaluation.real_pairs.mean_shape import MeanShapes, bone_of, signed_distances
 from xr2mri_jax.evaluation.real_pairs.protocol import (
     ALIGNMENTS,
@@ -19,6 +24,9 @@ from xr2mri_jax.evaluation.real_pairs.protocol import (
     PROTOCOLS,
 )
 from xr2mri_jax.geometry import Volume, canonical_affine, mirror_volume
+from xr2mri_jax.inference.label_prediction import LabelPrediction, LabelPredictor
+from xr2mri_jax.inference.uncertainty.of_prediction import TRACED_OFF_MM
+from xr2mri_jax.metrics.alignment import Similarity
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.surfaces import surface_of
 from xr2mri_jax.phantom.tissues import CODES
@@ -148,6 +156,24 @@ def test_a_knee_is_measured_in_mm(knees):
     assert knees[1].plates["tibial_medial"].thickness_mm == pytest.approx(LAYER_MM, abs=0.3)
 
 
+def test_a_cartilage_that_the_true_map_does_not_label_is_unknown(knees):
+    """The made knees have a patella without cartilage; one map has no femoral cartilage either."""
+    made = made_knee(72.0, 4.0)
+    array = np.where(made.array == CODES["femoral_cartilage"], 0, made.array).astype(np.uint8)
+    # Without medial cartilage, but with lateral one of the same structure, the plateau is bare.
+    array[array == CODES["medial_tibial_cartilage"]] = 0
+    partial = knee_of(Volume(array, made.affine), "right")
+    assert set(partial.plates) == {"tibial_medial", "tibial_lateral"}
+    found = joint_values([knees[1], partial], [partial, knees[1]])
+    for quantity in ("volume_ml", "thickness_mm", "area_cm2"):
+        for both in found[f"patellar_{quantity}"]:
+            assert np.isnan(both).all()
+        true, predicted = found[f"femoral_medial_{quantity}"]
+        assert true[0] > 0 and predicted[0] == 0 and np.isnan([true[1], predicted[1]]).all()
+        true, predicted = found[f"tibial_medial_{quantity}"]
+        assert true[1] == 0 and predicted[1] > 0
+
+
 def test_cartilage_outside_of_the_field_of_the_bones_counts():
     """A patella 50 mm in front of the joint, where large knees have theirs."""
     made = made_knee(72.0, 4.0)
@@ -186,3 +212,38 @@ def test_a_left_knee_is_mirrored():
     found = compare(second.bones["femur"], target).scores
     assert found[OPEN]["centred"]["assd"] < 0.2
     assert second.space_mm == pytest.approx(first.space_mm, abs=0.3)
+
+
+def test_intervals_of_a_scaled_box_are_looked_up_in_the_box_and_scaled(tmp_path):
+    """As `predict` does where a spacing is stated; half-widths grow along the box's height."""
+    scale, made = 1.25, uncertainty()
+    pair = SimpleNamespace(subject="a", side="right", xray=tmp_path / "a.png")
+    labels = np.roll(made_knee(66.0, 4.0).array, 6, axis=1)  # the joint is 8 mm lower in the box
+    labels[:, :6] = 0
+    answer = LabelPrediction(labels, (scale * VOXEL_MM,) * 3)
+    (knee,) = predict_knees([pair], LabelPredictor(lambda *_: answer, {}, "made", made))
+    assert knee.scale == pytest.approx(scale)
+    assert made.surfaces is not None
+    rows = made.surfaces.half_width.shape[2]
+    height_mm = (0.5 - (np.arange(rows) + 0.5) / rows) * 128  # of the middle of a block, upwards
+    made.surfaces.half_width[:] = (5 + 0.05 * height_mm)[None, None, :, None]
+    values = {name: (np.array([2.0]), np.array([2.0])) for name in joint_values([knee], [knee])}
+    # Without the scale the interval of true minus predicted is -0.5 to 0.25 mm.
+    values["femoral_medial_thickness_mm"] = np.array([2.3]), np.array([2.0])
+    values["joint_space_medial_mm"] = np.array([4.6]), np.array([2.0])
+    fits = {bone: {OPEN: dict.fromkeys(ALIGNMENTS, Similarity())} for bone in BONES}
+    seen = intervals.summary(
+        SimpleNamespace(true=[knee], predicted=[knee], fits=[fits], pairs=[pair], joint=values),
+        made,
+        0,
+    )
+    femur = knee.bones["femur"].surface
+    upwards = (femur.points[:, 2] + knee.centre[2]) / scale
+    expected = scale * np.average(5 + 0.05 * upwards, weights=femur.areas)
+    assert knee.centre[2] < -5 * scale
+    assert seen["bones"]["femur"]["half_width_mm"] == pytest.approx(expected, rel=0.01)
+    plate = seen["quantities"]["femoral_medial_thickness_mm"]
+    assert (plate["low_mm"], plate["high_mm"]) == pytest.approx((-0.5 * scale, 0.25 * scale))
+    assert plate["coverage"]["mean"] == 1.0
+    space = seen["quantities"]["joint_space_medial_mm"]
+    assert space["high_mm"] == TRACED_OFF_MM["medial"] and space["coverage"]["mean"] == 0.0

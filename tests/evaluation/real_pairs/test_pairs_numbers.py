@@ -112,6 +112,35 @@ def test_chance_is_what_permuted_predictions_reach():
     assert wrong["r"] < wrong["chance95"] == pytest.approx(found["chance95"], abs=0.1)
 
 
+def test_chance_exchanges_whole_subjects_of_as_many_knees():
+    rng = np.random.default_rng(0)
+    subjects = ["a", "b", "a", "c", "d", "e", "c", "e", "a", "f"]
+    drawn = [individual_shape.permuted(subjects, rng) for _ in range(200)]
+    for given in drawn:
+        assert sorted(given) == list(range(10))
+        assert given[[0, 2, 8]].tolist() == [0, 2, 8]  # no other subject has three knees
+        assert given[[3, 6, 5, 7]].tolist() in ([3, 6, 5, 7], [5, 7, 3, 6])
+    assert {tuple(given[[1, 4, 9]]) for given in drawn} == {
+        (1, 4, 9), (1, 9, 4), (4, 1, 9), (4, 9, 1), (9, 1, 4), (9, 4, 1),
+    }  # fmt: skip
+
+
+def test_visits_of_one_subject_are_not_further_evidence(monkeypatch):
+    """Four equal knees of each of ten subjects: chance reaches what it does with one of each."""
+    monkeypatch.setattr(individual_shape.statistics, "WHOLE_SAMPLES", 500)
+    random = np.random.default_rng(0)
+
+    def chance95(visits, subjects):
+        true, predicted = (np.repeat(one, visits, axis=0) for one in drawn)
+        made = individual_shape.Departures(true, predicted, np.ones(true.shape, bool))
+        return individual_shape.summary({"femur": made}, subjects, 0)["femur"]["chance95"]
+
+    drawn = random.normal(size=(2, 10, 5))
+    once = chance95(1, [str(i) for i in range(10)])
+    assert chance95(4, [str(i // 4) for i in range(40)]) == pytest.approx(once)
+    assert chance95(4, [str(i) for i in range(40)]) < 0.7 * once
+
+
 def test_a_model_that_predicts_one_knee_for_everybody_has_no_individual_shape():
     true = np.array([[1.0, -1.0], [-1.0, 1.0]])
     made = individual_shape.Departures(true, np.full((2, 2), 1e-16), np.ones((2, 2), bool))

@@ -63,7 +63,7 @@ def report(table, tmp_path_factory):
     """The folder of a perfect model's report."""
     output = tmp_path_factory.mktemp("report") / "new"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "label_predictor", lambda workdir: predictor(perfect))
+        patch.setattr(run, "label_predictor", lambda *_: predictor(perfect))
         page = run.evaluate_pairs(table, output, table="pymskt")
     assert page == output / "index.html"
     return output
@@ -284,10 +284,10 @@ def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeyp
     def nothing(xray, side):
         return LabelPrediction(np.zeros((32, 32, 32), np.uint8), (4.0, 4.0, 4.0))
 
-    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(nothing))
+    monkeypatch.setattr(run, "label_predictor", lambda *_: predictor(nothing))
     with pytest.raises(InputError, match=r"a\.png: in the predicted labels: found no femur"):
         run.evaluate_pairs(table, tmp_path / "out", table="pymskt")
-    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(perfect))
+    monkeypatch.setattr(run, "label_predictor", lambda *_: predictor(perfect))
     with pytest.raises(InputError, match=r"a\.nii\.gz: found the label 5, expected those of"):
         run.evaluate_pairs(table, tmp_path / "out", table="oai_zib")
     assert not (tmp_path / "out").exists()
@@ -295,11 +295,11 @@ def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeyp
     def unusable(xray, side):
         raise InputError(f"{xray}: holds 96 x 96 x 96 voxels, expected one image")
 
-    monkeypatch.setattr(run, "label_predictor", lambda workdir: predictor(unusable))
+    monkeypatch.setattr(run, "label_predictor", lambda *_: predictor(unusable))
     with pytest.raises(InputError, match=r"a\.png: holds") as caught:
         run.evaluate_pairs(table, tmp_path / "out", table="pymskt")
     assert str(caught.value).count("a.png") == 1
-    monkeypatch.setattr(run, "label_predictor", lambda workdir: pytest.fail("already at work"))
+    monkeypatch.setattr(run, "label_predictor", lambda *_: pytest.fail("already at work"))
     with pytest.raises(InputError, match="--table: found 'nosuch', expected auto"):
         run.evaluate_pairs(table, tmp_path / "out", table="nosuch")
     (tmp_path / "full").mkdir()
@@ -312,7 +312,7 @@ def test_two_evaluations_never_write_into_one_folder(table, tmp_path, monkeypatc
     output = tmp_path / "out"
     second = []
 
-    def interrupted(workdir):
+    def interrupted(*_):
         with pytest.raises(InputError, match=rf"^{output}: is in use by an evaluation, process"):
             run.evaluate_pairs(table, output)
         second.append("refused before it loaded a model")

@@ -46,7 +46,7 @@ def text(content: Mapping[str, Any], evaluated: Mapping[str, Any], identity: str
         "versions": model_card.versions(),
         "config": model.get("sizes", {}),
     }
-    return model_card.card(facts, {**content, **_figures(content), "names": NAMES})
+    return model_card.card(facts, {**content, **_figures(content), "note": NAMES})
 
 
 def _figures(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,8 +100,8 @@ def summary(found: Mapping[str, Departures], subjects: Sequence[str], seed: int)
 
     Returns:
       By bone: r and its interval ci95; chance95, which r exceeds in 5 % of the permutations of the
-      predictions among the knees; all None where the departures are below 0.001 mm; true_mm and
-      predicted_mm, the root mean square departures.
+      predictions among the subjects, see `permuted`; all None where the departures are below
+      0.001 mm; true_mm and predicted_mm, the root mean square departures.
     """
     return {bone: _summary(one, subjects, seed) for bone, one in found.items()}
 
@@ -127,6 +127,22 @@ def _summary(found: Departures, subjects: Sequence[str], seed: int) -> dict[str,
 
     whole = statistics.estimates_of_whole(lambda c: correlation(c, c), subjects, seed)["r"]
     rng = np.random.default_rng(seed)
-    drawn = [correlation(knees, rng.permutation(knees)) for _ in range(statistics.WHOLE_SAMPLES)]
+    drawn = [correlation(knees, permuted(subjects, rng)) for _ in range(statistics.WHOLE_SAMPLES)]
     chance = np.percentile([one["r"] for one in drawn if one is not None], 95)
     return {"r": whole["mean"], "ci95": whole["ci95"], "chance95": float(chance), **sizes}
+
+
+def permuted(subjects: Sequence[str], rng: np.random.Generator) -> np.ndarray:
+    """Positions i[n] of the knees whose predictions each knee is given instead of its own.
+
+    Knees of one subject are alike, so whole subjects are exchanged, and only with subjects of as
+    many knees; the order of a subject's knees is kept.
+    """
+    names = np.asarray(subjects)
+    own = [np.flatnonzero(names == name) for name in dict.fromkeys(subjects)]
+    given = np.empty(len(names), int)
+    for size in sorted({len(knees) for knees in own}):
+        alike = [knees for knees in own if len(knees) == size]
+        for knees, i in zip(alike, rng.permutation(len(alike)), strict=True):
+            given[knees] = alike[i]
+    return given

@@ -53,7 +53,8 @@ def summary(
 
     Returns:
       convention; fitted, the origin of the intervals; bones: coverage by bone and alignment, and
-      half_width_mm; quantities: coverage, low_mm and high_mm (true minus predicted) by name.
+      half_width_mm; quantities: coverage, low_mm and high_mm (true minus predicted, means over the
+      knees) by name. All in mm of the patient: surfaces and thicknesses scale with the knee.
     """
     if uncertainty is None or uncertainty.surfaces is None:
         return None
@@ -70,15 +71,22 @@ def summary(
     for name in COMPARTMENTS:
         offsets[space_key(name)] = -TRACED_OFF_MM[name], TRACED_OFF_MM[name]
     quantities = {}
-    for name, (low, high) in offsets.items():
+    scales = np.array([knee.scale for knee in found.predicted])
+    for name, ends in offsets.items():
         true, predicted = found.joint[name]
         known = np.isfinite(true) & np.isfinite(predicted)
         off = (true - predicted)[known]
+        traced = name in map(space_key, COMPARTMENTS)
+        low, high = (end * (np.ones_like(off) if traced else scales[known]) for end in ends)
         names = [subject for subject, good in zip(subjects, known, strict=True) if good]
         if names:
             held = ((off >= low) & (off <= high)).astype(float)
             coverage = statistics.estimate(held, names, seed=seed)
-            quantities[name] = {"coverage": coverage, "low_mm": low, "high_mm": high}
+            quantities[name] = {
+                "coverage": coverage,
+                "low_mm": float(low.mean()),
+                "high_mm": float(high.mean()),
+            }
     fitted = FITTED_SHIPPED if shipped else FITTED
     return {"convention": CONVENTION, "fitted": fitted, "bones": bones, "quantities": quantities}
 
@@ -91,8 +99,9 @@ def _bone(found: Measured, bone: str, half_width: np.ndarray, seed: int) -> dict
     for i, (true, predicted) in enumerate(zip(found.true, found.predicted, strict=True)):
         own, target = predicted.bones[bone], true.bones[bone]
         own_points = own.surface.points
-        width = ndimage.map_coordinates(
-            half_width, grid.index(own_points).T, order=1, mode="nearest"
+        place = grid.index(predicted.in_box(own_points))
+        width = predicted.scale * ndimage.map_coordinates(
+            half_width, place.T, order=1, mode="nearest"
         )
         widths.append(float(np.average(width, weights=own.surface.areas)))
         for name in ALIGNMENTS:

@@ -79,9 +79,11 @@ class Knee:
       field: the box of the comparison, see `protocol.CONVENTION`.
       width_mm: width of the tibial plateau, see `landmarks.find_landmarks`.
       plates: cartilage by plate inside the canonical box (the patella lies partly outside
-        `field`); empty for a map without cartilage.
+        `field`); without the plates whose cartilage or bone the map does not label.
       space_mm: joint space by compartment.
       labels: u8 on the 1 mm grid, for pictures.
+      centre: f64[3], RAS mm, where the map of a right knee has the joint's centre.
+      scale: of a predicted knee, mm of the patient per mm of the canonical box.
     """
 
     bones: Mapping[str, Bone]
@@ -90,6 +92,12 @@ class Knee:
     plates: Mapping[str, Plate]
     space_mm: Mapping[str, float]
     labels: Volume
+    centre: np.ndarray
+    scale: float = 1.0
+
+    def in_box(self, points: np.ndarray) -> np.ndarray:
+        """Points f64[n, 3] of a predicted knee in RAS mm of the canonical box."""
+        return (points + self.centre) / self.scale
 
 
 def knee_of(labels: Volume, side: str) -> Knee:
@@ -120,6 +128,7 @@ def knee_of(labels: Volume, side: str) -> Knee:
         _plates(filled, surfaces, known),
         joint_space(surfaces["femur"], surfaces["tibia"], width),
         resample(labels, canonical_affine(GRID), GRID, order=0)[0],
+        found.centre,
     )
 
 
@@ -152,11 +161,8 @@ def _occupied(labels: Volume, names: Sequence[str]) -> dict[str, Volume]:
 def _plates(
     filled: Mapping[str, Volume], surfaces: Mapping[str, Surface], known: Box
 ) -> dict[str, Plate]:
-    if not any(name.endswith("cartilage") for name in filled):
-        return {}
     grid = filled["femur"]
-    nothing = Volume(np.zeros(grid.shape, np.float32), grid.affine)
-    cartilages = {name: filled.get(name, nothing) for name in _STRUCTURES if "cartilage" in name}
+    cartilages = {name: one for name, one in filled.items() if name.endswith("cartilage")}
     return cartilage_plates(cartilages, surfaces, Volume(known.mask(grid), grid.affine))
 
 

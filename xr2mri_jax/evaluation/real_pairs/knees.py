@@ -1,5 +1,6 @@
 """Reads the true knees of a table and predicts the others, on all cores."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -45,18 +46,18 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
     Raises:
       InputError: a radiograph cannot be used, or the prediction shows no knee.
     """
-    volumes = []
+    made = []
     for pair in progress(pairs, "predictions", "radiograph", len(pairs)):
         assert pair.xray is not None
         try:
-            volumes.append(predictor.predict(pair.xray, pair.side).volume())
+            made.append(predictor.predict(pair.xray, pair.side))
         except InputError as error:
             reason = str(error).removeprefix(f"{pair.xray}: ")
             raise InputError(f"{pair.xray}: {reason}") from error
 
     def knee(i: int) -> Knee:
         try:
-            return knee_of(volumes[i], "right")
+            return dataclasses.replace(knee_of(made[i].volume(), "right"), scale=made[i].scale)
         except InputError as error:
             raise InputError(f"{pairs[i].xray}: in the predicted labels: {error}") from error
 

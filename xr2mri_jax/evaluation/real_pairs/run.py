@@ -31,6 +31,7 @@ def evaluate_pairs(
     workdir: str | os.PathLike[str] | None = None,
     table: str = "auto",
     predictions: str | os.PathLike[str] | None = None,
+    step: int | None = None,
     exclude_subjects: Sequence[str] = (),
     single: str | os.PathLike[str] | None = None,
 ) -> Path:
@@ -44,6 +45,7 @@ def evaluate_pairs(
       table: label table of the true maps, see `label_tables.find_table`.
       predictions: folder that caches predicted labels for the next call; None: WORKDIR/labels, or
         no cache for the shipped model.
+      step: checkpoint of the run; None: the newest.
       exclude_subjects: names of subjects to leave out, also from the controls.
       single: path for a single-file report of at most `pages.LARGEST_SINGLE` bytes; None: none.
 
@@ -62,7 +64,7 @@ def evaluate_pairs(
     listed = read_pairs(pairs, exclude_subjects)
     with lock.hold_beside(output, "an evaluation"):
         require_new(output)  # again: another evaluation may have ended since
-        predictor = label_predictor(workdir)
+        predictor = label_predictor(workdir, step)
         folder = predictions or (None if workdir is None else Path(workdir) / "labels")
         if folder is not None:
             predictor = with_cache(predictor, Path(folder))

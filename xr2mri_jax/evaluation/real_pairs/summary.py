@@ -52,7 +52,8 @@ CONVENTION = {
     "individual_shape": "correlation of predicted and true departures from the mean bone, mm along "
     f"its normal at {individual_shape.POINTS} points per bone, after similarity alignment of every "
     "bone with the mean true bone and less the mean over the knees; chance: exceeded in 5 % of the "
-    "permutations of the predictions among the knees",
+    "permutations of the predictions among the subjects (whole subjects, with others of as many "
+    "knees)",
     "verdict": pair_errors.CONVENTION,
     "intervals": f"95 %, percentile bootstrap, {statistics.SAMPLES} samples "
     f"({statistics.WHOLE_SAMPLES} for a correlation), subjects resampled",

@@ -12,6 +12,7 @@ from xr2mri_jax.evaluation.uncertainty.fit import NEAR_MM, Knee, knees
 from xr2mri_jax.inference import read_ahead
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
+from xr2mri_jax.inference.uncertainty.surfaces import BACKGROUND
 from xr2mri_jax.metrics.calibration import calibration_error, reliability
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.metrics.structures import STRUCTURES, structures
@@ -36,9 +37,10 @@ _BINS = 10
 _GRID = (64, 64, 64)  # of the labels, 2 mm
 MOST_KNEES = 40
 _UNDECIDED = (0.01, 0.99)
-_OF_LABELS: dict[str, tuple[str, ...]] = {
-    name: parts for name, parts in STRUCTURES.items() if name in ("bone", "cartilage", "menisci")
-}
+_OF_LABELS: dict[str, tuple[int, ...]] = {
+    name: tuple(CODES[part] for part in STRUCTURES[name])
+    for name in ("bone", "cartilage", "menisci")
+} | {"background": (BACKGROUND,)}
 
 # Numbers by name, one per knee, NaN where a knee has none.
 _Columns = dict[str, list[float]]
@@ -131,9 +133,8 @@ class Coverage:
         assert spread is not None and knee.found is not None and knee.distances is not None
         fine, true = (surfaces.resized(x, _GRID) for x in (knee.found, knee.distances))
         labels, likely = surfaces.labels(true), spread.probabilities(fine)
-        for name, parts in _OF_LABELS.items():
-            codes = [CODES[part] for part in parts if CODES[part] in likely]
-            chance = np.clip(sum(likely[code] for code in codes), 0, 1)
+        for name, codes in _OF_LABELS.items():
+            chance = np.clip(sum(likely[code] for code in codes if code in likely), 0, 1)
             undecided = (chance > _UNDECIDED[0]) & (chance < _UNDECIDED[1])
             self._undecided.setdefault(name, []).append(
                 (chance[undecided], np.isin(labels, codes)[undecided])

@@ -21,6 +21,7 @@ def _check(checks: Checks, found: Mapping[str, Any]) -> None:
         "a dataset's name such as knee_family/default",
         lambda v: isinstance(v, str) and _DATASET.fullmatch(v) is not None,
     )
+    checks.contrast(found["contrast"])
     wanted = "a whole number, at least 0"
     checks.value("step", found["step"], wanted, lambda v: is_whole(v) and v >= 0)
     checks.distance_one(found["features"])
@@ -28,5 +29,9 @@ def _check(checks: Checks, found: Mapping[str, Any]) -> None:
 
 
 KIND = Kind(
-    "generator", 2, ("config", "step", "features", "training"), "launch/ship_generator.py", _check
+    "generator",
+    3,
+    ("config", "contrast", "step", "features", "training"),
+    "launch/ship_generator.py",
+    _check,
 )

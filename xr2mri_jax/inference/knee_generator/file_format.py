@@ -15,6 +15,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import model_files
 from xr2mri_jax.inference.knee_generator.description import KIND
 from xr2mri_jax.inference.novelty import NoveltyDetector, deepest_features
+from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages import cae, generator
 from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training.loaded_model import LoadedModel
@@ -36,6 +37,7 @@ def write(
     tree = model_files.rounded({name: model.params[name] for name in _PARTS})
     described = {
         "config": {"model": model.config["model"], "dataset": model.config["data"]["dataset"]},
+        "contrast": contrast_of(model.config),
         "step": int(model.step),
         "training": dict(training),
     }
@@ -65,6 +67,7 @@ def read(folder: str | os.PathLike[str], own: bool = False) -> tuple[LoadedModel
 
     described, params, novelty_detector = model_files.read(folder, KIND, shapes)
     config, stage = _made(described["config"])
+    config["data"]["contrast"] = described["contrast"]
     return LoadedModel(config, stage, params, {}, described["step"]), novelty_detector
 
 

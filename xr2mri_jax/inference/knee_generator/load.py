@@ -15,26 +15,32 @@ SHIPPED = Path(__file__).parent
 
 
 def load_generator(
-    model: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | None = None, step: int | None = None
 ) -> tuple[LoadedModel, NoveltyDetector | None]:
     """Loads a generator, and the statistics of its training radiographs if known.
 
     Args:
       model: a folder with model.json and weights.npz, or the workdir of a generator or joint stage;
         None or "" for the shipped one.
+      step: checkpoint of the workdir; None: the newest.
 
     Raises:
-      InputError: it is missing or damaged.
+      InputError: it is missing or damaged, or a packaged model is to have another step.
     """
     folder = Path(model) if model else SHIPPED
     if (folder / DESCRIPTION).is_file():
+        if step is not None:
+            raise InputError(
+                f"--step: found {step} with the packaged generator "
+                f"{model or 'of this package'}, expected the workdir of a training run"
+            )
         return file_format.read(folder, own=folder == SHIPPED)
     if not model:
         raise InputError(
             "--model: no generator is shipped with this package, expected the workdir of a "
             "generator or joint stage, or a folder made by launch/ship_generator.py"
         )
-    return load_model(folder), None
+    return load_model(folder, step), None
 
 
 def uncertainty_of(

@@ -10,7 +10,6 @@ from xr2mri_jax.inference.model_description import (
     Kind,
     are_numbers,
     is_number,
-    is_positive,
     is_share,
     is_whole,
 )
@@ -30,7 +29,7 @@ def _check(checks: Checks, found: Mapping[str, Any]) -> None:
     grades = "rising grades, 2 to 5 of 0..4"
     checks.value("grades", found["grades"], grades, _are_grades)
     checks.value("views", found["views"], "true or false", lambda v: isinstance(v, bool))
-    _check_contrast(checks, found["contrast"])
+    checks.contrast(found["contrast"])
     _check_calibration(checks, found["calibration"])
     checks.distance_one(found["features"])
     checks.plain("training", found["training"])
@@ -43,20 +42,6 @@ KIND = Kind(
     "launch/ship_grader.py",
     _check,
 )
-
-
-def _check_contrast(checks: Checks, found: Any) -> None:
-    checks.keys("contrast", found, ("percentiles", "clahe"))
-    checks.value(
-        "contrast.percentiles",
-        found["percentiles"],
-        "two rising numbers in [0, 100]",
-        lambda v: are_numbers(v, 0, 100) and len(v) == 2 and v[0] < v[1],
-    )
-    if found["clahe"] is not None:
-        checks.keys("contrast.clahe", found["clahe"], ("clip_limit", "kernel_mm"))
-        for name, value in found["clahe"].items():
-            checks.value(f"contrast.clahe.{name}", value, "a number > 0", is_positive)
 
 
 def _check_calibration(checks: Checks, found: Any) -> None:

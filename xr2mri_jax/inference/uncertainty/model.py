@@ -91,7 +91,7 @@ class Uncertainty:
 
 
 def identity(params: Any) -> bytes:
-    """The SHA-256 of a model's parameters: names, and values rounded to f32."""
+    """The SHA-256 of a pytree of numbers such as parameters: names, and values rounded to f32."""
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         found.update(jax.tree_util.keystr(path).encode())

@@ -7,7 +7,7 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.phantom.surfaces import NAMES
+from xr2mri_jax.phantom.surfaces import CARTILAGES, NAMES
 from xr2mri_jax.phantom.tissues import CODES
 
 # Blocks of the box along (d, h, w).
@@ -18,6 +18,9 @@ _NAMED = {
     "femoral_cartilage": ("femoral_outer", "femur"),
     "patellar_cartilage": ("patellar_outer", "patella"),
 }
+# Surfaces that are neither a cartilage's nor enclosed by one.
+_ALONE = ("fibula", "medial_meniscus", "lateral_meniscus")
+BACKGROUND = 0  # the label without a structure
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -37,7 +40,8 @@ class SurfaceSpread:
     def confidence(self, distances: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Probability that the predicted label of every voxel is right.
 
-        Surface errors are modelled as logistic, independent, and constant along a normal.
+        Surface errors are modelled as logistic and constant along a normal, and as independent
+        except between a bone and the outer surface of its cartilage, which encloses the bone.
 
         Args:
           distances: f32[k, d, h, w] in mm, as `phantom.surfaces.NAMES`.
@@ -55,14 +59,10 @@ class SurfaceSpread:
         found = np.zeros(labels.shape, np.float32)
         for code, inside in _probabilities(distances, share).items():
             np.copyto(found, inside, where=labels == code)
-        nothing = np.ones(labels.shape, np.float32)
-        for name in NAMES:
-            nothing *= 1 - share[name]
-        np.copyto(found, nothing, where=labels == 0)
         return found
 
     def probabilities(self, distances: np.ndarray) -> dict[int, np.ndarray]:
-        """Probability of each label by its code, f32[d, h, w] each, without the background."""
+        """Probability of each label by its code, f32[d, h, w] each; 0 is the background."""
         return _probabilities(distances, self._shares(distances))
 
     def _shares(self, distances: np.ndarray) -> dict[str, np.ndarray]:
@@ -95,4 +95,10 @@ def _probabilities(distances: np.ndarray, share: dict[str, np.ndarray]) -> dict[
     )
     for name in ("medial_meniscus", "lateral_meniscus"):
         found[CODES[name]] = share[name] * (1 - covered)
+    found[BACKGROUND] = np.ones_like(covered)
+    for name in _ALONE:
+        found[BACKGROUND] *= 1 - share[name]
+    for pair in CARTILAGES:
+        outer_share, bone_share = (share[NAMES[i]] for i in pair)
+        found[BACKGROUND] *= 1 - np.maximum(outer_share, bone_share)
     return found
