@@ -15,8 +15,8 @@ SPLITS = ("train_split", "eval_split")
 
 def earlier_runs(config: Mapping[str, Any]) -> dict[str, str]:
     """The names of the earlier runs of a resolved config, by folder."""
-    folders = [folder for key in EARLIER for folder in _folders(config.get(key, ""))]
-    return {folder: _name(folder) for folder in folders}
+    found = [folder for key in EARLIER for folder in folders(config.get(key, ""))]
+    return {folder: _name(folder) for folder in found}
 
 
 def require_same_earlier(
@@ -37,7 +37,7 @@ def require_same_earlier(
     """
     known = workdir.read_run(folder)["earlier"]
     for key in EARLIER:
-        before, now = _folders(stored.get(key, "")), _folders(config.get(key, ""))
+        before, now = folders(stored.get(key, "")), folders(config.get(key, ""))
         if not now or now == before:
             continue
         names = [_name(one) for one in now]
@@ -74,7 +74,8 @@ def require_same_data(
             )
 
 
-def _folders(value: str) -> list[str]:
+def folders(value: str) -> list[str]:
+    """The folders that a config key of EARLIER names, as absolute paths."""
     return [str(Path(part.strip()).resolve()) for part in value.split(",") if part.strip()]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Run:
         inputs: Inputs,
         training: Position,
         devices: Any = None,
+        doubts: Sequence[str] = (),
     ):
         """Infers shapes, then continues from a checkpoint or creates a new state.
 
@@ -57,6 +58,7 @@ class Run:
           inputs: shapes, and examples for `Stage.fitted`.
           training: the batches; restored to the checkpoint's position.
           devices: the devices; None: all.
+          doubts: about the start of a new run, for its record.
         """
         self.run_log: run_log.RunLog | run_log.NullLog = run_log.NullLog()
         self._config, self._folder, self._stage = config, folder, stage
@@ -69,7 +71,7 @@ class Run:
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
         restored = self._restored(steps, init_rng, training)
         if restored is None and parallel.host_index() == 0:
-            workdir.start_run(folder, resume_checks.earlier_runs(config))
+            workdir.start_run(folder, resume_checks.earlier_runs(config), doubts)
         state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
         if parallel.host_index() == 0:
             workdir.write_config(folder, config)
