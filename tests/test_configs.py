@@ -102,6 +102,7 @@ def shrunk(stage, variant):
     if stage == "generator":
         config.model.generator.update(SMALL_GENERATOR, coefficients=2)
     if stage in ("siamese_gap", "branch_cae"):
+        config.data.batch_size = 8  # batch normalisation: a multiple of the eight devices
         config.model.classifier.update(SMALL_CLASSIFIER)
         for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):
             if name in config.model.classifier:

@@ -5,7 +5,7 @@ import random
 
 import jax
 import pytest
-from fake_run import FakeData, config, fit
+from fake_run import FakeData, FakeStage, config, fit
 
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
@@ -59,6 +59,19 @@ def test_a_nan_in_the_evaluation_ends_the_run(tmp_path, bad_at):
     data = FakeData(batch_size=8, epochs=1)
     indices = [" ".join(map(str, next(data)["index"])) for _ in range(bad_at)]
     assert f"position in the split: {indices[-1]};" in message
+
+
+def test_padding_never_counts_in_the_moments_of_a_batch(tmp_path):
+    class Normalised(FakeStage):
+        def create(self, rng):
+            return super().create(rng)[0], {"mean": jnp.zeros(3)}
+
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path, Normalised(), devices=jax.devices()[:3], data__batch_size=4)
+    assert str(caught.value).startswith(
+        "config.data.batch_size is 4, expected a multiple of the 3 devices, because"
+    )
+    assert not workdir.steps(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,12 @@ class Run:
         init_rng, noise_rng = (
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
-        steps = steps_of(config, stage, jax.eval_shape(stage.create, init_rng)[0])
+        params, model_state = jax.eval_shape(stage.create, init_rng)
+        steps = steps_of(config, stage, params)
         depth = mesh.depth_of(config)
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
+        if jax.tree.leaves(model_state):
+            _require_equal_shares(config, self._parallel.device_count // depth)
         restored = self._restored(steps, init_rng, training)
         if restored is None and parallel.host_index() == 0:
             workdir.start_run(folder, resume_checks.earlier_runs(config), doubts)
@@ -239,6 +242,20 @@ class Run:
 
 
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
+def _require_equal_shares(config: Mapping[str, Any], devices: int) -> None:
+    """Batch normalisation uses the moments of the whole batch, in which padding would count.
+
+    Raises:
+      InputError: if the devices that share a batch cannot have equally many examples.
+    """
+    size = config["data"]["batch_size"]
+    if size % devices:
+        raise InputError(
+            f"config.data.batch_size is {size}, expected a multiple of the {devices} devices, "
+            f"because {config['stage']} uses batch normalisation: change it, or use fewer devices"
+        )
+
+
     """The metrics over a split: the means, or the stage's own summary."""
     return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
 
