@@ -99,6 +99,10 @@ def test_subjects_that_cannot_be_compared_are_doubtful(monkeypatch):
     monkeypatch.setitem(BUILDERS, "gone", BUILDERS["c"])
     (doubt,) = trained_subjects.doubts_of_evaluation(model, BUILDERS["b"], "test")
     assert "the split 'train' in there has changed" in doubt and "\n" not in doubt
+    without = Builder(train=["q1"], test=["q3"])
+    without.info.features = {"kl": None}
+    (doubt,) = trained_subjects.doubts_of_evaluation(model, without, "test")
+    assert "cannot be compared" in doubt
     monkeypatch.delitem(BUILDERS, "gone")
     (doubt,) = trained_subjects.doubts_of_evaluation(model, BUILDERS["b"], "test")
     assert "cannot be compared" in doubt and "found no prepared dataset" in doubt

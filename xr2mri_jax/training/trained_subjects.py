@@ -5,7 +5,7 @@ subject in common. Equal names in datasets of different origin can be a coincide
 is a doubt and not an error.
 """
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,6 @@ def doubts_of_evaluation(model: LoadedModel, builder: Any, split: str) -> list[s
       model: the model of the run; without fingerprints (older checkpoints) nothing is compared.
       builder: builder of the evaluation dataset.
       split: the evaluated split of it.
-
-    Raises:
-      InputError: if the split cannot be read.
     """
     data = model.config["data"]
     train_split = data["train_split"]
@@ -38,7 +35,10 @@ def doubts_of_evaluation(model: LoadedModel, builder: Any, split: str) -> list[s
         return [f"the split {split!r} is the training split: the knees are not unseen"]
     if not model.fingerprints or _has_fingerprint(builder, train_split, model.fingerprints):
         return []
-    evaluated = {f"the split {split!r}": _subjects(builder, data, split, training=False)}
+
+    def evaluated() -> dict[str, set[str]]:
+        return {f"the split {split!r}": _subjects(builder, data, split, training=False)}
+
     return list(_overlaps("the run", data, model.fingerprints, evaluated))
 
 
@@ -50,7 +50,7 @@ def doubts_of_start(config: Mapping[str, Any], builder: Any) -> list[str]:
       builder: builder of its dataset.
 
     Raises:
-      InputError: if the dataset cannot be read.
+      InputError: if the folder of an earlier run cannot be read.
     """
     found: list[str] = []
     for key in resume_checks.EARLIER:
@@ -74,7 +74,7 @@ def _of_earlier(name: str, folder: str, data: Mapping[str, Any], builder: Any) -
     same = all(before.get(one) == data.get(one) for one in _SELECTION)
     if not known or (same and _has_fingerprint(builder, data["train_split"], known)):
         return
-    yield from _overlaps(name, before, known, _unseen(builder, data))
+    yield from _overlaps(name, before, known, lambda: _unseen(builder, data))
 
 
 def _of_packaged(name: str, training: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
@@ -94,18 +94,18 @@ def _overlaps(
     name: str,
     data: Mapping[str, Any],
     known: Mapping[str, str],
-    evaluated: Mapping[str, Set[str]],
+    evaluated: Callable[[], Mapping[str, Set[str]]],
 ) -> Iterator[str]:
     """Doubts about a run trained on `data` with the fingerprints `known`, by evaluated part."""
     try:
-        trained = _trained(data, known)
+        trained, parts = _trained(data, known), evaluated()
     except InputError as error:
         yield (
-            f"{name} was trained on other data, whose subjects cannot be compared with those of "
-            f"{' and '.join(evaluated)} ({error}): they may be the same"
+            f"{name} was trained on other data, whose subjects cannot be compared with those for "
+            f"evaluation ({error}): they may be the same"
         )
         return
-    for part, subjects in evaluated.items():
+    for part, subjects in parts.items():
         common = sorted(subjects & trained)
         if common:
             yield (
