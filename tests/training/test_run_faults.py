@@ -4,13 +4,14 @@ import json
 import random
 
 import jax
+import jax.numpy as jnp
 import pytest
 from fake_run import FakeData, FakeStage, config, fit
 
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock
-from xr2mri_jax.training import loop, run_log
+from xr2mri_jax.training import loop, resume_checks, run_log
 
 DATA = {"train": "ab" * 32, "validation": "cd" * 32}
 
@@ -25,6 +26,23 @@ def test_other_data_of_the_same_name_and_size_is_refused(tmp_path, split):
     assert f"the split '{split}'" in message and "efef" in message and "\n" not in message
     assert workdir.steps(tmp_path) == [4]
     assert fit(tmp_path, steps=5, fingerprints=DATA) == 0
+
+
+def test_another_further_dataset_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume_checks.datasets, "load_builder", lambda name, data_dir: name)
+    monkeypatch.setattr(resume_checks.examples, "fingerprint", lambda *of: "-".join(of))
+    data = {**config()["data"], "also": "knee_xray/box128"}
+    found = resume_checks.fingerprints("own", data)
+    assert found == {
+        "train": "own-train",
+        "validation": "own-validation",
+        "also:train": "knee_xray/box128-train",
+    }
+    resume_checks.require_same_data(found, found, tmp_path, data)
+    other = {**found, "also:train": "other"}
+    with pytest.raises(InputError, match="the split 'train' of knee_xray/box128 in"):
+        resume_checks.require_same_data(found, other, tmp_path, data)
+    assert "also:train" not in resume_checks.fingerprints("own", {**data, "also": ""})
 
 
 def test_a_checkpoint_of_before_there_were_fingerprints_is_continued(tmp_path):
@@ -43,6 +61,19 @@ def test_another_number_of_devices_is_told(tmp_path, capsys):
     assert "trained on 2 devices and continues on 1" in shown
 
 
+def test_padding_never_counts_in_the_moments_of_a_batch(tmp_path):
+    class Normalised(FakeStage):
+        def create(self, rng):
+            return super().create(rng)[0], {"mean": jnp.zeros(3)}
+
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path, Normalised(), devices=jax.devices()[:3], data__batch_size=4)
+    assert str(caught.value).startswith(
+        "config.data.batch_size is 4, expected a multiple of the 3 devices, because"
+    )
+    assert not workdir.steps(tmp_path)
+
+
 @pytest.mark.parametrize("bad_at", [1, 3])
 def test_a_nan_in_the_evaluation_ends_the_run(tmp_path, bad_at):
     made = []
@@ -59,19 +90,6 @@ def test_a_nan_in_the_evaluation_ends_the_run(tmp_path, bad_at):
     data = FakeData(batch_size=8, epochs=1)
     indices = [" ".join(map(str, next(data)["index"])) for _ in range(bad_at)]
     assert f"position in the split: {indices[-1]};" in message
-
-
-def test_padding_never_counts_in_the_moments_of_a_batch(tmp_path):
-    class Normalised(FakeStage):
-        def create(self, rng):
-            return super().create(rng)[0], {"mean": jnp.zeros(3)}
-
-    with pytest.raises(InputError) as caught:
-        fit(tmp_path, Normalised(), devices=jax.devices()[:3], data__batch_size=4)
-    assert str(caught.value).startswith(
-        "config.data.batch_size is 4, expected a multiple of the 3 devices, because"
-    )
-    assert not workdir.steps(tmp_path)
 
 
 @pytest.mark.parametrize(
