@@ -76,9 +76,10 @@ class Run:
         if restored is None and parallel.host_index() == 0:
             workdir.start_run(folder, resume_checks.earlier_runs(config), doubts)
         state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
-        if parallel.host_index() == 0:
-            workdir.write_config(folder, config)
         self.step = int(state.step)
+        # A run with more steps than asked for is left alone.
+        if parallel.host_index() == 0 and self.step <= config["steps"]:
+            workdir.write_config(folder, config)
         self._state = self._parallel.replicate(state)
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
@@ -241,7 +242,6 @@ class Run:
             )
 
 
-def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
 def _require_equal_shares(config: Mapping[str, Any], devices: int) -> None:
     """Batch normalisation uses the moments of the whole batch, in which padding would count.
 
@@ -256,6 +256,7 @@ def _require_equal_shares(config: Mapping[str, Any], devices: int) -> None:
         )
 
 
+def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
     """The metrics over a split: the means, or the stage's own summary."""
     return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
 
