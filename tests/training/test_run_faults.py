@@ -5,13 +5,14 @@ import random
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from fake_run import FakeData, FakeStage, config, fit
 
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock
-from xr2mri_jax.training import loop, resume_checks, run_log
+from xr2mri_jax.training import loop, resume_checks, run, run_log
 
 DATA = {"train": "ab" * 32, "validation": "cd" * 32}
 
@@ -72,6 +73,12 @@ def test_padding_never_counts_in_the_moments_of_a_batch(tmp_path):
         "config.data.batch_size is 4, expected a multiple of the 3 devices, because"
     )
     assert not workdir.steps(tmp_path)
+
+
+def test_the_examples_of_a_selection_are_named_by_their_place():
+    batch = {"index": np.array([3, 0, -1]), "place": np.array(["7 (a)", "2 (b)", "2 (b)"])}
+    assert run._places(batch) == ["7 (a)", "2 (b)"]
+    assert run._places({"index": np.array([3, -1])}) == ["3"]
 
 
 @pytest.mark.parametrize("bad_at", [1, 3])

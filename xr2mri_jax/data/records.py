@@ -68,7 +68,7 @@ def batch_dtype(name: str) -> type:
     return np.uint8 if name == "labels" else np.int32
 
 
-def require_intensities(array: np.ndarray, name: str, split: str, position: int) -> None:
+def require_intensities(array: np.ndarray, name: str, split: str, position: int | str) -> None:
     """Raises InputError unless all values are finite and in [0, 1]."""
     array = np.asarray(array)
     if name != "mask" and array.dtype == np.uint16:  # divided by 65535 afterwards

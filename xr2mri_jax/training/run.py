@@ -83,7 +83,7 @@ class Run:
         self._state = self._parallel.replicate(state)
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
-        self._open: tuple[int, np.ndarray, Any] | None = None
+        self._open: tuple[int, list[str], Any] | None = None
         # Shapes of the batch for which the step was compiled.
         self._shapes: dict[str, str] | None = None
 
@@ -104,19 +104,19 @@ class Run:
             elif compilations.count() > compiled:
                 self._warn_of_compilation(on_devices)
             self.settle()
-        self._open = (self.step, batch["index"], outcome)
+        self._open = (self.step, _places(batch), outcome)
 
     def settle(self) -> None:
         """Waits for the current step; stops the run if it is not finite."""
         if self._open is None:
             return
-        step, index, outcome = self._open
+        step, places, outcome = self._open
         self._open = None
         outcome = parallel.unreplicate(outcome)
         if not outcome["finite"]:
             loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
             norm = float(outcome["grad_norm"])
-            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", index)
+            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", places)
         for name, mean in outcome["means"].items():
             self._sums.add(name, float(mean.sum), float(mean.count))
         for name in ("grad_norm", "learning_rate"):
@@ -175,7 +175,7 @@ class Run:
         wrong = [name for name, mean in found.items() if not np.isfinite(mean.sum).all()]
         if wrong:
             self._refuse(
-                f"evaluation after step {self.step}: {wrong[0]} is not finite", batch["index"]
+                f"evaluation after step {self.step}: {wrong[0]} is not finite", _places(batch)
             )
         return found
 
@@ -200,8 +200,8 @@ class Run:
         with self._parallel.on_this_host():
             return self._stage.pictures(params, model_state, batch)
 
-    def _refuse(self, what: str, index: np.ndarray) -> None:
-        own = " ".join(str(i) for i in index if i >= 0)
+    def _refuse(self, what: str, places: Sequence[str]) -> None:
+        own = " ".join(places)
         with jax.transfer_guard("allow"):
             numbers = " ".join(parallel.gather_text(own))
         saved = workdir.steps(self._folder)
@@ -259,6 +259,12 @@ def _require_equal_shares(config: Mapping[str, Any], devices: int) -> None:
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
     """The metrics over a split: the means, or the stage's own summary."""
     return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
+
+
+def _places(batch: Batch) -> list[str]:
+    """Where the examples are in the split, without padding."""
+    places = batch.get("place", batch["index"])
+    return [str(place) for place, i in zip(places, batch["index"], strict=True) if i >= 0]
 
 
 def _shapes(batch: Mapping[str, jax.Array]) -> dict[str, str]:
