@@ -102,6 +102,7 @@ def shrunk(stage, variant):
     if stage == "generator":
         config.model.generator.update(SMALL_GENERATOR, coefficients=2)
     if stage in ("siamese_gap", "branch_cae"):
+        config.data.batch_size = 8  # batch normalisation: a multiple of the eight devices
         config.model.classifier.update(SMALL_CLASSIFIER)
         for name, sizes in (("channels", (2, 3, 3, 4)), ("convolutions", (1, 1, 1, 1))):
             if name in config.model.classifier:
@@ -268,6 +269,15 @@ def test_every_module_and_launch_script_is_imported():
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_a_run_in_another_dtype_names_the_precision_that_continues_it(tmp_path):
+    now = {**recipe.plain(recipe.default("cae")), "dtype": "float32"}
+    with pytest.raises(InputError) as caught:
+        recipe.require_same_run({**now, "dtype": "bfloat16"}, now, tmp_path)
+    assert "computes in bfloat16" in str(caught.value)
+    assert "config.precision='auto', which is float32 here" in str(caught.value)
+    assert "--config.precision=bfloat16" in str(caught.value)
+
+
 def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
     now = recipe.plain(recipe.default("siamese_gap"))
     older = {**now, "data": {k: v for k, v in now["data"].items() if k != "mixup"}}
@@ -336,3 +346,21 @@ def test_wrong_commands_end_with_one_line_and_code_2(arguments, said):
     done = command_process.run("train", *arguments)
     assert done.returncode == 2 and said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("x = 1", "--config: the file has no function get_config, expected a recipe"),
+        (
+            "import ml_collections\n"
+            "def get_config(variant=''):\n"
+            "    return ml_collections.ConfigDict({'stage': 'cae'})",
+            "config.checkpoint_every is missing",
+        ),
+    ],
+)
+def test_an_incomplete_recipe_ends_with_one_line_and_code_2(tmp_path, content, said):
+    path = tmp_path / "own.py"
+    path.write_text(f"{content}\n")
+    test_wrong_commands_end_with_one_line_and_code_2([f"--config={path}", "--workdir=w"], said)

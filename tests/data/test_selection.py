@@ -58,6 +58,26 @@ def test_batches_of_a_selection():
     assert set(real) == {2} and len(real) == len(found)
 
 
+def test_messages_name_the_position_in_the_split():
+    found = selection.select(records(), "train", ("xray", "kl"), grades=(2,), balanced=True)
+    (batch,) = make_iterator(found, "train", batch_size=len(found), fields=("kl",))
+    assert batch["place"].tolist() == [str(i) for i in found.positions]
+    assert batch["index"].tolist() == list(range(len(found)))
+    others = selection.Fields(records(), ("kl",))
+    joined = selection.Joined((selection.Fields(found, ("kl",)), others), ("a", "b"))
+    assert [joined.place(i) for i in (0, 1, 2, 3)] == [
+        f"{found.positions[0]} (a)",
+        "0 (b)",
+        f"{found.positions[1]} (a)",
+        "1 (b)",
+    ]
+    bad = records()
+    bad[found.positions[1]]["xray"] = np.full((2, 2, 1), np.nan, np.float32)
+    again = selection.select(bad, "train", ("xray", "kl"), grades=(2,))
+    with pytest.raises(InputError, match=f"the example at position {found.positions[1]} of"):
+        list(make_iterator(again, "train", batch_size=2, fields=("xray",), num_threads=0))
+
+
 def test_what_leaves_nobody_is_refused():
     with pytest.raises(InputError, match=r"none of its 120 examples has a grade of \[4\]"):
         chosen(grades=(4,))

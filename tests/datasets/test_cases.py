@@ -20,7 +20,7 @@ SHAPE = (4, 64, 64)
 class FakeBuilder:
     """A prepared dataset of one left and one right knee."""
 
-    info = SimpleNamespace(splits={"test": None})
+    info = SimpleNamespace(full_name="made/1.0.0", splits={"test": SimpleNamespace(num_examples=2)})
 
     def __init__(self):
         random = np.random.default_rng(0)

@@ -129,7 +129,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path, capsys):
         classify=lambda params, state, xray: logits_in_jax(xray),
     )
     config = {"precision": "float32", "data": {**DATA, "dataset": "made", "data_dir": ""}}
-    model = types.SimpleNamespace(stage=stage, params={}, model_state={}, config=config, step=3)
+    model = loaded_model.LoadedModel(config, stage, {}, {}, 3)
     loaded = []
     monkeypatch.setattr(
         loaded_model, "load_model", lambda folder, step: loaded.append(step) or model

@@ -64,9 +64,7 @@ def test_the_command_writes_all_files(monkeypatch, tmp_path):
     )
     data = {"dataset": "made", "data_dir": "", "train_split": "train"}
     config = {"precision": "float32", "data": data}
-    model = types.SimpleNamespace(
-        stage=stage, params={"gain": np.float32(2)}, model_state={}, config=config, step=3
-    )
+    model = loaded_model.LoadedModel(config, stage, {"gain": np.float32(2)}, {}, 3)
     monkeypatch.setattr(loaded_model, "load_model", lambda folder, step: model)
     monkeypatch.setattr(run.datasets, "load_builder", lambda name, folder: Source(200))
     page = run.evaluate_workdir(tmp_path, split="validation", linear_probe=True)

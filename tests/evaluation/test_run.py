@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from made_uncertainty import uncertainty
 
+from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import conventions as other_conventions
 from xr2mri_jax.evaluation import model_card, run
@@ -71,6 +72,7 @@ def trained(monkeypatch):
         params={"gain": np.float32(0.95)},
         model_state={},
         step=3,
+        fingerprints={},
         config={
             "precision": "float32",
             "data": {"dataset": "knee_phantom/made", "data_dir": "there", "train_split": "train"},
@@ -104,6 +106,21 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
     assert {p.name for p in path.parent.iterdir()} == written
     assert page.read_text().count('type="application/json" id="case-') == 5
+
+
+def test_doubts_are_on_screen_in_the_metrics_and_on_the_page(
+    trained, tmp_path, monkeypatch, caplog
+):
+    workdir.start_run(tmp_path, {}, ["the start is doubtful"])
+    monkeypatch.setattr(run, "doubts_of_evaluation", lambda *_: ["so is the split"])
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    doubts = ["the start is doubtful", "so is the split"]
+    found = json.loads((path.parent / "metrics.json").read_text())
+    assert found["evaluated"]["doubts"] == doubts
+    card = (path.parent / "README.md").read_text()
+    for doubt in doubts:
+        assert f"Doubt: {doubt}." in path.read_text() and f"- Doubt: {doubt}." in card
+        assert doubt in caplog.messages
 
 
 def test_intervals_are_tested_where_they_were_fitted(trained, tmp_path, monkeypatch):

@@ -1,14 +1,19 @@
 """The app's routes: foreign and hostile requests are refused, nothing is kept."""
 
+import errno
 import io
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from werkzeug.datastructures import FileStorage
 
 from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.serving import jobs as jobs_module
+from xr2mri_jax.serving import predict_upload
 from xr2mri_jax.serving.app import make_app
 from xr2mri_jax.serving.guard import file_name
 from xr2mri_jax.serving.jobs import Jobs
@@ -159,6 +164,59 @@ def test_too_many_waiting_uploads_and_old_results(user, jobs, monkeypatch):
     waiting[0].error = "refused"
     assert user.post().status_code == 202
     assert not waiting[0].folder.exists() and waiting[1].folder.exists()
+
+
+def test_uploads_that_cannot_be_stored_leave_their_slots(user, jobs, monkeypatch):
+    def full(self, *arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStorage, "save", full)
+        for _ in range(jobs_module.MOST_WAITING):
+            answer = user.post()
+            assert answer.status_code == 500 and "No space left" in answer.json["error"]
+    assert list(Path(jobs._root.name).iterdir()) == []
+    assert user.post().status_code == 202
+
+
+@pytest.mark.parametrize("slow", ["predicted", "write_downloads"])
+def test_nothing_of_an_upload_that_is_deleted_meanwhile_is_kept(tmp_path, monkeypatch, slow):
+    entered, deleted = threading.Event(), threading.Event()
+
+    def write(folder, *_):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "volume.nii.gz").write_bytes(b"patient")
+        return ["volume.nii.gz"]
+
+    steps = {
+        "knees": lambda *_: [SimpleNamespace(side="right")],
+        "predicted": lambda *_: None,
+        "show": lambda *_: SimpleNamespace(title="knee"),
+        "write_downloads": write,
+    }
+
+    def waiting(*arguments):
+        entered.set()
+        assert deleted.wait(10)
+        return steps[slow](*arguments)
+
+    for name, step in steps.items():
+        monkeypatch.setattr(predict_upload, name, waiting if name == slow else step)
+    with Jobs(None, tmp_path) as jobs:
+        removed, kept = jobs.new("a.png", None, None), jobs.new("b.png", None, None)
+        removed.upload.write_bytes(b"x")
+        jobs.start(removed)
+        assert entered.wait(10)
+        jobs.remove(removed.name)
+        deleted.set()
+        kept.upload.write_bytes(b"x")
+        jobs.start(kept)
+        jobs._pool.shutdown()
+        assert not removed.folder.exists() and kept.folder.exists() and not kept.error
+        assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+        assert (tmp_path / kept.name / f"{kept.name[:8]}-right" / "volume.nii.gz").is_file()
+        jobs.remove(kept.name)
+        assert (tmp_path / kept.name).exists() and not kept.folder.exists()
 
 
 def test_answers_forbid_frames_and_foreign_scripts(user):

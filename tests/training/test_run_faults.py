@@ -4,13 +4,15 @@ import json
 import random
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
-from fake_run import FakeData, config, fit
+from fake_run import FakeData, FakeStage, config, fit
 
 from xr2mri_jax import workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock
-from xr2mri_jax.training import loop, run_log
+from xr2mri_jax.training import loop, resume_checks, run, run_log
 
 DATA = {"train": "ab" * 32, "validation": "cd" * 32}
 
@@ -27,6 +29,23 @@ def test_other_data_of_the_same_name_and_size_is_refused(tmp_path, split):
     assert fit(tmp_path, steps=5, fingerprints=DATA) == 0
 
 
+def test_another_further_dataset_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(resume_checks.datasets, "load_builder", lambda name, data_dir: name)
+    monkeypatch.setattr(resume_checks.examples, "fingerprint", lambda *of: "-".join(of))
+    data = {**config()["data"], "also": "knee_xray/box128"}
+    found = resume_checks.fingerprints("own", data)
+    assert found == {
+        "train": "own-train",
+        "validation": "own-validation",
+        "also:train": "knee_xray/box128-train",
+    }
+    resume_checks.require_same_data(found, found, tmp_path, data)
+    other = {**found, "also:train": "other"}
+    with pytest.raises(InputError, match="the split 'train' of knee_xray/box128 in"):
+        resume_checks.require_same_data(found, other, tmp_path, data)
+    assert "also:train" not in resume_checks.fingerprints("own", {**data, "also": ""})
+
+
 def test_a_checkpoint_of_before_there_were_fingerprints_is_continued(tmp_path):
     assert fit(tmp_path, steps=4) == 0
     assert fit(tmp_path, steps=5, fingerprints=DATA) == 0
@@ -41,6 +60,25 @@ def test_another_number_of_devices_is_told(tmp_path, capsys):
     assert fit(tmp_path, devices=jax.devices()[:1], steps=6) == 0
     shown = capsys.readouterr().out
     assert "trained on 2 devices and continues on 1" in shown
+
+
+def test_padding_never_counts_in_the_moments_of_a_batch(tmp_path):
+    class Normalised(FakeStage):
+        def create(self, rng):
+            return super().create(rng)[0], {"mean": jnp.zeros(3)}
+
+    with pytest.raises(InputError) as caught:
+        fit(tmp_path, Normalised(), devices=jax.devices()[:3], data__batch_size=4)
+    assert str(caught.value).startswith(
+        "config.data.batch_size is 4, expected a multiple of the 3 devices, because"
+    )
+    assert not workdir.steps(tmp_path)
+
+
+def test_the_examples_of_a_selection_are_named_by_their_place():
+    batch = {"index": np.array([3, 0, -1]), "place": np.array(["7 (a)", "2 (b)", "2 (b)"])}
+    assert run._places(batch) == ["7 (a)", "2 (b)"]
+    assert run._places({"index": np.array([3, -1])}) == ["3"]
 
 
 @pytest.mark.parametrize("bad_at", [1, 3])

@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from xr2mri_jax.runtime import command_line, devices, host_memory, local_processes
+from xr2mri_jax.training import config as recipe
 from xr2mri_jax.training import loop, parallel, recipes
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -31,6 +32,7 @@ LOCAL_PROCESSES = flags.DEFINE_integer(
 
 def main() -> None:
     """Trains; exit codes: 0 done, 1 work failed, 2 wrong input, 143 or 130 stopped by a signal."""
+    recipe.validate(recipe.plain(CONFIG.value))
     batch_size = CONFIG.value.data.batch_size
     count = local_processes.process_count(LOCAL_PROCESSES.value, batch_size)
     if count > 1:

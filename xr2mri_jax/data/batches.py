@@ -6,7 +6,7 @@ batches of n * b. Reading ahead does not affect the position: a restored iterato
 exactly the same batches. Batches are augmented on the devices, see `augment.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import grain
@@ -18,6 +18,7 @@ from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
 
 PADDING = -1
+TEXTS = ("subject", "place")
 # The entries of an example's partner in mixup, named other_xray and other_kl.
 _OF_PARTNER = ("xray", "kl")
 _VERSION = 3
@@ -119,9 +120,10 @@ def make_iterator(
       An iterator of dicts of numpy arrays: xray f32[b, h, w, 1], mri f32[b, d, h, w, 1] and mask
       f32[b, d, h, w, 1] in [0, 1], labels u8[b, d, h, w], distances f32[b, k, d, h, w] in mm,
       side, kl i32[b], spacing f32[b, n] in mm, subject str[b]; always index i32[b], the position in
-      the split or -1 for padding, and example_mask f32[b], 0 for padding; with `partners`
-      other_xray f32[b, h, w, 1] and other_kl i32[b]. Padding repeats an example, so that all values
-      are finite.
+      the source or -1 for padding, and example_mask f32[b], 0 for padding; with `partners`
+      other_xray f32[b, h, w, 1] and other_kl i32[b]; with a source of `selection` place str[b], the
+      position in the split, for messages. Padding repeats an example, so that all values are
+      finite.
 
     Raises:
       InputError: for an unknown or empty split, a field that the dataset lacks, a batch size
@@ -139,7 +141,9 @@ def make_iterator(
     threads = min(processor.cores(), 8) if num_threads is None else num_threads
     examples = len(stored)
     dataset = grain.MapDataset.source(records.Cached(stored) if cache else stored).seed(seed)
-    dataset = dataset.map_with_index(_Select(fields, examples, str(split)))
+    dataset = dataset.map_with_index(
+        _Select(fields, examples, str(split), getattr(source, "place", None))
+    )
     if shuffle:
         dataset = dataset.shuffle()
     dataset = dataset.repeat(epochs)
@@ -180,7 +184,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     batch: dict[str, np.ndarray] = {}
     for name, first in examples[0].items():
         values = [example[name] for example in examples]
-        if name == "subject":
+        if name in TEXTS:
             batch[name] = np.array([records.text(value) for value in values])
             continue
         stacked = np.empty((len(values), *np.shape(first)), records.batch_dtype(name))
@@ -220,17 +224,27 @@ def _with_partners(dataset: grain.MapDataset, apart: int) -> grain.MapDataset:
 
 
 class _Select(grain.transforms.MapWithIndex):
-    """Keeps the requested fields and adds the example's position in the split."""
+    """Keeps the requested fields; adds the example's position, and its place in a selection."""
 
-    def __init__(self, fields: Sequence[str], examples: int, split: str) -> None:
+    def __init__(
+        self,
+        fields: Sequence[str],
+        examples: int,
+        split: str,
+        place: Callable[[int], str] | None,
+    ) -> None:
         self._fields = tuple(fields)
         self._examples = examples
         self._split = split
+        self._place = place
 
     def map_with_index(self, index: int, element: Mapping[str, Any]) -> dict[str, Any]:
         chosen = {name: element[name] for name in self._fields}
         position = index % self._examples
+        place = {} if self._place is None else {"place": self._place(position)}
         for name in records.INTENSITIES:
             if name in chosen:
-                records.require_intensities(chosen[name], name, self._split, position)
-        return {**chosen, "index": position}
+                records.require_intensities(
+                    chosen[name], name, self._split, place.get("place", position)
+                )
+        return {**chosen, "index": position, **place}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax.datasets.examples import StoredExamples
+from xr2mri_jax.datasets.examples import StoredExamples, require_split
 from xr2mri_jax.errors import InputError
 
 FIELDS = ("xray", "mri", "mask", "side", "kl")
@@ -49,7 +49,7 @@ def open_records(
             raise InputError(f"split {split!r} is empty")
         return source, _chosen(fields, source[0], "the examples")
     name = source.info.full_name
-    _require_split(source, split)
+    require_split(source, split)
     chosen = _chosen(fields, source.info.features, name)
     skip = _skip_decoding()
     unwanted = {f: skip for f in source.info.features if f not in chosen}
@@ -68,7 +68,7 @@ def batch_dtype(name: str) -> type:
     return np.uint8 if name == "labels" else np.int32
 
 
-def require_intensities(array: np.ndarray, name: str, split: str, position: int) -> None:
+def require_intensities(array: np.ndarray, name: str, split: str, position: int | str) -> None:
     """Raises InputError unless all values are finite and in [0, 1]."""
     array = np.asarray(array)
     if name != "mask" and array.dtype == np.uint16:  # divided by 65535 afterwards
@@ -108,24 +108,6 @@ def _skip_decoding() -> Any:
     import tensorflow_datasets as tfds
 
     return tfds.decode.SkipDecoding()
-
-
-def _require_split(builder: Any, split: str) -> None:
-    splits = builder.info.splits
-    if not splits:
-        raise InputError(
-            f"dataset {builder.info.full_name} is not prepared in {builder.data_dir}: run "
-            "launch/prepare.py first"
-        )
-    try:
-        examples = splits[split].num_examples
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            f"dataset {builder.info.full_name} has no split {split!r}, expected one of "
-            + ", ".join(splits)
-        ) from error
-    if examples == 0:
-        raise InputError(f"split {split!r} of dataset {builder.info.full_name} is empty")
 
 
 def _chosen(

@@ -31,6 +31,10 @@ class Selected(Sequence):
     def __getitem__(self, index: Any) -> Any:
         return self.examples[int(self.positions[index])]
 
+    def place(self, index: int) -> str:
+        """The position in the split of an example."""
+        return str(self.positions[index])
+
 
 @dataclasses.dataclass(frozen=True)
 class Joined(Sequence):
@@ -38,16 +42,27 @@ class Joined(Sequence):
 
     Attributes:
       parts: the sources; shorter ones are repeated up to the length of the longest.
+      names: their names.
     """
 
     parts: tuple[Sequence[Any], ...]
+    names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.parts) * max(map(len, self.parts))
 
     def __getitem__(self, index: Any) -> Any:
+        part, position = self._find(index)
+        return self.parts[part][position]
+
+    def place(self, index: int) -> str:
+        """The position in the split of an example, with the name of its source."""
+        part, position = self._find(index)
+        return f"{_place(self.parts[part], position)} ({self.names[part]})"
+
+    def _find(self, index: Any) -> tuple[int, int]:
         position, part = divmod(int(index), len(self.parts))
-        return self.parts[part][position % len(self.parts[part])]
+        return part, position % len(self.parts[part])
 
 
 class Fields(Sequence):
@@ -63,6 +78,14 @@ class Fields(Sequence):
     def __getitem__(self, index: Any) -> Any:
         example = self._examples[index]
         return {name: example[name] for name in self._fields}
+
+    def place(self, index: int) -> str:
+        """The position in the split of an example."""
+        return _place(self._examples, index)
+
+
+def _place(source: Any, index: int) -> str:
+    return source.place(index) if hasattr(source, "place") else str(index)
 
 
 def examples(source: Any, split: str, fields: Sequence[str]) -> Sequence[Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import files
+from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 
 REAL, SIMULATED, UNKNOWN = "real", "simulated", "unknown"
@@ -23,12 +24,15 @@ def origin(name: str, source: Any, split: str) -> str:
     Returns:
       "simulated" for phantoms and for files made by `xr2mri simulate`; "real" for other files;
       "unknown" if the files no longer exist.
+
+    Raises:
+      InputError: if the dataset has no such split.
     """
     if name.partition("/")[0] in _SIMULATED:
         return SIMULATED
     if not hasattr(source, "as_data_source") or "record" not in source.info.features:
         return UNKNOWN
-    record = source.as_data_source(split=split)[0]["record"]
+    record = StoredExamples(source, split)[0]["record"]
     try:
         path = json.loads(record)["radiograph"]["file"]
     except (ValueError, KeyError, TypeError):

@@ -12,6 +12,25 @@ from xr2mri_jax.errors import InputError
 MOST_BYTES = 1 << 29
 
 
+def require_split(builder: Any, split: str) -> None:
+    """Raises InputError unless a prepared dataset has the split, with at least one example."""
+    splits = builder.info.splits
+    if not splits:
+        raise InputError(
+            f"dataset {builder.info.full_name} is not prepared in {builder.data_dir}: run "
+            "launch/prepare.py first"
+        )
+    try:
+        examples = splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"dataset {builder.info.full_name} has no split {split!r}, expected one of "
+            + ", ".join(splits)
+        ) from error
+    if examples == 0:
+        raise InputError(f"split {split!r} of dataset {builder.info.full_name} is empty")
+
+
 class StoredExamples(Sequence[Any]):
     """A TFDS data source that names damaged, truncated or missing files when it reads them."""
 
@@ -22,7 +41,11 @@ class StoredExamples(Sequence[Any]):
           builder: builder of a prepared dataset.
           split: a split of it; TFDS slicing is allowed.
           decoders: as for `as_data_source`.
+
+        Raises:
+          InputError: if there is no such split, or it is empty.
         """
+        require_split(builder, split)
         self._builder = builder
         self._split = split
         self._source = builder.as_data_source(split=split, decoders=decoders)
@@ -68,7 +91,7 @@ def fingerprint(builder: Any, split: str, most_bytes: int = MOST_BYTES) -> str:
       most_bytes: approximate maximum number of bytes to read.
 
     Raises:
-      InputError: if an example cannot be read.
+      InputError: if there is no such split, or an example cannot be read.
     """
     import tensorflow_datasets as tfds
 

@@ -37,7 +37,8 @@ def page(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> Page:
         Section("Calibration", [diagram]),
         Section("Method", report.measured(metrics, evaluated)),
     ]
-    return Page(title, [report.STATEMENT], sections, metrics["verdict"]["sentence"])
+    notices = [report.STATEMENT, *report.doubts(evaluated)]
+    return Page(title, notices, sections, metrics["verdict"]["sentence"])
 
 
 def _row(label: str, entry: Mapping[str, Any]) -> Row:

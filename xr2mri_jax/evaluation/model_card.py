@@ -16,6 +16,7 @@ from xr2mri_jax import files, workdir
 from xr2mri_jax.datasets.data_origin import REAL, SIMULATED
 from xr2mri_jax.datasets.data_origin import origin as origin_of
 from xr2mri_jax.inference.uncertainty.model import identity
+from xr2mri_jax.presentation import report
 from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.presentation.statement import MEANING
 from xr2mri_jax.training import inference_settings
@@ -229,6 +230,7 @@ def _body(facts: Mapping[str, Any], metrics: Mapping[str, Any] | None) -> str:
         ]
     limits = [*LIMITS["every"], *LIMITS.get(_task(facts)[0], ())]
     limits += [*LIMITS.get(facts["knees"], ()), *(LIMITS["unmeasured"] if metrics is None else ())]
+    limits += report.doubts({} if metrics is None else metrics.get("evaluated", {}))
     parts += ["## Limits", "\n".join(f"- {line}" for line in limits)]
     parts += ["## Training and versions", _rows(_provenance(facts))]
     text = json.dumps(facts["config"], indent=1, sort_keys=True)

@@ -42,7 +42,9 @@ from xr2mri_jax.presentation.page_elements import Picture
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.stages.base import Classifies, Encodes, Predicts, Reconstructs, Surfaces
 from xr2mri_jax.training import inference_settings
-from xr2mri_jax.training.loaded_model import load_best
+from xr2mri_jax.training.loaded_model import LoadedModel, load_best
+from xr2mri_jax.training.trained_subjects import doubts_of_evaluation
+from xr2mri_jax.workdir import read_run
 
 SEED = 0
 
@@ -108,6 +110,7 @@ def evaluate_workdir(
         "dtype_trained": model.config.get("dtype", "unknown"),
         "dtype_evaluated": inference_settings.dtype_name(model.config),
         **splits,
+        "doubts": _doubts(model, workdir, builder, split),
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
@@ -124,6 +127,16 @@ def evaluate_workdir(
         )
     with lock.hold_beside(folder, "an evaluation"):
         return _evaluated(request, linear_probe, views)
+
+
+def _doubts(
+    model: LoadedModel, workdir: str | os.PathLike[str], builder: Any, split: str
+) -> list[str]:
+    """Warns of doubts about the run's start and about the evaluated subjects, and returns them."""
+    found = [*read_run(workdir)["doubts"], *doubts_of_evaluation(model, builder, split)]
+    for doubt in found:
+        logging.warning(doubt)
+    return found
 
 
 def _evaluated(request: EvaluationRequest, linear_probe: bool, views: bool) -> Path:

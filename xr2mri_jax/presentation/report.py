@@ -72,6 +72,7 @@ def page(
     notices = [f"{STATEMENT} {MEANING}" if "retrieval" in metrics else STATEMENT]
     if evaluated.get("knees") == "simulated":
         notices.append(SIMULATED)
+    notices += doubts(evaluated)
     every: list[Part] = [] if cases is None else [cases]
     others = convention_tables.tables(metrics.get("conventions") or {})
     sections = [
@@ -232,9 +233,14 @@ def _meanings(metrics: Mapping[str, Any]) -> Terms:
     return Terms([(LABELS[name], MEANINGS[name]) for name in metrics["controls"]])
 
 
+def doubts(evaluated: Mapping[str, Any]) -> list[str]:
+    """The doubts about an evaluation as notices of its page."""
+    return [f"Doubt: {doubt}." for doubt in evaluated.get("doubts", ())]
+
+
 def measured(metrics: Mapping[str, Any], evaluated: Mapping[str, Any]) -> list[Part]:
     """The evaluated run and the conventions of the metrics."""
-    run = [f"{key}: {value}" for key, value in evaluated.items()]
+    run = [f"{key}: {value}" for key, value in evaluated.items() if key != "doubts"]
     return [Lines(run), Lines(_flat(metrics["convention"]))]
 
 

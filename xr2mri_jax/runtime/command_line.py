@@ -109,6 +109,8 @@ def _show_help(main: Callable[[], Any]) -> None:
 def _flag_error_message(error: Exception) -> str:
     """The message for an invalid flag, simplified for errors of ml_collections."""
     text = str(error).strip()
+    if isinstance(error, AttributeError) and "get_config" in text:
+        return "--config: the file has no function get_config, expected a recipe that defines it"
     if "Traceback" not in text and isinstance(error, AttributeError | KeyError):
         return f"--config has no key {text.strip(_QUOTES)!r}, expected one of the recipe's"
     # A recipe's error arrives as text with a traceback; its last part is the message.

@@ -66,7 +66,11 @@ def _add_jobs(app: Flask, jobs: Jobs, most_mb: float) -> None:
         job = jobs.new(guard.file_name(given.filename), side, spacing)
         if job is None:
             abort(503, "found too many waiting uploads; try again in a minute")
-        given.save(job.upload)
+        try:
+            given.save(job.upload)
+        except OSError as error:
+            jobs.remove(job.name)
+            abort(500, f"the upload cannot be stored ({error.strerror}); nothing of it is kept")
         size = job.upload.stat().st_size
         if not 0 < size <= most_mb * MEGABYTE:
             jobs.remove(job.name)

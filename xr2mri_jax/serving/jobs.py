@@ -13,6 +13,7 @@ from typing import Any
 
 from absl import logging
 
+from xr2mri_jax import files
 from xr2mri_jax.errors import InputError, failure_line, printable
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.serving import predict_upload
@@ -22,6 +23,10 @@ MOST_WAITING = 16  # further uploads are rejected until some are done
 SECONDS_KEPT = 1800.0  # a result is removed this long after the last request for it
 STEPS = ("waiting", "reading", "predicting", "writing files", "done")
 LONGEST_LINE = 500
+
+
+class _RemovedError(Exception):
+    """The owner has deleted the upload."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -38,6 +43,7 @@ class Job:
       cases: titles of the knees that are ready to show, by case.
       downloads: names of the files that are ready, by case.
       asked: time of the last request for it.
+      removed: whether its owner has deleted it; a job in progress then ends at its next step.
     """
 
     name: str
@@ -50,6 +56,7 @@ class Job:
     cases: dict[str, str] = dataclasses.field(default_factory=dict)
     downloads: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     asked: float = dataclasses.field(default_factory=time.monotonic)
+    removed: bool = False
 
     @property
     def upload(self) -> Path:
@@ -102,8 +109,8 @@ class Jobs:
         with self._lock:
             if sum(not one.ended for one in self._jobs.values()) >= MOST_WAITING:
                 return None
+            job.folder.mkdir(mode=0o700)
             self._jobs[name] = job
-        job.folder.mkdir(mode=0o700)
         return job
 
     def start(self, job: Job) -> None:
@@ -119,9 +126,11 @@ class Jobs:
             return job
 
     def remove(self, name: str) -> None:
-        """Forgets a job and removes its folder."""
+        """Forgets a job and removes its folder; of a job in progress nothing is kept."""
         with self._lock:
             job = self._jobs.pop(name, None)
+            if job is not None:
+                job.removed = True
         if job is not None:
             shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -135,34 +144,49 @@ class Jobs:
     def _run(self, job: Job) -> None:
         try:
             self._work(job)
+        except _RemovedError:
+            pass
         except InputError as error:
             job.error = one_line(str(error).replace(f"{job.folder}{os.sep}", ""))
         except Exception as error:
             job.error = failure_line(error) or "processing failed; see the server's log"
-            if job.folder.exists():  # otherwise it was removed in the meantime
+            if not job.removed:
                 logging.exception("an upload failed")
         finally:
             job.upload.unlink(missing_ok=True)
+            if job.removed and job.step != STEPS[-1]:
+                # Written since the removal of the folder.
+                shutil.rmtree(job.folder, ignore_errors=True)
+                if self._keep is not None:
+                    shutil.rmtree(self._keep / job.name, ignore_errors=True)
+
+    def _enter(self, job: Job, step: str) -> None:
+        with self._lock:
+            if job.removed:
+                raise _RemovedError
+            job.step = step
 
     def _work(self, job: Job) -> None:
-        job.step = "reading"
+        self._enter(job, "reading")
         found = list(predict_upload.knees(job.upload, job.side, job.spacing))
         job.upload.unlink()
-        job.step = "predicting"
         made = {}
         for knee in found:
+            self._enter(job, "predicting")
             name = f"{job.name[:8]}-{knee.side}"
             made[name] = predict_upload.predicted(self._predictor, knee, job.upload)
             shown = predict_upload.show(job.folder, made[name], name, job.file)
             job.cases[name] = shown.title
-        job.step = "writing files"
         for name, prediction in made.items():
+            self._enter(job, "writing files")
             folder = job.folder / "files" / name
             folder.mkdir(parents=True)
             job.downloads[name] = predict_upload.write_downloads(folder, prediction, name, job.file)
         if self._keep is not None:
-            shutil.copytree(job.folder / "files", self._keep / job.name)
-        job.step = "done"
+            with files.replaced_folder(self._keep / job.name) as partial:
+                shutil.copytree(job.folder / "files", partial, dirs_exist_ok=True)
+                self._enter(job, job.step)
+        self._enter(job, "done")
 
 
 def one_line(text: str) -> str:

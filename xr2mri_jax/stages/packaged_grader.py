@@ -40,6 +40,16 @@ def network(folder: Path) -> dict[str, Any]:
     return found
 
 
+def training(folder: Path) -> dict[str, Any]:
+    """The record of the grader's training: dataset, held_out, held_out_seed, ...; {} without one.
+
+    Raises:
+      InputError: model.json cannot be read.
+    """
+    found = _description(folder).get("training")
+    return found if isinstance(found, dict) else {}
+
+
 def variables(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters and running moments of the packaged network, f32 in nested dicts.
 

@@ -161,6 +161,12 @@ def require_same_run(stored: Mapping[str, Any], config: Mapping[str, Any], workd
     differs = difference(stored, config)
     if differs is not None:
         key, before, now = differs
+        if key == "dtype":  # not a key of recipes, but the result of `precision` on a device
+            raise InputError(
+                f"{workdir} holds a run that computes in {before}, found config.precision="
+                f"{config['precision']!r}, which is {now} here: continue it with "
+                f"--config.precision={before}, or choose another --workdir"
+            )
         raise InputError(
             f"{workdir} holds a run with config.{key}={before!r}, found {now!r}: choose another "
             "--workdir or the same value"

@@ -160,5 +160,6 @@ class DatasetInputs:
             # Examples of another dataset, which also has the stage's fields.
             other = datasets.load_builder(self.data["also"], self.data["data_dir"])
             parts = [selection.examples(part, name, fields) for part in (source, other)]
-            source = selection.Joined(tuple(parts))
+            names = self.data["dataset"], self.data["also"]
+            source = selection.Joined(tuple(parts), names)
         return make_iterator(source, name, seed=self.seed, fields=fields, **options)

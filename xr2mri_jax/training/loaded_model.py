@@ -24,6 +24,7 @@ class LoadedModel:
       params: numpy arrays, the averaged parameters by default.
       model_state: numpy arrays.
       step: number of training steps.
+      fingerprints: of the training data by split, see `resume_checks`; {} if unknown.
     """
 
     config: dict[str, Any]
@@ -31,6 +32,7 @@ class LoadedModel:
     params: Any
     model_state: Any
     step: int
+    fingerprints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def load_model(
@@ -49,13 +51,14 @@ def load_model(
     """
     config = workdir.read_config(folder)
     stage = stages.make_stage(config)
-    place, state, _ = workdir.read_checkpoint(folder, step)
+    place, state, progress = workdir.read_checkpoint(folder, step)
     require_config(place, config)
     params = state["ema_params" if ema else "params"]
     wanted = jax.eval_shape(lambda: stage.create(jax.random.key(0)))
     workdir.require_shapes(folder, params, wanted[0])
     workdir.require_shapes(folder, state["model_state"], wanted[1])
-    return LoadedModel(config, stage, params, state["model_state"], int(state["step"]))
+    known = progress.get("data", {})
+    return LoadedModel(config, stage, params, state["model_state"], int(state["step"]), known)
 
 
 def load_best(folder: str | os.PathLike[str], step: int | None = None) -> LoadedModel:

@@ -14,16 +14,25 @@ config, or else from random parameters.
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from xr2mri_jax import datasets, files, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
 from xr2mri_jax.training import config as recipe
-from xr2mri_jax.training import inference_settings, lost_host, parallel, resume_checks, run_log
+from xr2mri_jax.training import (
+    inference_settings,
+    lost_host,
+    parallel,
+    resume_checks,
+    run_log,
+    trained_subjects,
+)
 from xr2mri_jax.training.inputs import DatasetInputs, Inputs, Position
 from xr2mri_jax.training.run import NotFiniteError, Run, print_line
 
@@ -52,11 +61,17 @@ def train(config: Any, folder: str | os.PathLike[str]) -> int:
     with _alone_in(folder):
         resolved = _resolved(asked, folder)
         stage = stages.make_stage(resolved)
-        return fit(resolved, folder, stage, DatasetInputs.from_config(resolved, stage))
+        inputs = DatasetInputs.from_config(resolved, stage)
+        return fit(resolved, folder, stage, inputs, doubts=_doubts(resolved, folder, inputs))
 
 
 def fit(
-    config: Mapping[str, Any], folder: Path, stage: Stage, inputs: Inputs, devices: Any = None
+    config: Mapping[str, Any],
+    folder: Path,
+    stage: Stage,
+    inputs: Inputs,
+    devices: Any = None,
+    doubts: Sequence[str] = (),
 ) -> int:
     """Trains a stage on batches.
 
@@ -66,6 +81,7 @@ def fit(
       stage: the stage to train.
       inputs: its data.
       devices: the devices; None: all.
+      doubts: about the start of a new run, for its record.
 
     Returns:
       0, or 128 + the number of the signal that ended the run early.
@@ -74,7 +90,7 @@ def fit(
       InputError, NotFiniteError, LostHostError: see `train`.
     """
     with contextlib.closing(inputs.training()) as training:
-        run = Run(config, folder, stage, inputs, training, devices)
+        run = Run(config, folder, stage, inputs, training, devices, doubts)
         if run.step >= config["steps"]:
             print_line(f"{folder} already has all of its {run.step} steps: nothing to train")
             return 0
@@ -100,6 +116,16 @@ def _resolved(asked: dict[str, Any], folder: Path) -> dict[str, Any]:
         recipe.require_same_run(stored, resolved, folder)
         resume_checks.require_same_earlier(stored, asked, folder)
     return resolved
+
+
+def _doubts(config: Mapping[str, Any], folder: Path, inputs: DatasetInputs) -> list[str]:
+    """Warns on the first host of doubts about the start of a new run, and returns them."""
+    if workdir.steps(folder) or parallel.host_index() != 0:
+        return []
+    found = trained_subjects.doubts_of_start(config, inputs.builder)
+    for doubt in found:
+        logging.warning(doubt)
+    return found
 
 
 @contextlib.contextmanager

@@ -4,19 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xr2mri_jax import workdir
+from xr2mri_jax import datasets, workdir
 from xr2mri_jax.datasets import examples
 from xr2mri_jax.errors import InputError
 
 # Config keys that name folders of earlier runs, separated by commas.
 EARLIER = ("cae_workdir", "generator_workdir", "classifier_workdir")
 SPLITS = ("train_split", "eval_split")
+ALSO = "also:"
 
 
 def earlier_runs(config: Mapping[str, Any]) -> dict[str, str]:
     """The names of the earlier runs of a resolved config, by folder."""
-    folders = [folder for key in EARLIER for folder in _folders(config.get(key, ""))]
-    return {folder: _name(folder) for folder in folders}
+    found = [folder for key in EARLIER for folder in folders(config.get(key, ""))]
+    return {folder: _name(folder) for folder in found}
 
 
 def require_same_earlier(
@@ -37,7 +38,7 @@ def require_same_earlier(
     """
     known = workdir.read_run(folder)["earlier"]
     for key in EARLIER:
-        before, now = _folders(stored.get(key, "")), _folders(config.get(key, ""))
+        before, now = folders(stored.get(key, "")), folders(config.get(key, ""))
         if not now or now == before:
             continue
         names = [_name(one) for one in now]
@@ -51,9 +52,16 @@ def require_same_earlier(
 
 
 def fingerprints(builder: Any, data: Mapping[str, Any]) -> dict[str, str]:
-    """Fingerprints that identify the splits of a config's `data` beyond name and size."""
+    """Fingerprints that identify the splits of a config's `data` beyond name and size.
+
+    The split of the further dataset `data.also` has the prefix ALSO.
+    """
     splits = sorted({data[key] for key in SPLITS})
-    return {split: examples.fingerprint(builder, split) for split in splits}
+    found = {split: examples.fingerprint(builder, split) for split in splits}
+    if data.get("also"):
+        other, split = datasets.load_builder(data["also"], data["data_dir"]), data["train_split"]
+        found[ALSO + split] = examples.fingerprint(other, split)
+    return found
 
 
 def require_same_data(
@@ -64,17 +72,19 @@ def require_same_data(
     Raises:
       InputError: naming the first split that differs.
     """
-    for split in sorted(before.keys() & now.keys()):
-        if before[split] != now[split]:
+    for name in sorted(before.keys() & now.keys()):
+        if before[name] != now[name]:
+            dataset = data["also" if name.startswith(ALSO) else "dataset"]
             raise InputError(
-                f"{folder} was trained on other data: the split {split!r} of {data['dataset']} in "
-                f"config.data.data_dir={data['data_dir']} has other examples (its fingerprint is "
-                f"{now[split][:12]}, the checkpoint's {before[split][:12]}): choose the original "
-                "data or another --workdir"
+                f"{folder} was trained on other data: the split {name.removeprefix(ALSO)!r} of "
+                f"{dataset} in config.data.data_dir={data['data_dir']} has other examples (its "
+                f"fingerprint is {now[name][:12]}, the checkpoint's {before[name][:12]}): choose "
+                "the original data or another --workdir"
             )
 
 
-def _folders(value: str) -> list[str]:
+def folders(value: str) -> list[str]:
+    """The folders that a config key of EARLIER names, as absolute paths."""
     return [str(Path(part.strip()).resolve()) for part in value.split(",") if part.strip()]
 
 

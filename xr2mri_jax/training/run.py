@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Run:
         inputs: Inputs,
         training: Position,
         devices: Any = None,
+        doubts: Sequence[str] = (),
     ):
         """Infers shapes, then continues from a checkpoint or creates a new state.
 
@@ -57,6 +58,7 @@ class Run:
           inputs: shapes, and examples for `Stage.fitted`.
           training: the batches; restored to the checkpoint's position.
           devices: the devices; None: all.
+          doubts: about the start of a new run, for its record.
         """
         self.run_log: run_log.RunLog | run_log.NullLog = run_log.NullLog()
         self._config, self._folder, self._stage = config, folder, stage
@@ -64,20 +66,24 @@ class Run:
         init_rng, noise_rng = (
             jax.random.fold_in(jax.random.key(config["seed"]), i) for i in (0, 1)
         )
-        steps = steps_of(config, stage, jax.eval_shape(stage.create, init_rng)[0])
+        params, model_state = jax.eval_shape(stage.create, init_rng)
+        steps = steps_of(config, stage, params)
         depth = mesh.depth_of(config)
         self._parallel = parallel.make_parallel(config["parallel"], steps, devices, depth)
+        if jax.tree.leaves(model_state):
+            _require_equal_shares(config, self._parallel.device_count // depth)
         restored = self._restored(steps, init_rng, training)
         if restored is None and parallel.host_index() == 0:
-            workdir.start_run(folder, resume_checks.earlier_runs(config))
+            workdir.start_run(folder, resume_checks.earlier_runs(config), doubts)
         state, sums = restored or (_fresh(stage, steps, init_rng, inputs), {})
-        if parallel.host_index() == 0:
-            workdir.write_config(folder, config)
         self.step = int(state.step)
+        # A run with more steps than asked for is left alone.
+        if parallel.host_index() == 0 and self.step <= config["steps"]:
+            workdir.write_config(folder, config)
         self._state = self._parallel.replicate(state)
         self._rng = self._parallel.replicate(noise_rng)
         self._sums = run_log.Sums(sums)
-        self._open: tuple[int, np.ndarray, Any] | None = None
+        self._open: tuple[int, list[str], Any] | None = None
         # Shapes of the batch for which the step was compiled.
         self._shapes: dict[str, str] | None = None
 
@@ -98,19 +104,19 @@ class Run:
             elif compilations.count() > compiled:
                 self._warn_of_compilation(on_devices)
             self.settle()
-        self._open = (self.step, batch["index"], outcome)
+        self._open = (self.step, _places(batch), outcome)
 
     def settle(self) -> None:
         """Waits for the current step; stops the run if it is not finite."""
         if self._open is None:
             return
-        step, index, outcome = self._open
+        step, places, outcome = self._open
         self._open = None
         outcome = parallel.unreplicate(outcome)
         if not outcome["finite"]:
             loss = float(outcome["means"]["loss"].sum) / float(outcome["means"]["loss"].count)
             norm = float(outcome["grad_norm"])
-            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", index)
+            self._refuse(f"step {step}: loss {loss}, gradient norm {norm}, not finite", places)
         for name, mean in outcome["means"].items():
             self._sums.add(name, float(mean.sum), float(mean.count))
         for name in ("grad_norm", "learning_rate"):
@@ -169,7 +175,7 @@ class Run:
         wrong = [name for name, mean in found.items() if not np.isfinite(mean.sum).all()]
         if wrong:
             self._refuse(
-                f"evaluation after step {self.step}: {wrong[0]} is not finite", batch["index"]
+                f"evaluation after step {self.step}: {wrong[0]} is not finite", _places(batch)
             )
         return found
 
@@ -194,8 +200,8 @@ class Run:
         with self._parallel.on_this_host():
             return self._stage.pictures(params, model_state, batch)
 
-    def _refuse(self, what: str, index: np.ndarray) -> None:
-        own = " ".join(str(i) for i in index if i >= 0)
+    def _refuse(self, what: str, places: Sequence[str]) -> None:
+        own = " ".join(places)
         with jax.transfer_guard("allow"):
             numbers = " ".join(parallel.gather_text(own))
         saved = workdir.steps(self._folder)
@@ -236,9 +242,29 @@ class Run:
             )
 
 
+def _require_equal_shares(config: Mapping[str, Any], devices: int) -> None:
+    """Batch normalisation uses the moments of the whole batch, in which padding would count.
+
+    Raises:
+      InputError: if the devices that share a batch cannot have equally many examples.
+    """
+    size = config["data"]["batch_size"]
+    if size % devices:
+        raise InputError(
+            f"config.data.batch_size is {size}, expected a multiple of the {devices} devices, "
+            f"because {config['stage']} uses batch normalisation: change it, or use fewer devices"
+        )
+
+
 def summary(stage: Stage, total: Mapping[str, metrics.Mean]) -> dict[str, float]:
     """The metrics over a split: the means, or the stage's own summary."""
     return stage.summarise(total) if isinstance(stage, Summarises) else metrics.compute(total)
+
+
+def _places(batch: Batch) -> list[str]:
+    """Where the examples are in the split, without padding."""
+    places = batch.get("place", batch["index"])
+    return [str(place) for place, i in zip(places, batch["index"], strict=True) if i >= 0]
 
 
 def _shapes(batch: Mapping[str, jax.Array]) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The folder of a run: its config and its checkpoints, written atomically and verified on reading.
 
     WORKDIR/config.json               the resolved config
-    WORKDIR/run.json                  the run's name, the SHA-256 of config.json, earlier runs
+    WORKDIR/run.json                  the run's name, the SHA-256 of config.json, earlier
+                                      runs, doubts
     WORKDIR/checkpoints/120/          one step: everything needed to continue training
       state/                          arrays, by Orbax
       progress.json                   input position and metric sums
@@ -15,6 +16,7 @@ manifest reveal a folder that belongs to another step or another run.
 
 from xr2mri_jax.workdir.checkpoints import (
     MANIFEST,
+    fingerprints,
     load_state,
     read_checkpoint,
     read_step,
@@ -38,6 +40,7 @@ __all__ = [
     "CONFIG",
     "MANIFEST",
     "RUN",
+    "fingerprints",
     "load_state",
     "read_checkpoint",
     "read_config",

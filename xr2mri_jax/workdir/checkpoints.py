@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
 MANIFEST = "manifest.json"
+PROGRESS = "progress.json"
 # Number of attempts to read a checkpoint that is removed while it is read.
 _TRIES = 5
 # Additional bytes of a checkpoint, and of each of its arrays.
@@ -70,7 +71,7 @@ def write_step(
         files.require_room(partial, _size(state))
         with _without_logging(), _checkpointer() as writer:
             writer.save(partial.resolve() / "state", state)
-        files.write_json(partial / "progress.json", progress)
+        files.write_json(partial / PROGRESS, progress)
         files.write_json(partial / CONFIG, config)
         listed = {name: _fingerprint(partial / name) for name in _file_names(partial)}
         run = read_run(workdir)["run"]
@@ -129,7 +130,7 @@ def read_step(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         stored = reader.metadata(place).item_metadata.tree
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
         state = reader.restore(place, restore_args=as_numpy)
-    return state, files.read_json(folder / "progress.json")
+    return state, files.read_json(folder / PROGRESS)
 
 
 def read_checkpoint(
@@ -193,6 +194,20 @@ def load_state(workdir: str | os.PathLike[str], step: int | None = None) -> dict
       InputError: if there is no such checkpoint or it is broken.
     """
     return read_checkpoint(workdir, step)[1]
+
+
+def fingerprints(workdir: str | os.PathLike[str]) -> dict[str, str]:
+    """Fingerprints of the data that the run was trained on, by split.
+
+    {} without a checkpoint, and for checkpoints of older versions.
+
+    Raises:
+      InputError: if the newest checkpoint's progress.json is damaged.
+    """
+    found = steps(workdir)
+    if not found:
+        return {}
+    return dict(files.read_json(step_folder(workdir, found[-1]) / PROGRESS).get("data", {}))
 
 
 def _checkpointer() -> "ocp.Checkpointer":

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from xr2mri_jax.errors import InputError
 
 CONFIG = "config.json"
 RUN = "run.json"
+_KEYS = {"run": str, "config_sha256": list, "earlier": dict, "doubts": list}
 
 
 def read_config(workdir: str | os.PathLike[str]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def write_config(workdir: str | os.PathLike[str], config: Mapping[str, Any]) -> 
 
 
 def read_run(workdir: str | os.PathLike[str]) -> dict[str, Any]:
-    """The content of run.json: `run`, the unique name of the run, `config_sha256`, `earlier`.
+    """The content of run.json: `run`, the unique name of the run, and what `start_run` describes.
 
     All are empty if there is no such file, as in runs of older versions.
 
@@ -55,27 +56,28 @@ def read_run(workdir: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(workdir) / RUN
     if not path.is_file():
-        return {"run": "", "config_sha256": [], "earlier": {}}
-    found = files.read_json(path)
-    if set(found) != {"run", "config_sha256", "earlier"} or not (
-        isinstance(found["run"], str)
-        and isinstance(found["config_sha256"], list)
-        and isinstance(found["earlier"], dict)
+        return {name: kind() for name, kind in _KEYS.items()}
+    found = {"doubts": [], **files.read_json(path)}  # runs of older versions have none
+    if found.keys() != _KEYS.keys() or not all(
+        isinstance(found[name], kind) for name, kind in _KEYS.items()
     ):
-        raise InputError(
-            f"{path}: found the keys {sorted(found)}, expected run, config_sha256, earlier"
-        )
+        raise InputError(f"{path}: found the keys {sorted(found)}, expected {', '.join(_KEYS)}")
     return found
 
 
-def start_run(workdir: str | os.PathLike[str], earlier: Mapping[str, str]) -> None:
+def start_run(
+    workdir: str | os.PathLike[str], earlier: Mapping[str, str], doubts: Sequence[str] = ()
+) -> None:
     """Gives the new run in `workdir` its name.
 
     Args:
       workdir: a folder without a checkpoint.
-      earlier: the names of the runs that it starts from, by config key of their folders.
+      earlier: the names of the runs that it starts from, by folder.
+      doubts: one line each about the run's start, which its evaluations repeat.
     """
-    _write(workdir, {"run": uuid.uuid4().hex, "config_sha256": [], "earlier": dict(earlier)})
+    name = uuid.uuid4().hex
+    known = {"run": name, "config_sha256": [], "earlier": dict(earlier), "doubts": list(doubts)}
+    _write(workdir, known)
 
 
 def sha256(path: Path) -> str:

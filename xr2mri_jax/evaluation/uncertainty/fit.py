@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes
@@ -26,6 +27,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.stages.base import Predicts, Surfaces
 from xr2mri_jax.training import inference_settings
 from xr2mri_jax.training.loaded_model import LoadedModel, load_model
+from xr2mri_jax.training.trained_subjects import doubts_of_evaluation
 
 SEED = 0
 BATCH = 4
@@ -123,6 +125,8 @@ def calibrate(
         raise InputError(f"--split={chosen}: is the training split, expected a held-out split")
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     inference_settings.require_same_contrast(model.config, builder)
+    for doubt in doubts_of_evaluation(model, builder, chosen):
+        logging.warning(doubt)
     made = fit(knees(model, builder, chosen))
     path = Path(workdir) / form.NAME
     form.write(path, made, model.params)
