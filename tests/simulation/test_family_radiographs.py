@@ -79,12 +79,16 @@ def test_a_lip_grows_at_its_corner_alone():
     assert (grown <= before).all()
 
 
-def test_the_spines_rise_in_the_middle_alone():
+def test_the_spines_rise_as_two_tubercles_beside_the_middle():
     before, raised = tibia(), tibia()
-    osteophytes.raise_spines(raised, 3.0, PIXEL)
-    rows, columns = np.nonzero(((raised < 0) & (before >= 0)).any(axis=0))
-    assert 1 <= 20 - rows.min() <= 3 and 15 < columns.min() < columns.max() < 45
-    osteophytes.raise_spines(before, 0.0, PIXEL)
+    osteophytes.raise_spines(raised, 4.0, PIXEL, np.random.default_rng(0))
+    added = ((raised < 0) & (before >= 0)).any(axis=0).sum(axis=0)
+    reached = np.flatnonzero(added)
+    assert 15 < reached.min() < 29 and 30 < reached.max() < 45
+    middle = 30
+    left, right = added[:middle].max(), added[middle:].max()
+    assert added[middle - 1 : middle + 1].max() < min(left, right) <= max(left, right) <= 5
+    osteophytes.raise_spines(before, 0.0, PIXEL, np.random.default_rng(0))
     np.testing.assert_array_equal(before, tibia())
 
 

@@ -1,4 +1,4 @@
-"""Adds osteophytes to the corners of a projected joint, and raises the tibial spines.
+"""Adds osteophytes to the corners of a projected joint, and sharpens the tibial spines.
 
 A corner is found in the bone's silhouette, where its side meets its joint surface, because readers
 of radiographs look for osteophytes there.
@@ -8,13 +8,15 @@ import numpy as np
 
 # Maximum distance from the joint surface at which the side of a bone is searched, mm.
 _SIDE_MM = 14.0
-# A corner is where the silhouette first reaches this share of its half width.
-_CORNER = {"tibia": 0.93, "femur": 0.93}
+# A corner (medial, lateral) is where the silhouette first reaches this share of its half width.
+_CORNER = {"tibia": (0.99, 0.93), "femur": (0.93, 0.93)}
 # Height (mm) over which a lip thins, its depth along the beam, and the deviation of its middle.
 _THIN_MM, _DEEP_MM, _ASIDE_MM = (1.0, 2.2), (7.0, 16.0), 6.0
-# The spines lie within this distance of the tibia's middle; where their gain is greatest, below
-# their tip, and its deviations along the leg and across it, mm.
-_SPINES_MM, _BELOW_TIP_MM, _TALL_MM, _WIDE_MM = 12.0, 3.0, 4.0, 7.0
+# The tubercles of the spines: distance from the tibia's middle, deviation across the leg, share of
+# the height; where their tip is searched, and where the gain is greatest: below it, with its
+# deviation along the leg. Mm.
+_TUBERCLE_MM, _WIDE_MM, _TUBERCLE_SHARE = (3.5, 6.5), (1.5, 2.5), (0.5, 1.2)
+_NEAR_TIP_MM, _BELOW_TIP_MM, _TALL_MM = 3.0, 2.0, 3.0
 
 
 def grow(
@@ -56,27 +58,31 @@ def grow(
         distance[:, *box] -= (envelope[:, None, None] * lip[box]).astype(np.float32)
 
 
-def raise_spines(distance: np.ndarray, gain: float, pixel: float) -> None:
-    """Raises the middle of the tibia's joint surface, in place.
+def raise_spines(distance: np.ndarray, gain: float, pixel: float, rng: np.random.Generator) -> None:
+    """Sharpens the two tubercles of the tibial spines, in place.
 
     Args:
       distance: f32[d, h, w] in mm, negative inside.
       gain: height, mm; 0 changes nothing.
       pixel: size of a voxel along h and w, mm.
+      rng: of the tubercles' places, widths and shares of the height.
     """
     outline = distance.min(axis=0) < 0
     columns = np.flatnonzero(outline.any(axis=0))
+    places = rng.uniform(*_TUBERCLE_MM, 2) * (1, -1)
+    widths, shares = rng.uniform(*_WIDE_MM, 2), rng.uniform(*_TUBERCLE_SHARE, 2)
     if gain <= 0 or not len(columns):
         return
-    middle = round(float(columns.mean()))
-    reach = round(_SPINES_MM / pixel)
-    rows = np.flatnonzero(outline[:, max(middle - reach, 0) : middle + reach].any(axis=1))
-    if not len(rows):
-        return
-    below = (np.arange(outline.shape[0])[:, None] - rows[0]) * pixel - _BELOW_TIP_MM
-    aside = (np.arange(outline.shape[1])[None, :] - middle) * pixel
-    shape = np.exp(-0.5 * (np.square(below / _TALL_MM) + np.square(aside / _WIDE_MM)))
-    distance -= (gain * shape).astype(np.float32)
+    reach = max(round(_NEAR_TIP_MM / pixel), 1)
+    for place, wide, share in zip(places, widths, shares, strict=True):
+        middle = round(float(columns.mean()) + place / pixel)
+        rows = np.flatnonzero(outline[:, max(middle - reach, 0) : middle + reach].any(axis=1))
+        if not len(rows):
+            continue
+        below = (np.arange(outline.shape[0])[:, None] - rows[0]) * pixel - _BELOW_TIP_MM
+        aside = (np.arange(outline.shape[1])[None, :] - middle) * pixel
+        shape = np.exp(-0.5 * (np.square(below / _TALL_MM) + np.square(aside / wide)))
+        distance -= (share * gain * shape).astype(np.float32)
 
 
 def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int, int] | None:
@@ -100,7 +106,7 @@ def corner(outline: np.ndarray, bone: str, side: int, pixel: float) -> tuple[int
     if not part.any():
         return None
     last = np.where(part.any(axis=1), part.shape[1] - 1 - np.argmax(part[:, ::-1], axis=1), 0)
-    reach = middle + _CORNER[bone] * (last.max() - middle)
+    reach = middle + _CORNER[bone][int(side < 0)] * (last.max() - middle)
     row = int(np.argmax(last >= reach))
     column = int(last[row])
     return (

@@ -110,7 +110,7 @@ def path(
                 lengths = knee.signs.osteophytes[name]
                 osteophytes.grow(distance, name, lengths, (_SLAB_MM, pixel), rng)
                 if name == "tibia":
-                    osteophytes.raise_spines(distance, knee.signs.spines, pixel)
+                    osteophytes.raise_spines(distance, knee.signs.spines, pixel, rng)
                 plates = plate + _across(knee.signs.sclerosis, pixel, pixels)
             layers = (plates, _PLATE_MM), spongy_layer
             added = _under_joint(distance, name, pixel, layers)

@@ -13,7 +13,7 @@ import numpy as np
 # mm, and the density that the plates under the joint gain, relative to spongy bone.
 _LEFT = (1.0, 0.97, 0.90, 0.52, 0.12)
 _OSTEOPHYTE_MM = (0.0, 0.5, 1.5, 2.5, 4.0)
-_SPINES_MM = (0.0, 0.4, 1.2, 1.6, 2.0)
+_SPINES_MM = (0.0, 0.8, 2.5, 3.0, 3.5)
 _SCLEROSIS = (0.0, 0.0, 0.2, 2.0, 5.0)
 _FEMORAL = 0.3  # length of an osteophyte of the femur relative to the tibia's
 # Largest departure of a knee's severity from its grade, and the share of knees worn medially.

@@ -42,7 +42,7 @@ class KneeFamilyConfig(tfds.core.BuilderConfig):
 class Builder(FilesBuilder):
     """Framed simulated radiographs with MRI, labels and signed distances."""
 
-    VERSION = tfds.core.Version("2.5.0")
+    VERSION = tfds.core.Version("2.6.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {
         "1.0.0": "First version.",
         "2.0.0": "Shapes, sizes, poses and cartilage follow measured knees; contrast of real DESS.",
@@ -51,6 +51,7 @@ class Builder(FilesBuilder):
         "2.3.0": "Radiographs nearer to real ones: pose of the femur, bone, soft tissue, film.",
         "2.4.0": "Frames lie to the knee as real ones do; bone is denser under the joint.",
         "2.5.0": "Signs of grades 1 and 2 as a grader of real radiographs sees them.",
+        "2.6.0": "Sharp tubercles of the tibial spines; medial osteophytes further at the margin.",
     }
     BUILDER_CONFIGS: ClassVar[list[KneeFamilyConfig]] = [
         KneeFamilyConfig(name="default", description="1100 knees of 64 x 128 x 128 voxels"),
