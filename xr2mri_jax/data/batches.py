@@ -18,7 +18,8 @@ from xr2mri_jax.phantom.surfaces import STEPS
 from xr2mri_jax.runtime import processor
 
 PADDING = -1
-TEXTS = ("subject", "place")
+# Entries that stay text.
+_TEXTS = ("subject", "place")
 # The entries of an example's partner in mixup, named other_xray and other_kl.
 _OF_PARTNER = ("xray", "kl")
 _VERSION = 3
@@ -184,7 +185,7 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     batch: dict[str, np.ndarray] = {}
     for name, first in examples[0].items():
         values = [example[name] for example in examples]
-        if name in TEXTS:
+        if name in _TEXTS:
             batch[name] = np.array([records.text(value) for value in values])
             continue
         stacked = np.empty((len(values), *np.shape(first)), records.batch_dtype(name))

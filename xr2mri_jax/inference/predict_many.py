@@ -25,6 +25,10 @@ from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.runtime.progress import progress
 
+# Cells of a file whose failure is not the file's fault, such as too little memory: without its
+# digest it is not finished, and a repeated run predicts it again.
+_TRIED_AGAIN = {"input": ""}
+
 
 def is_many(xray: str | os.PathLike[str]) -> bool:
     """Whether a path names a folder or a table, rather than one radiograph."""
@@ -165,11 +169,6 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
     if not all(row["input"] for row in rows):
         rows = [row | _TRIED_AGAIN for row in rows]
     return rows
-
-
-# Cells of a file whose failure is not the file's fault, such as too little memory: without its
-# digest it is not finished, and a repeated run predicts it again.
-_TRIED_AGAIN = {"input": ""}
 
 
 def _result_or_cells(path: Path, work: Callable[[], Any]) -> tuple[Any, dict[str, str]]:
