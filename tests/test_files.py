@@ -35,6 +35,19 @@ def test_a_full_disk_names_the_file_of_a_relative_path(tmp_path, monkeypatch, pa
     assert caught.value.filename == str(Path(path))
 
 
+def test_only_a_killed_writers_files_of_that_name_are_removed(tmp_path):
+    path = tmp_path / "g.csv"
+    others = {"g.csv", ".partial-ab1_cdef-h.csv", ".partial-ab1_cdef-my-g.csv", "x-g.csv"}
+    for name in {*others, ".partial-ab1_cdef-g.csv"}:
+        (tmp_path / name).write_text("")
+    files.remove_abandoned(path)
+    assert {left.name for left in tmp_path.iterdir()} == others
+    with files.atomic_path(path) as partial:  # the names of today's `tempfile` are known
+        files.remove_abandoned(path)
+        assert not partial.exists()
+        partial.write_text("")
+
+
 def test_write_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "x.json", float("nan"))

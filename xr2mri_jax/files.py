@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,17 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             sync(path.parent)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: str | os.PathLike[str]) -> None:
+    """Removes the temporary files of `path` that killed processes left beside it.
+
+    Only for the one process that may write `path`: it cannot tell another's file from a left one.
+    """
+    path = Path(path)
+    for left in path.parent.iterdir():
+        if _is_temporary(left.name, path):
+            left.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -263,8 +275,12 @@ def _final(name: Path, path: Path) -> Path:
     if not name.absolute().is_relative_to(folder):
         return name
     first, *rest = name.absolute().relative_to(folder).parts or ("",)
-    is_temporary = first.startswith(".partial-") and first.endswith(f"-{path.name}")
-    return path.joinpath(*rest) if is_temporary else name
+    return path.joinpath(*rest) if _is_temporary(first, path) else name
+
+
+def _is_temporary(name: str, path: Path) -> bool:
+    """Whether `name` is one of `tempfile`'s between this module's prefix and suffix for `path`."""
+    return re.fullmatch(rf"\.partial-[a-z0-9_]+-{re.escape(path.name)}", name) is not None
 
 
 @contextlib.contextmanager

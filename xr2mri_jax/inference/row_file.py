@@ -13,7 +13,8 @@ from xr2mri_jax.io.tables import table_line
 class RowFile:
     """Writes OUT.csv.partial row by row; the file is renamed to OUT.csv when the table is finished.
 
-    A killed run leaves a partial file with complete rows only: each write is unbuffered.
+    A killed run leaves a partial file with complete rows only: each write is unbuffered. One
+    process at a time may write a table (`runtime.lock`).
     """
 
     def __init__(self, path: Path, columns: Sequence[str], kept: Iterable[Iterable[Any]] = ()):
@@ -31,6 +32,7 @@ class RowFile:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        files.remove_abandoned(self.partial)
         with files.atomic_path(self.partial) as new:
             new.write_bytes(_lines([self.columns, *self._kept]))
         self._file = self.partial.open("ab", buffering=0)
