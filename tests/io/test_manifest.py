@@ -180,3 +180,53 @@ def test_two_spellings_of_a_visit_are_one_row_twice(tmp_path):
     assert "row 3: subject 1, right, visit V03 is in row 2 too" in note
     with pytest.raises(InputError, match="expected 2 as in row 2"):
         read_manifest(manifest(tmp_path, *rows, "1,right,24,,,4"))
+
+
+def films(tmp_path, *rows):
+    """(side, spacing, name of the file) of the radiographs of rows with view and spacing."""
+    source = read_manifest(manifest(tmp_path, *rows, header=HEADER + ",view,spacing"))
+    return [(film.side, film.spacing, film.path.name) for film in source.radiographs]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_spacing_in_one_row_is_that_of_the_radiograph(tmp_path, order):
+    rows = ["1,left,V00,x.png,m.nii.gz,,,0.14", "1,right,V00,x.png,n.nii.gz,,,"]
+    assert films(tmp_path, *rows[::order]) == [(None, 0.14, "x.png")]
+    rows = ["1,left,V00,x.png,m.nii.gz,,,0.14", "1,left,V00,x.png,n.nii.gz,,,"]
+    assert films(tmp_path, *rows[::order]) == [("left", 0.14, "x.png")]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_two_spacings_of_a_radiograph_are_refused(tmp_path, side):
+    rows = ["1,left,V00,x.png,m.nii.gz,,,0.14", f"1,{side},V00,x.png,n.nii.gz,,,0.2"]
+    message = r"row 3, column spacing: found '0\.2', expected '0\.14' as in row 2"
+    with pytest.raises(InputError, match=message):
+        films(tmp_path, *rows)
+    assert len(films(tmp_path, rows[0], rows[1].replace("0.2", "0.140"))) == 1
+
+
+@pytest.mark.parametrize("spelling", ["./x.png", "{}/x.png", "../{}/x.png", "link.png"])
+def test_spellings_of_a_path_are_one_radiograph(tmp_path, spelling):
+    (tmp_path / "link.png").symlink_to("x.png")
+    name = spelling.format(tmp_path.name if spelling.startswith("..") else tmp_path)
+    rows = ["1,left,V00,x.png,m.nii.gz,,,", f"1,right,V00,{name},n.nii.gz,,,"]
+    assert films(tmp_path, *rows) == [(None, None, "x.png")]
+
+
+def test_one_view_serves_all_rows_of_a_radiograph(tmp_path):
+    rows = ["1,left,V00,x.png,m.nii.gz,,bilateral,", "1,left,V00,x.png,n.nii.gz,,,"]
+    assert films(tmp_path, *rows) == [(None, None, "x.png")]
+    with pytest.raises(InputError, match="row 3, column view: found 'single', expected bilateral"):
+        films(tmp_path, rows[0], rows[1].replace(",,,", ",,single,"))
+
+
+def test_a_given_visit_is_that_of_empty_cells(tmp_path):
+    table = tmp_path / "kxr_sq_bu00.txt"
+    table.write_text("ID|SIDE|READPRJ|V00XRKL\n1|1|15|3\n2|1|15|2\n")
+    path = manifest(tmp_path, "1,right,,x.png,m.nii.gz,", "2,right,V03,x.png,n.nii.gz,")
+    source = read_source(path, [table], visit="V00")
+    for records in (source.radiographs, source.series):
+        assert [record.visit for record in records] == ["V00", "V03"]
+    assert source.grades[0].knee == ("1", "right", "V00") and source.grades[0].kl == 3
+    path = manifest(tmp_path, "1,right,x.png,m.nii.gz", header="subject,side,xray,mri")
+    assert read_source(path, visit="24").series[0].visit == "V03"

@@ -1,5 +1,7 @@
 """Reads a CSV manifest, the general layout for collections other than the OAI's."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
@@ -13,7 +15,7 @@ _VIEWS = {"", "single", "bilateral"}
 _NO_GRADE = {"", "-1", "na", "n/a", "nan", "."}
 
 
-def read_manifest(path: str | Path) -> Source:
+def read_manifest(path: str | Path, visit: str | None = None) -> Source:
     """Reads a manifest: one row per knee and visit, paths relative to the manifest's folder.
 
     Columns (any case, any order): `subject` and `side` (left, right, L, R); `visit` (a code like
@@ -24,6 +26,13 @@ def read_manifest(path: str | Path) -> Source:
     sequence; empty: not stated) and `spacing` (mm per pixel of the radiograph, overrides its
     file). Commas, semicolons or tabs separate the cells.
 
+    Several rows may name one radiograph, in any spelling of its path. The view and spacing of one
+    of them are those of the radiograph.
+
+    Args:
+      path: the manifest.
+      visit: the visit code of rows whose cell `visit` is empty.
+
     Returns:
       A Source. A row's file that does not exist becomes a record with a `problem`, so that one
       missing file among thousands is reported and does not end the run. The `grades` hold every
@@ -31,8 +40,9 @@ def read_manifest(path: str | Path) -> Source:
 
     Raises:
       InputError: names the row and the column of the first invalid cell: no subject, an unknown
-        side, view, sequence or spacing, a grade outside 0..4, an unreachable path, or contradictory
-        grades in two rows of one knee and visit.
+        side, view, sequence or spacing, a grade outside 0..4, an unreachable path, contradictory
+        grades in two rows of one knee and visit, or contradictory views or spacings in two rows of
+        one radiograph.
     """
     path = Path(path)
     required = COLUMNS[:2]
@@ -41,31 +51,25 @@ def read_manifest(path: str | Path) -> Source:
         raise InputError(f"{path}: columns 'xray' and 'mri' are missing, expected at least one")
     if not rows:
         raise InputError(f"{path}: found a header and no rows, expected one row for each knee")
-    both_sides = _shared_radiographs(rows)
-    radiographs: dict[RadiographFile, None] = {}
     series: dict[MriSeries, None] = {}
     grades: dict[Knee, tuple[Grade, Row]] = {}
     problems: list[str] = []
     for row in rows:
-        grade = _grade(row)
+        grade = _grade(row, visit)
         _add_grade(grades, grade, row, problems)
-        subject, side, visit = grade.knee
-        if row.get("xray"):
-            file, problem = _locate(row, "xray")
-            single = None if _is_bilateral(row, both_sides) else side
-            record = RadiographFile(
-                subject, visit, file, single, problem=problem, spacing=row.spacing()
-            )
-            radiographs[record] = None
         if row.get("mri"):
             file, problem = _locate(row, "mri")
             name, exact = _sequence(row)
-            series[MriSeries(subject, visit, side, file, name, exact, problem=problem)] = None
+            scan = MriSeries(
+                grade.subject, grade.visit, grade.side, file, name, exact, problem=problem
+            )
+            series[scan] = None
+    radiographs = [film for named in _rows_by_film(rows) for film in _radiographs(named, visit)]
     found = tuple(grade for grade, _ in grades.values())
     return Source(tuple(radiographs), tuple(series), found, tuple(problems))
 
 
-def _grade(row: Row) -> Grade:
+def _grade(row: Row, visit: str | None) -> Grade:
     if not row["subject"]:
         raise row.error("subject", "", "a subject")
     side = _SIDES.get(row["side"].lower())
@@ -77,7 +81,11 @@ def _grade(row: Row) -> Grade:
         if text not in {"0", "1", "2", "3", "4", "0.0", "1.0", "2.0", "3.0", "4.0"}:
             raise row.error("kl", row["kl"], "a Kellgren-Lawrence grade 0..4, or nothing")
         kl = int(text[0])
-    return Grade(row["subject"], side, row.get("visit"), kl, raw=row.get("kl"))
+    return Grade(row["subject"], side, _visit(row, visit), kl, raw=row.get("kl"))
+
+
+def _visit(row: Row, default: str | None) -> str:
+    return row.get("visit") or default or ""
 
 
 def _add_grade(
@@ -100,23 +108,54 @@ def _add_grade(
         raise row.error("kl", row["kl"], expected)
 
 
-def _shared_radiographs(rows: tuple[Row, ...]) -> set[tuple[str, str]]:
-    """(subject, xray) of the radiographs named by rows of both sides."""
-    sides: dict[tuple[str, str], set[str]] = {}
+def _rows_by_film(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """The rows of each subject's radiographs; all spellings of a path are one radiograph."""
+    found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        side = _SIDES.get(row["side"].lower(), row["side"])
-        sides.setdefault((row["subject"], row.get("xray")), set()).add(side)
-    return {key for key, found in sides.items() if found >= {"left", "right"}}
+        if row.get("xray"):
+            file = os.path.realpath(row.path("xray"))
+            found.setdefault((row["subject"], file), []).append(row)
+    return found.values()
 
 
-def _is_bilateral(row: Row, both_sides: set[tuple[str, str]]) -> bool:
-    view = row.get("view").lower()
-    if view not in _VIEWS:
-        raise row.error("view", row["view"], "single, bilateral or nothing")
-    shared = (row["subject"], row["xray"]) in both_sides
-    if view == "single" and shared:
-        raise row.error("view", row["view"], "bilateral: the other side's row names the same file")
-    return view == "bilateral" or shared
+def _radiographs(rows: list[Row], visit: str | None) -> Iterable[RadiographFile]:
+    """The records of one radiograph: one for each of its visits."""
+    side = _side_shown(rows)
+    spacing = _spacing(rows)
+    file, problem = _locate(rows[0], "xray")
+    return dict.fromkeys(
+        RadiographFile(
+            row["subject"], _visit(row, visit), file, side, problem=problem, spacing=spacing
+        )
+        for row in rows
+    )
+
+
+def _side_shown(rows: list[Row]) -> str | None:
+    """The side of a radiograph of one knee; None if its rows are of both, or one says bilateral."""
+    for row in rows:
+        if row.get("view").lower() not in _VIEWS:
+            raise row.error("view", row["view"], "single, bilateral or nothing")
+    views = [row.get("view").lower() for row in rows]
+    sides = {_SIDES[row["side"].lower()] for row in rows}
+    if "bilateral" not in views and len(sides) == 1:
+        return sides.pop()
+    if "single" in views:
+        row = rows[views.index("single")]
+        other = "the other side's row names" if len(sides) == 2 else "another row says so of"
+        raise row.error("view", row["view"], f"bilateral: {other} the same file")
+    return None
+
+
+def _spacing(rows: list[Row]) -> float | None:
+    """The spacing that any row of a radiograph states; an empty cell agrees with every value."""
+    stated = [(row, value) for row in rows if (value := row.spacing()) is not None]
+    for row, value in stated:
+        first, spacing = stated[0]
+        if value != spacing:
+            expected = f"{first['spacing']!r} as in row {first.number} for the same radiograph"
+            raise row.error("spacing", row["spacing"], expected)
+    return stated[0][1] if stated else None
 
 
 def _sequence(row: Row) -> tuple[str | None, bool]:

@@ -50,7 +50,7 @@ def read_source(
       path: a manifest's file, or the folder of a collection.
       grades: KL tables (kxr_sq_bu*.txt, .sas7bdat) outside `path`; those under `path` are found
         (a manifest's folder is not searched).
-      visit: the visit code if a collection does not state it.
+      visit: the visit code if a collection does not state it, or a manifest's cell is empty.
 
     Raises:
       InputError: see `layout_of`, `read_manifest`, `read_archive`, `read_release`, `read_grades`.
@@ -58,7 +58,8 @@ def read_source(
     path = Path(path)
     layout = layout_of(path)
     if layout == "manifest":
-        return _with_grades(read_manifest(path / MANIFEST if path.is_dir() else path), grades)
+        table = path / MANIFEST if path.is_dir() else path
+        return _with_grades(read_manifest(table, visit), grades)
     source = read_archive(path, visit) if layout == "archive" else read_release(path, visit)
     return _with_grades(source, [*find_grade_tables(walk_files(path)), *map(Path, grades)])
 
