@@ -120,6 +120,21 @@ def test_find_grade_tables_prefers_text_and_leaves_reliability_out(tmp_path):
     assert find_grade_tables(paths) == [tmp_path / names[0], tmp_path / names[2]]
 
 
+def test_tables_of_one_name_in_two_folders_are_both_read(tmp_path):
+    paths = []
+    for folder, kl in (("v06", 2), ("v08", 3)):
+        (tmp_path / folder).mkdir()
+        rows = ["ID|SIDE|READPRJ|V00XRKL", f"1|1|15|{kl}", f"{folder}|1|15|{kl}"]
+        paths.append(table(tmp_path / folder, rows))
+    (tmp_path / "sas").mkdir()
+    found = find_grade_tables([*paths, tmp_path / "sas" / "kxr_sq_bu00.sas7bdat"])
+    assert found == paths
+    read = read_grades(found)
+    assert {grade.subject: grade.kl for grade in read.grades} == {"1": None, "v06": 2, "v08": 3}
+    (note,) = read.problems
+    assert note.startswith("subject 1, right, V00: project 15 reads KL 2 and 3")
+
+
 def test_archive_table(tmp_path):
     lines = [
         '"src_subject_id"\t"visit"\t"readprj"\t"side"\t"xrkl"\t"barcode"',

@@ -25,15 +25,19 @@ class GradeTable:
 
 
 def find_grade_tables(files: Iterable[Path]) -> list[Path]:
-    """The files whose name is that of a KL table; text is preferred to the same table as SAS.
+    """The files whose name is that of a KL table, without SAS tables that are there as text too.
 
-    The tables of reading reliability (kxr_sq_rel_bu*.txt) are different and not included.
+    The two forms of a table have one name and usually lie in different folders. Tables of one name
+    and form (of two releases) are all included. The tables of reading reliability
+    (kxr_sq_rel_bu*.txt) are different and not included.
     """
-    chosen: dict[str, Path] = {}
-    for path in sorted(files, key=lambda path: (path.suffix.lower() == ".sas7bdat", str(path))):
-        if _FILE_NAME.fullmatch(path.name):
-            chosen.setdefault(path.stem.lower(), path)
-    return sorted(chosen.values())
+    tables = [path for path in files if _FILE_NAME.fullmatch(path.name)]
+    texts = {path.stem.lower() for path in tables if not _is_sas(path)}
+    return sorted(path for path in tables if not _is_sas(path) or path.stem.lower() not in texts)
+
+
+def _is_sas(path: Path) -> bool:
+    return path.suffix.lower() == ".sas7bdat"
 
 
 def read_grades(paths: Iterable[str | Path]) -> GradeTable:
@@ -49,7 +53,7 @@ def read_grades(paths: Iterable[str | Path]) -> GradeTable:
     readings: list[Grade] = []
     problems: list[str] = []
     for path in map(Path, paths):
-        rows = _sas_rows(path) if path.suffix.lower() == ".sas7bdat" else _text_rows(path)
+        rows = _sas_rows(path) if _is_sas(path) else _text_rows(path)
         columns = rows[0].cells if rows else {}
         visits = {name: match[1] for name in columns if (match := _GRADE_COLUMN.fullmatch(name))}
         if rows and not visits:
