@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xr2mri_jax.datasets.knee_pairs.make_pairs import FilmTask, Settings, make_pairs
+from xr2mri_jax.datasets.knee_pairs.film_knees import FilmTask
+from xr2mri_jax.datasets.knee_pairs.make_pairs import Settings, make_pairs
 from xr2mri_jax.datasets.pairing_report import Pair
 from xr2mri_jax.geometry import SIDES, KneePlace
 from xr2mri_jax.io.records import MriSeries, RadiographFile

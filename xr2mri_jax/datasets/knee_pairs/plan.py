@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from xr2mri_jax.datasets.knee_pairs.make_pairs import FilmTask
+from xr2mri_jax.datasets.knee_pairs.film_knees import FilmTask
 from xr2mri_jax.datasets.knee_pairs.options import PairOptions
 from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.datasets.pairing_report import Pair, Pairing

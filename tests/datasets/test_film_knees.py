@@ -1,0 +1,62 @@
+"""The side in a film's header, where the table does not assign the film to one knee."""
+
+from pathlib import Path
+
+import pydicom
+import pytest
+from made_knees import FILM_SHAPE, FILM_SPACING, SEED
+
+from xr2mri_jax.datasets.knee_pairs.clock import Clock
+from xr2mri_jax.datasets.knee_pairs.film_knees import FilmTask, find_film_knees
+from xr2mri_jax.datasets.knee_pairs.rejection import Rejected
+from xr2mri_jax.datasets.pairing_report import Pair
+from xr2mri_jax.geometry import SIDES
+from xr2mri_jax.io.records import MriSeries, RadiographFile
+from xr2mri_jax.phantom.bilateral import BilateralRadiograph, simulate_bilateral
+from xr2mri_jax.tools.benchmarks.phantom_files import write_film
+
+
+@pytest.fixture(scope="module")
+def simulated() -> BilateralRadiograph:
+    return simulate_bilateral(SEED, 0, FILM_SHAPE, FILM_SPACING)
+
+
+def knees(path: Path, image, stated: str, places=None):
+    """(side's origin, doubts) by side, or the rejection's detail, of a film with stated side."""
+    write_film(path, image, FILM_SPACING)
+    dataset = pydicom.dcmread(path)
+    dataset.ImageLaterality = stated
+    dataset.save_as(path)
+    film = RadiographFile("p", "V00", path)
+    series = {side: MriSeries("p", "V00", side, Path("gone.nii")) for side in SIDES}
+    pairs = tuple(Pair("p", side, "V00", film, series[side], None, 0) for side in SIDES)
+    found = find_film_knees(FilmTask(film, pairs, places or {}), Clock())
+    return {
+        side: knee.args[1] if isinstance(knee, Rejected) else (knee.side_source, knee.doubts)
+        for side, knee in found.items()
+    }
+
+
+def test_a_film_of_two_knees_whose_header_states_one_side_is_doubted(simulated, tmp_path):
+    found = knees(tmp_path / "film", simulated.image, "L")
+    said = "the file says left knee, but shows two knees"
+    assert {side: said in found[side][1] for side in SIDES} == {"left": True, "right": True}
+
+
+def test_a_single_knee_has_the_side_in_its_header(simulated, tmp_path):
+    row, column = map(round, simulated.places["right"].centre_px)
+    crop = simulated.image[row - 200 : row + 200, column - 160 : column + 160]
+    found = knees(tmp_path / "film", crop, "R")
+    assert found["right"] == ("the file", ())
+    assert found["left"].endswith("no left knee was found in it")
+    found = knees(tmp_path / "film", crop, "L")
+    source, (doubt,) = found["left"]
+    assert source == "the file"
+    assert doubt.startswith("the file says left, but the image looks like the other side (right,")
+    assert found["right"].endswith("no right knee was found in it")
+
+
+def test_a_place_prevails_over_the_header_with_a_doubt(simulated, tmp_path):
+    found = knees(tmp_path / "film", simulated.image, "L", simulated.places)
+    assert found["left"] == ("--places", ())
+    assert found["right"] == ("--places", ("the file says left knee, taken as right",))
