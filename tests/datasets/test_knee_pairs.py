@@ -261,40 +261,6 @@ def test_subjects_may_be_split_by_a_file_but_not_into_two(knees, tmp_path):
         make_plan(tmp_path / "oai", PairOptions(splits=str(splits)))
 
 
-def listed_pairs(folder: Path, *rows: str) -> Path:
-    """A manifest of (subject, side, film, MRI), whose files are empty."""
-    for row in rows:
-        for name in row.split(",")[2:]:
-            (folder / name).touch()
-    path = folder / "manifest.csv"
-    path.write_text("\n".join(["subject,side,xray,mri,view", *(f"{r},bilateral" for r in rows)]))
-    return path
-
-
-def test_a_film_of_two_subjects_or_an_mri_of_two_knees_is_refused(tmp_path):
-    options = PairOptions(split_shares={"train": 1.0})
-    same = listed_pairs(tmp_path, "p1,right,a.png,r.nii.gz", "p1,left,a.png,l.nii.gz")
-    assert len(make_plan(same, options).pairing.pairs) == 2
-    (tmp_path / "link.png").symlink_to("a.png")
-    for name in ("a.png", "link.png"):
-        two = listed_pairs(tmp_path, "p1R,right,a.png,r.nii.gz", f"p1L,left,{name},l.nii.gz")
-        with pytest.raises(InputError, match=r"\.png: is the radiograph of subject 'p1L' and of"):
-            make_plan(two, options)
-    for other in ("p1,left,a.png", "p2,right,b.png"):
-        mri = listed_pairs(tmp_path, "p1,right,a.png,r.nii.gz", f"{other},r.nii.gz")
-        with pytest.raises(InputError, match=r"r\.nii\.gz: is the MRI of subject 'p1', .*one knee"):
-            make_plan(mri, options)
-
-
-def test_the_remedy_for_an_empty_split_is_what_made_the_splits(tmp_path):
-    source = listed_pairs(tmp_path, "p1,right,a.png,r.nii.gz")
-    (tmp_path / "splits.csv").write_text("subject,split\np1,train\np9,test\n")
-    with pytest.raises(InputError, match=r"'test' has none of the 1 subjects: .*--splits=.*csv"):
-        make_plan(source, PairOptions(splits=str(tmp_path / "splits.csv")))
-    with pytest.raises(InputError, match=r"none of the 1 subjects: .*--split_shares"):
-        make_plan(source, PairOptions())
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,5 +1,7 @@
 """The table of given knee places: centres, boxes, lines, and every wrong row in one line."""
 
+from pathlib import Path
+
 import pytest
 
 from xr2mri_jax.errors import InputError
@@ -29,12 +31,22 @@ def test_centres_boxes_and_lines(tmp_path):
     assert places["/elsewhere/b", "left"].side == "left" and len(places) == 3
 
 
+def test_paths_are_those_of_a_manifest(tmp_path):
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "a.dcm").touch()
+    path = table(tmp_path, "file,side,row,col\nfilms\\a.dcm,left,1,2\n~/b.dcm,left,1,2\n")
+    own = str((tmp_path / "films" / "a.dcm").resolve())
+    home = str((Path.home() / "b.dcm").resolve())
+    assert set(read_knee_positions(path)) == {(own, "left"), (home, "left")}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("file,row,col\na,1,2\n", "column 'side' is missing"),
         ("file,side,row,col\na,both,1,2\n", "row 2, column side: found 'both'"),
         ("file,side,row,col\n,left,1,2\n", "row 2, column file"),
+        ("file,side,row,col\n~nobody-of-this-name/a,left,1,2\n", "row 2, column file"),
         ("file,side,row,col\na,left,1,two\n", "row 2, column col: found 'two'"),
         ("file,side,row,col\na,left,1,nan\n", "row 2, column col: found 'nan'"),
         ("file,side\na,left\n", "row 2, column row: found ''"),

@@ -18,7 +18,7 @@ LINE = ("row1", "col1", "row2", "col2")
 def read_knee_positions(path: str | os.PathLike[str]) -> dict[tuple[str, str], KneePlace]:
     """Reads a table of knee positions.
 
-    Columns: `file` (relative to the table's folder, or absolute), `side` (left or right), and the
+    Columns: `file` (a path as in a manifest, see `Row.path`), `side` (left or right), and the
     position in pixels of the displayed image, with 0 at the centre of the first pixel: either `row`
     and `col` of the joint centre, or `top`, `left`, `bottom`, `right` of a box around it. Optional:
     `row1`, `col1`, `row2`, `col2`, the ends of the joint line; by default both are the centre.
@@ -30,8 +30,8 @@ def read_knee_positions(path: str | os.PathLike[str]) -> dict[tuple[str, str], K
       Places with confidence 1 by (absolute path of the file, side).
 
     Raises:
-      InputError: no such table, a missing column, an invalid side or number, a box without area, or
-        a knee that is listed twice.
+      InputError: no such table, a missing column, an invalid path, side or number, a box without
+        area, or a knee that is listed twice.
     """
     path = Path(path)
     rows = read_table(path, required=("file", "side"), delimiters=",;\t")
@@ -42,7 +42,7 @@ def read_knee_positions(path: str | os.PathLike[str]) -> dict[tuple[str, str], K
         side = row["side"].lower()
         if side not in SIDES:
             raise row.error("side", row["side"], f"one of {', '.join(SIDES)}")
-        key = str((path.parent / row["file"]).resolve()), side
+        key = str(row.path("file").resolve()), side
         if key in places:
             raise row.error("file", row["file"], f"each {side} knee of a file once")
         places[key] = _place(row, side)

@@ -11,7 +11,8 @@ from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.datasets.pairing_report import Pair, Pairing
 from xr2mri_jax.datasets.splits import Splits, read_splits, split_subjects
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.geometry import KneePlace
+from xr2mri_jax.geometry import SIDES, KneePlace
+from xr2mri_jax.io.records import Source
 from xr2mri_jax.io.sources import read_source
 from xr2mri_jax.preprocess.knee_positions import read_knee_positions
 
@@ -60,6 +61,8 @@ def make_plan(
     splits = _splits(pairing, options)
     places = {} if options.places is None else read_knee_positions(options.places)
     _require_use(places, pairing, options)
+    noticed = *_unused_places(places, records, options), *_repeated_files(pairing)
+    pairing = dataclasses.replace(pairing, problems=(*noticed, *pairing.problems))
     tasks: dict[str, list[FilmTask]] = {name: [] for name in splits.subjects}
     for pairs in _by_radiograph(pairing).values():
         film = pairs[0].radiograph
@@ -91,6 +94,27 @@ def _require_own_files(pairing: Pairing) -> None:
                 f"{pair.series.path}: is the MRI of subject {first[0]!r}, {first[1]}, and of "
                 f"subject {knee[0]!r}, {knee[1]}, expected one knee"
             )
+
+
+def _repeated_files(pairing: Pairing) -> list[str]:
+    """Lines on files that are listed at several visits, so that each visit has a pair with it."""
+    lines = []
+    ordered = sorted(pairing.pairs, key=lambda pair: pair.knee)
+    for kind, records in (
+        ("radiographs", [pair.radiograph for pair in ordered]),
+        ("MRI series", [pair.series for pair in ordered]),
+    ):
+        visits: dict[str, dict[str, None]] = {}
+        for record in records:
+            visits.setdefault(os.path.realpath(record.path), {})[record.visit] = None
+        repeated = [(path, seen) for path, seen in visits.items() if len(seen) > 1]
+        if repeated:
+            path, seen = repeated[0]
+            lines.append(
+                f"{kind} listed at several visits, each with a pair of its own: {len(repeated)}, "
+                f"the first: {path} at {', '.join(visit or '(none)' for visit in seen)}"
+            )
+    return lines
 
 
 def _splits(pairing: Pairing, options: PairOptions) -> Splits:
@@ -137,3 +161,22 @@ def _require_use(
             f"--places={options.places}: found places of other files, as the {side} knee of {file},"
             f" expected radiographs such as {pairing.pairs[0].radiograph.path}"
         )
+
+
+def _unused_places(
+    places: Mapping[tuple[str, str], KneePlace], records: Source, options: PairOptions
+) -> list[str]:
+    """A line on the given places of which the collection has no radiograph with that knee."""
+    shown = {
+        (str(film.path.resolve()), side)
+        for film in records.radiographs
+        for side in (SIDES if film.side is None else (film.side,))
+    }
+    unused = [key for key in places if key not in shown]
+    if not unused:
+        return []
+    file, side = unused[0]
+    return [
+        f"--places={options.places}: places that match no radiograph of the collection: "
+        f"{len(unused)} of {len(places)}, the first: the {side} knee of {file}"
+    ]
