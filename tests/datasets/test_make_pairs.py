@@ -21,17 +21,18 @@ def noise(tmp_path):
     return tmp_path / "film.png"
 
 
-def outcomes(film: Path, places, spacing=None, table_spacing=None):
+def outcomes(film: Path, places, spacing=None, table_spacing=None, note=""):
     """(reason, detail) by side; a knee that is found fails at its missing MRI, `mri_broken`."""
     radiograph = RadiographFile("p", "V00", film, spacing=table_spacing)
-    pairs = tuple(
-        Pair("p", side, "V00", radiograph, MriSeries("p", "V00", side, Path("gone.nii")), None, 0)
-        for side in SIDES
-    )
+    pairs = tuple(Pair("p", side, "V00", radiograph, series(side), None, 0, note) for side in SIDES)
     contrast = {"percentiles": (1.0, 99.0), "clahe": None}
     settings = Settings((16, 32, 32), contrast, spacing)
     found = make_pairs(settings, FilmTask(radiograph, pairs, places))
     return {outcome.key.split("_")[1]: (outcome.reason, outcome.detail) for outcome in found}
+
+
+def series(side):
+    return MriSeries("p", "V00", side, Path("gone.nii"))
 
 
 def at(side, row, column, length=0):
@@ -63,3 +64,10 @@ def test_an_impossible_spacing_is_the_options_or_the_tables(noise, given, named)
     found = outcomes(noise, {side: at(side, 120, 200, 180) for side in SIDES}, **given)
     for reason, detail in found.values():
         assert reason == "spacing_impossible" and named in detail
+
+
+def test_a_rejected_knee_names_the_other_images_of_its_visit(noise):
+    note = "RadiographFile exam/001 is another, not chosen"
+    for reason, detail in outcomes(noise, {}, spacing=0.4, note=note).values():
+        assert reason == "knee_not_found" and detail.endswith(f"; {note}")
+    assert not outcomes(noise, {}, spacing=0.4)["left"][1].endswith("; ")

@@ -1,6 +1,7 @@
 """Pairing of radiographs with MRI series by subject, side and visit."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
@@ -50,7 +51,8 @@ def pair_source(
     Of several candidates at one visit, the choice is: for an MRI the series under the protocol's
     own name, then the one with most files, then the last (by date, barcode, path: a scan is
     repeated because the first was bad); for a radiograph the graded one, then one of this knee
-    alone, then the last. The pair's note names the others.
+    alone, then the last. The pair's note names the others, and says if the grade is of a radiograph
+    with another barcode.
 
     Args:
       source: the records.
@@ -146,17 +148,20 @@ def _choose_radiograph(
 def _decide(usable: list[Record], found: list[Record], duplicates: str) -> _Choice[Record]:
     """The last of `usable` (sorted), with a note on the others."""
     chosen = usable[-1]
-    notes = [f"{_label(item)} is another, not chosen" for item in usable[:-1]]
+    barcodes = Counter(item.barcode for item in usable)
+    labels = [_label(item, by_path=barcodes[item.barcode] > 1) for item in usable]
+    notes = [f"{label} is another, not chosen" for label in labels[:-1]]
     if notes and duplicates == "reject":
-        labels = ", ".join(_label(item) for item in usable)
-        return _Choice(None, Reason.AMBIGUOUS, f"{len(usable)} candidates: {labels}")
+        return _Choice(None, Reason.AMBIGUOUS, f"{len(usable)} candidates: {', '.join(labels)}")
     notes += [item.problem for item in found if item.problem]
     return _Choice(chosen, note="; ".join(notes))
 
 
-def _label(item: RadiographFile | MriSeries) -> str:
+def _label(item: RadiographFile | MriSeries, by_path: bool) -> str:
+    """An image by its barcode, or by its path if that is wanted or there is no barcode."""
+    name = item.path if by_path or not item.barcode else item.barcode
     count = f" ({item.files} files)" if isinstance(item, MriSeries) and item.files else ""
-    return f"{item.description or type(item).__name__} {item.barcode or item.path}{count}"
+    return f"{item.description or type(item).__name__} {name}{count}"
 
 
 def _recency(item: RadiographFile | MriSeries) -> tuple[str, str, str]:
@@ -186,10 +191,19 @@ def _match(
             continue
         taken.add(other)
         grade = grades.get((*knee, other))
-        note = "; ".join(filter(None, (scan.note, film.note)))
+        note = "; ".join(filter(None, (scan.note, film.note, _grade_note(grade, film.record))))
         kl = grade.kl if grade else None
         pairs[visit] = Pair(*knee, visit, film.record, scan.record, kl, gap, note)
     return [pairs[visit] for visit in sorted(pairs, key=_visit_order)]
+
+
+def _grade_note(grade: Grade | None, film: RadiographFile) -> str:
+    """Says that a grade was read in a radiograph with another barcode, if both are known."""
+    if grade is None or grade.kl is None or not (grade.barcode and film.barcode):
+        return ""
+    if barcode_key(grade.barcode) == barcode_key(film.barcode):
+        return ""
+    return f"KL {grade.kl} was read in radiograph {grade.barcode}, not in {film.barcode}"
 
 
 def _why(

@@ -79,7 +79,7 @@ class Pair:
     """One knee's radiograph and MRI; `visit` is the MRI's, `gap` months from the radiograph's.
 
     `kl` is the grade 0..4 at the radiograph's visit, None if there is none; `note` names the
-    candidates that were not chosen.
+    candidates that were not chosen, and the radiograph of the grade if it is another.
     """
 
     subject: str
@@ -209,9 +209,11 @@ class Pairing:
         ]
         for reason, count in Counter(each.reason for each in self.rejections).most_common():
             lines.append(f"  {count:7d}  {reason:<20} {REASON_TEXTS[reason]}")
-        chosen = sum(bool(pair.note) for pair in self.pairs)
-        if chosen:
-            lines.append(f"{chosen} pairs were chosen among several candidates (see their detail)")
+        noted = sum(bool(pair.note) for pair in self.pairs)
+        if noted:
+            lines.append(
+                f"{noted} pairs have notes on other candidates or grades (see their detail)"
+            )
         if self.ignored:
             total = sum(self.ignored.values())
             lines.append(f"{total} series show no knee or no side and were left out:")

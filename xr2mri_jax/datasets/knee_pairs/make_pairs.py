@@ -66,6 +66,8 @@ def make_pairs(settings: Settings, task: FilmTask) -> list[Outcome]:
             example, doubts = _example(settings, pair, knees[pair.side], clock)
         except Rejected as rejected:
             reason, detail = rejected.args
+            # Another image of the visit may show the knee: the note names it.
+            detail = "; ".join(filter(None, (detail, pair.note)))
         outcomes.append(
             Outcome(pair_key(pair), example, reason, detail, clock.taken(), this_worker(), doubts)
         )

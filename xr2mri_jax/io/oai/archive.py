@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from xr2mri_jax.errors import InputError
@@ -25,14 +25,15 @@ _VISIT = re.compile(r"V\d\d")
 def read_archive(root: str | Path, visit: str | None = None) -> Source:
     """Reads image03.txt, oai_xrmeta01.txt and oai_kxrsemiquant01.txt under `root`.
 
-    A grade is linked to a radiograph by oai_kxrsemiquant01.barcode -> oai_xrmeta01.barcode ->
-    image03.accession_number; the last two tables may be absent. Archives are not opened here:
-    `extract.opened` does that, series by series.
+    The barcode of oai_kxrsemiquant01, which is that of oai_xrmeta01 and image03.accession_number,
+    gives a grade without a visit the visit of its radiograph; `pairing.pair_source` chooses by it
+    among several radiographs of a visit. The last two tables may be absent. Archives are not opened
+    here: `extract.opened` does that, series by series.
 
     Args:
       root: the downloaded package(s).
       visit: the visit code of images whose row does not give it in the column visit, by release or
-        by path.
+        by path, and of grades without a visit whose barcode is unknown.
 
     Raises:
       InputError: no image03.txt, a table without its columns, an image without a subject or visit.
@@ -47,11 +48,6 @@ def read_archive(root: str | Path, visit: str | None = None) -> Source:
         raise InputError(f"{root}: found no {IMAGES}, expected the table of images")
     problems: list[str] = []
     xrays = _xray_rows(found[XRAYS])
-    grades: list[Grade] = []
-    for path in found[GRADES]:
-        table = read_archive_grades(path)
-        grades.extend(table.grades)
-        problems.extend(table.problems)
     radiographs: list[RadiographFile] = []
     series: list[MriSeries] = []
     ignored: Counter[str] = Counter()
@@ -68,6 +64,12 @@ def read_archive(root: str | Path, visit: str | None = None) -> Source:
                 problems.append(str(row.error("interview_date", text, "MM/DD/YYYY: ignored")))
             xray = xrays.get((row["src_subject_id"], names.barcode_key(row["accession_number"])))
             _add(row, xray, root, visit, radiographs, series, ignored)
+    grades: list[Grade] = []
+    visits = _visits_by_barcode(xrays, radiographs)
+    for path in found[GRADES]:
+        table = read_archive_grades(path, visits, visit)
+        grades.extend(table.grades)
+        problems.extend(table.problems)
     problems.extend(_unjoined(grades, xrays, radiographs, bool(found[XRAYS])))
     return Source(tuple(radiographs), tuple(series), tuple(grades), tuple(problems), dict(ignored))
 
@@ -84,6 +86,17 @@ def _xray_rows(paths: Iterable[Path]) -> dict[tuple[str, str], Row]:
             if row["barcode"]:
                 rows[row["src_subject_id"], names.barcode_key(row["barcode"])] = row
     return rows
+
+
+def _visits_by_barcode(
+    xrays: Mapping[tuple[str, str], Row], radiographs: Iterable[RadiographFile]
+) -> dict[tuple[str, str], str]:
+    """The visit by subject and key of the barcode; a radiograph's prevails over its X-ray row's."""
+    visits = {key: visit for key, row in xrays.items() if (visit := row.get("visit"))}
+    for film in radiographs:
+        if key := names.barcode_key(film.barcode):
+            visits[film.subject, key] = film.visit
+    return visits
 
 
 def _add(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.io.oai.names import barcode_key
 from xr2mri_jax.io.records import Grade, Knee
 from xr2mri_jax.io.tables import Row, read_table
 
@@ -66,18 +67,30 @@ def read_grades(paths: Iterable[str | Path]) -> GradeTable:
     return GradeTable(grades, tuple(problems))
 
 
-def read_archive_grades(path: str | Path) -> GradeTable:
+def read_archive_grades(
+    path: str | Path,
+    visits: Mapping[tuple[str, str], str] | None = None,
+    visit: str | None = None,
+) -> GradeTable:
     """Reads oai_kxrsemiquant01.txt (NIMH Data Archive): tab separated, two header rows.
+
+    Args:
+      path: the table.
+      visits: for rows without a visit, the visit by subject and `barcode_key`.
+      visit: for rows without a visit whose barcode is not in `visits`.
 
     Raises:
       InputError: as `read_grades`.
     """
     required = ("src_subject_id", "visit", "side", "xrkl")
     rows = read_table(Path(path), required=required, delimiters="\t", header_rows=2)
-    readings = [
-        _reading(row, row["src_subject_id"], row["visit"].upper(), "xrkl", row.get("barcode"))
-        for row in rows
-    ]
+    readings = []
+    for row in rows:
+        subject, barcode = row["src_subject_id"], row.get("barcode")
+        known = (visits or {}).get((subject, barcode_key(barcode)), visit)
+        readings.append(
+            _reading(row, subject, row["visit"].upper() or known or "", "xrkl", barcode)
+        )
     problems: list[str] = []
     return GradeTable(choose_project(readings, problems), tuple(problems))
 
