@@ -129,6 +129,6 @@ class Builder(FilesBuilder):
         return Work(function, tasks, each * first, what)
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the knees that could not be drawn or are doubtful; returns a summary."""
+        """Writes a table of the knees that are unusable or doubtful; returns a summary."""
         tally.write_csv(path)
         return tally.summary()
