@@ -12,11 +12,16 @@ from PIL import Image
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets.knee_xray.knee_xray_dataset_builder import Builder, KneeXrayConfig
 from xr2mri_jax.datasets.knee_xray.layout import list_knees
-from xr2mri_jax.datasets.knee_xray.make_radiograph import XrayOptions
+from xr2mri_jax.datasets.knee_xray.make_radiograph import (
+    ListedFile,
+    XrayOptions,
+    make_radiograph,
+)
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES, Radiograph, resample_radiograph
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.phantom.bilateral import simulate_bilateral
+from xr2mri_jax.preprocess.knees import DARK_BONE
 from xr2mri_jax.preprocess.radiograph import spread_over_box, standardise_radiograph
 
 KNEES = {
@@ -107,6 +112,37 @@ def test_a_patient_in_two_splits_is_refused(source):
         list_knees(source)
 
 
+@pytest.mark.parametrize(
+    ("name", "subject"),
+    [
+        ("9001695_V00_L", "9001695"),
+        ("9001695-V06-L", "9001695"),
+        ("9001695_V06L", "9001695"),
+        ("9001695_12m_L", "9001695"),
+        ("9001695_00m_V00_L", "9001695"),
+        ("A1_V00_2_L", "A1_2"),
+        ("9001695_12_L", "9001695_12"),
+        ("V001_L", "V001"),
+    ],
+)
+def test_a_visit_is_no_part_of_the_subject(tmp_path, name, subject):
+    write(tmp_path, f"2/{name}.png", 0)
+    (knee,) = list_knees(tmp_path)["train"].knees
+    assert (knee.subject, knee.side) == (subject, "left")
+    assert knee.name == name.removesuffix("L").rstrip("_-")
+
+
+def test_visits_of_one_patient_are_knees_of_their_own_but_stay_in_one_split(tmp_path):
+    for name in ("train/0/7_V00_L.png", "train/1/7_V06_L.png"):
+        write(tmp_path, name, 0)
+    builder = prepare(tmp_path, tmp_path / "data")
+    assert [e["subject"] for e in builder.as_data_source(split="train")] == [b"7", b"7"]
+    assert builder.tally.usable == {"7_V00_left", "7_V06_left"}
+    write(tmp_path, "val/1/7_12m_R.png", 0)
+    with pytest.raises(InputError, match="patient 7 in validation and in train"):
+        list_knees(tmp_path)
+
+
 def test_a_knee_with_two_grades_is_refused(source):
     write(source, "train/4/100L.png", 0)
     with pytest.raises(InputError, match="left knee of 100 a second time"):
@@ -172,13 +208,52 @@ def test_an_image_with_dark_bone_is_turned_round(tmp_path):
     np.testing.assert_allclose(images[0], images[1], atol=1e-4)
 
 
+def test_a_film_without_a_knee_and_a_wrong_side_are_doubts_and_upside_down_is_unusable(tmp_path):
+    film = simulate_bilateral(11, 3, (560, 700), (0.6, 0.6))
+    whole = Radiograph(film.image, film.spacing, "right")
+    crop, _ = resample_radiograph(whole, film.places["right"].centre_px, (128, 128))
+    pixels = np.rint(255 * (crop - crop.min()) / np.ptp(crop)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8)
+    named = {"1R": pixels, "2R": noise, "3L": pixels, "4R": pixels[::-1, ::-1]}
+    (tmp_path / "0").mkdir()
+    for name, image in named.items():
+        Image.fromarray(image).save(tmp_path / "0" / f"{name}.png")
+    report = tmp_path / "report.csv"
+    builder = datasets.prepare(
+        "knee_xray", tmp_path / "data", source=tmp_path, options={"max_broken": 0.5}, report=report
+    )
+    with report.open(newline="") as file:
+        rows = {row["key"]: row for row in csv.DictReader(file)}
+    turned = str(tmp_path / "0" / "4R.png")
+    assert {key: row["status"] for key, row in rows.items()} == {
+        "2_right": "used", "3_left": "used", turned: "unusable",
+    }  # fmt: skip
+    assert "found an upside-down image, expected an upright one" in rows[turned]["detail"]
+    assert rows["2_right"]["detail"].startswith("no knee was found in the radiograph")
+    assert rows["2_right"]["detail"].endswith("the middle of the image was used")
+    assert rows["3_left"]["detail"].startswith("the file's name says left, but the image looks")
+    assert "1 of 4 files could not be used" in builder.report
+    assert "2 of 4 files are used with doubts" in builder.report
+
+
+def test_real_crops_are_used_without_doubts(real_data):
+    knees = list_knees(real_data / "knee_xray_kl")["validation"].knees[::20]
+    outcomes = [
+        outcome
+        for knee in knees
+        for outcome in make_radiograph((32, 32), {}, ListedFile(knee.path, knee))
+    ]
+    assert len(outcomes) == 42 and all(outcome.example is not None for outcome in outcomes)
+    assert {doubt for outcome in outcomes for doubt in outcome.doubts} <= {DARK_BONE}
+
+
 def test_broken_files_are_listed_and_borne(source, tmp_path):
     (source / "train/1").mkdir()
     (source / "train/1/300L.png").write_bytes(b"no image")
     builder = prepare(source, tmp_path / "data", max_broken=0.25)
     assert builder.info.splits["train"].num_examples == 3
     with open(builder.data_path / "report.csv", newline="") as file:
-        (broken,) = csv.DictReader(file)
+        (broken,) = (row for row in csv.DictReader(file) if row["status"] == "unusable")
     assert broken["key"].endswith("300L.png") and broken["reason"] == "radiograph_broken"
     assert "unknown kind of file" in broken["detail"]
     assert "1 of 5 files could not be used" in builder.report and "300L.png" in builder.report

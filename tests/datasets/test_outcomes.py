@@ -19,7 +19,7 @@ def test_a_share_is_borne_and_one_more_ends_the_run():
     with pytest.raises(InputError, match=r"3 of 100 files unusable.*2.0%.*item1: detail 1"):
         tally.check()
     assert tally.usable == {"good"}
-    assert [each["key"] for each in tally.rows()] == ["item1", "item2", "item3"]
+    assert [row[0] for row in tally.rows()] == ["item1", "item2", "item3"]
 
 
 def test_no_share_bears_nothing():
@@ -59,6 +59,19 @@ def test_doubts_of_what_is_used_are_shown_beside_what_is_not():
     assert lines[-1] == "  and 2 more, see the report"
     assert len(lines) == 2 + 1 + SHOWN + 1
     assert "plain" not in tally.doubts and len(tally.usable) == SHOWN + 3
+
+
+def test_the_report_has_the_unusable_items_and_those_used_with_doubts(tmp_path):
+    tally = Tally(3, 1.0, "files")
+    for outcome in (Outcome("good", {"x": 1}), Outcome("odd", {"x": 1}, doubts=("a", "b"))):
+        tally.add(outcome)
+    tally.add(broken(1))
+    tally.write_csv(tmp_path / "report.csv")
+    assert (tmp_path / "report.csv").read_text().splitlines() == [
+        "key,status,reason,detail",
+        "item1,unusable,file,detail 1",
+        "odd,used,,a; b",
+    ]
 
 
 def test_costs_add_up_and_a_workers_peak_is_its_largest():

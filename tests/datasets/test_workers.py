@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import threadpoolctl
 
 from xr2mri_jax.datasets.workers import AHEAD, on_one_thread, ordered_map
+from xr2mri_jax.errors import WorkError
 
 
 def square(number):
@@ -26,6 +28,12 @@ def threads(_):
 def refuse(at, number):
     if number == at:
         raise ValueError(f"no {number}")
+    return number
+
+
+def die(number):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number
 
 
@@ -54,6 +62,11 @@ def test_an_error_comes_at_its_item():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="no 3"):
         next(results)
+
+
+def test_a_killed_worker_is_one_line():
+    with pytest.raises(WorkError, match=r"worker processes was killed.*memory.*--num_workers"):
+        list(ordered_map(die, range(9), 2))
 
 
 def test_items_are_taken_only_a_little_ahead():

@@ -130,54 +130,6 @@ def test_look_up_tables_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("tags", "expected"),
     [
-        ({"ImagerPixelSpacing": [0.1, 0.2], "PixelSpacing": [0.3, 0.4]}, (0.1, 0.2)),
-        ({"ImagerPixelSpacing": [0, 0], "PixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
-        ({"PixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
-        ({"PixelSpacing": [0, 0]}, None),
-        ({"NominalScannedPixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
-        ({"PixelSpacing": [0, 0], "NominalScannedPixelSpacing": [0.3, 0.4]}, (0.3, 0.4)),
-        ({"PixelSpacing": [0.1, 0.2], "NominalScannedPixelSpacing": [0.3, 0.4]}, (0.1, 0.2)),
-        ({"PixelSpacing": ""}, None),
-    ],
-)
-def test_spacing(tmp_path, tags, expected):
-    path = made(tmp_path / "x", **tags)
-    assert io.read_radiograph(path).spacing == expected
-    assert io.read_radiograph(path, spacing=0.7).spacing == (0.7, 0.7)
-
-
-@pytest.mark.parametrize(
-    ("pixel", "calibrated", "taken"),
-    [
-        ([0.3, 0.3], None, "former"),
-        ([0.3, 0.3], "FIDUCIAL", "latter"),
-        ([0.05, 0.05], "GEOMETRY", "latter"),
-        ([0.143, 0.3], None, "former"),
-        ([0.143, 0.143], None, None),
-        ([0.1431, 0.1431], None, None),  # rounded otherwise
-        ([0.12, 0.12], None, None),
-        ([0.1, 0.1], "GEOMETRY", None),
-        ([0, 0], None, None),
-    ],
-)
-def test_two_spacings_that_disagree_are_a_doubt(tmp_path, pixel, calibrated, taken):
-    tags = {"ImagerPixelSpacing": [0.143, 0.143], "PixelSpacing": pixel}
-    if calibrated:
-        tags["PixelSpacingCalibrationType"] = calibrated
-    found = io.read_radiograph(made(tmp_path / "x", **tags))
-    if taken is None:
-        assert found.doubts == ()
-        return
-    (doubt,) = found.doubts
-    assert "ImagerPixelSpacing (0018,1164) is [0.143, 0.143]" in doubt
-    assert f"PixelSpacing (0028,0030) is [{pixel[0]:g}, {pixel[1]:g}]" in doubt
-    assert doubt.endswith(f"the {taken} is taken")
-    assert found.spacing == tuple(pixel if taken == "latter" else [0.143, 0.143])
-
-
-@pytest.mark.parametrize(
-    ("tags", "expected"),
-    [
         ({"ImageLaterality": "L", "Laterality": "R"}, "left"),
         ({"ImageLaterality": "", "Laterality": "R"}, "right"),
         ({"ImageLaterality": "B"}, None),

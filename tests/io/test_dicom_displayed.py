@@ -140,6 +140,16 @@ def test_single_pixels_of_the_padding_value_are_image(tmp_path):
     assert found.array[40, 40] == 0
 
 
+def test_padding_beyond_the_stored_bits_of_compressed_pixels_matches_none(tmp_path):
+    tags = {"compress": uid.RLELossless, "PixelPaddingValue": 65535}
+    found = io.read_radiograph(made(tmp_path / "x", pixels=padded(4095), **tags))
+    assert found.background is None
+    np.testing.assert_array_equal(found.array, padded(4095))
+    tags["PixelPaddingValue"] = 4095
+    found = io.read_radiograph(made(tmp_path / "y", pixels=padded(4095), **tags))
+    assert found.background[:12].all() and not found.background[12:, :70].any()
+
+
 def test_padding_that_leaves_nothing_is_passed_over(tmp_path):
     pixels = np.zeros((60, 60), np.uint16)
     pixels[30, 30] = 5

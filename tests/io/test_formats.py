@@ -7,6 +7,7 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
+from made_dicom import made
 from PIL import Image
 
 from xr2mri_jax import io
@@ -54,6 +55,20 @@ def test_bad_files_are_one_line_with_their_name(tmp_path, reader, content, said)
         reader(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("reader", [io.read_radiograph, io.read_volume])
+@pytest.mark.parametrize("kind", ["png", "tiff", "dicom", "nrrd", "metaimage"])
+def test_gzipped_files_of_formats_that_are_read_unpacked(tmp_path, reader, kind):
+    content = {"nrrd": b"NRRD0004\ntype: short\n", "metaimage": b"ObjectType = Image\n"}.get(kind)
+    if content is None:
+        write = made if kind == "dicom" else lambda path: saved(path, kind)
+        content = write(tmp_path / "plain").read_bytes()
+    path = tmp_path / "zipped"
+    path.write_bytes(gzip.compress(content))
+    name = formats.NAMES[kind]
+    with pytest.raises(InputError, match=f"{name} file is gzipped, expected it unpacked"):
+        reader(path)
 
 
 @pytest.mark.parametrize("reader", [io.read_radiograph, io.read_volume])

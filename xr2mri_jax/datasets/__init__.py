@@ -101,7 +101,7 @@ def prepare(
       source: the source files, for datasets made from files.
       options: options of the dataset, see its `OPTIONS`; omitted ones keep their default.
       report: CSV file for a copy of the dataset's report.csv, written even if the preparation stops
-        because too many files are unusable.
+        because too many files are unusable, and if the dataset is already prepared.
       beam_runner: prepare on Apache Beam with this runner, for example "DirectRunner".
       beam_options: options of Beam, "name=value".
 
@@ -110,8 +110,8 @@ def prepare(
 
     Raises:
       InputError: the dataset or an option is unknown, `data_dir` cannot be written, num_workers is
-        below 1, the dataset is already prepared with other options, its files cannot be used, or
-        another preparation is running in `data_dir`.
+        below 1, `report` cannot be written, the dataset is already prepared with other options, its
+        files cannot be used, or another preparation is running in `data_dir`.
     """
     if num_workers < 1:
         raise InputError(f"num_workers: found {num_workers}, expected 1 or more")
@@ -131,9 +131,13 @@ def prepare(
 
 
 def _prepared(builder: Any) -> Any:
-    """The builder of an existing dataset; InputError if that was made with other options."""
+    """The builder of an existing dataset, whose report is copied if `prepare` has a `report`.
+
+    InputError if the dataset was made with other options.
+    """
     if hasattr(builder, "require_same_preparation"):
         builder.require_same_preparation()
+        builder.copy_report()
     return builder
 
 
@@ -204,11 +208,19 @@ def _configure(
         raise InputError(f"--{unknown[0]}: {builder.name} has no such option, expected {expected}")
     if kind is not None:
         if report is not None:
+            _require_file_place(Path(report), "--report")
             files.require_apart(report, _input_files(source, options), "--report")
         builder.options = kind(**options)
         builder.source = source
         builder.report_path = report
         builder.on_beam = beam_runner is not None
+
+
+def _require_file_place(path: Path, flag: str) -> None:
+    """Raises InputError if a file cannot be written to `path`."""
+    if path.is_dir():
+        raise InputError(f"{flag}: {path} is a folder, expected the name of a CSV file")
+    files.require_writable(path.parent, flag)
 
 
 def _input_files(

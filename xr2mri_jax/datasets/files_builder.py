@@ -19,14 +19,15 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from xr2mri_jax import files
 from xr2mri_jax.datasets.input_tables import Digests, require_unchanged, table_digests
 from xr2mri_jax.datasets.outcomes import Outcome, Tally, require_some
+from xr2mri_jax.datasets.preparation_record import PROVENANCE, read_preparation
 from xr2mri_jax.datasets.workers import on_one_thread, ordered_map
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.runtime.progress import progress
 
-PROVENANCE, REPORT = "preparation.json", "report.csv"
+REPORT = "report.csv"
 _PACKAGES = (
     "xr2mri_jax",
     "numpy",
@@ -108,18 +109,19 @@ class FilesBuilder(
         """Refuses a prepared dataset that was made with other options, or from other tables.
 
         Raises:
-          InputError: names the first option that differs, with both values, or the first table.
+          InputError: names the first option that differs, with both values, or the first table; or
+            the record of the preparation cannot be read.
         """
-        path = epath.Path(self.data_path) / PROVENANCE
-        made = json.loads(path.read_text())
+        made = read_preparation(self.data_path)
         wanted = recorded(self.options or self.OPTIONS())
         differ = [
             (name, made["options"].get(name), value)
             for name, value in wanted.items()
             if made["options"].get(name) != value
         ]
-        if self.source is not None and os.path.abspath(self.source) != made["source"]:
-            differ.append(("source", made["source"], os.path.abspath(self.source)))
+        source = made.get("source")
+        if self.source is not None and os.path.abspath(self.source) != source:
+            differ.append(("source", source, os.path.abspath(self.source)))
         if differ:
             name, before, now = differ[0]
             raise InputError(
@@ -127,6 +129,20 @@ class FilesBuilder(
                 "folder, or prepare into another --data_dir"
             )
         require_unchanged(made.get("tables", {}), table_digests(self.input_tables()), self.data_dir)
+
+    def copy_report(self) -> None:
+        """Copies a prepared dataset's report to `report_path`, if that is given.
+
+        Raises:
+          InputError: the dataset has no report.
+        """
+        if self.report_path is None:
+            return
+        stored = epath.Path(self.data_path) / REPORT
+        if not stored.exists():
+            raise InputError(f"--report: found no {stored} to copy, expected the dataset's report")
+        with files.atomic_path(self.report_path) as partial:
+            partial.write_bytes(stored.read_bytes())
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
         if self.options is None:
@@ -277,28 +293,6 @@ class FilesBuilder(
             )
             + "\n"
         )
-
-
-def contrast_of_dataset(builder: Any) -> dict[str, Any]:
-    """The contrast settings of a prepared dataset's radiographs, JSON-able.
-
-    They are an option of datasets made from files; others, and examples in memory, have the default
-    settings.
-
-    Raises:
-      InputError: the dataset's record of its preparation cannot be read.
-    """
-    place = getattr(builder, "data_path", None)
-    path = None if place is None else epath.Path(place) / PROVENANCE
-    clahe = None
-    if path is not None and path.exists():
-        try:
-            clahe = json.loads(path.read_text())["options"].get("clahe")
-        except (ValueError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{path}: cannot be read ({error}), expected the dataset's options"
-            ) from error
-    return json.loads(json.dumps(contrast_with_clahe(clahe)))
 
 
 def recorded(options: Any) -> dict[str, Any]:

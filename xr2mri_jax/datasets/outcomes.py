@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax.errors import InputError, printable
+from xr2mri_jax.io.tables import write_table
 
 # Maximum number of unusable items on the screen; the report has all of them.
 SHOWN = 20
+# The report's columns; the reason is empty for an item that is used.
+COLUMNS = ("key", "status", "reason", "detail")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +118,14 @@ class Tally:
                 lines.append(f"  and {len(found) - SHOWN} more, see the report")
         return "\n".join(map(printable, lines))
 
-    def rows(self) -> list[dict[str, str]]:
-        """The unusable items for a report: key, reason and detail."""
-        return [
-            {"key": each.key, "reason": each.reason, "detail": each.detail}
-            for each in self.unusable
-        ]
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """The report's rows under COLUMNS: the unusable items, then those used with doubts."""
+        unusable = [(each.key, "unusable", each.reason, each.detail) for each in self.unusable]
+        return unusable + [(key, "used", "", "; ".join(said)) for key, said in self.doubts.items()]
+
+    def write_csv(self, path: Path) -> None:
+        """Writes the report, atomically."""
+        write_table(path, COLUMNS, self.rows())
 
 
 def checked_share(value: float) -> float:

@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import threadpoolctl
+
+from xr2mri_jax.errors import WorkError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,7 +38,7 @@ def ordered_map(
 
     Raises:
       Exception: an exception of `function`, at the position of its item.
-      BrokenProcessPool: a worker was killed (most likely for its memory).
+      WorkError: a worker was killed.
     """
     if num_workers <= 1:
         yield from map(function, items)
@@ -55,6 +58,11 @@ def ordered_map(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise WorkError(
+            f"one of {num_workers} worker processes was killed, most likely for lack of memory: "
+            "use fewer (--num_workers)"
+        ) from error
     except KeyboardInterrupt:
         end_workers()
         raise

@@ -10,7 +10,7 @@ import numpy as np
 
 from xr2mri_jax import datasets, files
 from xr2mri_jax.data import passes, selection
-from xr2mri_jax.datasets.files_builder import contrast_of_dataset
+from xr2mri_jax.datasets.preparation_record import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import grades as ordered
 from xr2mri_jax.evaluation import model_card

@@ -56,14 +56,13 @@ def _with_values(dataset: pydicom.Dataset, pixels: np.ndarray, one: int, other: 
     """Pixels whose stored values lie between two values, compared in all allocated bits.
 
     Files give the padding value signed or unsigned, and also beyond BitsStored, regardless of the
-    pixels' type: both are compared as raw bits.
+    pixels' type: both are compared as raw bits. Compressed pixels have no bits beyond the stored
+    ones, so that a padding value beyond them matches none.
     """
     raw = dicom_pixels.raw_values(dataset)
-    if raw is None:  # compressed: no bits beyond the stored ones
+    if raw is None:
         raw = pixels
-        bits = int(dataset.BitsStored)
-    else:
-        bits = int(dataset.BitsAllocated)
+    bits = int(dataset.BitsAllocated)
     signed = bool(dataset.PixelRepresentation)
     low, high = sorted(_wrapped(value, bits, signed) for value in (one, other))
     values = raw.astype(np.int64)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import pydicom
@@ -34,6 +35,7 @@ _SIDE_WORDS = {**_SIDES, "LT": "left", "RT": "right"}
 _OPPOSITE = dict(zip("LRAPHF", "RLPAFH", strict=True))
 # Plausible range of SID over SOD.
 MAGNIFICATION = (1.0, 2.5)
+_OF_FILM = "NominalScannedPixelSpacing"
 # Two spacings are equal if their ratio is at least this: files round them.
 _ROUNDED = 0.98
 
@@ -173,38 +175,61 @@ def described_side(dataset: pydicom.Dataset, shortest: int = 1) -> str | None:
 def spacing(dataset: pydicom.Dataset, doubts: list[str]) -> tuple[float, float] | None:
     """(row_mm, column_mm) at the patient, None if no tag gives it.
 
-    PixelSpacing where it was calibrated (PixelSpacingCalibrationType), else ImagerPixelSpacing over
-    EstimatedRadiographicMagnificationFactor (PS3.3 C.8.7.10), else PixelSpacing, else for scanned
-    films NominalScannedPixelSpacing; 0 counts as absent.
+    PixelSpacing where it was corrected, by PixelSpacingCalibrationType or because it differs from
+    ImagerPixelSpacing by a plausible magnification (PS3.3 10.7.1.1), else ImagerPixelSpacing over
+    EstimatedRadiographicMagnificationFactor (C.8.7.10), else PixelSpacing, else for scanned films
+    NominalScannedPixelSpacing; 0 counts as absent.
     """
-    calibrated = term(dataset, "PixelSpacingCalibrationType", ("GEOMETRY", "FIDUCIAL"))
-    _check_agreement(dataset, "latter" if calibrated else "former", doubts)
-    if calibrated and (found := _pixel(dataset, "PixelSpacing", doubts)):
+    calibrated = bool(term(dataset, "PixelSpacingCalibrationType", ("GEOMETRY", "FIDUCIAL")))
+    corrected = _check_agreement(dataset, calibrated, doubts) or calibrated
+    if corrected and (found := _pixel(dataset, "PixelSpacing", doubts)):
         return found
     found = _pixel(dataset, "ImagerPixelSpacing", doubts)
     if found is None:
-        plain = None if calibrated else _pixel(dataset, "PixelSpacing", doubts)
-        return plain or _pixel(dataset, "NominalScannedPixelSpacing", doubts)
+        plain = None if corrected else _pixel(dataset, "PixelSpacing", doubts)
+        return plain or _pixel(dataset, _OF_FILM, doubts)
     factor = _magnification(dataset, doubts)
     return found[0] / factor, found[1] / factor
 
 
-def _check_agreement(dataset: pydicom.Dataset, taken: str, doubts: list[str]) -> None:
-    """Adds a doubt if ImagerPixelSpacing over PixelSpacing is no plausible magnification."""
-    imager, pixel = (
-        _pixel(dataset, keyword, []) for keyword in ("ImagerPixelSpacing", "PixelSpacing")
-    )
-    if imager is None or pixel is None:
-        return
+def _check_agreement(dataset: pydicom.Dataset, calibrated: bool, doubts: list[str]) -> bool:
+    """Compares PixelSpacing with the spacing at the detector, or in a scanned film.
+
+    A doubt is added if the ratio is no plausible magnification, or if it is one that the header
+    does not explain.
+
+    Returns:
+      Whether PixelSpacing is ImagerPixelSpacing corrected by an unexplained magnification.
+    """
+    pixel = _pixel(dataset, "PixelSpacing", [])
+    others = ((k, _pixel(dataset, k, [])) for k in ("ImagerPixelSpacing", _OF_FILM))
+    keyword, other = next(((k, found) for k, found in others if found), ("", None))
+    if other is None or pixel is None:
+        return False
+    detector = keyword != _OF_FILM
+    ratios = [one / corrected for one, corrected in zip(other, pixel, strict=True)]
+    factor = _magnification(dataset, []) if detector else 1.0
     low, high = MAGNIFICATION
-    if not all(
-        _ROUNDED * low <= i / p <= high / _ROUNDED for i, p in zip(imager, pixel, strict=True)
-    ):
-        doubts.append(
-            f"{named('ImagerPixelSpacing')} is {shown(imager)} and {named('PixelSpacing')} is "
-            f"{shown(pixel)}, expected a magnification from {low:g} to {high:g} between them: the "
-            f"{taken} is taken"
-        )
+    plausible = all(_ROUNDED * low <= ratio <= high / _ROUNDED for ratio in ratios)
+    explained = calibrated or _rounded(ratios, 1.0) or _rounded(ratios, factor)
+    if plausible and explained:
+        return False
+    said = f"{named(keyword)} is {shown(other)} and {named('PixelSpacing')} is {shown(pixel)}"
+    if plausible:
+        tag = named("PixelSpacingCalibrationType")
+        doubts.append(f"{said}, without {tag}: the latter is taken")
+        return detector
+    taken = "former" if detector and not calibrated else "latter"
+    doubts.append(
+        f"{said}, expected a magnification from {low:g} to {high:g} between them: the {taken} is "
+        "taken"
+    )
+    return False
+
+
+def _rounded(ratios: Iterable[float], expected: float) -> bool:
+    """Whether all ratios are as expected, up to the rounding of the spacings."""
+    return all(_ROUNDED <= ratio / expected <= 1 / _ROUNDED for ratio in ratios)
 
 
 def check_aspect(dataset: pydicom.Dataset, doubts: list[str]) -> None:

@@ -76,11 +76,11 @@ def sniff(path: str | os.PathLike[str]) -> str:
     Returns:
       "dicom" (with or without the preamble), "png", "jpeg", "tiff", "bmp", "jpeg2000", "webp",
       "gif", "pnm", "nifti" (also gzipped, and either file of a pair), "nrrd", "metaimage" or
-      "mgh".
+      "mgh" (also gzipped).
 
     Raises:
-      InputError: the file is missing, not an ordinary file, empty, unreadable, or of another
-        format.
+      InputError: the file is missing, not an ordinary file, empty, unreadable, of another format,
+        or gzipped although no reader of its format unpacks it.
     """
     path = Path(path)
     if not path.exists():
@@ -93,15 +93,17 @@ def sniff(path: str | os.PathLike[str]) -> str:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise InputError(f"{path}: has {size} bytes, expected at most {MAX_BYTES}")
-        head = _head(path)
+        head, zipped = _head(path)
     if not head:
         raise InputError(f"{path}: the file is empty")
     kind = _kind(head)
     header = nifti_pair.header_of(path)
-    if not kind and header != path and is_nifti(_head(header)):
+    if not kind and header != path and is_nifti(_head(header)[0]):
         kind = "nifti"
     if not kind:
         raise InputError(f"{path}: unknown kind of file, expected {', '.join(NAMES.values())}")
+    if zipped and kind not in ("nifti", "mgh"):
+        raise InputError(f"{path}: {NAMES[kind]} file is gzipped, expected it unpacked")
     return kind
 
 
@@ -252,14 +254,15 @@ def is_mgh(head: bytes) -> bool:
     return version == 1 and plausible and kind in _MGH_TYPES and known in (0, 1)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path) -> tuple[bytes, bool]:
+    """The first (unzipped) bytes, and whether the file is gzipped."""
     with path.open("rb") as stream:
         head = stream.read(600)
     if head[:2] != b"\x1f\x8b":
-        return head
+        return head, False
     try:
         with gzip.open(path, "rb") as unzipped:
-            return unzipped.read(600)
+            return unzipped.read(600), True
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: broken gzip file ({error})") from error
 

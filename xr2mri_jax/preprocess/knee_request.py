@@ -24,6 +24,7 @@ class KneeRequest:
       named: the side that the file name suggests, see `named_side`.
       force: use the middle of the image if no knee is found in it; accept a tilted joint line, and
         a spacing at which its length is impossible.
+      upright: refuse an image in which a knee is found only upside down, even with `force`.
       side_source, centre_source: the origin of `side` and of `centre`, for messages.
       spacing_source: the origin of the radiograph's own spacing, for messages.
 
@@ -37,6 +38,7 @@ class KneeRequest:
     joint_line: tuple[tuple[float, float], tuple[float, float]] | None = None
     named: str | None = None
     force: bool = False
+    upright: bool = False
     side_source: str = "--side"
     centre_source: str = "--centre"
     spacing_source: str = HEADER

@@ -56,7 +56,7 @@ def knees_of(radiograph: Radiograph, request: KneeRequest) -> tuple[FoundKnee | 
     if request.centre is not None:
         return (_knee_at_centre(radiograph, request, request.centre, detected),)
     if not detected.places:
-        if not request.force:
+        if not request.force or (request.upright and detected.upside_down):
             raise InputError(refusal(detected))
         return (_knee_in_middle(radiograph, request, detected),)
     if len(detected.places) == 2:
@@ -206,7 +206,7 @@ def _knee_in_middle(
     rows, columns = radiograph.shape
     centre = (rows - 1) / 2, (columns - 1) / 2
     place = KneePlace(known_side, centre, (centre, centre), 0.0)
-    doubts = [f"{refusal(detected)}; the middle of the image was used, as requested by --force"]
+    doubts = [f"{refusal(detected)}; the middle of the image was used"]
     doubts += _statement_doubts(radiograph, request, known_side)
     return _make_found_knee(radiograph, request, place, known_side, source, doubts, seen=False)
 

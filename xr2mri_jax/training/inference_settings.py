@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from xr2mri_jax.datasets.files_builder import contrast_of_dataset
+from xr2mri_jax.datasets.preparation_record import contrast_of_dataset
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.preprocess.contrast import contrast_of
 from xr2mri_jax.stages.base import compute_dtype

@@ -17,7 +17,6 @@ from xr2mri_jax.datasets.knee_family.make_knee import (
     prepared_atlas,
 )
 from xr2mri_jax.datasets.outcomes import Tally
-from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.simulation.family import STORED_SHAPE
 from xr2mri_jax.simulation.family_radiographs import GRADES
@@ -130,7 +129,6 @@ class Builder(FilesBuilder):
         return Work(function, tasks, each * first, what)
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the knees that could not be drawn; returns a summary."""
-        columns = ("key", "reason", "detail")
-        write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
+        """Writes a table of the knees that are unusable or doubtful; returns a summary."""
+        tally.write_csv(path)
         return tally.summary()

@@ -12,7 +12,6 @@ from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
 from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
 from xr2mri_jax.datasets.knee_xray.make_radiograph import ListedFile, XrayOptions, make_radiograph
 from xr2mri_jax.datasets.outcomes import Tally
-from xr2mri_jax.io.tables import write_table
 
 
 @dataclasses.dataclass
@@ -90,9 +89,8 @@ class Builder(FilesBuilder):
         return Work(function, tasks, sum(map(len, tasks.values())), "files")
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the files that could not be used; returns a summary."""
-        columns = ("key", "reason", "detail")
-        write_table(path, columns, ([row[name] for name in columns] for row in tally.rows()))
+        """Writes a table of the files that are unusable or doubtful; returns a summary."""
+        tally.write_csv(path)
         return tally.summary()
 
 

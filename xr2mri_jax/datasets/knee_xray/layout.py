@@ -13,14 +13,20 @@ GRADES = ("0", "1", "2", "3", "4")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 # Further training radiographs, which only some configs of the dataset read.
 MORE = "train_more"
-_KNEE = re.compile(r"(?P<subject>.*\d)[_-]?(?P<side>[LR])")
+_KNEE = re.compile(r"(?P<name>.*\d(?:[_-]\d+m)?)[_-]?(?P<side>[LR])")
+# The visit in a name: V00, or the months 12m.
+_VISIT = re.compile(r"(?<=.)[_-](?:V\d\d|\d+m)(?=[_-]|$)")
 _SIDES = {"L": "left", "R": "right"}
 
 
 class Knee(NamedTuple):
-    """One radiograph's file, its subject (the name without the side letter), side and grade."""
+    """One radiograph's file: its name without the side letter, subject, side and grade.
+
+    The subject is the name without the visit.
+    """
 
     path: Path
+    name: str
     subject: str
     side: str
     kl: int
@@ -89,7 +95,8 @@ def _list_split(folder: Path) -> Listing:
             broken.append((path, "the file name is not <ID>L or <ID>R: the side is unknown"))
         else:
             side = _SIDES[named["side"].upper()]
-            knees.append(Knee(path, named["subject"], side, int(path.parent.name)))
+            subject = _VISIT.sub("", named["name"])
+            knees.append(Knee(path, named["name"], subject, side, int(path.parent.name)))
     return Listing(tuple(knees), tuple(broken))
 
 
@@ -106,11 +113,11 @@ def _files(folders: Iterable[Path]) -> list[Path]:
 def _require_unique(knees: Iterable[Knee]) -> None:
     seen: dict[tuple[str, str], Path] = {}
     for knee in knees:
-        first = seen.setdefault((knee.subject, knee.side), knee.path)
+        first = seen.setdefault((knee.name, knee.side), knee.path)
         if first != knee.path:
             raise InputError(
-                f"{knee.path}: found the {knee.side} knee of {knee.subject} a second time after "
-                f"{first}, expected each knee once in a split"
+                f"{knee.path}: found the {knee.side} knee of {knee.name} a second time after "
+                f"{first}, expected each knee of a visit once in a split"
             )
 
 

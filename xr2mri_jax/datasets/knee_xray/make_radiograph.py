@@ -16,7 +16,7 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.framing import frame_radiograph
 from xr2mri_jax.preprocess.knee_request import KneeRequest
-from xr2mri_jax.preprocess.knees import one_knee
+from xr2mri_jax.preprocess.knees import NAME, one_knee
 from xr2mri_jax.simulation import framing
 
 # Pixels of a frame before it is placed in the canonical box.
@@ -57,16 +57,16 @@ class ListedFile:
 def make_radiograph(
     shape: Sequence[int], contrast: Mapping[str, Any], listed: ListedFile, boxed: bool = False
 ) -> list[Outcome]:
-    """The outcome of one file, under the key SUBJECT_SIDE (of an unusable file: its path)."""
+    """The outcome of one file, under the key NAME_SIDE (of an unusable file: its path)."""
     start = time.perf_counter()
     knee = listed.knee
     if knee is None:
         return [Outcome(str(listed.path), None, "file_name", listed.problem)]
     try:
-        # Files of this layout are crops of one knee: if none is found, the whole crop is used.
-        request = KneeRequest(knee.side, side_source="the file's name", force=True)
-        radiograph = read_radiograph(knee.path)
-        found = one_knee(radiograph, request)
+        # Files of this layout are crops of one knee: if none is found, the whole crop is used, with
+        # a doubt.
+        request = KneeRequest(knee.side, side_source=NAME, force=True, upright=True)
+        found = one_knee(read_radiograph(knee.path), request)
         size = _FRAME if boxed else shape
         image = frame_radiograph(found.radiograph, found.place, size, contrast).image
         if boxed:
@@ -78,12 +78,12 @@ def make_radiograph(
         return [Outcome(str(knee.path), None, "radiograph_broken", text)]
     example = {
         "xray": np.rint(image * 65535).astype(np.uint16),
-        "side": SIDES.index(knee.side),
+        "side": SIDES.index(found.side),
         "kl": knee.kl,
         "subject": knee.subject,
         "spacing": np.zeros(2, np.float32),
         "inverted": int(found.inverted),
     }
     cost = {"radiograph": time.perf_counter() - start}
-    key, doubts = f"{knee.subject}_{knee.side}", radiograph.doubts
-    return [Outcome(key, example, cost=cost, worker=this_worker(), doubts=doubts)]
+    key = f"{knee.name}_{knee.side}"
+    return [Outcome(key, example, cost=cost, worker=this_worker(), doubts=found.doubts)]
