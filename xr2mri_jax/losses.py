@@ -247,7 +247,7 @@ def cross_entropy(
 
 
 # Parameters of the beta distribution of each class, by the number of ordered classes.
-_BETA = {
+BETA = {
     3: ((1, 4), (4, 4), (4, 1)),
     4: ((1, 6), (6, 10), (10, 6), (6, 1)),
     5: ((1, 8), (6, 14), (12, 12), (14, 6), (8, 1)),
@@ -267,10 +267,10 @@ def beta_labels(classes: int) -> np.ndarray:
     Raises:
       ValueError: another number.
     """
-    if classes not in _BETA:
-        raise ValueError(f"{classes} classes, expected one of {sorted(_BETA)}")
+    if classes not in BETA:
+        raise ValueError(f"{classes} classes, expected one of {sorted(BETA)}")
     edges = np.linspace(0, 1, classes + 1)
-    rows = [np.diff(special.betainc(a, b, edges)) for a, b in _BETA[classes]]
+    rows = [np.diff(special.betainc(a, b, edges)) for a, b in BETA[classes]]
     return np.asarray(rows, np.float32)
 
 

@@ -134,6 +134,11 @@ def test_many_radiographs_into_one_file_is_one_line_and_exit_2(tmp_path, flag):
     assert sorted(tmp_path.iterdir()) == [table]
 
 
+def test_the_identity_of_many_radiographs_is_one_line_and_exit_2(tmp_path):
+    done = launch(f"--xray={tmp_path}", f"--output={tmp_path / 'o'}", "--keep_identity")
+    refused(done, "--keep_identity: found True with many radiographs")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -122,3 +122,17 @@ def test_a_reading_that_the_form_does_not_have_is_refused(changed):
         generator.read_spec(
             {**SPEC, "channels": (2, 2), "widths": (2, 2), "blocks": (1, 1), **changed}
         )
+
+
+@pytest.mark.parametrize("levels", [1, slice(1), slice(1, None)])
+def test_maps_of_another_size_are_refused(levels):
+    maps = hidden()
+    given = (maps[levels],) if levels == 1 else maps[levels]
+    with pytest.raises(InputError, match=r"the encoder's maps are .*, expected .*16, 16"):
+        jax.eval_shape(generator.make(SPEC).init, jax.random.key(0), given)
+
+
+@pytest.mark.parametrize("name", ["coefficients", "column_width"])
+def test_sizes_of_zero_are_refused(name):
+    with pytest.raises(InputError, match=name):
+        generator.read_spec({**SPEC, name: 0})

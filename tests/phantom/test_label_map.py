@@ -122,6 +122,18 @@ def test_bones_go_on_where_the_field_ends(knee_labels, pair):
         assert alike(cut.radiograph.array[rows], pair.radiograph.array[rows]) > 0.85
 
 
+def test_a_bone_of_a_few_voxels_is_added_and_said(knee_labels):
+    few = without(knee_labels, "fibula", "patellar_cartilage")
+    place = tuple(np.argwhere(few.array == CODES["patella"])[0])
+    few = without(few, "patella")
+    few.array[place] = CODES["patella"]
+    made = simulate_pair(few, "right", seed=5)
+    assert np.isfinite(made.mri.array).all() and np.ptp(made.radiograph.array) > 0.5
+    assert {"patella", "fibula"} <= set(made.record["added_from_phantom"])
+    (doubt,) = made.doubts
+    assert doubt.startswith("the patella has so few voxels")
+
+
 def test_what_the_map_lacks_is_added_and_said(knee_labels, pair):
     bare = without(knee_labels, "patella", "patellar_cartilage", "fibula")
     bare = without(bare, "medial_meniscus", "lateral_meniscus")

@@ -156,14 +156,26 @@ def test_files_of_a_job_are_those_that_it_lists(user, jobs):
     assert user.get(f"/jobs/{job.name}").status_code == 404
 
 
-def test_too_many_waiting_uploads_and_old_results(user, jobs, monkeypatch):
+def test_too_many_waiting_uploads(user, jobs):
     waiting = [jobs.new("x", None, None) for _ in range(jobs_module.MOST_WAITING)]
     answer = user.post()
     assert answer.status_code == 503 and "too many waiting uploads" in answer.json["error"]
-    monkeypatch.setattr(jobs_module, "SECONDS_KEPT", -1.0)
     waiting[0].error = "refused"
     assert user.post().status_code == 202
-    assert not waiting[0].folder.exists() and waiting[1].folder.exists()
+
+
+def test_old_results_are_removed_without_a_further_upload(monkeypatch):
+    monkeypatch.setattr(jobs_module, "SECONDS_KEPT", -1.0)
+    monkeypatch.setattr(jobs_module, "SECONDS_BETWEEN", 0.01)
+    with Jobs(None) as jobs:
+        ended, waiting = (jobs.new("x", None, None) for _ in range(2))
+        ended.error = "refused"
+        end = time.monotonic() + 20
+        while ended.folder.exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert jobs.find(ended.name) is None
+        assert waiting.folder.exists() and jobs.find(waiting.name) is waiting
 
 
 def test_uploads_that_cannot_be_stored_leave_their_slots(user, jobs, monkeypatch):
@@ -217,6 +229,27 @@ def test_nothing_of_an_upload_that_is_deleted_meanwhile_is_kept(tmp_path, monkey
         assert (tmp_path / kept.name / f"{kept.name[:8]}-right" / "volume.nii.gz").is_file()
         jobs.remove(kept.name)
         assert (tmp_path / kept.name).exists() and not kept.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["files", "cases", "upload", "work"])
+def test_a_radiograph_may_have_the_name_of_a_folder_of_results(monkeypatch, name):
+    monkeypatch.setattr(predict_upload, "knees", lambda *_: [SimpleNamespace(side="right")])
+    monkeypatch.setattr(predict_upload, "predicted", lambda *_: None)
+
+    def show(folder, *_):
+        (folder / "cases").mkdir()
+        (folder / "work").mkdir()
+        return SimpleNamespace(title="knee")
+
+    monkeypatch.setattr(predict_upload, "show", show)
+    monkeypatch.setattr(predict_upload, "write_downloads", lambda *_: ["record.json"])
+    with Jobs(None) as jobs:
+        job = jobs.new(name, None, None)
+        job.upload.write_bytes(b"x")
+        jobs.start(job)
+        jobs._pool.shutdown()
+        assert (job.step, job.error) == ("done", "")
+        assert not job.upload.exists() and (job.folder / "files").is_dir()
 
 
 def test_answers_forbid_frames_and_foreign_scripts(user):

@@ -188,6 +188,8 @@ def test_lesions_belong_to_their_bones(knee, bone, lesion):
         ("fémur droit", "femur", None),
         ("cartílago tibial medial", "medial_tibial_cartilage", None),
         ("rótula", "patella", None),
+        ("Tibial plateau cartilage", "tibial_cartilage", None),
+        ("meniscus plate", "meniscus", None),
         ("Kniescheibe", "patella", None),
     ],
 )

@@ -32,6 +32,23 @@ def made(share):
     return stage, *stage.init(jax.random.key(0), data())
 
 
+def test_its_branch_sees_what_the_classifiers_does():
+    stage, params, state = made(0.5)
+    xray = data()["xray"]
+    resolved = stages.resolve(config("siamese_gap", classes=2))
+    classifier = stages.make_stage(resolved)
+    own, moments = classifier.init(jax.random.key(1), data())
+    variables = {"params": {**own, "branch": params["branch"]}, "batch_stats": moments}
+    wanted = classifier.model.apply(variables, xray, method="maps")[-1]
+    _, seen = stage.model.apply(
+        {"params": params, "batch_stats": state},
+        siamese_gap.patches(xray),
+        capture_intermediates=True,
+    )
+    found = seen["intermediates"]["branch"]["__call__"][0][-1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_cells_are_hidden_in_the_share_and_differ_by_key():
     keys = jax.random.split(jax.random.key(3), 5)
     found = np.asarray(branch_cae.hidden_cells(keys, (10, 8), 4, 0.5))

@@ -111,9 +111,9 @@ def test_labels_are_spread_by_beta_distributions():
     logits, label = stage.classify(params, state, batch()["xray"]), batch()["kl"]
     wanted = losses.cross_entropy(logits, label, 0.6, losses.beta_labels(5))
     np.testing.assert_allclose(value, wanted, rtol=1e-5)
-    for changed in ({"label_spread": "gauss"}, {"label_spread": "beta"}):
-        asked = {**made, "loss": {**made["loss"], **changed}}
-        asked["data"] = {**made["data"], "grades": [0, 2]}
+    for spread, grades in (("gauss", [0, 2]), ("beta", [0, 2]), ("beta", [0, 1, 2, 3, 4, 5])):
+        asked = {**made, "loss": {**made["loss"], "label_spread": spread}}
+        asked["data"] = {**made["data"], "grades": grades}
         asked["model"] = {"classifier": {**SMALL}}
         with pytest.raises(InputError, match="label_spread is"):
             stages.resolve(asked)

@@ -41,6 +41,7 @@ BUILDERS = {
     "b": Builder(train=["p3", "p4"], validation=["p5"], test=["p1", "p2", "p6"]),
     "c": Builder(train=["q1"], validation=["q2"], test=["q3"]),
     "only_test": Builder(test=["p2"]),
+    "parts": Builder(**{"train[:50%]+test": ["p1", "p5"], "train": ["p1", "p2"], "test": ["p5"]}),
     "many": Builder(train=[f"m{i}" for i in range(40)]),
 }
 
@@ -89,6 +90,15 @@ def test_an_evaluation_on_subjects_of_the_training_is_doubtful():
     assert evaluation("a", "a", "train") == [
         "the split 'train' is the training split: the knees are not unseen"
     ]
+
+
+@pytest.mark.parametrize(("split", "shared"), [("train", "1 of the 2"), ("test", "1 of the 1")])
+def test_parts_and_joined_splits_of_the_training_are_doubtful(split, shared):
+    trained = {**DATA, "train_split": "train[:50%]+test", "data_dir": "parts"}
+    known = {trained["train_split"]: examples.fingerprint(BUILDERS["parts"], "train[:50%]+test")}
+    model = LoadedModel({"data": trained}, None, {}, {}, 4, known)
+    (doubt,) = trained_subjects.doubts_of_evaluation(model, BUILDERS["parts"], split)
+    assert f"was trained on {shared} subjects of the split '{split}'" in doubt
 
 
 def test_subjects_that_cannot_be_compared_are_doubtful(monkeypatch):

@@ -112,8 +112,8 @@ def _predict_many() -> None:
     from xr2mri_jax.inference.many_options import ManyOptions
     from xr2mri_jax.inference.predict_many import predict_many
 
-    for flag in (CENTRE, DICOM_DIR):
-        if flag.value is not None:
+    for flag in (CENTRE, DICOM_DIR, KEEP_IDENTITY):
+        if flag.value not in (None, False):
             raise InputError(
                 f"--{flag.name}: found {flag.value!r} with many radiographs, expected it with one"
             )

@@ -11,9 +11,6 @@ from xr2mri_jax.models.layers import Convolution, Dtype, Upsample, activate, ini
 from xr2mri_jax.models.product import Dense
 from xr2mri_jax.models.siamese_gap import Branch, SiameseGapSpec
 
-# Value of the first reconstruction, and of hidden pixels.
-MEAN_LEVEL = 0.5
-
 
 class BranchCae(nn.Module):
     """Patches f32[n, p, p, 1] in [0, 1] -> reconstructions of the same shape and range.
@@ -33,7 +30,7 @@ class BranchCae(nn.Module):
 
     def __call__(self, patches: jax.Array, train: bool = False) -> jax.Array:
         """See the class; `train`: batch normalisation uses the batch's own moments."""
-        return self.decoder(self.branch(patches - MEAN_LEVEL, train)[-1])
+        return self.decoder(self.branch(patches, train)[-1])
 
 
 class _Decoder(nn.Module):

@@ -93,7 +93,7 @@ class Generator(nn.Module):
     def __call__(self, hidden: tuple[jax.Array, ...]) -> Any:
         spec = self.spec
         if spec.form == "pyramid":
-            _require_maps(hidden, spec)
+            specification.require_maps(hidden, spec.volume_shape, len(spec.channels))
         x: jax.Array | None = None
         distances: jax.Array | None = None
         for level in reversed(range(len(spec.channels))):
@@ -209,6 +209,11 @@ def read_spec(spec: Mapping[str, Any]) -> GeneratorSpec:
         )
     if checked.surfaces and levels < 2:
         raise InputError(f"generator.channels: found {levels} level, surfaces need two")
+    if checked.form == "shape" and min(checked.coefficients, checked.column_width) < 1:
+        raise InputError(
+            f"generator.coefficients, generator.column_width: found {checked.coefficients}, "
+            f"{checked.column_width}, the form 'shape' expects at least 1"
+        )
     if checked.surfaces < 0 or checked.surface_width < 1:
         raise InputError(
             f"generator.surfaces, generator.surface_width: found {checked.surfaces}, "
@@ -287,14 +292,3 @@ def with_mean_distances(
 
 def _logit(level: float) -> float:
     return math.log(level / (1.0 - level))
-
-
-def _require_maps(hidden: tuple[jax.Array, ...], spec: GeneratorSpec) -> None:
-    _, height, width = spec.volume_shape
-    wanted = [(height >> i + 1, width >> i + 1) for i in range(len(spec.channels))]
-    found = [tuple(x.shape[1:3]) for x in hidden]
-    if found != wanted:
-        raise InputError(
-            f"generator: the encoder's maps are {found}, expected {wanted} for the volume "
-            f"{spec.volume_shape} (the radiograph must be as high and wide as the volume)"
-        )

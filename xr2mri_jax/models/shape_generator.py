@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.models import specification
 from xr2mri_jax.models.layers import (
     Convolution,
     Dtype,
@@ -71,6 +72,7 @@ class ShapeGenerator(nn.Module):
         if spec.reading == "linear":
             distances = mean + jnp.tensordot(self._read(given), basis, axes=1)
         else:
+            specification.require_maps(given, spec.volume_shape, max(len(given), 2))
             distances = mean + jnp.tensordot(self._coefficients(given), basis, axes=1)
             distances = distances + self._columns(given)
         distances = split_depth(distances, 2)
@@ -113,7 +115,7 @@ class ShapeGenerator(nn.Module):
                 up = Upsample(self.spec.column_width, dtype=self.dtype, name=f"up{level}")
                 own = own + up(activate(x))
             x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name=f"level{level}")(own)
-        assert x is not None and x.shape[1:3] == (height, width)
+        assert x is not None  # there are two levels or more
         x = ResidualBlock(self.spec.column_width, dtype=self.dtype, name="last")(x)
         column = Dense(
             surfaces_ * depth,

@@ -23,6 +23,8 @@ CROP, PATCH, FIRST_ROW = 299, 128, 99
 POOLING = ("average", "maximum")
 BRANCHES = ("added", "concatenated")
 HEADS = ("nominal", "ordinal")
+# Subtracted from a patch by the branch, so that the zeros beyond its edges are a medium grey.
+MEAN_LEVEL = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Branch(nn.Module):
     def __call__(
         self, patch: jax.Array, train: bool, added: tuple[jax.Array, ...] | None = None
     ) -> tuple[jax.Array, ...]:
-        x, maps = patch - 0.5, []
+        x, maps = patch - MEAN_LEVEL, []
         pairs = zip(self.spec.channels, self.spec.convolutions, strict=True)
         for block, (channels, count) in enumerate(pairs):
             for number in range(count):

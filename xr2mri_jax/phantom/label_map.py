@@ -11,8 +11,9 @@ from scipy import ndimage
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph, Volume, checked_side, mirror_volume
+from xr2mri_jax.phantom import anatomy
 from xr2mri_jax.phantom.bones import with_rows
-from xr2mri_jax.phantom.complete_leg import complete, measure_labels
+from xr2mri_jax.phantom.complete_leg import LabelMeasurements, complete, measure_labels
 from xr2mri_jax.phantom.landmarks import Landmarks, find_landmarks
 from xr2mri_jax.phantom.mri import acquire, signal_table
 from xr2mri_jax.phantom.parameters import Parameters, sample
@@ -42,12 +43,14 @@ class SimulatedPair:
       mri: f32 in [0, 1] on the label map's own grid.
       centre: f64[3], RAS mm of the joint's centre in the MRI.
       record: JSON-able account of the labels found and the parts added.
+      doubts: bones whose few voxels vanish on the working grid and that were added instead.
     """
 
     radiograph: Radiograph
     mri: Volume
     centre: np.ndarray
     record: dict[str, Any]
+    doubts: tuple[str, ...] = ()
 
 
 def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
@@ -71,7 +74,7 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
     knee, right = oriented(labels, side, found)
     texture, scan, exposure, subject = jax.random.split(jax.random.key(seed), 4)
     p = _parameters(subject, found)
-    signal, attenuation, grid = _leg(knee, found, p, texture)
+    signal, attenuation, grid, missing = _leg(knee, found, p, texture)
     mri = _scan(knee, signal, grid, scan)
     back = orientations.ornt_transform(
         orientations.axcodes2ornt(_CANONICAL), orientations.io_orientation(right.affine)
@@ -83,7 +86,12 @@ def simulate_pair(labels: Volume, side: str, seed: int = 0) -> SimulatedPair:
         Radiograph(np.ascontiguousarray(image), (PIXEL_MM, PIXEL_MM), side),
         Volume(np.ascontiguousarray(orientations.apply_orientation(mri, back)), labels.affine),
         found.centre,
-        _record(labels, side, seed, found),
+        _record(labels, side, seed, found, missing),
+        tuple(
+            f"the {name} has so few voxels that it is taken from the phantom"
+            for name in missing
+            if name in found.present
+        ),
     )
 
 
@@ -116,7 +124,8 @@ def completed(labels: Volume, side: str, key: jax.Array, work_mm: float) -> Comp
     found = find_landmarks(labels, checked_side(side))
     texture, subject = jax.random.split(key)
     knee, _ = oriented(labels, side, found)
-    signal, attenuation, grid = _leg(knee, found, _parameters(subject, found), texture, work_mm)
+    p = _parameters(subject, found)
+    signal, attenuation, grid, _ = _leg(knee, found, p, texture, work_mm)
     return CompletedLeg(signal, attenuation, grid.affine)
 
 
@@ -142,8 +151,13 @@ def _check_codes(labels: np.ndarray) -> None:
         raise InputError(f"labels: found code {code}, expected 0 to {max(CODES.values())}")
 
 
-def _missing(found: Landmarks) -> tuple[str, ...]:
-    missing = [name for name in ("patella", "fibula") if name not in found.present]
+def _missing(found: Landmarks, known: LabelMeasurements) -> tuple[str, ...]:
+    """The parts to add: see `complete_leg.complete`. A bone without a voxel inside is missing."""
+    missing = [
+        name
+        for name in ("patella", "fibula")
+        if not (known.bones[anatomy.BONES.index(name)] < 0).any()
+    ]
     if not set(_MENISCI) & set(found.present):
         missing.append("menisci")
     # If the map has skin or fat, everything unlabelled is air.
@@ -164,8 +178,8 @@ def _leg(
     p: Parameters,
     key: jax.Array,
     work_mm: float | None = None,
-) -> tuple[np.ndarray, np.ndarray, Volume]:
-    """Signal and attenuation of the completed leg, and the labels on the working grid."""
+) -> tuple[np.ndarray, np.ndarray, Volume, tuple[str, ...]]:
+    """Signal and attenuation of the completed leg, labels on the working grid, parts added."""
     if work_mm is None:
         work_mm = float(np.clip(np.cbrt(np.prod(knee.spacing)), *WORK_MM))
     grid = working_grid(knee, found.centre, work_mm)
@@ -176,8 +190,9 @@ def _leg(
         grid.affine[row, 3] + grid.affine[row, axis] * np.arange(n) - found.centre[row]
         for axis, (row, n) in enumerate(zip((1, 2, 0), grid.shape, strict=True))
     )
-    signal, attenuation = complete(p, known, (-d, -h, -w), work_mm, _missing(found), key)
-    return np.asarray(signal), np.asarray(attenuation), grid
+    missing = _missing(found, known)
+    signal, attenuation = complete(p, known, (-d, -h, -w), work_mm, missing, key)
+    return np.asarray(signal), np.asarray(attenuation), grid, missing
 
 
 def working_grid(knee: Volume, centre: np.ndarray, work_mm: float) -> Volume:
@@ -271,9 +286,11 @@ def _weights(pixels: int, size: int, offset: float, step: float) -> np.ndarray:
     return np.maximum(1 - np.abs(place[:, None] - np.arange(size)), 0).astype(np.float32)
 
 
-def _record(labels: Volume, side: str, seed: int, found: Landmarks) -> dict[str, Any]:
-    added = [name for name in _missing(found) if name != "leg"]
-    if "leg" in _missing(found):
+def _record(
+    labels: Volume, side: str, seed: int, found: Landmarks, missing: tuple[str, ...]
+) -> dict[str, Any]:
+    added = [name for name in missing if name != "leg"]
+    if "leg" in missing:
         added += ["ligaments", "fluid", "vessels", "muscle", "fat", "skin"]
     return {
         "statement": "simulated from a label map - research only, not for diagnosis",

@@ -21,6 +21,7 @@ from xr2mri_jax.serving import predict_upload
 WORKERS = 2  # radiographs processed at the same time
 MOST_WAITING = 16  # further uploads are rejected until some are done
 SECONDS_KEPT = 1800.0  # a result is removed this long after the last request for it
+SECONDS_BETWEEN = 20.0  # two searches for expired results
 STEPS = ("waiting", "reading", "predicting", "writing files", "done")
 LONGEST_LINE = 500
 
@@ -61,7 +62,7 @@ class Job:
     @property
     def upload(self) -> Path:
         """The radiograph's file."""
-        return self.folder / self.file
+        return self.folder / "upload" / self.file
 
     @property
     def ended(self) -> bool:
@@ -91,25 +92,28 @@ class Jobs:
         self._keep = keep
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     def __enter__(self) -> "Jobs":
         self._root = tempfile.TemporaryDirectory(prefix="xr2mri-serve-")
         self._pool = concurrent.futures.ThreadPoolExecutor(WORKERS)
+        threading.Thread(target=self._remove_old, daemon=True).start()
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._ended.set()
         self._pool.shutdown(cancel_futures=True)
         self._root.cleanup()
 
     def new(self, file: str, side: str | None, spacing: float | None) -> Job | None:
         """Creates a job, whose upload must then be written; None if too many are waiting."""
-        self._remove_old()
         name = secrets.token_hex(16)
         job = Job(name, Path(self._root.name) / name, file, side, spacing)
         with self._lock:
             if sum(not one.ended for one in self._jobs.values()) >= MOST_WAITING:
                 return None
             job.folder.mkdir(mode=0o700)
+            job.upload.parent.mkdir()
             self._jobs[name] = job
         return job
 
@@ -135,11 +139,13 @@ class Jobs:
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def _remove_old(self) -> None:
-        latest = time.monotonic() - SECONDS_KEPT
-        with self._lock:
-            old = [one.name for one in self._jobs.values() if one.ended and one.asked < latest]
-        for name in old:
-            self.remove(name)
+        """Until the server ends, removes ended jobs whose last request is SECONDS_KEPT ago."""
+        while not self._ended.wait(SECONDS_BETWEEN):
+            latest = time.monotonic() - SECONDS_KEPT
+            with self._lock:
+                old = [one.name for one in self._jobs.values() if one.ended and one.asked < latest]
+            for name in old:
+                self.remove(name)
 
     def _run(self, job: Job) -> None:
         try:
@@ -147,7 +153,7 @@ class Jobs:
         except _RemovedError:
             pass
         except InputError as error:
-            job.error = one_line(str(error).replace(f"{job.folder}{os.sep}", ""))
+            job.error = one_line(str(error).replace(f"{job.upload.parent}{os.sep}", ""))
         except Exception as error:
             job.error = failure_line(error) or "processing failed; see the server's log"
             if not job.removed:

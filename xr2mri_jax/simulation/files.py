@@ -124,7 +124,7 @@ def _record(
         "table": table,
         "table_used": knee.table,
         "names": knee.used,
-        "doubts": list(knee.doubts),
+        "doubts": [*knee.doubts, *pair.doubts],
     }
     return {
         **pair.record,

@@ -66,7 +66,8 @@ def meaning(name: str) -> Meaning | None:
 
 
 def _tissue(text: str) -> str | None:
-    part = "medial_" if re.search(r"\bmed", text) else "lateral_" if "lat" in text else ""
+    parts = {r"\bmed": "medial_", r"\blat": "lateral_"}
+    part = next((word for form, word in parts.items() if re.search(form, text)), "")
     if _MENISCUS.search(text):
         return f"{part}meniscus"
     bone = next((bone for bone, form in _BONES.items() if form.search(text)), None)

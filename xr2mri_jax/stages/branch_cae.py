@@ -119,7 +119,7 @@ class BranchCaeStage(base.AllTrained):
         hidden = branch_cae.hidden_cells(
             both, patches.shape[1:3], self.settings["mask_pixels"], self.settings["mask_share"]
         )
-        return patches, jnp.where(hidden > 0, branch_cae.MEAN_LEVEL, patches), hidden
+        return patches, jnp.where(hidden > 0, siamese_gap.MEAN_LEVEL, patches), hidden
 
 
 def _by_example(patches: jax.Array) -> jax.Array:

@@ -63,7 +63,7 @@ class GeneratorStage:
         """Takes a resolved config's model, loss.mri (weights by term), precision, cae_workdir."""
         self.cae_spec = dict(config["model"]["cae"])
         self.spec = dict(config["model"]["generator"])
-        self.weights = dict(config["loss"]["mri"])
+        self.weights = volume_weights(config["loss"]["mri"], self.spec)
         self.surface_weight = config["loss"].get("surfaces", 1.0)
         self.frozen = config.get("freeze_encoder", True)
         self.cae_workdir = config["cae_workdir"]
@@ -71,9 +71,7 @@ class GeneratorStage:
             self.fields = (*self.fields, "distances")
         self.train_fields = self.fields
         if self.spec.get("form") == "shape":
-            # Volumes are computed from the surfaces, not learned.
             self.train_fields = ("xray", "distances")
-            self.weights = dict.fromkeys(self.weights, 0.0)
         dtype = base.compute_dtype(config["precision"])
         self.encoder = cae.make_encoder(self.cae_spec, dtype)
         self.generator = generator.make(self.spec, dtype)
@@ -133,14 +131,10 @@ class GeneratorStage:
 
     def trainable(self, params: Any) -> Any:
         """The generator, and the encoder unless frozen; not the fitted parameters."""
-        free = {
-            name: base.constant(part, name == "generator" or not self.frozen)
-            for name, part in params.items()
+        return {
+            "encoder": base.constant(params["encoder"], not self.frozen),
+            "generator": trainable_generator(params["generator"], self.spec),
         }
-        if self.spec.get("form") == "shape":
-            for name in free["generator"].keys() & set(shape_generator.FIXED):
-                free["generator"][name] = False
-        return free
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any]:
         """xray f32[b, h, w, 1] to volumes f32[b, d, h, w, 1], and signed distances or None."""
@@ -193,6 +187,20 @@ class GeneratorStage:
         xray = np.asarray(batch["xray"][: base.PICTURED])
         found = np.asarray(self._predict(params, model_state, xray))
         return volume_pictures(xray, np.asarray(batch["mri"][: base.PICTURED]), found)
+
+
+def volume_weights(weights: Mapping[str, float], spec: Mapping[str, Any]) -> dict[str, float]:
+    """Weights of the volume's loss by term: 0 for the form `shape`, which computes volumes.
+
+    There they follow from the surfaces and are not learned.
+    """
+    return dict.fromkeys(weights, 0.0) if spec.get("form") == "shape" else dict(weights)
+
+
+def trainable_generator(params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether each of the generator's parameters is trained: all but those that were fitted."""
+    fixed = shape_generator.FIXED if spec.get("form") == "shape" else ()
+    return {name: base.constant(part, name not in fixed) for name, part in params.items()}
 
 
 def split(answer: Any) -> tuple[Any, Any]:

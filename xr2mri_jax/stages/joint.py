@@ -17,8 +17,10 @@ from xr2mri_jax.stages.generator import (
     split,
     surface_loss,
     surface_metrics,
+    trainable_generator,
     volume_metrics,
     volume_pictures,
+    volume_weights,
     without_thin_cartilage,
 )
 
@@ -79,7 +81,7 @@ class JointStage(base.AllTrained):
         self.cae_spec = dict(config["model"]["cae"])
         self.spec = dict(config["model"]["generator"])
         self.xray_weights = dict(config["loss"]["xray"])
-        self.mri_weights = dict(config["loss"]["mri"])
+        self.mri_weights = volume_weights(config["loss"]["mri"], self.spec)
         self.mri_weight = float(config["loss"]["mri_weight"])
         self.surface_weight = config["loss"].get("surfaces", 1.0)
         if self.spec.get("surfaces"):
@@ -114,6 +116,11 @@ class JointStage(base.AllTrained):
         source = earlier_run.workdir_of("cae_workdir", self.cae_workdir, CAE_COMMAND)
         loaded = earlier_run.averaged_params(source)
         return earlier_run.replace_part(params, "decoder", loaded["decoder"], source), model_state
+
+    def trainable(self, params: Any) -> Any:
+        """All parameters but the generator's fitted ones."""
+        free = base.constant(params, True)
+        return {**free, "generator": trainable_generator(params["generator"], self.spec)}
 
     def outputs(self, params: Any, xray: Any) -> tuple[Any, Any, Any]:
         """xray f32[b, h, w, 1] to its reconstruction, volume, and signed distances or None."""

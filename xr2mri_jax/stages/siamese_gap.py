@@ -56,10 +56,12 @@ def resolve(config: dict[str, Any], stored: Mapping[str, Any] | None = None) -> 
     """
     base.require_range(config, "loss.label_smoothing", 0, below=1)
     spread = config["loss"]["label_spread"]
-    if spread not in SPREADS or (spread == "beta" and len(config["data"]["grades"]) < 3):
+    if spread not in SPREADS or (
+        spread == "beta" and len(config["data"]["grades"]) not in losses.BETA
+    ):
         raise InputError(
             f"config.loss.label_spread is {spread!r}, expected {' or '.join(map(repr, SPREADS))}, "
-            "the second with three grades or more"
+            f"the second with {' or '.join(map(str, losses.BETA))} grades"
         )
     base.require_range(config, "data.held_out", 0, below=1)
     base.require_range(config, "data.held_out_seed", 0)

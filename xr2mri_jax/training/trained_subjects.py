@@ -33,7 +33,10 @@ def doubts_of_evaluation(model: LoadedModel, builder: Any, split: str) -> list[s
     train_split = data["train_split"]
     if split == train_split and not data.get("held_out"):
         return [f"the split {split!r} is the training split: the knees are not unseen"]
-    if not model.fingerprints or _has_fingerprint(builder, train_split, model.fingerprints):
+    if not model.fingerprints:
+        return []
+    apart = not _bases(split) & _bases(train_split)
+    if apart and _has_fingerprint(builder, train_split, model.fingerprints):
         return []
 
     def evaluated() -> dict[str, set[str]]:
@@ -129,7 +132,7 @@ def _trained(data: Mapping[str, Any], known: Mapping[str, str]) -> set[str]:
 def _unseen(builder: Any, data: Mapping[str, Any]) -> dict[str, set[str]]:
     """The subjects that a run with this config.data is not trained on, by part of the dataset."""
     train = data["train_split"]
-    own = {part.partition("[")[0] for part in train.split("+")}
+    own = _bases(train)
     found = {
         f"the split {split!r}": _subjects(builder, {}, split, training=False)
         for split in sorted({*builder.info.splits, data["eval_split"]} - {train, *own})
@@ -138,6 +141,11 @@ def _unseen(builder: Any, data: Mapping[str, Any]) -> dict[str, set[str]]:
         held_out = _subjects(builder, data, train, training=False)
         found[f"the held-out part of the split {train!r}"] = held_out
     return found
+
+
+def _bases(split: str) -> set[str]:
+    """The splits of a dataset of which `split` is made: of "train[:50%]+test", train and test."""
+    return {part.partition("[")[0] for part in split.split("+")}
 
 
 def _subjects(builder: Any, data: Mapping[str, Any], split: str, training: bool) -> set[str]:
