@@ -118,6 +118,9 @@ def test_a_patient_in_two_splits_is_refused(source):
         ("9001695_V00_L", "9001695"),
         ("9001695-V06-L", "9001695"),
         ("9001695_V06L", "9001695"),
+        ("9001695_v06_L", "9001695"),
+        ("9001695_12M_L", "9001695"),
+        ("control_V01_L", "control_V01"),
         ("9001695_12m_L", "9001695"),
         ("9001695_00m_V00_L", "9001695"),
         ("A1_V00_2_L", "A1_2"),
@@ -138,6 +141,10 @@ def test_visits_of_one_patient_are_knees_of_their_own_but_stay_in_one_split(tmp_
     builder = prepare(tmp_path, tmp_path / "data")
     assert [e["subject"] for e in builder.as_data_source(split="train")] == [b"7", b"7"]
     assert builder.tally.usable == {"7_V00_left", "7_V06_left"}
+    write(tmp_path, "train/2/7-v06-L.png", 0)
+    with pytest.raises(InputError, match="left knee of 7-v06 a second time"):
+        list_knees(tmp_path)
+    (tmp_path / "train/2/7-v06-L.png").unlink()
     write(tmp_path, "val/1/7_12m_R.png", 0)
     with pytest.raises(InputError, match="patient 7 in validation and in train"):
         list_knees(tmp_path)

@@ -1,5 +1,6 @@
 """Folders as scanners and archives write them: copies, echoes, other objects, jitter, frames."""
 
+import gzip
 import shutil
 
 import numpy as np
@@ -242,3 +243,13 @@ def test_one_echo_has_no_second(tmp_path, expected):
     same(io.read_volume(tmp_path / "plain", echo=1), expected)
     with pytest.raises(InputError, match="--echo is 2, expected 1 to 1"):
         io.read_volume(tmp_path / "plain", echo=2)
+
+
+def test_a_gzipped_slice_is_named_as_such(tmp_path):
+    series = tmp_path / "series"
+    series.mkdir()
+    for number in range(3):
+        content = gzip.compress(b"\0" * 128 + b"DICM" + bytes(16))
+        (series / f"{number}.dcm.gz").write_bytes(content)
+    with pytest.raises(InputError, match=r"not DICOM: 0\.dcm\.gz.*gzipped, expected it unpacked"):
+        io.read_volume(series)

@@ -175,6 +175,14 @@ def test_a_grade_without_a_visit_has_that_of_its_barcodes_radiograph(tmp_path):
     assert read_source(root, visit="V06").grades[-1].knee == ("1", "left", "V06")
 
 
+def test_a_given_visit_contradicts_no_dated_grade(tmp_path):
+    images = [image("1", "00000001", KNEES), image("1", "00000002", "SAG_3D_DESS_RIGHT")]
+    grades = [("1", "", "15", "1", "1", "016600000009"), ("1", "V00", "15", "1", "3", "")]
+    root = package(tmp_path / "nda", images, grades=grades)
+    (grade,) = read_source(root, visit="V00").grades
+    assert (grade.knee, grade.kl) == (("1", "right", "V00"), 3)
+
+
 def test_a_grade_with_another_barcode_than_the_radiograph_is_noted(tmp_path):
     images = [image("1", "00000001", KNEES), image("1", "00000002", "SAG_3D_DESS_RIGHT")]
     grades = [("1", "V00", "15", "1", "3", "016600000009")]

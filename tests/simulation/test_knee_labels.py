@@ -190,6 +190,7 @@ def test_lesions_belong_to_their_bones(knee, bone, lesion):
         ("rótula", "patella", None),
         ("Tibial plateau cartilage", "tibial_cartilage", None),
         ("meniscus plate", "meniscus", None),
+        ("anterolateral meniscus", "lateral_meniscus", None),
         ("Kniescheibe", "patella", None),
     ],
 )

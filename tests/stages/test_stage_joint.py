@@ -8,6 +8,11 @@ from fake_data import CAE, GENERATOR, assert_same, batch, config, loss, trained
 from xr2mri_jax import losses, stages
 from xr2mri_jax.errors import InputError
 
+SHAPE = {
+    "form": "shape", "volume_shape": [8, 16, 16], "surfaces": 9, "coefficients": 2,
+    "surface_width": 4, "column_width": 4, "channels": [4, 4], "widths": [4, 4], "blocks": [0, 0],
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
@@ -81,3 +86,14 @@ def test_metrics_and_pictures(made):
     assert [picture.shape for picture in pictures.values()] == [(96, 64), (48, 32)]
     predicted = jax.eval_shape(stage.predict, params, model_state, batch()["xray"])
     assert predicted.shape == (3, 8, 16, 16, 1)
+
+
+def test_the_form_shape_keeps_its_fitted_parameters():
+    asked = config("joint", CAE, SHAPE, cae_workdir="", generator_workdir="")
+    stage = stages.make_stage(asked)
+    params, _ = stage.create(jax.random.key(0))
+    free = stage.trainable(params)
+    fixed = {name for name, part in free["generator"].items() if not any(jax.tree.leaves(part))}
+    assert fixed == {"mean", "basis", "template", "levels"}
+    assert all(jax.tree.leaves({name: free[name] for name in ("encoder", "decoder")}))
+    assert set(stage.mri_weights.values()) == {0.0}

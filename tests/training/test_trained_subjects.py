@@ -101,6 +101,12 @@ def test_parts_and_joined_splits_of_the_training_are_doubtful(split, shared):
     assert f"was trained on {shared} subjects of the split '{split}'" in doubt
 
 
+def test_held_out_patients_of_the_same_data_in_another_folder_are_unseen():
+    data = {**GRADER, "held_out": 0.4, "data_dir": "moved away"}
+    model = LoadedModel({"data": data}, None, {}, {}, 4, fingerprints("many"))
+    assert trained_subjects.doubts_of_evaluation(model, BUILDERS["many"], "train") == []
+
+
 def test_subjects_that_cannot_be_compared_are_doubtful(monkeypatch):
     monkeypatch.setitem(BUILDERS, "gone", BUILDERS["a"])
     before = fingerprints("gone")

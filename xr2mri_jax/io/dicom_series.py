@@ -85,18 +85,19 @@ def _files(folder: Path, doubts: list[str]) -> list[Path]:
     if not paths:
         raise InputError(f"{folder}: no files in this folder, expected a DICOM series")
     slices: list[Path] = []
+    reason = ""
     beside: list[Path] = []
     broken: list[Path] = []
     for path in paths:
         try:
             dicom = formats.sniff(path) == "dicom"
-        except InputError:
-            dicom = False
+        except InputError as error:
+            dicom, reason = False, reason or f" ({error})"
         named_otherwise = path.suffix.lower() in NOT_DICOM
         (slices if dicom else beside if named_otherwise else broken).append(path)
     if broken or not slices:
         found = broken or beside
-        raise InputError(f"{folder}: not DICOM: {_listed(found)}, expected slices")
+        raise InputError(f"{folder}: not DICOM: {_listed(found)}, expected slices{reason}")
     if beside:
         doubts.append(f"files that are not DICOM are ignored: {_listed(beside)}")
     return slices

@@ -142,8 +142,9 @@ def _side_shown(rows: list[Row]) -> str | None:
         return sides.pop()
     if "single" in views:
         row = rows[views.index("single")]
-        other = "the other side's row names" if len(sides) == 2 else "another row says so of"
-        raise row.error("view", row["view"], f"bilateral: {other} the same file")
+        if len(sides) == 2:
+            raise row.error("view", row["view"], "bilateral: the other side's row names this file")
+        raise row.error("view", row["view"], "bilateral, as another row of this file says")
     return None
 
 

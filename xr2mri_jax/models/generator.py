@@ -18,6 +18,7 @@ import numpy as np
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.models import specification
+from xr2mri_jax.models.encoder_maps import require_maps
 from xr2mri_jax.models.layers import (
     Dtype,
     Lift,
@@ -93,7 +94,7 @@ class Generator(nn.Module):
     def __call__(self, hidden: tuple[jax.Array, ...]) -> Any:
         spec = self.spec
         if spec.form == "pyramid":
-            specification.require_maps(hidden, spec.volume_shape, len(spec.channels))
+            require_maps(hidden, spec.volume_shape, len(spec.channels))
         x: jax.Array | None = None
         distances: jax.Array | None = None
         for level in reversed(range(len(spec.channels))):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.models import specification
+from xr2mri_jax.models.encoder_maps import require_maps
 from xr2mri_jax.models.layers import (
     Convolution,
     Dtype,
@@ -72,7 +72,7 @@ class ShapeGenerator(nn.Module):
         if spec.reading == "linear":
             distances = mean + jnp.tensordot(self._read(given), basis, axes=1)
         else:
-            specification.require_maps(given, spec.volume_shape, max(len(given), 2))
+            require_maps(given, spec.volume_shape, max(len(given), 2))
             distances = mean + jnp.tensordot(self._coefficients(given), basis, axes=1)
             distances = distances + self._columns(given)
         distances = split_depth(distances, 2)

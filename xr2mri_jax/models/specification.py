@@ -1,11 +1,9 @@
-"""Turns a mapping from a config into a frozen, checked model specification; checks of sizes."""
+"""Turns a mapping from a config into a frozen, checked model specification."""
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeVar
-
-import jax
 
 from xr2mri_jax.errors import InputError
 
@@ -73,20 +71,3 @@ def require_positive(sizes: tuple[int, ...], where: str) -> None:
     """Raises InputError unless every size is 1 or more."""
     if any(size < 1 for size in sizes):
         raise InputError(f"{where}: found {sizes}, expected every entry to be 1 or more")
-
-
-def require_maps(hidden: Sequence[jax.Array], volume_shape: tuple[int, ...], levels: int) -> None:
-    """Raises InputError unless an encoder's maps are aligned with the volume behind them.
-
-    Args:
-      hidden: by level, finest first, [b, h', w', c].
-      volume_shape: (d, h, w); level i has the size (h >> i + 1, w >> i + 1).
-      levels: number of levels expected.
-    """
-    wanted = [tuple(size >> i + 1 for size in volume_shape[1:]) for i in range(levels)]
-    found = [tuple(x.shape[1:3]) for x in hidden]
-    if found != wanted:
-        raise InputError(
-            f"generator: the encoder's maps are {found}, expected {wanted} for the volume "
-            f"{volume_shape} (the radiograph must be as high and wide as the volume)"
-        )

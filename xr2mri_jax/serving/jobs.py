@@ -21,7 +21,7 @@ from xr2mri_jax.serving import predict_upload
 WORKERS = 2  # radiographs processed at the same time
 MOST_WAITING = 16  # further uploads are rejected until some are done
 SECONDS_KEPT = 1800.0  # a result is removed this long after the last request for it
-SECONDS_BETWEEN = 20.0  # two searches for expired results
+SECONDS_BETWEEN = 20.0  # between two searches for expired results
 STEPS = ("waiting", "reading", "predicting", "writing files", "done")
 LONGEST_LINE = 500
 
@@ -153,7 +153,10 @@ class Jobs:
         except _RemovedError:
             pass
         except InputError as error:
-            job.error = one_line(str(error).replace(f"{job.upload.parent}{os.sep}", ""))
+            text = str(error)
+            for folder in (job.upload.parent, job.folder):
+                text = text.replace(f"{folder}{os.sep}", "")
+            job.error = one_line(text)
         except Exception as error:
             job.error = failure_line(error) or "processing failed; see the server's log"
             if not job.removed:

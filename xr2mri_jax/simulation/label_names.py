@@ -66,7 +66,7 @@ def meaning(name: str) -> Meaning | None:
 
 
 def _tissue(text: str) -> str | None:
-    parts = {r"\bmed": "medial_", r"\blat": "lateral_"}
+    parts = {r"\bmed": "medial_", r"lat(?!e\b|eau)": "lateral_"}  # no plate, no plateau
     part = next((word for form, word in parts.items() if re.search(form, text)), "")
     if _MENISCUS.search(text):
         return f"{part}meniscus"

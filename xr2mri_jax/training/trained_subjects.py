@@ -36,13 +36,19 @@ def doubts_of_evaluation(model: LoadedModel, builder: Any, split: str) -> list[s
     if not model.fingerprints:
         return []
     apart = not _bases(split) & _bases(train_split)
-    if apart and _has_fingerprint(builder, train_split, model.fingerprints):
+    same = _has_fingerprint(builder, train_split, model.fingerprints)
+    if apart and same:
         return []
 
     def evaluated() -> dict[str, set[str]]:
         return {f"the split {split!r}": _subjects(builder, data, split, training=False)}
 
-    return list(_overlaps("the run", data, model.fingerprints, evaluated))
+    def trained() -> set[str]:
+        if same:
+            return _subjects(builder, data, train_split, training=True)
+        return _trained(data, model.fingerprints)
+
+    return list(_overlaps("the run", trained, evaluated))
 
 
 def doubts_of_start(config: Mapping[str, Any], builder: Any) -> list[str]:
@@ -77,7 +83,7 @@ def _of_earlier(name: str, folder: str, data: Mapping[str, Any], builder: Any) -
     same = all(before.get(one) == data.get(one) for one in _SELECTION)
     if not known or (same and _has_fingerprint(builder, data["train_split"], known)):
         return
-    yield from _overlaps(name, before, known, lambda: _unseen(builder, data))
+    yield from _overlaps(name, lambda: _trained(before, known), lambda: _unseen(builder, data))
 
 
 def _of_packaged(name: str, training: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
@@ -95,13 +101,12 @@ def _of_packaged(name: str, training: Mapping[str, Any], data: Mapping[str, Any]
 
 def _overlaps(
     name: str,
-    data: Mapping[str, Any],
-    known: Mapping[str, str],
+    trained: Callable[[], Set[str]],
     evaluated: Callable[[], Mapping[str, Set[str]]],
 ) -> Iterator[str]:
-    """Doubts about a run trained on `data` with the fingerprints `known`, by evaluated part."""
+    """Doubts about a run trained on the subjects `trained`, by evaluated part."""
     try:
-        trained, parts = _trained(data, known), evaluated()
+        known, parts = trained(), evaluated()
     except InputError as error:
         yield (
             f"{name} was trained on other data, whose subjects cannot be compared with those for "
@@ -109,7 +114,7 @@ def _overlaps(
         )
         return
     for part, subjects in parts.items():
-        common = sorted(subjects & trained)
+        common = sorted(subjects & known)
         if common:
             yield (
                 f"{name} was trained on {len(common)} of the {len(subjects)} subjects of {part} "

@@ -16,7 +16,7 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest
-from xr2mri_jax.preprocess.knees import knees_of
+from xr2mri_jax.preprocess.knees import IMAGE, SURE_OF_SIDE, knees_of
 from xr2mri_jax.preprocess.scale import HEADER
 
 
@@ -91,14 +91,19 @@ def _knees(
     if missing := {pair.side for pair in task.pairs} - set(task.places):
         searches.append((missing, radiograph, request))
     found: dict[str, FoundKnee | Rejected] = {}
+    over_header: set[str] = set()
     with clock("localising"):
         for sides, film, asked in searches:
             try:
                 with rejecting(Reason.KNEE_NOT_FOUND, path):
+                    if film.side is not None and task.radiograph.side is None:
+                        film, asked = _as_it_looks(film, asked)
                     found.update(_located(path, film, asked, sides))
             except Rejected as rejected:
                 found.update(dict.fromkeys(sides, rejected))
-    for side in task.places:
+            if film.side is None:
+                over_header |= sides
+    for side in over_header:
         found[side] = _with_header_doubt(found[side], radiograph.side)
     return {side: _with_true_scale(path, knee) for side, knee in found.items()}
 
@@ -114,6 +119,16 @@ def _at(side: str, place: KneePlace, request: KneeRequest) -> KneeRequest:
         side_source="--places",
         centre_source="--places",
     )
+
+
+def _as_it_looks(film: Radiograph, request: KneeRequest) -> tuple[Radiograph, KneeRequest]:
+    """Film and request for the knee that the film clearly shows alone, whatever its header says."""
+    sideless = dataclasses.replace(film, side=None)
+    found = [answer for answer in knees_of(sideless, request) if isinstance(answer, FoundKnee)]
+    clear = len(found) == 1 and found[0].place.side_confidence >= SURE_OF_SIDE
+    if not clear or found[0].side == film.side:
+        return film, request
+    return sideless, dataclasses.replace(request, side=found[0].side, side_source=IMAGE)
 
 
 def _located(

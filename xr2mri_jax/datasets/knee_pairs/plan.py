@@ -167,6 +167,8 @@ def _unused_places(
     places: Mapping[tuple[str, str], KneePlace], records: Source, options: PairOptions
 ) -> list[str]:
     """A line on the given places of which the collection has no radiograph with that knee."""
+    if not places:
+        return []
     shown = {
         (str(film.path.resolve()), side)
         for film in records.radiographs

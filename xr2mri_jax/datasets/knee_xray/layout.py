@@ -13,9 +13,9 @@ GRADES = ("0", "1", "2", "3", "4")
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 # Further training radiographs, which only some configs of the dataset read.
 MORE = "train_more"
-_KNEE = re.compile(r"(?P<name>.*\d(?:[_-]\d+m)?)[_-]?(?P<side>[LR])")
-# The visit in a name: V00, or the months 12m.
-_VISIT = re.compile(r"(?<=.)[_-](?:V\d\d|\d+m)(?=[_-]|$)")
+_KNEE = re.compile(r"(?P<name>.*\d(?:[_-]\d+[mM])?)[_-]?(?P<side>[LR])")
+# The visit in a name, V00 or the months 12m, after the subject's digits.
+_VISIT = re.compile(r"(?<=\d)(?:[_-](?:[vV]\d\d|\d+[mM]))+(?=[_-]|$)")
 _SIDES = {"L": "left", "R": "right"}
 
 
@@ -94,7 +94,7 @@ def _list_split(folder: Path) -> Listing:
         if named is None:
             broken.append((path, "the file name is not <ID>L or <ID>R: the side is unknown"))
         else:
-            side = _SIDES[named["side"].upper()]
+            side = _SIDES[named["side"]]
             subject = _VISIT.sub("", named["name"])
             knees.append(Knee(path, named["name"], subject, side, int(path.parent.name)))
     return Listing(tuple(knees), tuple(broken))
@@ -111,9 +111,12 @@ def _files(folders: Iterable[Path]) -> list[Path]:
 
 
 def _require_unique(knees: Iterable[Knee]) -> None:
-    seen: dict[tuple[str, str], Path] = {}
+    seen: dict[tuple[str, str, str], Path] = {}
     for knee in knees:
-        first = seen.setdefault((knee.name, knee.side), knee.path)
+        visit = _VISIT.search(knee.name)
+        code = visit[0].upper().replace("-", "_") if visit else ""
+        key = knee.subject, code, knee.side
+        first = seen.setdefault(key, knee.path)
         if first != knee.path:
             raise InputError(
                 f"{knee.path}: found the {knee.side} knee of {knee.name} a second time after "

@@ -77,20 +77,22 @@ def read_archive_grades(
     Args:
       path: the table.
       visits: for rows without a visit, the visit by subject and `barcode_key`.
-      visit: for rows without a visit whose barcode is not in `visits`.
+      visit: for rows without a visit whose barcode is not in `visits`, unless the knee has another
+        reading of that visit.
 
     Raises:
       InputError: as `read_grades`.
     """
     required = ("src_subject_id", "visit", "side", "xrkl")
     rows = read_table(Path(path), required=required, delimiters="\t", header_rows=2)
-    readings = []
+    readings, undated = [], []
     for row in rows:
         subject, barcode = row["src_subject_id"], row.get("barcode")
-        known = (visits or {}).get((subject, barcode_key(barcode)), visit)
-        readings.append(
-            _reading(row, subject, row["visit"].upper() or known or "", "xrkl", barcode)
-        )
+        known = row["visit"].upper() or (visits or {}).get((subject, barcode_key(barcode)), "")
+        reading = _reading(row, subject, known or visit or "", "xrkl", barcode)
+        (readings if known else undated).append(reading)
+    dated = {reading.knee for reading in readings}
+    readings += [reading for reading in undated if reading.knee not in dated]
     problems: list[str] = []
     return GradeTable(choose_project(readings, problems), tuple(problems))
 
