@@ -70,13 +70,20 @@ class OutputFiles(NamedTuple):
     def of_uncertainty(self, prediction: Prediction) -> dict[Path, Further]:
         """The further volumes by file: half-widths, confidence of the labels."""
         found: dict[Path, Further] = {}
+        half_width, *confidence = self.uncertain()
         if prediction.half_width is not None:
-            name = _beside(self.volume, "uncertainty")
-            found[name] = Further(lambda: prediction.half_width, HALF_WIDTH_STEP)
-        if self.labels is not None and prediction.spread is not None:
-            name = _beside(self.labels, "confidence")
-            found[name] = Further(lambda: prediction.confidence, None)
+            found[half_width] = Further(lambda: prediction.half_width, HALF_WIDTH_STEP)
+        if confidence and prediction.spread is not None:
+            found[confidence[0]] = Further(lambda: prediction.confidence, None)
         return found
+
+    def uncertain(self) -> list[Path]:
+        """Where half-widths and, with labels, their confidence are written if they are known."""
+        labels = [] if self.labels is None else [self.labels]
+        return [
+            _beside(self.volume, "uncertainty"),
+            *(_beside(path, "confidence") for path in labels),
+        ]
 
     def with_shapes(
         self,
@@ -114,7 +121,7 @@ class OutputFiles(NamedTuple):
 
     def _places(self) -> list[OutputPlace]:
         """All files and folders that may be written."""
-        volumes = [*self.named(), _beside(self.volume, "uncertainty")]
+        volumes = [*self.named(), self.uncertain()[0]]
         places = [OutputPlace("--output", file) for file in volumes]
         if self.labels is not None:
             places += [OutputPlace("--labels", file) for file in _label_files(self.labels)]
