@@ -129,9 +129,10 @@ def predict(
     """
     from xr2mri_jax.inference.predict import predict_knee
     from xr2mri_jax.inference.predictor import Predictor
-    from xr2mri_jax.preprocess.knee_request import KneeRequest
+    from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 
-    radiograph, named = _radiograph(xray)
+    radiograph, path = _radiograph(xray)
+    named = None if path is None else named_side(path)
     predictor = model if isinstance(model, Predictor) else load(model)
     request = KneeRequest(side, spacing, centre, named=named, force=force)
     return predict_knee(predictor, radiograph, request)
@@ -145,6 +146,7 @@ def grade(
     spacing: float | None = None,
     clahe: bool = False,
     volume: bool = False,
+    force: bool = False,
 ) -> tuple[Grade, ...]:
     """Grades every knee of a radiograph: grades 0 to 4, and early osteoarthritis, 2 against 0.
 
@@ -155,6 +157,8 @@ def grade(
       spacing: as for `predict`.
       clahe: equalise the contrast adaptively, like that of the training radiographs.
       volume: also predict the volume with the shipped generator and measure its joint space.
+      force: grade the middle of the image if no frontal knee is found in it; also accept a tilted
+        joint line or an impossible `spacing`.
 
     Returns:
       One `Grade` per knee, the right knee first.
@@ -164,9 +168,9 @@ def grade(
     """
     from xr2mri_jax.inference.grade import GradeOptions, grade_radiograph
 
-    radiograph, named = _radiograph(xray)
-    options = GradeOptions(side=side, spacing=spacing, clahe=clahe, volume=volume)
-    rows = grade_radiograph(radiograph, model, options, named)
+    radiograph, path = _radiograph(xray)
+    options = GradeOptions(side=side, spacing=spacing, clahe=clahe, force=force, volume=volume)
+    rows = grade_radiograph(radiograph, model, options, path)
     return tuple(
         Grade(
             row.side,
@@ -239,8 +243,8 @@ def evaluate(
     return Evaluation(report, metrics)
 
 
-def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
-    """The radiograph, and the side that its file name suggests."""
+def _radiograph(xray: Xray) -> tuple[Radiograph, Path | None]:
+    """The radiograph, and its file if it is read from one."""
     if isinstance(xray, Radiograph):
         return xray, None
     if isinstance(xray, np.ndarray):
@@ -248,6 +252,5 @@ def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
             raise InputError(f"xray: found an array of shape {xray.shape}, expected [h, w]")
         return Radiograph(xray.astype(np.float32)), None
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.knee_request import named_side
 
-    return read_radiograph(xray), named_side(Path(xray))
+    return read_radiograph(xray), Path(xray)

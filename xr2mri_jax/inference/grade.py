@@ -126,14 +126,14 @@ def grade_radiograph(
     radiograph: Radiograph,
     model: str | os.PathLike[str] | None = None,
     options: GradeOptions | None = None,
-    named: str | None = None,
+    path: Path | None = None,
 ) -> list[GradedKnee]:
     """Grades every knee of one radiograph.
 
     Args:
       radiograph: as read.
       model, options: as for `grade`.
-      named: the side that the file name suggests.
+      path: its file; None: not from a file.
 
     Returns:
       The rows of the knees that can be graded, without file and picture.
@@ -143,9 +143,8 @@ def grade_radiograph(
     """
     options = options or GradeOptions()
     grader = _grader(model, options)
-    request = KneeRequest(options.side, options.spacing, named=named, force=options.force)
     volume = space_measurer() if options.volume else None
-    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
+    answers = _framed(radiograph, path, grader, options, volume)
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
@@ -210,33 +209,47 @@ def framed_knees(
     """
     try:
         radiograph = read_ahead.decode_radiograph(path)
-        request = KneeRequest(
-            options.side, options.spacing, named=named_side(path), force=options.force
-        )
-        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
-        notes = _contrast_notes(path, radiograph, grader)
+        answers = _framed(radiograph, path, grader, options, volume)
+        if drawn:
+            return answers
         nothing = np.zeros((0, 0), np.uint8)
         return [
             answer
             if isinstance(answer, RefusedKnee)
-            else dataclasses.replace(
-                answer,
-                notes=(*answer.notes, *notes),
-                source=answer.source if drawn else nothing,
-            )
+            else dataclasses.replace(answer, source=nothing)
             for answer in answers
         ]
     except Exception as error:  # one bad file of thousands must not end the run
         return read_ahead.error_reason(path, error)
 
 
-def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
-    """A note if a file is probably not equalised but the training radiographs were.
+def _framed(
+    radiograph: Radiograph,
+    path: Path | None,
+    grader: KneeGrader,
+    options: GradeOptions,
+    volume: Measure | None,
+) -> Answers:
+    """The knees of a radiograph, which may be from a file, as input of the network."""
+    named = None if path is None else named_side(path)
+    request = KneeRequest(options.side, options.spacing, named=named, force=options.force)
+    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
+    notes = _contrast_notes(path, radiograph, grader)
+    return [
+        answer
+        if isinstance(answer, RefusedKnee)
+        else dataclasses.replace(answer, notes=(*answer.notes, *notes))
+        for answer in answers
+    ]
+
+
+def _contrast_notes(path: Path | None, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
+    """A note if a radiograph is probably not equalised but the training radiographs were.
 
     DICOM files and files of more than 8 bits come from a detector, not from a prepared dataset.
     """
     if not grader.training.get("equalised") or grader.contrast["clahe"] is not None:
         return []
-    if sniff(path) != "dicom" and radiograph.array.max() <= 255:
+    if radiograph.array.max() <= 255 and (path is None or sniff(path) != "dicom"):
         return []
     return ["the training radiographs were equalised, this file perhaps not: compare --clahe"]
