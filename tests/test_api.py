@@ -40,6 +40,9 @@ def test_a_file_and_an_array_have_the_same_grade():
     (from_radiograph,) = xr2mri_jax.grade(Radiograph(pixels, side="right"))
     assert from_file.probability_kl2 == from_array.probability_kl2
     assert from_radiograph.probability_kl2 == from_array.probability_kl2
+    assert from_file.scale_estimated
+    (stated,) = xr2mri_jax.grade(samples.KNEE, side="right", spacing=0.5)
+    assert stated.joint_space_mm is not None and not stated.scale_estimated
     assert from_file.side == "right" and from_file.distance > 1
     assert any("unlike the training radiographs" in text for text in from_file.warnings)
 
@@ -89,7 +92,11 @@ def test_predict_gives_a_volume_with_true_geometry_and_its_warnings():
     assert prediction.volume.array.ndim == 3
     extent = np.multiply(prediction.volume.shape, prediction.volume.spacing)
     np.testing.assert_allclose(extent, 128.0)
-    assert any("spacing was estimated" in text for text in prediction.warnings)
+    assert any(
+        "spacing was estimated" in text and "have the mean knee's size" in text
+        for text in prediction.warnings
+    )
+    assert "the mean knee's size" in prediction.record["knee"]["scale"]["note"]
     json.dumps(prediction.record)
     again = xr2mri_jax.predict(samples.KNEE, xr2mri_jax.load())
     np.testing.assert_array_equal(again.canonical, prediction.canonical)

@@ -42,7 +42,7 @@ class Grade:
       distance: novelty score, above 1 for 1 % of radiographs like those of the training; None:
         unknown for the model.
       warnings: doubtful decisions, one clause each.
-      joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is unknown.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None: not measured.
       grade: the most likely Kellgren-Lawrence grade; None: the model has two grades only.
       probabilities: by grade, sum 1; None as `grade`.
       expected_grade: the mean of the grades by their probabilities; None as `grade`.
@@ -52,6 +52,8 @@ class Grade:
       volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not
         requested.
       volume_grade: grades that this space suggests, such as "0-2"; "": not requested.
+      scale_estimated: whether lengths in mm are those of a knee of mean width, because no pixel
+        spacing is stated.
     """
 
     side: str
@@ -67,6 +69,7 @@ class Grade:
     joint_space_share: tuple[float, float] | None = None
     volume_space_mm: tuple[float, float] | None = None
     volume_grade: str = ""
+    scale_estimated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,6 +185,7 @@ def grade(
             joint_space_share=row.joint_space_share,
             volume_space_mm=row.volume_space_mm,
             volume_grade=row.volume_grade,
+            scale_estimated=row.scale_estimated,
             **({} if row.reading is None else dataclasses.asdict(row.reading)),
         )
         for row in rows

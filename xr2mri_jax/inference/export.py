@@ -198,7 +198,7 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
         meshes = None
         if files.meshes is not None and prediction.distances is not None:
-            meshes = stack.enter_context(replaced_folder(files.meshes))
+            meshes = stack.enter_context(replaced_folder(files.meshes, shapes.MESH_FILES))
         # Drawing takes as long as everything else, much of it without the interpreter's lock.
         drawing = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         drawn = None
@@ -320,11 +320,16 @@ def _write_picture(path: Path, prediction: Prediction) -> None:
     known = spacing is not None and min(spacing) > 0
     size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
     scale = prediction.record.get("knee", {}).get("scale")
+    notes = []
     if scale is not None and scale["deviation_mm"] > 0:
         size += " (estimated)"
+        if "note" in scale:
+            notes.append("the volume has the mean knee's size, whatever the estimate")
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
     if standard.record["outside"]["share"] > 0:
-        caption += "; the radiograph's border is repeated where it is dim"
+        notes.append("the radiograph's border is repeated where it is dim")
+    if notes:
+        caption += "\n" + "; ".join(notes)
     labels, half_width = (
         None if one is None else from_canonical(one, standard.side).array
         for one in (prediction.labels, prediction.half_width)

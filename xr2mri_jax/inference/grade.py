@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
@@ -28,6 +29,7 @@ from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
+from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.runtime.progress import progress
 
@@ -119,7 +121,19 @@ def grade(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
             f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
         )
+    _log_estimated(rows)
     return rows
+
+
+def _log_estimated(rows: Sequence[GradedKnee]) -> None:
+    """One warning for all knees whose lengths in mm are at an estimated scale."""
+    knees = sum(row.scale_estimated and row.joint_space_mm is not None for row in rows)
+    if knees:
+        logging.warning(
+            "%s without a stated pixel spacing: the joint space in mm is that of a knee of mean "
+            "width (joint_space_scale in the table); --spacing states the spacing",
+            pluralise(knees, "knee"),
+        )
 
 
 def grade_radiograph(
