@@ -35,6 +35,26 @@ def test_a_full_disk_names_the_file_of_a_relative_path(tmp_path, monkeypatch, pa
     assert caught.value.filename == str(Path(path))
 
 
+@pytest.mark.parametrize("foreign", [(), ("notes.txt", "average_kl4.txt")])
+def test_own_files_that_are_not_written_again_are_removed(tmp_path, foreign):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for name in ("average_kl0.png", "average_kl4.png", "numbers.json", *foreign):
+        (folder / name).write_text("old")
+    (folder / "average_kl7.png").mkdir()
+    with files.replaced_folder(folder, ["average_kl[0-9].png"]) as new:
+        for name in ("average_kl0.png", "numbers.json"):
+            (new / name).write_text("new")
+    held = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
+    written = {"average_kl0.png": "new", "numbers.json": "new"}
+    assert held == written | dict.fromkeys(foreign, "old")
+    assert (folder / "average_kl7.png").is_dir()
+    (folder / "average_kl7.png").rmdir()
+    with files.replaced_folder(folder, ["*.json"]) as new:
+        (new / "average_kl0.png").write_text("newer")
+    assert {path.name for path in folder.iterdir()} == {"average_kl0.png", *foreign}
+
+
 def test_only_a_killed_writers_files_of_that_name_are_removed(tmp_path):
     path = tmp_path / "g.csv"
     others = {"g.csv", ".partial-ab1_cdef-h.csv", ".partial-ab1_cdef-my-g.csv", "x-g.csv"}

@@ -42,7 +42,7 @@ class Grade:
       distance: novelty score, above 1 for 1 % of radiographs like those of the training; None:
         unknown for the model.
       warnings: doubtful decisions, one clause each.
-      joint_space_mm: (medial, lateral), measured in the radiograph; None: the scale is unknown.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None: not measured.
       grade: the most likely Kellgren-Lawrence grade; None: the model has two grades only.
       probabilities: by grade, sum 1; None as `grade`.
       expected_grade: the mean of the grades by their probabilities; None as `grade`.
@@ -52,6 +52,8 @@ class Grade:
       volume_space_mm: (medial, lateral) between the bones of the predicted volume; None: not
         requested.
       volume_grade: grades that this space suggests, such as "0-2"; "": not requested.
+      scale_estimated: whether lengths in mm are those of a knee of mean width, because no pixel
+        spacing is stated.
     """
 
     side: str
@@ -67,6 +69,7 @@ class Grade:
     joint_space_share: tuple[float, float] | None = None
     volume_space_mm: tuple[float, float] | None = None
     volume_grade: str = ""
+    scale_estimated: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,9 +132,10 @@ def predict(
     """
     from xr2mri_jax.inference.predict import predict_knee
     from xr2mri_jax.inference.predictor import Predictor
-    from xr2mri_jax.preprocess.knee_request import KneeRequest
+    from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 
-    radiograph, named = _radiograph(xray)
+    radiograph, path = _radiograph(xray)
+    named = None if path is None else named_side(path)
     predictor = model if isinstance(model, Predictor) else load(model)
     request = KneeRequest(side, spacing, centre, named=named, force=force)
     return predict_knee(predictor, radiograph, request)
@@ -145,6 +149,7 @@ def grade(
     spacing: float | None = None,
     clahe: bool = False,
     volume: bool = False,
+    force: bool = False,
 ) -> tuple[Grade, ...]:
     """Grades every knee of a radiograph: grades 0 to 4, and early osteoarthritis, 2 against 0.
 
@@ -155,6 +160,8 @@ def grade(
       spacing: as for `predict`.
       clahe: equalise the contrast adaptively, like that of the training radiographs.
       volume: also predict the volume with the shipped generator and measure its joint space.
+      force: grade the middle of the image if no frontal knee is found in it; also accept a tilted
+        joint line or an impossible `spacing`.
 
     Returns:
       One `Grade` per knee, the right knee first.
@@ -164,9 +171,9 @@ def grade(
     """
     from xr2mri_jax.inference.grade import GradeOptions, grade_radiograph
 
-    radiograph, named = _radiograph(xray)
-    options = GradeOptions(side=side, spacing=spacing, clahe=clahe, volume=volume)
-    rows = grade_radiograph(radiograph, model, options, named)
+    radiograph, path = _radiograph(xray)
+    options = GradeOptions(side=side, spacing=spacing, clahe=clahe, force=force, volume=volume)
+    rows = grade_radiograph(radiograph, model, options, path)
     return tuple(
         Grade(
             row.side,
@@ -178,6 +185,7 @@ def grade(
             joint_space_share=row.joint_space_share,
             volume_space_mm=row.volume_space_mm,
             volume_grade=row.volume_grade,
+            scale_estimated=row.scale_estimated,
             **({} if row.reading is None else dataclasses.asdict(row.reading)),
         )
         for row in rows
@@ -239,8 +247,8 @@ def evaluate(
     return Evaluation(report, metrics)
 
 
-def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
-    """The radiograph, and the side that its file name suggests."""
+def _radiograph(xray: Xray) -> tuple[Radiograph, Path | None]:
+    """The radiograph, and its file if it is read from one."""
     if isinstance(xray, Radiograph):
         return xray, None
     if isinstance(xray, np.ndarray):
@@ -248,6 +256,5 @@ def _radiograph(xray: Xray) -> tuple[Radiograph, str | None]:
             raise InputError(f"xray: found an array of shape {xray.shape}, expected [h, w]")
         return Radiograph(xray.astype(np.float32)), None
     from xr2mri_jax.io import read_radiograph
-    from xr2mri_jax.preprocess.knee_request import named_side
 
-    return read_radiograph(xray), named_side(Path(xray))
+    return read_radiograph(xray), Path(xray)

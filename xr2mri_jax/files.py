@@ -6,12 +6,13 @@ a power loss leaves a name with half of its content.
 
 import contextlib
 import errno
+import fnmatch
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -131,12 +132,17 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replaced_folder(path: str | os.PathLike[str], own: Sequence[str] = ()) -> Iterator[Path]:
     """Yields an empty temporary folder beside `path`; on success its files replace those of `path`.
 
     If all files in `path` are replaced, the new folder takes its place at once, so that a reader
     never sees new files beside old ones. If `path` holds other files, they stay, and the new files
     are moved in one by one after all of them have been written. On an error nothing changes.
+
+    Args:
+      path: the folder.
+      own: patterns (fnmatch) of names that the caller writes in some runs: such files of an earlier
+        run are removed if they are not written again.
     """
     path = Path(path)
     with _folder_beside(path) as partial:
@@ -144,9 +150,12 @@ def replaced_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         sync_folder(partial)
         new = {entry.name for entry in partial.iterdir()}
         old = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-        if old - new or path.is_symlink():
+        stale = {name for name in old - new if _is_own(path / name, own)}
+        if old - new - stale or path.is_symlink():
             for name in sorted(new):
                 _replace(partial / name, path / name)
+            for name in stale:
+                (path / name).unlink()
             sync(path)
             return
         with contextlib.ExitStack() as stack:
@@ -305,6 +314,10 @@ def _replace(new: Path, path: Path) -> None:
     with _folder_beside(path) as old:
         os.replace(path, old / path.name)
         os.replace(new, path)
+
+
+def _is_own(path: Path, own: Sequence[str]) -> bool:
+    return path.is_file() and any(fnmatch.fnmatchcase(path.name, pattern) for pattern in own)
 
 
 def _put_back(former: Path, path: Path) -> None:

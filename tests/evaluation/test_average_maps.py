@@ -1,5 +1,7 @@
 """Average maps by grade, and the sanity check by randomised weights."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -91,6 +93,27 @@ def test_moments_of_randomised_blocks_are_those_of_the_radiographs(trained):
     again = gradcam._moments(NETWORK, params, found, xray, ["head", "block4"])
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(again), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_pictures_of_an_earlier_report_do_not_stay(trained, tmp_path, monkeypatch):
+    params, state = trained
+    config = {
+        "model": {"classifier": {"kind": "siamese_gap", **NETWORK}},
+        "data": {**DATA, "dataset": "made", "data_dir": ""},
+    }
+    stage = SimpleNamespace(name="siamese_gap")
+    model = SimpleNamespace(config=config, params=params, model_state=state, step=3, stage=stage)
+    monkeypatch.setattr(gradcam_report, "load_best", lambda workdir: model)
+    monkeypatch.setattr(gradcam_report.datasets, "load_builder", lambda *_: _examples(4))
+    monkeypatch.setattr(gradcam, "randomised", lambda *_: [])
+    gradcam_report.write("run", "validation", tmp_path)
+    assert (tmp_path / "average_kl2.png").is_file() and (tmp_path / "knees_kl2.png").is_file()
+    (tmp_path / "average.png").touch()
+    drawn = {"average_kl0": np.zeros((4, 4, 3), np.uint8)}
+    monkeypatch.setattr(gradcam_report, "pictures", lambda *_: drawn)
+    gradcam_report.write("run", "validation", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"average_kl0.png", "average.png", gradcam_report.NUMBERS}
 
 
 def test_a_folder_that_cannot_be_written_to_ends_it_before_the_work(tmp_path):

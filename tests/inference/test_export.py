@@ -1,5 +1,6 @@
 """Tests of the files of a prediction."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from xr2mri_jax import files
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import export
+from xr2mri_jax.inference import export, shapes
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.predictor import Predictor
 
@@ -96,6 +97,18 @@ def test_record_and_picture_are_written(tmp_path, prediction):
         pixels = np.asarray(picture.convert("L"))
     assert pixels.shape[0] > 800 and pixels.shape[1] > 1200
     assert pixels.std() > 20
+
+
+def test_meshes_of_an_earlier_knee_do_not_stay(tmp_path, prediction, monkeypatch):
+    mesh = shapes.Mesh(np.eye(3), np.array([[0, 1, 2]]))
+    prediction = dataclasses.replace(prediction, distances=np.ones((9, 8, 8, 8), np.float32))
+    meshes = tmp_path / "meshes"
+    places = OutputFiles(tmp_path / "a.nii.gz", tmp_path / "a.json", meshes=meshes)
+    for names in (("femur", "patella"), ("femur",)):
+        monkeypatch.setattr(shapes, "meshes", lambda *_, names=names: dict.fromkeys(names, mesh))
+        write_prediction(places, prediction)
+        (meshes / "own.stl").touch()
+    assert {path.name for path in meshes.iterdir()} == {"femur.stl", "own.stl"}
 
 
 def test_a_failure_leaves_nothing(tmp_path, prediction, monkeypatch):

@@ -49,6 +49,33 @@ def test_a_stated_spacing_scales_the_row(knees, tmp_path, monkeypatch):
     assert right - left == pytest.approx(128 * shown[0].scale)
 
 
+def test_a_left_knee_is_not_mirrored(knees, tmp_path, monkeypatch):
+    """The letters R and L are those of the patient, as in the picture of `predict`."""
+    shown = []
+    monkeypatch.setattr(drawer, "draw", lambda cases: shown.extend(cases) or gallery.draw(cases))
+    mirrored = Image.open(samples.KNEE).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    mirrored.save(knees / "b.png")
+    write_gallery(tmp_path / "gallery.png", xray=knees)
+    right, left = shown
+    assert (right.side, left.side) == ("right", "left")
+    for name, tolerance in (("radiograph", 0.05), ("volume", 0.02)):
+        found, expected = getattr(left, name), getattr(right, name)[..., ::-1]
+        assert np.abs(found - expected).mean() < tolerance
+        assert np.abs(found - expected).mean() < np.abs(found - expected[..., ::-1]).mean() / 2
+    fibula = [np.argwhere(case.labels == CODES["fibula"])[:, 2].mean() for case in shown]
+    middle = (right.labels.shape[2] - 1) / 2
+    assert fibula[0] < middle < fibula[1]  # the patient's right is at the left
+
+
+def test_every_title_is_inside_the_picture():
+    volume, xray = np.zeros((16, 32, 32), np.float32), np.zeros((32, 32), np.float32)
+    for count in (1, 4):
+        figure = gallery.draw([gallery.Case("a.png, real", xray, volume, None)] * count)
+        figure.canvas.draw()
+        tops = [axes.title.get_window_extent().y1 for axes in figure.axes]
+        assert max(tops) < figure.bbox.height
+
+
 def test_the_number_of_knees_can_be_limited(knees, tmp_path):
     assert write_gallery(tmp_path / "gallery.png", xray=knees, count=1) == ["a.png, real"]
 

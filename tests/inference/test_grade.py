@@ -243,6 +243,29 @@ def test_a_file_that_was_not_equalised_is_told_of(crop, tmp_path):
             assert any("--clahe" in note for note in knee.notes) == wanted, (name, knee.notes)
 
 
+def test_an_estimated_scale_is_in_the_table_and_told_once(folder, model, tmp_path, caplog):
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("9000001L.png", "9000002L.png"):
+        (source / name).write_bytes((folder / name).read_bytes())
+    output = GradeOutput.of(tmp_path / "o.csv", html=tmp_path / "o.html")
+    for spacing, expected in ((None, "estimated"), (0.4, "stated")):
+        caplog.clear()
+        with caplog.at_level("WARNING", logger="absl"):
+            grade(source, output, model, GradeOptions(spacing=spacing))
+        with output.table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["joint_space_scale"] for row in rows] == [expected] * 2
+        told = [record.getMessage() for record in caplog.records]
+        page = output.page.read_text()
+        if spacing is None:
+            (line,) = told
+            assert line.startswith("2 knees without a stated pixel spacing: the joint space in mm")
+            assert page.count("mm (est.)") == 4 and "a knee of mean width" in page
+        else:
+            assert told == [] and "(est.)" not in page
+
+
 def test_nothing_graded_is_an_error_with_the_reasons(model, tmp_path):
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b.txt").write_text("text")
@@ -301,7 +324,7 @@ def test_a_broken_run_leaves_whole_rows(tmp_path):
     assert not path.exists()
     with (tmp_path / "o.csv.partial").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 18]
+    assert rows[1] == ["a\\x0ab.png", "left", "0.250000", 'says "x", y', *[""] * 19]
     assert rows[2][0] == "c\\udcff.png" and len(rows) == 3
 
 

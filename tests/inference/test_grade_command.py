@@ -67,7 +67,8 @@ def test_a_folder_becomes_a_table(model, knees, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "40 knees graded, 1 row not" in done.stdout and "not for diagnosis" in done.stdout
-    assert done.stderr == ""
+    (warning,) = done.stderr.splitlines()
+    assert "40 knees without a stated pixel spacing" in warning
     rows = rows_of(output)
     assert [row["file"] for row in rows] == sorted(path.name for path in knees.iterdir())
     assert len({row["probability_kl2"] for row in rows}) == 2

@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ship_grader
 from xr2mri_jax.geometry import Radiograph
 from xr2mri_jax.inference import grade as grading
-from xr2mri_jax.inference import grade_reading, model_arrays, model_files, volume_grade
+from xr2mri_jax.inference import grade_page, grade_reading, model_arrays, model_files, volume_grade
 from xr2mri_jax.inference.framing import frame_knees
 from xr2mri_jax.inference.grade_output import GradeOutput
 from xr2mri_jax.inference.knee_grader import file_format, load
@@ -25,6 +25,7 @@ from xr2mri_jax.inference.knee_picture import GAP, LINE
 from xr2mri_jax.metrics import conformal
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
+from xr2mri_jax.presentation import pages
 from xr2mri_jax.stages import packaged_grader
 from xr2mri_jax.tools.benchmarks.knee_finder import films
 
@@ -198,6 +199,19 @@ def test_a_run_of_five_grades_is_shipped_with_sets(tmp_path, monkeypatch):
     assert covered[np.arange(len(seen.label)), seen.label].mean() >= 0.9
 
 
+def test_the_page_says_of_whom_thresholds_and_sets_are(tmp_path):
+    five = made_grader.grader_of_five()
+    text = pages.render(grade_page.page(tmp_path, [], five))
+    # The bins hold 10 knees of the grades 0 and 2.
+    assert "on the same 10 knees of grade 0 or 2, held out of 6 training patients" in text
+    assert grade_page.SETS in text
+    more = dataclasses.replace(five.calibration, knees=15)
+    text = pages.render(grade_page.page(tmp_path, [], dataclasses.replace(five, calibration=more)))
+    assert "10 knees of grade 0 or 2, part of the 15 knees of all grades held out of 6" in text
+    text = pages.render(grade_page.page(tmp_path, [], dataclasses.replace(five, calibration=None)))
+    assert grade_page.GRADES in text and grade_page.SETS not in text
+
+
 def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypatch):
     asked = []
 
@@ -215,7 +229,7 @@ def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypat
     with (shipped / "o.csv").open(newline="") as file:
         cells, _ = csv.DictReader(file)
     columns = ["volume_joint_space_medial_mm", "volume_joint_space_lateral_mm", "volume_grade"]
-    assert list(cells)[-3:] == columns and [cells[c] for c in columns] == ["3.50", "0.25", "3-4"]
+    assert list(cells)[-4:-1] == columns and [cells[c] for c in columns] == ["3.50", "0.25", "3-4"]
     wanted = volume_grade.disagreement(row.reading.grade, (3.5, 0.25))
     assert bool(wanted) == (row.reading.grade <= 1) and wanted in row.warning
 

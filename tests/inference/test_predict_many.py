@@ -5,8 +5,10 @@ import dataclasses
 import json
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import made_generator
 import nibabel
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from PIL import Image
 
 from xr2mri_jax import samples
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.inference import many_resume
 from xr2mri_jax.inference import predict_many as many
 from xr2mri_jax.inference.earlier_outputs import RUN
 from xr2mri_jax.inference.listing import list_table
@@ -151,6 +154,67 @@ def test_a_folder_of_other_options_is_refused(loaded, folder, tmp_path):
     (tmp_path / "out" / RUN).write_text("{")
     with pytest.raises(InputError, match=r"predictions.json: cannot be read as JSON"):
         many.predict_many(ManyOptions(folder, tmp_path / "out"))
+
+
+def test_a_folder_of_another_input_is_refused(loaded, folder, tmp_path, monkeypatch):
+    """Its files of the same names would replace the results of the first one."""
+    output, other = tmp_path / "out", tmp_path / "other"
+    first = many.predict_many(ManyOptions(folder, output))
+    other.mkdir()
+    knee = Image.open(folder / "single.png").point(lambda value: value // 2)
+    knee.save(other / "single.png")
+    held = {path: path.read_bytes() for path in output.iterdir()}
+    with pytest.raises(InputError, match=r"made with xray='.*in', found '.*other' now, expected"):
+        many.predict_many(ManyOptions(other, output))
+    assert {path: path.read_bytes() for path in output.iterdir()} == held
+    monkeypatch.chdir(tmp_path)
+    assert many.predict_many(ManyOptions(Path("in"), output)) == first
+    # Earlier versions did not note the input.
+    noted = json.loads((output / RUN).read_text())
+    del noted["xray"]
+    (output / RUN).write_text(json.dumps(noted))
+    assert len(many.predict_many(ManyOptions(other, output))) == 1
+
+
+def test_a_knee_of_which_a_file_is_missing_is_predicted_again(folder, tmp_path, monkeypatch):
+    made = Predictor(made_generator.model(), uncertainty=(uncertainty(), ""))
+    monkeypatch.setattr(many, "load_predictor", lambda model: made)
+    for name in ("more/film.png", "noise.png", "text.png"):
+        (folder / name).unlink()
+    options = ManyOptions(
+        folder,
+        tmp_path / "out",
+        labels=tmp_path / "labels",
+        meshes=tmp_path / "meshes",
+        pictures=True,
+        page=tmp_path / "page",
+    )
+    first = many.predict_many(options)
+    own = {tmp_path / "out" / name for name in (RUN, TABLE)}
+    written = [
+        path
+        for place in ("out", "labels", "meshes", "page/cases")
+        for path in (tmp_path / place).rglob("*")
+        if path.is_file() and path not in own
+    ]
+    names = {path.name for path in written}
+    (row,) = first
+    stem = row["volume"].removesuffix(".nii.gz")
+    assert names >= {
+        f"{stem}{end}"
+        for end in (".nii.gz", ".json", ".png", "_uncertainty.nii.gz", "_confidence.nii.gz")
+    } | {"femur.stl"}
+    (kept,) = many_resume.finished_rows(options, made).values()
+    assert kept == first
+    for path in written:
+        path.rename(tmp_path / "away")
+        assert many_resume.finished_rows(options, made) == {}, path
+        (tmp_path / "away").rename(path)
+    record = tmp_path / "out" / f"{stem}.json"
+    before = record.read_text()
+    record.write_text(before[:-9])
+    assert many.predict_many(options) == first
+    assert record.read_text() == before
 
 
 def test_a_folder_of_another_model_is_refused(folder, fake_model, tmp_path, monkeypatch):

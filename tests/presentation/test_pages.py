@@ -1,6 +1,7 @@
 """Pages as files: what is embedded, what lies beside them, and what a file may hold at most."""
 
 import base64
+import dataclasses
 import gzip
 import json
 import re
@@ -88,6 +89,35 @@ def test_a_page_in_one_file_leaves_out_what_does_not_fit(tmp_path):
     assert "contains 2 of 3 cases" in single.read_text()
     with pytest.raises(InputError, match=r"one\.html: the page has \d+ bytes, expected at most 9"):
         pages.write_single(single, page, tmp_path, 9)
+
+
+def test_a_page_in_one_file_is_never_larger_than_asked(tmp_path):
+    """Thumbnails and the entries of lists and tables count too."""
+    page, single = page_of(tmp_path, 12), tmp_path / "one.html"
+    (viewer,) = page.sections[0].parts
+    gallery = dataclasses.replace(viewer, gallery=[case.name for case in viewer.cases])
+    page = dataclasses.replace(page, sections=[Section("Viewer", [gallery]), page.sections[1]])
+    empty = len(pages.render(page, {}).encode())
+    one_case = (tmp_path / "cases" / "case-0.js").stat().st_size
+    left_out = []
+    for cases in (0.5, 3, 6, 12.1):
+        largest = int(empty + cases * one_case)
+        left_out.append(len(pages.write_single(single, page, tmp_path, largest)))
+        assert single.stat().st_size <= largest
+    assert left_out[0] == 12 and sorted(set(left_out), reverse=True) == left_out
+    assert left_out[-1] < 12 * 0.75
+
+
+def test_only_cases_in_the_file_have_buttons(tmp_path):
+    page, single = page_of(tmp_path, 4), tmp_path / "one.html"
+    empty = len(pages.render(page, {}).encode())
+    for room, expected in ((6_000, {"case-0", "case-2"}), (0, set())):
+        left_out = pages.write_single(single, page, tmp_path, empty + room)
+        text = single.read_text()
+        buttons = set(re.findall(r'data-show="(case-\d+)"', text))
+        assert buttons == expected == {f"case-{i}" for i in range(4)} - set(left_out)
+        assert bool(buttons) == ('<th scope="col">view</th>' in text)
+        assert bool(buttons) != bool(re.search(r'<div class="viewer"[^>]* hidden>', text))
 
 
 def test_a_page_without_a_viewer_has_no_niivue():

@@ -16,6 +16,7 @@ from xr2mri_jax.presentation.heat_picture import combined, overlaid, scaled, str
 from xr2mri_jax.training.loaded_model import load_best
 
 NUMBERS = "gradcam.json"
+_PICTURES = ("average_kl[0-9].png", "knees_kl[0-9].png")
 
 
 def write(
@@ -61,7 +62,7 @@ def write(
         "lateral_share": {f"kl{grade}": s for grade, s in found.lateral_share.items()},
         "randomised": gradcam.randomised(network, params, state, compared),
     }
-    with files.replaced_folder(folder) as new:
+    with files.replaced_folder(folder, _PICTURES) as new:
         for name, picture in pictures(found, maker, params, state).items():
             with files.atomic_path(new / f"{name}.png") as partial:
                 Image.fromarray(picture).save(partial, format="PNG")

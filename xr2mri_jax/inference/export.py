@@ -70,13 +70,20 @@ class OutputFiles(NamedTuple):
     def of_uncertainty(self, prediction: Prediction) -> dict[Path, Further]:
         """The further volumes by file: half-widths, confidence of the labels."""
         found: dict[Path, Further] = {}
+        half_width, *confidence = self.uncertain()
         if prediction.half_width is not None:
-            name = _beside(self.volume, "uncertainty")
-            found[name] = Further(lambda: prediction.half_width, HALF_WIDTH_STEP)
-        if self.labels is not None and prediction.spread is not None:
-            name = _beside(self.labels, "confidence")
-            found[name] = Further(lambda: prediction.confidence, None)
+            found[half_width] = Further(lambda: prediction.half_width, HALF_WIDTH_STEP)
+        if confidence and prediction.spread is not None:
+            found[confidence[0]] = Further(lambda: prediction.confidence, None)
         return found
+
+    def uncertain(self) -> list[Path]:
+        """Where half-widths and, with labels, their confidence are written if they are known."""
+        labels = [] if self.labels is None else [self.labels]
+        return [
+            _beside(self.volume, "uncertainty"),
+            *(_beside(path, "confidence") for path in labels),
+        ]
 
     def with_shapes(
         self,
@@ -114,7 +121,7 @@ class OutputFiles(NamedTuple):
 
     def _places(self) -> list[OutputPlace]:
         """All files and folders that may be written."""
-        volumes = [*self.named(), _beside(self.volume, "uncertainty")]
+        volumes = [*self.named(), self.uncertain()[0]]
         places = [OutputPlace("--output", file) for file in volumes]
         if self.labels is not None:
             places += [OutputPlace("--labels", file) for file in _label_files(self.labels)]
@@ -191,7 +198,7 @@ def write_prediction(files: OutputFiles, prediction: Prediction) -> None:
             _write_dicom(stack.enter_context(atomic_folder(files.dicom.folder)), files, prediction)
         meshes = None
         if files.meshes is not None and prediction.distances is not None:
-            meshes = stack.enter_context(replaced_folder(files.meshes))
+            meshes = stack.enter_context(replaced_folder(files.meshes, shapes.MESH_FILES))
         # Drawing takes as long as everything else, much of it without the interpreter's lock.
         drawing = stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
         drawn = None
@@ -313,11 +320,16 @@ def _write_picture(path: Path, prediction: Prediction) -> None:
     known = spacing is not None and min(spacing) > 0
     size = f"{spacing[0]:.3g} x {spacing[1]:.3g} mm per pixel" if known else "size unknown"
     scale = prediction.record.get("knee", {}).get("scale")
+    notes = []
     if scale is not None and scale["deviation_mm"] > 0:
         size += " (estimated)"
+        if "note" in scale:
+            notes.append("the volume has the mean knee's size, whatever the estimate")
     caption = f"{named}, {standard.side} knee, {size}; {model['stage']} model, step {model['step']}"
     if standard.record["outside"]["share"] > 0:
-        caption += "; the radiograph's border is repeated where it is dim"
+        notes.append("the radiograph's border is repeated where it is dim")
+    if notes:
+        caption += "\n" + "; ".join(notes)
     labels, half_width = (
         None if one is None else from_canonical(one, standard.side).array
         for one in (prediction.labels, prediction.half_width)

@@ -35,7 +35,8 @@ class FramedKnee:
       source: u8[H, W], the file's whole radiograph, bone bright, in the knee's grey window.
       record: of the `StandardRadiograph`, maps the frame to the source.
       joint_space: in pixels of the source, see `measure_joint_space`; None without a joint line.
-      line_mm: length of the joint line in mm; None if the scale is unknown.
+      line_mm: length of the joint line in mm; None if there is no joint line and no stated spacing.
+      scale_estimated: whether `line_mm` is that of the mean knee, because no spacing is stated.
       volume_space_mm: (medial, lateral) between the bones of the predicted volume, or None.
     """
 
@@ -46,6 +47,7 @@ class FramedKnee:
     record: Mapping[str, Any]
     joint_space: JointSpace | None = None
     line_mm: float | None = None
+    scale_estimated: bool = False
     volume_space_mm: tuple[float, float] | None = None
 
     @property
@@ -61,7 +63,7 @@ class FramedKnee:
 
     @property
     def joint_space_mm(self) -> tuple[float, float] | None:
-        """(medial, lateral); None if it is not measured or the scale is unknown."""
+        """(medial, lateral), at the scale of `line_mm`; None if one of the two is unknown."""
         if self.joint_space is None or self.line_mm is None:
             return None
         found = self.joint_space.millimetres(self.line_mm)
@@ -130,5 +132,6 @@ def _framed(
         standard.record,
         joint_space,
         None if knee.scale is None else line_mm(radiograph, knee.place, knee.scale),
+        knee.scale is not None and knee.scale.deviation > 0,
         between_bones,
     )

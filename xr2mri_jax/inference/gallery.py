@@ -10,6 +10,7 @@ from xr2mri_jax import datasets
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path, require_ending, require_writable
+from xr2mri_jax.geometry import SIDES, from_canonical
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
@@ -17,7 +18,7 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
-from xr2mri_jax.preprocess.radiograph import StandardRadiograph, dimmed
+from xr2mri_jax.preprocess.radiograph import StandardRadiograph, displayed
 from xr2mri_jax.presentation.gallery import Case, draw
 from xr2mri_jax.presentation.pluralise import pluralise
 
@@ -70,16 +71,21 @@ def _simulated(
     predictor: Predictor, dataset: str, data_dir: str | os.PathLike[str], count: int
 ) -> list[Case]:
     builder = datasets.load_builder(dataset, data_dir)
-    fields = ("xray", "mri", "labels", "subject")
+    fields = ("xray", "mri", "labels", "subject", "side")
     with_examples = make_iterator(builder, "test", batch_size=count, fields=fields)
     batch = next(with_examples)
     with_examples.close()
     cases = []
     for i in range(int(batch["example_mask"].sum())):
-        name = str(batch["subject"][i])
+        name, side = str(batch["subject"][i]), SIDES[int(batch["side"][i])]
+        volume, labels = (
+            from_canonical(one, side).array
+            for one in (batch["mri"][i, ..., 0], batch["labels"][i])
+        )
         xray = batch["xray"][i, ..., 0]
-        cases.append(Case(f"{name}, simulated", xray, batch["mri"][i, ..., 0], batch["labels"][i]))
-        seen = StandardRadiograph(batch["xray"][i], "right", {})
+        xray = xray[:, ::-1] if side == "left" else xray
+        cases.append(Case(f"{name}, simulated", xray, volume, labels, side))
+        seen = StandardRadiograph(batch["xray"][i], side, {})
         cases.append(_case(f"{name}, generated", predictor, seen, xray))
     return cases
 
@@ -100,7 +106,7 @@ def _real(predictor: Predictor, xray: Path, output: Path, count: int) -> list[Ca
             logging.warning("not shown: %s: %s", file.name, error)
             continue
         scale = scale_of(seen.record, knee.scale)
-        cases.append(_case(f"{file.name}, real", predictor, seen, dimmed(seen), scale))
+        cases.append(_case(f"{file.name}, real", predictor, seen, displayed(seen), scale))
     if not cases:
         raise InputError(f"--xray={xray}: no knee can be shown of {pluralise(len(listed), 'file')}")
     return cases
@@ -113,5 +119,9 @@ def _case(
     shown: np.ndarray,
     scale: float = 1.0,
 ) -> Case:
+    """A row of what the model predicts; `shown` is the radiograph with the mirroring undone."""
     made = predictor.predict(seen, scale)
-    return Case(title, shown, made.canonical, made.labels, scale)
+    labels = None if made.labels is None else from_canonical(made.labels, seen.side).array
+    return Case(
+        title, shown, from_canonical(made.canonical, seen.side).array, labels, seen.side, scale
+    )

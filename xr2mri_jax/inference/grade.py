@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from absl import logging
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
@@ -28,6 +29,7 @@ from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 from xr2mri_jax.preprocess.contrast import contrast_with_clahe
 from xr2mri_jax.preprocess.knee_request import KneeRequest, RefusedKnee, named_side
+from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.runtime import lock
 from xr2mri_jax.runtime.progress import progress
 
@@ -119,21 +121,33 @@ def grade(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
             f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
         )
+    _log_estimated(rows)
     return rows
+
+
+def _log_estimated(rows: Sequence[GradedKnee]) -> None:
+    """One warning for all knees whose lengths in mm are at an estimated scale."""
+    knees = sum(row.scale_estimated and row.joint_space_mm is not None for row in rows)
+    if knees:
+        logging.warning(
+            "%s without a stated pixel spacing: the joint space in mm is that of a knee of mean "
+            "width (joint_space_scale in the table); --spacing states the spacing",
+            pluralise(knees, "knee"),
+        )
 
 
 def grade_radiograph(
     radiograph: Radiograph,
     model: str | os.PathLike[str] | None = None,
     options: GradeOptions | None = None,
-    named: str | None = None,
+    path: Path | None = None,
 ) -> list[GradedKnee]:
     """Grades every knee of one radiograph.
 
     Args:
       radiograph: as read.
       model, options: as for `grade`.
-      named: the side that the file name suggests.
+      path: its file; None: not from a file.
 
     Returns:
       The rows of the knees that can be graded, without file and picture.
@@ -143,9 +157,8 @@ def grade_radiograph(
     """
     options = options or GradeOptions()
     grader = _grader(model, options)
-    request = KneeRequest(options.side, options.spacing, named=named, force=options.force)
     volume = space_measurer() if options.volume else None
-    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
+    answers = _framed(radiograph, path, grader, options, volume)
     knees = [one for one in answers if isinstance(one, FramedKnee)]
     if not knees:
         raise InputError("; ".join(one.reason for one in answers if isinstance(one, RefusedKnee)))
@@ -210,33 +223,47 @@ def framed_knees(
     """
     try:
         radiograph = read_ahead.decode_radiograph(path)
-        request = KneeRequest(
-            options.side, options.spacing, named=named_side(path), force=options.force
-        )
-        answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
-        notes = _contrast_notes(path, radiograph, grader)
+        answers = _framed(radiograph, path, grader, options, volume)
+        if drawn:
+            return answers
         nothing = np.zeros((0, 0), np.uint8)
         return [
             answer
             if isinstance(answer, RefusedKnee)
-            else dataclasses.replace(
-                answer,
-                notes=(*answer.notes, *notes),
-                source=answer.source if drawn else nothing,
-            )
+            else dataclasses.replace(answer, source=nothing)
             for answer in answers
         ]
     except Exception as error:  # one bad file of thousands must not end the run
         return read_ahead.error_reason(path, error)
 
 
-def _contrast_notes(path: Path, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
-    """A note if a file is probably not equalised but the training radiographs were.
+def _framed(
+    radiograph: Radiograph,
+    path: Path | None,
+    grader: KneeGrader,
+    options: GradeOptions,
+    volume: Measure | None,
+) -> Answers:
+    """The knees of a radiograph, which may be from a file, as input of the network."""
+    named = None if path is None else named_side(path)
+    request = KneeRequest(options.side, options.spacing, named=named, force=options.force)
+    answers = frame_knees(radiograph, grader.image_shape, grader.contrast, request, volume)
+    notes = _contrast_notes(path, radiograph, grader)
+    return [
+        answer
+        if isinstance(answer, RefusedKnee)
+        else dataclasses.replace(answer, notes=(*answer.notes, *notes))
+        for answer in answers
+    ]
+
+
+def _contrast_notes(path: Path | None, radiograph: Radiograph, grader: KneeGrader) -> list[str]:
+    """A note if a radiograph is probably not equalised but the training radiographs were.
 
     DICOM files and files of more than 8 bits come from a detector, not from a prepared dataset.
     """
     if not grader.training.get("equalised") or grader.contrast["clahe"] is not None:
         return []
-    if sniff(path) != "dicom" and radiograph.array.max() <= 255:
+    if radiograph.array.max() <= 255 and (path is None or sniff(path) != "dicom"):
         return []
     return ["the training radiographs were equalised, this file perhaps not: compare --clahe"]

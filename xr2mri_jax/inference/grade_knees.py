@@ -63,6 +63,7 @@ def grade_knees(
                     joint_space_mm=knee.joint_space_mm,
                     joint_space_share=knee.joint_space_share,
                     volume_space_mm=knee.volume_space_mm,
+                    scale_estimated=knee.scale_estimated,
                     reading=found,
                     maps=_maps_of(place, maps),
                 )

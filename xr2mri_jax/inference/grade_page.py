@@ -32,9 +32,10 @@ MEANING = (
     "The probability compares Kellgren-Lawrence grade 2 (or more, if the model has more grades) "
     "with grade 0. It says nothing about grade 1, and is not a diagnosis."
 )
-GRADES = (
-    "The grade is the most likely one of 0 to 4. In brackets the grades that cannot be told apart: "
-    "such sets contained the true grade of 9 in 10 held-out training knees of each grade."
+GRADES = "The grade is the most likely one of 0 to 4."
+SETS = (
+    "In brackets the grades that cannot be told apart: such sets contained the true grade of 9 in "
+    "10 held-out training knees of each grade."
 )
 
 
@@ -81,6 +82,8 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
     meaning = f"{report.STATEMENT} {MEANING}"
     if several:
         meaning = f"{meaning} {GRADES}"
+    if grader.calibration is not None and grader.calibration.set_limits is not None:
+        meaning = f"{meaning} {SETS}"
     return Page(title, [meaning], sections)
 
 
@@ -93,6 +96,11 @@ def _knees(folder: Path, rows: Sequence[GradedKnee], several: bool) -> Table:
         "bright regions are evidence for each grade or more, with its probability. "
         "The patient's right is on the left. Click a picture for the overlay on the full image."
     )
+    if any(row.scale_estimated for row in rows):
+        caption += (
+            " Lengths with (est.) are those of a knee of mean width, because no pixel spacing is "
+            "stated."
+        )
     volumes = any(row.volume_grade for row in rows)
     heads = (*_HEADS[:-1], *(["volume's grade"] if volumes else []), _HEADS[-1])
     return Table(caption, heads, [_row(folder, row, volumes) for row in rows], wrapped=True)
@@ -106,7 +114,7 @@ def _row(folder: Path, row: GradedKnee, volumes: bool) -> Row:
         "not graded" if row.probability is None else f"{row.probability:.3f}",
         positive,
         "" if row.distance is None else f"{row.distance:.2f}",
-        *space_texts(row.joint_space_mm, row.joint_space_share),
+        *space_texts(row.joint_space_mm, row.joint_space_share, row.scale_estimated),
         *([row.volume_grade] if volumes else []),
         row.warning,
     )
@@ -146,9 +154,12 @@ def _calibration(grader: KneeGrader) -> list[Part]:
         Row(f"{row['sensitivity_wanted']:g}", [f"{row[key]:.3f}" for key in keys])
         for row in found.thresholds
     ]
+    usable = round(sum(found.reliability["count"]))
+    held_out = f"held out of {found.subjects} training patients"
+    if usable < found.knees:
+        held_out = f"part of the {found.knees} knees of all grades {held_out}"
     caption = (
-        f"Thresholds, chosen and evaluated on the same {sum(found.reliability['count']):.0f} knees "
-        f"of grade 0 or 2, of {found.subjects} held-out training patients."
+        f"Thresholds, chosen and evaluated on the same {usable} knees of grade 0 or 2, {held_out}."
     )
     return [diagram, Table(caption, heads, rows), *_population(grader)]
 

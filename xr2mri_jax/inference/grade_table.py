@@ -16,6 +16,7 @@ COLUMNS = (
     "grade", *(f"probability_{grade}" for grade in range(5)), "expected_grade", "grade_set",
     "joint_space_medial_share", "joint_space_lateral_share",
     "volume_joint_space_medial_mm", "volume_joint_space_lateral_mm", "volume_grade",
+    "joint_space_scale",
 )  # fmt: skip
 
 
@@ -33,11 +34,13 @@ class GradedKnee:
       positive: whether the probability reaches the threshold for a sensitivity of 0.9; None if
         there is no threshold.
       picture: path of the knee's picture; None if none was drawn.
-      joint_space_mm: (medial, lateral), measured in the radiograph; None if unknown.
+      joint_space_mm: (medial, lateral), measured in the radiograph; None if not measured.
       reading: the grade; None if not graded or if the model has two grades only.
       joint_space_share: (medial, lateral), over the length of the joint line, which needs no scale;
         None if not measured.
       volume_space_mm: (medial, lateral) between the bones of the predicted volume, or None.
+      scale_estimated: whether lengths in mm are those of a knee of mean width, because no pixel
+        spacing is stated.
       maps: the maps for its pictures, kept until they are drawn; None if not requested.
     """
 
@@ -52,6 +55,7 @@ class GradedKnee:
     reading: GradeReading | None = None
     joint_space_share: tuple[float, float] | None = None
     volume_space_mm: tuple[float, float] | None = None
+    scale_estimated: bool = False
     maps: KneeMaps | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
@@ -79,7 +83,15 @@ class GradedKnee:
             *("" if s is None else f"{s:.5f}" for s in self.joint_space_share or (None, None)),
             *("" if mm is None else f"{mm:.2f}" for mm in self.volume_space_mm or (None, None)),
             self.volume_grade,
+            self._scale,
         ]
+
+    @property
+    def _scale(self) -> str:
+        """The scale of `joint_space_mm`: "stated" or "estimated"; "" without."""
+        if self.joint_space_mm is None:
+            return ""
+        return "estimated" if self.scale_estimated else "stated"
 
     def _grade_cells(self) -> list[str]:
         """grade, probability_0 to probability_4, expected_grade, grade_set (blanks between)."""

@@ -10,11 +10,15 @@ from xr2mri_jax.presentation.length_markers import LengthMarker
 
 
 def space_texts(
-    mm: tuple[float, float] | None, share: tuple[float, float] | None
+    mm: tuple[float, float] | None, share: tuple[float, float] | None, estimated: bool = False
 ) -> tuple[str, str]:
-    """(medial, lateral) such as "4.2 mm"; without a scale "5.5 %" of the joint line; or ""."""
+    """(medial, lateral) such as "4.2 mm"; without a scale "5.5 %" of the joint line; or "".
+
+    At an `estimated` scale "4.2 mm (est.)".
+    """
     if mm is not None:
-        return f"{mm[0]:.1f} mm", f"{mm[1]:.1f} mm"
+        unit = "mm (est.)" if estimated else "mm"
+        return f"{mm[0]:.1f} {unit}", f"{mm[1]:.1f} {unit}"
     return ("", "") if share is None else (f"{share[0]:.1%}", f"{share[1]:.1%}")
 
 
@@ -32,8 +36,9 @@ def length_markers(
     """
     if knee.joint_space is None:
         return []
-    texts = space_texts(knee.joint_space_mm, knee.joint_space_share)
+    texts = space_texts(knee.joint_space_mm, knee.joint_space_share, knee.scale_estimated)
+    lines = [text.replace(" (", "\n(") for text in texts]
     return [
         LengthMarker(place(getattr(knee.joint_space, name).narrowest), f"{name}\n{text}")
-        for name, text in zip(COMPARTMENTS, texts, strict=True)
+        for name, text in zip(COMPARTMENTS, lines, strict=True)
     ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import earlier_outputs, many_page
+from xr2mri_jax.inference.export import SUFFIXES, OutputFiles
 from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.inference.row_file import partial_path
 
@@ -76,6 +77,17 @@ class ManyOptions:
             "--page": self.page,
         }
         return {flag: folder for flag, folder in known.items() if folder is not None}
+
+    def files(self, name: str) -> OutputFiles:
+        """The files of a knee, whose NAME is that of its radiograph with its side."""
+        volume = f"{name}{SUFFIXES[0]}"
+        return OutputFiles(
+            self.output / volume,
+            self.output / f"{name}.json",
+            self.output / f"{name}.png" if self.pictures else None,
+            labels=None if self.labels is None else self.labels / volume,
+            meshes=None if self.meshes is None else self.meshes / name,
+        )
 
     def holds(self, path: Path) -> bool:
         """Whether a path lies in one of the outputs' folders."""

@@ -4,18 +4,25 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from xr2mri_jax import __version__
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import write_json
+from xr2mri_jax.files import read_json, write_json
 from xr2mri_jax.inference import many_page
 from xr2mri_jax.inference.earlier_outputs import RUN
+from xr2mri_jax.inference.export import SUFFIXES, OutputFiles
 from xr2mri_jax.inference.listing import Listed
 from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
 from xr2mri_jax.inference.predictor import SHIPPED_MODEL, Predictor
 from xr2mri_jax.inference.row_file import partial_path
+from xr2mri_jax.inference.shapes import table_path
 from xr2mri_jax.io.tables import as_read, read_table
+
+# The key of the input in RUN, without which folders of earlier versions are continued: files of
+# equal names in two inputs would replace each other's results.
+_XRAY = "xray"
 
 
 def key(one: Listed, options: ManyOptions) -> tuple[str, str]:
@@ -39,9 +46,10 @@ def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str,
     """The rows of an earlier run whose files all exist, by `key`; writes RUN.
 
     Raises:
-      InputError: the folder's RUN describes another model or other options.
+      InputError: the folder's RUN describes another input, another model or other options.
     """
     run = {
+        _XRAY: os.fspath(options.xray.absolute()),
         "version": __version__,
         "model": os.path.abspath(options.model) if options.model else SHIPPED_MODEL,
         "step": predictor.step,
@@ -60,6 +68,8 @@ def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str,
         before = json.loads(described.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{described}: cannot be read as JSON ({error})") from error
+    if isinstance(before, dict) and _XRAY not in before:
+        del run[_XRAY]
     for name, value in run.items():
         if not isinstance(before, dict) or before.get(name) != value:
             found = before.get(name) if isinstance(before, dict) else before
@@ -80,7 +90,32 @@ def finished_rows(options: ManyOptions, predictor: Predictor) -> dict[tuple[str,
 
 
 def _is_there(options: ManyOptions, row: Mapping[str, str]) -> bool:
-    outputs = [row[name] for name in ("volume", "labels", "meshes") if row[name]]
+    """Whether every file that the run wrote for a row exists; true for rows without a volume."""
+    if not row["volume"]:
+        return True
     if options.page is not None and not many_page.is_there(options.page, row):
         return False
-    return all((options.output / name).exists() for name in outputs)
+    files = options.files(row["volume"].removesuffix(SUFFIXES[0]))
+    try:
+        record = read_json(files.record)
+    except InputError:
+        return False
+    return all(path.exists() for path in _written(files, record))
+
+
+def _written(files: OutputFiles, record: Mapping[str, Any]) -> list[Path]:
+    """The files of a knee; its record names those that not every model gives."""
+    uncertain = _names(record, "uncertainty")
+    paths = [*files.named(), *(path for path in files.uncertain() if path.name in uncertain)]
+    if files.labels is not None:
+        paths += [files.labels, table_path(files.labels)]
+    if files.meshes is not None:
+        paths += [files.meshes, *(files.meshes / name for name in _names(record, "meshes"))]
+    return paths
+
+
+def _names(record: Mapping[str, Any], part: str) -> list[str]:
+    """The names of the files in a part of the record; [] without it."""
+    about = record.get(part)
+    names = about.get("files") if isinstance(about, dict) else None
+    return [Path(str(name)).name for name in names] if isinstance(names, list) else []

@@ -30,6 +30,9 @@ from xr2mri_jax.preprocess.scale import line_mm
 if TYPE_CHECKING:
     from xr2mri_jax.inference.prediction_page import PredictionPage
 
+# Of a model whose input is framed by the joint line, if no spacing is stated.
+MEAN_SIZE = "without a stated spacing, volume and joint space have the mean knee's size"
+
 
 def _compiled(model: str | os.PathLike[str] | None) -> Predictor:
     predictor = load_predictor(model)
@@ -70,10 +73,11 @@ def predict_found(
     measured = None if space is None else space.record(line)
     wanted = None if space is None or line is None else space.millimetres(line)
     predicted = predictor.predict(seen, scale, wanted)
+    mean_size = predictor.boxed and knee.scale is not None and knee.scale.deviation > 0
     about = {
-        "knee": knee.record() | {"joint_space": measured},
+        "knee": _knee_record(knee, mean_size) | {"joint_space": measured},
         "warnings": [
-            *_doubts(knee, predicted.record["model"].get("unlike")),
+            *_doubts(knee, predicted.record["model"].get("unlike"), mean_size),
             *filter(None, [predictor.doubt]),
         ],
     }
@@ -203,8 +207,18 @@ def _model_input(knee: FoundKnee, predictor: Predictor) -> tuple[StandardRadiogr
     )
 
 
-def _doubts(knee: FoundKnee, unlike: float | None) -> list[str]:
+def _knee_record(knee: FoundKnee, mean_size: bool) -> dict[str, Any]:
+    """The knee's record; says of an estimated spacing that a volume of `mean_size` ignores it."""
+    record = knee.record()
+    if mean_size:
+        record["scale"] |= {"note": f"an estimate of the pixel size only: {MEAN_SIZE}"}
+    return record
+
+
+def _doubts(knee: FoundKnee, unlike: float | None, mean_size: bool) -> list[str]:
     """The doubtful decisions, as texts."""
     scaled = "" if knee.scale is None else knee.scale.warning()
+    if scaled and mean_size:
+        scaled = f"{scaled}; {MEAN_SIZE}"
     doubts = [*knee.doubts, scaled, *novelty.doubts(unlike)]
     return [doubt for doubt in doubts if doubt]

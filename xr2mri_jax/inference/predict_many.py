@@ -49,7 +49,7 @@ def predict_many(options: ManyOptions) -> Rows:
 
     Raises:
       InputError: an input, an option or the model cannot be used; the folder holds predictions of
-        another model or with other options; or no knee could be predicted.
+        another input or model or with other options; or no knee could be predicted.
     """
     listed = _listed(options)
     for flag, folder in options.folders().items():
@@ -160,7 +160,7 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
         if predicted is None:
             rows.append(row | failed)
             continue
-        files = _files(f"{stem}_{knee.side}", options)
+        files = options.files(f"{stem}_{knee.side}")
         write_prediction(files, with_source(predicted, radiograph, one.path))
         row |= _row_cells(predicted, files, options.output)
         if options.page is not None:
@@ -179,17 +179,6 @@ def _result_or_cells(path: Path, work: Callable[[], Any]) -> tuple[Any, dict[str
         return None, {"error": read_ahead.error_reason(path, error)}
     except Exception as error:
         return None, {"error": read_ahead.error_reason(path, error)} | _TRIED_AGAIN
-
-
-def _files(name: str, options: ManyOptions) -> OutputFiles:
-    folder = options.output
-    return OutputFiles(
-        folder / f"{name}.nii.gz",
-        folder / f"{name}.json",
-        folder / f"{name}.png" if options.pictures else None,
-        labels=None if options.labels is None else options.labels / f"{name}.nii.gz",
-        meshes=None if options.meshes is None else options.meshes / name,
-    )
 
 
 def _row_cells(predicted: Prediction, files: OutputFiles, folder: Path) -> dict[str, str]:

@@ -31,6 +31,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "lateral_meniscus": (240, 120, 110),
     "medial_meniscus": (220, 80, 90),
 }
+MESH_FILES = tuple(f"{name}.stl" for name in COLOURS)
 # Voxels along each axis of the grid on which meshes are computed.
 MESH_SIZE = 112
 # Parts with less than this share of a structure's voxels get no mesh: where two surfaces are less

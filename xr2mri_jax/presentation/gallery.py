@@ -11,6 +11,7 @@ from xr2mri_jax.presentation.picture import draw_panel, panels
 
 _SHOWN = ("radiograph", "coronal", "sagittal, medial compartment", "sagittal, lateral compartment")
 _DPI = 80
+_TITLE_INCHES = 0.3  # above the first row
 
 
 class Case(NamedTuple):
@@ -18,9 +19,10 @@ class Case(NamedTuple):
 
     Attributes:
       title: description of the case and its source.
-      radiograph: f32[h, w] in [0, 1], a right knee.
-      volume: f32[d, h, w] in [0, 1] over the canonical box.
-      labels: u8[d, h, w], or None.
+      radiograph: f32[h, w] in [0, 1], the patient's right at the image's left (no mirroring).
+      volume: f32[d, h, w] in [0, 1] over the canonical box, same frame (no mirroring).
+      labels: u8[d, h, w] in the same frame, or None.
+      side: "left" or "right".
       scale: mm in the patient per mm of the box.
     """
 
@@ -28,6 +30,7 @@ class Case(NamedTuple):
     radiograph: np.ndarray
     volume: np.ndarray
     labels: np.ndarray | None
+    side: str = "right"
     scale: float = 1.0
 
 
@@ -38,10 +41,11 @@ def draw(cases: Sequence[Case]) -> Figure:
     figure = Figure(figsize=(12.0, 3.3 * len(cases)), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(cases), len(_SHOWN), squeeze=False)
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01, wspace=0.03, hspace=0.14)
+    top = 1 - _TITLE_INCHES / figure.get_figheight()
+    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.03, hspace=0.14)
     for row, case in zip(grid, cases, strict=True):
         white = max(float(np.percentile(case.volume, 99.9)), 0.1)
-        made = panels(case.radiograph, case.volume, "right", case.labels, case.scale)
+        made = panels(case.radiograph, case.volume, case.side, case.labels, case.scale)
         by_title = {panel.title: panel for panel in made}
         for axes, name in zip(row, _SHOWN, strict=True):
             panel = by_title[name]

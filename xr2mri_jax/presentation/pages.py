@@ -127,18 +127,25 @@ def write_single(path: Path, page: Page, folder: Path, largest: int = LARGEST_SI
     """
     embedded: dict[str, str] = {}
     names = _by_importance(page)
-    room = largest - len(render(page, {}).encode("utf-8"))
+    room = largest - _bytes(render(page, embedded))
     if room < 0:
         raise InputError(f"{path}: the page has {largest - room} bytes, expected at most {largest}")
     for name in names:
-        text = _case_file(folder, name).read_text(encoding="utf-8")
-        content = text[text.index("{") : text.rindex("}") + 1]
-        room -= len(content) + len(name) + 100
+        data = _case_file(folder, name).read_text(encoding="utf-8")
+        content = data[data.index("{") : data.rindex("}") + 1]
+        room -= _bytes(content)
         if room < 0:
             break
         embedded[name] = content
-    files.write_text(path, render(page, embedded))
+    # Each case also has entries in lists and tables, and perhaps a thumbnail.
+    while _bytes(text := render(page, embedded)) > largest:
+        embedded.popitem()
+    files.write_text(path, text)
     return [name for name in names if name not in embedded]
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8"))
 
 
 def is_single(path: Path) -> bool:

@@ -105,7 +105,7 @@ def draw(
 
     Args:
       radiograph, array, side, labels, scale: as in `panels`.
-      caption: a second line of the title.
+      caption: one or two further lines of the title.
       half_width: f32[d, h, w] in the frame of `array`, of the interval of each voxel, drawn in a
         third row with a colour bar, on the scale of the volume; None: no such row.
     """
@@ -116,7 +116,7 @@ def draw(
     top = 1 - 0.13 * 9.4 / figure.get_figheight()
     right = 0.98 if half_width is None else 0.94
     figure.subplots_adjust(left=0.02, right=right, top=top, bottom=0.02, wspace=0.05, hspace=0.1)
-    figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=1 - 0.19 * (1 - top))
+    figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=1 - 0.12 * (1 - top))
     # Scaling to the maximum would make bone and muscle too dark to distinguish.
     white = max(float(np.percentile(array, 99.9)), 0.1)
     greys = f"planes: grey from 0 to {white:.2f}"
