@@ -90,6 +90,13 @@ def test_a_page_in_one_file_leaves_out_what_does_not_fit(tmp_path):
         pages.write_single(single, page, tmp_path, 9)
 
 
+def test_a_page_in_one_file_ends_in_html(tmp_path):
+    pages.require_single(tmp_path / "a.html", "--page")
+    for name in ("a.csv", "a", ".html"):
+        with pytest.raises(InputError, match=r"--page: found .*, expected a name ending in \.html"):
+            pages.require_single(tmp_path / name, "--page")
+
+
 def test_a_page_without_a_viewer_has_no_niivue():
     page = Page("t", [], [Section("s", [Table("c", ["a"], [])]), Section("empty", [])], "Verdict.")
     text = pages.render(page)
