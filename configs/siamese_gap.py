@@ -5,7 +5,8 @@
         --config.data.data_dir=DATA
 
 Patients held out from the training split (config.data.held_out) are evaluated during training. Of
-the last config.keep checkpoints, launch/evaluate.py uses the one with the best AUC on them.
+the last config.keep checkpoints, launch/evaluate.py uses the one with the best AUC on them, or with
+the best quadratic kappa if there are more than two grades.
 Variants, as --config=configs/siamese_gap.py:VARIANT:
     real           real radiographs of 224 pixels, one folder per grade; mixup, strong augmentation
     small          a preview in a third of the time: radiographs of 128 pixels (knee_xray/square128)

@@ -110,12 +110,15 @@ def test_a_threshold_of_the_held_out_patients_decides_too():
 def test_of_the_training_split_only_held_out_patients_are_evaluated():
     part = classifier.evaluate(logits, Source(), DATA, split="train", batch_size=16).metrics
     assert part["n"] < 45 and "threshold" not in part
-    assert part["calibration"]["temperature"] == 1.0
+    assert part["calibration"]["temperature"] == 1.0 and not part["calibration"]["fitted"]
+    said = " ".join(classifier.findings(part))
+    assert "no temperature was fitted" in said and "after temperature" not in said
 
 
 def test_the_page_and_the_sentences(found):
     evaluated = {"stage": "siamese_gap", "dataset": "made", "split": "validation"}
     text = pages.render(classifier_report.page(found.metrics, evaluated))
+    assert "after temperature" in " ".join(classifier.findings(found.metrics))
     assert "Balanced accuracy 0." in text and "Reliability diagram" in text
     assert text.count("<tr>") == 7 and text.count("</tr>") == 7
     json.dumps(found.metrics, allow_nan=False)

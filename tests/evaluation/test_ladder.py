@@ -13,6 +13,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import ladder, ladder_run
 from xr2mri_jax.evaluation.linear_baseline import LinearFits
 from xr2mri_jax.metrics import structures
+from xr2mri_jax.presentation import ladder_figure
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,33 @@ def test_bands_and_curve_are_complete(found):
     assert list(found["curve"]) == ["48", "24", "12"]
     assert found["curve"]["48"] == found["explained"][ladder.LINEAR][ladder.WHOLE]
     assert found["curve"]["48"]["explained"] > found["curve"]["12"]["explained"]
+
+
+def test_the_generator_has_the_size_of_the_whole_training_split(source, monkeypatch):
+    """Even if the linear regression keeps a part of it in memory."""
+    one = np.asarray(source["train"][0]["mri"], np.float32).nbytes
+    monkeypatch.setattr(ladder, "MOST_BYTES", 24 * one)
+    part = ladder.measure(_oracle(source), source, "test", "train", "validation", 4)
+    assert part["training_cases"] == 48 and list(part["curve"]) == ["24", "12"]
+
+
+def test_runs_of_one_size_are_all_drawn(found, monkeypatch):
+    drawn, original = {}, ladder_figure._points
+
+    def points(axes, across, shares, colour, label, joined=False):
+        if joined:
+            drawn[label] = list(zip(across, [one["explained"] for one in shares], strict=True))
+        original(axes, across, shares, colour, label, joined)
+
+    monkeypatch.setattr(ladder_figure, "_points", points)
+    more = [{"training_cases": size, "whole field": {"explained": value, "ci95": None}}
+            for size, value in ((48, 0.25), (24, 0.125))]  # fmt: skip
+    content = {**found, "runs": more, "knees": "real", "evaluated": {"split": "validation"}}
+    images = ladder_figure.figure(content)
+    assert drawn["generator"] == [(24, 0.125), (48, pytest.approx(1, abs=1e-6)), (48, 0.25)]
+    assert [size for size, _ in drawn["linear regression"]] == [12, 24, 48]
+    text = "".join(ET.fromstring(images["svg"]).itertext())
+    assert "9 real knees of 9 subjects, split validation" in text and " test " not in text
 
 
 def test_shares_by_hand():

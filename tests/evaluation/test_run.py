@@ -1,5 +1,6 @@
 """A whole evaluation of a made stage: files, provenance, refusals, exit code."""
 
+import dataclasses
 import html
 import json
 import re
@@ -7,6 +8,7 @@ from types import SimpleNamespace
 
 import command_process
 import jax.numpy as jnp
+import markupsafe
 import numpy as np
 import pytest
 from made_uncertainty import uncertainty
@@ -106,6 +108,8 @@ def test_generator_gives_metrics_table_and_report(trained, tmp_path, capsys):
     assert run.evaluate_workdir(tmp_path, batch_size=2, page=page) == path
     assert {p.name for p in path.parent.iterdir()} == written
     assert page.read_text().count('type="application/json" id="case-') == 5
+    with pytest.raises(InputError, match=r"--page: .*index\.html is already another file of this"):
+        run.evaluate_workdir(tmp_path, page=path)
 
 
 def test_doubts_are_on_screen_in_the_metrics_and_on_the_page(
@@ -135,7 +139,23 @@ def test_intervals_are_tested_where_they_were_fitted(trained, tmp_path, monkeypa
     other = {"weights": np.zeros(3)}
     uncertainties.write(tmp_path / uncertainties.NAME, uncertainty(False), other)
     path = run.evaluate_workdir(tmp_path, batch_size=2)
-    assert "uncertainty" not in json.loads((path.parent / "metrics.json").read_text())
+    found = json.loads((path.parent / "metrics.json").read_text())
+    (doubt,) = found["evaluated"]["doubts"]
+    assert "uncertainty" not in found and "was fitted to other weights of this run" in doubt
+
+
+def test_coverage_on_the_split_of_the_fit_is_doubted(trained, tmp_path, caplog):
+    fitted = uncertainties.FittedSplit("knee_phantom/made", "test")
+    made = dataclasses.replace(uncertainty(False), fitted=fitted)
+    uncertainties.write(tmp_path / uncertainties.NAME, made, trained.params)
+    path = run.evaluate_workdir(tmp_path, batch_size=2)
+    found = json.loads((path.parent / "metrics.json").read_text())
+    (doubt,) = found["evaluated"]["doubts"]
+    assert doubt == "the intervals were fitted on the split 'test': their coverage is in-sample"
+    assert doubt in caplog.messages and f"Doubt: {markupsafe.escape(doubt)}." in path.read_text()
+    assert found["uncertainty"]["fitted_split"] == dataclasses.asdict(fitted)
+    assert (found["uncertainty"]["knees"], found["uncertainty"]["knees_of_split"]) == (5, 5)
+    assert "was measured on 5 of 5 knees of the evaluated split" in path.read_text()
 
 
 def test_a_report_on_phantoms_never_says_real(trained, tmp_path):

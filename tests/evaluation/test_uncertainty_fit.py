@@ -1,10 +1,13 @@
 """Intervals fitted on made knees hold what is true of others as often as they promise."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.uncertainty import fit, measure, report
+from xr2mri_jax.inference.uncertainty.model import FittedSplit
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 
@@ -55,7 +58,7 @@ def test_every_structure_is_held_as_often_as_promised():
     widths = {name: one["half_width"] for name, one in found["intensity"].items()}
     assert widths["bone"] < widths["muscle"] < widths["cartilage"]
     assert found["surface"] == {} and found["quantity"] == {} and found["labels"] == {}
-    assert "bone" in report.findings(found)[0] and len(report.parts(found)) == 2
+    assert "bone" in report.findings(found)[0] and len(report.parts(found)) == 3
     terms = dict(report.parts(found)[-1].terms)
     assert set(terms) == {"level", "intensity"} and terms["level"] == "90%"
 
@@ -70,10 +73,42 @@ def test_surfaces_are_held_and_probabilities_right():
     off = {name: one["calibration_error"] for name, one in found["labels"].items()}
     # Where there is only one bone, the background is as sure as the bone.
     assert off["bone"] < 0.15 and off["background"] == pytest.approx(off["bone"], abs=1e-3)
-    assert len(report.parts(found)) == 2 + 1 + 1 + len(found["labels"])
+    assert len(report.parts(found)) == 1 + 2 + 1 + 1 + len(found["labels"])
     terms = dict(report.parts(found)[-1].terms)
     assert set(terms) == {"level", *(kind for kind in measure.CONVENTION if found.get(kind))}
     assert report.parts(None) == report.findings(None) == []
+
+
+def test_the_report_says_on_which_knees_the_intervals_were_fitted_and_tested():
+    rng = np.random.default_rng(0)
+    made = fit.fit(iter([knee(rng) for _ in range(3)]))
+    seen = measure.Coverage(made)
+    seen.add(knee(rng))
+    subjects = [str(i) for i in range(90)]
+    said = report.findings(seen.summary(subjects, 0))[-1]
+    assert said == (
+        "The intervals were fitted on 3 knees of an unknown split; their coverage was measured on "
+        "1 of 90 knees of the evaluated split."
+    )
+    split = FittedSplit("knee_phantom/made", "validation")
+    seen = measure.Coverage(dataclasses.replace(made, fitted=split))
+    seen.add(knee(rng))
+    found = seen.summary(subjects, 0)
+    assert found["fitted_split"] == {"dataset": "knee_phantom/made", "split": "validation"}
+    assert "on 3 knees of knee_phantom/made, split validation;" in report.parts(found)[0].text
+
+
+def test_coverage_on_the_split_of_the_fit_is_doubted():
+    rng = np.random.default_rng(0)
+    unknown = fit.fit(iter([knee(rng)]))
+    made = dataclasses.replace(unknown, fitted=FittedSplit("knees/made", "validation[:50%]"))
+    (same,) = measure.doubts(made, "knees/made", "validation[:50%]")
+    assert same.endswith("their coverage is in-sample")
+    (part,) = measure.doubts(made, "knees/made", "validation")
+    assert part.endswith("their coverage may be in-sample")
+    assert measure.doubts(made, "knees/made", "test") == []
+    assert measure.doubts(made, "others/made", "validation") == []
+    assert measure.doubts(unknown, "knees/made", "validation") == []
 
 
 def test_without_knees_nothing_is_fitted():

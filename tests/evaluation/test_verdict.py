@@ -100,6 +100,15 @@ def test_properties_that_cases_lack_are_left_out_and_nothing_is_hidden():
     assert found["properties"]["texture"] is None
     assert found["sentence"].endswith("; texture not measured.")
     json.dumps(found, allow_nan=False)
+    # The number of subjects is that of the properties, not that of all cases.
+    few = {name: np.where(np.arange(24) < 10, 2.0, np.nan) for name in _errors(1, 2, 4)}
+    same = {name: np.full(24, 2.0) for name in few}
+    assert len(set(SUBJECTS[:10])) < len(set(SUBJECTS))
+    for properties, said in (
+        ({"cartilage": few}, f"because {len(set(SUBJECTS[:10]))} subjects are too few"),
+        ({"a": few, "b": same}, f"{len(set(SUBJECTS[:10]))} to {len(set(SUBJECTS))} subjects do "),
+    ):
+        assert said in verdict.judge(properties, SUBJECTS, "real")["sentence"]
     nothing = dict.fromkeys((MODEL, verdict.MEAN, verdict.OTHER), np.full(24, np.nan))
     found = verdict.judge({"joint space": nothing}, SUBJECTS, "real")
     assert "nothing could be measured" in found["sentence"]

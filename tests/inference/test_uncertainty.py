@@ -116,9 +116,22 @@ def test_the_file_belongs_to_its_weights(tmp_path, with_surfaces):
     np.savez(tmp_path / model.NAME, allow_pickle=False, **earlier)
     found, _ = model.read(tmp_path, PARAMS, with_surfaces)
     assert not found.widened
+    assert found.fitted is None
+    split = model.FittedSplit("knee_family/default", "validation")
+    model.write(tmp_path / model.NAME, dataclasses.replace(made, fitted=split), PARAMS)
+    fitted, _ = model.read(tmp_path, PARAMS, with_surfaces)
+    assert fitted.fitted == split
+    assert fitted.record({})["fitted_on"].endswith("(knee_family/default, split validation)")
+    plain, named = (model.identity(dataclasses.asdict(one)) for one in (found, fitted))
+    assert plain != named  # the identity of what is known of the split is part of it
     other = {**PARAMS, "generator": {"b": np.ones(2) + 1e-3}}
     found, doubt = model.read(tmp_path, other, with_surfaces)
     assert found is None and "was fitted to other weights" in doubt
+
+
+def test_a_split_with_too_long_a_name_is_refused():
+    with pytest.raises(InputError, match="split of the held-out knees: found 300 bytes"):
+        model.FittedSplit("knees", "s" * 300)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
@@ -209,6 +222,9 @@ def test_a_traced_joint_space_has_the_interval_of_traced_ones(plain):
     assert about["joint_space_medial"]["low"] == pytest.approx(4.0 - TRACED_OFF_MM["medial"])
     assert about["joint_space_lateral"]["low"] == 0.0
     assert about["joint_space_lateral"]["high"] == pytest.approx(1.5 + TRACED_OFF_MM["lateral"])
+    # They were fitted on other knees than the model's own intervals, and say so.
+    stated = {name for name, one in about.items() if "20 real pairs" in one.get("fitted_on", "")}
+    assert stated == {"joint_space_medial", "joint_space_lateral"} < set(about)
 
 
 def test_a_doubt_about_the_file_is_in_every_record(fake_model, knee_png):

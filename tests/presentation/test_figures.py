@@ -61,7 +61,7 @@ def test_the_label_of_a_bar_lies_beyond_its_interval():
 def test_rank_histogram(ranks):
     drawn = figures.ranks(ranks)
     assert _svg(drawn).get("viewBox").split()[2] == "756"
-    assert b">rank of the true volume among all (1 is best)</text>" in drawn
+    assert b">rank of the own knee among all (1 is best)</text>" in drawn
 
 
 def test_case_shows_real_predicted_and_difference():

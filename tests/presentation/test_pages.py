@@ -120,6 +120,13 @@ def test_only_cases_in_the_file_have_buttons(tmp_path):
         assert bool(buttons) != bool(re.search(r'<div class="viewer"[^>]* hidden>', text))
 
 
+def test_a_page_in_one_file_ends_in_html(tmp_path):
+    pages.require_single(tmp_path / "a.html", "--page")
+    for name in ("a.csv", "a", ".html"):
+        with pytest.raises(InputError, match=r"--page: found .*, expected a name ending in \.html"):
+            pages.require_single(tmp_path / name, "--page")
+
+
 def test_a_page_without_a_viewer_has_no_niivue():
     page = Page("t", [], [Section("s", [Table("c", ["a"], [])]), Section("empty", [])], "Verdict.")
     text = pages.render(page)

@@ -34,7 +34,10 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", None, "cases per batch")
 _STEP = flags.DEFINE_integer(
-    "step", None, "checkpoint; default: the newest, for a classifier the one with the best AUC"
+    "step",
+    None,
+    "checkpoint; default: the newest, for a classifier the one with the best AUC, or the best "
+    "quadratic kappa with more than two grades",
 )
 _LINEAR_PROBE = flags.DEFINE_bool(
     "linear_probe",

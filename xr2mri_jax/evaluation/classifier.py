@@ -79,7 +79,10 @@ def evaluate(
             seed,
         ),
         "per_grade": {str(g): int((label == i).sum()) for i, g in enumerate(grades)},
-        "calibration": _calibration(found, label, grades, scaling),
+        "calibration": {
+            "fitted": known is not None,
+            **_calibration(found, label, grades, scaling),
+        },
     }
     half = len(grades) // 2
     metrics["verdict"] = verdict.judge_grading(
@@ -144,6 +147,16 @@ def measured(
     }
 
 
+def _calibrated(found: Mapping[str, Any]) -> str:
+    if not found["fitted"]:
+        return f"Calibration error {found['before']:.3f}; no temperature was fitted."
+    return (
+        "Calibration error {before:.3f}, after temperature {temperature:.2f}: {after:.3f}.".format(
+            **found
+        )
+    )
+
+
 def findings(metrics: Mapping[str, Any]) -> list[str]:
     """The main results in sentences."""
 
@@ -157,9 +170,7 @@ def findings(metrics: Mapping[str, Any]) -> list[str]:
         f"{metrics['n']} knees of {metrics['subjects']} subjects: {sizes}.",
         f"Balanced accuracy {estimate('balanced_accuracy')}, AUC {estimate('auc')}, "
         f"sensitivity {estimate('sensitivity')}, specificity {estimate('specificity')}.",
-        "Calibration error {before:.3f}, after temperature {temperature:.2f}: {after:.3f}.".format(
-            **metrics["calibration"]
-        ),
+        _calibrated(metrics["calibration"]),
     ]
     if CHOSEN in metrics:
         lines.append(

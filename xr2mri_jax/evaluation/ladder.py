@@ -26,7 +26,7 @@ FLIPPED, BLANKED = "side flipped", "blanked"
 CONDITIONS = (OWN, *(f"blurred {s:g} mm" for s in BLURS_MM), FLIPPED, BLANKED, OTHER, LINEAR)
 WHOLE, ALL_BANDS = "whole field", "all"
 STRUCTURES = (*structures.STRUCTURES, WHOLE)
-MOST_BYTES = 1 << 29
+MOST_BYTES = 1 << 29  # of training volumes in memory; of more, evenly spaced ones are read
 # Maximum number of validation cases for choosing the regression's numbers of components.
 MOST_CHOOSING = 32
 LEVEL = 0.95
@@ -90,9 +90,10 @@ def measure(
       batch_size: cases per batch.
 
     Returns:
-      n, subjects, training_cases, explained (by condition and structure), bands (by condition OWN
-      and LINEAR, structure and band), curve (training cases and `explained` of the linear
-      regression in the whole field), linear_components, convention.
+      n, subjects, training_cases (of the whole training split), explained (by condition and
+      structure), bands (by condition OWN and LINEAR, structure and band), curve (`explained` of the
+      linear regression in the whole field by its number of training cases, see `MOST_BYTES`),
+      linear_components, convention.
 
     Raises:
       InputError: a split or field is missing, or the split has no label maps.
@@ -115,7 +116,7 @@ def measure(
     return {
         "n": len(subjects),
         "subjects": len(set(subjects)),
-        "training_cases": len(train["xray"]),
+        "training_cases": passes.count(source, train_split),
         "linear_components": {str(n): list(m.components) for n, m in linear.items()},
         "explained": {c: {s: explained(c, s) for s in STRUCTURES} for c in CONDITIONS},
         "bands": {

@@ -35,6 +35,7 @@ from xr2mri_jax.evaluation.uncertainty import measure as coverage
 from xr2mri_jax.evaluation.viewer_cases import Distances
 from xr2mri_jax.evaluation.volume_store import VolumeStore
 from xr2mri_jax.inference.knee_generator.load import has_surfaces, uncertainty_of
+from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.models import cae
 from xr2mri_jax.models.views import averaged
 from xr2mri_jax.presentation import figures, pages, report
@@ -117,7 +118,9 @@ def evaluate_workdir(
     files.require_writable(folder, "--output")
     single = None if page is None else Path(page)
     if single is not None:
-        pages.require_single(single, "--page")
+        place = OutputPlace("--page", single)
+        pages.require_single(single, place.flag)
+        require_separate([OutputPlace("--output", folder / pages.INDEX), place])
     request = EvaluationRequest(
         model, builder, folder, splits, batch_size, evaluated, single, tuple(conventions)
     )
@@ -207,13 +210,17 @@ def _volumes(request: EvaluationRequest, stage: Predicts) -> Path:
                 SEED,
             )
         uncertainty, doubt = uncertainty_of(request.evaluated["workdir"], model)
-        if doubt:
-            logging.warning(doubt)
+        doubts = [doubt] if doubt else []
         if uncertainty is not None:
+            doubts += coverage.doubts(uncertainty, request.evaluated["dataset"], split)
             seen = coverage.of_split(uncertainty, model, request.builder, split)
             found.metrics["uncertainty"] = seen.summary(found.cases["subject"], SEED)
+        for doubt in doubts:
+            logging.warning(doubt)
+        about = {**request.evaluated, "doubts": [*request.evaluated["doubts"], *doubts]}
         source = viewer_cases.Source(found, store, labels, distances, uncertainty)
-        return write(found, request, [bars(found), rank], pictures, source)
+        doubted = dataclasses.replace(request, evaluated=about)
+        return write(found, doubted, [bars(found), rank], pictures, source)
 
 
 def _radiographs(request: EvaluationRequest, stage: Reconstructs) -> Path:

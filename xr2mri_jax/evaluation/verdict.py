@@ -68,7 +68,7 @@ def judge(
     }
     count = len(set(subjects))
     return {
-        "sentence": _sentence(found, origin, mean_name, count),
+        "sentence": _sentence(found, origin, mean_name),
         "evidence": any(one is not None and one["evidence"] for one in found.values()),
         "origin": origin,
         "n": len(subjects),
@@ -174,18 +174,21 @@ def _effect(differences: np.ndarray) -> float:
     return mean / spread
 
 
-def _sentence(found: Mapping[str, Any], origin: str, mean_name: str, subjects: int) -> str:
+def _sentence(found: Mapping[str, Any], origin: str, mean_name: str) -> str:
     start = {"real": "Real knees: ", "simulated": "Simulated knees: ", "unknown": ""}[origin]
     shown = [name for name, one in found.items() if one is not None and one["evidence"]]
     silent = [name for name, one in found.items() if one is not None and not one["evidence"]]
     missing = [name for name, one in found.items() if one is None]
+    # A property may be measured in fewer subjects than another.
+    counts = sorted({found[name]["subjects"] for name in silent})
+    subjects = " to ".join(str(count) for count in dict.fromkeys((*counts[:1], *counts[-1:])))
     unmeasured = f"; {_list(missing, 'and')} not measured" if missing else ""
     if not shown and not silent:
         text = "no evidence that the radiograph matters, because nothing could be measured"
-    elif not shown and subjects < FEWEST_SUBJECTS:
+    elif not shown and counts[-1] < FEWEST_SUBJECTS:
         text = (
             f"no evidence that the radiograph matters, because {subjects} "
-            f"subject{'s are' if subjects != 1 else ' is'} too few ({FEWEST_SUBJECTS} or more are "
+            f"subject{' is' if counts == [1] else 's are'} too few ({FEWEST_SUBJECTS} or more are "
             f"needed){unmeasured}"
         )
     elif not shown:

@@ -141,12 +141,20 @@ def _facts(about: Mapping[str, Any], values: Mapping[str, float]) -> dict[str, s
 
 
 def label_case(
-    name: str, title: str, predicted: np.ndarray, true: np.ndarray, facts: Mapping[str, str]
+    name: str,
+    title: str,
+    predicted: np.ndarray,
+    true: np.ndarray,
+    facts: Mapping[str, str],
+    mirrored: bool,
 ) -> ViewerCase:
-    """A case with labels only, u8[d, h, w] on one grid over the canonical box, a right knee."""
+    """A case with labels only, u8[d, h, w] on one grid over the canonical box, a right knee.
+
+    `mirrored`: whether the patient's knee is a left one.
+    """
     grid = canonical_affine(true.shape)
     layers = [
         Layer(kind, reorient_ras(Volume(array, grid)))
         for kind, array in (("labels", predicted), ("true_labels", true))
     ]
-    return ViewerCase(name, title, layers, labels=shapes.table(), facts=facts)
+    return ViewerCase(name, title, layers, labels=shapes.table(), facts=facts, mirrored=mirrored)

@@ -16,13 +16,14 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume
 from xr2mri_jax.inference.knee_generator.load import load_generator, uncertainty_of
-from xr2mri_jax.inference.predict import predict_knee
+from xr2mri_jax.inference.predict import predict_found
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io import budget, read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.tissues import CODES
-from xr2mri_jax.preprocess.knee_request import KneeRequest
+from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
+from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.training import inference_settings
 
 # Grid of the canonical box on which surfaces become labels: 1 mm.
@@ -36,6 +37,9 @@ class LabelPrediction:
     Attributes:
       labels: u8[d, h, w], codes of `tissues.TISSUES`.
       spacing: mm along (d, h, w).
+      seen: u8[h, w], the model's input: bone bright, a left knee mirrored.
+      doubts: the warnings of the prediction without that of an estimated spacing, which every
+        radiograph without spacing has.
 
     Raises:
       InputError: wrong dtype, number of axes or code, or a spacing that is not positive.
@@ -43,6 +47,8 @@ class LabelPrediction:
 
     labels: np.ndarray
     spacing: tuple[float, float, float]
+    seen: np.ndarray
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels.dtype != np.uint8 or self.labels.ndim != 3 or not self.labels.size:
@@ -57,6 +63,11 @@ class LabelPrediction:
             )
         if len(self.spacing) != 3 or not all(0 < mm < np.inf for mm in self.spacing):
             raise InputError(f"predicted labels: found spacing {self.spacing}, expected 3 mm > 0")
+        if self.seen.dtype != np.uint8 or self.seen.ndim != 2:
+            raise InputError(
+                f"the radiograph of predicted labels: found {self.seen.dtype} of shape "
+                f"{self.seen.shape}, expected uint8 with axes h, w"
+            )
 
     @property
     def scale(self) -> float:
@@ -118,14 +129,23 @@ def label_predictor(
         )
 
     def predict(xray: Path, side: str) -> LabelPrediction:
-        request = KneeRequest(side, side_source="the table's side", force=True)
-        made = predict_knee(predictor, read_radiograph(xray), request)
+        request = KneeRequest(
+            side, named=named_side(xray), side_source="the table's side", force=True
+        )
+        knee = one_knee(read_radiograph(xray), request)
+        made = predict_found(predictor, knee)
         assert made.distances is not None  # the model has surfaces
         codes = surfaces.labels(surfaces.resized(made.distances, LABEL_SHAPE, order=3))
         depth, height, width = (
             made.scale * extent / n for extent, n in zip(BOX_MM, LABEL_SHAPE, strict=True)
         )
-        return LabelPrediction(codes, (depth, height, width))
+        usual = "" if knee.scale is None else knee.scale.warning()
+        return LabelPrediction(
+            codes,
+            (depth, height, width),
+            np.rint(made.seen.image[..., 0] * 255).astype(np.uint8),
+            tuple(doubt for doubt in made.warnings if doubt != usual),
+        )
 
     about = {
         "workdir": predictor.source,
@@ -148,18 +168,24 @@ def with_cache(predictor: LabelPredictor, folder: Path) -> LabelPredictor:
     Args:
       predictor: computes missing predictions.
       folder: folder of the cache, created if missing; the file names are hashes of the model, the
-        radiograph's bytes and the side.
+        radiograph's bytes, the side and the side that the radiograph's name suggests.
     """
 
     def predict(xray: Path, side: str) -> LabelPrediction:
         content = hashlib.sha256(xray.read_bytes())
-        content.update(f"{predictor.identity}:{side}".encode())
+        content.update(f"{predictor.identity}:{side}:{named_side(xray)}".encode())
         path = folder / f"{content.hexdigest()[:32]}.npz"
         if path.is_file():
             return _read(path)
         made = predictor.predict(xray, side)
         with atomic_path(path) as partial, partial.open("wb") as stream:
-            np.savez_compressed(stream, labels=made.labels, spacing=np.array(made.spacing))
+            np.savez_compressed(
+                stream,
+                labels=made.labels,
+                spacing=np.array(made.spacing),
+                seen=made.seen,
+                doubts=np.array(made.doubts, np.str_),
+            )
         return made
 
     return dataclasses.replace(predictor, predict=predict)
@@ -169,6 +195,7 @@ def _read(path: Path) -> LabelPrediction:
     try:
         stored = budget.read_npz(path, budget.read_bytes(path))
         depth, height, width = (float(mm) for mm in stored["spacing"])
-        return LabelPrediction(stored["labels"], (depth, height, width))
+        doubts = tuple(str(doubt) for doubt in stored["doubts"])
+        return LabelPrediction(stored["labels"], (depth, height, width), stored["seen"], doubts)
     except (ValueError, KeyError) as error:
         raise InputError(f"{path}: found no cached prediction, remove it ({error})") from error

@@ -51,7 +51,7 @@ def bars(sources: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def ranks(rank: Sequence[int]) -> bytes:
-    """Histogram of the rank of the true volume, with the expectation for random guessing."""
+    """Histogram of the rank of the own knee, with the expectation for random guessing."""
     count = len(rank)
     figure = _figure((10.5, 2.6))
     axes = figure.subplots()
@@ -60,7 +60,7 @@ def ranks(rank: Sequence[int]) -> bytes:
     axes.hist(rank, bins=edges.tolist(), color=COLOURS[MODEL], label="the model")
     # Random guessing gives every rank once, on average.
     axes.stairs(np.diff(edges), edges, color="black", linestyle="--", label="random guessing")
-    axes.set_xlabel("rank of the true volume among all (1 is best)")
+    axes.set_xlabel("rank of the own knee among all (1 is best)")
     axes.set_ylabel("cases")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from xr2mri_jax.phantom.tissues import BONE_CODES, TISSUES
 from xr2mri_jax.presentation.figures import svg
+from xr2mri_jax.presentation.picture import COMPARTMENT_MM
 
 COLOURS = {"femur": "#e07b00", "tibia": "#c2185b"}
-# Half the usual distance between the middles of the two tibial plateaus.
-_COMPARTMENT_MM = 20.0
 _DPI = 80
 _GREYS = ListedColormap(["#000000", "#b9c2cb", "#5aa9d6"])  # nothing, bone, cartilage
 _CARTILAGES = tuple(t.code for name, t in TISSUES.items() if name.endswith("cartilage"))
@@ -60,7 +59,7 @@ def label_case(
 
 def _planes(shape: Sequence[int]) -> list[tuple[str, int, int]]:
     depth, width = shape[0] // 2, shape[2] // 2
-    aside = round(_COMPARTMENT_MM)
+    aside = round(COMPARTMENT_MM)
     return [
         ("coronal", 0, depth),
         ("sagittal, lateral", 2, width - aside),

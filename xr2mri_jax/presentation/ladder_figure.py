@@ -24,7 +24,7 @@ def figure(content: Mapping[str, Any]) -> dict[str, bytes]:
     """The figure by file ending, "svg" and "png".
 
     Args:
-      content: content of ladder.json: explained, bands, curve, runs, knees, n, subjects,
+      content: content of ladder.json: evaluated, explained, bands, curve, runs, knees, n, subjects,
         training_cases.
     """
     with matplotlib.rc_context(_FONT):
@@ -45,8 +45,9 @@ def figure(content: Mapping[str, Any]) -> dict[str, bytes]:
 def _caption(content: Mapping[str, Any]) -> str:
     kind = {"simulated": "simulated knees", "real": "real knees"}.get(content["knees"], "knees")
     return (
-        f"{content['n']} test {kind} of {content['subjects']} subjects; explained share of the "
-        "MRI's variance around the mean knee; bars: 95 % intervals"
+        f"{content['n']} {kind} of {content['subjects']} subjects, split "
+        f"{content['evaluated']['split']}; explained share of the MRI's variance around the mean "
+        "knee; bars: 95 % intervals"
     )
 
 
@@ -105,18 +106,20 @@ def _table(axes: Axes, values: np.ndarray, rows: Sequence[str], columns: Sequenc
 
 def _curve(axes: Axes, content: Mapping[str, Any]) -> None:
     axes.set_title("By training set size")
-    linear = {int(count): found for count, found in content["curve"].items()}
-    own = {content["training_cases"]: content["explained"]["own radiograph"]["whole field"]}
-    own |= {run["training_cases"]: run["whole field"] for run in content["runs"]}
+    linear = [(int(count), found) for count, found in content["curve"].items()]
+    # Lists: several runs may have training splits of one size.
+    own = [(content["training_cases"], content["explained"]["own radiograph"]["whole field"])]
+    own += [(run["training_cases"], run["whole field"]) for run in content["runs"]]
     for found, colour, label in (
         (own, DARK, "generator"),
         (linear, ORANGE, "linear regression"),
     ):
-        sizes = sorted(found)
-        _points(axes, sizes, [found[size] for size in sizes], colour, label, joined=True)
+        found.sort(key=lambda point: point[0])
+        sizes, shares = zip(*found, strict=True)
+        _points(axes, sizes, shares, colour, label, joined=True)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xscale("log")
-    ticks = sorted({*own, *linear})
+    ticks = sorted({size for size, _ in (*own, *linear)})
     axes.set_xticks(ticks, [str(size) for size in ticks])
     axes.minorticks_off()
     axes.set_xlabel("training knees")

@@ -157,10 +157,12 @@ def require_single(path: Path, flag: str) -> None:
     """Checks the path of a single-file page before any work.
 
     Raises:
-      InputError: the path is a folder, or its parent is not writable.
+      InputError: the path is a folder or does not end in .html, or its parent is not writable.
     """
     if path.is_dir():
         raise InputError(f"{flag}: found the folder {path}, expected a file name ending in .html")
+    if not is_single(path):
+        raise InputError(f"{flag}: found {path}, expected a name ending in .html")
     files.require_writable(path.parent, flag)
 
 

@@ -11,8 +11,9 @@ from matplotlib.patheffects import withStroke
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.presentation.statement import STATEMENT
 
-# Half the usual distance between the middles of the two tibial plateaus.
-COMPARTMENT_MM = 22.0
+# From the joint's centre to the middle of a compartment's tibial cartilage, along the width: mean
+# over ten segmented knees, 20.7 mm (19.9 medial, 21.4 lateral).
+COMPARTMENT_MM = 21.0
 SCALE_BAR_MM = 20
 _LINE_COLOUR = "#f2c14e"
 _DPI = 110

@@ -35,7 +35,7 @@ def doubts_of_evaluation(model: LoadedModel, builder: Any, split: str) -> list[s
         return [f"the split {split!r} is the training split: the knees are not unseen"]
     if not model.fingerprints:
         return []
-    apart = not _bases(split) & _bases(train_split)
+    apart = not split_bases(split) & split_bases(train_split)
     same = _has_fingerprint(builder, train_split, model.fingerprints)
     if apart and same:
         return []
@@ -137,7 +137,7 @@ def _trained(data: Mapping[str, Any], known: Mapping[str, str]) -> set[str]:
 def _unseen(builder: Any, data: Mapping[str, Any]) -> dict[str, set[str]]:
     """The subjects that a run with this config.data is not trained on, by part of the dataset."""
     train = data["train_split"]
-    own = _bases(train)
+    own = split_bases(train)
     found = {
         f"the split {split!r}": _subjects(builder, {}, split, training=False)
         for split in sorted({*builder.info.splits, data["eval_split"]} - {train, *own})
@@ -148,7 +148,7 @@ def _unseen(builder: Any, data: Mapping[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-def _bases(split: str) -> set[str]:
+def split_bases(split: str) -> set[str]:
     """The splits of a dataset of which `split` is made: of "train[:50%]+test", train and test."""
     return {part.partition("[")[0] for part in split.split("+")}
 

@@ -220,7 +220,7 @@ def test_intervals_of_a_scaled_box_are_looked_up_in_the_box_and_scaled(tmp_path)
     pair = SimpleNamespace(subject="a", side="right", xray=tmp_path / "a.png")
     labels = np.roll(made_knee(66.0, 4.0).array, 6, axis=1)  # the joint is 8 mm lower in the box
     labels[:, :6] = 0
-    answer = LabelPrediction(labels, (scale * VOXEL_MM,) * 3)
+    answer = LabelPrediction(labels, (scale * VOXEL_MM,) * 3, np.zeros((8, 8), np.uint8))
     (knee,) = predict_knees([pair], LabelPredictor(lambda *_: answer, {}, "made", made))
     assert knee.scale == pytest.approx(scale)
     assert made.surfaces is not None

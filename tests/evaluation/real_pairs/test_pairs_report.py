@@ -6,13 +6,11 @@ import html
 import json
 import re
 
-import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from layered_knees import LAYER_MM, VOXEL_MM, made_knee
-from made_uncertainty import uncertainty
-from PIL import Image
+from layered_knees import LAYER_MM, VOXEL_MM
+from made_pairs import KNEES, SEEN, perfect, predictor
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs import intervals, run
@@ -20,53 +18,9 @@ from xr2mri_jax.evaluation.real_pairs.knees import first_maps, in_threads
 from xr2mri_jax.evaluation.real_pairs.measure import CONTROLS, MEAN, MEAN_PREDICTION, SHUFFLED
 from xr2mri_jax.evaluation.real_pairs.page import findings
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, CLOSED, PROTOCOLS
-from xr2mri_jax.evaluation.real_pairs.table import COLUMNS, read_pairs
-from xr2mri_jax.inference.label_prediction import LabelPrediction, LabelPredictor
+from xr2mri_jax.evaluation.real_pairs.table import read_pairs
+from xr2mri_jax.inference.label_prediction import LabelPrediction
 from xr2mri_jax.presentation.model_and_controls import MODEL
-
-KNEES = {"a": (66.0, 3.0), "b": (72.0, 4.5), "c": (78.0, 6.0)}  # width, medial joint space
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    """Three subjects with a radiograph, one without."""
-    folder = tmp_path_factory.mktemp("pairs")
-    lines = [",".join(COLUMNS)]
-    for i, (name, (width, medial)) in enumerate({**KNEES, "d": (70.0, 5.0)}.items()):
-        knee = made_knee(width, medial, lean=4.0 * i)
-        nib.save(nib.Nifti1Image(knee.array, knee.affine), folder / f"{name}.nii.gz")
-        Image.fromarray(np.full((64, 64), 40 * i, np.uint8)).save(folder / f"{name}.png")
-        xray = "" if name == "d" else f"{name}.png"
-        lines.append(f"{name},right,00m,{xray},{name}.nii.gz,{i}")
-    path = folder / "pairs.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def perfect(xray, side):
-    """The true knee of a radiograph, from its name."""
-    assert side == "right"
-    width, medial = KNEES[xray.stem]
-    lean = 4.0 * list(KNEES).index(xray.stem)
-    labels = made_knee(width, medial, lean=lean)
-    return LabelPrediction(labels.array, (128 / 96,) * 3)
-
-
-def predictor(predict):
-    return LabelPredictor(
-        predict, {"workdir": "made", "stage": "generator"}, "made", uncertainty(mm=1.0)
-    )
-
-
-@pytest.fixture(scope="module")
-def report(table, tmp_path_factory):
-    """The folder of a perfect model's report."""
-    output = tmp_path_factory.mktemp("report") / "new"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "label_predictor", lambda *_: predictor(perfect))
-        page = run.evaluate_pairs(table, output, table="pymskt")
-    assert page == output / "index.html"
-    return output
 
 
 @pytest.fixture(scope="module")
@@ -235,8 +189,8 @@ def test_the_page_shows_every_case(report):
     ]  # fmt: skip
     assert text.index("ASSD") < text.index("Bones, closed")
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
-    for name in KNEES:
-        assert f"{name} right 00m, Kellgren-Lawrence grade" in text
+    for name, side in zip(KNEES, ("right", "left", "right"), strict=True):
+        assert f"{name} {side} 00m, Kellgren-Lawrence grade" in text
     for words in ("Bones, closed", "Bones, open", "Metrics as in SSR-KD", "mean prediction"):
         assert words in text
     rows = (report / "cases.csv").read_text().splitlines()
@@ -259,7 +213,7 @@ def test_only_the_first_map_of_a_subject_without_radiograph_is_needed(table):
     more = table.with_name("more.csv")
     more.write_text(text)
     assert [pair.name for pair in first_maps(read_pairs(more))] == [
-        "a right 00m", "b right 00m", "c right 00m", "d right 00m",
+        "a right 00m", "b left 00m", "c right 00m", "d right 00m",
     ]  # fmt: skip
 
 
@@ -269,7 +223,7 @@ def test_only_the_first_map_of_a_subject_without_radiograph_is_needed(table):
         (("right,00m,a.png", "middle,00m,a.png"), "left or right"),
         (("a.nii.gz,0", "a.nii.gz,7"), "a grade from 0 to 4"),
         (("b.png", "no.png"), "a file in"),
-        (("b,right,00m", "a,right,00m"), "each visit of a knee only once"),
+        (("b,left,00m", "a,right,00m"), "each visit of a knee only once"),
         ((",a.nii.gz", ","), "a label map"),
     ],
 )
@@ -282,7 +236,7 @@ def test_wrong_rows_are_refused(table, change, said):
 
 def test_a_map_or_a_prediction_that_is_no_knee_is_named(table, tmp_path, monkeypatch):
     def nothing(xray, side):
-        return LabelPrediction(np.zeros((32, 32, 32), np.uint8), (4.0, 4.0, 4.0))
+        return LabelPrediction(np.zeros((32, 32, 32), np.uint8), (4.0, 4.0, 4.0), SEEN)
 
     monkeypatch.setattr(run, "label_predictor", lambda *_: predictor(nothing))
     with pytest.raises(InputError, match=r"a\.png: in the predicted labels: found no femur"):

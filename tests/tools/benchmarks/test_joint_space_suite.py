@@ -24,7 +24,7 @@ def knee(medial: float) -> LabelPrediction:
     beside = (np.abs(x) < 36) & (np.abs(y) < 24)
     labels[beside & (z > -4 + np.where(x > 0, 6.0, medial))] = CODES["femur"]
     labels[beside & (z < -4)] = CODES["tibia"]
-    return LabelPrediction(labels, (2.0, 2.0, 2.0))
+    return LabelPrediction(labels, (2.0, 2.0, 2.0), np.zeros((8, 8), np.uint8))
 
 
 @pytest.fixture

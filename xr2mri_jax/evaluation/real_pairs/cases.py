@@ -33,7 +33,12 @@ def write(folder: Path, found: Measured, most: int = MOST_CASES) -> Viewer:
             for alignment, values in scored[bone].items()
         }
         case = label_case(
-            f"case-{i}", title, found.predicted[i].labels.array, found.true[i].labels.array, facts
+            f"case-{i}",
+            title,
+            found.predicted[i].labels.array,
+            found.true[i].labels.array,
+            facts,
+            mirrored=pair.side == "left",
         )
         shown[i] = pages.write_case(folder, case)
     marks = {"Worst": order[0], "Median": order[len(order) // 2], "Best": order[-1]}

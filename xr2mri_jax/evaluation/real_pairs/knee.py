@@ -84,6 +84,7 @@ class Knee:
       labels: u8 on the 1 mm grid, for pictures.
       centre: f64[3], RAS mm, where the map of a right knee has the joint's centre.
       scale: of a predicted knee, mm of the patient per mm of the canonical box.
+      seen, doubts: of a predicted knee, see `LabelPrediction`; None and () of a true one.
     """
 
     bones: Mapping[str, Bone]
@@ -94,6 +95,8 @@ class Knee:
     labels: Volume
     centre: np.ndarray
     scale: float = 1.0
+    seen: np.ndarray | None = None
+    doubts: tuple[str, ...] = ()
 
     def in_box(self, points: np.ndarray) -> np.ndarray:
         """Points f64[n, 3] of a predicted knee in RAS mm of the canonical box."""

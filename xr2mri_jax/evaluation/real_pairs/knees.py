@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from absl import logging
+
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.real_pairs.knee import Knee, knee_of
 from xr2mri_jax.evaluation.real_pairs.table import Pair
@@ -41,7 +43,7 @@ def read_knees(pairs: Sequence[Pair], table: str) -> list[Knee]:
 
 
 def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee]:
-    """Predicts the knees; every pair must have a radiograph.
+    """Predicts the knees, and warns of doubts; every pair must have a radiograph.
 
     Raises:
       InputError: a radiograph cannot be used, or the prediction shows no knee.
@@ -54,10 +56,15 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
         except InputError as error:
             reason = str(error).removeprefix(f"{pair.xray}: ")
             raise InputError(f"{pair.xray}: {reason}") from error
+    for pair, prediction in zip(pairs, made, strict=True):
+        for doubt in prediction.doubts:
+            logging.warning("%s: %s", pair.name, doubt)
 
     def knee(i: int) -> Knee:
+        one = made[i]
         try:
-            return dataclasses.replace(knee_of(made[i].volume(), "right"), scale=made[i].scale)
+            found = knee_of(one.volume(), "right")
+            return dataclasses.replace(found, scale=one.scale, seen=one.seen, doubts=one.doubts)
         except InputError as error:
             raise InputError(f"{pairs[i].xray}: in the predicted labels: {error}") from error
 

@@ -19,7 +19,6 @@ from xr2mri_jax.evaluation.real_pairs.measure import (
 )
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.retrieval import PRIMARY
-from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.metrics.joint import COMPARTMENTS
 from xr2mri_jax.metrics.occupancy import resampled
 from xr2mri_jax.presentation import figures, label_figures, report
@@ -87,7 +86,7 @@ def page(
         Section("Method", report.measured(content, evaluated)),
     ]
     judged = content["verdict"]
-    notices = [f"{report.STATEMENT} {MEANING}", NOTICE]
+    notices = [f"{report.STATEMENT} {MEANING}", NOTICE, *report.doubts(evaluated)]
     return Page(TITLES[judged["origin"]], notices, sections, judged["sentence"])
 
 
@@ -178,10 +177,9 @@ def _ranks(found: Measured) -> list[Picture]:
 def _cases(found: Measured) -> list[Picture]:
     pictures = []
     for i, pair in enumerate(found.pairs):
-        assert pair.xray is not None
-        image = read_radiograph(pair.xray).array
-        image = image[:, ::-1] if pair.side == "left" else image
-        png = label_figures.label_case(image, found.true[i].labels.array, _rows(found, i))
+        seen = found.predicted[i].seen
+        assert seen is not None  # a predicted knee
+        png = label_figures.label_case(seen, found.true[i].labels.array, _rows(found, i))
         scored = found.values[OPEN][MODEL]
         distances = ", ".join(
             f"{bone} {scored[bone]['centred']['assd'][i]:.2f} and "
@@ -192,8 +190,9 @@ def _cases(found: Measured) -> list[Picture]:
         caption = (
             f"{pair.name}, Kellgren-Lawrence grade {grade}. {OPEN.capitalize()} ASSD centred "
             f"and after similarity alignment: {distances}. Grey: true bone, blue: true cartilage, "
-            f"lines: predicted bone, aligned with the truth by the {OPEN} alignments. Shown as a "
-            "right knee, with the lateral side at the left."
+            f"lines: predicted bone, aligned with the truth by the {OPEN} alignments. The "
+            "radiograph is the model's input. Shown as a right knee, with the lateral side at the "
+            "left."
         )
         pictures.append(Picture(png, caption, f"Predicted contours on the true map, {pair.name}"))
     return pictures

@@ -15,6 +15,7 @@ from xr2mri_jax.evaluation.real_pairs.pair_errors import judge_pairs
 from xr2mri_jax.evaluation.real_pairs.summary import columns, summarise
 from xr2mri_jax.evaluation.real_pairs.table import read_pairs
 from xr2mri_jax.inference.label_prediction import LabelPredictor, label_predictor, with_cache
+from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.inference.predictor import SHIPPED_MODEL
 from xr2mri_jax.io.tables import write_table
 from xr2mri_jax.presentation import pages
@@ -47,7 +48,8 @@ def evaluate_pairs(
         no cache for the shipped model.
       step: checkpoint of the run; None: the newest.
       exclude_subjects: names of subjects to leave out, also from the controls.
-      single: path for a single-file report of at most `pages.LARGEST_SINGLE` bytes; None: none.
+      single: path for a single-file report of at most `pages.LARGEST_SINGLE` bytes, ending in .html
+        and outside `output`; None: none.
 
     Returns:
       The path of the report, index.html.
@@ -59,9 +61,14 @@ def evaluate_pairs(
     output = Path(output)
     require_new(output)
     if single is not None:
-        pages.require_single(Path(single), "--page")
+        place = OutputPlace("--page", Path(single))
+        pages.require_single(place.path, place.flag)
+        require_separate([OutputPlace("--output", output), place])
     find_table(table)  # refused here, before anything is measured
     listed = read_pairs(pairs, exclude_subjects)
+    if single is not None:
+        read = [path for pair in listed for path in (pair.xray, pair.labels) if path]
+        files.require_apart(single, [pairs, *read], "--page")
     with lock.hold_beside(output, "an evaluation"):
         require_new(output)  # again: another evaluation may have ended since
         predictor = label_predictor(workdir, step)
@@ -69,9 +76,8 @@ def evaluate_pairs(
         if folder is not None:
             predictor = with_cache(predictor, Path(folder))
         found = measure(listed, predictor, table)
-        about = _about(pairs, predictor, table, exclude_subjects)
-        place = None if single is None else Path(single)
-        return write(found, output, about, predictor, place)
+        about = _about(pairs, predictor, table, exclude_subjects) | {"doubts": doubts(found)}
+        return write(found, output, about, predictor, None if single is None else Path(single))
 
 
 def require_new(output: Path) -> None:
@@ -79,6 +85,15 @@ def require_new(output: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output={output}: it exists, expected a new or empty folder")
     files.require_writable(output, "--output")
+
+
+def doubts(found: Measured) -> list[str]:
+    """The doubts about the predictions, each with the name of its pair."""
+    return [
+        f"{pair.name}: {doubt}"
+        for pair, knee in zip(found.pairs, found.predicted, strict=True)
+        for doubt in knee.doubts
+    ]
 
 
 def write(

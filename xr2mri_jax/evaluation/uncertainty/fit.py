@@ -1,5 +1,6 @@
 """Fits the intervals of a generator on its evaluation split or another held-out split."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from xr2mri_jax.inference.knee_generator.load import has_surfaces
 from xr2mri_jax.inference.uncertainty import model as form
 from xr2mri_jax.inference.uncertainty import surfaces as surface_form
 from xr2mri_jax.inference.uncertainty import voxels as voxel_form
-from xr2mri_jax.inference.uncertainty.model import Uncertainty
+from xr2mri_jax.inference.uncertainty.model import FittedSplit, Uncertainty
 from xr2mri_jax.inference.uncertainty.quantities import quantities
 from xr2mri_jax.inference.uncertainty.surfaces import SurfaceSpread
 from xr2mri_jax.inference.uncertainty.voxels import VoxelSpread
@@ -123,11 +124,12 @@ def calibrate(
     chosen = split or data["eval_split"]
     if chosen.partition("[")[0] == data["train_split"].partition("[")[0]:
         raise InputError(f"--split={chosen}: is the training split, expected a held-out split")
+    fitted = FittedSplit(data["dataset"], chosen)
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     inference_settings.require_same_contrast(model.config, builder)
     for doubt in doubts_of_evaluation(model, builder, chosen):
         logging.warning(doubt)
-    made = fit(knees(model, builder, chosen))
+    made = dataclasses.replace(fit(knees(model, builder, chosen)), fitted=fitted)
     path = Path(workdir) / form.NAME
     form.write(path, made, model.params)
     return path, made

@@ -1,5 +1,6 @@
-"""Measures the coverage of a generator's intervals on knees that they were not fitted on."""
+"""Measures the coverage of a generator's intervals on the knees of a split."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.runtime import processor
 from xr2mri_jax.training.loaded_model import LoadedModel
+from xr2mri_jax.training.trained_subjects import split_bases
 
 WHOLE = "whole field"
 CONVENTION = {
@@ -95,18 +97,22 @@ class Coverage:
         """The results as JSON-able values.
 
         Args:
-          subjects: of the knees in the order in which they were added; further ones are ignored.
+          subjects: of all knees of the split, first those that were added, in their order.
           seed: seed of the bootstrap.
 
         Returns:
-          convention, fitted_on, knees; by kind (intensity, surface, quantity) and name the coverage
-          with its interval over subjects, and the mean half-width (intensity 0..1, or mm); labels:
-          reliability and expected calibration error by structure.
+          convention, fitted_on (number of knees), fitted_split (dataset and split, None if
+          unknown), knees, knees_of_split; by kind (intensity, surface, quantity) and name the
+          coverage with its interval over subjects, and the mean half-width (intensity 0..1, or mm);
+          labels: reliability and expected calibration error by structure.
         """
+        fitted = self._uncertainty.fitted
         found: dict[str, Any] = {
             "convention": CONVENTION,
             "fitted_on": self._uncertainty.knees,
+            "fitted_split": None if fitted is None else dataclasses.asdict(fitted),
             "knees": self._knees,
+            "knees_of_split": len(subjects),
         }
         subjects = subjects[: self._knees]
         for kind, columns in self._inside.items():
@@ -139,6 +145,24 @@ class Coverage:
             self._undecided.setdefault(name, []).append(
                 (chance[undecided], np.isin(labels, codes)[undecided])
             )
+
+
+def doubts(uncertainty: Uncertainty, dataset: str, split: str) -> list[str]:
+    """Whether the intervals were fitted on knees of the split that tests them: one line, or none.
+
+    Nothing is said of intervals whose split is unknown.
+    """
+    fitted = uncertainty.fitted
+    if fitted is None or fitted.dataset != dataset:
+        return []
+    if fitted.split == split:
+        return [f"the intervals were fitted on the split {split!r}: their coverage is in-sample"]
+    if split_bases(fitted.split) & split_bases(split):
+        return [
+            f"the intervals were fitted on the split {fitted.split!r}, which may share knees with "
+            f"the split {split!r}: their coverage may be in-sample"
+        ]
+    return []
 
 
 def of_split(uncertainty: Uncertainty, model: LoadedModel, builder: Any, split: str) -> Coverage:

@@ -5,7 +5,15 @@ from typing import Any
 
 from xr2mri_jax.metrics.intervals import LEVEL
 from xr2mri_jax.presentation import figures
-from xr2mri_jax.presentation.page_elements import Part, Picture, Row, Table, Terms, share
+from xr2mri_jax.presentation.page_elements import (
+    Paragraph,
+    Part,
+    Picture,
+    Row,
+    Table,
+    Terms,
+    share,
+)
 
 _KINDS = {
     "intensity": ("Intensities", "mean half-width (0 to 1)"),
@@ -22,7 +30,7 @@ def parts(found: Mapping[str, Any] | None) -> list[Part]:
     """
     if found is None:
         return []
-    made: list[Part] = []
+    made: list[Part] = [Paragraph(_knees(found))]
     for kind, (title, unit) in _KINDS.items():
         rows = [
             Row(name.replace("_", " "), [share(one["coverage"], 1), f"{one['half_width']:.3f}"])
@@ -57,4 +65,14 @@ def findings(found: Mapping[str, Any] | None) -> list[str]:
         )
         if shares:
             lines.append(f"Coverage of the {LEVEL:.0%} intervals of {word}: {shares}.")
-    return lines
+    return [*lines, _knees(found)] if lines else []
+
+
+def _knees(found: Mapping[str, Any]) -> str:
+    """On which knees the intervals were fitted, and on which their coverage was measured."""
+    fitted = found["fitted_split"]
+    where = "an unknown split" if fitted is None else "{dataset}, split {split}".format(**fitted)
+    return (
+        f"The intervals were fitted on {found['fitted_on']} knees of {where}; their coverage was "
+        f"measured on {found['knees']} of {found['knees_of_split']} knees of the evaluated split."
+    )

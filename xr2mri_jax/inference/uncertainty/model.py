@@ -33,8 +33,10 @@ QUANTITIES = (
 _UNKNOWN = (0.0, -1.0)  # marks a quantity in the file that no held-out knee had
 _LARGEST = 1 << 24
 _SEEN = len(STRUCTURES) + 1
-# Files from before this array was written lack it.
+# Files from before these arrays were written lack them.
 _WIDENED = "widened"
+_FITTED = {"dataset": "fitted_dataset", "split": "fitted_split"}
+_LONGEST = 256  # bytes of a text in the file, filled up with zeros
 _VOXELS: dict[str, tuple[int, ...]] = {
     "of_place": (voxels.PLACES,),
     "of_bin": (voxels.BINS,),
@@ -42,6 +44,30 @@ _VOXELS: dict[str, tuple[int, ...]] = {
     "seen_in_bin": (_SEEN, voxels.BINS),
     "seen_at": (_SEEN, voxels.PLACES),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedSplit:
+    """The knees on which intervals were fitted.
+
+    Attributes:
+      dataset: name of the dataset.
+      split: split of it.
+
+    Raises:
+      InputError: a name is too long for the file.
+    """
+
+    dataset: str
+    split: str
+
+    def __post_init__(self) -> None:
+        for name, text in dataclasses.asdict(self).items():
+            size = len(text.encode())
+            if size > _LONGEST:
+                raise InputError(
+                    f"{name} of the held-out knees: found {size} bytes, expected at most {_LONGEST}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,6 +81,7 @@ class Uncertainty:
         QUANTITIES that were found in the knees; empty if the model has no surfaces.
       knees: number of knees in the fit.
       widened: whether the intervals were widened afterwards to cover real pairs.
+      fitted: their dataset and split; None: unknown, the file is older.
     """
 
     voxels: VoxelSpread
@@ -62,6 +89,7 @@ class Uncertainty:
     offsets: Mapping[str, tuple[float, float]]
     knees: int
     widened: bool = False
+    fitted: FittedSplit | None = None
 
     def record(self, quantities: Mapping[str, float], scale: float = 1.0) -> dict[str, Any]:
         """The JSON-able record of a prediction's intervals.
@@ -81,6 +109,8 @@ class Uncertainty:
             low, high = (scale * max(value + offset, 0.0) for offset in self.offsets[name])
             intervals[name] = {"mm": scale * value, "low": low, "high": high}
         fitted_on = f"{self.knees} held-out knees of the training's dataset"
+        if self.fitted is not None:
+            fitted_on += f" ({self.fitted.dataset}, split {self.fitted.split})"
         if self.widened:
             fitted_on += ", then widened to cover the generator's development pairs"
         return {
@@ -91,11 +121,12 @@ class Uncertainty:
 
 
 def identity(params: Any) -> bytes:
-    """The SHA-256 of a pytree of numbers such as parameters: names, and values rounded to f32."""
+    """The SHA-256 of a pytree such as parameters: names, texts, and numbers rounded to f32."""
     found = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         found.update(jax.tree_util.keystr(path).encode())
-        found.update(np.ascontiguousarray(leaf, np.float32).tobytes())
+        text = isinstance(leaf, str)
+        found.update(leaf.encode() if text else np.ascontiguousarray(leaf, np.float32).tobytes())
     return found.digest()
 
 
@@ -114,6 +145,10 @@ def write(path: Path, made: Uncertainty, params: Any) -> None:
         arrays["offsets"] = np.asarray(offsets, np.float32)
     arrays["knees"] = np.asarray([made.knees], np.int32)
     arrays[_WIDENED] = np.asarray([made.widened], np.uint8)
+    if made.fitted is not None:
+        for name, array in _FITTED.items():
+            text = getattr(made.fitted, name).encode()
+            arrays[array] = np.frombuffer(text.ljust(_LONGEST, b"\0"), np.uint8)
     arrays["model"] = np.frombuffer(identity(params), np.uint8)
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
@@ -148,13 +183,15 @@ def read(
         "knees": ((1,), ("int32",)),
         "model": ((32,), ("uint8",)),
         _WIDENED: ((1,), ("uint8",)),
+        **dict.fromkeys(_FITTED.values(), ((_LONGEST,), ("uint8",))),
     }
     if has_surfaces:
         wanted |= {
             "half_width": ((len(NAMES), *surfaces.BLOCKS), ("float16",)),
             "offsets": ((len(QUANTITIES), 2), ("float32",)),
         }
-    found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted, (_WIDENED,))
+    optional = (_WIDENED, *_FITTED.values())
+    found = model_arrays.read(path, budget.read_bytes(path, _LARGEST), wanted, optional)
     if found["model"].tobytes() != identity(params):
         return None, (
             f"{path} was fitted to other weights of this run, so that no uncertainty is given: "
@@ -171,4 +208,18 @@ def read(
         if low <= high
     }
     widened = _WIDENED in found and bool(found[_WIDENED][0])
-    return Uncertainty(VoxelSpread(**f32), spread, offsets, int(found["knees"][0]), widened), ""
+    voxel_spread, knees = VoxelSpread(**f32), int(found["knees"][0])
+    return Uncertainty(voxel_spread, spread, offsets, knees, widened, _fitted(path, found)), ""
+
+
+def _fitted(path: Path, found: Mapping[str, np.ndarray]) -> FittedSplit | None:
+    """The dataset and split in a file; None in an older one."""
+    if not all(array in found for array in _FITTED.values()):
+        return None
+    try:
+        texts = {
+            name: found[array].tobytes().rstrip(b"\0").decode() for name, array in _FITTED.items()
+        }
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: found a split that is not text ({error})") from error
+    return FittedSplit(**texts)

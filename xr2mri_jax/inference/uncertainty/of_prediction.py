@@ -16,6 +16,9 @@ HALF_WIDTH_STEP = 1 / 128
 # Half-widths in mm of the 90 % interval of a joint space traced in the radiograph: the 19th of 20
 # absolute differences to the segmented MRI of real pairs (docs/results.md).
 TRACED_OFF_MM = {"medial": 2.3, "lateral": 2.1}
+TRACED_FITTED_ON = (
+    "20 real pairs of radiograph and segmented MRI, the shipped generator's development pairs"
+)
 
 
 def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) -> Prediction:
@@ -47,12 +50,16 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
 
 
 def _of_traced(spaces: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """The intervals of a joint space measured in the radiograph, mm of the patient."""
+    """The intervals of a joint space measured in the radiograph, mm of the patient.
+
+    They have their own `fitted_on`, since they are the same for every model.
+    """
     return {
         f"joint_space_{name}": {
             "mm": mm,
             "low": max(mm - TRACED_OFF_MM[name], 0.0),
             "high": mm + TRACED_OFF_MM[name],
+            "fitted_on": TRACED_FITTED_ON,
         }
         for name, mm in spaces.items()
     }
