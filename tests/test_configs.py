@@ -152,9 +152,12 @@ def test_every_recipe_is_valid_and_its_program_trains_two_steps(stage, variant, 
         params, _ = jax.eval_shape(functools.partial(made.create, jax.random.key(0)))
         assert jax.tree.leaves(params)
         return
-    assert loop.train(config, tmp_path) == 0
-    assert workdir.steps(tmp_path) == [2]
-    assert (tmp_path / "samples" / "step_000002.png").is_file()
+    # The fixture has trained the recipes that the later stages start from.
+    made = variant == "smoke" and stage in ("cae", "generator")
+    folder = trained / stage if made else tmp_path
+    assert made or loop.train(config, folder) == 0
+    assert workdir.steps(folder) == [2]
+    assert (folder / "samples" / "step_000002.png").is_file()
 
 
 def test_a_run_is_continued_with_its_own_config_only(trained, tmp_path):

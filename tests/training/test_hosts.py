@@ -33,7 +33,8 @@ def started(folder, *arguments):
     for host in range(2):
         environment = {
             **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            # The last value of a flag counts.
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2",
             "JAX_COORDINATOR_ADDRESS": address,
             "JAX_NUM_PROCESSES": "2",
             "JAX_PROCESS_ID": str(host),

@@ -1,5 +1,6 @@
 """Processes of one machine that train together: the run of one process, their ends, signals."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def two_cores(monkeypatch):
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
     devices = jax.devices()[:2]  # Made before the flag that the processes alone are to see.
-    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    monkeypatch.setenv("XLA_FLAGS", flags)  # the last value of a flag counts
     command = [sys.executable, str(SCRIPT), str(tmp_path / "two"), 'parallel="jit"', "steps=4"]
     assert local_processes.run(command, 2) == 0
     assert fit(tmp_path / "one", devices=devices, parallel="jit", steps=4) == 0

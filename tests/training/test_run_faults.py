@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,14 @@ from xr2mri_jax.runtime import lock
 from xr2mri_jax.training import loop, resume_checks, run, run_log
 
 DATA = {"train": "ab" * 32, "validation": "cd" * 32}
+
+
+@pytest.fixture(scope="module")
+def six_steps(tmp_path_factory):
+    """The folder of a run of six steps, to be copied."""
+    folder = tmp_path_factory.mktemp("six")
+    assert fit(folder, steps=6) == 0
+    return folder
 
 
 @pytest.mark.parametrize("split", sorted(DATA))
@@ -103,8 +112,8 @@ def test_a_nan_in_the_evaluation_ends_the_run(tmp_path, bad_at):
     "damaged",
     [b"\x00\xff\n", b"{\n", b"[3]\n", b'{"step": "3", "part": "train"}\n', b"\n", b"[" * 9999],
 )
-def test_a_damaged_line_of_the_log_is_dropped_and_told(tmp_path, damaged, capsys):
-    assert fit(tmp_path, steps=6) == 0
+def test_a_damaged_line_of_the_log_is_dropped_and_told(six_steps, tmp_path, damaged, capsys):
+    shutil.copytree(six_steps, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "metrics.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     damaged = damaged if damaged.endswith(b"\n") else damaged + b"\n"
