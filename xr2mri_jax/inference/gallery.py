@@ -79,8 +79,7 @@ def _simulated(
     for i in range(int(batch["example_mask"].sum())):
         name, side = str(batch["subject"][i]), SIDES[int(batch["side"][i])]
         volume, labels = (
-            from_canonical(one, side).array
-            for one in (batch["mri"][i, ..., 0], batch["labels"][i])
+            from_canonical(one, side).array for one in (batch["mri"][i, ..., 0], batch["labels"][i])
         )
         xray = batch["xray"][i, ..., 0]
         xray = xray[:, ::-1] if side == "left" else xray
