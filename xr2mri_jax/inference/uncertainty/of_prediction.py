@@ -49,7 +49,7 @@ def with_uncertainty(prediction: Prediction, uncertainty: Uncertainty | None) ->
     )
 
 
-def _of_traced(spaces: Mapping[str, float]) -> dict[str, dict[str, float]]:
+def _of_traced(spaces: Mapping[str, float]) -> dict[str, dict[str, Any]]:
     """The intervals of a joint space measured in the radiograph, mm of the patient.
 
     They have their own `fitted_on`, since they are the same for every model.
