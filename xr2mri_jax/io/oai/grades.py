@@ -85,7 +85,8 @@ def read_archive_grades(
     """
     required = ("src_subject_id", "visit", "side", "xrkl")
     rows = read_table(Path(path), required=required, delimiters="\t", header_rows=2)
-    readings, undated = [], []
+    readings: list[Grade] = []
+    undated: list[Grade] = []
     for row in rows:
         subject, barcode = row["src_subject_id"], row.get("barcode")
         known = row["visit"].upper() or (visits or {}).get((subject, barcode_key(barcode)), "")
