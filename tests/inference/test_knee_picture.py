@@ -49,7 +49,7 @@ def where(picture):
 def test_spans_lie_between_the_margins_of_their_compartment(knees):
     for knee in knees[:2]:
         medial, lateral = length_markers(knee, lambda source: source)
-        assert medial.text == f"medial\n{knee.joint_space_mm[0]:.1f} mm\n(est.)"
+        assert medial.text == f"medial\n~{knee.joint_space_mm[0]:.1f} mm"
         assert lateral.text.startswith("lateral\n")
         # On a film the right knee is at the left, and both knees' medial sides are in the middle.
         inwards = -1 if knee.side == "left" else 1
@@ -67,7 +67,7 @@ def test_the_scale_is_marked_unless_it_is_stated(knees):
     stated, _ = frame_knees(film, SHAPE, DEFAULT_CONTRAST, KneeRequest(spacing=0.4))
     assert knees[0].scale_estimated and not stated.scale_estimated
     assert space_texts((4.21, 5.0), None) == ("4.2 mm", "5.0 mm")
-    assert space_texts((4.21, 5.0), None, True) == ("4.2 mm (est.)", "5.0 mm (est.)")
+    assert space_texts((4.21, 5.0), None, True) == ("~4.2 mm", "~5.0 mm")
     texts = [span.text for span in length_markers(stated, lambda source: source)]
     assert texts[0] == f"medial\n{stated.joint_space_mm[0]:.1f} mm"
 

@@ -98,8 +98,7 @@ def _knees(folder: Path, rows: Sequence[GradedKnee], several: bool) -> Table:
     )
     if any(row.scale_estimated for row in rows):
         caption += (
-            " Lengths with (est.) are those of a knee of mean width, because no pixel spacing is "
-            "stated."
+            " Lengths with ~ are those of a knee of mean width, because no pixel spacing is stated."
         )
     volumes = any(row.volume_grade for row in rows)
     heads = (*_HEADS[:-1], *(["volume's grade"] if volumes else []), _HEADS[-1])

@@ -14,11 +14,11 @@ def space_texts(
 ) -> tuple[str, str]:
     """(medial, lateral) such as "4.2 mm"; without a scale "5.5 %" of the joint line; or "".
 
-    At an `estimated` scale "4.2 mm (est.)".
+    At an `estimated` scale "~4.2 mm".
     """
     if mm is not None:
-        unit = "mm (est.)" if estimated else "mm"
-        return f"{mm[0]:.1f} {unit}", f"{mm[1]:.1f} {unit}"
+        about = "~" if estimated else ""
+        return f"{about}{mm[0]:.1f} mm", f"{about}{mm[1]:.1f} mm"
     return ("", "") if share is None else (f"{share[0]:.1%}", f"{share[1]:.1%}")
 
 
@@ -37,8 +37,7 @@ def length_markers(
     if knee.joint_space is None:
         return []
     texts = space_texts(knee.joint_space_mm, knee.joint_space_share, knee.scale_estimated)
-    lines = [text.replace(" (", "\n(") for text in texts]
     return [
         LengthMarker(place(getattr(knee.joint_space, name).narrowest), f"{name}\n{text}")
-        for name, text in zip(COMPARTMENTS, lines, strict=True)
+        for name, text in zip(COMPARTMENTS, texts, strict=True)
     ]
