@@ -1,18 +1,17 @@
-"""Atomic writing of files and folders: a reader never sees half of one. Checks of output paths.
+"""Atomic writing of files and folders: a reader never sees half of one.
 
 Files and folders are synchronised (fsync(2)) before they get their name, so that neither a kill nor
 a power loss leaves a name with half of its content.
 """
 
 import contextlib
-import errno
 import fnmatch
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -187,46 +186,6 @@ def sync_folder(folder: Path) -> None:
     for path in folder.rglob("*"):
         sync(path)
     sync(folder)
-
-
-def require_writable(folder: Path, flag: str) -> None:
-    """Checks early that a folder, or its nearest existing parent, is writable; creates nothing.
-
-    Raises:
-      InputError: it is not writable.
-      OSError: the disk is full.
-    """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # not the folder's fault: the disk is full
-            raise OSError(error.errno, error.strerror, os.fspath(folder)) from error
-        raise InputError(
-            f"{flag}: the folder {nearest} cannot be written to ({error.strerror}), expected one "
-            "that can"
-        ) from error
-
-
-def require_ending(path: Path, ending: str, flag: str) -> None:
-    """Raises InputError unless the file name has the ending, for example ".png"."""
-    if path.suffix != ending or not path.stem:
-        raise InputError(f"{flag}: found {path}, expected a name ending in {ending}")
-
-
-def require_apart(
-    output: str | os.PathLike[str],
-    inputs: Iterable[str | os.PathLike[str]],
-    flag: str,
-    what: str = "",
-) -> None:
-    """Raises InputError if writing `output` would overwrite an input, called `what`."""
-    for path in inputs:
-        if os.path.isfile(path) and os.path.exists(output) and os.path.samefile(path, output):
-            raise InputError(
-                f"{flag}: {output} would overwrite {what or path}, expected another name"
-            )
 
 
 def reserve(file: IO[bytes], size: int, where: str) -> None:

@@ -23,7 +23,7 @@ def source(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("folder", ".*folder is a folder, expected the name of a CSV file"),
+        ("folder", ".*folder is a folder, expected the name of a file"),
         ("file/report.csv", r"the folder .*file cannot be written to \(Not a directory\)"),
     ],
 )

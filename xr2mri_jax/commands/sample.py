@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
-from xr2mri_jax import files, samples
+from xr2mri_jax import files, output_paths, samples
 from xr2mri_jax.runtime import command_line
 
 _OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
@@ -16,7 +16,7 @@ _OUTPUT = flags.DEFINE_string("output", "", "picture to write, ending in .png")
 def main() -> None:
     """Writes a copy and prints what it shows."""
     output = Path(_OUTPUT.value)
-    files.require_ending(output, ".png", "--output")
+    output_paths.require_ending(output, ".png", "--output")
     with files.atomic_path(output) as partial:
         partial.write_bytes(samples.KNEE.read_bytes())
     print(f"{output}: a simulated right knee, 0.5 mm per pixel")

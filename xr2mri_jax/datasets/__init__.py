@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import logging
 
-from xr2mri_jax import files
+from xr2mri_jax import files, output_paths
 from xr2mri_jax.datasets import buckets
 from xr2mri_jax.datasets.workers import end_workers
 from xr2mri_jax.errors import InputError
@@ -208,19 +208,12 @@ def _configure(
         raise InputError(f"--{unknown[0]}: {builder.name} has no such option, expected {expected}")
     if kind is not None:
         if report is not None:
-            _require_file_place(Path(report), "--report")
-            files.require_apart(report, _input_files(source, options), "--report")
+            output_paths.require_file_place(Path(report), "--report")
+            output_paths.require_apart(report, _input_files(source, options), "--report")
         builder.options = kind(**options)
         builder.source = source
         builder.report_path = report
         builder.on_beam = beam_runner is not None
-
-
-def _require_file_place(path: Path, flag: str) -> None:
-    """Raises InputError if a file cannot be written to `path`."""
-    if path.is_dir():
-        raise InputError(f"{flag}: {path} is a folder, expected the name of a CSV file")
-    files.require_writable(path.parent, flag)
 
 
 def _input_files(

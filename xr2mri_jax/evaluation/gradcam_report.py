@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, files, output_paths
 from xr2mri_jax.evaluation import gradcam
 from xr2mri_jax.evaluation.gradcam import GradedMaps
 from xr2mri_jax.models.gradcam import GradCam
@@ -45,7 +45,7 @@ def write(
         is not writable.
     """
     folder = Path(output)
-    files.require_writable(folder, "--output")
+    output_paths.require_writable(folder, "--output")
     model = load_best(workdir)
     network = model.config["model"].get("classifier", {"kind": model.stage.name})
     maker = GradCam(network)

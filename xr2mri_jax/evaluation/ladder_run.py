@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 import xr2mri_jax
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, files, output_paths
 from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.data_origin import origin
 from xr2mri_jax.errors import InputError
@@ -49,7 +49,7 @@ def write(
         was trained on another dataset.
     """
     folder = Path(output)
-    files.require_writable(folder, "--output")
+    output_paths.require_writable(folder, "--output")
     if batch_size < 1:
         raise InputError(f"--batch_size: {batch_size} found, expected at least 1")
     model = _generator(workdir, step)

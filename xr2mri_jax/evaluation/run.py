@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 import xr2mri_jax
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, output_paths
 from xr2mri_jax.data import passes
 from xr2mri_jax.datasets.data_origin import origin, origin_adjective
 from xr2mri_jax.errors import InputError
@@ -115,7 +115,7 @@ def evaluate_workdir(
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
-    files.require_writable(folder, "--output")
+    output_paths.require_writable(folder, "--output")
     single = None if page is None else Path(page)
     if single is not None:
         place = OutputPlace("--page", single)

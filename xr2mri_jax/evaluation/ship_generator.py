@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import xr2mri_jax
-from xr2mri_jax import datasets, files, stages
+from xr2mri_jax import datasets, files, output_paths, stages
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
@@ -99,7 +99,7 @@ def ship(
     folder = Path(output) if output is not None else SHIPPED
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
-    files.require_writable(folder, "--output")
+    output_paths.require_writable(folder, "--output")
     if (Path(workdir) / model_files.DESCRIPTION).is_file():
         reading = (reading_knees, real, frozenset(exclude_subjects))
         made = _repackage(Path(workdir), maps, folder, output is None, data_dir, reading)

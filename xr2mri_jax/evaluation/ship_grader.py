@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, files, output_paths
 from xr2mri_jax.data import passes, selection
 from xr2mri_jax.datasets.preparation_record import contrast_of_dataset
 from xr2mri_jax.errors import InputError
@@ -175,7 +175,7 @@ def ship(
     folder = Path(output) if output is not None else _package_folder(workdir, step)
     if output is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"--output: found {folder}, expected a new or empty folder")
-    files.require_writable(folder, "--output")
+    output_paths.require_writable(folder, "--output")
     grader = make_grader(workdir, data_dir, step, views=views, compact=compact)
     grader = dataclasses.replace(grader, training={**grader.training, "equalised": equalised})
     if output is None:

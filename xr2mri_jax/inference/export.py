@@ -13,13 +13,7 @@ from absl import logging
 from pydicom import Dataset
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import (
-    atomic_folder,
-    atomic_paths,
-    replaced_folder,
-    require_apart,
-    require_writable,
-)
+from xr2mri_jax.files import atomic_folder, atomic_paths, replaced_folder
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.output_places import OutputPlace, require_separate
@@ -30,6 +24,7 @@ from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_modules import SeriesLabel, left_out, require_identity
 from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.io.image import DRAWN
+from xr2mri_jax.output_paths import require_apart, require_writable
 from xr2mri_jax.preprocess.radiograph import displayed
 from xr2mri_jax.presentation.statement import STATEMENT
 

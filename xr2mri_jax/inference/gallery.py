@@ -9,13 +9,14 @@ from absl import logging
 from xr2mri_jax import datasets
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_path, require_ending, require_writable
+from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import SIDES, from_canonical
 from xr2mri_jax.inference.knee_generator.frame import framed_knee, scale_of
 from xr2mri_jax.inference.listing import list_files
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.image import DRAWN
+from xr2mri_jax.output_paths import require_ending, require_writable
 from xr2mri_jax.preprocess.knee_request import KneeRequest, named_side
 from xr2mri_jax.preprocess.knees import one_knee
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph, displayed

@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import require_apart, require_writable
 from xr2mri_jax.inference.output_places import OutputPlace, require_separate
 from xr2mri_jax.inference.row_file import partial_path
+from xr2mri_jax.output_paths import require_apart, require_writable
 
 
 @dataclasses.dataclass(frozen=True)

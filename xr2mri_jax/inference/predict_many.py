@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import require_writable
 from xr2mri_jax.inference import many_page, many_resume, read_ahead
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
@@ -19,6 +18,7 @@ from xr2mri_jax.inference.predict import predict_found, require_surfaces, with_s
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.inference.predictor import Predictor, load_predictor
 from xr2mri_jax.inference.row_file import RowFile
+from xr2mri_jax.output_paths import require_writable
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee, named_side
 from xr2mri_jax.preprocess.knees import knees_of
 from xr2mri_jax.presentation.pluralise import pluralise

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xr2mri_jax import files
+from xr2mri_jax import files, output_paths
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
@@ -131,7 +131,7 @@ class PredictionPage:
                 raise InputError(
                     f"--page: {self.output} exists, expected a new folder or a name ending in .html"
                 )
-            files.require_writable(self.output.parent, "--page")
+            output_paths.require_writable(self.output.parent, "--page")
         self._shown: list[Shown] = []
         self._rows: list[Row] = []
         self._stack = contextlib.ExitStack()

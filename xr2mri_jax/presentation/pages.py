@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from xr2mri_jax import files
+from xr2mri_jax import files, output_paths
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.presentation.page_elements import Page, Shown
 from xr2mri_jax.presentation.viewer_case import ViewerCase, packed, thumbnail
@@ -163,7 +163,7 @@ def require_single(path: Path, flag: str) -> None:
         raise InputError(f"{flag}: found the folder {path}, expected a file name ending in .html")
     if not is_single(path):
         raise InputError(f"{flag}: found {path}, expected a name ending in .html")
-    files.require_writable(path.parent, flag)
+    output_paths.require_writable(path.parent, flag)
 
 
 def _by_importance(page: Page) -> list[str]:

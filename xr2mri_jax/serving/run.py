@@ -8,7 +8,7 @@ from pathlib import Path
 
 from waitress import create_server
 
-from xr2mri_jax import files
+from xr2mri_jax import output_paths
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.predictor import load_predictor
 from xr2mri_jax.serving.app import MEGABYTE, make_app
@@ -36,7 +36,7 @@ def serve(
       InputError: the port is in use, or the model or the folder cannot be used.
     """
     if keep is not None:
-        files.require_writable(Path(keep), "--keep")
+        output_paths.require_writable(Path(keep), "--keep")
     taken = _bound(port)
     port = taken.getsockname()[1]
     print("loading the model, which takes some seconds", file=sys.stderr, flush=True)

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import atomic_paths, require_apart, require_ending
+from xr2mri_jax.files import atomic_paths
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.label_map import LabelMap, digest, whole_labels
+from xr2mri_jax.output_paths import require_apart, require_ending
 from xr2mri_jax.phantom.label_map import SimulatedPair, simulate_pair
 from xr2mri_jax.simulation.knee_labels import KneeLabels, knee_of_map, read_knee
 from xr2mri_jax.simulation.label_tables import AUTO, TABLES

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import logging
 
-from xr2mri_jax import datasets, files, stages, workdir
+from xr2mri_jax import datasets, output_paths, stages, workdir
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.runtime import lock, signals
 from xr2mri_jax.stages.base import Stage
@@ -137,7 +137,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
             refusal = ""
             if parallel.host_index() == 0:
                 try:
-                    files.require_writable(folder, "--workdir")
+                    output_paths.require_writable(folder, "--workdir")
                     folder.mkdir(parents=True, exist_ok=True)
                     held.enter_context(lock.hold(folder, "a training run"))
                 except InputError as error:

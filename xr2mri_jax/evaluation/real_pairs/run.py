@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import xr2mri_jax
-from xr2mri_jax import files
+from xr2mri_jax import files, output_paths
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import model_card
 from xr2mri_jax.evaluation.real_pairs import card, cases, intervals, page
@@ -68,7 +68,7 @@ def evaluate_pairs(
     listed = read_pairs(pairs, exclude_subjects)
     if single is not None:
         read = [path for pair in listed for path in (pair.xray, pair.labels) if path]
-        files.require_apart(single, [pairs, *read], "--page")
+        output_paths.require_apart(single, [pairs, *read], "--page")
     with lock.hold_beside(output, "an evaluation"):
         require_new(output)  # again: another evaluation may have ended since
         predictor = label_predictor(workdir, step)
@@ -84,7 +84,7 @@ def require_new(output: Path) -> None:
     """Raises InputError unless the folder can be created or exists, empty and writable."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"--output={output}: it exists, expected a new or empty folder")
-    files.require_writable(output, "--output")
+    output_paths.require_writable(output, "--output")
 
 
 def doubts(found: Measured) -> list[str]:

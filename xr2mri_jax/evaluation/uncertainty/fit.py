@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from xr2mri_jax import datasets, files
+from xr2mri_jax import datasets, output_paths
 from xr2mri_jax.data import passes
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation.property_errors import LabelsOf, labels_of
@@ -119,7 +119,7 @@ def calibrate(
       InputError: the run, the dataset or the split cannot be used, or it is the training split.
     """
     model = load_model(workdir, step)
-    files.require_writable(Path(workdir), "--workdir")
+    output_paths.require_writable(Path(workdir), "--workdir")
     data = model.config["data"]
     chosen = split or data["eval_split"]
     if chosen.partition("[")[0] == data["train_split"].partition("[")[0]:

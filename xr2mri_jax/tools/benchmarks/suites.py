@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.files import require_ending, write_json
+from xr2mri_jax.files import write_json
+from xr2mri_jax.output_paths import require_ending
 
 NAMES = (
     "anatomy",
