@@ -65,7 +65,8 @@ def test_volume_moves_with_the_radiograph(strength):
         assert 0.5 < inside.mean() < 1
         xray = moved["xray"][one]
         for d in range(DEPTH):
-            np.testing.assert_array_equal(moved["mri"][one, d][inside], xray[inside])
+            # Compiled with the radiograph or apart: equal up to rounding.
+            np.testing.assert_allclose(moved["mri"][one, d][inside], xray[inside], rtol=1e-6)
             assert np.all(moved["mri"][one, d][~inside] == 0)
             assert np.all(moved["labels"][one, d][~inside] == 0)
         agree = (xray[..., 0] > 0.45) == (moved["labels"][one, 0] == 1)

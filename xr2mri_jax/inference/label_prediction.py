@@ -16,7 +16,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
 from xr2mri_jax.geometry import BOX_MM, Volume
 from xr2mri_jax.inference.knee_generator.load import load_generator, uncertainty_of
-from xr2mri_jax.inference.predict import predict_found
+from xr2mri_jax.inference.predict import predict_found, scale_warning
 from xr2mri_jax.inference.predictor import Predictor
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.io import budget, read_radiograph
@@ -139,7 +139,7 @@ def label_predictor(
         depth, height, width = (
             made.scale * extent / n for extent, n in zip(BOX_MM, LABEL_SHAPE, strict=True)
         )
-        usual = "" if knee.scale is None else knee.scale.warning()
+        usual = scale_warning(knee, predictor.boxed)
         return LabelPrediction(
             codes,
             (depth, height, width),

@@ -217,8 +217,11 @@ def _knee_record(knee: FoundKnee, mean_size: bool) -> dict[str, Any]:
 
 def _doubts(knee: FoundKnee, unlike: float | None, mean_size: bool) -> list[str]:
     """The doubtful decisions, as texts."""
-    scaled = "" if knee.scale is None else knee.scale.warning()
-    if scaled and mean_size:
-        scaled = f"{scaled}; {MEAN_SIZE}"
-    doubts = [*knee.doubts, scaled, *novelty.doubts(unlike)]
+    doubts = [*knee.doubts, scale_warning(knee, mean_size), *novelty.doubts(unlike)]
     return [doubt for doubt in doubts if doubt]
+
+
+def scale_warning(knee: FoundKnee, mean_size: bool) -> str:
+    """The warning that every radiograph without a stated spacing has; "" for a stated one."""
+    warning = "" if knee.scale is None else knee.scale.warning()
+    return f"{warning}; {MEAN_SIZE}" if warning and mean_size else warning
