@@ -95,8 +95,12 @@ class FilesBuilder(
         raise NotImplementedError
 
     def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes the outcome of every file as CSV and returns a summary for the screen."""
-        raise NotImplementedError
+        """Writes a report as CSV and returns a summary for the screen.
+
+        By default the report lists the items that are unusable or doubtful.
+        """
+        tally.write_csv(path)
+        return tally.summary()
 
     def write_records(self, folder: Path) -> None:
         """Writes further files that belong to the dataset (default: none)."""

@@ -16,7 +16,6 @@ from xr2mri_jax.datasets.knee_family.make_knee import (
     map_files,
     prepared_atlas,
 )
-from xr2mri_jax.datasets.outcomes import Tally
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.simulation.family import STORED_SHAPE
 from xr2mri_jax.simulation.family_radiographs import GRADES
@@ -127,8 +126,3 @@ class Builder(FilesBuilder):
             first += count
         each, what = (len(GRADES), "radiographs") if config.pixels else (1, "knees")
         return Work(function, tasks, each * first, what)
-
-    def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the knees that are unusable or doubtful; returns a summary."""
-        tally.write_csv(path)
-        return tally.summary()

@@ -11,7 +11,6 @@ import tensorflow_datasets as tfds
 from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
 from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
 from xr2mri_jax.datasets.knee_xray.make_radiograph import ListedFile, XrayOptions, make_radiograph
-from xr2mri_jax.datasets.outcomes import Tally
 
 
 @dataclasses.dataclass
@@ -87,11 +86,6 @@ class Builder(FilesBuilder):
             boxed=self.builder_config.boxed,
         )
         return Work(function, tasks, sum(map(len, tasks.values())), "files")
-
-    def write_report(self, path: Path, tally: Tally) -> str:
-        """Writes a table of the files that are unusable or doubtful; returns a summary."""
-        tally.write_csv(path)
-        return tally.summary()
 
 
 def _files(listing: Listing) -> tuple[ListedFile, ...]:
