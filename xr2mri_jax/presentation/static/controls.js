@@ -90,7 +90,6 @@
 
   function listFacts(shown) {
     const rows = shown.facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
-    if (shown.mirrored) rows.push(element("dt", {}, "display"), element("dd", {}, "mirrored, as a right knee"));
     find("facts").replaceChildren(...rows);
   }
 
