@@ -16,7 +16,7 @@ from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction_page import viewer_meshes
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation import pages, structure_colours
 from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.presentation.page_elements import Shown, Viewer
 from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
@@ -129,7 +129,7 @@ def _case(source: Source, i: int) -> ViewerCase:
         # As the layers: the patient's right at the left, so a left knee is mirrored back.
         found.xrays[i, :, :: -1 if side == "left" else 1, 0],
         surfaces=meshes,
-        labels=shapes.table() if has_labels else (),
+        labels=structure_colours.table() if has_labels else (),
         facts=_facts(about, {name: v[i] for name, v in found.values[MODEL].items()}),
     )
 
@@ -159,4 +159,4 @@ def label_case(
         Layer(kind, in_patient(array, side))
         for kind, array in (("labels", predicted), ("true_labels", true))
     ]
-    return ViewerCase(name, title, layers, labels=shapes.table(), facts=facts)
+    return ViewerCase(name, title, layers, labels=structure_colours.table(), facts=facts)

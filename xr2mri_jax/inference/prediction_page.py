@@ -15,7 +15,7 @@ from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.preprocess.radiograph import displayed
-from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation import pages, structure_colours
 from xr2mri_jax.presentation.page_elements import Lines, Page, Row, Section, Shown, Table, Viewer
 from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.presentation.statement import MEANING, STATEMENT
@@ -55,7 +55,7 @@ def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
         displayed(prediction.seen),
         scale,
         meshes,
-        shapes.table() if found is not None else (),
+        structure_colours.table() if found is not None else (),
         _facts(prediction.record, side),
     )
 
@@ -69,7 +69,7 @@ def viewer_meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> list[
     """The meshes that a viewer shows; arguments as for `shapes.meshes`."""
     made = shapes.meshes(distances, side, scale, MESH_SIZE)
     return [
-        Surface(name, shapes.COLOURS[name], mesh.vertices, mesh.faces)
+        Surface(name, structure_colours.COLOURS[name], mesh.vertices, mesh.faces)
         for name, mesh in made.items()
     ]
 

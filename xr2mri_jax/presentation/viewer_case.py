@@ -59,7 +59,7 @@ class ViewerCase:
       radiograph: f32[h, w] in [0, 1] over the box, the patient's right at the left; or None.
       scale: mm in the patient per mm of the box.
       surfaces: the meshes.
-      labels: code, name and colour of each label, see `inference.shapes.table`. Other codes of
+      labels: code, name and colour of each label, see `structure_colours.table`. Other codes of
         label maps are shown as background.
       facts: displayed facts about the case, by name.
 
