@@ -24,7 +24,7 @@ def voxels(layer):
 
 def page_of(folder, count=3):
     shown = [pages.write_case(folder, made_case(i)) for i in range(count)]
-    rows = [Row(f"<{i}>", [str(i)], case=f"case-{i}") for i in range(count)]
+    rows = [Row(f"<{i}>", ["~" * (i == 1) + str(i)], case=f"case-{i}") for i in range(count)]
     table = Table("Cases", ["case", "number"], rows, sortable=True)
     viewer = Viewer(shown, [("Worst", "case-2")], ["case-1"], "Failures")
     return Page("A & B", ["notice"], [Section("Viewer", [viewer]), Section("All", [table])])

@@ -142,7 +142,7 @@ def test_a_table_sorts_and_shows_its_case(opened):
     head = "document.querySelectorAll('th button')[1]"
     opened.run(f"{head}.click()")
     opened.run(f"{head}.click()")
-    assert opened.run(f"{rows}.join()") == "2,1,0"
+    assert opened.run(f"{rows}.join()") == "2,~1,0"  # an estimated value sorts as a number
     assert opened.run(f"{head}.parentElement.getAttribute('aria-sort')") == "descending"
     opened.run("document.querySelector('tr [data-show=\"case-1\"]').click()")
     opened.wait(f"{STATE} === 'shown' && document.querySelector('[data-choice]').value == 'case-1'")

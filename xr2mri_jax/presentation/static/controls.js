@@ -106,7 +106,8 @@
       return element("li", {}, patch, text);
     };
     const scales = shown.layers.filter((layer) => layer.kind in SCALES).map((layer) => {
-      const text = `${layer.name}: 0 to ${layer.white.toFixed(2)} or more (${SCALES[layer.kind]})`;
+      const range = `0 to ${layer.white.toFixed(2)}${layer.white < 1 ? " or more" : ""}`;
+      const text = `${layer.name}: ${range} (${SCALES[layer.kind]})`;
       return item(`linear-gradient(to right, ${viewer.scale(layer.kind).join(",")})`, text, "scale");
     });
     const labels = shown.labels.map((row) => {
