@@ -163,8 +163,8 @@ def _structures(panel: Panel) -> list[dict[str, Any]]:
     return [row for row in table() if row["code"] in codes]
 
 
-def _colour(row: dict[str, Any]) -> tuple[float, ...]:
-    return tuple(value / 255 for value in row["colour"])
+def _colour(row: dict[str, Any]) -> str:
+    return f"#{bytes(row['colour']).hex()}"
 
 
 def _draw_colour_bar(axes: Axes, white: float) -> None:
