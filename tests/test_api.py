@@ -2,6 +2,7 @@
 
 import doctest
 import json
+import re
 import subprocess
 import sys
 
@@ -89,6 +90,9 @@ def test_labels_become_a_pair():
 
 def test_predict_gives_a_volume_with_true_geometry_and_its_warnings():
     prediction = xr2mri_jax.predict(samples.KNEE)
+    assert re.fullmatch(
+        r"Prediction\(right knee, volume of \d+ x \d+ x \d+ voxels, 2 warnings\)", repr(prediction)
+    )
     assert prediction.volume.array.ndim == 3
     extent = np.multiply(prediction.volume.shape, prediction.volume.spacing)
     np.testing.assert_allclose(extent, 128.0)

@@ -309,7 +309,7 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
         (["--workdir=w"], "--config is missing"),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.steps=few"],
-            "flag --config.steps=few",
+            "--config.steps: found few, expected an integer",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.channels=wide"],
@@ -325,7 +325,7 @@ def test_a_run_older_than_a_key_is_continued_with_the_keys_default():
                 "--workdir=w",
                 "--config.model.cae.hidden_channels=x",
             ],
-            "config.model.cae.hidden_channels=x",
+            "--config.model.cae.hidden_channels: found x, expected an integer",
         ),
         (
             ["--config=configs/cae.py:smoke", "--workdir=w", "--config.model.cae.mean_level=nan"],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from xr2mri_jax import files
+from xr2mri_jax.errors import InputError
 
 
 def test_atomic_path_replaces_only_on_success(tmp_path):
@@ -24,6 +25,19 @@ def test_atomic_path_keeps_the_suffix(tmp_path):
         assert partial.name.endswith(".nii.gz")
         partial.write_bytes(b"1")
     assert (tmp_path / "v.nii.gz").read_bytes() == b"1"
+
+
+def test_a_file_in_the_place_of_a_folder_is_wrong_input(tmp_path):
+    (tmp_path / "a").write_text("kept")
+    for path in ("a/x.json", "a/b/x.json", "new/../a/x.json"):
+        with pytest.raises(InputError, match="found a file in its place, expected a folder"):
+            files.write_json(tmp_path / path, {})
+        with (
+            pytest.raises(InputError, match="found a file in its place, expected a folder"),
+            files.atomic_folder(tmp_path / path),
+        ):
+            pass
+    assert (tmp_path / "a").read_text() == "kept"
 
 
 @pytest.mark.parametrize("path", ["x.json", "./x.json", "a/x.json"])

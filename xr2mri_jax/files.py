@@ -28,11 +28,12 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     the same format.
 
     Raises:
+      InputError: a parent of `path` is a file.
       OSError: the disk refuses; its `filename` is `path`.
     """
     path = Path(path)
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
         os.close(handle)
         partial = Path(name)
@@ -255,7 +256,7 @@ def _is_temporary(name: str, path: Path) -> bool:
 def _folder_beside(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path`, removed at the end unless it was renamed."""
     with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         folder = tempfile.mkdtemp(prefix=".partial-", suffix=f"-{path.name}", dir=path.parent)
         partial = Path(folder)
         try:
@@ -263,6 +264,13 @@ def _folder_beside(path: Path) -> Iterator[Path]:
             yield partial
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder}: found a file in its place, expected a folder") from error
 
 
 def _replace(new: Path, path: Path) -> None:

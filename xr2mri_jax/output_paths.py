@@ -16,7 +16,9 @@ def require_writable(folder: Path, flag: str) -> None:
       InputError: it is not writable.
       OSError: the disk is full.
     """
-    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    # Without the ".." of a/../b, where a is missing: its parents would not include b.
+    final = Path(os.path.realpath(folder))
+    nearest = next(path for path in (folder, final, *final.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass

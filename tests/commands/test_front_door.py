@@ -78,6 +78,14 @@ def test_the_sample_is_a_picture(tmp_path):
     assert (tmp_path / "knee.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_sample_below_a_file_is_wrong_input(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    done = xr2mri("sample", "--output=file/knee.png", folder=tmp_path)
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: --output: the folder file cannot be written to")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_recipes_are_found_by_name_and_by_file(tmp_path):
     assert recipes.resolve("cae:smoke") == f"{recipes.folder() / 'cae.py'}:smoke"
     own = tmp_path / "my.py"

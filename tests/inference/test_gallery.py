@@ -85,7 +85,8 @@ def test_labels_are_outlined_in_the_planes():
     labels[4:12, 4:14, 6:26] = CODES["femur"]
     xray = np.zeros((32, 32), np.float32)
     drawn = [
-        _pixels(gallery.draw([gallery.Case("", xray, volume, shown)])) for shown in (None, labels)
+        _pixels(gallery.draw([gallery.Case("", xray, volume, shown)]))[:260]  # above the key
+        for shown in (np.zeros_like(labels), labels)
     ]
     changed = (np.abs(drawn[0] - drawn[1]).max(axis=-1) > 60).any(axis=0)
     # Every plane has an outline, the radiograph at the left has none.

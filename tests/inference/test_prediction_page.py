@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import gzip
 import json
+import re
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_layers_are_in_the_patients_frame(prediction):
     # The radiograph lies as it was given: its bright fibula is at the left of the picture.
     shown = viewer_case(prediction, "k", "title").radiograph
     np.testing.assert_array_equal(shown, prediction.seen.image[:, ::-1, 0])
-    assert content["facts"][1] == ["knee", "left"] and content["mirrored"] is False
+    assert content["facts"][1] == ["knee", "left"]
 
 
 def test_one_file_or_a_new_folder(prediction, tmp_path):
@@ -51,6 +52,7 @@ def test_one_file_or_a_new_folder(prediction, tmp_path):
         with PredictionPage(tmp_path / name) as page:
             page.add(prediction, "knee", "a<b>.png")
     single = (tmp_path / "one.html").read_text()
+    assert "<td>1.000</td>" in single and "~1.000" not in single  # stated
     assert "a&lt;b&gt;.png" in single and "a<b>" not in single and 'id="case-knee"' in single
     assert {p.name for p in (tmp_path / "folder").iterdir()} == {"index.html", "assets", "cases"}
     with pytest.raises(InputError, match=r"--page: .*folder exists, expected a new folder"):
@@ -79,6 +81,8 @@ def test_many_radiographs_have_a_page_that_continues(fake_model, tmp_path, monke
     (case,) = (page / "cases").iterdir()
     text = (page / "index.html").read_text()
     assert "Predicted: 1 knee. Refused: 1 row; the table" in text and text.count("data-show=") == 1
+    assert re.search(r"<td>~0\.\d{3}</td>", text)  # as on the page of a single radiograph
+    assert '["source", "a.png"]' in case.read_text()
     case.unlink()
     many.predict_many(options)
     assert case.is_file() and (page / "index.html").read_text() == text

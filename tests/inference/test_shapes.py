@@ -10,6 +10,7 @@ from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.phantom.surfaces import NAMES
 from xr2mri_jax.phantom.tissues import CODES
+from xr2mri_jax.presentation.structure_colours import COLOURS
 
 RADIUS = {"femur": 20.0, "tibia": 16.0, "patella": 12.0, "fibula": 10.0}
 # (d, h, w) in mm from the joint's centre of a canonical right knee.
@@ -48,7 +49,7 @@ def enclosed(mesh):
 def test_meshes_are_closed_and_have_size_and_place_in_the_patient(side):
     scale = 1.1
     found = shapes.meshes(balls(), side, scale)
-    assert set(found) == set(shapes.COLOURS) - {"medial_meniscus", "lateral_meniscus"}
+    assert set(found) == set(COLOURS) - {"medial_meniscus", "lateral_meniscus"}
     for mesh in found.values():
         # Closed: every edge belongs to two faces.
         assert (edges(mesh.faces) == 2).all()

@@ -62,6 +62,16 @@ def test_rank_histogram(ranks):
     drawn = figures.ranks(ranks)
     assert _svg(drawn).get("viewBox").split()[2] == "756"
     assert b">rank of the own knee among all (1 is best)</text>" in drawn
+    texts = {text.text: text for text in _svg(drawn).iterfind(".//{*}text")}
+    assert any(name.isdecimal() for name in texts)
+    assert not any("." in name for name in texts)  # ranks and cases are whole numbers
+    bars = [
+        float(y)
+        for path in _svg(drawn).iterfind(".//{*}path")
+        if "clip-path" in path.attrib
+        for y in re.findall(r"[ML] [-0-9.]+ ([-0-9.]+)", path.get("d"))
+    ]
+    assert float(texts["the model"].get("y")) < min(bars)  # the legend lies above them
 
 
 def test_case_shows_real_predicted_and_difference():

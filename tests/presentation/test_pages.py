@@ -11,9 +11,10 @@ import pytest
 from made_cases import SHAPE, made_case
 
 from xr2mri_jax.errors import InputError
+from xr2mri_jax.geometry import Volume
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.page_elements import Page, Row, Section, Shown, Table, Viewer, data_url
-from xr2mri_jax.presentation.viewer_case import ViewerCase, packed, thumbnail
+from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase, packed, thumbnail
 
 
 def voxels(layer):
@@ -23,7 +24,7 @@ def voxels(layer):
 
 def page_of(folder, count=3):
     shown = [pages.write_case(folder, made_case(i)) for i in range(count)]
-    rows = [Row(f"<{i}>", [str(i)], case=f"case-{i}") for i in range(count)]
+    rows = [Row(f"<{i}>", ["~" * (i == 1) + str(i)], case=f"case-{i}") for i in range(count)]
     table = Table("Cases", ["case", "number"], rows, sortable=True)
     viewer = Viewer(shown, [("Worst", "case-2")], ["case-1"], "Failures")
     return Page("A & B", ["notice"], [Section("Viewer", [viewer]), Section("All", [table])])
@@ -46,6 +47,16 @@ def test_a_case_keeps_its_values():
     )
     assert content["layers"][0]["shape"] == list(SHAPE)
     assert "<" not in packed(case) and packed(case) == packed(case)
+
+
+def test_codes_without_a_colour_are_background():
+    case = made_case()
+    layer = case.layers[2]
+    codes = layer.volume.array.copy()
+    codes[0, 0] = 17  # of a tissue that the table does not name
+    changed = Layer("true_labels", Volume(codes, layer.volume.affine))
+    content = json.loads(packed(dataclasses.replace(case, layers=[changed])))
+    np.testing.assert_array_equal(voxels(content["layers"][0]), layer.volume.array)
 
 
 def test_a_case_of_another_name_or_kind_is_refused():

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
+from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.presentation.picture import COMPARTMENT_MM, draw, panels
 from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.presentation.structure_colours import table
 
 SHAPE = (32, 64, 64)
 
@@ -104,3 +107,27 @@ def test_the_half_widths_have_a_colour_bar():
     (bar,) = (child for child in figure.axes[8].child_axes)
     assert [label.get_text() for label in bar.get_yticklabels()] == ["0", "0.25", "≥ 0.50"]
     assert "bottom row: half-width of the 90 % interval" in figure.texts[-1].get_text()
+
+
+def test_structures_are_outlined_and_named_in_the_colours_of_the_viewer():
+    labels = np.zeros(SHAPE, np.uint8)
+    for i, code in enumerate(CODES.values()):
+        labels[:, 3 * i : 3 * i + 3, 10:50] = code
+    figure = draw(np.zeros((64, 64), np.float32), corner(), "left", "caption", labels)
+    (key,) = figure.legends
+    named = {text.get_text(): line for text, line in zip(key.texts, key.get_lines(), strict=True)}
+    assert list(named) == [row["name"].replace("_", " ") for row in table()]
+    expected = {to_hex(np.divide(row["colour"], 255)) for row in table()}
+    assert len(expected) == len(table()) == 10
+    assert {to_hex(line.get_color()) for line in named.values()} == expected
+    coronal = figure.axes[1]
+    assert {to_hex(one.get_edgecolor()[0]) for one in coronal.collections} == expected
+    figure.canvas.draw()
+    below = min(axes.get_window_extent().y0 for axes in figure.axes)
+    assert 0 <= key.get_window_extent().y0 < key.get_window_extent().y1 < below
+
+
+def test_the_colours_of_structures_can_be_told_apart():
+    colours = np.array([row["colour"] for row in table()])
+    apart = np.linalg.norm(colours[:, None] - colours, axis=-1)
+    assert apart[~np.eye(len(colours), dtype=bool)].min() > 45

@@ -27,6 +27,13 @@ def test_a_file_gets_a_plain_line_after_the_given_time(monkeypatch, capsys):
     assert capsys.readouterr().err == "reading: file 2 of 3\n"
 
 
+def test_a_short_loop_of_many_is_announced_in_a_file(capsys):
+    list(progress(range(3), "reading", "file", 3, announced=True))
+    assert capsys.readouterr().err == "reading: file 0 of 3\n"
+    list(progress(range(3), "reading", "file", 3))
+    assert capsys.readouterr().err == ""
+
+
 def test_a_terminal_gets_a_bar(monkeypatch):
     shown = Terminal()
     monkeypatch.setattr(sys, "stderr", shown)

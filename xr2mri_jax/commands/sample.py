@@ -17,6 +17,7 @@ def main() -> None:
     """Writes a copy and prints what it shows."""
     output = Path(_OUTPUT.value)
     output_paths.require_ending(output, ".png", "--output")
+    output_paths.require_file_place(output, "--output")
     with files.atomic_path(output) as partial:
         partial.write_bytes(samples.KNEE.read_bytes())
     print(f"{output}: a simulated right knee, 0.5 mm per pixel")

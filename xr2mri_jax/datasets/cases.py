@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from xr2mri_jax import datasets
+from xr2mri_jax import datasets, output_paths
 from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
@@ -60,8 +60,10 @@ def write_cases(
       The rows of the table.
 
     Raises:
-      InputError: the dataset is missing, the split is unknown or has no such position.
+      InputError: the dataset is missing, the split is unknown or has no such position, or the
+        folder cannot be written to.
     """
+    output_paths.require_writable(Path(output), "--output")
     builder = datasets.load_builder(dataset, data_dir)
     source = StoredExamples(builder, split)
     folder = Path(output)

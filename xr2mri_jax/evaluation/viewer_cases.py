@@ -11,12 +11,12 @@ import numpy as np
 from xr2mri_jax.evaluation.property_errors import LabelsOf
 from xr2mri_jax.evaluation.result import Result
 from xr2mri_jax.evaluation.volume_store import VolumeStore
-from xr2mri_jax.geometry import Volume, canonical_affine, from_canonical, reorient_ras
+from xr2mri_jax.geometry import Volume, from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction_page import viewer_meshes
 from xr2mri_jax.inference.uncertainty.model import Uncertainty
 from xr2mri_jax.phantom import surfaces
-from xr2mri_jax.presentation import pages
+from xr2mri_jax.presentation import pages, structure_colours
 from xr2mri_jax.presentation.model_and_controls import MODEL
 from xr2mri_jax.presentation.page_elements import Shown, Viewer
 from xr2mri_jax.presentation.viewer_case import Layer, ViewerCase
@@ -90,9 +90,9 @@ def spread(order: Sequence[int], most: int) -> list[int]:
     return [order[i] for i in sorted([*wanted, *(others[i] for i in even)])[:most]]
 
 
-def in_patient(array: np.ndarray) -> Volume:
-    """An array [d, h, w] of a canonical right knee as a volume in RAS mm."""
-    return reorient_ras(from_canonical(array, "right"))
+def in_patient(array: np.ndarray, side: str) -> Volume:
+    """An array [d, h, w] of a canonical right knee in RAS mm of a patient's knee of this side."""
+    return reorient_ras(from_canonical(array, side))
 
 
 def _case(source: Source, i: int) -> ViewerCase:
@@ -100,21 +100,24 @@ def _case(source: Source, i: int) -> ViewerCase:
     position = np.array([i])
     inside = store.mask(position)[0, ..., 0] > 0
     real, predicted = store.real(position)[0, ..., 0], store.predicted(position)[0, ..., 0]
+    # A knee of unknown side is shown as stored, as a right one.
+    side = "left" if found.cases["side"][i] == "left" else "right"
+    acquired = in_patient(inside.astype(np.uint8), side).array > 0
     layers = [
-        Layer("prediction", in_patient(predicted)),
-        Layer("truth", in_patient(real * inside), in_patient(inside.astype(np.uint8)).array > 0),
+        Layer("prediction", in_patient(predicted, side)),
+        Layer("truth", in_patient(real * inside, side), acquired),
     ]
     if source.uncertainty is not None:
         half_width = source.uncertainty.voxels.half_width(predicted)
-        layers.append(Layer("uncertainty", in_patient(half_width)))
+        layers.append(Layer("uncertainty", in_patient(half_width, side)))
     meshes = []
     if source.labels is not None:
-        layers.append(Layer("true_labels", in_patient(source.labels(i))))
+        layers.append(Layer("true_labels", in_patient(source.labels(i), side)))
     if source.distances is not None:
         distances = source.distances(found.xrays[i : i + 1])
         codes = surfaces.labels(surfaces.resized(distances, predicted.shape, order=3))
-        layers.append(Layer("labels", shapes.label_volume(codes, "right")))
-        meshes = viewer_meshes(distances, "right")
+        layers.append(Layer("labels", shapes.label_volume(codes, side)))
+        meshes = viewer_meshes(distances, side)
     has_labels = source.labels is not None or source.distances is not None
     about = {name: found.cases[name][i] for name in ("index", "subject", "side", "kl")}
     psnr = found.values[MODEL]["psnr"][i]
@@ -123,11 +126,11 @@ def _case(source: Source, i: int) -> ViewerCase:
         f"case-{about['index']}",
         title,
         layers,
-        found.xrays[i, ..., 0],
+        # As the layers: the patient's right at the left, so a left knee is mirrored back.
+        found.xrays[i, :, :: -1 if side == "left" else 1, 0],
         surfaces=meshes,
-        labels=shapes.table() if has_labels else (),
+        labels=structure_colours.table() if has_labels else (),
         facts=_facts(about, {name: v[i] for name, v in found.values[MODEL].items()}),
-        mirrored=about["side"] == "left",
     )
 
 
@@ -146,15 +149,14 @@ def label_case(
     predicted: np.ndarray,
     true: np.ndarray,
     facts: Mapping[str, str],
-    mirrored: bool,
+    side: str,
 ) -> ViewerCase:
     """A case with labels only, u8[d, h, w] on one grid over the canonical box, a right knee.
 
-    `mirrored`: whether the patient's knee is a left one.
+    `side`: of the patient's knee, "left" or "right"; a left knee is mirrored back.
     """
-    grid = canonical_affine(true.shape)
     layers = [
-        Layer(kind, reorient_ras(Volume(array, grid)))
+        Layer(kind, in_patient(array, side))
         for kind, array in (("labels", predicted), ("true_labels", true))
     ]
-    return ViewerCase(name, title, layers, labels=shapes.table(), facts=facts, mirrored=mirrored)
+    return ViewerCase(name, title, layers, labels=structure_colours.table(), facts=facts)

@@ -26,6 +26,7 @@ from xr2mri_jax.io.formats import sniff
 from xr2mri_jax.io.image import DRAWN
 from xr2mri_jax.output_paths import require_apart, require_writable
 from xr2mri_jax.preprocess.radiograph import displayed
+from xr2mri_jax.presentation import structure_colours
 from xr2mri_jax.presentation.statement import STATEMENT
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -244,7 +245,9 @@ def _write_shapes(
         prediction.record["labels"] = {
             "file": os.fspath(files.labels),
             "table": os.fspath(shapes.table_path(files.labels)),
-            "voxels": {row["name"]: int((codes == row["code"]).sum()) for row in shapes.table()},
+            "voxels": {
+                row["name"]: int((codes == row["code"]).sum()) for row in structure_colours.table()
+            },
         }
     if meshes is not None:
         made = shapes.meshes(found, side, prediction.scale)

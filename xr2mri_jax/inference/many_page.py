@@ -6,7 +6,12 @@ from pathlib import Path
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.inference.prediction import Prediction
-from xr2mri_jax.inference.prediction_page import case_title, prediction_page, viewer_case
+from xr2mri_jax.inference.prediction_page import (
+    case_title,
+    prediction_page,
+    spacing_text,
+    viewer_case,
+)
 from xr2mri_jax.presentation import pages
 from xr2mri_jax.presentation.page_elements import Row, Shown
 
@@ -41,12 +46,21 @@ def write(page: Path, rows: Sequence[Mapping[str, str]]) -> None:
     listed = [
         Row(
             row["file"],
-            (row["side"], row["spacing_mm"], row["unlike"], row["warnings"] or row["error"]),
+            (row["side"], _spacing(row), _unlike(row), row["warnings"] or row["error"]),
             case=case_name(row) if row["volume"] else "",
         )
         for row in rows
     ]
     pages.write_folder(page, prediction_page(shown, listed))
+
+
+def _spacing(row: Mapping[str, str]) -> str:
+    mm = row["spacing_mm"]
+    return spacing_text(float(mm), row["spacing_source"]) if mm else ""
+
+
+def _unlike(row: Mapping[str, str]) -> str:
+    return f"{float(row['unlike']):.2f}" if row["unlike"] else ""
 
 
 def _title(row: Mapping[str, str]) -> str:

@@ -161,10 +161,11 @@ def _of_file(one: Listed, stem: str, predictor: Predictor, options: ManyOptions)
             rows.append(row | failed)
             continue
         files = options.files(f"{stem}_{knee.side}")
-        write_prediction(files, with_source(predicted, radiograph, one.path))
+        named = with_source(predicted, radiograph, one.path)
+        write_prediction(files, named)
         row |= _row_cells(predicted, files, options.output)
         if options.page is not None:
-            many_page.write_case(options.page, row, predicted)
+            many_page.write_case(options.page, row, named)
         rows.append(row)
     if not all(row["input"] for row in rows):
         rows = [row | _TRIED_AGAIN for row in rows]

@@ -10,9 +10,10 @@ from xr2mri_jax.geometry import Volume
 from xr2mri_jax.inference.uncertainty.surfaces import SurfaceSpread
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.preprocess.radiograph import StandardRadiograph
+from xr2mri_jax.presentation.pluralise import pluralise
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """A volume predicted from one radiograph.
 
@@ -59,3 +60,9 @@ class Prediction:
     def warnings(self) -> tuple[str, ...]:
         """The doubtful decisions, one text each."""
         return tuple(self.record["warnings"])
+
+    def __repr__(self) -> str:
+        """One line: printed arrays would fill pages."""
+        size = " x ".join(map(str, self.volume.array.shape))
+        doubts = pluralise(len(self.warnings), "warning")
+        return f"Prediction({self.seen.side} knee, volume of {size} voxels, {doubts})"

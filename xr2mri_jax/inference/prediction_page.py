@@ -15,7 +15,8 @@ from xr2mri_jax.geometry import from_canonical, reorient_ras
 from xr2mri_jax.inference import shapes
 from xr2mri_jax.inference.prediction import Prediction
 from xr2mri_jax.preprocess.radiograph import displayed
-from xr2mri_jax.presentation import pages
+from xr2mri_jax.preprocess.scale import is_estimate
+from xr2mri_jax.presentation import pages, structure_colours
 from xr2mri_jax.presentation.page_elements import Lines, Page, Row, Section, Shown, Table, Viewer
 from xr2mri_jax.presentation.pluralise import pluralise
 from xr2mri_jax.presentation.statement import MEANING, STATEMENT
@@ -26,7 +27,7 @@ MESH_SIZE = 72
 _HEADS = ("file", "side", "spacing (mm)", "novelty", "warnings")
 _CAPTION = (
     "The novelty score measures how unlike the training radiographs a radiograph is: 1 % of "
-    "similar ones exceed 1."
+    "similar ones exceed 1. A tilde marks a spacing that was estimated from the image."
 )
 
 
@@ -55,7 +56,7 @@ def viewer_case(prediction: Prediction, name: str, title: str) -> ViewerCase:
         displayed(prediction.seen),
         scale,
         meshes,
-        shapes.table() if found is not None else (),
+        structure_colours.table() if found is not None else (),
         _facts(prediction.record, side),
     )
 
@@ -65,11 +66,16 @@ def case_title(file: str, side: str) -> str:
     return f"{file}, {side} knee"
 
 
+def spacing_text(mm: float, source: str) -> str:
+    """A spacing in the table; `source` as in `preprocess.scale`: an estimate is "~0.431"."""
+    return f"{'~' if is_estimate(source) else ''}{mm:.3f}"
+
+
 def viewer_meshes(distances: np.ndarray, side: str, scale: float = 1.0) -> list[Surface]:
     """The meshes that a viewer shows; arguments as for `shapes.meshes`."""
     made = shapes.meshes(distances, side, scale, MESH_SIZE)
     return [
-        Surface(name, shapes.COLOURS[name], mesh.vertices, mesh.faces)
+        Surface(name, structure_colours.COLOURS[name], mesh.vertices, mesh.faces)
         for name, mesh in made.items()
     ]
 
@@ -163,7 +169,7 @@ class PredictionPage:
         scale, unlike = record.get("knee", {}).get("scale"), record["model"].get("unlike")
         cells = (
             side,
-            "" if scale is None else f"{np.mean(scale['spacing_mm']):.3f}",
+            "" if scale is None else spacing_text(np.mean(scale["spacing_mm"]), scale["source"]),
             "" if unlike is None else f"{unlike:.2f}",
             "; ".join(prediction.warnings),
         )

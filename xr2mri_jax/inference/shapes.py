@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -15,22 +15,9 @@ from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.stl import write_stl
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import NAMES
-from xr2mri_jax.phantom.tissues import CODES
 from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.presentation.structure_colours import COLOURS, table
 
-# Structures of the label map and the meshes, with their colours for viewers.
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "femoral_cartilage": (120, 200, 255),
-    "medial_tibial_cartilage": (90, 160, 240),
-    "lateral_tibial_cartilage": (60, 120, 220),
-    "patellar_cartilage": (150, 220, 240),
-    "femur": (240, 220, 180),
-    "tibia": (225, 200, 150),
-    "patella": (250, 235, 200),
-    "fibula": (210, 185, 140),
-    "lateral_meniscus": (240, 120, 110),
-    "medial_meniscus": (220, 80, 90),
-}
 MESH_FILES = tuple(f"{name}.stl" for name in COLOURS)
 # Voxels along each axis of the grid on which meshes are computed.
 MESH_SIZE = 112
@@ -153,14 +140,6 @@ def _outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum()
     return faces if volume > 0 else faces[:, ::-1]
-
-
-def table() -> list[dict[str, Any]]:
-    """Code, name and colour of every label."""
-    return [
-        {"code": CODES[name], "name": name, "colour": list(colour)}
-        for name, colour in sorted(COLOURS.items(), key=lambda item: CODES[item[0]])
-    ]
 
 
 def write_labels(path: Path, table_file: Path, labels: Volume) -> None:

@@ -24,6 +24,7 @@ _CROP_DEVIATION = 0.057
 CROP_ERROR = 0.10
 # The sources of a spacing that the user gives, and of one that the file states.
 GIVEN, HEADER = "given", "the file"
+LINE = "the joint line"  # the beginning of the source of an estimate
 # Plausible length in mm of an adult's joint line.
 LENGTH_MM = (45.0, 115.0)
 
@@ -81,13 +82,18 @@ def estimated(radiograph: Radiograph, place: KneePlace) -> Scale:
       place: with a joint line longer than 0.
     """
     column_mm, deviation = LINE_MM / line_columns(place, radiograph), _LINE_DEVIATION
-    source = "the joint line"
+    source = LINE
     if is_framed(radiograph, place):
         usual = LINE_MM / LINE_SHARE / radiograph.shape[1]
         share = _CROP_DEVIATION**2 / (_CROP_DEVIATION**2 + _LINE_DEVIATION**2)
         column_mm, deviation = column_mm**share * usual ** (1 - share), CROP_ERROR
-        source = "the joint line and the crop's width"
+        source = f"{LINE} and the crop's width"
     return Scale((column_mm * pixel_aspect(radiograph), column_mm), source, deviation)
+
+
+def is_estimate(source: str) -> bool:
+    """Whether a `Scale.source` is that of an estimated size."""
+    return source.startswith(LINE)
 
 
 def line_mm(radiograph: Radiograph, place: KneePlace, scale: Scale) -> float:

@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from xr2mri_jax.presentation import picture
 from xr2mri_jax.presentation.model_and_controls import LABELS, MODEL
@@ -62,7 +63,10 @@ def ranks(rank: Sequence[int]) -> bytes:
     axes.stairs(np.diff(edges), edges, color="black", linestyle="--", label="random guessing")
     axes.set_xlabel("rank of the own knee among all (1 is best)")
     axes.set_ylabel("cases")
-    axes.legend(frameon=False)
+    axes.set_xlim(0.5, count + 0.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # above the bars
     axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)
 

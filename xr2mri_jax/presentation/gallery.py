@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from xr2mri_jax.presentation.picture import draw_panel, panels
+from xr2mri_jax.presentation.picture import KEY_INCHES, Panel, draw_key, draw_panel, panels
 
 _SHOWN = ("radiograph", "coronal", "sagittal, medial compartment", "sagittal, lateral compartment")
 _DPI = 80
@@ -35,14 +35,21 @@ class Case(NamedTuple):
 
 
 def draw(cases: Sequence[Case]) -> Figure:
-    """Draws one row per case; raises ValueError without any."""
+    """Draws one row per case, and below them the key of the structures that are outlined.
+
+    Raises:
+      ValueError: there are no cases.
+    """
     if not cases:
         raise ValueError("found no cases, expected at least one")
-    figure = Figure(figsize=(12.0, 3.3 * len(cases)), facecolor="black", dpi=_DPI)
+    key = KEY_INCHES if any(case.labels is not None for case in cases) else 0.0
+    figure = Figure(figsize=(12.0, 3.3 * len(cases) + key), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(cases), len(_SHOWN), squeeze=False)
     top = 1 - _TITLE_INCHES / figure.get_figheight()
-    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=0.01, wspace=0.03, hspace=0.14)
+    bottom = 0.01 + key / figure.get_figheight()
+    figure.subplots_adjust(left=0.01, right=0.99, top=top, bottom=bottom, wspace=0.03, hspace=0.14)
+    drawn: list[Panel] = []
     for row, case in zip(grid, cases, strict=True):
         white = max(float(np.percentile(case.volume, 99.9)), 0.1)
         made = panels(case.radiograph, case.volume, case.side, case.labels, case.scale)
@@ -52,4 +59,6 @@ def draw(cases: Sequence[Case]) -> Figure:
             if name == "radiograph":
                 panel = panel._replace(title=case.title)
             draw_panel(axes, panel, 1.0 if name == "radiograph" else white)
+            drawn.append(panel)
+    draw_key(figure, drawn)
     return figure

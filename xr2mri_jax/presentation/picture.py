@@ -1,15 +1,18 @@
 """The picture of a predicted volume: the radiograph and planes through the joint."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.presentation.statement import STATEMENT
+from xr2mri_jax.presentation.structure_colours import table
 
 # From the joint's centre to the middle of a compartment's tibial cartilage, along the width: mean
 # over ten segmented knees, 20.7 mm (19.9 medial, 21.4 lateral).
@@ -17,7 +20,7 @@ COMPARTMENT_MM = 21.0
 SCALE_BAR_MM = 20
 _LINE_COLOUR = "#f2c14e"
 _DPI = 110
-_OUTLINES = ("#ff9f1c", "#4cc9f0", "#4895ef", "#4361ee", "#80ffdb", "#f2e8cf", "#e9c46a", "#bc6c25")
+KEY_INCHES = 0.55  # height of the key of the outlined structures
 _OUTLINE = (withStroke(linewidth=2.5, foreground="black"),)
 
 
@@ -26,7 +29,8 @@ class Panel(NamedTuple):
 
     pixels: f32[rows, columns] in [0, 1]; size_mm: (height, width); letters: orientation at the
     left, right, top and bottom edge; marks_mm: columns to mark, mm from the panel's middle; labels:
-    u8[rows, columns] whose outlines are drawn, or None; colours: the colour map.
+    u8[rows, columns] or None; the structures of `structure_colours` are outlined; colours: the
+    colour map.
     """
 
     title: str
@@ -102,7 +106,7 @@ def draw(
     half_width: np.ndarray | None = None,
     scale: float = 1.0,
 ) -> Figure:
-    """Draws the panels.
+    """Draws the panels, and below them the key of the structures that are outlined.
 
     Args:
       radiograph, array, side, labels, scale: as in `panels`.
@@ -111,12 +115,14 @@ def draw(
         third row with a colour bar, on the scale of the volume; None: no such row.
     """
     rows = 2 if half_width is None else 3
-    figure = Figure(figsize=(13.2, 0.8 + 4.3 * rows), facecolor="black", dpi=_DPI)
+    key = 0.0 if labels is None else KEY_INCHES
+    high = 0.8 + 4.3 * rows + key
+    figure = Figure(figsize=(13.2, high), facecolor="black", dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, 3)
-    top = 1 - 0.13 * 9.4 / figure.get_figheight()
+    top, bottom = 1 - 0.13 * 9.4 / high, 0.02 + key / high
     right = 0.98 if half_width is None else 0.94
-    figure.subplots_adjust(left=0.02, right=right, top=top, bottom=0.02, wspace=0.05, hspace=0.1)
+    figure.subplots_adjust(left=0.02, right=right, top=top, bottom=bottom, wspace=0.05, hspace=0.1)
     figure.suptitle(STATEMENT, color=_LINE_COLOUR, fontsize=15, y=1 - 0.12 * (1 - top))
     # Scaling to the maximum would make bone and muscle too dark to distinguish.
     white = max(float(np.percentile(array, 99.9)), 0.1)
@@ -129,9 +135,36 @@ def draw(
     figure.text(0.5, level, lines, color="white", fontsize=11, ha="center", va="center")
     for axes, panel in zip(grid.flat, shown, strict=True):
         draw_panel(axes, panel, 1.0 if panel.title == "radiograph" else white)
+    draw_key(figure, shown)
     if half_width is not None:
         _draw_colour_bar(grid[-1, -1], white)
     return figure
+
+
+def draw_key(figure: Figure, shown: Iterable[Panel]) -> None:
+    """Names the outlined structures of these panels in the lowest KEY_INCHES of the figure."""
+    rows = {row["code"]: row for panel in shown for row in _structures(panel)}
+    if rows:
+        handles = [
+            Line2D([], [], color=_colour(row), linewidth=2, label=row["name"].replace("_", " "))
+            for _, row in sorted(rows.items())
+        ]
+        figure.legend(
+            handles=handles, loc="lower center", ncols=5, frameon=False, labelcolor="white",
+            fontsize=10,
+        )  # fmt: skip
+
+
+def _structures(panel: Panel) -> list[dict[str, Any]]:
+    """Code, name and colour of the structures outlined in a panel."""
+    if panel.labels is None:
+        return []
+    codes = np.unique(panel.labels)
+    return [row for row in table() if row["code"] in codes]
+
+
+def _colour(row: dict[str, Any]) -> str:
+    return f"#{bytes(row['colour']).hex()}"
 
 
 def _draw_colour_bar(axes: Axes, white: float) -> None:
@@ -175,10 +208,10 @@ def draw_panel(axes: Axes, panel: Panel, white: float) -> None:
             size * ((np.arange(n) + 0.5) / n - 0.5)
             for n, size in zip(panel.labels.shape, panel.size_mm, strict=True)
         )
-        for code in np.unique(panel.labels[panel.labels > 0]):
+        for row in _structures(panel):
             axes.contour(
-                across, along, panel.labels == code, levels=[0.5],
-                colors=[_OUTLINES[code % len(_OUTLINES)]], linewidths=0.7,
+                across, along, panel.labels == row["code"], levels=[0.5],
+                colors=[_colour(row)], linewidths=0.9,
             )  # fmt: skip
     axes.set_axis_off()
     # An explicit y avoids Matplotlib's search for a free position.

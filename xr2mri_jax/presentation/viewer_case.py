@@ -59,9 +59,9 @@ class ViewerCase:
       radiograph: f32[h, w] in [0, 1] over the box, the patient's right at the left; or None.
       scale: mm in the patient per mm of the box.
       surfaces: the meshes.
-      labels: code, name and colour of each label, see `inference.shapes.table`.
+      labels: code, name and colour of each label, see `structure_colours.table`. Other codes of
+        label maps are shown as background.
       facts: displayed facts about the case, by name.
-      mirrored: whether a left knee is shown as a right one.
 
     Raises:
       ValueError: the name has other characters, or a kind is unknown.
@@ -75,7 +75,6 @@ class ViewerCase:
     surfaces: Sequence[Surface] = ()
     labels: Sequence[Mapping[str, Any]] = ()
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
@@ -94,8 +93,7 @@ def packed(case: ViewerCase) -> str:
         "name": case.name,
         "title": case.title,
         "facts": list(case.facts.items()),
-        "mirrored": case.mirrored,
-        "layers": [_layer(layer) for layer in case.layers],
+        "layers": [_layer(layer, [row["code"] for row in case.labels]) for layer in case.layers],
         "labels": [dict(row) for row in case.labels],
         "surfaces": [_surface(surface) for surface in case.surfaces],
         "radiograph": None if case.radiograph is None else _radiograph(case.radiograph, case.scale),
@@ -121,9 +119,12 @@ def thumbnail(case: ViewerCase) -> bytes | None:
     return _png(np.concatenate([np.asarray(image) for image in images], axis=1))
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def _layer(layer: Layer, known: Sequence[int]) -> dict[str, Any]:
     array = layer.volume.array
     is_labels = layer.kind.endswith("labels")
+    if is_labels:
+        # NiiVue would paint other codes, such as that of muscle, in the colour of a known one.
+        array = np.where(np.isin(array, known), array, 0)
     top = 255.0 if is_labels else max(float(array.max()), 1e-6)
     if layer.kind in ("prediction", "truth"):
         top = 1.0

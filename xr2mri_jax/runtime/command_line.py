@@ -2,6 +2,7 @@
 
 import logging as standard_logging
 import math
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -107,8 +108,19 @@ def _show_help(main: Callable[[], Any]) -> None:
 
 
 def _flag_error_message(error: Exception) -> str:
-    """The message for an invalid flag, simplified for errors of ml_collections."""
+    """The message for an invalid flag, simplified for errors of absl and ml_collections."""
     text = str(error).strip()
+    flag = re.match(r"flag --([^=]+)=", text)
+    if isinstance(error, flags.IllegalFlagValueError) and flag and flag[1] in flags.FLAGS:
+        parser = flags.FLAGS[flag[1]].parser
+        if isinstance(parser, flags.BooleanParser):
+            expected = "true or false"
+        else:
+            choices = getattr(parser, "enum_values", None)
+            expected = f"one of {', '.join(choices)}" if choices else parser.syntactic_help
+        if expected:  # in place of Python's text, such as "invalid literal for int()"
+            found = text[flag.end() :].removesuffix(f": {error.__context__}")
+            return f"--{flag[1]}: found {found or 'nothing'}, expected {expected}"
     if isinstance(error, AttributeError) and "get_config" in text:
         return "--config: the file has no function get_config, expected a recipe that defines it"
     if "Traceback" not in text and isinstance(error, AttributeError | KeyError):

@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 LINE_S = 60.0
 
 
-def progress(items: Iterable[Item], title: str, unit: str, total: int) -> Iterator[Item]:
+def progress(
+    items: Iterable[Item], title: str, unit: str, total: int, announced: bool = False
+) -> Iterator[Item]:
     """Yields the items and shows on standard error how many are done.
 
     Args:
@@ -20,10 +22,14 @@ def progress(items: Iterable[Item], title: str, unit: str, total: int) -> Iterat
       title: of the loop.
       unit: name of an item.
       total: number of items.
+      announced: whether a loop gets a line at its start too if there is no terminal; for one of
+        many loops, each of which may take less than a minute.
     """
     if sys.stderr.isatty():
         yield from tqdm(items, title, total, unit=unit, mininterval=1.0)
         return
+    if announced:
+        print(f"{title}: {unit} 0 of {total}", file=sys.stderr, flush=True)
     last = time.monotonic()
     for done, item in enumerate(items, 1):
         yield item

@@ -14,7 +14,7 @@ from xr2mri_jax.files import atomic_paths
 from xr2mri_jax.geometry import Volume
 from xr2mri_jax.io import write_nifti
 from xr2mri_jax.io.label_map import LabelMap, digest, whole_labels
-from xr2mri_jax.output_paths import require_apart, require_ending
+from xr2mri_jax.output_paths import require_apart, require_ending, require_file_place
 from xr2mri_jax.phantom.label_map import SimulatedPair, simulate_pair
 from xr2mri_jax.simulation.knee_labels import KneeLabels, knee_of_map, read_knee
 from xr2mri_jax.simulation.label_tables import AUTO, TABLES
@@ -78,6 +78,7 @@ def simulate_file(
         raise InputError(f"--seed: found {seed}, expected 0 or more")
     for flag, file in zip(("--xray", "--xray", "--mri"), files, strict=True):
         require_apart(file, (labels, table), flag)
+        require_file_place(file, flag)
     knee = read_knee(labels, side, table)
     try:
         pair = _pair(knee, seed)

@@ -120,6 +120,7 @@ def test_the_viewer_and_the_captions_have_the_open_protocol(report):
 
 def test_units_and_signs_are_uniform(report):
     text = html.unescape((report / "index.html").read_text())
+    assert "correspond to the centred ones.<" in text
     assert "area (cm²)" in text and "(cm2)" not in text and "in cm2" not in text
     assert "femoral medial thickness (mm)" in text and "thickness mm" not in text
     assert "interval of true minus predicted" in text
@@ -204,7 +205,7 @@ def test_a_subject_can_be_left_out(table):
     assert [pair.subject for pair in first_maps(kept)] == ["a", "c", "d"]
     with pytest.raises(InputError, match="--exclude_subjects: found x, expected subjects of"):
         read_pairs(table, ["x"])
-    with pytest.raises(InputError, match="radiographs of 1 subjects, expected two or more"):
+    with pytest.raises(InputError, match="radiographs of 1 subject, expected two or more"):
         read_pairs(table, ["a", "b"])
 
 
@@ -222,7 +223,8 @@ def test_only_the_first_map_of_a_subject_without_radiograph_is_needed(table):
     [
         (("right,00m,a.png", "middle,00m,a.png"), "left or right"),
         (("a.nii.gz,0", "a.nii.gz,7"), "a grade from 0 to 4"),
-        (("b.png", "no.png"), "a file in"),
+        (("b.png", "no.png"), "found 'no.png', expected a file in"),
+        (("b.png", "/none/b.png"), "found '/none/b.png', expected an existing file$"),
         (("b,left,00m", "a,right,00m"), "each visit of a knee only once"),
         ((",a.nii.gz", ","), "a label map"),
     ],

@@ -38,7 +38,7 @@ def write(folder: Path, found: Measured, most: int = MOST_CASES) -> Viewer:
             found.predicted[i].labels.array,
             found.true[i].labels.array,
             facts,
-            mirrored=pair.side == "left",
+            pair.side,
         )
         shown[i] = pages.write_case(folder, case)
     marks = {"Worst": order[0], "Median": order[len(order) // 2], "Best": order[-1]}

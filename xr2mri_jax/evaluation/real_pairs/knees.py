@@ -49,7 +49,7 @@ def predict_knees(pairs: Sequence[Pair], predictor: LabelPredictor) -> list[Knee
       InputError: a radiograph cannot be used, or the prediction shows no knee.
     """
     made = []
-    for pair in progress(pairs, "predictions", "radiograph", len(pairs)):
+    for pair in progress(pairs, "predictions", "radiograph", len(pairs), announced=True):
         assert pair.xray is not None
         try:
             made.append(predictor.predict(pair.xray, pair.side))
@@ -82,7 +82,7 @@ def in_threads(
     with ThreadPoolExecutor(processor.cores()) as pool:
         made = pool.map(work, listed)
         try:
-            return list(progress(made, what, unit, len(listed)))
+            return list(progress(made, what, unit, len(listed), announced=True))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import SIDES
 from xr2mri_jax.io.tables import Row, read_table
+from xr2mri_jax.presentation.pluralise import pluralise
 
 COLUMNS = ("subject", "side", "visit", "xray", "labels", "kl")
 GRADES = ("0", "1", "2", "3", "4")
@@ -58,8 +59,8 @@ def read_pairs(path: str | os.PathLike[str], exclude_subjects: Sequence[str] = (
     subjects = {pair.subject for pair in pairs if pair.xray}
     if len(subjects) < 2:
         raise InputError(
-            f"{path}: found radiographs of {len(subjects)} subjects, expected two or more: the "
-            "controls need another subject's radiograph"
+            f"{path}: found radiographs of {pluralise(len(subjects), 'subject')}, expected two "
+            "or more: the controls need another subject's radiograph"
         )
     return pairs
 
@@ -90,5 +91,7 @@ def _file(row: Row, column: str) -> Path | None:
         return None
     path = row.path(column)
     if not path.is_file():
-        raise row.error(column, row[column], f"a file in {row.table.parent}")
+        absolute = Path(row[column]).expanduser().is_absolute()
+        expected = "an existing file" if absolute else f"a file in {row.table.parent}"
+        raise row.error(column, row[column], expected)
     return path

@@ -159,7 +159,7 @@ def ssr_kd(content: Mapping[str, Any]) -> Table:
         "bone",
         *(Cell(f"{CLOSED} {_NAMES[m]}", a) for a in ALIGNMENTS for m in SSR_KD),
     ]
-    return Table(content["convention"]["ssr_kd"], heads, rows)
+    return Table(f"{content['convention']['ssr_kd']}.", heads, rows)
 
 
 def form(metric: str) -> str:

@@ -9,6 +9,11 @@
   const status = find("status");
   const sliders = [0, 1, 2].map((axis) => find(`axis="${axis}"`));
   const STEP = 1; // mm per key press
+  // What the colours of a layer mean; predicted and true intensities lie in [0, 1].
+  const SCALES = {
+    difference: "absolute difference of intensities in [0, 1]",
+    uncertainty: "half-width of the 90 % interval of intensities in [0, 1]",
+  };
   const listed = JSON.parse(find("cases").textContent);
   let current = "";
   let request = 0;
@@ -90,17 +95,26 @@
 
   function listFacts(shown) {
     const rows = shown.facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
-    if (shown.mirrored) rows.push(element("dt", {}, "display"), element("dd", {}, "mirrored, as a right knee"));
     find("facts").replaceChildren(...rows);
   }
 
-  function listLabels(shown) {
-    find("legend").replaceChildren(...shown.labels.map((row) => {
-      const patch = element("span", { className: "patch" });
-      patch.style.background = `rgb(${row.colour.join(",")})`;
-      return element("li", {}, patch, row.name.replaceAll("_", " "));
-    }));
-    find("legend").hidden = !shown.labels.length;
+  // The colours of labels, and the scales of the layers that are not grey.
+  function listColours(shown) {
+    const item = (background, text, ...further) => {
+      const patch = element("span", { className: ["patch", ...further].join(" ") });
+      patch.style.background = background;
+      return element("li", {}, patch, text);
+    };
+    const scales = shown.layers.filter((layer) => layer.kind in SCALES).map((layer) => {
+      const range = `0 to ${layer.white.toFixed(2)}${layer.white < 1 ? " or more" : ""}`;
+      const text = `${layer.name}: ${range} (${SCALES[layer.kind]})`;
+      return item(`linear-gradient(to right, ${viewer.scale(layer.kind).join(",")})`, text, "scale");
+    });
+    const labels = shown.labels.map((row) => {
+      return item(`rgb(${row.colour.join(",")})`, row.name.replaceAll("_", " "));
+    });
+    find("legend").replaceChildren(...labels, ...scales);
+    find("legend").hidden = !labels.length && !scales.length;
   }
 
   // Shows a case by name; of two requests the later one counts.
@@ -121,7 +135,7 @@
       radiograph.show(shown);
       listLayers();
       listFacts(shown);
-      listLabels(shown);
+      listColours(shown);
       const main = shown.layers[0];
       setWindowSliders(0, main.kind.endsWith("labels") ? 1 : main.white);
       find("window").hidden = main.kind.endsWith("labels");

@@ -4,7 +4,7 @@
 (function () {
   function value(row, column) {
     const text = row.cells[column].firstChild ? row.cells[column].firstChild.textContent.trim() : "";
-    const number = Number(text.replace("\u2212", "-"));
+    const number = Number(text.replace("\u2212", "-").replace(/^~/, "")); // ~ marks an estimate
     return text === "" ? null : Number.isNaN(number) ? text : number;
   }
 

@@ -95,6 +95,12 @@
       return kind === shown.layers[0].kind ? 1 : OPACITY[kind];
     }
 
+    // Five colours of a layer's colour map, from 0 to its white, for CSS.
+    scale(kind) {
+      const map = this.nv.colormap(COLOURS[kind]);
+      return [0, 64, 128, 192, 255].map((i) => `rgb(${map.slice(4 * i, 4 * i + 3).join(",")})`);
+    }
+
     index(kind) { return this.case.layers.findIndex((layer) => layer.kind === kind); }
 
     opacity(kind) { return this.nv.volumes[this.index(kind)].opacity; }

@@ -7,7 +7,7 @@ from typing import Any
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import write_json
-from xr2mri_jax.output_paths import require_ending
+from xr2mri_jax.output_paths import require_ending, require_file_place
 
 NAMES = (
     "anatomy",
@@ -81,6 +81,7 @@ def run(
     if not output:
         raise InputError("--output is missing: expected the path of a JSON file")
     require_ending(Path(output), ".json", "--output")
+    require_file_place(Path(output), "--output")
     if suite not in NAMES:
         raise InputError(f"--suite: found {suite!r}, expected one of {', '.join(NAMES)}")
     if batch_size is None:
