@@ -2,8 +2,9 @@
 
 The network predicts the shape of the bones; their distance is traced in the radiograph itself
 (`preprocess.joint_space`). The femur is moved along the leg and turned in the frontal plane, as a
-rigid body, until the least distance between the bones, medial and lateral, equals the measured one.
-The tissue between the bones is stretched or compressed with it, in the volume and in the surfaces.
+rigid body, until the least distance between the bones, medial and lateral, equals the measured one,
+or until the bones touch. The tissue between the bones is stretched or compressed with it, in the
+volume and in the surfaces.
 """
 
 from typing import Any, NamedTuple
@@ -22,8 +23,16 @@ from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
 # Grid on which distances between the bones are measured.
 _MEASURED = (64, 64, 64)
 _NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
+_STEP = np.array(BOX_MM) / _MEASURED
+_FIRST = np.array([0.5, 0.5 + _NEAR.start, 0.5])  # centre of their first voxel, in voxels
 # Maximum move of either compartment in mm, and the number of rounds of moving and measuring.
 LARGEST_MM, _ROUNDS = 6.0, 8
+# Vertices of two surfaces never meet, so that their distance stays positive in contact. Below this
+# distance the signed distance takes over, in proportion: it is 0 in contact.
+_CLOSE_MM = 0.5
+# Bones that are no farther apart than this touch. They are brought to half of it, because surfaces
+# on voxels of 4 mm shift by about as much when they are moved.
+_TOUCHING_MM = 0.1
 # In the volume nothing moves below this level (mm under the joint's centre), and the move ramps up
 # above it.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
@@ -42,8 +51,8 @@ class JointFit(NamedTuple):
     Attributes:
       volume: f32[d, h, w].
       distances: f32[k, d', h', w'], as `surfaces.NAMES`.
-      record: JSON-able: wanted_mm, before_mm, after_mm and moved_mm by compartment, in mm of
-        the box.
+      record: JSON-able: wanted_mm, before_mm, after_mm (see `spaces`) and moved_mm by
+        compartment, in mm of the box.
     """
 
     volume: np.ndarray
@@ -54,7 +63,7 @@ class JointFit(NamedTuple):
 def fit_joint_space(
     volume: np.ndarray, distances: np.ndarray, wanted: dict[str, float]
 ) -> JointFit | None:
-    """Moves the femur until the joint space has the wanted width.
+    """Moves the femur until the joint space has the wanted width or the bones touch.
 
     Args:
       volume: f32[d, h, w] over the canonical box, a right knee.
@@ -68,11 +77,11 @@ def fit_joint_space(
     if bones is None:
         return None
     target = np.array([wanted[name] for name in COMPARTMENTS])
-    before, moves = bones.spaces(np.zeros(2)), np.zeros(2)
-    found = before
+    moves = np.zeros(2)
     for _ in range(_ROUNDS):
-        moves = np.clip(moves + target - found, -LARGEST_MM, LARGEST_MM)
-        found = bones.spaces(moves)
+        step = np.maximum(target - bones.gaps(moves), _TOUCHING_MM / 2 - bones.room(moves))
+        moves = np.clip(moves + step, -LARGEST_MM, LARGEST_MM)
+    before, found = bones.spaces(np.zeros(2)), bones.spaces(moves)
     moved = _moved_distances(distances, moves)
     record = {
         "wanted_mm": dict(wanted),
@@ -86,6 +95,8 @@ def fit_joint_space(
 def spaces(distances: np.ndarray) -> dict[str, float] | None:
     """Least distance in mm from each plateau to the femur; None if a plateau is missing.
 
+    It is 0 in a compartment where the bones touch, on the plateau or at its margin.
+
     Args:
       distances: f32[k, d, h, w], as `surfaces.NAMES`.
     """
@@ -96,22 +107,48 @@ def spaces(distances: np.ndarray) -> dict[str, float] | None:
 
 
 class _Bones(NamedTuple):
-    """Points f64[n, 3] (d, h, w) in mm from the box's middle: the femur's, and both plateaus."""
+    """Points f64[n, 3] (d, h, w) in mm from the box's middle, and the femur as signed distance.
+
+    Attributes:
+      femur: the femur's points.
+      field: f64[d, h, w], cubic spline of its signed distance in mm (negative inside), on the rows
+        _NEAR of the grid _MEASURED.
+      plateaus: medial and lateral.
+      sides: the whole tibia near the joint, medial and lateral.
+    """
 
     femur: cKDTree
+    field: np.ndarray
     plateaus: tuple[np.ndarray, ...]
+    sides: tuple[np.ndarray, ...]
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
-        """Least distance by compartment after the femur is moved: f64[2].
+        """Joint space by compartment after the femur is moved: f64[2], 0 where the bones touch."""
+        return np.where(self.room(moves) <= _TOUCHING_MM, 0.0, self.gaps(moves))
 
-        The motion is rigid, so the plateaus move back instead and the femur's tree is built once.
-        """
-        turn, upwards = _motion(moves)
+    def gaps(self, moves: np.ndarray) -> np.ndarray:
+        """Least distance from each plateau to the femur: f64[2], negative in overlap."""
         found = []
         for plateau in self.plateaus:
-            moved = np.column_stack([plateau[:, 0], (plateau[:, 1:] + (upwards, 0.0)) @ turn])
-            found.append(self.femur.query(moved)[0].min())
+            moved = _moved_back(plateau, moves)
+            between, signed = self.femur.query(moved)[0].min(), self._signed(moved).min()
+            found.append(signed + (between - signed) * np.clip(signed / _CLOSE_MM, 0.0, 1.0))
         return np.array(found)
+
+    def room(self, moves: np.ndarray) -> np.ndarray:
+        """Least signed distance from tibia to femur on each side after the move: f64[2]."""
+        return np.array([self._signed(_moved_back(side, moves)).min() for side in self.sides])
+
+    def _signed(self, points: np.ndarray) -> np.ndarray:
+        """Signed distance in mm from points f64[n, 3] to the femur."""
+        index = (points + np.array(BOX_MM) / 2) / _STEP - _FIRST
+        return ndimage.map_coordinates(self.field, index.T, mode="nearest", prefilter=False)
+
+
+def _moved_back(points: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Points of the tibia as seen from the moved femur, so that the femur's tree is built once."""
+    turn, upwards = _motion(moves)
+    return np.column_stack([points[:, 0], (points[:, 1:] + (upwards, 0.0)) @ turn])
 
 
 def _bones(distances: np.ndarray) -> _Bones | None:
@@ -120,17 +157,19 @@ def _bones(distances: np.ndarray) -> _Bones | None:
     fields = surfaces.resized(chosen, _MEASURED, order=3)[:, :, _NEAR]
     if not all(field.min() < 0 < field.max() for field in fields):
         return None
-    step, middle = np.array(BOX_MM) / _MEASURED, np.array(BOX_MM) / 2
     (tibia, _, normals, _), (femur, _, _, _) = (marching_cubes(field, 0.0) for field in fields)
-    first = np.array([0.5, 0.5 + _NEAR.start, 0.5])
-    tibia, femur = ((points + first) * step - middle for points in (tibia, femur))
+    tibia, femur = ((points + _FIRST) * _STEP - np.array(BOX_MM) / 2 for points in (tibia, femur))
     # The normals point inwards, and h downwards.
     level = (normals[:, 1] > UPWARDS) & (np.abs(tibia[:, 0]) < DEEP * PLATEAU_MM)
-    plateaus = []
+    plateaus, sides = [], []
     for sign in (1.0, -1.0):  # medial lies at positive w
         outwards = sign * tibia[:, 2] / PLATEAU_MM
         plateaus.append(tibia[level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])])
-    return _Bones(cKDTree(femur), tuple(plateaus)) if all(map(len, plateaus)) else None
+        sides.append(tibia[outwards >= 0])
+    if not all(map(len, plateaus)):
+        return None
+    field = ndimage.spline_filter(fields[1], mode="nearest")
+    return _Bones(cKDTree(femur), field, tuple(plateaus), tuple(sides))
 
 
 def _motion(moves: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, float]:
