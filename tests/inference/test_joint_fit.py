@@ -100,17 +100,20 @@ def test_an_almost_closed_joint_has_the_wanted_distance(wanted):
     assert signed_gap(found.distances) == pytest.approx(wanted, abs=0.15)
 
 
-def test_bones_that_touch_at_the_margin_move_no_closer():
+def test_bones_that_would_overlap_at_the_margin_are_flattened_there():
     before = knee(5.0, 5.0)
     d, h, w = places(SHAPE)
     # A ledge of the femur beyond the part of the plateau where the joint space is measured.
     ledge = np.sqrt(d**2 + (h - (PLATEAU - 2.0 - 12.0)) ** 2 + (w - 36.0) ** 2) - 12.0
     femur = NAMES.index("femur")
     before[femur] = np.minimum(before[femur], ledge)
-    asked = {"medial": 0.0, "lateral": 5.0}
+    asked = {"medial": 1.0, "lateral": 5.0}
     found = fit_joint_space(np.zeros(VOLUME, np.float32), before, asked)
-    assert abs(signed_gap(found.distances)) < 0.1
-    assert found.record["after_mm"] == pytest.approx(asked, abs=0.05)
+    # 3 mm before; what remains is between the samples of the distances, 4 mm apart.
+    assert -0.5 < signed_gap(found.distances) < 0.1
+    assert found.record["after_mm"] == pytest.approx(asked, abs=0.01)
+    untouched = fit_joint_space(np.zeros(VOLUME, np.float32), knee(5.0, 5.0), asked)
+    assert found.record["moved_mm"] == pytest.approx(untouched.record["moved_mm"], abs=0.1)
 
 
 def test_real_knees_with_a_closed_joint_do_not_overlap(real_data):
@@ -121,8 +124,9 @@ def test_real_knees_with_a_closed_joint_do_not_overlap(real_data):
         knee = one_knee(read_radiograph(path), KneeRequest(side, side_source="test", force=True))
         made = predict_found(predictor, knee)
         record = made.record["joint_space"]
-        assert min(record["wanted_mm"].values()) == min(record["after_mm"].values()) == 0
-        assert abs(signed_gap(made.distances)) < 0.1
+        assert record["after_mm"] == pytest.approx(record["wanted_mm"], abs=0.01)
+        assert min(record["wanted_mm"].values()) == 0
+        assert -0.5 < signed_gap(made.distances) < 0.1
 
 
 def test_the_femur_moves_as_a_rigid_body():

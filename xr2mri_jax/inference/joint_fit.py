@@ -2,9 +2,9 @@
 
 The network predicts the shape of the bones; their distance is traced in the radiograph itself
 (`preprocess.joint_space`). The femur is moved along the leg and turned in the frontal plane, as a
-rigid body, until the least distance between the bones, medial and lateral, equals the measured one,
-or until the bones touch. The tissue between the bones is stretched or compressed with it, in the
-volume and in the surfaces.
+rigid body, until the least distance between the bones, medial and lateral, equals the measured one.
+The tissue between the bones is stretched or compressed with it, in the volume and in the surfaces.
+Where the bones then overlap, as worn ones do at the margin of the plateau, both are flattened.
 """
 
 from typing import Any, NamedTuple
@@ -30,9 +30,6 @@ LARGEST_MM, _ROUNDS = 6.0, 8
 # Vertices of two surfaces never meet, so that their distance stays positive in contact. Below this
 # distance the signed distance takes over, in proportion: it is 0 in contact.
 _CLOSE_MM = 0.5
-# Bones that are no farther apart than this touch. They are brought to half of it, because surfaces
-# on voxels of 4 mm shift by about as much when they are moved.
-_TOUCHING_MM = 0.1
 # In the volume nothing moves below this level (mm under the joint's centre), and the move ramps up
 # above it.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
@@ -63,7 +60,7 @@ class JointFit(NamedTuple):
 def fit_joint_space(
     volume: np.ndarray, distances: np.ndarray, wanted: dict[str, float]
 ) -> JointFit | None:
-    """Moves the femur until the joint space has the wanted width or the bones touch.
+    """Moves the femur until the joint space has the wanted width.
 
     Args:
       volume: f32[d, h, w] over the canonical box, a right knee.
@@ -79,10 +76,9 @@ def fit_joint_space(
     target = np.array([wanted[name] for name in COMPARTMENTS])
     moves = np.zeros(2)
     for _ in range(_ROUNDS):
-        step = np.maximum(target - bones.gaps(moves), _TOUCHING_MM / 2 - bones.room(moves))
-        moves = np.clip(moves + step, -LARGEST_MM, LARGEST_MM)
+        moves = np.clip(moves + target - bones.gaps(moves), -LARGEST_MM, LARGEST_MM)
     before, found = bones.spaces(np.zeros(2)), bones.spaces(moves)
-    moved = _moved_distances(distances, moves)
+    moved = _apart(_moved_distances(distances, moves))
     record = {
         "wanted_mm": dict(wanted),
         "before_mm": dict(zip(COMPARTMENTS, before.tolist(), strict=True)),
@@ -95,7 +91,7 @@ def fit_joint_space(
 def spaces(distances: np.ndarray) -> dict[str, float] | None:
     """Least distance in mm from each plateau to the femur; None if a plateau is missing.
 
-    It is 0 in a compartment where the bones touch, on the plateau or at its margin.
+    It is 0 in a compartment where the bones touch.
 
     Args:
       distances: f32[k, d, h, w], as `surfaces.NAMES`.
@@ -114,17 +110,15 @@ class _Bones(NamedTuple):
       field: f64[d, h, w], cubic spline of its signed distance in mm (negative inside), on the rows
         _NEAR of the grid _MEASURED.
       plateaus: medial and lateral.
-      sides: the whole tibia near the joint, medial and lateral.
     """
 
     femur: cKDTree
     field: np.ndarray
     plateaus: tuple[np.ndarray, ...]
-    sides: tuple[np.ndarray, ...]
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
         """Joint space by compartment after the femur is moved: f64[2], 0 where the bones touch."""
-        return np.where(self.room(moves) <= _TOUCHING_MM, 0.0, self.gaps(moves))
+        return np.maximum(self.gaps(moves), 0.0)
 
     def gaps(self, moves: np.ndarray) -> np.ndarray:
         """Least distance from each plateau to the femur: f64[2], negative in overlap."""
@@ -134,10 +128,6 @@ class _Bones(NamedTuple):
             between, signed = self.femur.query(moved)[0].min(), self._signed(moved).min()
             found.append(signed + (between - signed) * np.clip(signed / _CLOSE_MM, 0.0, 1.0))
         return np.array(found)
-
-    def room(self, moves: np.ndarray) -> np.ndarray:
-        """Least signed distance from tibia to femur on each side after the move: f64[2]."""
-        return np.array([self._signed(_moved_back(side, moves)).min() for side in self.sides])
 
     def _signed(self, points: np.ndarray) -> np.ndarray:
         """Signed distance in mm from points f64[n, 3] to the femur."""
@@ -161,15 +151,14 @@ def _bones(distances: np.ndarray) -> _Bones | None:
     tibia, femur = ((points + _FIRST) * _STEP - np.array(BOX_MM) / 2 for points in (tibia, femur))
     # The normals point inwards, and h downwards.
     level = (normals[:, 1] > UPWARDS) & (np.abs(tibia[:, 0]) < DEEP * PLATEAU_MM)
-    plateaus, sides = [], []
+    plateaus = []
     for sign in (1.0, -1.0):  # medial lies at positive w
         outwards = sign * tibia[:, 2] / PLATEAU_MM
         plateaus.append(tibia[level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])])
-        sides.append(tibia[outwards >= 0])
     if not all(map(len, plateaus)):
         return None
     field = ndimage.spline_filter(fields[1], mode="nearest")
-    return _Bones(cKDTree(femur), field, tuple(plateaus), tuple(sides))
+    return _Bones(cKDTree(femur), field, tuple(plateaus))
 
 
 def _motion(moves: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, float]:
@@ -202,6 +191,15 @@ def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
             for plane, moved in zip(distances[number], found[number], strict=True):
                 ndimage.affine_transform(plane, matrix, offset, output=moved, mode="nearest")
     return np.clip(found, -surfaces.LIMIT_MM, surfaces.LIMIT_MM)
+
+
+def _apart(distances: np.ndarray) -> np.ndarray:
+    """The surfaces with femur and tibia apart: each loses the part that is deeper in the other."""
+    femur, tibia = (distances[NAMES.index(name)] for name in ("femur", "tibia"))
+    found = distances.copy()
+    found[NAMES.index("femur")] = np.maximum(femur, (femur - tibia) / 2)
+    found[NAMES.index("tibia")] = np.maximum(tibia, (tibia - femur) / 2)
+    return found
 
 
 def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:
