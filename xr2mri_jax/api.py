@@ -37,7 +37,7 @@ class Grade:
 
     Attributes:
       side: "left" or "right".
-      probability_kl2: of Kellgren-Lawrence grade 2 against grade 0, in [0, 1].
+      probability_kl2: of Kellgren-Lawrence grade 2 or more, given that the grade is not 1.
       positive: whether the threshold for a sensitivity of 0.9 is reached; None: not calibrated.
       distance: novelty score, above 1 for 1 % of radiographs like those of the training; None:
         unknown for the model.

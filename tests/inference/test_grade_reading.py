@@ -23,6 +23,7 @@ from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.inference.knee_picture import GAP, LINE
 from xr2mri_jax.metrics import conformal
+from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.preprocess.knee_request import KneeRequest
 from xr2mri_jax.preprocess.radiograph import DEFAULT_CONTRAST
 from xr2mri_jax.presentation import pages
@@ -118,7 +119,11 @@ def test_the_shipped_model_tells_the_grade_and_the_probability(shipped, folder, 
     assert text.count('loading="lazy"') == 2 and "1L_left_grades.png" in text
 
 
-def test_the_probability_compares_grade_2_and_more_with_the_lowest(shipped, folder):
+def test_the_probability_compares_grade_2_and_more_with_the_lowest(shipped, folder, five):
+    moved = dataclasses.replace(
+        five.calibration, offsets=[0.0, -0.4, 0.7, 0.1, 0.9], prevalence=[0.3, 0.2, 0.3, 0.1, 0.1]
+    )
+    file_format.write(shipped / "SHIPPED_GRADES", dataclasses.replace(five, calibration=moved))
     row = grading.grade(folder, GradeOutput.of(shipped / "o.csv"), shipped / "SHIPPED_GRADES")[0]
     share = row.reading.probabilities
     upper = sum(p for grade, p in share.items() if grade >= 2)
@@ -127,6 +132,21 @@ def test_the_probability_compares_grade_2_and_more_with_the_lowest(shipped, fold
     logits = np.log([[0.5, 0.3, 0.18, 0.01, 0.01], [0.01, 0.01, 0.005, 0.1, 0.875]])
     first, second = early_probability(logits, (0, 1, 2, 3, 4))
     assert first == pytest.approx(0.2 / 0.7) and second == pytest.approx(0.98 / 0.99)
+
+
+def test_thresholds_and_reliability_are_of_the_probability_in_the_table():
+    # Two knees each of grades 0 and 2; the offset halves the odds of grade 2 and more.
+    logits = np.log(
+        np.array([[8, 1, 2, 0.5, 0.5], [6, 1, 2, 1, 1], [3, 1, 4, 1, 1], [1, 1, 6, 1, 1]])
+    )
+    scaling = Scaling(1.0, (0.0, 0.3, *[float(np.log(0.5))] * 3), (0.2,) * 5)
+    found = ship_grader.calibrate(logits, np.array([0, 0, 2, 2]), range(5), list("abcd"), scaling)
+    p = scaling.probabilities(logits)
+    wanted = p[:, 2:].sum(axis=1) / (1 - p[:, 1])
+    np.testing.assert_allclose(wanted, [1.5 / 9.5, 2 / 8, 3 / 6, 4 / 5])
+    assert found.thresholds[0]["probability"] == pytest.approx(wanted[2])
+    bins = found.reliability
+    assert np.dot(bins["count"], bins["probability"]) == pytest.approx(wanted.sum())
 
 
 def test_the_shipped_models_fit_each_other():
@@ -210,6 +230,14 @@ def test_the_page_says_of_whom_thresholds_and_sets_are(tmp_path):
     assert "10 knees of grade 0 or 2, part of the 15 knees of all grades held out of 6" in text
     text = pages.render(grade_page.page(tmp_path, [], dataclasses.replace(five, calibration=None)))
     assert grade_page.GRADES in text and grade_page.SETS not in text
+    shares = dataclasses.replace(
+        five.calibration, offsets=[0.0] * 5, prevalence=[0.3, 0.25, 0.2, 0.15, 0.1]
+    )
+    assumed = dataclasses.replace(five, calibration=shares)
+    text = pages.render(grade_page.page(tmp_path, [], assumed))
+    assert "the knees have these grades: grade 0 30 %, grade 1 25 %, grade 2 20 %" in text
+    # 4 x 0.25 + 6 x 0.8 of the 10 knees in the diagram.
+    assert "assume that 40 % have grade 2; of those in the diagram 58 % have it" in text
 
 
 def test_the_volume_is_compared_where_it_is_asked_for(shipped, folder, monkeypatch):

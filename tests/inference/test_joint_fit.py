@@ -2,11 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from skimage.measure import marching_cubes
 
 from xr2mri_jax.geometry import BOX_MM
 from xr2mri_jax.inference.joint_fit import LARGEST_MM, fit_joint_space, spaces
+from xr2mri_jax.inference.predict import predict_found
+from xr2mri_jax.inference.predictor import load_predictor
+from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.phantom import surfaces
 from xr2mri_jax.phantom.surfaces import LIMIT_MM, NAMES
+from xr2mri_jax.preprocess.knee_request import KneeRequest
+from xr2mri_jax.preprocess.knees import one_knee
 
 SHAPE, VOLUME = (32, 32, 32), (64, 128, 128)
 PLATEAU, RADIUS = 4.0, 22.0
@@ -66,6 +73,60 @@ def test_bones_and_volume_come_to_the_wanted_distance(wanted):
     shown = found.volume > 0.5
     expected = surfaces.resized(found.distances, VOLUME, order=3)[NAMES.index("femur")] < 0
     assert 2 * (shown & expected).sum() / (shown.sum() + expected.sum()) > 0.97
+
+
+def signed_gap(distances):
+    """Least distance in mm from the tibia's surface to the femur, negative where they overlap."""
+    chosen = distances[[NAMES.index("tibia"), NAMES.index("femur")]]
+    tibia, femur = surfaces.resized(chosen, (128, 128, 128), order=3)
+    return ndimage.map_coordinates(femur, marching_cubes(tibia, 0.0)[0].T, order=1).min()
+
+
+@pytest.mark.parametrize("wanted", [(0.0, 6.0), (6.0, 0.0), (0.0, 0.0)])
+def test_a_closed_joint_stops_at_contact(wanted):
+    before = knee(5.0, 5.0)
+    asked = dict(zip(("medial", "lateral"), wanted, strict=True))
+    found = fit_joint_space(np.zeros(VOLUME, np.float32), before, asked)
+    assert abs(signed_gap(found.distances)) < 0.1
+    assert found.record["after_mm"] == pytest.approx(asked, abs=0.05)
+    assert max(map(abs, found.record["moved_mm"].values())) < LARGEST_MM
+
+
+@pytest.mark.parametrize("wanted", [0.2, 0.4])
+def test_an_almost_closed_joint_has_the_wanted_distance(wanted):
+    asked = {"medial": wanted, "lateral": 5.0}
+    found = fit_joint_space(np.zeros(VOLUME, np.float32), knee(5.0, 5.0), asked)
+    assert found.record["after_mm"]["medial"] == pytest.approx(wanted, abs=0.01)
+    assert signed_gap(found.distances) == pytest.approx(wanted, abs=0.15)
+
+
+def test_bones_that_would_overlap_at_the_margin_are_flattened_there():
+    before = knee(5.0, 5.0)
+    d, h, w = places(SHAPE)
+    # A ledge of the femur beyond the part of the plateau where the joint space is measured.
+    ledge = np.sqrt(d**2 + (h - (PLATEAU - 2.0 - 12.0)) ** 2 + (w - 36.0) ** 2) - 12.0
+    femur = NAMES.index("femur")
+    before[femur] = np.minimum(before[femur], ledge)
+    asked = {"medial": 1.0, "lateral": 5.0}
+    found = fit_joint_space(np.zeros(VOLUME, np.float32), before, asked)
+    # 3 mm before; what remains is between the samples of the distances, 4 mm apart.
+    assert -0.5 < signed_gap(found.distances) < 0.1
+    assert found.record["after_mm"] == pytest.approx(asked, abs=0.01)
+    untouched = fit_joint_space(np.zeros(VOLUME, np.float32), knee(5.0, 5.0), asked)
+    assert found.record["moved_mm"] == pytest.approx(untouched.record["moved_mm"], abs=0.1)
+
+
+def test_real_knees_with_a_closed_joint_do_not_overlap(real_data):
+    predictor = load_predictor()
+    for name in ("9086204R", "9284795L"):  # a medial and a lateral joint space of 0
+        path = real_data / f"knee_xray_kl/val/4/{name}.png"
+        side = {"L": "left", "R": "right"}[name[-1]]
+        knee = one_knee(read_radiograph(path), KneeRequest(side, side_source="test", force=True))
+        made = predict_found(predictor, knee)
+        record = made.record["joint_space"]
+        assert record["after_mm"] == pytest.approx(record["wanted_mm"], abs=0.01)
+        assert min(record["wanted_mm"].values()) == 0
+        assert -0.5 < signed_gap(made.distances) < 0.1
 
 
 def test_the_femur_moves_as_a_rigid_body():

@@ -14,6 +14,7 @@ from xr2mri_jax.evaluation import model_card, ship_grader
 from xr2mri_jax.inference.knee_grader import file_format, load
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.metrics import calibration, classification
+from xr2mri_jax.metrics.calibration import Scaling
 from xr2mri_jax.models import siamese_gap, views
 from xr2mri_jax.training.loaded_model import load_best
 
@@ -76,7 +77,7 @@ def test_the_network_fills_its_batch_and_is_the_flax_module(grader):
     wanted = module.apply(variables, noise, method="features")
     np.testing.assert_allclose(features, wanted, atol=1e-5)
     one = np.exp(logits[:, 1] / 2) / np.exp(logits / 2).sum(axis=1)
-    np.testing.assert_allclose(early_probability(logits, (0, 2), 2.0), one)
+    np.testing.assert_allclose(early_probability(logits, (0, 2), Scaling(2.0)), one)
 
 
 def test_a_grader_of_views_gives_their_mean(grader, tmp_path):
@@ -146,7 +147,7 @@ def test_a_run_becomes_a_shipped_grader(run_folder, tmp_path):
     assert found.temperature == pytest.approx(
         calibration.fit_temperature(held_out.logits, held_out.label), rel=1e-4
     )
-    score = early_probability(held_out.logits, read.grades, found.temperature)
+    score = early_probability(held_out.logits, read.grades, found.scaling)
     for row in found.thresholds:
         at = classification.accuracies(score, held_out.label, row["probability"] - 1e-6)
         assert at["sensitivity"] >= row["sensitivity_wanted"]

@@ -114,11 +114,10 @@ def calibrate(
       subject: n names.
       scaling: how the logits become probabilities.
     """
-    temperature = scaling.temperature
     place = list(grades).index(file_format.POSITIVE_GRADE)
     usable = np.isin(label, (0, place))
     positive = (label[usable] == place).astype(np.int64)
-    score = early_probability(logits[usable], grades, temperature)
+    score = early_probability(logits[usable], grades, scaling)
     rows = []
     for wanted in SENSITIVITIES:
         at = classification.threshold_for_sensitivity(score, positive, wanted)
@@ -136,7 +135,7 @@ def calibrate(
     if logits.shape[1] > 2:
         set_limits = conformal.fit(scaling.probabilities(logits), label).tolist()
     return Calibration(
-        temperature,
+        scaling.temperature,
         rows,
         {name: values.tolist() for name, values in bins.items()},
         calibration.calibration_error(early_probability(logits[usable], grades), positive),

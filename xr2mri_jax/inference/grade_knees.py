@@ -12,6 +12,7 @@ from xr2mri_jax.inference.knee_grader.file_format import KneeGrader
 from xr2mri_jax.inference.knee_grader.network import Network, early_probability
 from xr2mri_jax.inference.knee_maps import KneeMaps
 from xr2mri_jax.inference.volume_grade import disagreement
+from xr2mri_jax.metrics.calibration import AS_IS
 from xr2mri_jax.models.siamese_gap_inference import BLOCKS, BOUNDARIES
 
 Maps = dict[str, tuple[np.ndarray, ...]] | None
@@ -30,13 +31,13 @@ def grade_knees(
       network: of the grader.
     """
     calibration, novelty_detector = grader.calibration, grader.novelty_detector
-    temperature = 1.0 if calibration is None else calibration.temperature
+    scaling = AS_IS if calibration is None else calibration.scaling
     rows = []
     for first in range(0, len(knees), network.batch_size):
         part = knees[first : first + network.batch_size]
         images = np.stack([knee.image for knee in part])
         logits, features, maps = network.predict(images)
-        probability = early_probability(logits, grader.grades, temperature).tolist()
+        probability = early_probability(logits, grader.grades, scaling).tolist()
         read = readings(logits, grader) if len(grader.grades) > 2 else [None] * len(part)
         distance = (
             [None] * len(part)

@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from xr2mri_jax.files import write_text
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.joint_space_markers import space_texts
-from xr2mri_jax.inference.knee_grader.file_format import SENSITIVITY, KneeGrader
+from xr2mri_jax.inference.knee_grader.file_format import (
+    POSITIVE_GRADE,
+    SENSITIVITY,
+    KneeGrader,
+)
 from xr2mri_jax.inference.knee_picture import BLOCKS, BY_GRADE, WHOLE
 from xr2mri_jax.presentation import figures, pages, report
 from xr2mri_jax.presentation.page_elements import (
@@ -164,12 +170,25 @@ def _calibration(grader: KneeGrader) -> list[Part]:
 
 
 def _population(grader: KneeGrader) -> list[Part]:
-    """The population for which the probabilities of the grades hold, if the model states it."""
+    """The population for which the probabilities hold, if the model states it."""
     if grader.calibration is None or grader.calibration.prevalence is None:
         return []
-    shares = zip(grader.grades, grader.calibration.prevalence, strict=True)
-    by_grade = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares)
-    return [Paragraph(f"The probabilities of the grades are meant for knees of which {by_grade}.")]
+    shares = dict(zip(grader.grades, grader.calibration.prevalence, strict=True))
+    by_grade = ", ".join(f"grade {grade} {100 * share:.0f} %" for grade, share in shares.items())
+    bins = grader.calibration.reliability
+    count, frequency = np.array(bins["count"]), np.array(bins["frequency"])
+    seen = float((count * frequency).sum() / max(count.sum(), 1.0))
+    lowest, positive = shares[grader.grades[0]], shares[POSITIVE_GRADE]
+    assumed = positive / (lowest + positive)
+    said = f"The probabilities assume that the knees have these grades: {by_grade}."
+    return [
+        Paragraph(
+            f"{said} Of knees of grade {grader.grades[0]} or 2 they assume that "
+            f"{100 * assumed:.0f} % have grade 2; of those in the diagram {100 * seen:.0f} % have "
+            "it. A larger share than assumed lifts the points above the dashed line, a smaller "
+            "one lowers them."
+        )
+    ]
 
 
 def _model(grader: KneeGrader) -> Lines:

@@ -4,6 +4,7 @@ The network predicts the shape of the bones; their distance is traced in the rad
 (`preprocess.joint_space`). The femur is moved along the leg and turned in the frontal plane, as a
 rigid body, until the least distance between the bones, medial and lateral, equals the measured one.
 The tissue between the bones is stretched or compressed with it, in the volume and in the surfaces.
+Where the bones then overlap, as worn ones do at the margin of the plateau, both are flattened.
 """
 
 from typing import Any, NamedTuple
@@ -22,8 +23,13 @@ from xr2mri_jax.preprocess.joint_space import COMPARTMENTS
 # Grid on which distances between the bones are measured.
 _MEASURED = (64, 64, 64)
 _NEAR = slice(18, 46)  # rows within 28 mm of the joint's centre
+_STEP = np.array(BOX_MM) / _MEASURED
+_FIRST = np.array([0.5, 0.5 + _NEAR.start, 0.5])  # centre of their first voxel, in voxels
 # Maximum move of either compartment in mm, and the number of rounds of moving and measuring.
 LARGEST_MM, _ROUNDS = 6.0, 8
+# Vertices of two surfaces never meet, so that their distance stays positive in contact. Below this
+# distance the signed distance takes over, in proportion: it is 0 in contact.
+_CLOSE_MM = 0.5
 # In the volume nothing moves below this level (mm under the joint's centre), and the move ramps up
 # above it.
 _STILL_MM, _RAMP_MM = 14.0, 6.0
@@ -42,8 +48,8 @@ class JointFit(NamedTuple):
     Attributes:
       volume: f32[d, h, w].
       distances: f32[k, d', h', w'], as `surfaces.NAMES`.
-      record: JSON-able: wanted_mm, before_mm, after_mm and moved_mm by compartment, in mm of
-        the box.
+      record: JSON-able: wanted_mm, before_mm, after_mm (see `spaces`) and moved_mm by
+        compartment, in mm of the box.
     """
 
     volume: np.ndarray
@@ -68,12 +74,11 @@ def fit_joint_space(
     if bones is None:
         return None
     target = np.array([wanted[name] for name in COMPARTMENTS])
-    before, moves = bones.spaces(np.zeros(2)), np.zeros(2)
-    found = before
+    moves = np.zeros(2)
     for _ in range(_ROUNDS):
-        moves = np.clip(moves + target - found, -LARGEST_MM, LARGEST_MM)
-        found = bones.spaces(moves)
-    moved = _moved_distances(distances, moves)
+        moves = np.clip(moves + target - bones.gaps(moves), -LARGEST_MM, LARGEST_MM)
+    before, found = bones.spaces(np.zeros(2)), bones.spaces(moves)
+    moved = _apart(_moved_distances(distances, moves))
     record = {
         "wanted_mm": dict(wanted),
         "before_mm": dict(zip(COMPARTMENTS, before.tolist(), strict=True)),
@@ -86,6 +91,8 @@ def fit_joint_space(
 def spaces(distances: np.ndarray) -> dict[str, float] | None:
     """Least distance in mm from each plateau to the femur; None if a plateau is missing.
 
+    It is 0 in a compartment where the bones touch.
+
     Args:
       distances: f32[k, d, h, w], as `surfaces.NAMES`.
     """
@@ -96,22 +103,42 @@ def spaces(distances: np.ndarray) -> dict[str, float] | None:
 
 
 class _Bones(NamedTuple):
-    """Points f64[n, 3] (d, h, w) in mm from the box's middle: the femur's, and both plateaus."""
+    """Points f64[n, 3] (d, h, w) in mm from the box's middle, and the femur as signed distance.
+
+    Attributes:
+      femur: the femur's points.
+      field: f64[d, h, w], cubic spline of its signed distance in mm (negative inside), on the rows
+        _NEAR of the grid _MEASURED.
+      plateaus: medial and lateral.
+    """
 
     femur: cKDTree
+    field: np.ndarray
     plateaus: tuple[np.ndarray, ...]
 
     def spaces(self, moves: np.ndarray) -> np.ndarray:
-        """Least distance by compartment after the femur is moved: f64[2].
+        """Joint space by compartment after the femur is moved: f64[2], 0 where the bones touch."""
+        return np.maximum(self.gaps(moves), 0.0)
 
-        The motion is rigid, so the plateaus move back instead and the femur's tree is built once.
-        """
-        turn, upwards = _motion(moves)
+    def gaps(self, moves: np.ndarray) -> np.ndarray:
+        """Least distance from each plateau to the femur: f64[2], negative in overlap."""
         found = []
         for plateau in self.plateaus:
-            moved = np.column_stack([plateau[:, 0], (plateau[:, 1:] + (upwards, 0.0)) @ turn])
-            found.append(self.femur.query(moved)[0].min())
+            moved = _moved_back(plateau, moves)
+            between, signed = self.femur.query(moved)[0].min(), self._signed(moved).min()
+            found.append(signed + (between - signed) * np.clip(signed / _CLOSE_MM, 0.0, 1.0))
         return np.array(found)
+
+    def _signed(self, points: np.ndarray) -> np.ndarray:
+        """Signed distance in mm from points f64[n, 3] to the femur."""
+        index = (points + np.array(BOX_MM) / 2) / _STEP - _FIRST
+        return ndimage.map_coordinates(self.field, index.T, mode="nearest", prefilter=False)
+
+
+def _moved_back(points: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """Points of the tibia as seen from the moved femur, so that the femur's tree is built once."""
+    turn, upwards = _motion(moves)
+    return np.column_stack([points[:, 0], (points[:, 1:] + (upwards, 0.0)) @ turn])
 
 
 def _bones(distances: np.ndarray) -> _Bones | None:
@@ -120,17 +147,18 @@ def _bones(distances: np.ndarray) -> _Bones | None:
     fields = surfaces.resized(chosen, _MEASURED, order=3)[:, :, _NEAR]
     if not all(field.min() < 0 < field.max() for field in fields):
         return None
-    step, middle = np.array(BOX_MM) / _MEASURED, np.array(BOX_MM) / 2
     (tibia, _, normals, _), (femur, _, _, _) = (marching_cubes(field, 0.0) for field in fields)
-    first = np.array([0.5, 0.5 + _NEAR.start, 0.5])
-    tibia, femur = ((points + first) * step - middle for points in (tibia, femur))
+    tibia, femur = ((points + _FIRST) * _STEP - np.array(BOX_MM) / 2 for points in (tibia, femur))
     # The normals point inwards, and h downwards.
     level = (normals[:, 1] > UPWARDS) & (np.abs(tibia[:, 0]) < DEEP * PLATEAU_MM)
     plateaus = []
     for sign in (1.0, -1.0):  # medial lies at positive w
         outwards = sign * tibia[:, 2] / PLATEAU_MM
         plateaus.append(tibia[level & (outwards > ACROSS[0]) & (outwards < ACROSS[1])])
-    return _Bones(cKDTree(femur), tuple(plateaus)) if all(map(len, plateaus)) else None
+    if not all(map(len, plateaus)):
+        return None
+    field = ndimage.spline_filter(fields[1], mode="nearest")
+    return _Bones(cKDTree(femur), field, tuple(plateaus))
 
 
 def _motion(moves: np.ndarray, share: float = 1.0) -> tuple[np.ndarray, float]:
@@ -163,6 +191,15 @@ def _moved_distances(distances: np.ndarray, moves: np.ndarray) -> np.ndarray:
             for plane, moved in zip(distances[number], found[number], strict=True):
                 ndimage.affine_transform(plane, matrix, offset, output=moved, mode="nearest")
     return np.clip(found, -surfaces.LIMIT_MM, surfaces.LIMIT_MM)
+
+
+def _apart(distances: np.ndarray) -> np.ndarray:
+    """The surfaces with femur and tibia apart: each loses the part that is deeper in the other."""
+    femur, tibia = (distances[NAMES.index(name)] for name in ("femur", "tibia"))
+    found = distances.copy()
+    found[NAMES.index("femur")] = np.maximum(femur, (femur - tibia) / 2)
+    found[NAMES.index("tibia")] = np.maximum(tibia, (tibia - femur) / 2)
+    return found
 
 
 def _moved_volume(volume: np.ndarray, moved: np.ndarray, moves: np.ndarray) -> np.ndarray:

@@ -26,8 +26,12 @@ class Scaling:
 
     def probabilities(self, logits: Any) -> np.ndarray:
         """Converts logits f[n, k] to probabilities f64[n, k] whose rows sum to 1."""
+        return special.softmax(self.scaled(logits), axis=1)
+
+    def scaled(self, logits: Any) -> np.ndarray:
+        """The logarithms f64[n, k] of the probabilities, each row up to a constant."""
         scaled = np.asarray(logits, np.float64) / self.temperature
-        return special.softmax(scaled + (0.0 if self.offsets is None else self.offsets), axis=1)
+        return scaled if self.offsets is None else scaled + self.offsets
 
 
 # The network's uncalibrated probabilities.

@@ -34,7 +34,7 @@ class Calibration:
       temperature: divisor of the logits of all grades, > 0.
       thresholds: rows with sensitivity_wanted, probability, sensitivity, specificity.
       reliability: count, probability and frequency by bin, see `metrics.calibration`.
-      error_before, error_after: expected calibration error without and with the temperature.
+      error_before, error_after: expected calibration error without and with the calibration.
       knees, subjects: total numbers of held-out knees and subjects.
       set_limits: of the conformal sets, one for each grade, see `metrics.conformal`; None with two
         grades.

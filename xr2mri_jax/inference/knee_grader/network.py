@@ -10,6 +10,7 @@ import numpy as np
 from scipy import special
 
 from xr2mri_jax.inference.knee_grader.file_format import POSITIVE_GRADE, KneeGrader
+from xr2mri_jax.metrics.calibration import AS_IS, Scaling
 from xr2mri_jax.models import classifiers, siamese_gap, siamese_gap_inference, views
 
 # Options of XLA's CPU backend.
@@ -143,19 +144,20 @@ def _general(grader: KneeGrader) -> Callable[..., Any]:
 
 
 def early_probability(
-    logits: np.ndarray, grades: Sequence[int], temperature: float = 1.0
+    logits: np.ndarray, grades: Sequence[int], scaling: Scaling = AS_IS
 ) -> np.ndarray:
     """Probability f64[b] of grade 2 or more against the lowest of the grades.
 
+    It follows from the probabilities of the grades: (p2 + p3 + p4) / (1 - p1) for grades 0 to 4.
     It includes the higher grades because the odds of grade 2 alone decrease again when a higher
     grade is more likely still.
 
     Args:
       logits: f[b, k], of the grades.
       grades: k rising grades, with grade 2.
-      temperature: divisor of the logits.
+      scaling: how the logits become probabilities.
     """
-    logits = np.asarray(logits, np.float64)
+    scaled = scaling.scaled(logits)
     place = list(grades).index(POSITIVE_GRADE)
-    odds = special.logsumexp(logits[:, place:] / temperature, axis=1) - logits[:, 0] / temperature
-    return special.expit(odds)
+    # From the logarithms, so that small probabilities lose no digits.
+    return special.expit(special.logsumexp(scaled[:, place:], axis=1) - scaled[:, 0])
