@@ -10,6 +10,7 @@ from PIL import Image
 
 from xr2mri_jax import datasets
 from xr2mri_jax.datasets import cases
+from xr2mri_jax.datasets.data_origin import origin_of_mri
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import standardise_radiograph
@@ -69,6 +70,9 @@ def test_volume_lies_in_the_box(builder, tmp_path):
     cases.write_cases("d", "x", "test", (1,), tmp_path)
     image = nib.load(tmp_path / "test_1_mri.nii.gz")
     assert sorted(image.shape) == sorted(SHAPE)
+    assert image.header["descrip"].item() == b""
+    cases.write_cases("knee_phantom/quickstart", "x", "test", (1,), tmp_path)
+    assert origin_of_mri(tmp_path / "test_1_mri.nii.gz") == "simulated"
     extent = np.array(image.header.get_zooms()) * image.shape
     np.testing.assert_allclose(extent, 128.0, atol=1e-3)
 
