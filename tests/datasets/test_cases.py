@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax import datasets
+from xr2mri_jax.commands import export
 from xr2mri_jax.datasets import cases
 from xr2mri_jax.datasets.data_origin import origin_of_mri
 from xr2mri_jax.errors import InputError
@@ -85,6 +86,16 @@ def test_exported_radiograph_standardises_to_the_stored_one(builder, tmp_path, p
     stored = builder.examples[position]["xray"][..., 0] / 65535.0
     low, high = np.percentile(stored, (1, 99))
     np.testing.assert_allclose(again, np.clip((stored - low) / (high - low), 0, 1), atol=2e-2)
+
+
+def test_an_unknown_spacing_or_grade_is_empty(builder, tmp_path, monkeypatch, capsys):
+    builder.examples[0] |= {"spacing": np.zeros(2, np.float32), "kl": np.int32(-1)}
+    given = {"dataset": "d", "data_dir": "x", "split": "test", "cases": ["0"], "output": tmp_path}
+    for name, value in given.items():
+        monkeypatch.setattr(export, f"_{name.upper()}", SimpleNamespace(value=value))
+    export.main()
+    assert capsys.readouterr().out == "test_0: left knee, KL unknown, spacing unknown\n"
+    assert (tmp_path / "cases.csv").read_text().splitlines()[1] == "test_0,left,,,s7"
 
 
 def test_wrong_choices_are_named(builder, tmp_path):

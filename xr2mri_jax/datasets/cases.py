@@ -19,12 +19,12 @@ from xr2mri_jax.io.tables import write_table
 
 
 class CaseRow(NamedTuple):
-    """One line of cases.csv; `spacing` in mm per pixel."""
+    """One line of cases.csv; `spacing` in mm per pixel; it and the grade are None if unknown."""
 
     name: str
     side: str
-    spacing: float
-    kl: int
+    spacing: float | None
+    kl: int | None
     subject: str
 
 
@@ -88,11 +88,11 @@ def _write_case(example: dict, name: str, folder: Path, mark: str) -> CaseRow:
     if "mri" in example:
         volume = np.asarray(example["mri"])[..., 0].astype(np.float32) / 65535.0
         write_nifti(folder / f"{name}_mri.nii.gz", from_canonical(volume, side), description=mark)
-    subject = example["subject"]
+    subject, kl = example["subject"], int(example["kl"])
     return CaseRow(
         name,
         side,
-        round(float(example["spacing"][-1]), 6),
-        int(example["kl"]),
+        round(float(example["spacing"][-1]), 6) or None,  # stored as 0 if unknown
+        None if kl < 0 else kl,
         subject.decode() if isinstance(subject, bytes) else str(subject),
     )
