@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax import datasets
+from xr2mri_jax.commands import export
 from xr2mri_jax.datasets import cases
+from xr2mri_jax.datasets.data_origin import origin_of_mri
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.preprocess.radiograph import standardise_radiograph
@@ -69,6 +71,9 @@ def test_volume_lies_in_the_box(builder, tmp_path):
     cases.write_cases("d", "x", "test", (1,), tmp_path)
     image = nib.load(tmp_path / "test_1_mri.nii.gz")
     assert sorted(image.shape) == sorted(SHAPE)
+    assert image.header["descrip"].item() == b""
+    cases.write_cases("knee_phantom/quickstart", "x", "test", (1,), tmp_path)
+    assert origin_of_mri(tmp_path / "test_1_mri.nii.gz") == "simulated"
     extent = np.array(image.header.get_zooms()) * image.shape
     np.testing.assert_allclose(extent, 128.0, atol=1e-3)
 
@@ -81,6 +86,16 @@ def test_exported_radiograph_standardises_to_the_stored_one(builder, tmp_path, p
     stored = builder.examples[position]["xray"][..., 0] / 65535.0
     low, high = np.percentile(stored, (1, 99))
     np.testing.assert_allclose(again, np.clip((stored - low) / (high - low), 0, 1), atol=2e-2)
+
+
+def test_an_unknown_spacing_or_grade_is_empty(builder, tmp_path, monkeypatch, capsys):
+    builder.examples[0] |= {"spacing": np.zeros(2, np.float32), "kl": np.int32(-1)}
+    given = {"dataset": "d", "data_dir": "x", "split": "test", "cases": ["0"], "output": tmp_path}
+    for name, value in given.items():
+        monkeypatch.setattr(export, f"_{name.upper()}", SimpleNamespace(value=value))
+    export.main()
+    assert capsys.readouterr().out == "test_0: left knee, KL unknown, spacing unknown\n"
+    assert (tmp_path / "cases.csv").read_text().splitlines()[1] == "test_0,left,,,s7"
 
 
 def test_wrong_choices_are_named(builder, tmp_path):

@@ -89,11 +89,28 @@ def test_more_training_radiographs_join_the_training_split_only_on_request(sourc
         list_knees(source, more=True)
 
 
-def test_more_training_radiographs_must_be_there(source):
-    with pytest.raises(InputError, match="train_more, expected train/ and train_more/"):
-        list_knees(source, more=True)
+def test_more_training_radiographs_are_optional(source, tmp_path, caplog):
+    assert list_knees(source, more=True) == list_knees(source)
+    flat = source / "train"
+    assert list_knees(flat, more=True) == list_knees(flat)
+    builder = Builder(config="grades128", data_dir=tmp_path / "data")
+    builder.options = builder.OPTIONS()
+    for folder in (source, flat):
+        assert len(builder.plan(folder).tasks["train"]) == 3
+        assert caplog.messages == [
+            f"{folder}: no folder train_more, train has 3 radiographs without it"
+        ]
+        caplog.clear()
+    write(source, "train_more/4/101L.png", 0)
+    assert len(builder.plan(source).tasks["train"]) == 4 and not caplog.messages
+
+
+def test_a_knee_of_more_training_radiographs_is_new_and_train_is_there(source):
     write(source, "train_more/4/100L.png", 0)
     with pytest.raises(InputError, match="left knee of 100 a second time"):
+        list_knees(source, more=True)
+    (source / "train").rename(source / "test")
+    with pytest.raises(InputError, match=r"found no folder .*train, expected train/ beside"):
         list_knees(source, more=True)
 
 

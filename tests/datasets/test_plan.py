@@ -79,3 +79,12 @@ def test_the_remedy_for_an_empty_split_is_what_made_the_splits(tmp_path):
         make_plan(source, PairOptions(splits=str(tmp_path / "splits.csv")))
     with pytest.raises(InputError, match=r"none of the 1 subjects: .*--split_shares"):
         make_plan(source, PairOptions())
+
+
+def test_subjects_that_differ_in_letter_case_are_noted(tmp_path):
+    knees = [f"{name},left,{i}.png,{i}.nii.gz" for i, name in enumerate(("P1", "p1", "p2"))]
+    source = listed_pairs(tmp_path, *knees)
+    pairing = make_plan(source, PairOptions(split_shares={"train": 1.0})).pairing
+    said = "the subjects 'P1' and 'p1' differ only in letter case and count as 2"
+    assert {pair.subject: pair.note for pair in pairing.pairs} == {"P1": said, "p1": said, "p2": ""}
+    assert pairing.problems == (said,) and f"  {said}" in pairing.summary()

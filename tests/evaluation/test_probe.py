@@ -45,7 +45,27 @@ def test_one_grade_alone_is_refused():
     source = Source()
     for example in source.splits["train"]:
         example["kl"] = 0
-    with pytest.raises(InputError, match="only one grade"):
+    with pytest.raises(
+        InputError, match=r"and [1-9]\d* of grade 0 and 0 of grade 2 among the 50% "
+    ):
+        probe.fit(features, source, DATA, batch_size=16)
+
+
+def test_a_split_too_small_for_held_out_patients_is_refused_without_a_foreign_option():
+    source = Source(4)
+    for i, example in enumerate(source.splits["train"]):
+        example["kl"] = (0, 2)[i % 2]
+    with pytest.raises(InputError) as caught:
+        probe.fit(features, source, {**DATA, "held_out": 1e-9}, batch_size=16)
+    assert str(caught.value) == (
+        "--linear_probe: the split 'train' has 2 of grade 0 and 2 of grade 2 among the patients "
+        "that the probe is fitted on, and 0 of grade 0 and 0 of grade 2 among the 0% held out to "
+        "choose its weight decay, expected knees of both grades in each: give a dataset of more "
+        "patients (--data_dir)"
+    )
+    for example in source.splits["train"]:
+        example["kl"] = 4
+    with pytest.raises(InputError, match=r"has a grade of \[0, 2\]$"):
         probe.fit(features, source, DATA, batch_size=16)
 
 

@@ -117,8 +117,9 @@ def test_doubts_are_on_screen_in_the_metrics_and_on_the_page(
 ):
     workdir.start_run(tmp_path, {}, ["the start is doubtful"])
     monkeypatch.setattr(run, "doubts_of_evaluation", lambda *_: ["so is the split"])
+    monkeypatch.setattr(run, "origin", lambda *_: ("unknown", ["so is the origin"]))
     path = run.evaluate_workdir(tmp_path, batch_size=2)
-    doubts = ["the start is doubtful", "so is the split"]
+    doubts = ["the start is doubtful", "so is the split", "so is the origin"]
     found = json.loads((path.parent / "metrics.json").read_text())
     assert found["evaluated"]["doubts"] == doubts
     card = (path.parent / "README.md").read_text()

@@ -241,5 +241,5 @@ def test_real_is_said_of_real_files_only(tmp_path):
     assert origin_of_file(film) == "simulated"
     film.with_suffix(".json").write_text("no json")
     assert origin_of_file(film) == "unknown"
-    assert origin("knee_phantom/quickstart", {}, "test") == "simulated"
-    assert origin("knee_pairs/default", {}, "test") == "unknown"
+    assert origin("knee_phantom/quickstart", {}, "test") == ("simulated", [])
+    assert origin("knee_pairs/default", {}, "test") == ("unknown", [])

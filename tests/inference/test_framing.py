@@ -101,7 +101,9 @@ def test_a_side_picks_one_knee_of_a_film(film):
     (knee,) = framed(film, side="right")
     np.testing.assert_array_equal(knee.image, framed(film)[0].image)
     right, left = framed(dataclasses.replace(film, side="left"))
-    assert "says left knee, but shows two knees" in right.notes[0] and len(left.notes) == 1
+    assert (
+        "says left knee, but the image shows two knees" in right.notes[0] and len(left.notes) == 1
+    )
     # The other knee is not seen: what is told may be meant for that one.
     half = film.array.copy()
     half[:, : half.shape[1] // 2] = half.min()

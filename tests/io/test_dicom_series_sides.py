@@ -80,3 +80,45 @@ def test_frames_of_an_enhanced_image(tmp_path, frames):
             io.read_volume(path)
     else:
         assert io.read_volume(path).side == {"L": "left", "R": "right"}[known.pop()]
+
+
+def two_series(folder, first, second):
+    """Five and four slices of two knees, the second with 1000 added to its values."""
+    made_series(folder, **{f"slice{k}": first for k in range(5)})
+    for k in range(4):
+        place = {"ImagePositionPatient": [150 - 1.5 * k, -20, 30], "SeriesInstanceUID": "1.2.9"}
+        made_slice(folder / f"b{k}", k, pixels_of(k) + np.int16(1000), **place, **second)
+    return folder
+
+
+LISTED = "'SAG 3D DESS' (5 images{}), 'SAG 3D DESS' (4 images{})"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "side", "slices", "said"),
+    [
+        ("", "", "left", 5, "the largest is taken: " + LISTED.format("", "")),
+        ("", "L", None, 5, "the largest is taken: " + LISTED.format("", "")),
+        ("", "L", "left", 4, "of those that state left is taken: " + LISTED.format("", ", left")),
+        ("R", "L", "left", 4, "state left is taken: " + LISTED.format(", right", ", left")),
+        ("R", "", "left", 4, "of those without a side is taken: " + LISTED.format(", right", "")),
+        ("R", "", "right", 5, "of those that state right is taken"),
+        ("R", "R", "left", 5, "the largest is taken"),
+        ("L", "L", "left", 5, "the largest is taken"),
+    ],
+)
+def test_the_series_of_the_wanted_knee_is_read(tmp_path, first, second, side, slices, said):
+    folder = two_series(tmp_path, {"Laterality": first}, {"Laterality": second})
+    volume = io.read_volume(folder, side=side)
+    assert volume.shape[2] == slices and (volume.array.max() > 999) == (slices == 4)
+    assert volume.side == {"L": "left", "R": "right", "": None}[first if slices == 5 else second]
+    (doubt,) = volume.doubts
+    assert said in doubt
+
+
+def test_a_stated_side_decides_between_series_of_one_size(tmp_path):
+    two_series(tmp_path, {}, {"Laterality": "R"})
+    (tmp_path / "000").unlink()  # of the first series
+    with pytest.raises(InputError, match="2 series mixed"):
+        io.read_volume(tmp_path)
+    assert io.read_volume(tmp_path, side="right").side == "right"

@@ -79,6 +79,12 @@ def test_missing_grades(tmp_path, text):
     assert source.grades[0].kl is None
 
 
+@pytest.mark.parametrize(("text", "kl"), [("2.0", 2), ("2,0", 2), ("3", 3)])
+def test_a_grade_may_have_a_decimal_point_or_comma(tmp_path, text, kl):
+    path = manifest(tmp_path, f"m.nii.gz;Left;5;{text}", header="MRI;Side;Subject;KL")
+    assert read_manifest(path).grades[0].kl == kl
+
+
 def test_missing_files_are_problems_that_name_row_and_column(tmp_path):
     path = manifest(tmp_path, "1,left,,x.png,gone.nii,", "2,left,,gone.png,m.nii.gz,")
     source = read_manifest(path)
@@ -119,6 +125,7 @@ def test_repeated_knee_is_noted_and_contradicting_grades_refused(tmp_path):
         ("1,,,x.png,,", "row 2, column side: found ''"),
         ("1,left,,x.png,,5", "row 2, column kl: found '5', expected"),
         ("1,left,,x.png,,2.5", "row 2, column kl: found '2.5'"),
+        ('1,left,,x.png,,"2,5"', "row 2, column kl: found '2,5'"),
         ("1,left,,x.png", "row 2: found 4 cells, expected 6"),
         ("1,left,,~nobody-of-this-name/x.png,,", "row 2, column xray"),
         (f"1,left,,{'y' * 5000},,", "row 2, column xray"),

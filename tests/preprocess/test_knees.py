@@ -53,7 +53,7 @@ def test_two_knees_are_two_answers_in_their_places(film):
         one_knee(radiograph, KneeRequest())
     sided = dataclasses.replace(radiograph, side="left")
     assert one_knee(sided, KneeRequest()).doubts == (
-        "the file says left knee, but shows two knees",
+        "the file says left knee, but the image shows two knees",
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from xr2mri_jax import io
+from xr2mri_jax.datasets.data_origin import origin_of_mri
 from xr2mri_jax.datasets.pairing import pair_source
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Volume, require_same_geometry
@@ -26,6 +27,7 @@ def test_a_pair_on_disk(maps, tmp_path, knee_labels):
     assert json.loads(files.record.read_text())["side"] == "right"
     mri = io.read_volume(files.mri)
     require_same_geometry(mri, knee_labels)
+    assert origin_of_mri(files.mri) == "simulated"
     assert mri.array.dtype == np.uint16 and LEVELS / 4 < mri.array.max() <= LEVELS
     with Image.open(files.xray) as image:
         assert np.asarray(image).max() > 60000
@@ -49,7 +51,7 @@ def test_nothing_is_written_where_something_is_wrong(maps, tmp_path, monkeypatch
         with pytest.raises(InputError, match=said):
             simulate_file(*arguments)
 
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError("no space left")
 
     monkeypatch.setattr(simulated, "write_nifti", fail)

@@ -27,7 +27,9 @@ def main() -> None:
         _OUTPUT.value,
     )
     for row in rows:
-        print(f"{row.name}: {row.side} knee, KL {row.kl}, {row.spacing:g} mm per pixel")
+        kl = "unknown" if row.kl is None else row.kl
+        spacing = "spacing unknown" if row.spacing is None else f"{row.spacing:g} mm per pixel"
+        print(f"{row.name}: {row.side} knee, KL {kl}, {spacing}")
 
 
 def run() -> None:

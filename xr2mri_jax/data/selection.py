@@ -135,9 +135,11 @@ def select(
         chosen &= np.array([out[name] == (part == "held_out") for name in subjects])
     positions = np.flatnonzero(chosen)
     if not len(positions):
+        which = (
+            "" if part == "all" else f" in the part {part!r} (config.data.held_out is {held_out:g})"
+        )
         raise InputError(
-            f"split {split!r}: none of its {len(kl)} examples has a grade of {list(grades)} in the "
-            f"part {part!r} (config.data.held_out is {held_out:g})"
+            f"split {split!r}: none of its {len(kl)} examples has a grade of {list(grades)}{which}"
         )
     if balanced:
         positions = _balanced(positions, kl[positions])

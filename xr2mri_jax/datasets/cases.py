@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from xr2mri_jax import datasets, output_paths
+from xr2mri_jax.datasets.data_origin import is_phantom
 from xr2mri_jax.datasets.examples import StoredExamples
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.files import atomic_path
@@ -18,12 +19,12 @@ from xr2mri_jax.io.tables import write_table
 
 
 class CaseRow(NamedTuple):
-    """One line of cases.csv; `spacing` in mm per pixel."""
+    """One line of cases.csv; `spacing` in mm per pixel; it and the grade are None if unknown."""
 
     name: str
     side: str
-    spacing: float
-    kl: int
+    spacing: float | None
+    kl: int | None
     subject: str
 
 
@@ -67,18 +68,19 @@ def write_cases(
     builder = datasets.load_builder(dataset, data_dir)
     source = StoredExamples(builder, split)
     folder = Path(output)
+    mark = f"simulated, {dataset}" if is_phantom(dataset) else ""
     rows = []
     for position in positions:
         if position >= len(source):
             raise InputError(
                 f"{dataset} {split}: found no case {position}, expected 0..{len(source) - 1}"
             )
-        rows.append(_write_case(source[position], f"{split}_{position}", folder))
+        rows.append(_write_case(source[position], f"{split}_{position}", folder, mark))
     write_table(folder / "cases.csv", CaseRow._fields, rows)
     return rows
 
 
-def _write_case(example: dict, name: str, folder: Path) -> CaseRow:
+def _write_case(example: dict, name: str, folder: Path, mark: str) -> CaseRow:
     side = SIDES[int(example["side"])]
     pixels = np.asarray(example["xray"])[..., 0]
     if side == "left":
@@ -87,12 +89,12 @@ def _write_case(example: dict, name: str, folder: Path) -> CaseRow:
         Image.fromarray(np.ascontiguousarray(pixels, np.uint16)).save(partial, format="PNG")
     if "mri" in example:
         volume = np.asarray(example["mri"])[..., 0].astype(np.float32) / 65535.0
-        write_nifti(folder / f"{name}_mri.nii.gz", from_canonical(volume, side))
-    subject = example["subject"]
+        write_nifti(folder / f"{name}_mri.nii.gz", from_canonical(volume, side), description=mark)
+    subject, kl = example["subject"], int(example["kl"])
     return CaseRow(
         name,
         side,
-        round(float(example["spacing"][-1]), 6),
-        int(example["kl"]),
+        round(float(example["spacing"][-1]), 6) or None,  # stored as 0 if unknown
+        None if kl < 0 else kl,
         subject.decode() if isinstance(subject, bytes) else str(subject),
     )

@@ -212,7 +212,8 @@ class Pairing:
         noted = sum(bool(pair.note) for pair in self.pairs)
         if noted:
             lines.append(
-                f"{noted} pairs have notes on other candidates or grades (see their detail)"
+                f"{noted} pairs have notes on other candidates, grades or subjects "
+                "(see their detail)"
             )
         if self.ignored:
             total = sum(self.ignored.values())

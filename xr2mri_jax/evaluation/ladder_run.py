@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from absl import logging
 
 import xr2mri_jax
 from xr2mri_jax import datasets, files, output_paths
@@ -97,7 +98,10 @@ def _measured(
         }
         for path, other in others.items()
     ]
-    return {"knees": origin(data["dataset"], builder, split), **found, "runs": runs}
+    knees, doubts = origin(data["dataset"], builder, split)
+    for doubt in doubts:
+        logging.warning(doubt)
+    return {"knees": knees, "doubts": doubts, **found, "runs": runs}
 
 
 def findings(content: dict[str, Any]) -> list[str]:

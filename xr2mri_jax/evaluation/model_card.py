@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 import xr2mri_jax
 from xr2mri_jax import files, workdir
@@ -107,7 +108,9 @@ def of_shipped(
     )
     if metrics is None or not same:
         split = data["eval_split"]
-        knees = origin_of(data["dataset"], builder, split)
+        knees, doubts = origin_of(data["dataset"], builder, split)
+        for doubt in doubts:
+            logging.warning(doubt)
         return of_run(folder, model, builder, knees, None, split)
     noted = {**metrics, "note": ROUNDED}
     return of_run(folder, model, builder, about["knees"], noted, about["split"])

@@ -1,10 +1,13 @@
 """A linear probe: predicts the grade from an auto-encoder's hidden variables."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from xr2mri_jax.data import records, selection
+from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier
 from xr2mri_jax.metrics import classification
@@ -39,21 +42,15 @@ def fit(
       The probe, its weight decay "decay" and its AUC "held_out_auc".
 
     Raises:
-      InputError: if the training or held-out patients have knees of only one grade.
+      InputError: if the training or the held-out patients lack knees of one of the grades.
     """
     split = data["train_split"]
 
     def read(training: bool) -> tuple[np.ndarray, np.ndarray]:
         found, about, _ = classifier.apply(features, builder, data, split, batch_size, training)
-        label = np.array([data["grades"].index(int(kl)) for kl in about["kl"]])
-        if len(set(label)) != 2:
-            part = "training" if training else "held-out"
-            raise InputError(
-                f"split {split!r}: the {part} patients have knees of only one grade, expected both "
-                f"of {list(data['grades'])}"
-            )
-        return found, label
+        return found, np.array([data["grades"].index(int(kl)) for kl in about["kl"]])
 
+    _require_both_grades(builder, data)
     known, label = read(training=True)
     held_out, held_out_label = read(training=False)
     tried = {}
@@ -63,3 +60,27 @@ def fit(
         tried[decay] = classification.auc(score, held_out_label), probe
     decay = max(tried, key=lambda d: tried[d][0])
     return tried[decay][1], {"decay": decay, "held_out_auc": tried[decay][0]}
+
+
+def _require_both_grades(builder: Any, data: Mapping[str, Any]) -> None:
+    split, share = data["train_split"], data["held_out"]
+    knees = selection.of_part(builder, data, split, ("kl", "subject"), "all")
+    counts: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}
+    for i in range(len(knees)):
+        subject = records.text(knees[i]["subject"])
+        held_out = subject_fraction(subject, data["held_out_seed"]) < share
+        counts[held_out][int(knees[i]["kl"])] += 1
+    if all(counts[part][grade] for part in counts for grade in data["grades"]):
+        return
+
+    def listed(held_out: bool) -> str:
+        return " and ".join(
+            f"{counts[held_out][grade]} of grade {grade}" for grade in data["grades"]
+        )
+
+    raise InputError(
+        f"--linear_probe: the split {split!r} has {listed(False)} among the patients that the "
+        f"probe is fitted on, and {listed(True)} among the {share:.0%} held out to choose its "
+        "weight decay, expected knees of both grades in each: give a dataset of more patients "
+        "(--data_dir)"
+    )

@@ -101,17 +101,18 @@ def evaluate_workdir(
     builder = datasets.load_builder(data["dataset"], data_dir or data["data_dir"])
     inference_settings.require_same_contrast(model.config, builder)
     splits = {"split": split, "train_split": data["train_split"], "seed": SEED}
+    knees, doubts = origin(data["dataset"], builder, split)
     evaluated = {
         "workdir": str(workdir),
         "stage": stage.name,
         "step": model.step,
         "weights_sha256": model_card.weights_sha256(model),
         "dataset": data["dataset"],
-        "knees": origin(data["dataset"], builder, split),
+        "knees": knees,
         "dtype_trained": model.config.get("dtype", "unknown"),
         "dtype_evaluated": inference_settings.dtype_name(model.config),
         **splits,
-        "doubts": _doubts(model, workdir, builder, split),
+        "doubts": _doubts(model, workdir, builder, split, doubts),
         "xr2mri_jax": xr2mri_jax.__version__,
     }
     folder = Path(workdir) / "evaluation" if output is None else Path(output)
@@ -133,10 +134,14 @@ def evaluate_workdir(
 
 
 def _doubts(
-    model: LoadedModel, workdir: str | os.PathLike[str], builder: Any, split: str
+    model: LoadedModel,
+    workdir: str | os.PathLike[str],
+    builder: Any,
+    split: str,
+    of_origin: list[str],
 ) -> list[str]:
-    """Warns of doubts about the run's start and about the evaluated subjects, and returns them."""
-    found = [*read_run(workdir)["doubts"], *doubts_of_evaluation(model, builder, split)]
+    """Warns of doubts about the run's start and the evaluated subjects, and returns them."""
+    found = [*read_run(workdir)["doubts"], *doubts_of_evaluation(model, builder, split), *of_origin]
     for doubt in found:
         logging.warning(doubt)
     return found

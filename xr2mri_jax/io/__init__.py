@@ -46,13 +46,17 @@ def read_radiograph(
     return image.read_image(path, pixel, side)
 
 
-def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geometry.Volume:
+def read_volume(
+    path: str | os.PathLike[str], echo: int | None = None, side: str | None = None
+) -> geometry.Volume:
     """Reads one MRI volume: a DICOM series' folder, an enhanced DICOM file, NIfTI (one file or a
     pair), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd) or MGH (.mgh, .mgz).
 
     Args:
       path: the folder or file.
       echo: which of several echoes of a DICOM series, 1 for the shortest; None takes the first.
+      side: the wanted knee, "left" or "right", which decides between several DICOM series; None if
+        it is unknown.
 
     Returns:
       The volume with its affine in RAS mm; voxels and dtype as stored, unless the file scales them.
@@ -65,7 +69,7 @@ def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geomet
     """
     path = Path(path)
     if path.is_dir():
-        return dicom_series.read_series(path, echo=echo)
+        return dicom_series.read_series(path, echo=echo, side=side)
     kind = formats.sniff(path)
     if kind == "nifti":
         return nifti.read_nifti(path)
@@ -76,5 +80,5 @@ def read_volume(path: str | os.PathLike[str], echo: int | None = None) -> geomet
     if kind == "mgh":
         return mgh.read_mgh(path)
     if kind == "dicom":
-        return dicom_series.read_series(path, echo=echo)
+        return dicom_series.read_series(path, echo=echo, side=side)
     raise InputError(f"{path}: {formats.NAMES[kind]}, expected an MRI volume")

@@ -11,7 +11,7 @@ import numpy as np
 
 from xr2mri_jax import geometry
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.io import dicom_pixels, dicom_stack, formats
+from xr2mri_jax.io import dicom_one_series, dicom_pixels, dicom_stack, formats
 from xr2mri_jax.io.dicom_file import read_header
 from xr2mri_jax.io.dicom_frames import Frame, OtherObject, read_frames
 from xr2mri_jax.io.dicom_tags import named
@@ -23,7 +23,10 @@ _LPS_TO_RAS = np.diag((-1.0, -1.0, 1.0, 1.0))
 
 
 def read_series(
-    place: str | os.PathLike[str], modalities: Sequence[str] = ("MR",), echo: int | None = None
+    place: str | os.PathLike[str],
+    modalities: Sequence[str] = ("MR",),
+    echo: int | None = None,
+    side: str | None = None,
 ) -> geometry.Volume:
     """Reads the largest series of a folder, with slices ordered by ImagePositionPatient.
 
@@ -38,6 +41,9 @@ def read_series(
         multi-frame file, or a DICOMDIR, which stands for its folder.
       modalities: the accepted values of the tag Modality.
       echo: which of several echoes, 1 for the shortest echo time; None takes the first.
+      side: the wanted knee, "left" or "right": of several series, those that state it are preferred
+        and those that state the other one left out, see `dicom_one_series.one_series`. The returned
+        volume may still state the other one.
 
     Returns:
       The volume [i = column, j = row, k = slice along the slice normal]; the stored dtype and
@@ -54,7 +60,7 @@ def read_series(
     doubts: list[str] = []
     paths = _files(place, doubts) if place.is_dir() else [place]
     frames = _frames(paths, modalities, place, doubts)
-    frames = dicom_stack.one_series(frames, place, doubts)
+    frames = dicom_one_series.one_series(frames, place, doubts, side)
     frames = dicom_stack.one_stack(frames, place, doubts)
     if len(frames) < 2:
         raise InputError(f"{place}: a single slice, expected a series of several")

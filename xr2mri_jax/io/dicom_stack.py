@@ -1,4 +1,4 @@
-"""Selects and orders the slices of one volume among several series, echoes and copies."""
+"""Selects and orders the slices of one volume among several stacks, echoes and copies."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,13 +9,12 @@ import numpy as np
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.io.dicom_frames import Frame
 from xr2mri_jax.io.dicom_tags import named, shown
-from xr2mri_jax.io.series_words import known_description
 
 _TOLERANCE = 0.01  # of the slice spacing
 # Positions are written with few digits: a slice may be off by this many mm and this share.
 _JITTER_MM, _JITTER_SHARE = 0.06, 0.1
 _SAME_MM = 1e-3
-_ANGLE = 1e-4  # of a direction's components
+ANGLE = 1e-4  # of a direction's components
 _MOST_STACKS = 32
 # Tags that distinguish images at one position, and the names of what they distinguish.
 _MARKS = {
@@ -26,35 +25,6 @@ _MARKS = {
     "AcquisitionNumber": "acquisitions",
 }
 _ECHO = ("EchoTime", "EchoNumbers")
-
-
-def one_series(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Frame]:
-    """The frames of the largest series; localizers are left out if there are other frames.
-
-    Raises:
-      InputError: two series of the largest size, or a file of another series that lies in or next
-        to the stack where a slice of it is missing.
-    """
-    real = [frame for frame in frames if not frame.localizer]
-    if real and len(real) < len(frames):
-        doubts.append(f"{len(frames) - len(real)} localizer images are ignored")
-        frames = real
-    count = Counter(frame.series[0] for frame in frames)
-    if len(count) == 1:
-        return frames
-    about = dict(frame.series for frame in frames)
-    listed = ", ".join(
-        f"{known_description(about[key])} ({n} images)" for key, n in count.most_common(5)
-    )
-    (largest, most), (_, second) = count.most_common(2)
-    chosen = [frame for frame in frames if frame.series[0] == largest]
-    rest = [frame for frame in frames if frame.series[0] != largest]
-    stray = _stray(chosen, rest)
-    if most == second or stray is not None:
-        why = "" if stray is None else f"; {stray.label} lies where a slice of the first is missing"
-        raise InputError(f"{folder}: {len(count)} series mixed, expected one: {listed}{why}")
-    doubts.append(f"{len(count)} series in the folder, the largest is taken: {listed}")
-    return chosen
 
 
 def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Frame]:
@@ -69,7 +39,7 @@ def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Fram
     stacks: list[list[Frame]] = []
     for frame in frames:
         for stack in stacks:
-            if np.abs(frame.axes - stack[0].axes).max() <= _ANGLE:
+            if np.abs(frame.axes - stack[0].axes).max() <= ANGLE:
                 stack.append(frame)
                 break
         else:
@@ -80,7 +50,7 @@ def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Fram
         return frames
     stacks.sort(key=len, reverse=True)
     chosen, rest = stacks[0], [frame for stack in stacks[1:] for frame in stack]
-    if any(_at_free_place(chosen, frame) for frame in rest):
+    if any(at_free_place(chosen, frame) for frame in rest):
         return frames
     sizes = ", ".join(str(len(stack)) for stack in stacks)
     if len(stacks[1]) == len(chosen):
@@ -95,21 +65,7 @@ def one_stack(frames: list[Frame], folder: Path, doubts: list[str]) -> list[Fram
     return chosen
 
 
-def _stray(chosen: list[Frame], rest: list[Frame]) -> Frame | None:
-    """A frame of another series that the chosen one seems to lack: on its grid, at a free place."""
-    first = chosen[0]
-    for frame in rest:
-        alike = (
-            frame.layout == first.layout
-            and np.allclose(frame.axes, first.axes, atol=_ANGLE)
-            and np.allclose(frame.spacing, first.spacing)
-        )
-        if alike and _at_free_place(chosen, frame):
-            return frame
-    return None
-
-
-def _at_free_place(chosen: list[Frame], frame: Frame) -> bool:
+def at_free_place(chosen: list[Frame], frame: Frame) -> bool:
     """Whether a frame lies on the stack's line, in a gap of it or next to its ends."""
     first = chosen[0]
     normal = np.cross(*first.axes)
@@ -232,7 +188,7 @@ def require_alike(frames: list[Frame]) -> None:
                 _refuse_unlike(first, other, keyword, str(value), str(other.layout[keyword]))
         for keyword, a, b, tolerance in (
             ("PixelSpacing", first.spacing, other.spacing, 1e-4 * first.spacing.max()),
-            ("ImageOrientationPatient", first.axes, other.axes, _ANGLE),
+            ("ImageOrientationPatient", first.axes, other.axes, ANGLE),
         ):
             if np.abs(a - b).max() > tolerance:
                 _refuse_unlike(

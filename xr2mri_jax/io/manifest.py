@@ -75,7 +75,7 @@ def _grade(row: Row, visit: str | None) -> Grade:
     side = _SIDES.get(row["side"].lower())
     if side is None:
         raise row.error("side", row["side"], "left or right")
-    text = row.get("kl").lower()
+    text = row.get("kl").lower().replace(",", ".")  # a decimal comma, as in the spacing
     kl = None
     if text not in _NO_GRADE:
         if text not in {"0", "1", "2", "3", "4", "0.0", "1.0", "2.0", "3.0", "4.0"}:

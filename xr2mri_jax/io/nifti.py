@@ -237,6 +237,18 @@ def _voxels(image: nib.Nifti1Image, stream: IOBase) -> np.ndarray:
     return scaled
 
 
+def read_description(path: str | os.PathLike[str]) -> str:
+    """The header's descrip.
+
+    Raises:
+      InputError: as `read_nifti`, except for the voxels.
+    """
+    path = Path(path)
+    with formats.reading(path, "NIfTI"), _open(path) as stream:
+        stored: bytes = _image(stream, path).header["descrip"].item()
+        return stored.decode("utf-8", "replace")
+
+
 # Label names in an extension as Connectome Workbench writes them, and TotalSegmentator after it.
 _LABEL = re.compile(
     rb"<Label\b[^>]*?\bKey=[\"'](\d{1,5})[\"'][^>]*>\s*(?:<!\[CDATA\[)?\s*([^<\]]{1,200})"

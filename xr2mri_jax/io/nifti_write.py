@@ -18,7 +18,10 @@ _LEVEL = 2  # of compression; 3, the highest, takes half again as long for 2 %
 
 
 def write_nifti(
-    path: str | os.PathLike[str], volume: geometry.Volume, step: float | None = None
+    path: str | os.PathLike[str],
+    volume: geometry.Volume,
+    step: float | None = None,
+    description: str = "",
 ) -> None:
     """Writes a volume atomically in its dtype, with sform and qform (code 1, scanner), units mm.
 
@@ -30,6 +33,7 @@ def write_nifti(
       volume: uint8, int8, uint16, int16, uint32, int32, float32 or float64.
       step: if given, stores u8 multiples of this power of two, with the step in the header
         (scl_slope): a quarter of the bytes. Values are rounded to such multiples.
+      description: the header's descrip, at most 79 ASCII characters.
 
     Raises:
       InputError: another ending or dtype, or values that are not 0 to 255 steps.
@@ -45,6 +49,7 @@ def write_nifti(
     image.set_sform(volume.affine, _SCANNER)
     image.set_qform(volume.affine, _SCANNER)
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = description.encode("ascii")
     corners = np.array(np.meshgrid(*((0, n - 1) for n in volume.shape), [1])).reshape(4, -1)
     if np.abs((image.get_qform() - volume.affine) @ corners).max() > 0.01:
         image.set_qform(None, 0)

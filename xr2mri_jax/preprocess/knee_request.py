@@ -26,7 +26,8 @@ class KneeRequest:
         a spacing at which its length is impossible.
       upright: refuse an image in which a knee is found only upside down, even with `force`.
       side_source, centre_source: the origin of `side` and of `centre`, for messages.
-      spacing_source: the origin of the radiograph's own spacing, for messages.
+      radiograph_side_source, spacing_source: the origin of the radiograph's own side and spacing,
+        for messages.
 
     Raises:
       InputError: a spacing that is not positive.
@@ -41,6 +42,7 @@ class KneeRequest:
     upright: bool = False
     side_source: str = "--side"
     centre_source: str = "--centre"
+    radiograph_side_source: str = HEADER
     spacing_source: str = HEADER
 
     def __post_init__(self) -> None:
@@ -60,7 +62,8 @@ class FoundKnee:
     Attributes:
       radiograph: with bone bright, the knee's side, and the spacing of `scale`.
       place: centre, joint line and side of the knee in it.
-      side_source: the origin of the side: `KneeRequest.side_source`, HEADER, NAME or IMAGE.
+      side_source: the origin of the side: `side_source` or `radiograph_side_source` of the request,
+        NAME or IMAGE.
       seen_side: the side estimated from the image, None if no knee was found.
       scale: None if no spacing is known and no joint line was found.
       inverted: whether the file's image has dark bone.

@@ -14,7 +14,7 @@ from xr2mri_jax.preprocess.framing import FILLS, line_columns, pixel_aspect
 from xr2mri_jax.preprocess.knee_finder.find import DetectedKnees, detect_knees, refusal
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest, RefusedKnee
 from xr2mri_jax.preprocess.polarity import inverted
-from xr2mri_jax.preprocess.scale import HEADER, Scale
+from xr2mri_jax.preprocess.scale import Scale
 
 # Maximum slope of a joint line in degrees.
 STEEPEST = 25.0
@@ -48,8 +48,8 @@ def knees_of(radiograph: Radiograph, request: KneeRequest) -> tuple[FoundKnee | 
         and not request.force
     ):
         raise InputError(
-            f"the file says {radiograph.side} knee, found {request.side_source}={request.side}, "
-            "expected the two to agree"
+            f"{request.radiograph_side_source} says {radiograph.side} knee, found "
+            f"{request.side_source}={request.side}, expected the two to agree"
         )
     _require_content(radiograph)
     detected = detect_knees(radiograph)
@@ -137,7 +137,8 @@ def _bilateral_film(
         )
     extra = []
     if request.side is None and radiograph.side is not None:
-        extra = [f"the file says {radiograph.side} knee, but shows two knees"]
+        source = request.radiograph_side_source
+        extra = [f"{source} says {radiograph.side} knee, but the image shows two knees"]
     answers = []
     for side, place in zip(sides, detected.places, strict=True):
         if request.side in (None, side):
@@ -222,7 +223,7 @@ def _known_side(radiograph: Radiograph, request: KneeRequest) -> tuple[str | Non
     """The stated side, or None, and its origin."""
     stated = (
         (request.side, request.side_source),
-        (radiograph.side, HEADER),
+        (radiograph.side, request.radiograph_side_source),
         (request.named, NAME),
     )
     return next(((side, source) for side, source in stated if side is not None), (None, IMAGE))
@@ -250,8 +251,13 @@ def _statement_doubts(radiograph: Radiograph, request: KneeRequest, side: str) -
     if request.named not in (None, side):
         doubts.append(f"the file name may mean the {request.named} knee, taken as {side}")
     if radiograph.side not in (None, side):
-        doubts.append(f"the file says {radiograph.side} knee, taken as {side}")
+        doubts.append(overruled(request.radiograph_side_source, radiograph.side, side))
     return doubts
+
+
+def overruled(source: str, stated: str, side: str) -> str:
+    """The doubt about the stated side of a knee that was taken as one of the other side."""
+    return f"{source} says {stated} knee, taken as {side}"
 
 
 def _make_found_knee(

@@ -20,6 +20,7 @@ from xr2mri_jax.simulation.knee_labels import KneeLabels, knee_of_map, read_knee
 from xr2mri_jax.simulation.label_tables import AUTO, TABLES
 
 LEVELS = 4095  # of the stored MRI: 12 bits, as scanners use
+MARK = "simulated from a label map"  # in the MRI's header, for `datasets.data_origin`
 
 
 class PairFiles(NamedTuple):
@@ -152,5 +153,5 @@ def _write(files: PairFiles, pair: SimulatedPair, record: dict[str, Any]) -> Non
     # If the record exists, so do the other files.
     with atomic_paths(files.record, files.xray, files.mri) as (note, xray, mri):
         Image.fromarray(pixels).save(xray, format="PNG")
-        write_nifti(mri, Volume(voxels, pair.mri.affine))
+        write_nifti(mri, Volume(voxels, pair.mri.affine), description=MARK)
         note.write_text(text + "\n", encoding="utf-8")

@@ -110,16 +110,17 @@ class RunLog:
         """Writes the means over the steps since the last line; shows speed and remaining time."""
         elapsed = time.perf_counter() - self._clock[0]
         taken = step - self._clock[1]
-        speed = self._examples / elapsed if taken else float("nan")
-        self._write("train", step, {**means, **({"examples_per_s": speed} if taken else {})})
-        self._bar.set_postfix_str(f"loss {means['loss']:.4g}, {speed:.3g} examples/s")
+        shown = [f"loss {means['loss']:.4g}"]
+        left = ""
+        # The step after a start compiles and is not timed: a line about it alone has no speed.
+        if taken:
+            means = {**means, "examples_per_s": self._examples / elapsed}
+            shown.append(f"{means['examples_per_s']:.3g} examples/s")
+            left = f"  {_clock_time((self._steps - step) * elapsed / taken)} left"
+        self._write("train", step, means)
+        self._bar.set_postfix_str(", ".join(shown))
         if self._bar.disable:
-            left = (self._steps - step) * elapsed / taken if taken else float("nan")
-            print(
-                f"step {step}/{self._steps}  loss {means['loss']:.4g}  {speed:.3g} examples/s  "
-                f"{_clock_time(left)} left",
-                flush=True,
-            )
+            print(f"step {step}/{self._steps}  {'  '.join(shown)}{left}", flush=True)
         self.restart_clock(step)
 
     def evaluation(self, step: int, means: Mapping[str, float]) -> None:
@@ -216,8 +217,6 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _clock_time(seconds: float) -> str:
-    if not np.isfinite(seconds):
-        return "?:??"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -16,8 +16,10 @@ from xr2mri_jax.io import read_radiograph
 from xr2mri_jax.io.oai.extract import opened
 from xr2mri_jax.io.records import RadiographFile
 from xr2mri_jax.preprocess.knee_request import FoundKnee, KneeRequest
-from xr2mri_jax.preprocess.knees import IMAGE, SURE_OF_SIDE, knees_of
+from xr2mri_jax.preprocess.knees import IMAGE, SURE_OF_SIDE, knees_of, overruled
 from xr2mri_jax.preprocess.scale import HEADER
+
+TABLE = "the collection's table"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,21 +45,21 @@ def find_film_knees(
     Raises:
       Rejected: the film cannot be read, contradicts its table, or has no spacing.
     """
-    radiograph, source = _radiograph(task.radiograph, clock, spacing, scratch)
-    return _knees(task, radiograph, source, clock)
+    radiograph, request = _radiograph(task.radiograph, clock, spacing, scratch)
+    return _knees(task, radiograph, request, clock)
 
 
 def _radiograph(
     film: RadiographFile, clock: Clock, given_spacing: float | None, scratch: str | None
-) -> tuple[Radiograph, str]:
-    """The decoded radiograph, with stated side and spacing, and the spacing's origin."""
+) -> tuple[Radiograph, KneeRequest]:
+    """The decoded radiograph, with stated side and spacing, and a request with their origins."""
     with clock("decoding"), rejecting(Reason.RADIOGRAPH_BROKEN):
         with opened(film, scratch or tempfile.gettempdir()) as path:
             radiograph = read_radiograph(path)
         if None not in (film.side, radiograph.side) and film.side != radiograph.side:
             raise InputError(
-                f"{film.path}: its header says {radiograph.side}, expected {film.side} as in the "
-                "collection's table"
+                f"{film.path}: its header says {radiograph.side}, expected {film.side} as in "
+                f"{TABLE}"
             )
     stated = (
         (film.spacing, "the table's column spacing"),
@@ -73,17 +75,19 @@ def _radiograph(
             f"{broken}, give --spacing=MM",
         )
     pixel = np.broadcast_to(spacing, 2).tolist()
+    request = KneeRequest(
+        radiograph_side_source=TABLE if radiograph.side is None else HEADER, spacing_source=source
+    )
     side = film.side or radiograph.side
-    return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=side), source
+    return dataclasses.replace(radiograph, spacing=(pixel[0], pixel[1]), side=side), request
 
 
 def _knees(
-    task: FilmTask, radiograph: Radiograph, spacing_source: str, clock: Clock
+    task: FilmTask, radiograph: Radiograph, request: KneeRequest, clock: Clock
 ) -> dict[str, FoundKnee | Rejected]:
     """The knee of every pair by side, or the reason for rejecting it."""
     path = task.radiograph.path
     sideless = dataclasses.replace(radiograph, side=None)
-    request = KneeRequest(spacing_source=spacing_source)
     # A place that cannot be used rejects its own knee only, and so do knees that are not found.
     searches: list[tuple[set[str], Radiograph, KneeRequest]] = [
         ({side}, sideless, _at(side, place, request)) for side, place in task.places.items()
@@ -104,7 +108,7 @@ def _knees(
             if film.side is None:
                 over_header |= sides
     for side in over_header:
-        found[side] = _with_header_doubt(found[side], radiograph.side)
+        found[side] = _with_doubt(found[side], request.radiograph_side_source, radiograph.side)
     return {side: _with_true_scale(path, knee) for side, knee in found.items()}
 
 
@@ -147,12 +151,14 @@ def _located(
     return found
 
 
-def _with_header_doubt(knee: FoundKnee | Rejected, stated: str | None) -> FoundKnee | Rejected:
-    """Adds a doubt if the file states the other side than the place that was given."""
+def _with_doubt(
+    knee: FoundKnee | Rejected, source: str, stated: str | None
+) -> FoundKnee | Rejected:
+    """Adds a doubt if a source states the other side than the place or the image."""
     if isinstance(knee, Rejected) or stated in (None, knee.side):
         return knee
-    doubt = f"the file says {stated} knee, taken as {knee.side}"
-    return dataclasses.replace(knee, doubts=(*knee.doubts, doubt))
+    doubts = *knee.doubts, overruled(source, stated, knee.side)
+    return dataclasses.replace(knee, doubts=doubts)
 
 
 def _with_true_scale(path: Path, knee: FoundKnee | Rejected) -> FoundKnee | Rejected:

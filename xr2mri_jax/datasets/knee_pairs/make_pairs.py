@@ -139,7 +139,7 @@ def _standard_volume(
         rejecting(Reason.MRI_BROKEN, source),
         opened(pair.series, scratch) as path,
     ):
-        volume = read_volume(path, settings.echo)
+        volume = read_volume(path, settings.echo, pair.side)
         if volume.side not in (None, pair.side):
             raise InputError(
                 f"{source}: its header says {volume.side}, expected {pair.side} as in the "

@@ -58,6 +58,7 @@ def make_plan(
             + "; ".join(line.strip() for line in pairing.summary().splitlines()[1:])
         )
     _require_own_files(pairing)
+    pairing = _with_alike_subjects(pairing)
     splits = _splits(pairing, options)
     places = {} if options.places is None else read_knee_positions(options.places)
     _require_use(places, pairing, options)
@@ -94,6 +95,27 @@ def _require_own_files(pairing: Pairing) -> None:
                 f"{pair.series.path}: is the MRI of subject {first[0]!r}, {first[1]}, and of "
                 f"subject {knee[0]!r}, {knee[1]}, expected one knee"
             )
+
+
+def _with_alike_subjects(pairing: Pairing) -> Pairing:
+    """Notes subjects whose names differ only in letter case: they may be one, in two splits."""
+    alike: dict[str, list[str]] = {}
+    for subject in pairing.subjects:
+        alike.setdefault(subject.casefold(), []).append(subject)
+    notes: dict[str, str] = {}
+    for names in alike.values():
+        if len(names) > 1:
+            listed = " and ".join(map(repr, names))
+            note = f"the subjects {listed} differ only in letter case and count as {len(names)}"
+            notes.update(dict.fromkeys(names, note))
+    pairs = tuple(
+        dataclasses.replace(
+            pair, note="; ".join(filter(None, (pair.note, notes.get(pair.subject))))
+        )
+        for pair in pairing.pairs
+    )
+    problems = (*dict.fromkeys(notes.values()), *pairing.problems)
+    return dataclasses.replace(pairing, pairs=pairs, problems=problems)
 
 
 def _repeated_files(pairing: Pairing) -> list[str]:

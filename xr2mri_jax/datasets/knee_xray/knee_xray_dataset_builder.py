@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
+from absl import logging
 
 from xr2mri_jax.datasets.files_builder import FilesBuilder, Work, zipped
-from xr2mri_jax.datasets.knee_xray.layout import Listing, list_knees
+from xr2mri_jax.datasets.knee_xray.layout import MORE, Listing, list_knees
 from xr2mri_jax.datasets.knee_xray.make_radiograph import ListedFile, XrayOptions, make_radiograph
 
 
@@ -20,7 +21,8 @@ class KneeXrayConfig(tfds.core.BuilderConfig):
     Attributes:
       image_shape: (h, w) in pixels.
       boxed: whether a radiograph is placed in the canonical box, as for the generator.
-      more: whether the folder train_more belongs to the training split too, for five grades.
+      more: whether the folder train_more, if it exists, belongs to the training split too, for
+        five grades.
     """
 
     image_shape: tuple[int, int] = (128, 128)
@@ -78,6 +80,11 @@ class Builder(FilesBuilder):
     def plan(self, source: Path) -> Work:
         """Every file of every split; files without a knee's name are unusable from the start."""
         listings = list_knees(source, self.builder_config.more)
+        if self.builder_config.more and "train" in listings and not (source / MORE).is_dir():
+            count = len(listings["train"].knees)
+            logging.warning(
+                "%s: no folder %s, train has %d radiographs without it", source, MORE, count
+            )
         tasks = {split: _files(listing) for split, listing in listings.items()}
         function = functools.partial(
             make_radiograph,

@@ -44,7 +44,7 @@ def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, 
 
     Args:
       source: the folder. Files whose name begins with a dot are left out.
-      more: whether SOURCE/train_more/{0..4}/... belongs to the training split too.
+      more: whether SOURCE/train_more/{0..4}/..., if it exists, belongs to the training split too.
 
     Returns:
       {"train": ..., "validation": ..., "test": ...} as far as they exist, sorted by file name; the
@@ -52,7 +52,7 @@ def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, 
 
     Raises:
       InputError: the folder does not exist, has neither layout, no radiograph at all, the same knee
-        twice in a split, one patient in two splits, or no train_more although it is requested.
+        twice in a split, one patient in two splits, or train_more without a training split.
     """
     root = Path(source)
     if not root.is_dir():
@@ -66,7 +66,7 @@ def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, 
             "SOURCE/{train,val}/{0..4}/<ID><L|R>.png or SOURCE/{0..4}/<ID><L|R>.png"
         )
     listings = {name: _list_split(folder) for name, folder in folders.items()}
-    if more:
+    if more and (root / MORE).is_dir():
         listings["train"] = _with_more(root, listings.get("train"))
     for name, listing in listings.items():
         if not listing.knees:
@@ -79,11 +79,11 @@ def list_knees(source: str | os.PathLike[str], more: bool = False) -> dict[str, 
 
 
 def _with_more(root: Path, train: Listing | None) -> Listing:
-    folder = root / MORE
-    if train is None or not folder.is_dir():
-        missing = folder if train is not None else root / "train"
-        raise InputError(f"--source={root}: found no folder {missing}, expected train/ and {MORE}/")
-    added = _list_split(folder)
+    if train is None:
+        raise InputError(
+            f"--source={root}: found no folder {root / 'train'}, expected train/ beside {MORE}/"
+        )
+    added = _list_split(root / MORE)
     return Listing(train.knees + added.knees, train.broken + added.broken)
 
 
