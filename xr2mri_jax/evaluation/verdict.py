@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from xr2mri_jax.presentation.model_and_controls import MODEL
 
@@ -22,10 +23,11 @@ BLOCK = 1 << 20
 RULE = (
     "A property has evidence if the model has less error in it than the mean and less than the "
     f"same model with another subject's radiograph. For both, the {LEVEL:.0%} interval of the "
-    "paired difference (percentile bootstrap, subjects resampled, Bonferroni over the properties) "
-    f"must lie above 0, and the effect size (mean over standard deviation of the subjects' paired "
-    f"differences) must be at least {LEAST_EFFECT}. With fewer than {FEWEST_SUBJECTS} subjects "
-    "there is no evidence. The radiograph matters if at least one property has evidence."
+    "paired difference (bootstrap with expanded percentiles, subjects resampled, Bonferroni over "
+    "the properties) must lie above 0, and the effect size (mean over standard deviation of the "
+    f"subjects' paired differences) must be at least {LEAST_EFFECT}. With fewer than "
+    f"{FEWEST_SUBJECTS} subjects there is no evidence. The radiograph matters if at least one "
+    "property has evidence."
 )
 
 Errors = Mapping[str, np.ndarray]
@@ -121,8 +123,8 @@ def compared(
 
     Returns:
       gain (1 - model / control, from the sums; 0 if both are 0), difference (mean of control -
-      model), their intervals (None with one subject), level, and effect (0 if the mean difference
-      is 0; clipped to -99..99).
+      model), their intervals (see `expanded`; None with one subject), level, and effect (0 if the
+      mean difference is 0; clipped to -99..99).
     """
     names, membership = np.unique(np.asarray(subjects), return_inverse=True)
     sums = np.stack([np.bincount(membership, weights=v) for v in (model, control)])
@@ -138,12 +140,28 @@ def compared(
     }
     if len(names) > 1:
         totals, cases = _resampled(sums, counts, seed)
-        ends = [50 * (1 - level), 50 * (1 + level)]
+        ends = expanded(level, len(names))
         result["gain_interval"] = np.percentile(_gain(*totals), ends).tolist()
         result["difference_interval"] = np.percentile(
             (totals[1] - totals[0]) / cases, ends
         ).tolist()
     return result
+
+
+def expanded(level: float, count: int) -> list[float]:
+    """The two percentiles in [0, 100] of bootstrap samples that bound an interval of a mean.
+
+    The percentiles (1 - level) / 2 and (1 + level) / 2 themselves give too short intervals for few
+    subjects: like a normal approximation with the variance divided by n. The expanded percentiles
+    correct for both (Hesterberg 2015, The American Statistician 69:371-386, section 4.4.3).
+
+    Args:
+      level: in (0, 1).
+      count: resampled subjects, 2 or more.
+    """
+    t = stats.t.ppf((1 - level) / 2, count - 1)
+    low = float(stats.norm.cdf(t * math.sqrt(count / (count - 1))))
+    return [100 * low, 100 * (1 - low)]
 
 
 def _resampled(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[Any, Any]:

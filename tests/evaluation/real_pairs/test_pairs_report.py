@@ -128,13 +128,20 @@ def test_units_and_signs_are_uniform(report):
 
 
 def test_a_model_that_is_worse_is_called_worse(content):
-    worse = copy.deepcopy(content)
+    worse = copy.deepcopy(content) | {"subjects": 8}
     gain = worse["open"]["improvement"][MEAN]["femur"]["similarity"]["assd"]
     gain.update(mean=-0.021, ci95=[-0.05, 0.01])
     (line,) = (
         line for line in findings(worse) if "Femur, open, similarity, against mean sh" in line
     )
     assert "ASSD worse by 0.02 mm (interval of the gain: -0.05 to +0.01 mm); no diff" in line
+
+
+def test_few_subjects_are_no_evidence(content):
+    lines = findings(content)
+    assert any("Fewer than 8 subjects: no figure below is evidence" in line for line in lines)
+    compared = [line for line in lines if "ASSD better by" in line]
+    assert compared and all(line.endswith("; too few subjects for evidence.") for line in compared)
 
 
 def test_the_origin_of_the_intervals_is_that_of_the_model(report, content):

@@ -8,6 +8,7 @@ import numpy as np
 
 from xr2mri_jax.evaluation.real_pairs.protocol import BONES, MARGIN_MM, REACH_MM
 from xr2mri_jax.geometry import BOX_MM, Volume, canonical_affine, mirror_volume, resample
+from xr2mri_jax.metrics.alignment import Similarity
 from xr2mri_jax.metrics.box import Box
 from xr2mri_jax.metrics.joint import Plate, cartilage_plates, joint_space
 from xr2mri_jax.metrics.occupancy import GRID, occupancies, resampled, softened
@@ -43,12 +44,22 @@ class Bone:
 
     def scaled(self, scale: float) -> "Bone":
         """The bone scaled about the joint's centre."""
-        matrix = np.diag((scale, scale, scale, 1.0))
+        return dataclasses.replace(
+            self.moved(Similarity(scale=scale)), known=self.known.scaled(scale)
+        )
+
+    def moved(self, fit: Similarity) -> "Bone":
+        """The bone transformed; the box that the map covers stays."""
         one = self.surface
         return Bone(
-            Surface(one.points * scale, one.normals, one.areas * scale**2, one.reach * scale),
-            Volume(self.occupied.array, matrix @ self.occupied.affine),
-            self.known.scaled(scale),
+            Surface(
+                fit.points(one.points),
+                fit.directions(one.normals),
+                one.areas * fit.scale**2,
+                one.reach * fit.scale,
+            ),
+            Volume(self.occupied.array, fit.matrix() @ self.occupied.affine),
+            self.known,
         )
 
     def closed(self, field: Box) -> Surface:

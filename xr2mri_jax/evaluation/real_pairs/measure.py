@@ -31,14 +31,15 @@ MEAN, MEAN_SCALED, MEAN_TRUE_WIDTH = "mean_shape", "mean_shape_scaled", "mean_sh
 TRUE_SHAPE = "true_shape_mean_width"
 MEAN_PREDICTION, SHUFFLED = "mean_prediction", "shuffled_xray"
 CONTROLS = {
-    MEAN: "mean signed distance map of all other subjects' true knees, the first map of each",
+    MEAN: "mean of all other subjects' true bones, the first map of each: aligned bone by bone, "
+    "averaged as signed distance maps, put back into the mean pose and size",
     MEAN_SCALED: "the same, scaled to the predicted width of the tibial plateau: the size that the "
     "model infers, with the mean shape",
     MEAN_TRUE_WIDTH: "the same, scaled to the true width of the plateau, which a radiograph "
     "without spacing does not determine: a reference",
     TRUE_SHAPE: "the true shape and pose, scaled to the mean width of all other subjects' "
     "plateaus: a reference that shows the error of the size alone",
-    MEAN_PREDICTION: "mean signed distance map of the model's predictions from all other subjects' "
+    MEAN_PREDICTION: "the same mean of the model's predictions from all other subjects' "
     "radiographs: the model's own mean knee",
     SHUFFLED: "the predictions from the radiographs of all other subjects: the mean over all of "
     "them, which is the mean over all derangements",

@@ -19,6 +19,7 @@ from xr2mri_jax.evaluation.real_pairs.measure import (
 )
 from xr2mri_jax.evaluation.real_pairs.protocol import ALIGNMENTS, BONES, OPEN, PROTOCOLS
 from xr2mri_jax.evaluation.real_pairs.retrieval import PRIMARY
+from xr2mri_jax.evaluation.verdict import FEWEST_SUBJECTS
 from xr2mri_jax.metrics.joint import COMPARTMENTS
 from xr2mri_jax.metrics.occupancy import resampled
 from xr2mri_jax.presentation import figures, label_figures, report
@@ -93,6 +94,11 @@ def page(
 def findings(content: Mapping[str, Any]) -> list[str]:
     """The main results in sentences."""
     lines = [f"{content['n']} knees of {content['subjects']} subjects."]
+    if content["subjects"] < FEWEST_SUBJECTS:
+        lines.append(
+            f"Fewer than {FEWEST_SUBJECTS} subjects: no figure below is evidence for or against "
+            "the model."
+        )
     for protocol in PROTOCOLS:
         for bone in BONES:
             own = content[protocol]["values"][MODEL][bone]
@@ -135,14 +141,16 @@ def _comparisons(content: Mapping[str, Any], protocol: str, bone: str) -> list[s
         interval = f" (interval of the gain: {ends[1:-1]} mm)" if ends else ""
         lines.append(
             f"{bone.capitalize()}, {protocol}, {alignment}, against {LABELS[control]}: ASSD {word} "
-            f"by {abs(gain['mean']):.2f} mm{interval}; {_verdict(gain)}."
+            f"by {abs(gain['mean']):.2f} mm{interval}; {_verdict(gain, content['subjects'])}."
         )
     return lines
 
 
-def _verdict(gain: Mapping[str, Any]) -> str:
+def _verdict(gain: Mapping[str, Any], subjects: int) -> str:
     if gain["ci95"] is None:
         return "one subject gives no interval, so this is not evidence"
+    if subjects < FEWEST_SUBJECTS:
+        return "too few subjects for evidence"
     if gain["ci95"][0] > 0:
         return "the model is better"
     if gain["ci95"][1] < 0:
