@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.data import records
-from xr2mri_jax.datasets.splits import subject_fraction
+from xr2mri_jax.datasets.splits import is_held_out
 from xr2mri_jax.errors import InputError
 
 PARTS = ("train", "held_out", "all")
@@ -131,7 +131,7 @@ def select(
     kl, subjects = _described(source, split)
     chosen = np.isin(kl, list(grades)) if len(grades) else np.ones(len(kl), bool)
     if part != "all":
-        out = {name: subject_fraction(name, seed) < held_out for name in set(subjects)}
+        out = {name: is_held_out(name, held_out, seed) for name in set(subjects)}
         chosen &= np.array([out[name] == (part == "held_out") for name in subjects])
     positions = np.flatnonzero(chosen)
     if not len(positions):

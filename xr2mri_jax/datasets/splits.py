@@ -66,6 +66,11 @@ def subject_fraction(subject: str, seed: int) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53
 
 
+def is_held_out(subject: str, fraction: float, seed: int) -> bool:
+    """Whether a subject is among the fraction of all subjects that is held out from training."""
+    return subject_fraction(subject, seed) < fraction
+
+
 def split_of(subject: str, seed: int, fractions: Mapping[str, float] = FRACTIONS) -> str:
     """The split of a subject, which does not depend on the other subjects of the collection.
 

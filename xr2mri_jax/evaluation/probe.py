@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.data import records, selection
-from xr2mri_jax.datasets.splits import subject_fraction
+from xr2mri_jax.datasets.splits import is_held_out
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import classifier
 from xr2mri_jax.metrics import classification
@@ -68,7 +68,7 @@ def _require_both_grades(builder: Any, data: Mapping[str, Any]) -> None:
     counts: dict[bool, Counter[int]] = {False: Counter(), True: Counter()}
     for i in range(len(knees)):
         subject = records.text(knees[i]["subject"])
-        held_out = subject_fraction(subject, data["held_out_seed"]) < share
+        held_out = is_held_out(subject, share, data["held_out_seed"])
         counts[held_out][int(knees[i]["kl"])] += 1
     if all(counts[part][grade] for part in counts for grade in data["grades"]):
         return

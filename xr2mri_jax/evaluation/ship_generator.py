@@ -16,7 +16,7 @@ from xr2mri_jax import datasets, files, output_paths, stages
 from xr2mri_jax.data import passes
 from xr2mri_jax.data.batches import make_iterator
 from xr2mri_jax.datasets.knee_family.make_knee import map_files, prepared_atlas
-from xr2mri_jax.datasets.splits import subject_fraction
+from xr2mri_jax.datasets.splits import is_held_out
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.evaluation import linear_reading, model_card
 from xr2mri_jax.evaluation.calibrated_shape import calibrate
@@ -291,7 +291,7 @@ def _with_mean_knee(params: Any, maps: Path, data_dir: Path) -> Any:
 def _fit_novelty_detector(stage: Encodes, params: Any, builder: Any) -> tuple[NoveltyDetector, int]:
     features = jax.jit(lambda xray: deepest_features(stage, params, jnp.asarray(xray)))
     found, about = passes.predictions(features, builder, "train", BATCH, "train radiographs")
-    chosen = np.array([subject_fraction(name, 0) < _NOVELTY_HELD_OUT for name in about["subject"]])
+    chosen = np.array([is_held_out(name, _NOVELTY_HELD_OUT, 0) for name in about["subject"]])
     if chosen.all() or not chosen.any():
         raise InputError(
             f"--real: found {len(set(about['subject']))} patients in the training split, expected "
