@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from xr2mri_jax import workdir
-from xr2mri_jax.data.selection import subject_fraction
 from xr2mri_jax.datasets import examples
+from xr2mri_jax.datasets.splits import subject_fraction
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.training import trained_subjects
 from xr2mri_jax.training.loaded_model import LoadedModel
