@@ -13,9 +13,15 @@ def require_writable(folder: Path, flag: str) -> None:
     """Checks early that a folder, or its nearest existing parent, is writable; creates nothing.
 
     Raises:
-      InputError: it is not writable.
+      InputError: it is not writable, or a part of its path is a link to nothing.
       OSError: the disk is full.
     """
+    for path in (folder, *folder.parents):
+        if path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{flag}: {path} is a link to {os.readlink(path)}, which does not exist; expected "
+                "a folder"
+            )
     # Without the ".." of a/../b, where a is missing: its parents would not include b.
     final = Path(os.path.realpath(folder))
     nearest = next(path for path in (folder, final, *final.parents) if path.exists())
