@@ -257,6 +257,9 @@ def test_an_estimated_scale_is_in_the_table_and_told_once(folder, model, tmp_pat
             rows = list(csv.DictReader(file))
         assert [row["joint_space_scale"] for row in rows] == [expected] * 2
         told = [record.getMessage() for record in caplog.records]
+        doubts = [f"{row['file']}, {row['side']} knee: {row['warning']}" for row in rows]
+        assert told[-len(doubts) :] == doubts
+        told = told[: -len(doubts)]
         page = output.page.read_text()
         if spacing is None:
             (line,) = told

@@ -67,8 +67,9 @@ def test_a_folder_becomes_a_table(model, knees, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "40 knees graded, 1 row not" in done.stdout and "not for diagnosis" in done.stdout
-    (warning,) = done.stderr.splitlines()
-    assert "40 knees without a stated pixel spacing" in warning
+    scale, doubts = done.stderr.splitlines()
+    assert "40 knees without a stated pixel spacing" in scale
+    assert "of 40 knees have warnings (column warning of " in doubts
     rows = rows_of(output)
     assert [row["file"] for row in rows] == sorted(path.name for path in knees.iterdir())
     assert len({row["probability_kl2"] for row in rows}) == 2

@@ -13,7 +13,7 @@ from absl import logging
 
 from xr2mri_jax.errors import InputError
 from xr2mri_jax.geometry import Radiograph
-from xr2mri_jax.inference import read_ahead
+from xr2mri_jax.inference import read_ahead, table_doubts
 from xr2mri_jax.inference.framing import FramedKnee, frame_knees
 from xr2mri_jax.inference.grade_batches import Answers, batches, graded_rows
 from xr2mri_jax.inference.grade_knees import grade_knees
@@ -122,6 +122,9 @@ def grade(
             f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
         )
     _log_estimated(rows)
+    done = [row for row in rows if row.probability is not None]
+    knees = [(f"{row.file}, {row.side} knee", row.warning, row.distance) for row in done]
+    table_doubts.log(knees, output.table, "warning")
     return rows
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xr2mri_jax.errors import InputError
-from xr2mri_jax.inference import many_page, many_resume, read_ahead
+from xr2mri_jax.inference import many_page, many_resume, read_ahead, table_doubts
 from xr2mri_jax.inference.export import OutputFiles, write_prediction
 from xr2mri_jax.inference.listing import Listed, list_files, list_table, output_name
 from xr2mri_jax.inference.many_options import COLUMNS, TABLE, ManyOptions, Rows
@@ -78,6 +78,7 @@ def predict_many(options: ManyOptions) -> Rows:
             f"knee radiographs: {rows[0]['file']}: {rows[0]['error']} (all reasons: "
             f"{options.output / TABLE})"
         )
+    _log_doubts(rows, options.output / TABLE)
     done = _knees(rows)
     said = f"{earlier} kept from an earlier run, " if earlier else ""
     print(
@@ -85,6 +86,15 @@ def predict_many(options: ManyOptions) -> Rows:
         f"{len(rows) - done} refused - research only, not for diagnosis"
     )
     return rows
+
+
+def _log_doubts(rows: Rows, table: Path) -> None:
+    knees = [
+        (f"{row['file']}, {row['side']} knee", row["warnings"], float(row["unlike"] or 0))
+        for row in rows
+        if row["volume"]
+    ]
+    table_doubts.log(knees, table, "warnings")
 
 
 def _knees(rows: Rows) -> int:
