@@ -116,13 +116,13 @@ def grade(
             from xr2mri_jax.inference import grade_page
 
             grade_page.write(output.page, rows, grader)
-    if not any(row.probability is not None for row in rows):
+    done = [row for row in rows if row.probability is not None]
+    if not done:
         raise InputError(
             f"--xray={xray}: none of {len(listed)} files could be graded, expected a frontal knee "
             f"radiograph: {rows[0].file}: {rows[0].warning} (all reasons: {output.table})"
         )
     _log_estimated(rows)
-    done = [row for row in rows if row.probability is not None]
     knees = [(f"{row.file}, {row.side} knee", row.warning, row.distance) for row in done]
     table_doubts.log(knees, output.table, "warning")
     return rows

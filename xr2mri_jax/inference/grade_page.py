@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 
 from xr2mri_jax.files import write_text
+from xr2mri_jax.inference import novelty
 from xr2mri_jax.inference.grade_table import GradedKnee
 from xr2mri_jax.inference.joint_space_markers import space_texts
 from xr2mri_jax.inference.knee_grader.file_format import (
@@ -74,7 +75,7 @@ def page(folder: Path, rows: Sequence[GradedKnee], grader: KneeGrader) -> Page:
             f"At or above the threshold for a sensitivity of {SENSITIVITY:g}, "
             f"{grader.calibration.threshold:.3f}: {pluralise(positive, 'knee')}."
         )
-    unlike = sum(row.distance is not None and row.distance > 1 for row in graded)
+    unlike = sum(novelty.is_unlike(row.distance) for row in graded)
     said.append(
         "Unlike the training radiographs (novelty score, in the column distance, above 1): "
         f"{pluralise(unlike, 'knee')}."

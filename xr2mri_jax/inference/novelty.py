@@ -37,9 +37,14 @@ class NoveltyDetector:
         return _mahalanobis(self.mean, self.deviation, self.factor, features) / self.scale
 
 
+def is_unlike(score: float | None) -> bool:
+    """Whether a radiograph is unlike those of the training: a known score above 1."""
+    return score is not None and score > 1
+
+
 def doubts(score: float | None) -> list[str]:
-    """A doubt about a radiograph whose score is above 1; [] otherwise, and if it is unknown."""
-    if score is None or score <= 1:
+    """A doubt about a radiograph that is unlike those of the training, else []."""
+    if not is_unlike(score):
         return []
     return [
         f"unlike the training radiographs (novelty score {score:.2f}, 1 % of similar radiographs "

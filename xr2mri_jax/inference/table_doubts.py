@@ -6,6 +6,7 @@ from pathlib import Path
 from absl import logging
 
 from xr2mri_jax.errors import printable
+from xr2mri_jax.inference import novelty
 from xr2mri_jax.presentation.pluralise import pluralise
 
 # Up to this number of knees, as in one radiograph, the warnings themselves are shown.
@@ -25,7 +26,7 @@ def log(knees: Sequence[tuple[str, str, float | None]], table: Path, column: str
         for name, doubts in doubtful:
             logging.warning("%s: %s", printable(name), doubts)
     elif doubtful:
-        unlike = sum(score is not None and score > 1 for _, _, score in knees)
+        unlike = sum(novelty.is_unlike(score) for _, _, score in knees)
         logging.warning(
             "%d of %s have warnings (column %s of %s); %s unlike the training radiographs",
             len(doubtful),
